@@ -1,0 +1,27 @@
+# `make demo` and `make test` do all the set-up on a fresh machine; see README.md.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+
+.PHONY: demo test check format clean help
+
+help:
+	@echo "make demo   draw a corpus, extract, train, show the results (about 5 minutes after installation)"
+	@echo "make test   the test suite        make check   ruff and mypy --strict        make format   ruff format"
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,dvc]'
+	touch $(STAMP)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@# mypy wants a folder called foal, and a clone may be called anything.
+	tmp=$$(mktemp -d) && ln -s "$$PWD" $$tmp/foal && cd $$tmp && "$(abspath $(BIN))/mypy" --strict \
+	  --config-file foal/pyproject.toml -p foal.shared -p foal.manifests -p foal.extract -p foal.train; \
+	  status=$$?; rm -rf $$tmp; exit $$status

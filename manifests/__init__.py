@@ -1,0 +1,1 @@
+"""How each corpus becomes a manifest; one file per corpus."""

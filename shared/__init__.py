@@ -1,0 +1,1 @@
+"""The words both sides use: utterances, time, shards, the index, settings, errors."""

@@ -1,0 +1,105 @@
+"""What lies in a features folder: the shards of each split, modality and key, and the utterances in them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .errors import StoreError
+from .files import TEMPORARY_PREFIX
+from .shard import ShardHeader, ShardReader
+from .utterance import Utterance, split_folder
+
+KEY_LENGTH = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """Where one utterance's features are: row `row` of a shard, packed frames offset:offset + length."""
+
+    shard: Path
+    row: int
+    offset: int
+    length: int
+    origin: float
+    checksum: str
+    source: str
+    media: str
+    note: str
+    valid_frames: int
+
+
+@dataclass(kw_only=True)
+class Catalog:
+    """The sound shards of one modality and key, their utterances by (split, id), and the damaged ones by reason."""
+
+    headers: dict[Path, ShardHeader] = field(default_factory=dict)
+    digests: dict[Path, str] = field(default_factory=dict)
+    frame_shapes: dict[Path, tuple[int, ...]] = field(default_factory=dict)
+    dtypes: dict[Path, str] = field(default_factory=dict)
+    damaged: dict[Path, str] = field(default_factory=dict)
+    located: dict[tuple[str, str], list[Located]] = field(default_factory=dict)
+
+    def find(self, utterance: Utterance, modality: str, media: str = "") -> Located | None:
+        """The features of a manifest's row, or None: not extracted, cut otherwise, or (if given) of changed media."""
+        source = utterance.source(modality)
+        for found in self.located.get((split_folder(utterance.split), utterance.id), ()):
+            if found.source == source and media in ("", found.media):
+                return found
+        return None
+
+
+def shard_folder(features: Path, split: str, modality: str, key: str) -> Path:
+    """features/<split>/<modality>-<key8>."""
+    return features / split_folder(split) / f"{modality}-{key[:KEY_LENGTH]}"
+
+
+def keys_on_disk(features: Path, modality: str) -> list[str]:
+    """The (shortened) keys for which the folder holds shards of a modality."""
+    folders = features.glob(f"*/{modality}-*")
+    return sorted({folder.name.removeprefix(f"{modality}-") for folder in folders if any(folder.glob("*.h5"))})
+
+
+def shard_files(features: Path, modality: str, key: str, splits: Iterable[str] | None = None) -> list[Path]:
+    """The shard files of a modality and key, in one fixed order; temporary files are none."""
+    folders = (
+        sorted(features.glob(f"*/{modality}-{key[:KEY_LENGTH]}"))
+        if splits is None
+        else [shard_folder(features, split, modality, key) for split in splits]
+    )
+    return [
+        path for folder in folders for path in sorted(folder.glob("*.h5")) if not path.name.startswith(TEMPORARY_PREFIX)
+    ]
+
+
+def read_catalog(features: Path, modality: str, key: str, splits: Iterable[str] | None = None) -> Catalog:
+    """Open every shard of a modality and key and note what it holds; a damaged one is noted, not raised."""
+    catalog = Catalog()
+    for path in shard_files(features, modality, key, splits):
+        try:
+            with ShardReader(path) as shard:
+                if shard.header.modality != modality or not shard.header.key.startswith(key):
+                    raise StoreError(f"a foreign shard: its key is {shard.header.modality}-{shard.header.key}")
+                _add(catalog, path, shard)
+        except StoreError as error:
+            catalog.damaged[path] = str(error).removeprefix(f"{path}: ")
+    return catalog
+
+
+def _add(catalog: Catalog, path: Path, shard: ShardReader) -> None:
+    flags = shard.valid(0, int(shard.offsets[-1]))
+    counts = np.concatenate([[0], np.cumsum(flags, dtype=np.int64)])
+    catalog.headers[path] = shard.header
+    catalog.digests[path] = shard.digest
+    catalog.frame_shapes[path] = shard.frame_shape
+    catalog.dtypes[path] = shard.dtype.name
+    for row, name in enumerate(shard.ids):
+        start, stop = int(shard.offsets[row]), int(shard.offsets[row + 1])
+        located = Located(
+            shard=path, row=row, offset=start, length=stop - start,
+            origin=float(shard.origins[row]), checksum=shard.checksums[row],
+            source=shard.sources[row], media=shard.media[row], note=shard.notes[row],
+            valid_frames=int(counts[stop] - counts[start]),
+        )  # fmt: skip
+        catalog.located.setdefault((path.parent.parent.name, name), []).append(located)

@@ -1,0 +1,265 @@
+"""feats.h5: the manifest and the shards joined; FeatureStore opens it and reads features by utterance."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import StoreError
+from .shard import ShardReader, Values, feature_checksum
+from .utterance import COLUMNS, NUMBERS, Utterance
+
+FORMAT, VERSION = "foal-feats", 1
+OPEN_SHARDS = 64
+"""Shards kept open at once: reopening per read is eight times slower, and a process may open about a thousand files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modality:
+    """One stream of features: frames of `frame_shape` ([layers,] width) at `rate_hz`, and how they were made."""
+
+    name: str
+    frame_shape: tuple[int, ...]
+    rate_hz: float
+    encoder: str
+    revision: str
+    weights: str
+    random_weights: bool
+    key: str
+    dtype: str
+    config: Mapping[str, Any]
+
+    @property
+    def width(self) -> int:
+        """Numbers per frame (and layer)."""
+        return self.frame_shape[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """Utterances end to end: values (sum of t, [layers,] width), offsets (n + 1), valid (sum of t)."""
+
+    values: Values
+    offsets: NDArray[np.int64]
+    valid: NDArray[np.bool_]
+
+
+class FeatureStore:
+    """An open feats.h5, with its shards or packed. Raises StoreError that names what is missing, changed or foreign.
+
+    Shards are opened when first read. Every one must be where the index says, with the content it says.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._readers: OrderedDict[int, ShardReader] = OrderedDict()
+        try:
+            self._file = h5py.File(path, "r")
+        except FileNotFoundError:
+            raise StoreError(f"{path}: there is no such file; make it with `foal extract` or `foal index`") from None
+        except OSError as error:
+            raise StoreError(f"{path}: expected a feats.h5, got a file HDF5 cannot open ({error})") from None
+        try:
+            self._read()
+        except StoreError:
+            self.close()
+            raise
+        except (KeyError, TypeError, ValueError, OSError, AttributeError, UnicodeDecodeError) as error:
+            self.close()
+            raise StoreError(f"{path}: a damaged index: {error}; make it anew with `foal index`") from None
+
+    def _read(self) -> None:
+        attrs = self._file.attrs
+        if attrs.get("format") != FORMAT:
+            raise StoreError(f"{self.path}: expected a file of format {FORMAT}, got {attrs.get('format')!r}")
+        if int(attrs["version"]) != VERSION:
+            raise StoreError(f"{self.path}: index version {attrs['version']}, this foal reads {VERSION}; update foal")
+        self.digest = str(attrs["digest"])
+        self.packed_inside = bool(attrs["packed"])
+        self.utterances = self._read_utterances()
+        shards = self._file["shards"]
+        self._shard_paths = [str(text) for text in shards["path"].asstr()[:]]
+        self._shard_sizes: NDArray[np.int64] = shards["size"][:]
+        self._shard_digests = [str(text) for text in shards["digest"].asstr()[:]]
+        self.modalities: dict[str, Modality] = {}
+        self._columns: dict[str, dict[str, NDArray[np.int64]]] = {}
+        self._notes: dict[str, list[str]] = {}
+        for name, group in self._file["modalities"].items():
+            a = group.attrs
+            self.modalities[name] = Modality(
+                name=name, frame_shape=tuple(int(side) for side in a["frame_shape"]), rate_hz=float(a["rate_hz"]),
+                encoder=str(a["encoder"]), revision=str(a["revision"]), weights=str(a["weights"]),
+                random_weights=bool(a["random_weights"]), key=str(a["key"]), dtype=str(a["dtype"]),
+                config=json.loads(a["config"]),
+            )  # fmt: skip
+            columns = {column: group[column][:] for column in ("shard", "row", "offset", "length", "valid_frames")}
+            if any(len(column) != len(self.utterances) for column in columns.values()):
+                raise StoreError(f"{self.path}: a damaged index: {name} does not cover every utterance")
+            self._columns[name] = columns
+            self._notes[name] = [str(text) for text in group["note"].asstr()[:]]
+
+    def _read_utterances(self) -> tuple[Utterance, ...]:
+        table = self._file["utterances"]
+        columns: dict[str, list[Any]] = {}
+        for name in COLUMNS:
+            if name in NUMBERS:
+                columns[name] = [None if np.isnan(value) else float(value) for value in table[name][:]]
+            else:
+                columns[name] = [str(text) for text in table[name].asstr()[:]]
+        rows = zip(*(columns[name] for name in COLUMNS), strict=True)
+        return tuple(Utterance(**dict(zip(COLUMNS, row, strict=True))) for row in rows)
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the index and every open shard."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+        self._file.close()
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether any modality comes from an encoder that never learned anything."""
+        return any(modality.random_weights for modality in self.modalities.values())
+
+    @property
+    def shard_paths(self) -> list[Path]:
+        """The shards that the index points to (none if the values are packed inside)."""
+        return [self.path.parent / path for path in self._shard_paths]
+
+    def lengths(self, name: str) -> NDArray[np.int64]:
+        """Frames of each utterance in a modality, (n,)."""
+        return self._columns[self._modality(name)]["length"]
+
+    def valid_frames(self, name: str) -> NDArray[np.int64]:
+        """Valid frames of each utterance in a modality, (n,)."""
+        return self._columns[self._modality(name)]["valid_frames"]
+
+    def notes(self, name: str) -> list[str]:
+        """Why a modality is missing, per utterance; empty where it is not."""
+        return self._notes[self._modality(name)]
+
+    def provenance(self) -> dict[str, Any]:
+        """How every modality was made, for JSON."""
+        return {
+            name: {
+                "encoder": modality.encoder, "revision": modality.revision, "weights": modality.weights,
+                "random_weights": modality.random_weights, "key": modality.key, "config": dict(modality.config),
+            }
+            for name, modality in self.modalities.items()
+        }  # fmt: skip
+
+    def packed(self, name: str, rows: Sequence[int] | None = None) -> Packed:
+        """The features of the given utterances (all by default), end to end in the order given.
+
+        Read shard by shard in the order of the disk, neighbours in one go.
+        """
+        column = self._columns[self._modality(name)]
+        modality = self.modalities[name]
+        wanted = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
+        lengths = column["length"][wanted]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        values = np.empty((int(offsets[-1]), *modality.frame_shape), modality.dtype)
+        valid = np.empty(int(offsets[-1]), bool)
+        shard, start = column["shard"][wanted], column["offset"][wanted]
+        order = np.lexsort((start, shard))
+        # A run is a stretch of utterances that lie side by side both on the disk and in the answer.
+        follows = (
+            (shard[order][1:] == shard[order][:-1])
+            & (start[order][1:] == start[order][:-1] + lengths[order][:-1])
+            & (order[1:] == order[:-1] + 1)
+        )
+        for run in np.split(order, np.flatnonzero(~follows) + 1):
+            if len(run) == 0:
+                continue
+            first, last = run[0], run[-1]
+            size = int(offsets[last + 1] - offsets[first])
+            source = self._reader(name, int(shard[first]))
+            into = slice(int(offsets[first]), int(offsets[first]) + size)
+            values[into] = source.values(int(start[first]), int(start[first]) + size)
+            valid[into] = source.valid(int(start[first]), int(start[first]) + size)
+        return Packed(values=values, offsets=offsets, valid=valid)
+
+    def _modality(self, name: str) -> str:
+        if name not in self.modalities:
+            raise StoreError(
+                f"{self.path}: there are no {name} features; it holds {', '.join(self.modalities) or 'none'}"
+            )
+        return name
+
+    def _reader(self, name: str, shard: int) -> "ShardReader | _Inside":
+        if self.packed_inside:
+            return _Inside(self._file["modalities"][name], self.path)
+        if shard in self._readers:
+            self._readers.move_to_end(shard)
+            return self._readers[shard]
+        reader = self.open_shard(shard)
+        self._readers[shard] = reader
+        if len(self._readers) > OPEN_SHARDS:
+            self._readers.popitem(last=False)[1].close()
+        return reader
+
+    def open_shard(self, shard: int) -> ShardReader:
+        """Open one of the shards and check that it is the one that was indexed."""
+        path = self.path.parent / self._shard_paths[shard]
+        reader = ShardReader(path)
+        if reader.digest != self._shard_digests[shard] or path.stat().st_size != self._shard_sizes[shard]:
+            reader.close()
+            raise StoreError(f"{path}: the shard is not the one that {self.path} indexed; run `foal index` again")
+        return reader
+
+    def check_rows(self) -> list[tuple[Path, str]]:
+        """Read every utterance and compare it with the checksum in the index; gives the file and what is wrong."""
+        problems = []
+        for name in self.modalities:
+            checksums = [str(text) for text in self._file["modalities"][name]["checksum"].asstr()[:]]
+            for row, (utterance, checksum) in enumerate(zip(self.utterances, checksums, strict=True)):
+                shard = int(self._columns[name]["shard"][row])
+                path = self.path if self.packed_inside else self.path.parent / self._shard_paths[shard]
+                try:
+                    got = self.packed(name, [row])
+                except StoreError as error:
+                    problems.append((path, str(error).removeprefix(f"{path}: ")))
+                    continue
+                origin = float(self._file["modalities"][name]["origin"][row])
+                if feature_checksum(got.values, got.valid, origin) != checksum:
+                    problems.append(
+                        (path, f"utterance {utterance.id!r}: its {name} values do not match their checksum")
+                    )
+        return problems
+
+
+class _Inside:
+    """The values of a packed feats.h5, read like a shard."""
+
+    def __init__(self, group: h5py.Group, path: Path) -> None:
+        self._group, self._path = group, path
+
+    def values(self, start: int, stop: int) -> Any:
+        return self._read("values", start, stop)
+
+    def valid(self, start: int, stop: int) -> Any:
+        return self._read("valid", start, stop)
+
+    def _read(self, name: str, start: int, stop: int) -> Any:
+        try:
+            return self._group[name][start:stop]
+        except (OSError, RuntimeError, KeyError) as error:
+            raise StoreError(f"{self._path}: a damaged file: {error}") from None

@@ -1,0 +1,74 @@
+"""What a feats.h5 holds, as tables for people."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from .index import FeatureStore
+from .utterance import Utterance
+
+
+def describe(path: Path) -> list[Table | str]:
+    """Tables of utterances by session and class, of each modality, and of what is missing."""
+    with FeatureStore(path) as store:
+        random = " (random weights)" if store.random_weights else ""
+        kind = "packed" if store.packed_inside else f"{len(store.shard_paths)} shards"
+        parts: list[Table | str] = [
+            f"{path}: {len(store)} utterances, {kind}, content {store.digest[:8]}{random}",
+            class_table(store.utterances),
+            _modality_table(store),
+        ]
+        parts += _missing(store)
+        return parts
+
+
+def class_table(utterances: "list[Utterance] | tuple[Utterance, ...]", classes: list[str] | None = None) -> Table:
+    """Utterances by split (rows) and label (columns), with sums."""
+    counts = Counter((utterance.split, utterance.label) for utterance in utterances)
+    splits = list(dict.fromkeys(utterance.split for utterance in utterances))
+    labels = classes or sorted({utterance.label for utterance in utterances})
+    table = Table("session", *(label or "(none)" for label in labels), "all", title="utterances")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for split in splits:
+        numbers = [counts[split, label] for label in labels]
+        table.add_row(split, *map(str, numbers), str(sum(numbers)))
+    if len(splits) > 1:
+        sums = [sum(counts[split, label] for split in splits) for label in labels]
+        table.add_section()
+        table.add_row("all", *map(str, sums), str(sum(sums)))
+    return table
+
+
+def _modality_table(store: FeatureStore) -> Table:
+    table = Table(
+        "modality", "encoder", "weights", "key", "frames", "width", "Hz", "with it", "valid frames", title="features"
+    )
+    for name, modality in store.modalities.items():
+        lengths, valid = store.lengths(name), store.valid_frames(name)
+        have = int(np.count_nonzero(valid))
+        rate = f"{valid.sum() / max(1, lengths.sum()):.3f}"
+        table.add_row(
+            name, modality.encoder, "random weights" if modality.random_weights else modality.weights[:8],
+            modality.key[:8], str(lengths.sum()), "x".join(map(str, modality.frame_shape)), f"{modality.rate_hz:g}",
+            f"{have}/{len(store)}", f"{rate} (face rate)" if name == "face" else rate,
+        )  # fmt: skip
+    return table
+
+
+def _missing(store: FeatureStore, most: int = 10) -> list[Table | str]:
+    lines: list[Table | str] = []
+    for name in store.modalities:
+        missing = [
+            f"  {utterance.id}: {note or 'no valid frame'}"
+            for utterance, valid, note in zip(
+                store.utterances, store.valid_frames(name), store.notes(name), strict=True
+            )
+            if not valid
+        ]
+        if missing:
+            more = [f"  ... and {len(missing) - most} more"] if len(missing) > most else []
+            lines.append("\n".join([f"without {name} ({len(missing)}):", *missing[:most], *more]))
+    return lines

@@ -1,0 +1,204 @@
+"""Joins a manifest and the shards of a features folder into feats.h5."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .catalog import Catalog, Located, keys_on_disk, read_catalog
+from .errors import StoreError, UsageError
+from .files import replaced_atomically
+from .index import FORMAT, VERSION, FeatureStore
+from .shard import ShardHeader, ShardReader
+from .utterance import COLUMNS, NUMBERS, Utterance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joined:
+    """What an index holds: how many of the manifest's utterances, what is missing, what was damaged, if it changed."""
+
+    path: Path
+    utterances: int
+    not_extracted: tuple[str, ...]
+    damaged: Mapping[Path, str]
+    changed: bool
+
+
+def choose_keys(features: Path, modalities: Sequence[str], preferred: Mapping[str, str]) -> dict[str, str]:
+    """For each modality on disk the one key its shards have, or the preferred of several.
+
+    Raises StoreError if there are no shards at all, UsageError if there are several and none is preferred.
+    """
+    chosen: dict[str, str] = {}
+    for modality in modalities:
+        on_disk = keys_on_disk(features, modality)
+        want = preferred.get(modality, "")
+        matching = [key for key in on_disk if want.startswith(key) or (want and key.startswith(want))]
+        if matching:
+            chosen[modality] = matching[0]
+        elif len(on_disk) == 1 and not want:
+            chosen[modality] = on_disk[0]
+        elif on_disk:
+            raise UsageError(
+                f"{features}: the {modality} shards have the keys {', '.join(on_disk)}"
+                + (f", none is {want[:8]}" if want else "")
+                + f"; choose one with --key {modality}=KEY"
+            )
+    if not chosen:
+        raise StoreError(f"{features}: there are no shards in this folder; run `foal extract` first")
+    return chosen
+
+
+def write_index(
+    path: Path, utterances: Sequence[Utterance], features: Path, keys: Mapping[str, str], *, pack: bool = False
+) -> Joined:
+    """Write feats.h5 over the shards with the given key per modality; a file that would say the same is left alone.
+
+    An utterance is in the index once every modality of `keys` has been extracted for it, were it to say that it is
+    missing. Raises StoreError if that holds for none.
+    """
+    catalogs = {modality: read_catalog(features, modality, key) for modality, key in keys.items()}
+    rows: list[tuple[Utterance, dict[str, Located]]] = []
+    not_extracted: list[str] = []
+    for utterance in utterances:
+        found = {modality: catalog.find(utterance, modality) for modality, catalog in catalogs.items()}
+        complete = {modality: located for modality, located in found.items() if located is not None}
+        if len(complete) == len(found):
+            rows.append((utterance, complete))
+        else:
+            not_extracted.append(utterance.id)
+    damaged = {file: reason for catalog in catalogs.values() for file, reason in catalog.damaged.items()}
+    if not rows:
+        detail = "".join(f"\n{file}: {reason}" for file, reason in damaged.items())
+        raise StoreError(
+            f"{features}: none of the manifest's {len(utterances)} utterances has features with the keys "
+            f"{', '.join(f'{m}-{k[:8]}' for m, k in keys.items())}; run `foal extract` first{detail}"
+        )
+    digest = _digest(rows, catalogs)
+    changed = _stamp(path) != (digest, pack)
+    if changed:
+        with replaced_atomically(path) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs.update(format=FORMAT, version=VERSION, digest=digest, packed=pack)
+            _write_utterances(file.create_group("utterances"), [utterance for utterance, _ in rows])
+            _write_modalities(file, path.parent, rows, catalogs, pack=pack)
+    return Joined(path=path, utterances=len(rows), not_extracted=tuple(not_extracted), damaged=damaged, changed=changed)
+
+
+def _stamp(path: Path) -> tuple[str, bool] | None:
+    """Content and kind of the index that is there and in order, else None."""
+    with suppress(StoreError), FeatureStore(path) as store:
+        if not store.packed_inside:
+            for shard in range(len(store.shard_paths)):
+                store.open_shard(shard).close()
+        return store.digest, store.packed_inside
+    return None
+
+
+def _digest(rows: list[tuple[Utterance, dict[str, Located]]], catalogs: Mapping[str, Catalog]) -> str:
+    """One hash of all that training sees: the manifest's rows and each utterance's features, wherever they lie."""
+    digest = blake2b(digest_size=16)
+    for utterance, found in rows:
+        columns = [getattr(utterance, column) for column in COLUMNS]
+        features = [
+            (m, catalogs[m].headers[at.shard].key, at.checksum, at.length, at.note) for m, at in sorted(found.items())
+        ]
+        digest.update(json.dumps([VERSION, columns, features]).encode())
+    return digest.hexdigest()
+
+
+def _write_utterances(group: h5py.Group, utterances: list[Utterance]) -> None:
+    for name in COLUMNS:
+        column = [getattr(utterance, name) for utterance in utterances]
+        if name in NUMBERS:
+            group[name] = np.array([np.nan if value is None else value for value in column], np.float64)
+        else:
+            group.create_dataset(name, data=column, dtype=h5py.string_dtype("utf-8"))
+
+
+def _write_modalities(
+    file: h5py.File, folder: Path, rows: list[tuple[Utterance, dict[str, Located]]],
+    catalogs: Mapping[str, Catalog], *, pack: bool,
+) -> None:  # fmt: skip
+    text = h5py.string_dtype("utf-8")
+    paths: list[Path] = []
+    digests: list[str] = []
+    for name, catalog in catalogs.items():
+        found = [at[name] for _, at in rows]
+        used = list(dict.fromkeys(at.shard for at in found))
+        header = _common_header(name, used, catalog)
+        group = file.create_group(f"modalities/{name}")
+        group.attrs.update(
+            frame_shape=np.array(catalog.frame_shapes[used[0]], np.int64), rate_hz=header.rate_hz,
+            encoder=header.encoder, revision=header.revision, weights=header.weights,
+            random_weights=header.random_weights, key=header.key, dtype=catalog.dtypes[used[0]],
+            config=json.dumps(dict(header.config), sort_keys=True),
+        )  # fmt: skip
+        number = {path: len(paths) + i for i, path in enumerate(used)}
+        columns: dict[str, list[int]] = {
+            "shard": [-1 if pack else number[at.shard] for at in found],
+            "row": [at.row for at in found],
+            "offset": list(np.cumsum([0, *(at.length for at in found)])[:-1]) if pack else [at.offset for at in found],
+            "length": [at.length for at in found],
+            "valid_frames": [at.valid_frames for at in found],
+        }
+        for column, numbers in columns.items():
+            group[column] = np.array(numbers, np.int64)
+        group["origin"] = np.array([at.origin for at in found], np.float64)
+        group.create_dataset("note", data=[at.note for at in found], dtype=text)
+        group.create_dataset("checksum", data=[at.checksum for at in found], dtype=text)
+        if pack:
+            _copy_values(group, found, catalog)
+        else:
+            paths += used
+            digests += [catalog.digests[path] for path in used]
+    shards = file.create_group("shards")
+    shards.create_dataset("path", data=[_relative(path, folder) for path in paths], dtype=text)
+    shards.create_dataset("digest", data=digests, dtype=text)
+    shards["size"] = np.array([path.stat().st_size for path in paths], np.int64)
+
+
+def _common_header(name: str, used: list[Path], catalog: Catalog) -> ShardHeader:
+    kinds = {(catalog.headers[path].key, catalog.frame_shapes[path], catalog.dtypes[path]) for path in used}
+    if len(kinds) > 1:
+        raise StoreError(f"the {name} shards do not belong together: their frames have different shapes or keys")
+    return catalog.headers[used[0]]
+
+
+def _copy_values(group: h5py.Group, found: list[Located], catalog: Catalog) -> None:
+    """Copy the values of one modality into the index, in the manifest's order, one utterance in memory at a time."""
+    frames = sum(at.length for at in found)
+    shape: Any = (frames, *catalog.frame_shapes[found[0].shard])
+    values = group.create_dataset("values", shape, catalog.dtypes[found[0].shard])
+    valid = group.create_dataset("valid", (frames,), bool)
+    offset, reader = 0, None
+    for at in found:
+        if reader is None or reader.path != at.shard:
+            if reader is not None:
+                reader.close()
+            reader = ShardReader(at.shard)
+        entry = reader.entry(at.row)
+        if entry.checksum() != at.checksum:
+            raise StoreError(f"{at.shard}: the values of {entry.id!r} do not match their checksum; run `foal extract`")
+        values[offset : offset + at.length] = entry.values
+        valid[offset : offset + at.length] = entry.valid
+        offset += at.length
+    if reader is not None:
+        reader.close()
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """The shard's path as seen from the index; it must lie below the index' folder, so that both move together."""
+    relative = os.path.relpath(path.absolute(), folder.absolute())
+    if relative.startswith(".."):
+        raise UsageError(
+            f"{path}: the index must lie in a folder above its shards; got {folder.absolute()} "
+            "(or use --pack to copy the values into it)"
+        )
+    return Path(relative).as_posix()

@@ -1,0 +1,60 @@
+"""Command-line options made from the settings: their help, unit and default stand once, in settings.py."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+
+from .errors import SettingsError
+from .settings import PARAMS, Settings, field_of, load_settings
+
+
+def option(key: str, *flags: str, metavar: str | None = None) -> Any:
+    """A typer option that overrides the settings key `key` when it is given."""
+    field = field_of(key)
+    text = field.description or key
+    return typer.Option(
+        *flags,
+        help=f"{text[:1].upper()}{text[1:]} [key {key}, default: {_shown(field.default)}]",
+        metavar=metavar,
+        show_default=False,
+    )
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ",".join(str(part) for part in default)
+    return "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+
+
+PARAMS_OPTION = typer.Option(
+    "--params", help=f"Settings file [default: {PARAMS} where there is one]", show_default=False
+)
+SET_OPTION = typer.Option(
+    "--set",
+    metavar="KEY=VALUE",
+    help="Override any settings key, for example train.epochs=20; may be repeated",
+    show_default=False,
+)
+
+
+def settings_from(params: Path | None, assignments: Sequence[str] | None, **options: Any) -> Settings:
+    """Settings with the options laid over them; option names write `__` for the dots of their keys."""
+    overrides: dict[str, Any] = {}
+    for assignment in assignments or ():
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise SettingsError(f"--set: expected KEY=VALUE, got {assignment!r}")
+        try:
+            overrides[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise SettingsError(f"--set {key}: expected a YAML value, got {text!r}") from None
+    overrides |= {name.replace("__", "."): value for name, value in options.items() if value is not None}
+    return load_settings(params, overrides)
+
+
+def comma_list(text: str | None) -> list[str] | None:
+    """`a,b` as ["a", "b"]; None stays None."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

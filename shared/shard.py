@@ -1,0 +1,280 @@
+"""The HDF5 shard: the features of one chunk of utterances in one modality; its layout, writer, reader and check."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import StoreError
+from .files import replaced_atomically
+
+FORMAT, VERSION = "foal-shard", 1
+
+Values = NDArray[np.float16] | NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardHeader:
+    """How the features of a shard were made.
+
+    `key` hashes everything that changes the numbers; `rate_hz` is frames per second; `config` is the full
+    configuration behind the key; `weights` is the hash of the encoder's weights.
+    """
+
+    modality: str
+    key: str
+    rate_hz: float
+    encoder: str
+    revision: str
+    weights: str
+    random_weights: bool
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One utterance's features: values (t, [layers,] width), valid (t,), and where they come from.
+
+    `origin` is the time of the first frame in seconds of the media; `source` says which stretch of which file, and
+    `media` the file's fingerprint: together they tell whether the features are still those of the manifest's row.
+    `note` is why a modality is missing, if it is.
+    """
+
+    id: str
+    values: Values
+    valid: NDArray[np.bool_]
+    origin: float
+    source: str
+    media: str
+    note: str = ""
+
+    def checksum(self) -> str:
+        """Hash of all that training reads."""
+        return feature_checksum(self.values, self.valid, self.origin)
+
+
+def feature_checksum(values: Values, valid: NDArray[np.bool_], origin: float) -> str:
+    """Hash of one utterance's features, as hex."""
+    digest = blake2b(digest_size=16)
+    digest.update(np.ascontiguousarray(values).tobytes())
+    digest.update(np.ascontiguousarray(valid).tobytes())
+    digest.update(repr(float(origin)).encode())
+    return digest.hexdigest()
+
+
+class ShardWriter:
+    """Collects a chunk and writes it whole when the `with` block ends well; after an error nothing is left.
+
+    Everything is kept until then: one contiguous dataset is the fastest layout to read, and a chunk is small.
+    """
+
+    def __init__(
+        self, path: Path, header: ShardHeader, *, dtype: Literal["float16", "float32"], command: str = ""
+    ) -> None:
+        self.path, self.header, self.command = path, header, command
+        self.dtype = np.dtype(dtype)
+        self._entries: list[Entry] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, entry: Entry) -> None:
+        """Take one utterance. Raises StoreError if its numbers are not finite in the shard's number format."""
+        with np.errstate(over="ignore"):
+            values = entry.values.astype(self.dtype)
+        if len(values) != len(entry.valid):
+            raise StoreError(f"{entry.id}: {len(values)} frames but {len(entry.valid)} validity flags")
+        if self._entries and values.shape[1:] != self._entries[0].values.shape[1:]:
+            raise StoreError(
+                f"{entry.id}: expected frames of shape {self._entries[0].values.shape[1:]}, got {values.shape[1:]}"
+            )
+        if not np.isfinite(values).all():
+            finite = bool(np.isfinite(entry.values).all())
+            why = "too large for float16; set extract.store to float32" if finite else "NaN or infinite"
+            raise StoreError(f"{entry.id}: the {self.header.modality} features are {why}")
+        self._entries.append(
+            Entry(
+                id=entry.id, values=values, valid=entry.valid.astype(bool), origin=entry.origin,
+                source=entry.source, media=entry.media, note=entry.note,
+            )
+        )  # fmt: skip
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self._entries:
+            self._write()
+
+    def _write(self) -> None:
+        entries = self._entries
+        offsets = np.cumsum([0, *(len(entry.values) for entry in entries)], dtype=np.int64)
+        checksums = [entry.checksum() for entry in entries]
+        text = h5py.string_dtype("utf-8")
+        with replaced_atomically(self.path) as temporary:
+            with h5py.File(temporary, "w") as file:
+                file["values"] = np.concatenate([entry.values for entry in entries])
+                file["valid"] = np.concatenate([entry.valid for entry in entries])
+                file["offsets"] = offsets
+                file["origin"] = np.array([entry.origin for entry in entries], np.float64)
+                for name, column in (
+                    ("ids", [entry.id for entry in entries]),
+                    ("source", [entry.source for entry in entries]),
+                    ("media", [entry.media for entry in entries]),
+                    ("note", [entry.note for entry in entries]),
+                    ("checksum", checksums),
+                ):
+                    file.create_dataset(name, data=column, dtype=text)
+                header = self.header
+                file.attrs.update(
+                    format=FORMAT, version=VERSION, modality=header.modality, key=header.key,
+                    rate_hz=header.rate_hz, encoder=header.encoder, revision=header.revision,
+                    weights=header.weights, random_weights=header.random_weights,
+                    config=json.dumps(dict(header.config), sort_keys=True), versions=json.dumps(_versions()),
+                    command=self.command, created=datetime.now(UTC).isoformat(timespec="seconds"),
+                    digest=_digest(header.key, [entry.id for entry in entries], checksums),
+                )  # fmt: skip
+            problems = verify_shard(temporary)
+            if problems:
+                raise StoreError(f"{self.path}: what was written does not read back: {problems[0]}")
+
+
+class ShardReader:
+    """An open shard. Raises StoreError for a file that is missing, damaged, foreign or from a newer foal."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = h5py.File(path, "r")
+        except FileNotFoundError:
+            raise StoreError(f"{path}: the shard is gone; run `foal extract` again to restore it") from None
+        except OSError as error:
+            raise StoreError(f"{path}: expected a foal shard, got a file HDF5 cannot open ({error})") from None
+        try:
+            self._read_header()
+        except StoreError:
+            self.close()
+            raise
+        except (KeyError, TypeError, ValueError, OSError, AttributeError, UnicodeDecodeError) as error:
+            self.close()
+            raise StoreError(f"{path}: a damaged shard: {error}; run `foal extract` again") from None
+
+    def _read_header(self) -> None:
+        attrs = self._file.attrs
+        if attrs.get("format") != FORMAT:
+            raise StoreError(f"{self.path}: expected a file of format {FORMAT}, got {attrs.get('format')!r}")
+        if int(attrs["version"]) != VERSION:
+            raise StoreError(f"{self.path}: shard version {attrs['version']}, this foal reads {VERSION}; update foal")
+        self.header = ShardHeader(
+            modality=str(attrs["modality"]), key=str(attrs["key"]), rate_hz=float(attrs["rate_hz"]),
+            encoder=str(attrs["encoder"]), revision=str(attrs["revision"]), weights=str(attrs["weights"]),
+            random_weights=bool(attrs["random_weights"]), config=json.loads(attrs["config"]),
+        )  # fmt: skip
+        self.digest = str(attrs["digest"])
+        self.ids, self.sources, self.media, self.notes, self.checksums = (
+            [str(text) for text in self._file[name].asstr()[:]]
+            for name in ("ids", "source", "media", "note", "checksum")
+        )
+        self.offsets: NDArray[np.int64] = self._file["offsets"][:]
+        self.origins: NDArray[np.float64] = self._file["origin"][:]
+        self.frame_shape: tuple[int, ...] = self._file["values"].shape[1:]
+        self.dtype: np.dtype[Any] = self._file["values"].dtype
+        frames = self._file["values"].shape[0]
+        if not (
+            len(self.ids) == len(self.sources) == len(self.media) == len(self.notes) == len(self.checksums)
+            == len(self.origins) == len(self.offsets) - 1
+            and self.offsets[0] == 0 and self.offsets[-1] == frames == self._file["valid"].shape[0]
+            and (np.diff(self.offsets) >= 0).all()
+        ):  # fmt: skip
+            raise StoreError(f"{self.path}: a damaged shard: its offsets, ids and values do not fit together")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the reader is of no use afterwards."""
+        self._file.close()
+
+    def values(self, start: int, stop: int) -> Values:
+        """Packed rows start:stop of values, (stop - start, [layers,] width)."""
+        values: Values = self._read("values", start, stop)
+        return values
+
+    def valid(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """Packed rows start:stop of the validity flags, (stop - start,)."""
+        flags: NDArray[np.bool_] = self._read("valid", start, stop)
+        return flags
+
+    def _read(self, name: str, start: int, stop: int) -> Any:
+        try:
+            return self._file[name][start:stop]
+        except (OSError, RuntimeError) as error:
+            raise StoreError(f"{self.path}: a damaged shard: {error}; run `foal extract` again") from None
+
+    def entry(self, row: int) -> Entry:
+        """One utterance of the shard."""
+        start, stop = int(self.offsets[row]), int(self.offsets[row + 1])
+        return Entry(
+            id=self.ids[row], values=self.values(start, stop), valid=self.valid(start, stop),
+            origin=float(self.origins[row]), source=self.sources[row], media=self.media[row], note=self.notes[row],
+        )  # fmt: skip
+
+
+def verify_shard(path: Path) -> list[str]:
+    """Everything wrong with a shard, read to its last byte; empty if nothing is."""
+    try:
+        with ShardReader(path) as shard:
+            problems = []
+            for row, (name, checksum) in enumerate(zip(shard.ids, shard.checksums, strict=True)):
+                entry = shard.entry(row)
+                if entry.checksum() != checksum:
+                    problems.append(f"utterance {name!r}: its values do not match their checksum")
+                elif not np.isfinite(entry.values).all():
+                    problems.append(f"utterance {name!r}: NaN or infinite values")
+            if len(set(shard.ids)) != len(shard.ids):
+                problems.append("an utterance stands in it twice")
+            if shard.digest != _digest(shard.header.key, shard.ids, shard.checksums):
+                problems.append("its digest does not match its ids and checksums")
+            return problems
+    except StoreError as error:
+        return [str(error).removeprefix(f"{path}: ")]
+
+
+def media_fingerprint(path: Path) -> str:
+    """Size in bytes and time of change of a media file; empty for a file that is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _digest(key: str, ids: list[str], checksums: list[str]) -> str:
+    """The shard's content in one hash; the time and command of its making are not part of it."""
+    return blake2b(json.dumps([VERSION, key, ids, checksums]).encode(), digest_size=16).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in ("foal-mer", "torch", "transformers", "facenet-pytorch", "decord", "av", "soxr", "numpy", "h5py"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found

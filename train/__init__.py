@@ -1,0 +1,1 @@
+"""From feats.h5 to a trained Foal-Net and its results."""
