@@ -4,9 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from ..shared.console import make_console
 from ..shared.errors import ManifestError, UsageError
 from ..shared.files import replaced_atomically
 from ..shared.settings import CorpusSettings, Settings, SynthSettings
@@ -24,7 +24,7 @@ MOST_PROBLEMS = 20
 
 def draw(out: Path, settings: SynthSettings) -> None:
     """Draw the synthetic corpus into a new folder."""
-    console = Console(highlight=False)
+    console = make_console()
     every = 1 if console.is_terminal else 5
 
     def on_dialog(done: int, total: int) -> None:
@@ -42,7 +42,7 @@ def provide(settings: Settings, record: Path) -> None:
     if corpus.kind == "synthetic":
         stamp = corpus.root / STAMP
         if stamp.is_file() and stamp.read_text() == _stamp(settings.synth):
-            Console().print(f"{corpus.root}: already drawn")
+            make_console().print(f"{corpus.root}: already drawn")
         else:
             if stamp.is_file():
                 shutil.rmtree(corpus.root)
@@ -58,7 +58,7 @@ def provide(settings: Settings, record: Path) -> None:
 
 def write(settings: CorpusSettings, *, speaker: str | None = None) -> None:
     """Build a manifest, say what is odd about the corpus, show its table."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     if speaker is not None and settings.kind != "folder":
         raise UsageError(f"--speaker is for `foal manifest folder`; {settings.kind} names its speakers itself")
     built = _build(settings, speaker)

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
 
     The data is on the disk before the name is: a power cut leaves the old file or the new one.
     """
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{socket.gethostname()}~{os.getpid()}~{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -28,6 +29,21 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
         raise FoalError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_is_stale(path: Path) -> bool:
+    """Whether a temporary file belongs to a process of this machine that lives no more."""
+    host, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("~")
+    pid = rest.partition("~")[0]
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return int(pid) == os.getpid()
 
 
 def _sync_folder(folder: Path) -> None:

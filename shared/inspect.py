@@ -29,7 +29,7 @@ def class_table(utterances: "list[Utterance] | tuple[Utterance, ...]", classes: 
     counts = Counter((utterance.split, utterance.label) for utterance in utterances)
     splits = list(dict.fromkeys(utterance.split for utterance in utterances))
     labels = classes or sorted({utterance.label for utterance in utterances})
-    table = Table("session", *(label or "(none)" for label in labels), "all", title="utterances")
+    table = Table("split", *(label or "(none)" for label in labels), "all", title="utterances")
     for column in table.columns[1:]:
         column.justify = "right"
     for split in splits:
@@ -43,18 +43,25 @@ def class_table(utterances: "list[Utterance] | tuple[Utterance, ...]", classes: 
 
 
 def _modality_table(store: FeatureStore) -> Table:
-    table = Table(
-        "modality", "encoder", "weights", "key", "frames", "width", "Hz", "with it", "valid frames", title="features"
-    )
+    table = Table("features", *store.modalities)
+    columns = []
     for name, modality in store.modalities.items():
         lengths, valid = store.lengths(name), store.valid_frames(name)
-        have = int(np.count_nonzero(valid))
-        rate = f"{valid.sum() / max(1, lengths.sum()):.3f}"
-        table.add_row(
-            name, modality.encoder, "random weights" if modality.random_weights else modality.weights[:8],
-            modality.key[:8], str(lengths.sum()), "x".join(map(str, modality.frame_shape)), f"{modality.rate_hz:g}",
-            f"{have}/{len(store)}", f"{rate} (face rate)" if name == "face" else rate,
-        )  # fmt: skip
+        columns.append(
+            {
+                "encoder": modality.encoder,
+                "revision": modality.revision,
+                "weights": "random weights" if modality.random_weights else modality.weights[:16],
+                "key": modality.key[:8],
+                "frame": " x ".join(map(str, modality.frame_shape)) + f" {modality.dtype}",
+                "rate": f"{modality.rate_hz:g} Hz",
+                "frames": f"{lengths.sum():,}",
+                "utterances with it": f"{np.count_nonzero(valid)} of {len(store)}",
+                "face rate" if name == "face" else "valid": f"{valid.sum() / max(1, lengths.sum()):.3f}",
+            }
+        )
+    for row in dict.fromkeys(key for column in columns for key in column):
+        table.add_row(row, *(column.get(row, "") for column in columns))
     return table
 
 

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from .errors import SettingsError
 
 Modality = Literal["audio", "face"]
-MODALITIES: tuple[Modality, ...] = get_args(Modality)
+MODALITIES: tuple[str, ...] = get_args(Modality)
 
 
 class _Section(BaseModel):

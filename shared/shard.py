@@ -108,6 +108,11 @@ class ShardWriter:
             )
         )  # fmt: skip
 
+    @property
+    def frames(self) -> int:
+        """Frames taken so far."""
+        return sum(len(entry.values) for entry in self._entries)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

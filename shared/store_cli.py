@@ -39,9 +39,9 @@ def inspect(
     params: Annotated[Path | None, PARAMS_OPTION] = None,
 ) -> None:
     """What is in a feats.h5: utterances, classes by session, frames, widths, face rate, and how it was made."""
-    from rich.console import Console
-
+    from .console import make_console
     from .inspect import describe
 
+    console = make_console()
     for part in describe(index or settings_from(params, None).index):
-        Console(highlight=False).print(part)
+        console.print(part, markup=False)

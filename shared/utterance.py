@@ -67,8 +67,12 @@ class Utterance:
 
         The part of the manifest's row that changes the numbers, and no other: a label may be mended without extracting.
         """
-        path, crop = (self.video, self.crop) if modality == "face" else (self.audio, "")
-        return json.dumps([path, self.start, self.end, crop])
+        crop = self.crop if modality == "face" else ""
+        return json.dumps([self.media(modality), self.start, self.end, crop])
+
+    def media(self, modality: str) -> str:
+        """The file that a modality is taken from, relative to the corpus root; empty if there is none."""
+        return self.video if modality == "face" else self.audio
 
     @property
     def seconds(self) -> float | None:

@@ -1,0 +1,73 @@
+"""`foal extract` and `foal index`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..shared.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
+
+
+def extract(
+    split: Annotated[
+        list[str], typer.Option("--split", "-s", help="Session (or corpus) to extract; may be repeated, or 'all'")
+    ],
+    manifest: Annotated[Path | None, option("corpus.manifest", "--manifest", "-m")] = None,
+    root: Annotated[Path | None, option("corpus.root", "--root", "-r")] = None,
+    features: Annotated[Path | None, option("extract.features", "--features")] = None,
+    workers: Annotated[int | None, option("extract.workers", "--workers", "-j")] = None,
+    modalities: Annotated[str | None, option("extract.modalities", "--modalities", metavar="A,B")] = None,
+    audio_encoder: Annotated[str | None, option("extract.audio.encoder", "--audio-encoder")] = None,
+    revision: Annotated[str | None, option("extract.audio.revision", "--revision")] = None,
+    face_encoder: Annotated[str | None, option("extract.face.encoder", "--face-encoder")] = None,
+    fps: Annotated[float | None, option("extract.face.fps", "--fps")] = None,
+    chunk_seconds: Annotated[float | None, option("extract.chunk_seconds", "--chunk-seconds")] = None,
+    store: Annotated[str | None, option("extract.store", "--store")] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            "--index", help="The feats.h5 to write [key index, default: feats.h5; with --features in that folder]"
+        ),
+    ] = None,
+    no_index: Annotated[bool, typer.Option("--no-index", help="Write shards only")] = False,
+    params: Annotated[Path | None, PARAMS_OPTION] = None,
+    assign: Annotated[list[str] | None, SET_OPTION] = None,
+) -> None:
+    """Run the frozen encoders over the utterances of some splits, once; what is done already is left alone.
+
+    Exit code 3: finished, but some utterances failed; features/SPLIT/failures.csv says why.
+    """
+    from .run import extract as run
+
+    settings = settings_from(
+        params, assign, corpus__manifest=manifest, corpus__root=root, extract__features=features,
+        extract__workers=workers, extract__modalities=comma_list(modalities), extract__audio__encoder=audio_encoder,
+        extract__audio__revision=revision, extract__face__encoder=face_encoder, extract__face__fps=fps,
+        extract__chunk_seconds=chunk_seconds, extract__store=store,
+    )  # fmt: skip
+    splits = [name for text in split for name in comma_list(text) or []]
+    # Shards in a folder of the user's own: their index belongs beside them, not over the project's.
+    place = index or (features / "feats.h5" if features is not None else settings.index)
+    raise typer.Exit(run(settings, splits, index=None if no_index else place))
+
+
+def index(
+    manifest: Annotated[Path | None, option("corpus.manifest", "--manifest", "-m")] = None,
+    features: Annotated[Path | None, option("extract.features", "--features")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The feats.h5 to write [key index, default: feats.h5]")
+    ] = None,
+    pack: Annotated[bool, typer.Option("--pack", help="Copy the values into it, to hand it to somebody else")] = False,
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="MODALITY=KEY", help="Which shards, where a folder holds several kinds"),
+    ] = None,
+    params: Annotated[Path | None, PARAMS_OPTION] = None,
+    assign: Annotated[list[str] | None, SET_OPTION] = None,
+) -> None:
+    """Join the manifest and the shards into feats.h5, which training reads."""
+    from .indexing import index_features
+
+    settings = settings_from(params, assign, corpus__manifest=manifest, extract__features=features)
+    place = out or (features / "feats.h5" if features is not None else settings.index)
+    index_features(settings, place, pack=pack, keys=key or [])

@@ -1,0 +1,43 @@
+"""Starts the Dask workers of a run on this machine."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dask
+from distributed import Client, LocalCluster
+
+from .worker import PLUGIN, EncoderPlugin
+
+LOOPBACK = "127.0.0.1"
+
+
+def usual_workers(cores: int | None = None) -> int:
+    """One worker per two cores; two on a machine of two, where a second thread would gain less than a second worker."""
+    cores = cores or len(os.sched_getaffinity(0))
+    return max(min(2, cores), cores // 2)
+
+
+def threads_per_worker(workers: int, cores: int | None = None) -> int:
+    """The cores, shared out."""
+    return max(1, (cores or len(os.sched_getaffinity(0))) // workers)
+
+
+@contextmanager
+def local_cluster(workers: int, plugin: EncoderPlugin) -> Iterator[Client]:
+    """Worker processes of one task at a time, reachable from this machine alone, with the encoders' plugin."""
+    # A worker that is killed four times over the same chunk is not going to live through a fifth.
+    with dask.config.set({"distributed.scheduler.allowed-failures": 3}):
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host=LOOPBACK,
+            # None would still open the default port; 0 takes a free one.
+            dashboard_address=f"{LOOPBACK}:0",
+            silence_logs=logging.CRITICAL,
+        )
+    with cluster, Client(cluster) as client:
+        client.register_plugin(plugin, name=PLUGIN)
+        yield client

@@ -1,0 +1,74 @@
+"""What is left to extract: the manifest compared with the shards on disk and with the media."""
+
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from ..shared.catalog import read_catalog, shard_folder
+from ..shared.errors import MediaError
+from ..shared.files import TEMPORARY_PREFIX, temporary_is_stale
+from ..shared.settings import Settings
+from ..shared.shard import ShardHeader, media_fingerprint
+from ..shared.timing import Seconds
+from ..shared.utterance import Utterance, splits_of
+from .plan import Chunk, plan_chunks
+from .probe import probe
+
+
+def pending_chunks(
+    settings: Settings, utterances: list[Utterance], headers: Mapping[str, ShardHeader], console: Console
+) -> list[Chunk]:
+    """What is left to do, the longest chunks first so that no worker is left with one at the end."""
+    features, root = settings.extract.features, settings.corpus.root
+    left: dict[str, list[Utterance]] = {}
+    fingerprints: dict[str, str] = {}
+    for modality, header in headers.items():
+        catalog = read_catalog(features, modality, header.key, splits_of(utterances))
+        for path, reason in catalog.damaged.items():
+            console.print(f"warning: {path}: {reason}; its utterances are extracted again", markup=False)
+        left[modality] = []
+        for utterance in utterances:
+            media = utterance.media(modality)
+            if media not in fingerprints:
+                fingerprints[media] = media_fingerprint(root / media) if media else ""
+            if catalog.find(utterance, modality, media=fingerprints[media]) is None:
+                left[modality].append(utterance)
+        finished = len(utterances) - len(left[modality])
+        console.print(f"{modality}-{header.key[:8]}: {finished} of {len(utterances)} utterances already extracted")
+    lengths = _lengths(root, {u.id: u for todo in left.values() for u in todo}.values())
+    chunks = [
+        chunk
+        for modality, todo in left.items()
+        for chunk in plan_chunks(todo, modality, lengths, chunk_seconds=settings.extract.chunk_seconds)
+    ]
+    return sorted(chunks, key=lambda chunk: -chunk.seconds)
+
+
+def _lengths(root: Path, utterances: Iterable[Utterance]) -> dict[str, Seconds]:
+    """Seconds of each utterance; those without an end are looked up in their media's header."""
+
+    def length(utterance: Utterance) -> Seconds:
+        if utterance.seconds is not None:
+            return utterance.seconds
+        with suppress(MediaError):
+            declared = probe(root / (utterance.video or utterance.audio)).seconds or 0.0
+            return max(0.0, declared - (utterance.start or 0.0))
+        return 0.0
+
+    todo = list(utterances)
+    with ThreadPoolExecutor(8) as threads:
+        return dict(zip((utterance.id for utterance in todo), threads.map(length, todo), strict=True))
+
+
+def remove_stale_files(features: Path, splits: Iterable[str], headers: Mapping[str, ShardHeader]) -> None:
+    """Remove what killed runs on this machine left half-written."""
+    for split in splits:
+        for modality, header in headers.items():
+            for path in shard_folder(features, split, modality, header.key).glob(f"{TEMPORARY_PREFIX}*"):
+                if temporary_is_stale(path):
+                    with suppress(OSError):
+                        os.unlink(path)

@@ -1,0 +1,52 @@
+"""What is left to extract, cut into chunks; pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from ..shared.timing import Seconds
+from ..shared.utterance import Utterance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """One task and one shard: utterances of one split in one modality, all those of a media file together."""
+
+    modality: str
+    split: str
+    utterances: tuple[Utterance, ...]
+    seconds: Seconds
+
+    @property
+    def name(self) -> str:
+        """The shard's file name: the same utterances give the same name."""
+        content = [(utterance.id, utterance.source(self.modality)) for utterance in self.utterances]
+        return blake2b(json.dumps(content).encode(), digest_size=8).hexdigest() + ".h5"
+
+
+def plan_chunks(
+    utterances: Sequence[Utterance], modality: str, lengths: Mapping[str, Seconds], *, chunk_seconds: Seconds
+) -> list[Chunk]:
+    """Cut the unfinished utterances, in the manifest's order, wherever `chunk_seconds` are full.
+
+    A media file is never split, since it is decoded once for all its utterances. The cut depends on nothing but the
+    utterances given: if any set of shards is lost, what is left to do is cut into the very same shards again.
+    """
+    chunks: list[Chunk] = []
+    by_split: dict[str, dict[str, list[Utterance]]] = {}
+    for utterance in utterances:
+        path = utterance.media(modality)
+        by_split.setdefault(utterance.split, {}).setdefault(path, []).append(utterance)
+    for split, by_media in by_split.items():
+        collected: list[Utterance] = []
+        seconds = 0.0
+        for group in by_media.values():
+            collected += group
+            seconds += sum(lengths[utterance.id] for utterance in group)
+            if seconds >= chunk_seconds:
+                chunks.append(Chunk(modality=modality, split=split, utterances=tuple(collected), seconds=seconds))
+                collected, seconds = [], 0.0
+        if collected:
+            chunks.append(Chunk(modality=modality, split=split, utterances=tuple(collected), seconds=seconds))
+    return chunks

@@ -1,0 +1,50 @@
+"""What a container says about itself, before anything is decoded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+
+from ..shared.errors import MediaError
+from ..shared.timing import Seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Declared length in seconds (None if the container does not say) and the codecs of the streams that are used."""
+
+    seconds: Seconds | None
+    audio_codec: str | None
+    video_codec: str | None
+
+
+def probe(path: Path) -> Probe:
+    """Open a media file and read its header. Raises MediaError if it is no regular file or no media file."""
+    regular_file(path)
+    try:
+        with av.open(str(path)) as container:
+            return Probe(
+                seconds=container.duration / 1_000_000 if container.duration else None,
+                audio_codec=_codec(container.streams.best("audio")),
+                video_codec=_codec(container.streams.best("video")),
+            )
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(f"expected a media file, got one that cannot be opened ({_short(error)})") from None
+
+
+def regular_file(path: Path) -> None:
+    """Raise MediaError unless the path is a file: a folder cannot be read and a pipe may never answer."""
+    if not path.is_file():
+        raise MediaError("expected a file, got something else" if path.exists() else "there is no such file")
+
+
+def _codec(stream: object) -> str | None:
+    if stream is None:
+        return None
+    # PyAV has no codec context for streams that its FFmpeg cannot decode.
+    context = getattr(stream, "codec_context", None)
+    return "an unknown codec" if context is None else str(context.codec.canonical_name)
+
+
+def _short(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).splitlines()[0]

@@ -1,0 +1,123 @@
+"""The spine of `foal extract`: from a manifest and media on disk to shards and feats.h5."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from ..shared.catalog import shard_files, shard_folder
+from ..shared.console import make_console
+from ..shared.errors import EncoderError, FoalError, UsageError
+from ..shared.join import Joined, write_index
+from ..shared.settings import MODALITIES, Settings
+from ..shared.shard import ShardHeader
+from ..shared.utterance import Utterance, read_manifest, select_splits, splits_of
+from .failure import ChunkResult, Failure, chunk_failed
+from .outcome import report_failures, report_index, summary, write_failures
+from .pending import pending_chunks, remove_stale_files
+from .plan import Chunk
+from .recipe import find_weights, shard_header
+from .weights import Weights
+
+QUARANTINED_EXIT = 3
+
+
+def extract(settings: Settings, splits: Sequence[str], *, index: Path | None) -> int:
+    """Extract what is missing of the given splits and index it; gives the exit code (0, or 3 with failures).
+
+    Raises FoalError: nothing that was finished before is lost, and the same command goes on from there.
+    """
+    console = make_console()
+    features = settings.extract.features
+    manifest = read_manifest(settings.corpus.manifest)
+    utterances = select_splits(manifest, splits)
+    modalities: tuple[str, ...] = settings.extract.modalities
+    weights = {modality: find_weights(settings.extract, modality) for modality in modalities}
+    headers = {modality: shard_header(settings.extract, modality, found) for modality, found in weights.items()}
+    remove_stale_files(features, splits_of(utterances), headers)
+
+    chunks = pending_chunks(settings, utterances, headers, console)
+    if not chunks:
+        console.print("nothing is left to do")
+    elif not settings.corpus.root.is_dir():
+        raise UsageError(
+            f"{settings.corpus.root}: expected the corpus root (--root, key corpus.root) that the paths of "
+            f"{settings.corpus.manifest} start from, got no such folder"
+        )
+    failures = _run(settings, chunks, weights, headers, console) if chunks else []
+
+    write_failures(features, utterances, failures)
+    console.print(summary(settings, utterances, headers))
+    report_failures(failures, console)
+    if len({failure.id for failure in failures}) == len(utterances):
+        raise FoalError(f"none of the {len(utterances)} utterances could be extracted: {failures[0].reason}")
+    if index is not None:
+        report_index(_index(settings, manifest, headers, index), console)
+    return QUARANTINED_EXIT if failures else 0
+
+
+def _run(
+    settings: Settings,
+    chunks: Sequence[Chunk],
+    weights: Mapping[str, Weights],
+    headers: Mapping[str, ShardHeader],
+    console: Console,
+) -> list[Failure]:
+    """Work off the chunks on Dask workers; gives the failures."""
+    # Dask and torch take seconds to import, and a run with nothing to do needs neither.
+    from distributed import KilledWorker, as_completed
+
+    from .cluster import local_cluster, threads_per_worker, usual_workers
+    from .progress import Tally, shown
+    from .worker import EncoderPlugin, extract_chunk
+
+    workers = min(settings.extract.workers or usual_workers(), len(chunks))
+    plugin = EncoderPlugin(settings.extract, weights, threads_per_worker(workers))
+    console.print(f"{len(chunks)} chunks on {workers} worker{'s' * (workers > 1)}")
+    tally, failures = Tally(chunks), list[Failure]()
+    command = " ".join(["foal", *sys.argv[1:]])
+    with local_cluster(workers, plugin) as client, shown(tally, console) as display:
+        futures = {}
+        for chunk in chunks:
+            header = headers[chunk.modality]
+            folder = shard_folder(settings.extract.features, chunk.split, chunk.modality, header.key)
+            future = client.submit(
+                extract_chunk,
+                chunk,
+                root=settings.corpus.root.absolute(),
+                shard=folder.absolute() / chunk.name,
+                header=header,
+                store=settings.extract.store,
+                command=command,
+                key=f"{chunk.modality}-{chunk.split}-{chunk.name}",
+                priority=chunk.seconds,
+            )
+            futures[future] = chunk
+        for future in as_completed(list(futures)):
+            chunk = futures.pop(future)
+            try:
+                result: ChunkResult = future.result()
+            except KilledWorker:
+                result = chunk_failed(chunk, "the worker process died over this utterance or one in the same chunk")
+            # A result still held would be computed again if its worker died.
+            future.release()
+            failures += result.failures
+            tally.add(result)
+            display.advance()
+    return failures
+
+
+def _index(settings: Settings, manifest: Sequence[Utterance], headers: Mapping[str, ShardHeader], out: Path) -> Joined:
+    """Join the manifest with the shards of this run, and with those of the other modality if it has been extracted."""
+    keys: dict[str, str] = {}
+    for modality in MODALITIES:
+        if modality in headers:
+            keys[modality] = headers[modality].key
+            continue
+        with suppress(EncoderError):
+            header = shard_header(settings.extract, modality, find_weights(settings.extract, modality))
+            if shard_files(settings.extract.features, modality, header.key):
+                keys[modality] = header.key
+    return write_index(out, manifest, settings.extract.features, keys)

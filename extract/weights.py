@@ -1,0 +1,133 @@
+"""Where an encoder's weights come from, and their hash; nothing is loaded here."""
+
+import json
+import os
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from ..shared.errors import EncoderError
+
+RANDOM = "random:"
+_AUDIO_FILES = ("config.json", "preprocessor_config.json")
+_AUDIO_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+FACENET_FILES = {
+    "vggface2": "20180402-114759-vggface2.pt",
+    "casia-webface": "20180408-102900-casia-webface.pt",
+}
+_FACENET_URL = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """An encoder as found: its name, revision, the hash of all that defines it, and its file or folder.
+
+    Random weights have no path: `name` and `seed` define them.
+    """
+
+    name: str
+    revision: str
+    digest: str
+    path: Path | None
+    seed: int = 0
+
+    @property
+    def random(self) -> bool:
+        """Whether the encoder never learned anything."""
+        return self.path is None
+
+
+def find_audio_weights(encoder: str, revision: str, seed: int) -> Weights:
+    """A wav2vec2-family model: random:tiny, a local folder, or a hub name (downloaded if it is not cached yet)."""
+    if encoder.startswith(RANDOM):
+        return _random_weights(encoder, seed, ("random:tiny",))
+    folder = Path(encoder)
+    if not folder.is_dir():
+        folder, revision = _download(encoder, revision)
+    else:
+        revision = "local"
+    weights = next((folder / name for name in _AUDIO_WEIGHTS if (folder / name).is_file()), None)
+    if weights is None or not (folder / "config.json").is_file():
+        raise EncoderError(
+            f"{folder}: expected config.json and {' or '.join(_AUDIO_WEIGHTS)}, got {_listing(folder) or 'nothing'}"
+        )
+    files = [folder / name for name in _AUDIO_FILES if (folder / name).is_file()]
+    return Weights(name=encoder, revision=revision, digest=_hash_files([*files, weights]), path=folder)
+
+
+def find_face_weights(encoder: str, seed: int) -> Weights:
+    """InceptionResnetV1's weights: random:*, vggface2 or casia-webface as torch has cached them, or a local file."""
+    if encoder.startswith(RANDOM):
+        return _random_weights(encoder, seed, ("random:tiny", "random:facenet"))
+    if encoder in FACENET_FILES:
+        path = _torch_cache() / FACENET_FILES[encoder]
+        if not path.is_file():
+            _fetch(encoder, path)
+    else:
+        path = Path(encoder)
+        if not path.is_file():
+            known = ", ".join((*FACENET_FILES, "random:tiny", "random:facenet"))
+            raise EncoderError(f"unknown face encoder {encoder!r}: expected {known}, or a weight file; no such file")
+    return Weights(name=encoder, revision="local", digest=_hash_files([path]), path=path)
+
+
+def _random_weights(encoder: str, seed: int, known: tuple[str, ...]) -> Weights:
+    if encoder not in known:
+        raise EncoderError(f"unknown encoder {encoder!r}: of those with random weights there are {', '.join(known)}")
+    digest = sha256(json.dumps([encoder, seed]).encode()).hexdigest()
+    return Weights(name=encoder, revision=f"seed {seed}", digest=digest, path=None, seed=seed)
+
+
+def _download(name: str, revision: str) -> tuple[Path, str]:
+    """The hub's snapshot as a folder, and its commit. Only data is fetched, never code."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    wanted = [*_AUDIO_FILES, *_AUDIO_WEIGHTS]
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+    except HFValidationError:
+        raise EncoderError(f"{name!r} is neither a folder nor the name of a model on the hub") from None
+    except Exception as error:
+        # Every layer below has its own exceptions (hub, HTTP client, sockets); none says what to do.
+        raise EncoderError(
+            f"{name} (revision {revision}) could not be downloaded ({type(error).__name__}); "
+            f"fetch config.json, preprocessor_config.json and model.safetensors from https://huggingface.co/{name} "
+            "into a folder and give that folder as extract.audio.encoder"
+        ) from None
+    return folder, folder.name
+
+
+def _fetch(encoder: str, path: Path) -> None:
+    """Download one of facenet-pytorch's weight files to where facenet-pytorch would look for it."""
+    from torch.hub import download_url_to_file
+
+    url = f"{_FACENET_URL}/{path.name}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        download_url_to_file(url, str(path), progress=False)
+    except OSError as error:
+        raise EncoderError(
+            f"the weights of {encoder} could not be downloaded ({error}); fetch {url} and put it at {path}, "
+            "or give the file's path as extract.face.encoder"
+        ) from None
+
+
+def _torch_cache() -> Path:
+    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
+    return Path(home).expanduser() / "checkpoints"
+
+
+def _hash_files(paths: list[Path]) -> str:
+    digest = sha256()
+    for path in paths:
+        digest.update(path.name.encode() if path.suffix == ".json" else b"weights")
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _listing(folder: Path) -> str:
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:8])

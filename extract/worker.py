@@ -1,0 +1,89 @@
+"""What runs inside a Dask worker: its encoders, loaded once, and one chunk of utterances to one shard."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from distributed import Worker, WorkerPlugin, get_worker
+
+from ..shared.errors import MediaError, StoreError
+from ..shared.settings import ExtractSettings
+from ..shared.shard import ShardHeader, ShardWriter, media_fingerprint
+from ..shared.utterance import Utterance
+from .audio import AudioEncoder, load_audio_encoder
+from .entries import audio_entries, face_entries
+from .face import FacePath, load_face_path
+from .failure import ChunkResult, Failure, failures_of
+from .plan import Chunk
+from .weights import Weights
+
+PLUGIN = "foal-encoders"
+
+
+class EncoderPlugin(WorkerPlugin):
+    """Loads each encoder when the first chunk needs it, and keeps it as long as the worker lives."""
+
+    def __init__(self, settings: ExtractSettings, weights: Mapping[str, Weights], threads: int) -> None:
+        self.settings, self.weights, self.threads = settings, weights, threads
+        self._audio: AudioEncoder | None = None
+        self._face: FacePath | None = None
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask in each worker."""
+        torch.set_num_threads(self.threads)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def audio(self) -> AudioEncoder:
+        """The audio encoder."""
+        if self._audio is None:
+            self._audio = load_audio_encoder(self.weights["audio"], self._device)
+        return self._audio
+
+    @property
+    def face(self) -> FacePath:
+        """The face detector and encoder."""
+        if self._face is None:
+            self._face = load_face_path(self.settings.face, self.weights["face"], self._device)
+        return self._face
+
+
+def extract_chunk(
+    chunk: Chunk, *, root: Path, shard: Path, header: ShardHeader, store: Literal["float16", "float32"], command: str
+) -> ChunkResult:
+    """Turn a chunk into its shard. A media file that cannot be read costs its utterances only.
+
+    Raises FoalError if the shard cannot be written.
+    """
+    plugin = get_worker().plugins[PLUGIN]
+    assert isinstance(plugin, EncoderPlugin)
+    failures: list[Failure] = []
+    by_media: dict[str, list[Utterance]] = {}
+    for utterance in chunk.utterances:
+        by_media.setdefault(utterance.media(chunk.modality), []).append(utterance)
+    with ShardWriter(shard, header, dtype=store, command=command) as writer:
+        for media, utterances in by_media.items():
+            path = root / media if media else None
+            # Taken before decoding: if the file changes meanwhile, the next run sees that it did.
+            fingerprint = media_fingerprint(path) if path else ""
+            waiting = {utterance.id: utterance for utterance in utterances}
+            try:
+                if chunk.modality == "face":
+                    results = face_entries(path, utterances, plugin.face)
+                else:
+                    results = audio_entries(path, utterances, plugin.audio)
+                for utterance, entry in results:
+                    del waiting[utterance.id]
+                    if isinstance(entry, MediaError):
+                        failures += failures_of(chunk, [utterance], str(entry))
+                        continue
+                    try:
+                        writer.add(replace(entry, media=fingerprint))
+                    except StoreError as error:
+                        failures += failures_of(chunk, [utterance], str(error))
+            except MediaError as error:
+                failures += failures_of(chunk, waiting.values(), str(error))
+        frames = writer.frames
+    return ChunkResult(chunk=chunk, frames=frames, failures=tuple(failures))
