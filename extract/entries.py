@@ -75,7 +75,6 @@ def face_entries(path: Path | None, utterances: Sequence[Utterance], face: FaceP
         tracks[number].push(position, picture)
     for utterance, track in zip(utterances, tracks, strict=True):
         values, valid = track.finish()
-        note = "" if valid.any() else "no face found" if track.seen else "the video shows nothing at this time"
         yield (
             utterance,
             Entry(
@@ -85,7 +84,7 @@ def face_entries(path: Path | None, utterances: Sequence[Utterance], face: FaceP
                 origin=float(face_times(utterance.start or 0.0, 0.0, fps)[0]),
                 source=utterance.source("face"),
                 media="",
-                note=note,
+                note=track.note(),
             ),
         )
 
@@ -109,6 +108,12 @@ class _Track:
         self._waiting.append((position, picture))
         if len(self._waiting) == BATCH:
             self._flush()
+
+    def note(self) -> str:
+        """Why pictures or the whole face are missing; empty if nothing is."""
+        if self.seen < len(self._valid):
+            return f"only {self.seen} of {len(self._valid)} pictures could be decoded"
+        return "" if self._valid.any() else "no face found"
 
     def finish(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """All embeddings (t_v, d_v) and validity flags (t_v,)."""

@@ -71,4 +71,6 @@ def report_failures(failures: Sequence[Failure], console: Console, *, most: int 
         console.print(f"failed: {failure.id} ({failure.modality}, {failure.media}): {failure.reason}", markup=False)
     if failures:
         count = len({failure.id for failure in failures})
-        console.print(f"{count} utterances failed; the failures.csv of each split names all, with remedies")
+        console.print(
+            f"{count} utterance{'s' * (count > 1)} failed; the failures.csv of each split names all, with remedies"
+        )

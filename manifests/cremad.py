@@ -15,7 +15,7 @@ _NAME = re.compile(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_([A-Z]{2})")
 
 
 def build(root: Path, classes: Sequence[str] | None = None) -> Built:
-    """Find `<actor>_<sentence>_<EMOTION>_<level>` videos below root; the sound is AudioWAV's if there, else the video's.
+    """Find `<actor>_<sentence>_<EMOTION>_<level>` videos below root; the sound is AudioWAV's or the video's.
 
     Raises ManifestError if there is no such file, UsageError for a label that CREMA-D does not have.
     """

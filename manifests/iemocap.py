@@ -58,6 +58,7 @@ def build(root: Path, classes: Sequence[str] | None = None, *, corpus: str = "ie
     utterances: list[Utterance] = []
     problems: list[str] = []
     remarks: list[str] = []
+    skipped: list[str] = []
     for session in sessions:
         labels = session / "dialog" / "EmoEvaluation"
         # Only files directly in this folder: below it lie the single annotators' files with the same names.
@@ -65,7 +66,7 @@ def build(root: Path, classes: Sequence[str] | None = None, *, corpus: str = "ie
         if not dialogs:
             problems.append(f"{labels}: expected the label files of the dialogs (*.txt), got none")
         for dialog in dialogs:
-            texts = _transcripts(root, session / "dialog" / "transcriptions" / dialog.name, remarks)
+            texts = _transcripts(root, session / "dialog" / "transcriptions" / dialog.name, skipped)
             for turn in _turns(root, dialog, problems):
                 label = "hap" if turn.label == "exc" and "exc" not in wanted else turn.label
                 if label not in LABELS:
@@ -77,7 +78,11 @@ def build(root: Path, classes: Sequence[str] | None = None, *, corpus: str = "ie
                         root, session, dialog.stem, turn, label, texts.get(turn.id, ""), corpus, problems
                     )
                     utterances += [found] if found else []
-    remarks += [_self_check(utterances, wanted)]
+    if skipped:
+        remarks.append(
+            f"{len(skipped)} transcription lines are not of a turn and were skipped, the first: {skipped[0]}"
+        )
+    remarks.append(_self_check(utterances, wanted) if corpus == "iemocap" else "not compared with IEMOCAP's counts")
     return Built(utterances=utterances, classes=wanted, problems=problems, remarks=remarks)
 
 
@@ -108,19 +113,16 @@ def _turns(root: Path, path: Path, problems: list[str]) -> list[_Turn]:
     return turns
 
 
-def _transcripts(root: Path, path: Path, remarks: list[str]) -> dict[str, str]:
+def _transcripts(root: Path, path: Path, skipped: list[str]) -> dict[str, str]:
     if not path.is_file():
         return {}
     texts: dict[str, str] = {}
-    skipped = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         match = _TRANSCRIPT_LINE.fullmatch(line.strip())
         if match is not None:
             texts[match[1]] = match[2].strip()
         elif line.strip():
-            skipped.append(str(number))
-    if skipped:
-        remarks.append(f"{path.relative_to(root)}: no turn in line {', '.join(skipped)}; skipped")
+            skipped.append(f"{path.relative_to(root)}, line {number}")
     return texts
 
 
@@ -147,19 +149,20 @@ def _utterance(
 
 
 def _self_check(utterances: Sequence[Utterance], classes: Sequence[str]) -> str:
-    """Whether the session x class table is the published one, in one sentence."""
+    """Whether the session x class table is the published one."""
     if sorted(classes) != sorted(CLASSES):
         return f"not compared with the published counts, which are of the classes {', '.join(CLASSES)}"
     got = table_of(utterances, CLASSES)
     if got == PUBLISHED:
         return "equal to the published counts: 5,531 utterances, session by session and class by class"
-    differing = [
-        f"{session} {dict(zip(CLASSES, got.get(session, [0] * 4), strict=True))} instead of "
-        f"{dict(zip(CLASSES, published, strict=True))}"
-        for session, published in PUBLISHED.items()
-        if got.get(session) != published
-    ]
-    return (
-        f"NOT equal to the published counts of IEMOCAP ({len(utterances)} utterances instead of 5,531): "
-        + "; ".join(differing)
-    )
+    lines = [f"NOT equal to the published counts of IEMOCAP: {len(utterances):,} utterances instead of 5,531"]
+    for session, published in PUBLISHED.items():
+        counts = got.get(session, [0] * len(CLASSES))
+        different = [
+            f"{label} {here} instead of {there}"
+            for label, here, there in zip(CLASSES, counts, published, strict=True)
+            if here != there
+        ]
+        if different:
+            lines.append(f"  {session}: {', '.join(different)}")
+    return "\n".join(lines)

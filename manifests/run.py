@@ -37,7 +37,7 @@ def draw(out: Path, settings: SynthSettings) -> None:
 
 
 def provide(settings: Settings, record: Path) -> None:
-    """Make sure the corpus of params.yaml is there and note what it is; nothing of a licensed corpus is ever touched."""
+    """Make sure the corpus of params.yaml is there and note what it is; a licensed corpus is never touched."""
     corpus = settings.corpus
     if corpus.kind == "synthetic":
         stamp = corpus.root / STAMP

@@ -9,6 +9,9 @@ from .shard import verify_shard
 
 Problem = tuple[Path, str]
 
+OUR_OTHER_FILES = frozenset({"feats.h5", "failures.csv", ".gitignore"})
+"""What may lie beside the splits or in one of them; .gitignore is DVC's."""
+
 
 def verify_target(target: Path) -> tuple[int, list[Problem]]:
     """Check a folder of shards, one shard, or a feats.h5; gives the number of files looked at and what is wrong."""
@@ -37,12 +40,11 @@ def _is_shard(path: Path) -> bool:
 
 def _verify_folder(folder: Path) -> tuple[int, list[Problem]]:
     checked, problems = 0, []
-    # `feats.h5` may lie beside the splits; everything deeper than <split>/<modality>-<key>/ and not a shard is foreign.
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         checked += 1
         if path.name.startswith(TEMPORARY_PREFIX):
             problems.append((path, "left over from a run that was killed; the next `foal extract` removes it"))
-        elif len(path.relative_to(folder).parts) == 1 and path.name in ("feats.h5", "failures.csv", ".gitignore"):
+        elif len(path.relative_to(folder).parts) <= 2 and path.name in OUR_OTHER_FILES:
             continue
         elif path.suffix != ".h5":
             problems.append((path, "a foreign file; expected only shards (*.h5) here"))

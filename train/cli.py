@@ -1,0 +1,63 @@
+"""`foal train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..shared.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
+
+
+def train(
+    features: Annotated[Path | None, option("index", "--features", "-f")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the results [default: runs/ and what was trained]")
+    ] = None,
+    modalities: Annotated[str | None, option("train.modalities", "--modalities", metavar="both|audio|face")] = None,
+    align: Annotated[bool | None, option("train.align", "--align/--no-align")] = None,
+    match: Annotated[bool | None, option("train.match", "--match/--no-match")] = None,
+    protocol: Annotated[str | None, option("train.protocol", "--protocol")] = None,
+    seeds: Annotated[str | None, option("train.seeds", "--seeds", metavar="A,B,...")] = None,
+    epochs: Annotated[int | None, option("train.epochs", "--epochs")] = None,
+    patience: Annotated[int | None, option("train.patience", "--patience")] = None,
+    batch_size: Annotated[int | None, option("train.batch_size", "--batch-size")] = None,
+    learning_rate: Annotated[float | None, option("train.learning_rate", "--learning-rate")] = None,
+    width: Annotated[int | None, option("train.width", "--width")] = None,
+    layers: Annotated[int | None, option("train.layers", "--layers")] = None,
+    threads: Annotated[int | None, option("train.threads", "--threads")] = None,
+    device: Annotated[str | None, option("train.device", "--device")] = None,
+    params: Annotated[Path | None, PARAMS_OPTION] = None,
+    assign: Annotated[list[str] | None, SET_OPTION] = None,
+) -> None:
+    """Train the alignment, matching and fusion heads on extracted features, fold by fold, and say how good they are."""
+    settings = settings_from(
+        params,
+        assign,
+        index=features,
+        train__modalities=modalities,
+        train__align=align,
+        train__match=match,
+        train__protocol=protocol,
+        train__seeds=comma_list(seeds),
+        train__epochs=epochs,
+        train__patience=patience,
+        train__batch_size=batch_size,
+        train__learning_rate=learning_rate,
+        train__width=width,
+        train__layers=layers,
+        train__threads=threads,
+        train__device=device,
+    )
+    from .run import train as run
+
+    run(
+        settings,
+        settings.index,
+        out or default_out(settings.train.modalities, settings.train.align, settings.train.match),
+    )
+
+
+def default_out(modalities: str, align: bool, match: bool) -> Path:
+    """Where a run goes that was given no folder: named after what was trained, so that variants do not overwrite."""
+    without = "".join(f"-no-{name}" for name, used in (("align", align), ("match", match)) if not used)
+    return Path("runs") / (modalities if modalities != "both" else f"both{without}")
