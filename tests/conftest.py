@@ -1,0 +1,149 @@
+"""What several rooms' tests need: small real media, feature folders, the command itself."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from foal.shared.catalog import shard_folder
+from foal.shared.shard import Entry, ShardHeader, ShardWriter
+from foal.shared.utterance import Utterance
+
+# Frames carry their number as ten black or white bars, which survive any codec.
+BITS = 10
+
+
+def frame_with_number(number: int, *, width: int = 160, height: int = 96) -> np.ndarray:
+    picture = np.full((height, width, 3), 128, np.uint8)
+    for bit in range(BITS):
+        picture[:, bit * width // BITS : (bit + 1) * width // BITS] = 255 if number >> bit & 1 else 0
+    return picture
+
+
+def number_in(picture: np.ndarray) -> int:
+    width = picture.shape[1]
+    centres = [(2 * bit + 1) * width // (2 * BITS) for bit in range(BITS)]
+    return sum(1 << bit for bit, x in enumerate(centres) if picture[:, x].mean() > 128)
+
+
+@pytest.fixture
+def read_number() -> Callable[[np.ndarray], int]:
+    return number_in
+
+
+@pytest.fixture
+def make_video() -> Callable[..., Path]:
+    """A video whose frames carry their number, optionally with B-frames, odd times or sound."""
+
+    def make(
+        path: Path,
+        *,
+        frames: int = 40,
+        fps: Fraction | int = 25,
+        codec: str = "libx264",
+        b_frames: int = 0,
+        times_ms: Sequence[int] | None = None,
+        sound_hz: int | None = None,
+    ) -> Path:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=fps)
+            stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+            stream.codec_context.max_b_frames = b_frames
+            stream.codec_context.gop_size = 12
+            if times_ms is not None:
+                stream.codec_context.time_base = Fraction(1, 1000)
+            sound = container.add_stream("aac", rate=sound_hz, layout="mono") if sound_hz else None
+            for number in range(frames):
+                frame = av.VideoFrame.from_ndarray(frame_with_number(number), format="rgb24")
+                frame.pts = number if times_ms is None else times_ms[number]
+                frame.time_base = 1 / Fraction(fps) if times_ms is None else Fraction(1, 1000)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+            if sound is not None and sound_hz is not None:
+                samples = np.sin(np.arange(frames * sound_hz // int(fps)) / sound_hz * 2 * np.pi * 440) / 2
+                tone = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="fltp", layout="mono")
+                tone.sample_rate, tone.pts = sound_hz, 0
+                container.mux(sound.encode(tone))
+                container.mux(sound.encode())
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_features() -> Callable[..., Path]:
+    """A features folder with seeded random numbers for the given utterances, one shard per split and modality."""
+
+    def make(
+        folder: Path,
+        utterances: Sequence[Utterance],
+        *,
+        widths: dict[str, int] | None = None,
+        seed: int = 0,
+        key: str = "0" * 64,
+    ) -> Path:
+        random = np.random.default_rng(seed)
+        for modality, width in (widths or {"audio": 8, "face": 6}).items():
+            rate_hz = 50.0 if modality == "audio" else 10.0
+            header = ShardHeader(
+                modality=modality, key=key, rate_hz=rate_hz, encoder="random:test", revision="", weights="0",
+                random_weights=True, config={"width": width},
+            )  # fmt: skip
+            for split in dict.fromkeys(utterance.split for utterance in utterances):
+                path = shard_folder(folder, split, modality, key) / "shard.h5"
+                with ShardWriter(path, header, dtype="float16") as writer:
+                    for utterance in utterances:
+                        if utterance.split == split:
+                            length = int(random.integers(1, 9))
+                            writer.add(
+                                Entry(
+                                    id=utterance.id, values=random.normal(size=(length, width)).astype(np.float32),
+                                    valid=random.random(length) < 0.8, origin=0.0,
+                                    source=utterance.source(modality), media="1:1",
+                                )
+                            )  # fmt: skip
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def some_utterances() -> list[Utterance]:
+    return [
+        Utterance(
+            id=f"u{number}", corpus="test", session=f"session{number % 3 + 1}", speaker=f"s{number % 6}",
+            label=("hap", "sad")[number % 2], audio=f"{number}.wav", video=f"{number}.mp4", end=1.0,
+        )
+        for number in range(18)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def foal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the `foal` command in a folder of its own, as a user would; give back what it printed and its exit code."""
+
+    def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", "from foal.shared.cli import main; main()", *map(str, arguments)],
+            cwd=cwd or tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn corpus of 20 utterances in IEMOCAP's layout; read only."""
+    from foal.manifests.synthetic import write_corpus
+
+    root = tmp_path_factory.mktemp("synthetic") / "corpus"
+    write_corpus(root, utterances=20, seed=7)
+    return root

@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from foal.shared.errors import StoreError
+from foal.shared.shard import Entry, ShardHeader, ShardReader, ShardWriter, verify_shard
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+HEADER = ShardHeader(
+    modality="audio", key="k" * 64, rate_hz=50.0, encoder="e", revision="r", weights="w", random_weights=True,
+    config={"layers": "last", "nested": {"a": [1, 2]}},
+)  # fmt: skip
+
+
+def entry(name: str = "u", values: np.ndarray | None = None, **changes: object) -> Entry:
+    values = np.ones((3, 4), np.float32) if values is None else values
+    fields: dict[str, object] = {"id": name, "values": values, "valid": np.ones(len(values), bool)}
+    fields |= {"origin": 0.0125, "source": "s", "media": "m"}
+    return Entry(**(fields | changes))  # type: ignore[arg-type]
+
+
+def write(path: Path, *entries: Entry, dtype: str = "float16") -> Path:
+    with ShardWriter(path, HEADER, dtype=dtype) as writer:  # type: ignore[arg-type]
+        for one in entries:
+            writer.add(one)
+    return path
+
+
+@st.composite
+def chunks(draw: st.DrawFn) -> list[Entry]:
+    frame = draw(st.sampled_from([(1,), (5,), (3, 4)]))
+    ids = draw(st.lists(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")), unique=True,
+                        min_size=1, max_size=6))  # fmt: skip
+    found = []
+    for name in ids:
+        length = draw(st.integers(0, 7))
+        values = draw(npst.arrays(np.float32, (length, *frame), elements=st.floats(-100, 100, width=16)))
+        valid = draw(npst.arrays(bool, length))
+        found.append(
+            entry(name, values, valid=valid, origin=draw(st.floats(0, 1e4)), note=draw(st.sampled_from(["", "n"])))
+        )
+    return found
+
+
+@given(chunks())
+def test_a_shard_reads_back_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, entries: list[Entry]) -> None:
+    path = write(tmp_path_factory.mktemp("shard") / "s.h5", *entries, dtype="float32")
+    assert verify_shard(path) == []
+    with ShardReader(path) as shard:
+        assert shard.header == HEADER
+        assert shard.ids == [one.id for one in entries]
+        for row, one in enumerate(entries):
+            got = shard.entry(row)
+            np.testing.assert_array_equal(got.values, one.values)
+            np.testing.assert_array_equal(got.valid, one.valid)
+            assert (got.origin, got.source, got.media, got.note) == (one.origin, one.source, one.media, one.note)
+
+
+def test_values_are_one_contiguous_dataset_of_the_chosen_format(tmp_path: Path) -> None:
+    with h5py.File(write(tmp_path / "s.h5", entry("a"), entry("b"))) as file:
+        assert file["values"].chunks is None
+        assert file["values"].dtype == np.float16
+        assert file["values"].shape == (6, 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.full((2, 4), np.nan, np.float32), "NaN"),
+        (np.full((2, 4), np.inf, np.float32), "NaN or infinite"),
+        (np.full((2, 4), 1e6, np.float32), "extract.store to float32"),
+    ],
+)
+def test_numbers_that_cannot_be_stored_are_refused(tmp_path: Path, values: np.ndarray, words: str) -> None:
+    with pytest.raises(StoreError, match=words):
+        write(tmp_path / "s.h5", entry("a", values))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with ShardWriter(tmp_path / "s.h5", HEADER, dtype="float16") as writer:
+            writer.add(entry())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_of_two_shapes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="shape"):
+        write(tmp_path / "s.h5", entry("a"), entry("b", np.ones((2, 5), np.float32)))
+
+
+def test_what_is_damaged_or_foreign_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.h5", entry("a"), entry("b"))
+    whole = path.read_bytes()
+
+    path.write_bytes(whole[: len(whole) // 2])
+    assert verify_shard(path)
+    path.write_text("not HDF5 at all")
+    assert "cannot open" in verify_shard(path)[0]
+    path.write_bytes(whole)
+    with h5py.File(path, "r+") as file:
+        file["values"][4, 1] = 7
+    assert verify_shard(path) == ["utterance 'b': its values do not match their checksum"]
+    path.write_bytes(whole)
+    with h5py.File(path, "r+") as file:
+        file.attrs["version"] = 99
+    assert "version 99" in verify_shard(path)[0]
+    path.write_bytes(whole)
+    with h5py.File(path, "r+") as file:
+        del file["offsets"]
+    assert "damaged" in verify_shard(path)[0]
+    path.write_bytes(whole)
+    with h5py.File(path, "r+") as file:
+        file["offsets"][:] = [0, 99, 6]
+    assert "do not fit together" in verify_shard(path)[0]
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    assert "expected a file of format foal-shard" in verify_shard(tmp_path / "other.h5")[0]
+    assert "gone" in verify_shard(tmp_path / "none.h5")[0]
+
+
+@given(st.data())
+def test_no_flipped_bit_of_the_values_goes_unseen(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = write(tmp_path_factory.mktemp("flip") / "s.h5", entry("a", np.arange(12, dtype=np.float32).reshape(3, 4)))
+    with h5py.File(path) as file:
+        begin, size = file["values"].id.get_offset(), file["values"].id.get_storage_size()
+    content = bytearray(path.read_bytes())
+    content[begin + data.draw(st.integers(0, size - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    assert verify_shard(path)

@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import pytest
+from foal.shared.errors import ManifestError, UsageError
+from foal.shared.utterance import Utterance, parse_crop, read_manifest, select_splits, split_folder, write_manifest
+from hypothesis import given
+from hypothesis import strategies as st
+
+HEADER = "id,corpus,session,speaker,gender,label,audio,video,start,end,crop"
+GOOD = "u1,c,session1,s,F,hap,a.wav,v.avi,0.5,1.5,left"
+
+text = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12)
+name = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12).filter(
+    lambda s: s.strip(".") and s != "all"
+)
+number = st.none() | st.floats(-1e6, 1e6)
+
+
+@st.composite
+def utterances(draw: st.DrawFn) -> list[Utterance]:
+    ids = draw(st.lists(name, min_size=1, max_size=5, unique=True))
+    found = []
+    for identity in ids:
+        start = draw(st.none() | st.floats(0, 1e4))
+        length = draw(st.floats(0.01, 100))
+        found.append(
+            Utterance(
+                id=identity, corpus=draw(name), session=draw(st.just("") | name), speaker=draw(text), gender=draw(text),
+                label=draw(text), audio=draw(name), video=draw(text), start=start,
+                end=draw(st.none() | st.just((start or 0.0) + length)),
+                crop=draw(st.sampled_from(["full", "left", "right", "0,0.25,0.5,1"])), fold=draw(text),
+                transcript=draw(text), valence=draw(number), arousal=draw(number), dominance=draw(number),
+            )
+        )  # fmt: skip
+    return found
+
+
+@given(utterances())
+def test_a_manifest_reads_back_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Utterance]
+) -> None:
+    path = tmp_path_factory.mktemp("manifest") / "m.csv"
+    write_manifest(path, rows)
+    assert read_manifest(path) == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "lacks column 'id'"),
+        (HEADER, "empty"),
+        (HEADER.replace("label,", ""), "lacks column 'label'"),
+        (HEADER + ",colour\n" + GOOD + ",red", "unknown column 'colour'"),
+        (HEADER + ",id\n" + GOOD + ",x", "repeats column 'id'"),
+        (f"{HEADER}\n{GOOD.replace('1.5', '0.25')}", r"line 2, column end: expected an end after the start"),
+        (f"{HEADER}\n{GOOD.replace('0.5', '-1')}", r"line 2, column start"),
+        (f"{HEADER}\n{GOOD.replace('0.5', 'soon')}", r"line 2, column start: expected a number or nothing, got 'soon'"),
+        (f"{HEADER}\n{GOOD.replace('1.5', 'nan')}", r"line 2, column end: expected a number"),
+        (f"{HEADER}\n{GOOD.replace('left', 'middle')}", r"line 2, column crop"),
+        (f"{HEADER}\n{GOOD}\n{GOOD}", r"line 3, column id: expected unique ids, got 'u1' again \(first on line 2\)"),
+        (f"{HEADER}\n{GOOD},x", r"as many cells"),
+        (f"{HEADER}\nu1,c", r"as many cells"),
+        (f"{HEADER}\n{GOOD.replace('u1', '')}", r"column id"),
+        (f"{HEADER}\n{GOOD.replace('session1', '..')}", r"column session"),
+        (f"{HEADER}\n{GOOD.replace('a.wav,v.avi', ',')}", r"column audio"),
+    ],
+)
+def test_a_bad_manifest_is_refused_with_line_and_column(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(content)
+    with pytest.raises(ManifestError, match=words):
+        read_manifest(path)
+
+
+def test_all_bad_lines_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("\n".join([HEADER, *(f"u{i},c,s,s,F,hap,a,v,2,1,full" for i in range(30))]))
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(path)
+    assert "line 2," in str(caught.value)
+    assert "line 21," in str(caught.value)
+    assert "and 10 more" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "binary"])
+def test_what_is_no_manifest_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "m.csv"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "binary":
+        path.write_bytes(b"\xff\xfe\x00\x80" * 50)
+    with pytest.raises(ManifestError, match=r"m\.csv"):
+        read_manifest(path)
+
+
+def test_unknown_split_lists_the_known(some_utterances: list[Utterance]) -> None:
+    with pytest.raises(UsageError, match="session1, session2, session3"):
+        select_splits(some_utterances, ["session9"])
+    assert select_splits(some_utterances, ["session2", "session2"]) == select_splits(some_utterances, ["session2"])
+    assert len(select_splits(some_utterances, ["all"])) == len(some_utterances)
+
+
+def test_only_what_changes_the_numbers_is_the_source() -> None:
+    one = Utterance(id="a", corpus="c", audio="a.wav", video="v.avi", start=1.0, end=2.0, crop="left", label="hap")
+    mended = Utterance(id="a", corpus="c", audio="a.wav", video="v.avi", start=1.0, end=2.0, crop="right", label="sad")
+    assert one.source("audio") == mended.source("audio")
+    assert one.source("face") != mended.source("face")
+
+
+@given(st.tuples(*[st.floats(0, 1)] * 4))
+def test_crops(corners: tuple[float, float, float, float]) -> None:
+    x0, y0, x1, y1 = corners
+    wanted = f"{x0},{y0},{x1},{y1}"
+    if x0 < x1 and y0 < y1:
+        assert parse_crop(wanted) == corners
+    else:
+        with pytest.raises(ValueError, match=r"'full', 'left'"):
+            parse_crop(wanted)
+
+
+@given(st.lists(name, min_size=2, max_size=2, unique=True))
+def test_splits_have_folders_of_their_own(names: list[str]) -> None:
+    folders = [split_folder(name) for name in names]
+    assert folders[0] != folders[1]
+    assert all("/" not in folder and folder not in (".", "..") for folder in folders)
