@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ..shared.timing import SAMPLE_RATE  # IEMOCAP's too
 from .actor import Voice
-
-SAMPLE_RATE = 16_000  # Hz, as in IEMOCAP
 
 _WINDOW, _HOP, _TRANSFORM = 512, 128, 1024  # samples; the transform is longer, so that resonances can ring out
 _HZ = np.fft.rfftfreq(_TRANSFORM, 1 / SAMPLE_RATE)
@@ -52,8 +51,8 @@ def speak(voice: Voice, arousal: float, samples: int, rng: np.random.Generator) 
     speech = speech / _rms(speech) + 10 ** ((-12 + 4 * arousal) / 20) * noise / _rms(noise)
     speech *= 10 ** ((-29 + 4.5 * arousal) / 20) / _rms(speech)
     speech += 10 ** (-66 / 20) * rng.standard_normal(samples)  # the room
-    within: NDArray[np.float64] = np.tanh(speech)
-    return within
+    bounded: NDArray[np.float64] = np.tanh(speech)
+    return bounded
 
 
 def loudness(sound: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -61,7 +60,8 @@ def loudness(sound: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArra
     width = SAMPLE_RATE // 20  # 50 ms: a jaw is no quicker
     energy = np.convolve(sound**2, np.full(width, 1 / width), mode="same")
     at = np.interp(seconds * SAMPLE_RATE, np.arange(len(sound)), np.sqrt(np.maximum(energy, 0)), left=0, right=0)
-    return np.clip(at / np.sqrt(np.quantile(energy, 0.95)), 0, 1)
+    opening: NDArray[np.float64] = np.clip(at / np.sqrt(np.quantile(energy, 0.95)), 0, 1)
+    return opening
 
 
 def _syllables(

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from ..shared.errors import FoalError, UsageError
 from ..shared.files import TEMPORARY_PREFIX
+from ..shared.timing import SAMPLE_RATE, to_samples
 from .actor import Gender, actor
 from .film import film
 from .portrait import Portrait
 from .scene import GENDERS, Dialog, Turn, plan
-from .speaking import SAMPLE_RATE, speak
+from .speaking import speak
 
 FEWEST = 20  # so that each session has each class, and each dialog both speakers
 
@@ -98,7 +99,7 @@ def _write_dialog(session: Path, dialog: Dialog, portraits: dict[Gender, Portrai
 
 def _spoken(turn: Turn, session: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """The turn's voice, (samples,) at 16 kHz."""
-    samples = round((turn.end - turn.start) * SAMPLE_RATE)
+    samples = to_samples(turn.end - turn.start, SAMPLE_RATE)
     return speak(actor(session, turn.speaker).voice, turn.arousal, samples, rng)
 
 

@@ -1,0 +1,152 @@
+"""The IEMOCAP builder on the drawn corpus and on hand-written files with every irregularity of the real one."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from foal.manifests.build import Built
+from foal.manifests.iemocap import CLASSES, PUBLISHED, build
+from foal.shared.errors import ManifestError, UsageError
+
+HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+
+
+def corpus_with(root: Path, dialog: str, lines: str, *, media: list[str], transcript: str = "") -> Path:
+    """One dialog of session 1 with empty media files; the builder looks at names only."""
+    session = root / f"Session{dialog[4]}"
+    for folder, name, content in (
+        ("dialog/EmoEvaluation", f"{dialog}.txt", HEADER + lines),
+        ("dialog/transcriptions", f"{dialog}.txt", transcript),
+        ("dialog/avi/DivX", f"{dialog}.avi", ""),
+        *((f"sentences/wav/{dialog}", f"{name}.wav", "") for name in media),
+    ):
+        (session / folder).mkdir(parents=True, exist_ok=True)
+        (session / folder / name).write_text(content)
+    return root
+
+
+def line(name: str, label: str, start: float = 1.5, end: float = 3.25) -> str:
+    return f"[{start:.4f} - {end:.4f}]\t{name}\t{label}\t[2.5000, 3.0000, 3.5000]\n"
+
+
+def test_the_drawn_corpus(synthetic_corpus: Path) -> None:
+    built = build(synthetic_corpus, corpus="synthetic")
+    counts = Counter((utterance.session, utterance.label) for utterance in built.utterances)
+    assert counts == {(f"session{n}", label): 1 for n in range(1, 6) for label in CLASSES}
+    assert not built.problems
+    for utterance in built.utterances:
+        assert (synthetic_corpus / utterance.audio).is_file()
+        assert (synthetic_corpus / utterance.video).is_file()
+
+
+def test_the_speaker_is_the_last_letter_and_the_half_follows_the_marked_actor(tmp_path: Path) -> None:
+    names = ["Ses01F_impro05a_F000", "Ses01F_impro05a_M001"]
+    root = corpus_with(tmp_path, "Ses01F_impro05a", "".join(line(name, "neu") for name in names), media=names)
+    marked, other = build(root).utterances
+    assert (marked.speaker, marked.gender, marked.crop) == ("Ses01F", "F", "left")
+    assert (other.speaker, other.gender, other.crop) == ("Ses01M", "M", "right")
+
+
+def test_times_ratings_paths_and_words(tmp_path: Path) -> None:
+    name = "Ses01M_script01_1_M003"
+    root = corpus_with(
+        tmp_path, "Ses01M_script01_1", line(name, "exc"), media=[name],
+        transcript=f"M: what?\n{name} [1.5000-3.2500]: It's a, well: comma.\n",
+    )  # fmt: skip
+    built = build(root)
+    (utterance,) = built.utterances
+    assert (utterance.start, utterance.end) == (1.5, 3.25)
+    assert (utterance.valence, utterance.arousal, utterance.dominance) == (2.5, 3.0, 3.5)
+    assert utterance.label == "hap"
+    assert utterance.transcript == "It's a, well: comma."
+    assert utterance.video == "Session1/dialog/avi/DivX/Ses01M_script01_1.avi"
+    assert utterance.audio == f"Session1/sentences/wav/Ses01M_script01_1/{name}.wav"
+    assert "1 transcription lines" in built.remarks[0]
+
+
+def test_only_label_lines_of_the_dialogs_own_files_count(tmp_path: Path) -> None:
+    name = "Ses01F_impro01_F000"
+    lines = line(name, "ang") + "C-E1:\tNeutral;\t()\nA-E3:\tval 2; act 3; dom  2;\t()\nC-F1:\tAnger;\t(mad)\n\n"
+    root = corpus_with(tmp_path, "Ses01F_impro01", lines, media=[name])
+    labels = root / "Session1/dialog/EmoEvaluation"
+    (labels / "._Ses01F_impro01.txt").write_bytes(b"\x00\x05\x16\x07Mac OS X")
+    (labels / "Categorical").mkdir()
+    (labels / "Categorical" / "Ses01F_impro01_e1_cat.txt").write_text(line("Ses01F_impro01_F000", "sad"))
+    built = build(root)
+    assert [utterance.label for utterance in built.utterances] == ["ang"]
+    assert not built.problems
+
+
+def test_other_labels_are_left_out_and_can_be_chosen(tmp_path: Path) -> None:
+    names = [f"Ses02F_impro01_F00{n}" for n in range(5)]
+    lines = "".join(line(name, label) for name, label in zip(names, ["fru", "xxx", "exc", "hap", "neu"], strict=True))
+    root = corpus_with(tmp_path, "Ses02F_impro01", lines, media=names)
+    assert [u.label for u in build(root).utterances] == ["hap", "hap", "neu"]
+    assert [u.label for u in build(root, ["exc", "fru"]).utterances] == ["fru", "exc"]
+    with pytest.raises(UsageError, match="unknown label 'joy'; this corpus has neu, hap"):
+        build(root, ["joy"])
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ("[6.2901 - 8.2357] broken\n", "line 4: expected '\\[start - end\\] id label"),
+        ("[6.2901 - ]\tSes01F_impro01_F009\tneu\t[2.5, 2.5, 2.5]\n", "line 4: expected"),
+        (line("Ses01F_impro01_X009", "neu"), "line 4: expected the id of a turn"),
+        (line("Ses01F_impro02_F009", "neu"), "line 4: expected the id of a turn of Ses01F_impro01"),
+        (line("Ses01F_impro01_F009", "neu", 5.0, 4.0), r"line 4: Ses01F_impro01_F009 ends \(4.0000 s\) before"),
+        (line("Ses01F_impro01_F009", "joy"), "unknown label 'joy'"),
+        (line("Ses01F_impro01_F009", "neu"), "no such file"),
+    ],
+)
+def test_a_bad_line_is_reported_with_file_and_line_and_costs_itself_only(tmp_path: Path, bad: str, words: str) -> None:
+    name = "Ses01F_impro01_F000"
+    root = corpus_with(tmp_path, "Ses01F_impro01", line(name, "neu") + bad + line(name[:-1] + "1", "sad"),
+                       media=[name, name[:-1] + "1"])  # fmt: skip
+    built = build(root)
+    assert [u.label for u in built.utterances if u.id != "Ses01F_impro01_F009"] == ["neu", "sad"]
+    assert len(built.problems) == 1
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(built.problems[0])
+
+
+def test_an_utterance_without_one_stream_is_kept(tmp_path: Path) -> None:
+    root = corpus_with(tmp_path, "Ses01F_impro01", line("Ses01F_impro01_F000", "neu"), media=[])
+    built = build(root)
+    assert built.utterances[0].audio == ""
+    assert built.utterances[0].video
+    shutil.rmtree(root / "Session1/dialog/avi")
+    assert build(root).utterances == []
+
+
+def test_a_folder_that_is_no_corpus(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="Session1 to Session5, got none"):
+        build(tmp_path)
+    with pytest.raises(ManifestError, match="got nothing there"):
+        build(tmp_path / "nowhere")
+
+
+def remark_for(counts: dict[str, list[int]], root: Path) -> Built:
+    """A corpus of empty media files with the given session x class counts."""
+    for session, numbers in counts.items():
+        dialog = f"Ses0{session[-1]}F_impro01"
+        labels = [label for label, count in zip(CLASSES, numbers, strict=True) for _ in range(count)]
+        names = [f"{dialog}_{'FM'[n % 2]}{n // 2:03d}" for n in range(len(labels))]
+        lines = "".join(line(name, label) for name, label in zip(names, labels, strict=True))
+        corpus_with(root, dialog, lines, media=names)
+    return build(root)
+
+
+def test_the_self_check_recognises_the_published_counts(tmp_path: Path) -> None:
+    built = remark_for(PUBLISHED, tmp_path)
+    assert len(built.utterances) == 5531
+    assert len({utterance.speaker for utterance in built.utterances}) == 10
+    assert built.remarks[-1].startswith("equal to the published counts")
+
+
+def test_the_self_check_names_what_differs(tmp_path: Path) -> None:
+    built = remark_for({**PUBLISHED, "session3": [320, 286, 305, 239]}, tmp_path)
+    assert built.remarks[-1].startswith("NOT equal")
+    assert "session3: ang 239 instead of 240" in built.remarks[-1]
+    assert "session1" not in built.remarks[-1]

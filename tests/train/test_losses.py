@@ -1,0 +1,140 @@
+import math
+
+import pytest
+import torch
+from foal.train.losses import avel_loss, draw_negatives, draw_positives, mem_loss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+ALL = torch.ones(64, dtype=torch.bool)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Similarities (b, b), labels (b,), present (b,) and a seed."""
+    b = draw(st.integers(1, 9))
+    seed = draw(st.integers(0, 1000))
+    scale = draw(st.sampled_from([1.0, 30.0, 100.0]))
+    labels = torch.tensor(draw(st.lists(st.integers(0, 2), min_size=b, max_size=b)))
+    present = torch.tensor(draw(st.lists(st.booleans(), min_size=b, max_size=b)))
+    cosines = torch.rand(b, b, generator=generator(seed), dtype=torch.float64) * 2 - 1
+    return scale * cosines, labels, present, seed
+
+
+def slow_avel(similarities: Tensor, labels: list[int], present: list[bool]) -> float:
+    rows = [i for i, here in enumerate(present) if here]
+    if not rows:
+        return 0.0
+    s = similarities.tolist()
+    directions = []
+    for value in (lambda i, j: s[i][j], lambda i, j: s[j][i]):
+        per_row = []
+        for i in rows:
+            log_sum = math.log(sum(math.exp(value(i, j)) for j in rows))
+            positives = [value(i, j) - log_sum for j in rows if labels[i] == labels[j]]
+            per_row.append(-sum(positives) / len(positives))
+        directions.append(sum(per_row) / len(per_row))
+    return sum(directions) / 2
+
+
+@given(batches())
+def test_avel_is_the_double_loop(batch: tuple[Tensor, Tensor, Tensor, int]) -> None:
+    similarities, labels, present, _ = batch
+    expected = slow_avel(similarities, labels.tolist(), present.tolist())
+    assert avel_loss(similarities, labels, present).item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_avel_positives_are_all_pairs_of_an_emotion() -> None:
+    labels = torch.tensor([0, 0, 1, 1])
+    blocks = 20.0 * (labels[:, None] == labels)
+    diagonal = 20.0 * torch.eye(4)
+    # Aligning whole classes leaves only the choice among the two positives, aligning own pairs alone does not.
+    assert avel_loss(blocks, labels, ALL[:4]).item() == pytest.approx(math.log(2), abs=1e-6)
+    assert avel_loss(diagonal, labels, ALL[:4]).item() > 5
+
+
+def test_avel_does_not_grow_with_the_batch() -> None:
+    losses = []
+    for b in (8, 64):
+        labels = torch.arange(b) % 4
+        losses.append(avel_loss(torch.zeros(b, b), labels, ALL[:b]).item() - math.log(b))
+    assert losses == pytest.approx([0, 0], abs=1e-5)
+
+
+def test_avel_without_anybody_present_is_zero_with_a_gradient() -> None:
+    similarities = torch.randn(3, 3, generator=generator(), requires_grad=True)
+    loss = avel_loss(similarities, torch.tensor([0, 1, 0]), ~ALL[:3])
+    loss.backward()
+    assert loss.item() == 0
+    assert similarities.grad is not None
+    assert torch.equal(similarities.grad, torch.zeros(3, 3))
+
+
+@given(batches())
+@settings(max_examples=300)
+def test_negatives_never_share_the_class(batch: tuple[Tensor, Tensor, Tensor, int]) -> None:
+    similarities, labels, present, seed = batch
+    drawn = draw_negatives(similarities, labels, present, generator(seed))
+    for i in range(len(labels)):
+        others = [j for j in range(len(labels)) if labels[j] != labels[i] and present[j]]
+        assert bool(drawn.found[i]) == bool(present[i] and others)
+        if drawn.found[i]:
+            assert int(drawn.rows[i]) in others
+
+
+@given(batches(), st.data())
+def test_positives_are_other_utterances_of_the_class(
+    batch: tuple[Tensor, Tensor, Tensor, int], data: st.DataObject
+) -> None:
+    _, labels, present, seed = batch
+    b = len(labels)
+    # Utterances in class 0..2 may be in the batch twice, as sampling with replacement brings them.
+    utterances = labels * 10 + torch.tensor(data.draw(st.lists(st.integers(0, 2), min_size=b, max_size=b)))
+    drawn = draw_positives(labels, utterances, present, generator(seed))
+    for i in range(b):
+        others = [j for j in range(b) if labels[j] == labels[i] and utterances[j] != utterances[i] and present[j]]
+        assert bool(drawn.found[i]) == bool(present[i] and others)
+        if drawn.found[i]:
+            assert int(drawn.rows[i]) in others
+
+
+def test_negatives_follow_the_softmax_of_similarities() -> None:
+    labels = torch.tensor([0, 1, 1, 0])
+    similarities = torch.tensor([[9.0, 0.0, math.log(3.0), 9.0]]).repeat(4, 1)
+    chance = generator()
+    draws = torch.stack([draw_negatives(similarities, labels, ALL[:4], chance).rows[0] for _ in range(2000)])
+    assert (draws == 2).float().mean().item() == pytest.approx(0.75, abs=0.03)
+
+
+def test_positives_are_uniform() -> None:
+    labels, chance = torch.zeros(5, dtype=torch.long), generator()
+    draws = torch.stack([draw_positives(labels, torch.arange(5), ALL[:5], chance).rows[0] for _ in range(2000)])
+    shares = torch.bincount(draws, minlength=5) / 2000
+    assert shares.tolist() == pytest.approx([0, 0.25, 0.25, 0.25, 0.25], abs=0.04)
+
+
+def test_drawing_does_not_learn() -> None:
+    similarities = torch.randn(4, 4, generator=generator(), requires_grad=True)
+    draw_negatives(similarities, torch.tensor([0, 1, 0, 1]), ALL[:4], generator())
+    assert similarities.grad is None
+
+
+@given(st.integers(0, 500), st.integers(1, 3), st.integers(1, 5))
+def test_mem_loss_is_the_mean_over_counted_pairs(seed: int, k: int, b: int) -> None:
+    chance = generator(seed)
+    logits = torch.randn(k, b, 2, generator=chance, dtype=torch.float64)
+    matches = torch.rand(k, b, generator=chance) < 0.5
+    counted = torch.rand(k, b, generator=chance) < 0.7
+    each = []
+    for i in range(k):
+        for j in range(b):
+            if counted[i, j]:
+                exponentials = [math.exp(value) for value in logits[i, j].tolist()]
+                each.append(-math.log(exponentials[int(matches[i, j])] / sum(exponentials)))
+    expected = sum(each) / len(each) if each else 0.0
+    assert mem_loss(logits, matches, counted).item() == pytest.approx(expected, abs=1e-12)

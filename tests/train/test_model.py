@@ -1,0 +1,155 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from foal.shared.errors import TrainingError
+from foal.train.data import Dataset, Frames, collate
+from foal.train.model import Architecture, CrossAttention, FoalNet, SequenceDropout, build, masked_mean, pick
+from torch import Tensor
+
+Make = Callable[..., Dataset]
+MakeModel = Callable[..., FoalNet]
+
+
+def padded(frames: Frames, by: int, garbage: float) -> Frames:
+    values, valid = frames
+    more = torch.full((len(values), by, *values.shape[2:]), garbage)
+    return Frames(torch.cat([values, more], 1), torch.cat([valid, valid.new_zeros(len(valid), by)], 1))
+
+
+@pytest.mark.parametrize("garbage", [0.0, 6e4, float("nan")])
+def test_padding_never_changes_an_output(make_dataset: Make, make_model: MakeModel, garbage: float) -> None:
+    data = make_dataset()
+    model = make_model(data)
+    frames = collate(data, torch.arange(24)).frames
+    with torch.no_grad():
+        expected = model(frames)
+        got = model({name: padded(stream, 7, garbage) for name, stream in frames.items()})
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_batch_changes_nothing(make_dataset: Make, make_model: MakeModel) -> None:
+    data = make_dataset()
+    model = make_model(data)
+    with torch.no_grad():
+        together = model(collate(data, torch.arange(24)).frames)
+        alone = torch.cat([model(collate(data, torch.tensor([row])).frames) for row in range(24)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_an_invalid_frame_never_matters(make_dataset: Make, make_model: MakeModel) -> None:
+    data = make_dataset()
+    model = make_model(data)
+    frames = dict(collate(data, torch.arange(24)).frames)
+    values, valid = frames["face"]
+    assert not valid.all()
+    with torch.no_grad():
+        expected = model(frames)
+        got = model({**frames, "face": Frames(torch.where(valid[..., None], values, 5e4), valid)})
+    assert torch.equal(got, expected)
+
+
+def test_an_utterance_without_a_face_is_one_with_any_other_face(make_dataset: Make, make_model: MakeModel) -> None:
+    data = make_dataset()
+    model = make_model(data)
+    frames = dict(collate(data, torch.arange(24)).frames)
+    values, valid = frames["face"]
+    nobody = torch.zeros_like(valid)
+    with torch.no_grad():
+        without = model({**frames, "face": Frames(values, nobody)})
+        otherwise = model({**frames, "face": Frames(values.flip(0), nobody)})
+        assert not torch.allclose(without, model(frames))
+    assert torch.equal(without, otherwise)
+    assert torch.isfinite(without).all()
+
+
+def test_partners_are_whom_a_row_reads(make_dataset: Make, make_model: MakeModel) -> None:
+    data = make_dataset()
+    model = make_model(data)
+    frames = collate(data, torch.arange(6)).frames
+    partners = torch.tensor([[0, 1, 2, 3, 4, 5], [3, 3, 0, 1, 2, 4]])
+    with torch.no_grad():
+        projected = model.project(frames)
+        pooled = model.fuse(projected, {"audio": partners, "face": partners.flip(0)})
+        own = model.fuse(projected)
+        # The audio of every row beside the face of its partner, fused as if that were its own.
+        values, valid = frames["face"]
+        swapped = model.fuse(model.project({**frames, "face": Frames(values[partners[1]], valid[partners[1]])}))
+    assert pooled["audio"].shape == (2, 6, 16)
+    torch.testing.assert_close(pooled["audio"][0], own["audio"][0])
+    torch.testing.assert_close(pooled["audio"][1], swapped["audio"][0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(pooled["face"][1], own["face"][0])
+
+
+def test_cross_attention_is_multi_head_attention() -> None:
+    torch.manual_seed(0)
+    ours = CrossAttention(width=16, heads=4, dropout=0.0)
+    theirs = torch.nn.MultiheadAttention(16, 4, batch_first=True)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key_value.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key_value.bias]))
+        theirs.out_proj.weight.copy_(ours.output.weight)
+        theirs.out_proj.bias.copy_(ours.output.bias)
+        queries, keys = torch.randn(3, 5, 16), torch.randn(3, 7, 16)
+        valid = torch.arange(7) < torch.tensor([7, 4, 1])[:, None]
+        read, _ = theirs(queries, keys, keys, key_padding_mask=~valid)
+        torch.testing.assert_close(
+            ours(queries, keys, valid, torch.eye(3)), ours.norm(queries + read), atol=1e-5, rtol=1e-5
+        )
+
+
+def test_pick_is_an_index() -> None:
+    sequences = torch.randn(4, 3, 2)
+    rows = torch.tensor([2, 0, 0, 3, 1])
+    assert torch.equal(pick(torch.nn.functional.one_hot(rows, 4).float(), sequences), sequences[rows])
+
+
+def test_masked_mean() -> None:
+    values = torch.arange(12.0).view(2, 3, 2)
+    valid = torch.tensor([[True, False, True], [False, False, False]])
+    assert masked_mean(values, valid).tolist() == [[2.0, 3.0], [0.0, 0.0]]
+
+
+def test_dropout_takes_a_unit_from_the_whole_sequence() -> None:
+    torch.manual_seed(0)
+    dropout = SequenceDropout(0.5)
+    x = dropout(torch.ones(8, 5, 32))
+    assert torch.equal(x, x[:, :1].expand(-1, 5, -1))
+    assert set(x.unique().tolist()) == {0.0, 2.0}
+    assert torch.equal(dropout.eval()(torch.ones(1, 2, 3)), torch.ones(1, 2, 3))
+
+
+def test_several_layers_are_mixed(make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Tensor]) -> None:
+    frames = [torch.randn(t, 3, 5, generator=torch.Generator().manual_seed(t)) for t in range(1, 13)]
+    data = make_dataset(12, streams={"audio": make_stream(frames)})
+    model = make_model(data)
+    weights = model.projections["audio"].layer_weights
+    batch = collate(data, torch.arange(12))
+    with torch.no_grad():
+        weights.copy_(torch.tensor([50.0, 0.0, 0.0]))  # the first layer alone
+        values, valid = batch.frames["audio"]
+        first_only = values.clone()
+        first_only[:, :, 1:] = 9.0
+        torch.testing.assert_close(model(batch.frames), model({"audio": Frames(first_only, valid)}))
+        weights.zero_()
+        assert not torch.allclose(model(batch.frames), model({"audio": Frames(first_only, valid)}))
+
+
+def test_one_modality_attends_to_itself(make_dataset: Make, make_model: MakeModel) -> None:
+    both = make_dataset()
+    data = replace(both, streams={"audio": both.streams["audio"]})
+    model = make_model(data)
+    assert model.alignment is None
+    assert len(model.matchers) == 0
+    assert model.reads == {"audio": "audio"}
+    assert model(collate(data, torch.arange(5)).frames).shape == (5, 3)
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(TrainingError, match="expected a width that 5 heads divide, got 16"):
+        build(
+            Architecture(
+                frame_shapes={"audio": (3,)}, classes=2, width=16, heads=5, layers=1, dropout=0, projection_dropout=0
+            )
+        )

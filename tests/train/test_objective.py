@@ -1,0 +1,156 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from foal.train.data import Batch, Dataset, Frames, Stream, collate
+from foal.train.losses import avel_loss
+from foal.train.model import FoalNet
+from foal.train.objective import Losses, draw_pairs, objective
+
+Make = Callable[..., Dataset]
+MakeModel = Callable[..., FoalNet]
+
+
+def losses_of(model: FoalNet, batch: Batch, *, align: float | None = 1.0, match: float | None = 0.1) -> Losses:
+    chance = torch.Generator().manual_seed(0)
+    return objective(model, batch, align_weight=align, match_weight=match, generator=chance)
+
+
+def without_face(batch: Batch, rows: slice) -> Batch:
+    values, valid = batch.frames["face"]
+    valid = valid.clone()
+    valid[rows] = False
+    return replace(batch, frames={**batch.frames, "face": Frames(values, valid)})
+
+
+def test_gradients_reach_every_parameter(make_dataset: Make, make_model: MakeModel) -> None:
+    data = make_dataset()
+    batch = collate(data, torch.arange(12))
+    values, valid = batch.frames["audio"]
+    batch = without_face(batch, slice(0, 2))  # so that both placeholders are used
+    gone = valid & (torch.arange(12) != 5)[:, None]
+    batch = replace(batch, frames={**batch.frames, "audio": Frames(values, gone)})
+    model = make_model(data)
+    losses_of(model, batch).total.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_a_batch_of_one_class_has_no_matching_loss_but_a_gradient(make_dataset: Make, make_model: MakeModel) -> None:
+    data = make_dataset()
+    model = make_model(data)
+    losses = losses_of(model, collate(data, torch.arange(0, 24, 3)))
+    assert losses.match.item() == 0
+    losses.match.backward()
+    for head in model.matchers.values():
+        assert torch.equal(head.weight.grad, torch.zeros_like(head.weight))
+
+
+@pytest.mark.parametrize("rows", [slice(0, 1), slice(0, 6)])
+def test_no_face_at_all_and_a_batch_of_one(make_dataset: Make, make_model: MakeModel, rows: slice) -> None:
+    data = make_dataset()
+    model = make_model(data)
+    losses = losses_of(model, without_face(collate(data, torch.arange(24)[rows]), slice(None)))
+    assert losses.align.item() == losses.match.item() == 0
+    losses.total.backward()
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_who_lacks_a_modality_takes_no_part_in_alignment_and_matching(
+    make_dataset: Make, make_model: MakeModel
+) -> None:
+    data = make_dataset()
+    model = make_model(data)
+    batch = without_face(collate(data, torch.arange(12)), slice(9, 12))
+    with torch.no_grad():
+        projected = model.project(batch.frames)
+        similarities = model.alignment(projected["audio"], projected["face"])  # type: ignore[misc]
+        pairs = draw_pairs(
+            similarities, projected["audio"], projected["face"], batch, torch.Generator().manual_seed(1)
+        )
+        losses = losses_of(model, batch)
+    assert not pairs.counted[:, 9:].any()
+    assert pairs.counted[:2, :9].all()
+    expected = avel_loss(similarities[:9, :9], batch.labels[:9], torch.ones(9, dtype=torch.bool))
+    assert losses.align.item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_pairs_say_truly_whether_they_match(make_dataset: Make, make_model: MakeModel) -> None:
+    data = make_dataset(48)
+    batch = collate(data, torch.tensor([*range(16), 0, 1]))
+    projected = make_model(data).project(batch.frames)
+    pairs = draw_pairs(
+        torch.randn(18, 18, generator=torch.Generator().manual_seed(0)),
+        projected["audio"],
+        projected["face"],
+        batch,
+        torch.Generator().manual_seed(2),
+    )
+    assert pairs.counted.any(1).all()
+    for partners in (pairs.audio, pairs.face):
+        same = batch.labels[partners] == batch.labels
+        assert torch.equal(same[pairs.counted], pairs.matches[pairs.counted])
+        assert (batch.rows[partners[2]] != batch.rows)[pairs.counted[2]].all()  # another utterance, not its copy
+
+
+def test_order_in_the_batch_changes_nothing(make_dataset: Make, make_model: MakeModel) -> None:
+    data = make_dataset()
+    model = make_model(data)
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        logits = model(collate(data, torch.arange(24)).frames)
+        shuffled = model(collate(data, order).frames)
+        losses = losses_of(model, collate(data, torch.arange(24)), match=None)
+        losses_shuffled = losses_of(model, collate(data, order), match=None)
+    torch.testing.assert_close(shuffled, logits[order], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(losses_shuffled.total, losses.total, atol=1e-5, rtol=1e-5)
+
+
+def test_switched_off_terms(make_dataset: Make, make_model: MakeModel) -> None:
+    data = make_dataset()
+    model = make_model(data)
+    batch = collate(data, torch.arange(12))
+    plain = losses_of(model, batch, align=None, match=None)
+    assert plain.align.item() == plain.match.item() == 0
+    assert plain.total.item() == plain.classes.item()
+
+    matching = losses_of(model, batch, align=None)
+    assert matching.align.item() == 0
+    assert matching.match.item() > 0  # its negatives are drawn by similarities all the same
+    assert matching.classes.item() == pytest.approx(plain.classes.item(), abs=1e-6)
+    matching.total.backward()
+    assert model.alignment is not None
+    assert model.alignment.log_scale.grad is None
+
+    full = losses_of(model, batch, align=0.5, match=2.0)
+    assert full.total.item() == pytest.approx((full.classes + 0.5 * full.align + 2 * full.match).item(), abs=1e-6)
+
+
+def test_one_modality_has_no_auxiliary_losses(make_dataset: Make, make_model: MakeModel) -> None:
+    both = make_dataset()
+    data = replace(both, streams={"face": both.streams["face"]})
+    losses = losses_of(make_model(data), collate(data, torch.arange(12)))
+    losses.total.backward()
+    assert losses.align.item() == losses.match.item() == 0
+    assert losses.total.item() == losses.classes.item()
+
+
+def test_scale_is_limited(make_dataset: Make, make_model: MakeModel) -> None:
+    alignment = make_model(make_dataset()).alignment
+    assert alignment is not None
+    assert alignment.log_scale.exp().item() == pytest.approx(1 / 0.07, rel=1e-6)
+    with torch.no_grad():
+        alignment.log_scale.fill_(9.0)
+    alignment.limit_scale()
+    assert alignment.log_scale.exp().item() == pytest.approx(100, rel=1e-5)
+
+
+def test_a_modality_nobody_has(make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Stream]) -> None:
+    both = make_dataset()
+    data = replace(both, streams={**both.streams, "face": make_stream([torch.zeros(0, 4)] * 24)})
+    losses = losses_of(make_model(data), collate(data, torch.arange(6)))
+    losses.total.backward()
+    assert torch.isfinite(losses.total)
