@@ -73,8 +73,10 @@ def _run(
     from .progress import Tally, shown
     from .worker import EncoderPlugin, extract_chunk
 
-    workers = min(settings.extract.workers or usual_workers(), len(chunks))
-    plugin = EncoderPlugin(settings.extract, weights, threads_per_worker(workers))
+    usual = settings.extract.workers or usual_workers()
+    workers = min(usual, len(chunks))
+    # The last bits of a sum depend on the number of threads: it must not change when only a chunk or two are left.
+    plugin = EncoderPlugin(settings.extract, weights, threads_per_worker(usual))
     console.print(f"{len(chunks)} chunks on {workers} worker{'s' * (workers > 1)}")
     tally, failures = Tally(chunks), list[Failure]()
     command = " ".join(["foal", *sys.argv[1:]])

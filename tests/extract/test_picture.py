@@ -1,0 +1,98 @@
+"""The right pictures: frames carry their number, and the chosen ones are those nearest in presentation time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from foal.extract.picture import NoVideoTrackError, Stretch, Video
+from foal.shared.errors import MediaError
+from foal.shared.timing import face_times
+
+MakeVideo = Callable[..., Path]
+ReadNumber = Callable[[np.ndarray], int]
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+
+
+def numbers(path: Path, stretches: list[Stretch], read_number: ReadNumber) -> list[list[int]]:
+    """The number drawn into each chosen frame, -1 where there was none."""
+    video = Video(path)
+    plans = [video.plan(stretch) for stretch in stretches]
+    found = [[-1] * len(plan) for plan in plans]
+    for stretch, position, picture in video.pictures(plans, [WHOLE] * len(plans)):
+        found[stretch][position] = read_number(picture)
+    return found
+
+
+def nearest(times: np.ndarray, shown_at: np.ndarray) -> list[int]:
+    return [int(np.argmin(np.abs(shown_at - time))) for time in times]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "b_frames"),
+    [("h264.mp4", "libx264", 3), ("mpeg4.avi", "mpeg4", 2), ("mpeg4.avi", "mpeg4", 0), ("h264.mkv", "libx264", 2)],
+)
+def test_frames_of_a_constant_rate(
+    tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber, name: str, codec: str, b_frames: int
+) -> None:
+    path = make_video(tmp_path / name, frames=60, codec=codec, b_frames=b_frames)
+    stretches = [
+        Stretch(start=None, end=None, fps=10),
+        Stretch(start=0.8, end=1.93, fps=7),
+        Stretch(start=0.9, end=1.0, fps=30),
+    ]
+    shown_at = np.arange(60) / 25
+    wanted = [
+        nearest(face_times(0, 2.4, 10), shown_at),
+        nearest(face_times(0.8, 1.13, 7), shown_at),
+        nearest(face_times(0.9, 0.1, 30), shown_at),
+    ]
+    assert numbers(path, stretches, read_number) == wanted
+
+
+def test_frames_of_a_varying_rate(tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber) -> None:
+    times_ms = np.cumsum([0, *np.tile([20, 70, 33, 110], 10)]).tolist()
+    path = make_video(tmp_path / "vfr.mkv", frames=len(times_ms), times_ms=times_ms, b_frames=2)
+    (got,) = numbers(path, [Stretch(start=0.1, end=2.0, fps=13)], read_number)
+    assert got == nearest(face_times(0.1, 1.9, 13), np.array(times_ms) / 1000)
+
+
+def test_beyond_the_end_there_is_nothing(tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=25)
+    (got,) = numbers(path, [Stretch(start=0.8, end=1.6, fps=10)], read_number)
+    assert got[:2] == [21, 24]
+    assert got[4:] == [-1] * 4
+
+
+def test_the_part_of_the_frame(tmp_path: Path, make_video: MakeVideo) -> None:
+    video = Video(make_video(tmp_path / "v.mp4", frames=3))
+    plans = [np.array([1]), np.array([1])]
+    got = {n: picture.shape for n, _, picture in video.pictures(plans, [(0.5, 0, 1, 1), (0.25, 0.25, 0.5, 0.75)])}
+    assert got == {0: (96, 80, 3), 1: (48, 40, 3)}
+
+
+def test_a_cut_off_video_gives_what_it_has(tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber) -> None:
+    path = make_video(tmp_path / "v.avi", frames=50, codec="mpeg4")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    try:
+        (got,) = numbers(path, [Stretch(start=0.0, end=2.0, fps=25)], read_number)
+    except MediaError:
+        return
+    known = [number for number in got if number >= 0]
+    assert known == list(range(len(known)))
+    assert 0 < len(known) < 50
+
+
+@pytest.mark.parametrize("content", [b"", b"only words\n" * 100])
+def test_what_is_no_video(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "v.mp4").write_bytes(content)
+    with pytest.raises(MediaError, match="expected a media file"):
+        Video(tmp_path / "v.mp4")
+
+
+def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+    import soundfile
+
+    soundfile.write(tmp_path / "s.wav", np.zeros(1600), 16000)
+    with pytest.raises(NoVideoTrackError):
+        Video(tmp_path / "s.wav")

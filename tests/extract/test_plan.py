@@ -1,0 +1,59 @@
+from foal.extract.plan import plan_chunks
+from foal.shared.utterance import Utterance
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@st.composite
+def corpora(draw: st.DrawFn) -> list[Utterance]:
+    rows = draw(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4), st.floats(0.5, 30)), min_size=1, max_size=40))
+    return [
+        Utterance(
+            id=f"u{n}", session=f"session{s}", audio=f"{n}.wav", video=f"{s}-{dialog}.avi", start=0.0, end=seconds
+        )
+        for n, (s, dialog, seconds) in enumerate(rows)
+    ]
+
+
+def lengths(utterances: list[Utterance]) -> dict[str, float]:
+    return {utterance.id: utterance.seconds or 0.0 for utterance in utterances}
+
+
+@given(corpora(), st.sampled_from(["audio", "face"]), st.floats(1, 120))
+def test_every_utterance_once_media_files_whole_splits_apart(
+    utterances: list[Utterance], modality: str, chunk_seconds: float
+) -> None:
+    chunks = plan_chunks(utterances, modality, lengths(utterances), chunk_seconds=chunk_seconds)
+    planned = [utterance.id for chunk in chunks for utterance in chunk.utterances]
+    assert sorted(planned) == sorted(utterance.id for utterance in utterances)
+    for chunk in chunks:
+        assert {utterance.split for utterance in chunk.utterances} == {chunk.split}
+    media = [(chunk.split, path) for chunk in chunks for path in {u.media(modality) for u in chunk.utterances}]
+    assert len(media) == len(set(media))
+
+
+@given(corpora(), st.sampled_from(["audio", "face"]), st.floats(1, 120))
+def test_chunks_are_full_but_for_the_last_of_a_split_and_by_one_file_at_most(
+    utterances: list[Utterance], modality: str, chunk_seconds: float
+) -> None:
+    chunks = plan_chunks(utterances, modality, lengths(utterances), chunk_seconds=chunk_seconds)
+    for chunk, following in zip(chunks, [*chunks[1:], None], strict=True):
+        if following is not None and following.split == chunk.split:
+            assert chunk.seconds >= chunk_seconds
+        last = chunk.utterances[-1].media(modality)
+        rest = sum(u.seconds or 0.0 for u in chunk.utterances if u.media(modality) != last)
+        assert rest < chunk_seconds
+
+
+@given(corpora(), st.sampled_from(["audio", "face"]), st.floats(1, 60), st.data())
+def test_lost_shards_are_planned_as_they_were(
+    utterances: list[Utterance], modality: str, chunk_seconds: float, data: st.DataObject
+) -> None:
+    chunks = plan_chunks(utterances, modality, lengths(utterances), chunk_seconds=chunk_seconds)
+    lost = data.draw(st.lists(st.sampled_from(chunks), unique_by=lambda chunk: chunk.name))
+    ids = {utterance.id for chunk in lost for utterance in chunk.utterances}
+    again = plan_chunks(
+        [utterance for utterance in utterances if utterance.id in ids], modality, lengths(utterances),
+        chunk_seconds=chunk_seconds,
+    )  # fmt: skip
+    assert {chunk.name for chunk in again} == {chunk.name for chunk in lost}
