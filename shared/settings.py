@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 from pydantic.fields import FieldInfo
 
 from .errors import SettingsError
@@ -88,7 +88,10 @@ class TrainSettings(_Section):
     protocol: Literal["loso-nested"] = Field(
         "loso-nested", description="leave one session (or fold) out; another one chooses the epoch"
     )
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="one full run over the folds per seed")
+    seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1, description="one full run over the folds per seed")
+    frame_rate: float | None = Field(
+        10.0, gt=0, description="faster features are averaged to this many frames per second (Hz; none = as they are)"
+    )
     width: int = Field(128, ge=8, le=4096, description="d, width of the shared space")
     heads: int = Field(4, ge=1, le=64, description="attention heads; must divide width")
     layers: int = Field(2, ge=1, le=24, description="cross-attention layers each way")

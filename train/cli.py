@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ..shared.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
+from ..shared.settings import TrainSettings
 
 
 def train(
@@ -48,16 +49,22 @@ def train(
         train__threads=threads,
         train__device=device,
     )
+    from ..shared.console import make_console
+    from .progress import shown
+    from .report import table_of
     from .run import train as run
 
-    run(
-        settings,
-        settings.index,
-        out or default_out(settings.train.modalities, settings.train.align, settings.train.match),
-    )
+    console = make_console()
+    folder = out or _usual_folder(settings.train)
+    with shown(console, settings.train) as progress:
+        metrics = run(settings, settings.index, folder, progress=progress)
+    console.print(table_of(metrics))
+    console.print(f"results: {folder}", markup=False)
 
 
-def default_out(modalities: str, align: bool, match: bool) -> Path:
-    """Where a run goes that was given no folder: named after what was trained, so that variants do not overwrite."""
-    without = "".join(f"-no-{name}" for name, used in (("align", align), ("match", match)) if not used)
-    return Path("runs") / (modalities if modalities != "both" else f"both{without}")
+def _usual_folder(settings: TrainSettings) -> Path:
+    """Where a run goes that was given no folder: named after what is trained, so that variants do not overwrite."""
+    if settings.modalities != "both":
+        return Path("runs") / settings.modalities
+    without = [name for name, used in (("align", settings.align), ("match", settings.match)) if not used]
+    return Path("runs") / "-".join(["both", *(f"no-{name}" for name in without)])

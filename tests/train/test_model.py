@@ -120,7 +120,9 @@ def test_dropout_takes_a_unit_from_the_whole_sequence() -> None:
     assert torch.equal(dropout.eval()(torch.ones(1, 2, 3)), torch.ones(1, 2, 3))
 
 
-def test_several_layers_are_mixed(make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Tensor]) -> None:
+def test_several_layers_are_mixed(
+    make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Tensor]
+) -> None:
     frames = [torch.randn(t, 3, 5, generator=torch.Generator().manual_seed(t)) for t in range(1, 13)]
     data = make_dataset(12, streams={"audio": make_stream(frames)})
     model = make_model(data)

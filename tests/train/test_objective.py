@@ -68,9 +68,7 @@ def test_who_lacks_a_modality_takes_no_part_in_alignment_and_matching(
     with torch.no_grad():
         projected = model.project(batch.frames)
         similarities = model.alignment(projected["audio"], projected["face"])  # type: ignore[misc]
-        pairs = draw_pairs(
-            similarities, projected["audio"], projected["face"], batch, torch.Generator().manual_seed(1)
-        )
+        pairs = draw_pairs(similarities, projected["audio"], projected["face"], batch, torch.Generator().manual_seed(1))
         losses = losses_of(model, batch)
     assert not pairs.counted[:, 9:].any()
     assert pairs.counted[:2, :9].all()

@@ -1,0 +1,110 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from foal.shared.errors import TrainingError
+from foal.shared.settings import TrainSettings
+from foal.train.data import Dataset, Stream
+from foal.train.fit import Epoch, Fitted, fit
+from foal.train.metrics import confusion, unweighted_accuracy
+from foal.train.predict import predict
+from foal.train.protocol import loso_nested
+
+SMALL = TrainSettings(
+    width=16, heads=2, layers=1, epochs=12, patience=12, learning_rate=3e-3, batch_size=16, projection_dropout=0.1
+)
+
+
+def quiet(epoch: Epoch) -> None:
+    pass
+
+
+def fit_first(data: Dataset, settings: TrainSettings = SMALL, *, seed: int = 0) -> Fitted:
+    return fit(data, loso_nested(data.groups)[0], settings, seed=seed, progress=quiet)
+
+
+def score_on_test(data: Dataset, settings: TrainSettings = SMALL) -> float:
+    rows = loso_nested(data.groups)[0].test_rows
+    predicted = predict(fit_first(data, settings).model, data, rows, batch_size=64).argmax(1)
+    return float(unweighted_accuracy(confusion(data.labels[rows].numpy(), predicted.numpy(), len(data.classes))))
+
+
+@pytest.fixture
+def two_bits(make_dataset: Callable[..., Dataset], make_stream: Callable[..., Stream]) -> Dataset:
+    """Four classes: the audio tells one bit of the class, the face the other; half of the face frames are invalid."""
+    chance = torch.Generator().manual_seed(0)
+    n = 144
+    labels = torch.arange(n) % 4
+    audio, face, seen = [], [], []
+    for label in labels.tolist():
+        for frames, bit in ((audio, label % 2), (face, label // 2)):
+            t = int(torch.randint(2, 10, (), generator=chance))
+            frames.append((2.0 * bit - 1) * torch.tensor([1.0, -1.0, 0, 0]) + 0.5 * torch.randn(t, 4, generator=chance))
+        seen.append(torch.arange(len(face[-1])) % 2 == 0)
+    return make_dataset(n, c=4, streams={"audio": make_stream(audio), "face": make_stream(face, seen)})
+
+
+def test_both_modalities_know_more_than_each(two_bits: Dataset) -> None:
+    alone = [score_on_test(replace(two_bits, streams={name: two_bits.streams[name]})) for name in ("audio", "face")]
+    assert max(alone) < 0.65  # one bit of two: 0.5
+    assert score_on_test(two_bits) > 0.85
+    assert score_on_test(two_bits, SMALL.model_copy(update={"align": False, "match": False})) > 0.85
+
+
+def test_the_same_seed_gives_the_same_network(make_dataset: Callable[..., Dataset]) -> None:
+    data = make_dataset()
+    settings = SMALL.model_copy(update={"epochs": 3})
+    state_before = torch.random.get_rng_state()
+    first = fit_first(data, settings)
+    torch.rand(7)
+    second, other = fit_first(data, settings), fit_first(data, settings, seed=1)
+    assert first.history == second.history
+    assert first.history != other.history
+    weights = second.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in first.model.state_dict().items())
+    torch.random.set_rng_state(state_before)
+    assert fit_first(data, settings).epoch == first.epoch
+    assert torch.equal(torch.random.get_rng_state(), state_before)  # the caller's chance is left alone
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_it(two_bits: Dataset) -> None:
+    fitted = fit_first(two_bits, SMALL.model_copy(update={"epochs": 60, "patience": 2}))
+    uas = [epoch.dev_ua for epoch in fitted.history]
+    assert uas.index(max(uas)) + 1 == fitted.epoch
+    assert len(uas) < 60
+    assert len(uas) == fitted.epoch + 2
+    dev = loso_nested(two_bits.groups)[0].dev_rows
+    predicted = predict(fitted.model, two_bits, dev, batch_size=64).argmax(1)
+    assert unweighted_accuracy(confusion(two_bits.labels[dev].numpy(), predicted.numpy(), 4)) == max(uas)
+
+
+def test_the_test_fold_is_never_looked_at(make_dataset: Callable[..., Dataset]) -> None:
+    data = make_dataset()
+    rows = loso_nested(data.groups)[0].test_rows
+    streams = {}
+    for name, stream in data.streams.items():
+        values = stream.values.clone()
+        for row in rows.tolist():
+            values[int(stream.starts[row]) : int(stream.starts[row] + stream.lengths[row])] = float("nan")
+        streams[name] = replace(stream, values=values)
+    labels = data.labels.clone()
+    labels[rows] = 0
+    settings = SMALL.model_copy(update={"epochs": 2})
+    blinded = replace(data, streams=streams, labels=labels)
+    assert fit_first(data, settings).history == fit_first(blinded, settings).history
+
+
+def test_predictions_are_in_the_order_asked_for(make_dataset: Callable[..., Dataset]) -> None:
+    data = make_dataset()
+    model = fit_first(data, SMALL.model_copy(update={"epochs": 1})).model
+    rows = torch.tensor([7, 2, 19, 2])
+    together = predict(model, data, rows, batch_size=3)
+    alone = torch.cat([predict(model, data, rows[i : i + 1], batch_size=1) for i in range(4)])
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(together.sum(1), torch.ones(4))
+
+
+def test_a_loss_that_is_no_number_is_an_error(make_dataset: Callable[..., Dataset]) -> None:
+    with pytest.raises(TrainingError, match=r"fold 1, epoch \d+: the loss is no longer a number; lower"):
+        fit_first(make_dataset(), SMALL.model_copy(update={"learning_rate": 1e30, "epochs": 5}))

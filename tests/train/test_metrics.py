@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from foal.train.metrics import (
+    bootstrap_intervals,
+    confusion,
+    macro_f1,
+    pooled_scores,
+    recalls,
+    unweighted_accuracy,
+    weighted_accuracy,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
+
+
+@given(pairs)
+def test_scores_are_sklearns(rows: list[tuple[int, int]]) -> None:
+    labels, predicted = np.array(rows).T
+    counts = confusion(labels, predicted, 4)
+    present = sorted(set(labels.tolist()))
+    assert unweighted_accuracy(counts) == pytest.approx(
+        recall_score(labels, predicted, labels=present, average="macro", zero_division=0)
+    )
+    assert weighted_accuracy(counts) == pytest.approx(accuracy_score(labels, predicted))
+    assert macro_f1(counts) == pytest.approx(
+        f1_score(labels, predicted, labels=present, average="macro", zero_division=0)
+    )
+
+
+def test_by_hand() -> None:
+    counts = confusion(np.array([0, 0, 0, 1, 1, 3]), np.array([0, 0, 1, 1, 2, 0]), 4)
+    assert counts.tolist() == [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
+    np.testing.assert_allclose(recalls(counts), [2 / 3, 1 / 2, np.nan, 0])
+    assert unweighted_accuracy(counts) == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert weighted_accuracy(counts) == pytest.approx(3 / 6)
+
+
+def test_nothing_is_zero_and_no_warning() -> None:
+    counts = confusion(np.array([], int), np.array([], int), 3)
+    assert unweighted_accuracy(counts) == weighted_accuracy(counts) == macro_f1(counts) == 0
+
+
+def test_many_matrices_at_once() -> None:
+    stack = np.random.default_rng(0).integers(0, 5, (2, 7, 3, 3))
+    for score in (unweighted_accuracy, weighted_accuracy, macro_f1):
+        many = score(stack)
+        assert many.shape == (2, 7)
+        assert many[1, 4] == score(stack[1, 4])
+
+
+def test_interval_is_by_speaker() -> None:
+    # Two kinds of speakers, wholly right and wholly wrong: what is uncertain is who was recorded.
+    right, wrong = np.array([[10, 0], [0, 10]]), np.array([[0, 10], [10, 0]])
+    by_speaker = np.stack([right, wrong] * 5)[None]
+    low, high = bootstrap_intervals(by_speaker, resamples=2000)["ua"] or (0, 0)
+    assert low == pytest.approx(0.2, abs=0.101)  # binomial(10, 1/2): 0.2 to 0.8
+    assert high == pytest.approx(0.8, abs=0.101)
+    even = np.stack([np.array([[9, 1], [1, 9]])] * 10)[None]
+    assert bootstrap_intervals(even, resamples=100)["ua"] == pytest.approx([0.9, 0.9])
+    assert bootstrap_intervals(by_speaker[:, :1], resamples=100) == {"ua": None, "wa": None}
+
+
+def test_pooled_over_folds_and_spread_over_seeds() -> None:
+    labels = np.array([0, 0, 1, 1])
+    predicted = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
+    scores = pooled_scores(labels, predicted, ["a", "b", "a", "b"], classes=("x", "y"), resamples=50)
+    assert scores["ua_mean"] == pytest.approx(0.875)
+    assert scores["ua_std"] == pytest.approx(np.std([1.0, 0.75], ddof=1))
+    assert scores["per_class_recall"] == {"x": 0.75, "y": 1.0}
+    assert scores["confusion"] == [[3, 1], [0, 4]]
+    alone = pooled_scores(labels, predicted[:1], ["a", "b", "a", "b"], classes=("x", "y"), resamples=50)
+    assert alone["ua_std"] is None
+    assert alone["ua_ci95"] == [1.0, 1.0]
+
+
+def test_a_class_that_never_occurs_has_no_recall() -> None:
+    scores = pooled_scores(np.array([0, 0]), np.array([[0, 1]]), ["a", "b"], classes=("x", "y"), resamples=10)
+    assert scores["per_class_recall"] == {"x": 0.5, "y": None}
+    assert scores["ua_mean"] == 0.5

@@ -1,0 +1,173 @@
+import csv
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from foal.shared.errors import StoreError, TrainingError
+from foal.shared.index import FeatureStore
+from foal.shared.join import write_index
+from foal.shared.settings import Settings, TrainSettings
+from foal.shared.utterance import Utterance
+from foal.train.checkpoint import load_model
+from foal.train.data import load_dataset
+from foal.train.fit import Epoch
+from foal.train.predict import predict
+from foal.train.progress import shown
+from foal.train.report import table_of
+from foal.train.run import FoldScore, train
+from rich.console import Console
+
+QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, device="cpu")
+DESIGN_KEYS = {
+    "protocol", "features", "seeds", "folds", "ua_mean", "ua_std", "wa_mean", "wa_std", "ua_ci95", "wa_ci95",
+    "per_class_recall", "confusion",
+}  # fmt: skip
+
+
+def settings(**changes: Any) -> Settings:
+    return Settings(train=QUICK.model_copy(update=changes))
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(StringIO(path.read_text(encoding="utf-8"))))
+
+
+@pytest.fixture
+def feats(tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]) -> Path:
+    features = make_features(tmp_path / "features", some_utterances)
+    write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": "0" * 64, "face": "0" * 64})
+    return tmp_path / "feats.h5"
+
+
+def test_a_run_leaves_all_it_should(feats: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs" / "both"
+    steps: list[Epoch | FoldScore] = []
+    metrics = train(settings(seeds=(3, 5)), feats, out, progress=steps.append)
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert metrics.keys() >= DESIGN_KEYS | {"random_weights", "f1_mean", "n", "classes", "versions", "modalities"}
+    assert metrics["random_weights"] is True
+    assert any("random weights" in note for note in metrics["notes"])
+    assert metrics["seeds"] == [3, 5]
+    assert [(fold["seed"], fold["test"], fold["dev"]) for fold in metrics["folds"][:3]] == [
+        (3, "session1", "session2"), (3, "session2", "session3"), (3, "session3", "session1"),
+    ]  # fmt: skip
+    assert np.sum(metrics["confusion"]) == 2 * 18
+
+    rows = read_csv(out / "predictions.csv")
+    assert list(rows[0]) == ["seed", "id", "fold", "label", "predicted", "p_hap", "p_sad"]
+    assert len(rows) == 36
+    hits = [row["label"] == row["predicted"] for row in rows]
+    assert np.mean(hits) == pytest.approx(metrics["wa_mean"])
+    assert all(float(row["p_hap"]) + float(row["p_sad"]) == pytest.approx(1, abs=2e-6) for row in rows)
+
+    history = read_csv(out / "history.csv")
+    assert len(history) == len([step for step in steps if isinstance(step, Epoch)])
+    assert float(history[0]["loss_align"]) > 0
+    assert len([step for step in steps if isinstance(step, FoldScore)]) == 6
+    for picture in ("confusion.png", "learning.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    assert sorted(os.listdir(out / "models")) == [f"seed{s}-fold{k}" for s in (3, 5) for k in (1, 2, 3)]
+    assert os.listdir(out.parent) == ["both"]
+
+
+def test_the_same_run_twice_is_the_same(feats: Path, tmp_path: Path) -> None:
+    train(settings(threads=1), feats, tmp_path / "first")
+    torch.rand(3)
+    train(settings(threads=1), feats, tmp_path / "second")
+    for name in ("metrics.json", "predictions.csv", "history.csv", "models/seed0-fold2/model.safetensors"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_a_saved_model_predicts_what_the_run_said(feats: Path, tmp_path: Path) -> None:
+    train(settings(), feats, tmp_path / "run")
+    model, config = load_model(tmp_path / "run" / "models" / "seed0-fold2")
+    assert config["classes"] == ["hap", "sad"]
+    assert config["score"]["test"] == "session2"
+    assert config["provenance"]["audio"]["encoder"] == "random:test"
+    with FeatureStore(feats) as store:
+        assert config["features"] == store.digest
+        data = load_dataset(store, modalities=("audio", "face"), classes=config["classes"], frame_rate=10.0)
+    rows = [row for row, group in enumerate(data.groups) if group == "session2"]
+    said = {row["id"]: float(row["p_sad"]) for row in read_csv(tmp_path / "run" / "predictions.csv")}
+    got = predict(model, data, torch.tensor(rows), batch_size=4)[:, 1]
+    assert got.tolist() == pytest.approx([said[data.ids[row]] for row in rows], abs=1e-5)
+
+
+@pytest.mark.parametrize("modality", ["audio", "face"])
+def test_one_modality(feats: Path, tmp_path: Path, modality: str) -> None:
+    metrics = train(settings(modalities=modality), feats, tmp_path / "run")
+    assert metrics["modalities"] == modality
+    assert metrics["align"] is metrics["match"] is False
+    assert all(float(row["loss_align"]) == 0 for row in read_csv(tmp_path / "run" / "history.csv"))
+
+
+def test_an_error_leaves_nothing(
+    tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
+) -> None:
+    features = make_features(tmp_path / "features", some_utterances)
+    keys = {"audio": "0" * 64, "face": "0" * 64}
+    two = [replace(u, fold=f"f{i // 2 % 2}") for i, u in enumerate(some_utterances)]
+    write_index(tmp_path / "feats.h5", two, features, keys)
+    with pytest.raises(TrainingError, match="at least three sessions or folds"):
+        train(settings(), tmp_path / "feats.h5", tmp_path / "run")
+    unlearned = [replace(u, label="hap" if u.session != "session1" else u.label) for u in some_utterances]
+    write_index(tmp_path / "feats.h5", unlearned, features, keys)
+    with pytest.raises(TrainingError, match=r"fold 1 .* got none of sad"):
+        train(settings(), tmp_path / "feats.h5", tmp_path / "run")
+    write_index(tmp_path / "feats.h5", some_utterances, features, keys)
+    with pytest.raises(TrainingError, match="expected a width that 3 heads divide"):
+        train(settings(heads=3), tmp_path / "feats.h5", tmp_path / "run")
+    with pytest.raises(TrainingError, match="expected auto, cpu, cuda or cuda:N, got 'quantum'"):
+        train(settings(device="quantum"), tmp_path / "feats.h5", tmp_path / "run")
+    assert sorted(os.listdir(tmp_path)) == ["feats.h5", "features"]
+
+
+def test_notes_on_speakers(
+    tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
+) -> None:
+    shared = [replace(u, speaker="s1" if i < 2 else u.speaker) for i, u in enumerate(some_utterances)]
+    features = make_features(tmp_path / "features", shared)
+    write_index(tmp_path / "feats.h5", shared, features, {"audio": "0" * 64})
+    metrics = train(settings(modalities="audio", epochs=1), tmp_path / "feats.h5", tmp_path / "run")
+    assert "1 of 6 speakers are in more than one session: the results are not speaker-independent" in metrics["notes"]
+
+
+def test_what_is_no_model(feats: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"config\.json: there is no such file"):
+        load_model(tmp_path)
+    train(settings(epochs=1), feats, tmp_path / "run")
+    folder = tmp_path / "run" / "models" / "seed0-fold1"
+    config = json.loads((folder / "config.json").read_text())
+    for change, message in (
+        ({"format": "other"}, "expected a folder of format foal-model, got 'other'"),
+        ({"version": 99}, "model version 99, this foal reads 1"),
+        ({"architecture": {**config["architecture"], "width": 32}}, "a damaged model"),
+        ({"architecture": None}, "a damaged model"),
+    ):
+        (folder / "config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(StoreError, match=message):
+            load_model(folder)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(StoreError, match="a damaged model"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_is_printed(feats: Path, tmp_path: Path, terminal: bool) -> None:
+    console = Console(file=StringIO(), force_terminal=terminal, width=100)
+    with shown(console, QUICK) as progress:
+        metrics = train(settings(seeds=(0, 1)), feats, tmp_path / "run", progress=progress)
+    console.print(table_of(metrics))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "random weights" in text
+    assert text.count("chosen on session3") == 2
+    for word in ("session1", "all folds", "95% interval", "over seeds", "recall: hap", "AVEL + MEM", "note: random"):
+        assert word in text

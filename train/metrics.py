@@ -1,0 +1,103 @@
+"""UA, WA, macro F1 and their intervals, all from confusion matrices (..., c, c): row = truth, column = prediction."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
+
+Counts = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+
+BOOTSTRAP_SEED = 0
+
+
+def confusion(labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], classes: int) -> Counts:
+    """(n,), (n,) -> (c, c)."""
+    if len(labels) == 0:
+        return np.zeros((classes, classes), np.int64)
+    counts: Counts = confusion_matrix(labels, predicted, labels=range(classes)).astype(np.int64)
+    return counts
+
+
+def recalls(counts: Counts) -> Numbers:
+    """Recall of each class, (..., c, c) -> (..., c); NaN where the class does not occur."""
+    hits, truths = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1)
+    return np.where(truths > 0, hits / np.maximum(truths, 1), np.nan)
+
+
+def unweighted_accuracy(counts: Counts) -> Numbers:
+    """UA: mean recall over the classes that occur, (..., c, c) -> (...); 0 without any."""
+    return _mean_over_present(recalls(counts), counts)
+
+
+def weighted_accuracy(counts: Counts) -> Numbers:
+    """WA: plain accuracy, (..., c, c) -> (...); 0 without any utterance."""
+    hits, total = np.trace(counts, axis1=-2, axis2=-1), counts.sum((-2, -1))
+    return np.asarray(hits / np.maximum(total, 1))
+
+
+def macro_f1(counts: Counts) -> Numbers:
+    """F1 averaged over the classes that occur, (..., c, c) -> (...); 0 without any."""
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    return _mean_over_present(2 * hits / np.maximum(counts.sum(-1) + counts.sum(-2), 1), counts)
+
+
+def bootstrap_intervals(by_speaker: Counts, *, resamples: int) -> dict[str, list[float] | None]:
+    """95% percentile intervals of UA and WA, resampled by speaker: (seeds, speakers, c, c) -> [low, high] each.
+
+    Utterances of one speaker are no independent evidence, so speakers are what is drawn; the statistic is the mean
+    over seeds of the pooled value. None for a single speaker, who says nothing of others.
+    """
+    speakers = by_speaker.shape[1]
+    if speakers < 2:
+        return {"ua": None, "wa": None}
+    draws = np.random.default_rng(BOOTSTRAP_SEED).multinomial(speakers, [1 / speakers] * speakers, size=resamples)
+    resampled = np.einsum("rs,kscd->rkcd", draws, by_speaker)  # resamples, seeds, c, c
+    return {
+        name: [float(end) for end in np.percentile(score(resampled).mean(1), [2.5, 97.5])]
+        for name, score in (("ua", unweighted_accuracy), ("wa", weighted_accuracy))
+    }
+
+
+def pooled_scores(
+    labels: NDArray[np.integer[Any]],
+    predicted: NDArray[np.integer[Any]],
+    speakers: Sequence[str],
+    *,
+    classes: Sequence[str],
+    resamples: int,
+) -> dict[str, Any]:
+    """What metrics.json says of all folds together: labels and speakers (n), predicted (seeds, n).
+
+    Each seed's folds are pooled; mean and (sample) standard deviation are over seeds, the latter None for one seed;
+    the confusion matrix adds the seeds up, so that its rows sum to seeds times utterances.
+    """
+    c = len(classes)
+    names, speaker = np.unique(np.asarray(speakers), return_inverse=True)
+    by_speaker = np.stack(
+        [
+            np.stack([confusion(labels[speaker == s], row[speaker == s], c) for s in range(len(names))])
+            for row in predicted
+        ]
+    )
+    per_seed = by_speaker.sum(1)  # (seeds, c, c)
+    total = per_seed.sum(0)
+    scores: dict[str, Any] = {}
+    for name, score in (("ua", unweighted_accuracy), ("wa", weighted_accuracy), ("f1", macro_f1)):
+        values = score(per_seed)
+        scores[f"{name}_mean"] = float(values.mean())
+        scores[f"{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else None
+    for name, interval in bootstrap_intervals(by_speaker, resamples=resamples).items():
+        scores[f"{name}_ci95"] = interval
+    scores["per_class_recall"] = {
+        name: None if np.isnan(value) else float(value) for name, value in zip(classes, recalls(total), strict=True)
+    }
+    scores["confusion"] = total.tolist()
+    return scores
+
+
+def _mean_over_present(per_class: Numbers, counts: Counts) -> Numbers:
+    present = counts.sum(-1) > 0
+    return np.asarray(np.where(present, per_class, 0.0).sum(-1) / np.maximum(present.sum(-1), 1))

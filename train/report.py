@@ -1,0 +1,92 @@
+"""What a run leaves to read: CSV and JSON files, and a table for the terminal."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .data import Dataset
+from .fit import Epoch
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """JSON for people and for DVC: indented, no NaN."""
+    path.write_text(json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_history(path: Path, history: Sequence[Epoch]) -> None:
+    """One line per seed, fold and epoch."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Epoch)], lineterminator="\n")
+        writer.writeheader()
+        for row in history:
+            writer.writerow({name: _rounded(value) for name, value in asdict(row).items()})
+
+
+def write_predictions(
+    path: Path, data: Dataset, probabilities: Mapping[int, NDArray[np.float32]], folds: Sequence[str]
+) -> None:
+    """One line per utterance, and per seed if there are several: what the fold that never saw it says.
+
+    probabilities: (n, c) by seed; folds (n): the test group of each utterance. A class' column is `p_` and its name.
+    """
+    several = ["seed"] if len(probabilities) > 1 else []
+    labels = data.labels.tolist()
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*several, "id", "fold", "label", "predicted", *(f"p_{name}" for name in data.classes)])
+        for seed, table in probabilities.items():
+            for row, shares in enumerate(table):
+                known = [data.ids[row], folds[row], data.classes[labels[row]], data.classes[int(shares.argmax())]]
+                writer.writerow([*([seed] if several else []), *known, *(f"{share:.6f}" for share in shares)])
+
+
+def title_of(metrics: Mapping[str, Any]) -> str:
+    """The run in a few words; random weights are said wherever numbers are shown."""
+    extras = [name for name, on in (("AVEL", metrics["align"]), ("MEM", metrics["match"])) if on]
+    what = " + ".join(["audio and face" if metrics["modalities"] == "both" else metrics["modalities"], *extras])
+    return what + (" (encoder with random weights)" if metrics["random_weights"] else "")
+
+
+def table_of(metrics: Mapping[str, Any]) -> RenderableType:
+    """UA, WA and F1 per fold (mean over seeds) and together, in percent, with interval and spread, for rich."""
+    seeds = metrics["seeds"]
+    caption = f"{metrics['n']} utterances, {metrics['protocol']}, features {metrics['features'][:8]}, "
+    caption += f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    table = Table(title=title_of(metrics), caption=caption, title_justify="left", caption_justify="left")
+    for column in ("test", "development", "epoch", "UA", "WA", "F1"):
+        table.add_column(column, justify="left" if column in ("test", "development") else "right")
+    for test in dict.fromkeys(fold["test"] for fold in metrics["folds"]):
+        rows = [fold for fold in metrics["folds"] if fold["test"] == test]
+        epochs = ", ".join(str(row["epoch"]) for row in rows)
+        means = [_percent(float(np.mean([row[score] for row in rows]))) for score in ("ua", "wa", "f1")]
+        table.add_row(test, rows[0]["dev"], epochs, *means)
+    table.add_section()
+    scores = ("ua", "wa", "f1")
+    table.add_row("all folds", "", "", *(_percent(metrics[f"{score}_mean"]) for score in scores), style="bold")
+    if metrics["ua_ci95"] is not None:
+        intervals = ["-".join(map(_percent, metrics[f"{score}_ci95"])) for score in ("ua", "wa")]
+        table.add_row("95% interval", "by speaker", "", *intervals, "")
+    if len(seeds) > 1:
+        table.add_row("deviation", "over seeds", "", *(_percent(metrics[f"{score}_std"]) for score in scores))
+    recalls = "   ".join(
+        f"{name} {'-' if value is None else _percent(value)}" for name, value in metrics["per_class_recall"].items()
+    )
+    notes = [Text(f"note: {note}") for note in metrics["notes"]]
+    return Group(table, Text(f"recall: {recalls}"), *notes)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _rounded(value: float) -> float | str:
+    return f"{value:.6f}" if isinstance(value, float) else value
