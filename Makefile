@@ -15,6 +15,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,dvc]'
 	touch $(STAMP)
 
+demo: $(STAMP)
+	PATH="$(abspath $(BIN)):$$PATH" dvc repro
+	$(BIN)/foal inspect feats.h5
+	$(BIN)/foal results runs/main
+
 test: $(STAMP)
 	$(BIN)/python -m pytest
 

@@ -13,7 +13,7 @@ from .errors import FoalError
 
 COMMANDS = "foal.commands"
 # In the order in which they are used; a command from another package comes after these.
-ORDER = ("synth", "corpus", "manifest", "extract", "index", "verify", "inspect", "train")
+ORDER = ("synth", "corpus", "manifest", "extract", "index", "verify", "inspect", "train", "results")
 SIGINT_EXIT = 130
 
 

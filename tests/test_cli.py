@@ -12,7 +12,7 @@ Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 def test_help_names_every_command(foal: Foal) -> None:
     done = foal("--help")
     assert done.returncode == 0
-    for command in ("synth", "corpus", "manifest", "extract", "index", "verify", "inspect", "train"):
+    for command in ("synth", "corpus", "manifest", "extract", "index", "verify", "inspect", "train", "results"):
         assert command in done.stdout
 
 

@@ -62,6 +62,17 @@ def train(
     console.print(f"results: {folder}", markup=False)
 
 
+def results(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run, or its metrics.json")] = Path("runs/main"),
+) -> None:
+    """Show the results of a finished run again."""
+    from ..shared.console import make_console
+    from .report import read_metrics, table_of
+
+    make_console().print(table_of(read_metrics(run)))
+    typer.echo(f"results: {run}")
+
+
 def _usual_folder(settings: TrainSettings) -> Path:
     """Where a run goes that was given no folder: named after what is trained, so that variants do not overwrite."""
     if settings.modalities != "both":

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..shared.errors import UsageError
 from .data import Dataset
 from .fit import Epoch
 
@@ -20,6 +21,20 @@ from .fit import Epoch
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """JSON for people and for DVC: indented, no NaN."""
     path.write_text(json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """metrics.json of a finished run, given its folder or the file. Raises UsageError if there is none."""
+    path = run / "metrics.json" if run.is_dir() else run
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise UsageError(f"{run}: expected the folder of a finished run, got none with a metrics.json") from None
+    except ValueError:
+        raise UsageError(f"{path}: expected the metrics.json of a run, got a file that is no JSON") from None
+    if not isinstance(metrics, dict) or "ua_mean" not in metrics:
+        raise UsageError(f"{path}: expected the metrics.json of a run, got JSON of something else")
+    return metrics
 
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
