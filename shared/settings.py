@@ -99,11 +99,11 @@ class TrainSettings(_Section):
     projection_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the projection blocks")
     batch_size: int = Field(32, ge=2, le=65536, description="utterances per step")
     epochs: int = Field(40, ge=1, le=10000, description="most epochs of one fold")
-    patience: int = Field(10, ge=1, description="epochs without a better development UA before a fold stops")
-    learning_rate: float = Field(3e-4, gt=0, le=1, description="AdamW's step size")
+    patience: int = Field(15, ge=1, description="epochs without a better development UA before a fold stops")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="AdamW's step size")
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's weight decay")
     bootstrap: int = Field(1000, ge=10, description="speaker resamples behind a 95% interval")
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads (0 = all cores)")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads (0 = half of what PyTorch would take)")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
 
 

@@ -9,9 +9,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import settings as hypothesis_settings
+
 from foal.shared.catalog import shard_folder
 from foal.shared.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
+
+# The same examples every time; no deadline, since the first call of anything is slow.
+hypothesis_settings.register_profile("foal", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("foal")
 
 # Frames carry their number as ten black or white bars, which survive any codec.
 BITS = 10

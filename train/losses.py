@@ -15,7 +15,7 @@ class Partners(NamedTuple):
 
 
 def avel_loss(similarities: Tensor, labels: Tensor, present: Tensor) -> Tensor:
-    """Contrastive loss of (b, b) similarities, audio by face, in both directions (section 2.1; FOALNET.md, "ours").
+    """Contrastive loss of (b, b) similarities, audio by face, in both directions (section 2.1; docs/network.md).
 
     Positives are all pairs with the same of `labels` (b,), averaged (L_out of Khosla et al. 2020). Rows that are not
     `present` (b,) are neither anchors, positives nor negatives; without any the loss is 0, with a gradient.

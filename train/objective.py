@@ -8,7 +8,8 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from .data import Batch
 from .losses import avel_loss, draw_negatives, draw_positives, mem_loss
-from .model import FoalNet, Projected
+from .model import FoalNet
+from .projection import Projected
 
 
 class Losses(NamedTuple):

@@ -23,7 +23,7 @@ def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = 2.6 + 0.75 * len(classes)
     with matplotlib.style.context("default"):
-        figure, (axes,) = _figure(side + 0.6, side, panels=1)
+        figure, (axes,) = _figure(side, side, panels=1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), share in np.ndenumerate(shares):
             axes.text(
@@ -66,7 +66,7 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", color="#e4e7eb", lw=0.8)
             axes.set_axisbelow(True)
-        left.set_title(title, fontsize=10, loc="left", color=INK)
+        figure.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
         right.set_title("dots: epochs that were kept", fontsize=9, loc="right", color=MUTED)
         _save(figure, path)
 

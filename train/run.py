@@ -16,9 +16,10 @@ from ..shared.errors import TrainingError
 from ..shared.index import FeatureStore
 from ..shared.settings import MODALITIES, Settings
 from .checkpoint import save_model
-from .data import Dataset, load_dataset
+from .data import Dataset
 from .fit import Epoch, fit
 from .folder import new_run
+from .load import load_dataset
 from .metrics import confusion, macro_f1, pooled_scores, unweighted_accuracy, weighted_accuracy
 from .plots import plot_confusion, plot_learning
 from .predict import predict
@@ -64,14 +65,15 @@ def train(
     about: dict[str, Any] = {
         "protocol": t.protocol, "features": features_hash, "random_weights": random_weights, "modalities": t.modalities,
         "align": t.align and paired, "match": t.match and paired, "classes": list(data.classes), "n": len(data.ids),
-        "seeds": list(dict.fromkeys(t.seeds)),
+        "seeds": list(dict.fromkeys(t.seeds)), "versions": _versions(),
     }  # fmt: skip
 
     with new_run(out) as folder, _deterministic(device, t.threads):
         origin = {
-            "settings": t.model_dump(mode="json"), "provenance": provenance, "versions": _versions(),
-            "threads": torch.get_num_threads(), "device": str(device),
+            "settings": t.model_dump(mode="json"), "provenance": provenance, "threads": torch.get_num_threads(),
+            "device": str(device),
         }  # fmt: skip
+        write_json(folder / "run.json", {**about, **origin})
         there = data.to(device)
         probabilities: dict[int, np.ndarray[Any, np.dtype[np.float32]]] = {}
         scores: list[FoldScore] = []
@@ -94,7 +96,6 @@ def train(
             "folds": [asdict(score) for score in scores],
             **pooled_scores(data.labels.numpy(), predicted, data.speakers, classes=data.classes, resamples=t.bootstrap),
             "notes": [*data.notes, *_notes(data, random_weights)],
-            **origin,
         }
         write_json(folder / "metrics.json", metrics)
         write_predictions(folder / "predictions.csv", data, probabilities, data.groups)
@@ -141,10 +142,13 @@ def _device(name: str) -> torch.device:
 
 @contextmanager
 def _deterministic(device: torch.device, threads: int) -> Iterator[None]:
-    """A fixed number of threads (0 = PyTorch's choice) and, on CUDA, only kernels that repeat; as before afterwards."""
+    """A fixed number of threads and, on CUDA, only kernels that repeat; afterwards all is as before.
+
+    By default (0) half the threads that PyTorch would take: steps are small, and where anything else runs, each waits
+    for the last thread to get a core. On two shared cores two threads took ten times as long as one.
+    """
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or max(1, before[0] // 2))
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
         torch.use_deterministic_algorithms(True)
@@ -155,8 +159,6 @@ def _deterministic(device: torch.device, threads: int) -> Iterator[None]:
         torch.use_deterministic_algorithms(before[1])
 
 
-def _versions() -> dict[str, str]:
-    return {
-        "foal": version("foal-mer"), "python": platform.python_version(), "torch": torch.__version__,
-        "numpy": np.__version__,
-    }  # fmt: skip
+def _versions() -> str:
+    found = {"foal": version("foal-mer"), "python": platform.python_version(), "torch": torch.__version__}
+    return ", ".join(f"{name} {number}" for name, number in {**found, "numpy": np.__version__}.items())

@@ -6,9 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from foal.extract.audio import load_audio_encoder
-from foal.extract.weights import find_audio_weights
-from foal.shared.errors import EncoderError
 from transformers import (
     BertConfig,
     BertModel,
@@ -20,6 +17,10 @@ from transformers import (
     WavLMConfig,
     WavLMModel,
 )  # fmt: skip
+
+from foal.extract.audio import load_audio_encoder
+from foal.extract.weights import find_audio_weights
+from foal.shared.errors import EncoderError
 
 CPU = torch.device("cpu")
 SMALL = {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
+
 from foal.extract.detect import Face, FaceDetector, Follower, cut_face
 from foal.extract.face import load_face_path
 from foal.extract.picture import Stretch, Video

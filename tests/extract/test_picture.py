@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from foal.extract.picture import NoVideoTrackError, Stretch, Video
 from foal.shared.errors import MediaError
 from foal.shared.timing import face_times

@@ -1,7 +1,8 @@
-from foal.extract.plan import plan_chunks
-from foal.shared.utterance import Utterance
 from hypothesis import given
 from hypothesis import strategies as st
+
+from foal.extract.plan import plan_chunks
+from foal.shared.utterance import Utterance
 
 
 @st.composite

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import soundfile
+
 from foal.shared.index import FeatureStore
 from foal.shared.shard import ShardReader
 from foal.shared.utterance import Utterance, read_manifest, write_manifest

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+
 from foal.extract.sound import NoAudioTrackError, Sound, already_cut
 from foal.shared.errors import MediaError
 

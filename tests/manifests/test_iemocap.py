@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from foal.manifests.build import Built
 from foal.manifests.iemocap import CLASSES, PUBLISHED, build
 from foal.shared.errors import ManifestError, UsageError

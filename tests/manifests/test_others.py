@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from foal.manifests import cremad, folder, ravdess
 from foal.shared.errors import ManifestError, UsageError
 from foal.shared.utterance import Utterance

@@ -9,6 +9,10 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
 from foal.manifests.actor import CAST, Gender, actor
 from foal.manifests.film import RATE, TOP, film
 from foal.manifests.portrait import HEIGHT, WIDTH, Portrait
@@ -16,9 +20,6 @@ from foal.manifests.scene import CLASSES, GENDERS, SESSIONS, Turn, plan
 from foal.manifests.speaking import speak
 from foal.manifests.synthetic import write_corpus
 from foal.shared.errors import FoalError, UsageError
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 UTTERANCES = 20
 DIALOG = r"Ses0([1-5])[FM]_(?:impro\d{2}[a-z]?|script\d{2}_\d[a-z]?)"

@@ -5,6 +5,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from foal.shared.catalog import read_catalog
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.index import FeatureStore
@@ -12,8 +15,6 @@ from foal.shared.join import choose_keys, write_index
 from foal.shared.shard import ShardReader
 from foal.shared.utterance import Utterance
 from foal.shared.verify import verify_target
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 MakeFeatures = Callable[..., Path]

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from foal.shared.errors import SettingsError
 from foal.shared.options import settings_from
 from foal.shared.settings import Settings, field_of, load_settings

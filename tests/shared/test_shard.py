@@ -3,11 +3,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from foal.shared.errors import StoreError
-from foal.shared.shard import Entry, ShardHeader, ShardReader, ShardWriter, verify_shard
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+
+from foal.shared.errors import StoreError
+from foal.shared.shard import Entry, ShardHeader, ShardReader, ShardWriter, verify_shard
 
 HEADER = ShardHeader(
     modality="audio", key="k" * 64, rate_hz=50.0, encoder="e", revision="r", weights="w", random_weights=True,

@@ -1,7 +1,8 @@
 import numpy as np
-from foal.shared.timing import face_times, nearest_frames, to_samples
 from hypothesis import given
 from hypothesis import strategies as st
+
+from foal.shared.timing import face_times, nearest_frames, to_samples
 
 
 @given(st.floats(0, 1e5), st.sampled_from([8000, 16000, 44100, 48000]))

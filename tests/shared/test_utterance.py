@@ -1,10 +1,11 @@
 from pathlib import Path
 
 import pytest
-from foal.shared.errors import ManifestError, UsageError
-from foal.shared.utterance import Utterance, parse_crop, read_manifest, select_splits, split_folder, write_manifest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from foal.shared.errors import ManifestError, UsageError
+from foal.shared.utterance import Utterance, parse_crop, read_manifest, select_splits, split_folder, write_manifest
 
 HEADER = "id,corpus,session,speaker,gender,label,audio,video,start,end,crop"
 GOOD = "u1,c,session1,s,F,hap,a.wav,v.avi,0.5,1.5,left"

@@ -4,14 +4,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from foal.train.data import Dataset, Stream
-from foal.train.model import Architecture, FoalNet, build
-from hypothesis import settings
 from torch import Tensor
 
-# The same examples every time; no deadline, since PyTorch's first call of anything is slow.
-settings.register_profile("foal", deadline=None, derandomize=True)
-settings.load_profile("foal")
+from foal.train.data import Dataset, Stream
+from foal.train.model import Architecture, FoalNet, build
+
 torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
 
 

@@ -1,7 +1,8 @@
 import torch
-from foal.train.batches import balanced_draws, evaluation_batches, training_batches
 from hypothesis import given
 from hypothesis import strategies as st
+
+from foal.train.batches import balanced_draws, evaluation_batches, training_batches
 
 
 def test_draws_are_class_balanced() -> None:

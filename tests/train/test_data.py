@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
 from foal.shared.errors import TrainingError
 from foal.shared.index import FeatureStore
 from foal.shared.join import write_index
 from foal.shared.utterance import Utterance
-from foal.train.data import Dataset, Stream, averaged, collate, frame_statistics, load_dataset
-from hypothesis import given
-from hypothesis import strategies as st
+from foal.train.data import Dataset, Stream, averaged, collate, frame_statistics
+from foal.train.load import load_dataset
 
 MakeStream = Callable[..., Stream]
 Make = Callable[..., Dataset]

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from foal.shared.errors import FoalError, UsageError
 from foal.train.folder import new_run
 

@@ -2,10 +2,11 @@ import math
 
 import pytest
 import torch
-from foal.train.losses import avel_loss, draw_negatives, draw_positives, mem_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+
+from foal.train.losses import avel_loss, draw_negatives, draw_positives, mem_loss
 
 ALL = torch.ones(64, dtype=torch.bool)
 

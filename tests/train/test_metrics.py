@@ -1,5 +1,9 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score, recall_score
+
 from foal.train.metrics import (
     bootstrap_intervals,
     confusion,
@@ -9,9 +13,6 @@ from foal.train.metrics import (
     unweighted_accuracy,
     weighted_accuracy,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from foal.train.data import Batch, Dataset, Frames, Stream, collate
 from foal.train.losses import avel_loss
 from foal.train.model import FoalNet

@@ -1,9 +1,10 @@
 import pytest
 import torch
-from foal.shared.errors import TrainingError
-from foal.train.protocol import check_classes, loso_nested, natural_key, speakers_in_several
 from hypothesis import given
 from hypothesis import strategies as st
+
+from foal.shared.errors import TrainingError
+from foal.train.protocol import check_classes, loso_nested, natural_key, speakers_in_several
 
 
 @given(st.lists(st.sampled_from([f"session{k}" for k in range(1, 12)]), min_size=3, max_size=60))

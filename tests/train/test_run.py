@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
+
 from foal.shared.errors import StoreError, TrainingError
 from foal.shared.index import FeatureStore
 from foal.shared.join import write_index
 from foal.shared.settings import Settings, TrainSettings
 from foal.shared.utterance import Utterance
 from foal.train.checkpoint import load_model
-from foal.train.data import load_dataset
 from foal.train.fit import Epoch
+from foal.train.load import load_dataset
 from foal.train.predict import predict
 from foal.train.progress import shown
 from foal.train.report import table_of
 from foal.train.run import FoldScore, train
-from rich.console import Console
 
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, device="cpu")
 DESIGN_KEYS = {
