@@ -33,7 +33,10 @@ def extract(
     params: Annotated[Path | None, PARAMS_OPTION] = None,
     assign: Annotated[list[str] | None, SET_OPTION] = None,
 ) -> None:
-    """Run the frozen encoders over the utterances of some splits, once; what is done already is left alone.
+    """Run the frozen encoders over a corpus.
+
+    Every utterance of the splits once, in parallel; what is done already is left alone, and a run that was stopped
+    goes on where it was.
 
     Exit code 3: finished, but some utterances failed; features/SPLIT/failures.csv says why.
     """
@@ -65,7 +68,10 @@ def index(
     params: Annotated[Path | None, PARAMS_OPTION] = None,
     assign: Annotated[list[str] | None, SET_OPTION] = None,
 ) -> None:
-    """Join the manifest and the shards into feats.h5, which training reads."""
+    """Join manifest and shards into feats.h5.
+
+    That is the file that training reads. `foal extract` writes it too.
+    """
     from .indexing import index_features
 
     settings = settings_from(params, assign, corpus__manifest=manifest, extract__features=features)

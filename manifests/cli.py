@@ -15,7 +15,10 @@ def synth(
     params: Annotated[Path | None, PARAMS_OPTION] = None,
     assign: Annotated[list[str] | None, SET_OPTION] = None,
 ) -> None:
-    """Draw and speak a small corpus in IEMOCAP's layout: no licence, no network, the same on every run."""
+    """Draw and speak a small corpus.
+
+    In IEMOCAP's layout, without licence or network, the same on every run.
+    """
     from .run import draw
 
     draw(out, settings_from(params, assign, synth__utterances=utterances, synth__seed=seed).synth)
@@ -28,7 +31,10 @@ def corpus(
     record: Annotated[Path, typer.Option("--record", help="Where to note what was found (JSON)")] = Path("corpus.json"),
     assign: Annotated[list[str] | None, SET_OPTION] = None,
 ) -> None:
-    """See to it that the corpus of params.yaml is there: draw the synthetic one, look for a licensed one."""
+    """Provide the corpus of params.yaml.
+
+    The synthetic one is drawn if need be; a licensed one must be there, and is never touched.
+    """
     from .run import provide
 
     provide(settings_from(params, assign, corpus__kind=kind, corpus__root=root), record)
@@ -46,7 +52,10 @@ def manifest(
     params: Annotated[Path | None, PARAMS_OPTION] = None,
     assign: Annotated[list[str] | None, SET_OPTION] = None,
 ) -> None:
-    """Write the manifest of a corpus: who said what, when, with which label."""
+    """Write the manifest of a corpus.
+
+    One line per utterance: who said what, when, with which label, in which files.
+    """
     from .run import write
 
     settings = settings_from(

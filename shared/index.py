@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import StoreError
+from .hdf5 import damage_named, open_hdf5
 from .shard import ShardReader, Values, feature_checksum
 from .utterance import COLUMNS, NUMBERS, Utterance
 
 FORMAT, VERSION = "foal-feats", 1
+REMEDY = "make it anew with `foal index`"
 OPEN_SHARDS = 64
 """Shards kept open at once: reopening per read is eight times slower, and a process may open about a thousand files."""
 
@@ -60,27 +62,21 @@ class FeatureStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._readers: OrderedDict[int, ShardReader] = OrderedDict()
+        self._file = open_hdf5(
+            path,
+            kind=FORMAT,
+            version=VERSION,
+            missing="there is no such file; make it with `foal extract` or `foal index`",
+        )
         try:
-            self._file = h5py.File(path, "r")
-        except FileNotFoundError:
-            raise StoreError(f"{path}: there is no such file; make it with `foal extract` or `foal index`") from None
-        except OSError as error:
-            raise StoreError(f"{path}: expected a feats.h5, got a file HDF5 cannot open ({error})") from None
-        try:
-            self._read()
+            with damage_named(path, REMEDY):
+                self._read()
         except StoreError:
             self.close()
             raise
-        except (KeyError, TypeError, ValueError, OSError, AttributeError, UnicodeDecodeError) as error:
-            self.close()
-            raise StoreError(f"{path}: a damaged index: {error}; make it anew with `foal index`") from None
 
     def _read(self) -> None:
         attrs = self._file.attrs
-        if attrs.get("format") != FORMAT:
-            raise StoreError(f"{self.path}: expected a file of format {FORMAT}, got {attrs.get('format')!r}")
-        if int(attrs["version"]) != VERSION:
-            raise StoreError(f"{self.path}: index version {attrs['version']}, this foal reads {VERSION}; update foal")
         self.digest = str(attrs["digest"])
         self.packed_inside = bool(attrs["packed"])
         self.utterances = self._read_utterances()
@@ -101,7 +97,7 @@ class FeatureStore:
             )  # fmt: skip
             columns = {column: group[column][:] for column in ("shard", "row", "offset", "length", "valid_frames")}
             if any(len(column) != len(self.utterances) for column in columns.values()):
-                raise StoreError(f"{self.path}: a damaged index: {name} does not cover every utterance")
+                raise StoreError(f"{self.path}: damaged ({name} does not cover every utterance); {REMEDY}")
             self._columns[name] = columns
             self._notes[name] = [str(text) for text in group["note"].asstr()[:]]
 
@@ -259,7 +255,5 @@ class _Inside:
         return self._read("valid", start, stop)
 
     def _read(self, name: str, start: int, stop: int) -> Any:
-        try:
+        with damage_named(self._path, "ask for the file again, or pack it anew with `foal index --pack`"):
             return self._group[name][start:stop]
-        except (OSError, RuntimeError, KeyError) as error:
-            raise StoreError(f"{self._path}: a damaged file: {error}") from None

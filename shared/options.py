@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 import yaml
@@ -15,6 +15,8 @@ def option(key: str, *flags: str, metavar: str | None = None) -> Any:
     """A typer option that overrides the settings key `key` when it is given."""
     field = field_of(key)
     text = field.description or key
+    if metavar is None and get_origin(field.annotation) is Literal:
+        metavar = "|".join(map(str, get_args(field.annotation)))
     return typer.Option(
         *flags,
         help=f"{text[:1].upper()}{text[1:]} [key {key}, default: {_shown(field.default)}]",

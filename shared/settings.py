@@ -44,7 +44,8 @@ class AudioSettings(_Section):
 
     encoder: str = Field(
         "random:tiny",
-        description="wav2vec2, HuBERT or WavLM: a hub name, a local folder, or random:tiny (seeded random weights)",
+        description="model of the sound, wav2vec2, HuBERT, WavLM or data2vec-audio: a hub name, a local folder, or "
+        "random:tiny (seeded random weights)",
     )
     revision: str = Field("main", description="branch, tag or commit of a hub encoder")
 
@@ -54,8 +55,8 @@ class FaceSettings(_Section):
 
     encoder: str = Field(
         "random:tiny",
-        description="vggface2, casia-webface (found beside torch's other checkpoints), a local weight file of "
-        "InceptionResnetV1, random:facenet or random:tiny (seeded random weights)",
+        description="network for the faces, InceptionResnetV1: vggface2, casia-webface (downloaded once), a file, "
+        "or random:facenet; or random:tiny (random ones have seeded random weights)",
     )
     fps: float = Field(10.0, gt=0, le=1000, description="pictures looked at, per second (Hz)")
     size: int = Field(160, ge=16, le=1024, description="side of the face picture given to the encoder, in pixels")

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from .errors import StoreError
 from .files import replaced_atomically
+from .hdf5 import damage_named, open_hdf5
 
 FORMAT, VERSION = "foal-shard", 1
+REMEDY = "run `foal extract` again to restore the shard"
 
 Values = NDArray[np.float16] | NDArray[np.float32]
 
@@ -157,27 +159,18 @@ class ShardReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._file = open_hdf5(
+            path, kind=FORMAT, version=VERSION, missing="the shard is gone; run `foal extract` again to restore it"
+        )
         try:
-            self._file = h5py.File(path, "r")
-        except FileNotFoundError:
-            raise StoreError(f"{path}: the shard is gone; run `foal extract` again to restore it") from None
-        except OSError as error:
-            raise StoreError(f"{path}: expected a foal shard, got a file HDF5 cannot open ({error})") from None
-        try:
-            self._read_header()
+            with damage_named(path, REMEDY):
+                self._read_header()
         except StoreError:
             self.close()
             raise
-        except (KeyError, TypeError, ValueError, OSError, AttributeError, UnicodeDecodeError) as error:
-            self.close()
-            raise StoreError(f"{path}: a damaged shard: {error}; run `foal extract` again") from None
 
     def _read_header(self) -> None:
         attrs = self._file.attrs
-        if attrs.get("format") != FORMAT:
-            raise StoreError(f"{self.path}: expected a file of format {FORMAT}, got {attrs.get('format')!r}")
-        if int(attrs["version"]) != VERSION:
-            raise StoreError(f"{self.path}: shard version {attrs['version']}, this foal reads {VERSION}; update foal")
         self.header = ShardHeader(
             modality=str(attrs["modality"]), key=str(attrs["key"]), rate_hz=float(attrs["rate_hz"]),
             encoder=str(attrs["encoder"]), revision=str(attrs["revision"]), weights=str(attrs["weights"]),
@@ -199,7 +192,7 @@ class ShardReader:
             and self.offsets[0] == 0 and self.offsets[-1] == frames == self._file["valid"].shape[0]
             and (np.diff(self.offsets) >= 0).all()
         ):  # fmt: skip
-            raise StoreError(f"{self.path}: a damaged shard: its offsets, ids and values do not fit together")
+            raise StoreError(f"{self.path}: damaged (offsets, ids and values do not fit together); {REMEDY}")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -225,10 +218,8 @@ class ShardReader:
         return flags
 
     def _read(self, name: str, start: int, stop: int) -> Any:
-        try:
+        with damage_named(self.path, REMEDY):
             return self._file[name][start:stop]
-        except (OSError, RuntimeError) as error:
-            raise StoreError(f"{self.path}: a damaged shard: {error}; run `foal extract` again") from None
 
     def entry(self, row: int) -> Entry:
         """One utterance of the shard."""

@@ -15,7 +15,10 @@ def verify(
     params: Annotated[Path | None, PARAMS_OPTION] = None,
     features: Annotated[Path | None, option("extract.features", "--features")] = None,
 ) -> None:
-    """Read every shard to its last byte: checksums, shapes, NaN, missing and foreign files. Exit code 1 names them."""
+    """Check shards and index, byte by byte.
+
+    Checksums, shapes, NaN, missing and foreign files; exit code 1, with the names, if anything is wrong.
+    """
     from .verify import verify_target
 
     settings = settings_from(params, None, extract__features=features)
@@ -38,7 +41,10 @@ def inspect(
     index: Annotated[Path | None, typer.Argument(help="The feats.h5 [default: the one of params.yaml]")] = None,
     params: Annotated[Path | None, PARAMS_OPTION] = None,
 ) -> None:
-    """What is in a feats.h5: utterances, classes by session, frames, widths, face rate, and how it was made."""
+    """Show what a feats.h5 holds.
+
+    Utterances, classes by session, frames, widths, face rate, and how the features were made.
+    """
     from .console import make_console
     from .inspect import describe
 

@@ -30,7 +30,10 @@ def train(
     params: Annotated[Path | None, PARAMS_OPTION] = None,
     assign: Annotated[list[str] | None, SET_OPTION] = None,
 ) -> None:
-    """Train the alignment, matching and fusion heads on extracted features, fold by fold, and say how good they are."""
+    """Train and test the Foal-Net heads.
+
+    Alignment, matching and fusion, on extracted features, fold by fold; the results go into a folder.
+    """
     settings = settings_from(
         params,
         assign,

@@ -117,7 +117,9 @@ def _score(data: Dataset, fold: Fold, guessed: np.ndarray[Any, Any], *, seed: in
 def _notes(data: Dataset, random_weights: bool) -> list[str]:
     notes = []
     if random_weights:
-        notes.append("random weights: an encoder of these features never learned anything; the numbers show only that the machine works")
+        notes.append(
+            "random weights: an encoder of these features never learned anything; the numbers only show that all works"
+        )
     if several := speakers_in_several(data.groups, data.speakers):
         notes.append(
             f"{len(several)} of {len(set(data.speakers))} speakers are in more than one {data.group_kind}: "
