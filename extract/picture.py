@@ -50,7 +50,8 @@ class Video:
         try:
             # num_threads=0, the default, fails on VP9; more than one gains nothing beside the face detector.
             self._reader: Any = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
-            self.shown_at = self._presentation_times()
+            # decord counts from the first frame; a picture may begin later than the sound.
+            self.shown_at = self._presentation_times() + max(0.0, declared.video_start)
         except _DECORD_ERRORS:
             raise MediaError(
                 f"the codec of the video, {declared.video_codec}, cannot be decoded; convert it, for example to H.264"

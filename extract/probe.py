@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+from av.stream import Stream
 
 from ..shared.errors import MediaError
 from ..shared.timing import Seconds
@@ -11,11 +12,12 @@ from ..shared.timing import Seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Declared length in seconds (None if the container does not say) and the codecs of the streams that are used."""
+    """Declared length (None if the container does not say), the codecs that are used, when the picture begins."""
 
     seconds: Seconds | None
     audio_codec: str | None
     video_codec: str | None
+    video_start: Seconds
 
 
 def probe(path: Path) -> Probe:
@@ -23,10 +25,12 @@ def probe(path: Path) -> Probe:
     regular_file(path)
     try:
         with av.open(str(path)) as container:
+            video = container.streams.best("video")
             return Probe(
                 seconds=container.duration / 1_000_000 if container.duration else None,
                 audio_codec=_codec(container.streams.best("audio")),
-                video_codec=_codec(container.streams.best("video")),
+                video_codec=_codec(video),
+                video_start=_start(video) - (container.start_time or 0) / 1_000_000,
             )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"expected a media file, got one that cannot be opened ({_short(error)})") from None
@@ -38,7 +42,13 @@ def regular_file(path: Path) -> None:
         raise MediaError("expected a file, got something else" if path.exists() else "there is no such file")
 
 
-def _codec(stream: object) -> str | None:
+def _start(stream: Stream | None) -> Seconds:
+    if stream is None or stream.start_time is None or stream.time_base is None:
+        return 0.0
+    return float(stream.start_time * stream.time_base)
+
+
+def _codec(stream: Stream | None) -> str | None:
     if stream is None:
         return None
     # PyAV has no codec context for streams that its FFmpeg cannot decode.

@@ -76,14 +76,19 @@ def shard_files(features: Path, modality: str, key: str, splits: Iterable[str] |
 def read_catalog(features: Path, modality: str, key: str, splits: Iterable[str] | None = None) -> Catalog:
     """Open every shard of a modality and key and note what it holds; a damaged one is noted, not raised."""
     catalog = Catalog()
+    created: dict[Path, str] = {}
     for path in shard_files(features, modality, key, splits):
         try:
             with ShardReader(path) as shard:
                 if shard.header.modality != modality or not shard.header.key.startswith(key):
                     raise StoreError(f"a foreign shard: its key is {shard.header.modality}-{shard.header.key}")
                 _add(catalog, path, shard)
+                created[path] = shard.created
         except StoreError as error:
             catalog.damaged[path] = str(error).removeprefix(f"{path}: ")
+    for found in catalog.located.values():
+        # After a change of its media an utterance stands in two shards: the newer one counts.
+        found.sort(key=lambda at: created[at.shard], reverse=True)
     return catalog
 
 

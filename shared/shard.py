@@ -146,7 +146,7 @@ class ShardWriter:
                     rate_hz=header.rate_hz, encoder=header.encoder, revision=header.revision,
                     weights=header.weights, random_weights=header.random_weights,
                     config=json.dumps(dict(header.config), sort_keys=True), versions=json.dumps(_versions()),
-                    command=self.command, created=datetime.now(UTC).isoformat(timespec="seconds"),
+                    command=self.command, created=datetime.now(UTC).isoformat(timespec="microseconds"),
                     digest=_digest(header.key, [entry.id for entry in entries], checksums),
                 )  # fmt: skip
             problems = verify_shard(temporary)
@@ -177,6 +177,7 @@ class ShardReader:
             random_weights=bool(attrs["random_weights"]), config=json.loads(attrs["config"]),
         )  # fmt: skip
         self.digest = str(attrs["digest"])
+        self.created = str(attrs["created"])
         self.ids, self.sources, self.media, self.notes, self.checksums = (
             [str(text) for text in self._file[name].asstr()[:]]
             for name in ("ids", "source", "media", "note", "checksum")

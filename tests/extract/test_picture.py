@@ -58,6 +58,16 @@ def test_frames_of_a_varying_rate(tmp_path: Path, make_video: MakeVideo, read_nu
     assert got == nearest(face_times(0.1, 1.9, 13), np.array(times_ms) / 1000)
 
 
+def test_a_picture_that_begins_late_keeps_the_files_clock(
+    tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber
+) -> None:
+    times_ms = [500 + 40 * number for number in range(25)]
+    path = make_video(tmp_path / "late.mkv", frames=25, times_ms=times_ms, sound_hz=44100)
+    (got,) = numbers(path, [Stretch(start=0.0, end=1.0, fps=10)], read_number)
+    assert got[:4] == [-1] * 4
+    assert got[5:] == nearest(face_times(0.5, 0.5, 10), np.array(times_ms) / 1000)
+
+
 def test_beyond_the_end_there_is_nothing(tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber) -> None:
     path = make_video(tmp_path / "v.mp4", frames=25)
     (got,) = numbers(path, [Stretch(start=0.8, end=1.6, fps=10)], read_number)
