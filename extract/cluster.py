@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,7 +30,7 @@ def threads_per_worker(workers: int, cores: int | None = None) -> int:
 def local_cluster(workers: int, plugin: EncoderPlugin) -> Iterator[Client]:
     """Worker processes of one task at a time, reachable from this machine alone, with the encoders' plugin."""
     # A worker that is killed four times over the same chunk is not going to live through a fifth.
-    with dask.config.set({"distributed.scheduler.allowed-failures": 3}):
+    with dask.config.set({"distributed.scheduler.allowed-failures": 3}), _interrupts_ignored():
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -41,3 +43,16 @@ def local_cluster(workers: int, plugin: EncoderPlugin) -> Iterator[Client]:
     with cluster, Client(cluster) as client:
         client.register_plugin(plugin, name=PLUGIN)
         yield client
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ctrl-C reaches every process of the terminal; those started meanwhile leave it to this one to end them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

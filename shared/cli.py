@@ -1,6 +1,7 @@
 """The `foal` command: finds its subcommands by entry point and imports only the one that is called."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points, version
@@ -14,7 +15,6 @@ from .errors import FoalError
 COMMANDS = "foal.commands"
 # In the order in which they are used; a command from another package comes after these.
 ORDER = ("synth", "corpus", "manifest", "extract", "index", "verify", "inspect", "train", "results")
-SIGINT_EXIT = 130
 
 
 class _Commands(TyperGroup):
@@ -72,10 +72,25 @@ def _foal(
     """
 
 
+class _StoppedError(BaseException):
+    """Somebody wants the command to end; no Exception, so that nobody on the way takes it for a failure of theirs."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _stop(number: int, frame: object) -> None:
+    raise _StoppedError(number)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a FoalError becomes one message and its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    # Asked to end, a command cleans up: its worker processes must not outlive it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         app([argument for argument in arguments if argument != "--debug"], prog_name="foal")
     except FoalError as error:
@@ -83,9 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         typer.echo(f"foal: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except _StoppedError as stopped:
         typer.echo("foal: stopped; what was finished stays, the same command goes on from there", err=True)
-        sys.exit(SIGINT_EXIT)
+        sys.exit(128 + stopped.number)
     except BrokenPipeError:
         # The reader of our output (`| head`) has gone; nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

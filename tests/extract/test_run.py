@@ -1,14 +1,19 @@
 """The spine of extraction on real files, with real Dask workers, through the command."""
 
 import csv
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 import soundfile
 
@@ -34,6 +39,16 @@ def extracted(synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory) 
 def run(folder: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", "from foal.shared.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def alive_in_group(group: int) -> list[str]:
+    """What still runs of a process group; a zombie only waits to be noticed."""
+    found = []
+    for process in psutil.process_iter(["pid", "status", "cmdline"]):
+        with suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.info["cmdline"] or []))
+    return found
 
 
 def all_values(features: Path) -> dict[Path, bytes]:
@@ -232,6 +247,36 @@ def test_when_nothing_can_be_read_the_run_has_failed(foal: Foal, mixed: Path) ->
     assert "none of the 1 utterances could be extracted" in done.stderr
     assert not (mixed / "feats.h5").exists()
     assert not list((mixed / "features").rglob("*.h5"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_it_ends_its_workers_and_goes_on_later(
+    synthetic_corpus: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    arguments = ["extract", "-s", "all", "-m", "m.csv", "-r", str(synthetic_corpus), "--chunk-seconds", "1"]
+    assert run(tmp_path, "manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from foal.shared.cli import main; main()", *arguments],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("features/*/*/*.h5")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    # As a terminal does: to every process of the group, not only to the first.
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in stderr
+    assert "the same command goes on from there" in stderr
+    deadline = time.monotonic() + 10
+    while (left := alive_in_group(process.pid)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left
+    finished = all_values(tmp_path / "features")
+    assert len(finished) > 0
+    assert run(tmp_path, *arguments).returncode == 0
+    assert all_values(tmp_path / "features").items() >= finished.items()
+    assert not list(tmp_path.rglob(".tmp-*"))
 
 
 def test_a_missing_root_is_named(foal: Foal, mixed: Path) -> None:
