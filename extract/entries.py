@@ -13,7 +13,7 @@ from ..shared.utterance import Utterance
 from .audio import AudioEncoder
 from .detect import Follower
 from .face import BATCH, FacePath
-from .picture import NoVideoTrackError, Picture, Stretch, Video
+from .picture import NoVideoTrackError, Picture, Stretch, Video, VideoDamagedError
 from .sound import NoAudioTrackError, Sound
 
 Results = Iterator[tuple[Utterance, Entry | MediaError]]
@@ -69,10 +69,11 @@ def face_entries(path: Path | None, utterances: Sequence[Utterance], face: FaceP
     except NoVideoTrackError:
         yield from _without(utterances, "face", width, "no video track")
         return
-    plans = [video.plan(Stretch(start=utterance.start, end=utterance.end, fps=fps)) for utterance in utterances]
-    tracks = [_Track(len(plan), face) for plan in plans]
-    for number, position, picture in video.pictures(plans, [utterance.box for utterance in utterances]):
-        tracks[number].push(position, picture)
+    try:
+        tracks = _tracks(video, utterances, face)
+    except VideoDamagedError:
+        # From the start again with the patient decoder: mixing the two would depend on how far decord ran ahead.
+        tracks = _tracks(Video(path, patiently=True), utterances, face)
     for utterance, track in zip(utterances, tracks, strict=True):
         values, valid = track.finish()
         yield (
@@ -87,6 +88,15 @@ def face_entries(path: Path | None, utterances: Sequence[Utterance], face: FaceP
                 note=track.note(),
             ),
         )
+
+
+def _tracks(video: Video, utterances: Sequence[Utterance], face: FacePath) -> list["_Track"]:
+    """Decode a video once and run every utterance's pictures through the detector and the encoder."""
+    plans = [video.plan(Stretch(start=u.start, end=u.end, fps=face.settings.fps)) for u in utterances]
+    tracks = [_Track(len(plan), face) for plan in plans]
+    for number, position, picture in video.pictures(plans, [utterance.box for utterance in utterances]):
+        tracks[number].push(position, picture)
+    return tracks
 
 
 class _Track:

@@ -3,7 +3,7 @@
 Never by seeking: with B-frames every seek of every library at hand silently gives wrong frames (docs/decisions.md).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..shared.errors import MediaError
 from ..shared.timing import Seconds, face_times, nearest_frames
 from ..shared.utterance import Box
+from . import fallback
 from .probe import probe
 
 Picture = NDArray[np.uint8]
@@ -22,11 +23,17 @@ Picture = NDArray[np.uint8]
 _LONGEST: Seconds = 1e6
 """Timestamps beyond this are the fillers of containers without any (AVI with B-frames begins at -3e17)."""
 
+_SAME_TIME: Seconds = 1e-3
+
 _DECORD_ERRORS = (RuntimeError, decord.DECORDError)
 
 
 class NoVideoTrackError(Exception):
     """The file is in order but holds no picture; the utterance lives on without it."""
+
+
+class VideoDamagedError(Exception):
+    """decord gave up in the middle of a video."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,38 +48,22 @@ class Stretch:
 class Video:
     """An open video: when each of its frames is shown, and those frames in that order, once."""
 
-    def __init__(self, path: Path) -> None:
-        """Open it. Raises MediaError, or NoVideoTrackError."""
+    def __init__(self, path: Path, *, patiently: bool = False) -> None:
+        """Open it; `patiently` with PyAV instead of decord, as is done anyway for codecs that decord does not know.
+
+        Raises MediaError, or NoVideoTrackError.
+        """
+        self._path = path
         declared = probe(path)
         if declared.video_codec is None:
             raise NoVideoTrackError
-        decord.logging.set_level(decord.logging.QUIET)
-        try:
-            # num_threads=0, the default, fails on VP9; more than one gains nothing beside the face detector.
-            self._reader: Any = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
-            # decord counts from the first frame; a picture may begin later than the sound.
-            self.shown_at = self._presentation_times() + max(0.0, declared.video_start)
-        except _DECORD_ERRORS:
-            raise MediaError(
-                f"the codec of the video, {declared.video_codec}, cannot be decoded; convert it, for example to H.264"
-            ) from None
-        self.seconds = self._length(declared.seconds)
-
-    def _presentation_times(self) -> NDArray[np.float64]:
-        """Seconds of the file's clock, ascending, (frames,)."""
-        count = len(self._reader)
-        if count == 0:
-            raise MediaError("the video has no frames")
-        times = np.asarray(self._reader.get_frame_timestamp(np.arange(count)), np.float64)[:, 0]
-        sane = np.isfinite(times).all() and np.abs(times).max() < _LONGEST and (np.diff(times) > 0).all()
-        fps = float(self._reader.get_avg_fps())
-        if not sane and not fps > 0:
-            raise MediaError("the video says neither when its frames are shown nor how many a second")
-        return times if sane else np.arange(count) / fps
-
-    def _length(self, declared: Seconds | None) -> Seconds:
+        self._reader: Any = None if patiently else _open_decord(path)
+        # Seconds from the first frame's time, ascending.
+        self._times = fallback.packet_times(path) if self._reader is None else _presentation_times(self._reader)
+        # A picture may begin later than the sound; both are on the file's clock.
+        self.shown_at = self._times + max(0.0, declared.video_start)
         usual = float(np.median(np.diff(self.shown_at))) if len(self.shown_at) > 1 else 0.0
-        return max(float(self.shown_at[-1]) + usual, 0.0) or declared or 0.0
+        self.seconds: Seconds = float(self.shown_at[-1]) + usual
 
     def plan(self, stretch: Stretch) -> NDArray[np.int64]:
         """The frame nearest to each of the stretch's times, -1 where the video shows nothing then."""
@@ -83,22 +74,60 @@ class Video:
     def pictures(self, plans: Sequence[NDArray[np.int64]], boxes: Sequence[Box]) -> Iterator[tuple[int, int, Picture]]:
         """Decode once; give (stretch, position in its plan, picture (h, w, 3) RGB) in the order of the video.
 
-        Ends early, without an error, where a damaged video does.
+        Raises VideoDamagedError where decord gives up, having dropped what it had decoded ahead; opened patiently, the
+        video gives whatever is left of it.
         """
         wanted: dict[int, list[tuple[int, int]]] = {}
         for number, frames in enumerate(plans):
             for position, frame in enumerate(frames):
                 if frame >= 0:
                     wanted.setdefault(int(frame), []).append((number, position))
-        for frame in range(max(wanted, default=-1) + 1):
-            try:
-                decoded = self._reader.next()
-                whole: Picture | None = decoded.asnumpy() if frame in wanted else None
-            except (StopIteration, *_DECORD_ERRORS):
-                return
-            if whole is not None:
-                for number, position in wanted[frame]:
-                    yield number, position, _cut_out(whole, boxes[number])
+        for index, whole in self._decoded(wanted) if self._reader is not None else self._decoded_patiently(wanted):
+            for number, position in wanted[index]:
+                yield number, position, _cut_out(whole, boxes[number])
+
+    def _decoded(self, wanted: Collection[int]) -> Iterator[tuple[int, Picture]]:
+        """The wanted frames and their numbers, reading on from the first frame."""
+        try:
+            for index in range(max(wanted, default=-1) + 1):
+                frame = self._reader.next()
+                if index in wanted:
+                    yield index, frame.asnumpy()
+        except (StopIteration, *_DECORD_ERRORS):
+            raise VideoDamagedError from None
+
+    def _decoded_patiently(self, wanted: Collection[int]) -> Iterator[tuple[int, Picture]]:
+        """The same as far as PyAV can decode them; a frame's number is found by the time it is shown."""
+        last = -1
+        for count, (seconds, whole) in enumerate(fallback.decode(self._path)):
+            index = count if seconds is None else int(np.abs(self._times - seconds).argmin())
+            if index > last and index in wanted:
+                yield index, whole
+            last = max(last, index)
+
+
+def _open_decord(path: Path) -> Any:
+    """Decord's reader, or None for a codec that it does not know."""
+    decord.logging.set_level(decord.logging.QUIET)
+    try:
+        # num_threads=0, the default, fails on VP9; more than one gains nothing beside the face detector.
+        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+        return reader if len(reader) else None
+    except _DECORD_ERRORS:
+        return None
+
+
+def _presentation_times(reader: Any) -> NDArray[np.float64]:
+    """Seconds from the time of the first frame that is shown, ascending, (frames,)."""
+    count = len(reader)
+    times = np.asarray(reader.get_frame_timestamp(np.arange(count)), np.float64)[:, 0]
+    if np.isfinite(times).all() and np.abs(times).max() < _LONGEST and (np.diff(times) > 0).all():
+        # Frames before the cut of a video cut without re-encoding: decord lists their times but never gives them.
+        return times[times >= -_SAME_TIME]
+    fps = float(reader.get_avg_fps())
+    if not fps > 0:
+        raise MediaError("the video says neither when its frames are shown nor how many a second")
+    return np.arange(count) / fps
 
 
 def _cut_out(picture: Picture, box: Box) -> Picture:

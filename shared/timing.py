@@ -18,6 +18,9 @@ AUDIO_ORIGIN: Seconds = AUDIO_FRAME_SAMPLES / 2 / SAMPLE_RATE
 """Centre of the first hidden state, counted from the start of the utterance."""
 
 
+SAME_TIME: Seconds = 5e-4
+
+
 def to_samples(seconds: Seconds, rate_hz: float) -> int:
     """The sample nearest to a time; halves go up, so that neighbouring cuts never overlap."""
     return math.floor(seconds * rate_hz + 0.5)
@@ -33,6 +36,7 @@ def face_times(start: Seconds, seconds: Seconds, fps: float) -> NDArray[np.float
 def nearest_frames(times: NDArray[np.float64], shown_at: NDArray[np.float64]) -> NDArray[np.int64]:
     """For each time the frame whose presentation time is nearest (the earlier one of two equally near).
 
+    Half a millisecond counts as equal: a time midway between two frames must not go here or there by rounding.
     `shown_at` ascends. A time further from every frame than two of their usual distances gets -1: the picture ends
     before it, and showing the last frame instead would invent data.
     """
@@ -42,7 +46,7 @@ def nearest_frames(times: NDArray[np.float64], shown_at: NDArray[np.float64]) ->
     before = after - 1
     if len(shown_at) == 1:
         after = before
-    nearer_after = shown_at[after] - times < times - shown_at[before]
+    nearer_after = shown_at[after] - times < times - shown_at[before] - SAME_TIME
     chosen = np.where(nearer_after, after, before)
     usual = float(np.median(np.diff(shown_at))) if len(shown_at) > 1 else math.inf
     return np.where(np.abs(shown_at[chosen] - times) > 2 * usual, -1, chosen).astype(np.int64)

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from foal.extract.picture import NoVideoTrackError, Stretch, Video
+from foal.extract.picture import NoVideoTrackError, Stretch, Video, VideoDamagedError
 from foal.shared.errors import MediaError
 from foal.shared.timing import face_times
 
@@ -80,6 +81,66 @@ def test_the_part_of_the_frame(tmp_path: Path, make_video: MakeVideo) -> None:
     plans = [np.array([1]), np.array([1])]
     got = {n: picture.shape for n, _, picture in video.pictures(plans, [(0.5, 0, 1, 1), (0.25, 0.25, 0.5, 0.75)])}
     assert got == {0: (96, 80, 3), 1: (48, 40, 3)}
+
+
+def test_a_video_cut_without_encoding_again_starts_at_its_cut(
+    tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber
+) -> None:
+    """Its first three pictures are in the file, for the others to be decoded from, but are never shown."""
+    whole = make_video(tmp_path / "whole.mp4", frames=60, b_frames=2)
+    cut = tmp_path / "cut.mp4"
+    with av.open(str(whole)) as source, av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        shift = round(15 / 25 / source.streams.video[0].time_base)
+        begun = False
+        for packet in source.demux(video=0):
+            if packet.pts is None:
+                continue
+            begun = begun or (packet.is_keyframe and packet.pts * packet.time_base >= 12 / 25)
+            if begun:
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                target.mux(packet)
+    (got,) = numbers(cut, [Stretch(start=0.0, end=1.0, fps=25)], read_number)
+    assert got == list(range(15, 40))
+
+
+def test_both_decoders_give_the_same_pictures(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=40, b_frames=3)
+    found = []
+    for patiently in (False, True):
+        video = Video(path, patiently=patiently)
+        plan = video.plan(Stretch(start=None, end=None, fps=8))
+        found.append([(position, picture) for _, position, picture in video.pictures([plan], [WHOLE])])
+    assert [position for position, _ in found[0]] == list(range(13))
+    for (_, one), (_, other) in zip(*found, strict=True):
+        np.testing.assert_allclose(one.astype(int), other.astype(int), atol=2)
+
+
+def test_what_is_left_of_a_damaged_video_is_right(
+    tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber
+) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=60, b_frames=2)
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.pts is not None]
+    content = bytearray(path.read_bytes())
+    for position, size in packets[20:24]:
+        content[position : position + size] = bytes(size)
+    path.write_bytes(content)
+    video = Video(path)
+    plan = video.plan(Stretch(start=None, end=None, fps=25))
+    with pytest.raises(VideoDamagedError):
+        list(video.pictures([plan], [WHOLE]))
+    patient = Video(path, patiently=True)
+    assert len(patient.plan(Stretch(start=None, end=None, fps=25))) == 60
+    got = {at: read_number(picture) for _, at, picture in patient.pictures([plan], [WHOLE])}
+    assert len(got) >= 40
+    assert set(range(12)) | set(range(36, 60)) <= set(got)
+    assert all(number == at for at, number in got.items() if not 12 <= at < 36)
+
+
+def test_a_codec_that_decord_does_not_know(tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber) -> None:
+    path = make_video(tmp_path / "v.mkv", frames=25, codec="libsvtav1")
+    assert numbers(path, [Stretch(start=0.0, end=1.0, fps=5)], read_number) == [[2, 7, 12, 17, 22]]
 
 
 def test_a_cut_off_video_gives_what_it_has(tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber) -> None:
