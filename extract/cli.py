@@ -29,6 +29,7 @@ def extract(
             "--index", help="The feats.h5 to write [key index, default: feats.h5; with --features in that folder]"
         ),
     ] = None,
+    verify: Annotated[bool | None, option("extract.verify", "--verify/--no-verify")] = None,
     no_index: Annotated[bool, typer.Option("--no-index", help="Write shards only")] = False,
     params: Annotated[Path | None, PARAMS_OPTION] = None,
     assign: Annotated[list[str] | None, SET_OPTION] = None,
@@ -46,12 +47,11 @@ def extract(
         params, assign, corpus__manifest=manifest, corpus__root=root, extract__features=features,
         extract__workers=workers, extract__modalities=comma_list(modalities), extract__audio__encoder=audio_encoder,
         extract__audio__revision=revision, extract__face__encoder=face_encoder, extract__face__fps=fps,
-        extract__chunk_seconds=chunk_seconds, extract__store=store,
+        extract__chunk_seconds=chunk_seconds, extract__store=store, extract__verify=verify,
     )  # fmt: skip
-    splits = [name for text in split for name in comma_list(text) or []]
     # Shards in a folder of the user's own: their index belongs beside them, not over the project's.
     place = index or (features / "feats.h5" if features is not None else settings.index)
-    raise typer.Exit(run(settings, splits, index=None if no_index else place))
+    raise typer.Exit(run(settings, split, index=None if no_index else place))
 
 
 def index(
@@ -60,6 +60,7 @@ def index(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The feats.h5 to write [key index, default: feats.h5]")
     ] = None,
+    modalities: Annotated[str | None, option("extract.modalities", "--modalities", metavar="A,B")] = None,
     pack: Annotated[bool, typer.Option("--pack", help="Copy the values into it, to hand it to somebody else")] = False,
     key: Annotated[
         list[str] | None,
@@ -74,6 +75,12 @@ def index(
     """
     from .indexing import index_features
 
-    settings = settings_from(params, assign, corpus__manifest=manifest, extract__features=features)
+    settings = settings_from(
+        params,
+        assign,
+        corpus__manifest=manifest,
+        extract__features=features,
+        extract__modalities=comma_list(modalities),
+    )
     place = out or (features / "feats.h5" if features is not None else settings.index)
     index_features(settings, place, pack=pack, keys=key or [])

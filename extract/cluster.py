@@ -3,9 +3,9 @@
 import logging
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 import dask
 from distributed import Client, LocalCluster
@@ -30,7 +30,7 @@ def threads_per_worker(workers: int, cores: int | None = None) -> int:
 def local_cluster(workers: int, plugin: EncoderPlugin) -> Iterator[Client]:
     """Worker processes of one task at a time, reachable from this machine alone, with the encoders' plugin."""
     # A worker that is killed four times over the same chunk is not going to live through a fifth.
-    with dask.config.set({"distributed.scheduler.allowed-failures": 3}), _interrupts_ignored():
+    with dask.config.set({"distributed.scheduler.allowed-failures": 3}), _interrupts_held_back():
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -46,13 +46,15 @@ def local_cluster(workers: int, plugin: EncoderPlugin) -> Iterator[Client]:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Ctrl-C reaches every process of the terminal; those started meanwhile leave it to this one to end them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C reaches every process of the terminal; those started by threads started here leave it to this one.
+
+    A blocked signal is inherited by threads and processes, and one that comes meanwhile is delivered afterwards.
+    """
+    # Started by the first spawned process, the tracker would unblock the signal in the thread that spawns.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

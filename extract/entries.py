@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from ..shared.errors import MediaError
 from ..shared.shard import Entry
-from ..shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_ORIGIN, face_times
+from ..shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_ORIGIN, SAMPLE_RATE, face_times
 from ..shared.utterance import Utterance
 from .audio import AudioEncoder
 from .detect import Follower
 from .face import BATCH, FacePath
 from .picture import NoVideoTrackError, Picture, Stretch, Video, VideoDamagedError
-from .sound import NoAudioTrackError, Sound
+from .sound import SAME_LENGTH, NoAudioTrackError, Sound, already_cut
 
 Results = Iterator[tuple[Utterance, Entry | MediaError]]
 """Each utterance with its features, or with what is wrong with its stretch of the file."""
@@ -35,12 +35,12 @@ def audio_entries(path: Path | None, utterances: Sequence[Utterance], encoder: A
         return
     for utterance in utterances:
         try:
-            wave = sound.cut(utterance.start, utterance.end)
+            whole = already_cut(sound.seconds, utterance)
+            wave = sound.cut(utterance.start, utterance.end, whole=whole)
         except MediaError as error:
             yield utterance, error
             continue
         values = encoder.encode(wave)
-        short = len(wave) < AUDIO_FRAME_SAMPLES
         yield (
             utterance,
             Entry(
@@ -50,9 +50,18 @@ def audio_entries(path: Path | None, utterances: Sequence[Utterance], encoder: A
                 origin=(utterance.start or 0.0) + AUDIO_ORIGIN,
                 source=utterance.source("audio"),
                 media="",
-                note="shorter than 25 ms, filled up with silence" if short else "",
+                note=_sound_note(len(wave), utterance),
             ),
         )
+
+
+def _sound_note(samples: int, utterance: Utterance) -> str:
+    if samples < AUDIO_FRAME_SAMPLES:
+        return "shorter than 25 ms, filled up with silence"
+    got, wanted = samples / SAMPLE_RATE, utterance.seconds
+    if wanted is not None and abs(got - wanted) > SAME_LENGTH:
+        return f"{got:.2f} s of sound for an utterance of {wanted:.2f} s"
+    return ""
 
 
 def face_entries(path: Path | None, utterances: Sequence[Utterance], face: FacePath) -> Results:

@@ -1,14 +1,17 @@
 """Decodes with PyAV what decord cannot: codecs it does not know (AV1), and what is left of a damaged video."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
 from numpy.typing import NDArray
 
 from ..shared.errors import MediaError
 from ..shared.timing import Seconds
+from .probe import MEDIA_ERRORS
 
 
 def packet_times(path: Path) -> NDArray[np.float64]:
@@ -43,22 +46,14 @@ def decode(path: Path) -> Iterator[tuple[Seconds | None, NDArray[np.uint8]]]:
                     yield None if frame.time is None else frame.time - start, upright
 
 
-class _opened:  # noqa: N801  (used like a function)
-    """A container and its default video stream; raises MediaError if there is none that PyAV can decode."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> tuple[av.container.InputContainer, av.VideoStream]:
-        try:
-            self._container = av.open(str(self._path))
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise MediaError(f"expected a media file, got one that cannot be opened ({error})") from None
-        stream = self._container.streams.best("video")
-        if not isinstance(stream, av.VideoStream) or getattr(stream, "codec_context", None) is None:
-            self._container.close()
-            raise MediaError("the video cannot be decoded; convert it, for example to H.264")
-        return self._container, stream
-
-    def __exit__(self, *_: object) -> None:
-        self._container.close()
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+    """A container and its default video stream; what PyAV raises over it becomes a MediaError."""
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.best("video")
+            if not isinstance(stream, av.VideoStream) or getattr(stream, "codec_context", None) is None:
+                raise MediaError("the codec of the video cannot be decoded; convert it, for example to H.264")
+            yield container, stream
+    except MEDIA_ERRORS as error:
+        raise MediaError(f"the video cannot be decoded ({error})") from None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..shared.catalog import keys_on_disk
+from ..shared.catalog import Media, keys_on_disk
 from ..shared.console import make_console
 from ..shared.errors import EncoderError, UsageError
 from ..shared.join import choose_keys, write_index
@@ -23,17 +23,18 @@ def index_features(settings: Settings, out: Path, *, pack: bool, keys: Sequence[
     manifest = read_manifest(settings.corpus.manifest)
     features = settings.extract.features
     preferred = _given(keys)
-    for modality in MODALITIES:
+    modalities: list[str] = [modality for modality in MODALITIES if modality in settings.extract.modalities]
+    for modality in modalities:
         if modality not in preferred and len(keys_on_disk(features, modality)) > 1:
             # Hashing the weights takes a while, and they need not be on this machine: only when it matters.
             with suppress(EncoderError):
                 preferred[modality] = shard_header(
                     settings.extract, modality, find_weights(settings.extract, modality)
                 ).key
-    chosen = choose_keys(features, MODALITIES, preferred)
+    chosen = choose_keys(features, modalities, preferred)
     for modality, key in chosen.items():
         console.print(f"{modality}: the shards of key {key[:8]}")
-    report_index(write_index(out, manifest, features, chosen, pack=pack), console)
+    report_index(write_index(out, manifest, features, chosen, media=Media(settings.corpus.root), pack=pack), console)
 
 
 def _given(keys: Sequence[str]) -> dict[str, str]:

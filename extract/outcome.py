@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ..shared.catalog import read_catalog
+from ..shared.catalog import Media, read_catalog
 from ..shared.files import replaced_atomically
 from ..shared.join import Joined
 from ..shared.settings import Settings
@@ -26,11 +26,11 @@ def summary(settings: Settings, utterances: list[Utterance], headers: Mapping[st
     )
     for column in table.columns[3:]:
         column.justify = "right"
-    by_split = splits_of(utterances)
+    by_split, media = splits_of(utterances), Media(settings.corpus.root)
     for modality, header in headers.items():
         catalog = read_catalog(settings.extract.features, modality, header.key, by_split)
         for split, members in by_split.items():
-            found = [located for u in members if (located := catalog.find(u, modality)) is not None]
+            found = [located for u in members if (located := catalog.find(u, modality, media)) is not None]
             frames, valid = sum(at.length for at in found), sum(at.valid_frames for at in found)
             table.add_row(
                 split, modality, header.encoder, f"{len(found)}/{len(members)}",
@@ -56,11 +56,12 @@ def write_failures(features: Path, utterances: Sequence[Utterance], failures: Se
 def report_index(joined: Joined, console: Console) -> None:
     """Say what an index holds and what it does not."""
     for path, reason in joined.damaged.items():
-        console.print(f"warning: {path}: {reason}", markup=False)
+        console.print(f"warning: {path}: {reason}")
     if joined.not_extracted:
         some = ", ".join(joined.not_extracted[:5]) + (", ..." if len(joined.not_extracted) > 5 else "")
         console.print(
-            f"not in the index, because not extracted: {len(joined.not_extracted)} utterances ({some})", markup=False
+            f"not in the index, because not extracted or of changed media: {len(joined.not_extracted)} utterances "
+            f"({some})"
         )
     console.print(f"{joined.path}: {joined.utterances} utterances{'' if joined.changed else ', unchanged'}")
 
@@ -68,7 +69,7 @@ def report_index(joined: Joined, console: Console) -> None:
 def report_failures(failures: Sequence[Failure], console: Console, *, most: int = 10) -> None:
     """Say which utterances failed and why, the first few of them."""
     for failure in failures[:most]:
-        console.print(f"failed: {failure.id} ({failure.modality}, {failure.media}): {failure.reason}", markup=False)
+        console.print(f"failed: {failure.id} ({failure.modality}, {failure.media}): {failure.reason}")
     if failures:
         count = len({failure.id for failure in failures})
         console.print(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..shared.catalog import read_catalog, shard_folder
+from ..shared.catalog import Media, read_catalog
 from ..shared.errors import MediaError
 from ..shared.files import TEMPORARY_PREFIX, temporary_is_stale
 from ..shared.settings import Settings
-from ..shared.shard import ShardHeader, media_fingerprint
+from ..shared.shard import ShardHeader
 from ..shared.timing import Seconds
 from ..shared.utterance import Utterance, splits_of
 from .plan import Chunk, plan_chunks
@@ -25,18 +25,12 @@ def pending_chunks(
     """What is left to do, the longest chunks first so that no worker is left with one at the end."""
     features, root = settings.extract.features, settings.corpus.root
     left: dict[str, list[Utterance]] = {}
-    fingerprints: dict[str, str] = {}
+    media = Media(root)
     for modality, header in headers.items():
-        catalog = read_catalog(features, modality, header.key, splits_of(utterances))
+        catalog = read_catalog(features, modality, header.key, splits_of(utterances), verify=settings.extract.verify)
         for path, reason in catalog.damaged.items():
-            console.print(f"warning: {path}: {reason}; its utterances are extracted again", markup=False)
-        left[modality] = []
-        for utterance in utterances:
-            media = utterance.media(modality)
-            if media not in fingerprints:
-                fingerprints[media] = media_fingerprint(root / media) if media else ""
-            if catalog.find(utterance, modality, media=fingerprints[media]) is None:
-                left[modality].append(utterance)
+            console.print(f"warning: {path}: {reason}; its utterances are extracted again")
+        left[modality] = [u for u in utterances if catalog.find(u, modality, media) is None]
         finished = len(utterances) - len(left[modality])
         console.print(f"{modality}-{header.key[:8]}: {finished} of {len(utterances)} utterances already extracted")
     lengths = _lengths(root, {u.id: u for todo in left.values() for u in todo}.values())
@@ -64,11 +58,9 @@ def _lengths(root: Path, utterances: Iterable[Utterance]) -> dict[str, Seconds]:
         return dict(zip((utterance.id for utterance in todo), threads.map(length, todo), strict=True))
 
 
-def remove_stale_files(features: Path, splits: Iterable[str], headers: Mapping[str, ShardHeader]) -> None:
+def remove_stale_files(features: Path) -> None:
     """Remove what killed runs on this machine left half-written."""
-    for split in splits:
-        for modality, header in headers.items():
-            for path in shard_folder(features, split, modality, header.key).glob(f"{TEMPORARY_PREFIX}*"):
-                if temporary_is_stale(path):
-                    with suppress(OSError):
-                        os.unlink(path)
+    for path in features.rglob(f"{TEMPORARY_PREFIX}*"):
+        if temporary_is_stale(path):
+            with suppress(OSError):
+                os.unlink(path)

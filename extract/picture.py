@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import decord
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +23,15 @@ _LONGEST: Seconds = 1e6
 """Timestamps beyond this are the fillers of containers without any (AVI with B-frames begins at -3e17)."""
 
 _SAME_TIME: Seconds = 1e-3
+_BEYOND: Seconds = 1.0
 
-_DECORD_ERRORS = (RuntimeError, decord.DECORDError)
+try:
+    import decord
+
+    _DECORD_ERRORS: tuple[type[Exception], ...] = (RuntimeError, StopIteration, decord.DECORDError)
+except ImportError:
+    # No wheels for ARM: PyAV decodes everything there.
+    decord, _DECORD_ERRORS = None, ()
 
 
 class NoVideoTrackError(Exception):
@@ -64,11 +70,16 @@ class Video:
         self.shown_at = self._times + max(0.0, declared.video_start)
         usual = float(np.median(np.diff(self.shown_at))) if len(self.shown_at) > 1 else 0.0
         self.seconds: Seconds = float(self.shown_at[-1]) + usual
+        if self._reader is not None and declared.video_frames > len(self._reader):
+            # Cut off; of the last, torn packet decord makes a second copy of the picture before.
+            self._reader = None
 
     def plan(self, stretch: Stretch) -> NDArray[np.int64]:
         """The frame nearest to each of the stretch's times, -1 where the video shows nothing then."""
         start = stretch.start or 0.0
         end = self.seconds if stretch.end is None else stretch.end
+        # A label may end a little after its video; one that ends a year after it must not fill the memory.
+        end = min(end, max(self.seconds, start) + _BEYOND)
         return nearest_frames(face_times(start, max(0.0, end - start), stretch.fps), self.shown_at)
 
     def pictures(self, plans: Sequence[NDArray[np.int64]], boxes: Sequence[Box]) -> Iterator[tuple[int, int, Picture]]:
@@ -93,7 +104,7 @@ class Video:
                 frame = self._reader.next()
                 if index in wanted:
                     yield index, frame.asnumpy()
-        except (StopIteration, *_DECORD_ERRORS):
+        except _DECORD_ERRORS:
             raise VideoDamagedError from None
 
     def _decoded_patiently(self, wanted: Collection[int]) -> Iterator[tuple[int, Picture]]:
@@ -107,7 +118,9 @@ class Video:
 
 
 def _open_decord(path: Path) -> Any:
-    """Decord's reader, or None for a codec that it does not know."""
+    """Decord's reader, or None where there is no decord or it does not know the codec."""
+    if decord is None:
+        return None
     decord.logging.set_level(decord.logging.QUIET)
     try:
         # num_threads=0, the default, fails on VP9; more than one gains nothing beside the face detector.

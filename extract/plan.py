@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from ..shared.timing import Seconds
@@ -50,3 +50,12 @@ def plan_chunks(
         if collected:
             chunks.append(Chunk(modality=modality, split=split, utterances=tuple(collected), seconds=seconds))
     return chunks
+
+
+def by_media(chunk: Chunk) -> list[Chunk]:
+    """A chunk taken apart into one per media file."""
+    groups: dict[str, list[Utterance]] = {}
+    for utterance in chunk.utterances:
+        groups.setdefault(utterance.media(chunk.modality), []).append(utterance)
+    share = chunk.seconds / len(chunk.utterances)
+    return [replace(chunk, utterances=tuple(group), seconds=share * len(group)) for group in groups.values()]

@@ -9,15 +9,19 @@ from av.stream import Stream
 from ..shared.errors import MediaError
 from ..shared.timing import Seconds
 
+MEDIA_ERRORS = (av.error.FFmpegError, OSError, ValueError, IndexError)
+"""What PyAV raises over files in disorder, IndexError for streams that come up in the middle."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Declared length (None if the container does not say), the codecs that are used, when the picture begins."""
+    """What a container declares of its default streams: length (None: nothing said), codecs, pictures (0: likewise)."""
 
     seconds: Seconds | None
     audio_codec: str | None
     video_codec: str | None
     video_start: Seconds
+    video_frames: int
 
 
 def probe(path: Path) -> Probe:
@@ -30,9 +34,10 @@ def probe(path: Path) -> Probe:
                 seconds=container.duration / 1_000_000 if container.duration else None,
                 audio_codec=_codec(container.streams.best("audio")),
                 video_codec=_codec(video),
+                video_frames=video.frames if video is not None else 0,
                 video_start=_start(video) - (container.start_time or 0) / 1_000_000,
             )
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except MEDIA_ERRORS as error:
         raise MediaError(f"expected a media file, got one that cannot be opened ({_short(error)})") from None
 
 

@@ -7,17 +7,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..shared.catalog import shard_files, shard_folder
+from ..shared.catalog import Media, read_catalog, shard_folder
 from ..shared.console import make_console
 from ..shared.errors import EncoderError, FoalError, UsageError
 from ..shared.join import Joined, write_index
+from ..shared.options import comma_list
 from ..shared.settings import MODALITIES, Settings
 from ..shared.shard import ShardHeader
 from ..shared.utterance import Utterance, read_manifest, select_splits, splits_of
 from .failure import ChunkResult, Failure, chunk_failed
 from .outcome import report_failures, report_index, summary, write_failures
 from .pending import pending_chunks, remove_stale_files
-from .plan import Chunk
+from .plan import Chunk, by_media
 from .recipe import find_weights, shard_header
 from .weights import Weights
 
@@ -32,11 +33,11 @@ def extract(settings: Settings, splits: Sequence[str], *, index: Path | None) ->
     console = make_console()
     features = settings.extract.features
     manifest = read_manifest(settings.corpus.manifest)
-    utterances = select_splits(manifest, splits)
+    utterances = select_splits(manifest, _separate(splits, manifest))
     modalities: tuple[str, ...] = settings.extract.modalities
     weights = {modality: find_weights(settings.extract, modality) for modality in modalities}
     headers = {modality: shard_header(settings.extract, modality, found) for modality, found in weights.items()}
-    remove_stale_files(features, splits_of(utterances), headers)
+    remove_stale_files(features)
 
     chunks = pending_chunks(settings, utterances, headers, console)
     if not chunks:
@@ -58,6 +59,12 @@ def extract(settings: Settings, splits: Sequence[str], *, index: Path | None) ->
     return QUARANTINED_EXIT if failures else 0
 
 
+def _separate(splits: Sequence[str], manifest: Sequence[Utterance]) -> list[str]:
+    """`--split a,b` as two splits, unless there is one of that name."""
+    known = splits_of(manifest)
+    return [name for text in splits for name in ([text] if text in known else comma_list(text) or [])]
+
+
 def _run(
     settings: Settings,
     chunks: Sequence[Chunk],
@@ -67,7 +74,7 @@ def _run(
 ) -> list[Failure]:
     """Work off the chunks on Dask workers; gives the failures."""
     # Dask and torch take seconds to import, and a run with nothing to do needs neither.
-    from distributed import KilledWorker, as_completed
+    from distributed import Future, KilledWorker, as_completed
 
     from .cluster import local_cluster, threads_per_worker, usual_workers
     from .progress import Tally, shown
@@ -81,11 +88,11 @@ def _run(
     tally, failures = Tally(chunks), list[Failure]()
     command = " ".join(["foal", *sys.argv[1:]])
     with local_cluster(workers, plugin) as client, shown(tally, console) as display:
-        futures = {}
-        for chunk in chunks:
+
+        def submit(chunk: Chunk) -> "Future[ChunkResult]":
             header = headers[chunk.modality]
             folder = shard_folder(settings.extract.features, chunk.split, chunk.modality, header.key)
-            future = client.submit(
+            return client.submit(
                 extract_chunk,
                 chunk,
                 root=settings.corpus.root.absolute(),
@@ -96,13 +103,22 @@ def _run(
                 key=f"{chunk.modality}-{chunk.split}-{chunk.name}",
                 priority=chunk.seconds,
             )
-            futures[future] = chunk
-        for future in as_completed(list(futures)):
-            chunk = futures.pop(future)
+
+        open_chunks = {submit(chunk): chunk for chunk in chunks}
+        completed = as_completed(list(open_chunks))
+        for future in completed:
+            chunk = open_chunks.pop(future)
             try:
                 result: ChunkResult = future.result()
             except KilledWorker:
-                result = chunk_failed(chunk, "the worker process died over this utterance or one in the same chunk")
+                # One of its files kills the process that decodes it: each on its own, to know which.
+                parts = by_media(chunk)
+                if len(parts) > 1:
+                    again = {submit(part): part for part in parts}
+                    open_chunks |= again
+                    completed.update(again)
+                    continue
+                result = chunk_failed(chunk, "the worker process died over this file")
             # A result still held would be computed again if its worker died.
             future.release()
             failures += result.failures
@@ -112,14 +128,17 @@ def _run(
 
 
 def _index(settings: Settings, manifest: Sequence[Utterance], headers: Mapping[str, ShardHeader], out: Path) -> Joined:
-    """Join the manifest with the shards of this run, and with those of the other modality if it has been extracted."""
-    keys: dict[str, str] = {}
+    """Join the manifest with the shards of this run, and with those of another modality that covers them all."""
+    features, media = settings.extract.features, Media(settings.corpus.root)
+    catalogs = {modality: read_catalog(features, modality, header.key) for modality, header in headers.items()}
+    covered = [u for u in manifest if all(c.find(u, modality, media) for modality, c in catalogs.items())]
+    keys = {modality: header.key for modality, header in headers.items()}
     for modality in MODALITIES:
-        if modality in headers:
-            keys[modality] = headers[modality].key
-            continue
-        with suppress(EncoderError):
-            header = shard_header(settings.extract, modality, find_weights(settings.extract, modality))
-            if shard_files(settings.extract.features, modality, header.key):
-                keys[modality] = header.key
-    return write_index(out, manifest, settings.extract.features, keys)
+        if modality not in keys:
+            with suppress(EncoderError):
+                key = shard_header(settings.extract, modality, find_weights(settings.extract, modality)).key
+                other = read_catalog(features, modality, key)
+                if all(other.find(utterance, modality, media) for utterance in covered):
+                    keys[modality] = key
+    ordered = {modality: keys[modality] for modality in MODALITIES if modality in keys}
+    return write_index(out, manifest, features, ordered, media=media)

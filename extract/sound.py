@@ -1,6 +1,6 @@
 """Sound from disk: any file to 16 kHz mono float32, cut to an utterance."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import av
 import numpy as np
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from ..shared.errors import MediaError
 from ..shared.timing import SAMPLE_RATE, Seconds, to_samples
-from .probe import regular_file
+from ..shared.utterance import Utterance
+from .probe import MEDIA_ERRORS, regular_file
 
 Wave = NDArray[np.float32]
 
 _SOUNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".aif", ".aiff", ".w64", ".caf", ".au"})
-_SAME_LENGTH: Seconds = 0.1
+SAME_LENGTH: Seconds = 0.1
 
 
 class NoAudioTrackError(Exception):
@@ -32,21 +33,22 @@ class Sound:
         if not np.isfinite(self.mono).all():
             raise MediaError("the sound holds NaN or infinite samples")
 
-    def cut(self, start: Seconds | None, end: Seconds | None) -> Wave:
-        """A stretch as 16 kHz mono, (samples,).
+    @property
+    def seconds(self) -> Seconds:
+        """Length of the file's sound."""
+        return len(self.mono) / self.rate_hz
 
-        A file of exactly the utterance's length, which ends before the utterance would, has been cut already: IEMOCAP
-        times its utterances in the dialog's video and gives the sound sentence by sentence.
+    def cut(self, start: Seconds | None, end: Seconds | None, *, whole: bool = False) -> Wave:
+        """A stretch as 16 kHz mono, (samples,), as far as the file goes; `whole` for a file that has been cut already.
+
+        Raises MediaError if the file ends before the stretch begins.
         """
-        seconds = len(self.mono) / self.rate_hz
-        first, last = to_samples(start or 0.0, self.rate_hz), len(self.mono)
-        if end is not None and not already_cut(seconds, start or 0.0, end):
+        first, last = (0, len(self.mono)) if whole else (to_samples(start or 0.0, self.rate_hz), len(self.mono))
+        if end is not None and not whole:
             last = min(last, to_samples(end, self.rate_hz))
-        elif end is not None:
-            first = 0
         if first >= last:
             raise MediaError(
-                f"expected sound from {start or 0.0:g} s on, got a file of {seconds:.2f} s"
+                f"expected sound from {start or 0.0:g} s on, got a file of {self.seconds:.2f} s"
                 if self.mono.size
                 else "expected sound, got a track without samples"
             )
@@ -56,9 +58,17 @@ class Sound:
         return np.ascontiguousarray(stretch, np.float32)
 
 
-def already_cut(seconds: Seconds, start: Seconds, end: Seconds) -> bool:
-    """Whether a file of this length holds just the stretch from start to end."""
-    return seconds < end and abs(seconds - (end - start)) < min(_SAME_LENGTH, abs(end - seconds))
+def already_cut(seconds: Seconds, utterance: Utterance) -> bool:
+    """Whether a sound file of this length holds just its utterance, and not the dialog that `start` and `end` are of.
+
+    IEMOCAP times its utterances in the dialog's video and gives the sound sentence by sentence. Such a file ends
+    before the utterance would, and it is as long as the utterance or called by its id.
+    """
+    if utterance.end is None or utterance.seconds is None or seconds >= utterance.end:
+        return False
+    if PurePosixPath(utterance.audio).stem == utterance.id:
+        return True
+    return abs(seconds - utterance.seconds) < min(SAME_LENGTH, utterance.end - seconds)
 
 
 def _is_plain(path: Path) -> bool:
@@ -96,10 +106,10 @@ def _read_container(path: Path) -> tuple[Wave, int]:
                         silence = max(0, to_samples(float(frame.pts * frame.time_base) - zero, rate_hz))
                     pieces += [_mono(part) for part in to_float.resample(frame)]
                 pieces += [_mono(part) for part in to_float.resample(None)]
-            except (av.error.FFmpegError, ValueError):
+            except MEDIA_ERRORS:
                 if not pieces:
                     raise
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except MEDIA_ERRORS as error:
         reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise MediaError(f"the sound cannot be decoded ({reason})") from None
     # A track may begin later than the picture; silence before it keeps both on one clock.

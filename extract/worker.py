@@ -8,15 +8,14 @@ from typing import Literal
 import torch
 from distributed import Worker, WorkerPlugin, get_worker
 
-from ..shared.errors import MediaError, StoreError
+from ..shared.errors import FoalError, MediaError, StoreError
 from ..shared.settings import ExtractSettings
 from ..shared.shard import ShardHeader, ShardWriter, media_fingerprint
-from ..shared.utterance import Utterance
 from .audio import AudioEncoder, load_audio_encoder
-from .entries import audio_entries, face_entries
+from .entries import Results, audio_entries, face_entries
 from .face import FacePath, load_face_path
 from .failure import ChunkResult, Failure, failures_of
-from .plan import Chunk
+from .plan import Chunk, by_media
 from .weights import Weights
 
 PLUGIN = "foal-encoders"
@@ -60,21 +59,15 @@ def extract_chunk(
     plugin = get_worker().plugins[PLUGIN]
     assert isinstance(plugin, EncoderPlugin)
     failures: list[Failure] = []
-    by_media: dict[str, list[Utterance]] = {}
-    for utterance in chunk.utterances:
-        by_media.setdefault(utterance.media(chunk.modality), []).append(utterance)
     with ShardWriter(shard, header, dtype=store, command=command) as writer:
-        for media, utterances in by_media.items():
+        for part in by_media(chunk):
+            media = part.utterances[0].media(chunk.modality)
             path = root / media if media else None
             # Taken before decoding: if the file changes meanwhile, the next run sees that it did.
             fingerprint = media_fingerprint(path) if path else ""
-            waiting = {utterance.id: utterance for utterance in utterances}
+            waiting = {utterance.id: utterance for utterance in part.utterances}
             try:
-                if chunk.modality == "face":
-                    results = face_entries(path, utterances, plugin.face)
-                else:
-                    results = audio_entries(path, utterances, plugin.audio)
-                for utterance, entry in results:
+                for utterance, entry in _entries(plugin, path, part):
                     del waiting[utterance.id]
                     if isinstance(entry, MediaError):
                         failures += failures_of(chunk, [utterance], str(entry))
@@ -85,5 +78,19 @@ def extract_chunk(
                         failures += failures_of(chunk, [utterance], str(error))
             except MediaError as error:
                 failures += failures_of(chunk, waiting.values(), str(error))
+            except FoalError:
+                raise
+            except Exception as error:
+                # Decoders and encoders meet files that nobody foresaw; one of them must not cost the others.
+                reason = (
+                    f"cannot be processed ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+                )
+                failures += failures_of(chunk, waiting.values(), reason)
         frames = writer.frames
     return ChunkResult(chunk=chunk, frames=frames, failures=tuple(failures))
+
+
+def _entries(plugin: EncoderPlugin, path: Path | None, part: Chunk) -> Results:
+    if part.modality == "face":
+        return face_entries(path, part.utterances, plugin.face)
+    return audio_entries(path, part.utterances, plugin.audio)

@@ -49,16 +49,18 @@ def media_files(root: Path, suffixes: frozenset[str]) -> Iterator[Path]:
 
 
 def unique(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[str]]:
-    """The utterances with an id not seen before, and a line about each of the others."""
+    """The utterances with a sound id not seen before, and a line about each of the others."""
     kept: dict[str, Utterance] = {}
     problems = []
     for utterance in utterances:
+        if not (utterance.id + utterance.audio + utterance.video).isprintable():
+            name = utterance.id.encode("utf-8", "backslashreplace").decode()
+            problems.append(f"{name!r}: a name that cannot stand in a manifest; rename the file; left out")
+            continue
         first = kept.setdefault(utterance.id, utterance)
         if first is not utterance:
             path = utterance.video or utterance.audio
-            problems.append(
-                f"{path}: a second file for {utterance.id!r} (first {first.video or first.audio}); left out"
-            )
+            problems.append(f"{path}: {utterance.id!r} a second time (first in {first.video or first.audio}); left out")
     return list(kept.values()), problems
 
 

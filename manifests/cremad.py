@@ -49,6 +49,6 @@ def build(root: Path, classes: Sequence[str] | None = None) -> Built:
 def _genders(root: Path) -> dict[str, str]:
     """Actor to F or M, from the corpus' own VideoDemographics.csv where it lies beside the clips."""
     for path in root.rglob("VideoDemographics.csv"):
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             return {row.get("ActorID", ""): (row.get("Sex") or "")[:1].upper() for row in csv.DictReader(file)}
     return {}

@@ -37,7 +37,10 @@ def build(root: Path, classes: Sequence[str] | None = None, *, speaker: str | No
         media: dict[Path, dict[str, str]] = {}
         for path in media_files(root / label, AUDIO_SUFFIXES | VIDEO_SUFFIXES):
             kind = "video" if path.suffix.lower() in VIDEO_SUFFIXES else "audio"
-            media.setdefault(path.with_suffix(""), {}).setdefault(kind, path.relative_to(root).as_posix())
+            name = path.relative_to(root).as_posix()
+            first = media.setdefault(path.with_suffix(""), {}).setdefault(kind, name)
+            if first != name:
+                problems.append(f"{name}: a second {kind} file beside {first}; left out")
         for stem, found in media.items():
             match = pattern.search(stem.name) if pattern else None
             if pattern and match is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..shared.errors import ManifestError
 from ..shared.utterance import Utterance
-from .build import Built, chosen_classes, existing_root, table_of
+from .build import Built, chosen_classes, existing_root, table_of, unique
 
 LABELS = ("neu", "hap", "exc", "sad", "ang", "fru", "fea", "sur", "dis", "oth", "xxx")
 CLASSES = ("neu", "hap", "sad", "ang")
@@ -62,7 +62,7 @@ def build(root: Path, classes: Sequence[str] | None = None, *, corpus: str = "ie
     for session in sessions:
         labels = session / "dialog" / "EmoEvaluation"
         # Only files directly in this folder: below it lie the single annotators' files with the same names.
-        dialogs = [path for path in sorted(labels.glob("*.txt")) if not path.name.startswith("._")]
+        dialogs = [path for path in sorted(labels.glob("*.txt")) if path.is_file() and not path.name.startswith("._")]
         if not dialogs:
             problems.append(f"{labels}: expected the label files of the dialogs (*.txt), got none")
         for dialog in dialogs:
@@ -78,12 +78,13 @@ def build(root: Path, classes: Sequence[str] | None = None, *, corpus: str = "ie
                         root, session, dialog.stem, turn, label, texts.get(turn.id, ""), corpus, problems
                     )
                     utterances += [found] if found else []
+    kept, twins = unique(utterances)
     if skipped:
         remarks.append(
             f"{len(skipped)} transcription lines are not of a turn and were skipped, the first: {skipped[0]}"
         )
-    remarks.append(_self_check(utterances, wanted) if corpus == "iemocap" else "not compared with IEMOCAP's counts")
-    return Built(utterances=utterances, classes=wanted, problems=problems, remarks=remarks)
+    remarks.append(_self_check(kept, wanted) if corpus == "iemocap" else "not compared with IEMOCAP's counts")
+    return Built(utterances=kept, classes=wanted, problems=problems + twins, remarks=remarks)
 
 
 def _turns(root: Path, path: Path, problems: list[str]) -> list[_Turn]:

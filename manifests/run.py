@@ -31,8 +31,8 @@ def draw(out: Path, settings: SynthSettings) -> None:
         if done % every == 0 or done == total:
             console.print(f"{done} of {total} dialogs drawn")
 
-    write_corpus(out, utterances=settings.utterances, seed=settings.seed, on_dialog=on_dialog)
-    (out / STAMP).write_text(_stamp(settings))
+    notes = {STAMP: _stamp(settings)}
+    write_corpus(out, utterances=settings.utterances, seed=settings.seed, notes=notes, on_dialog=on_dialog)
     console.print(f"{out}: {settings.utterances} utterances of four classes in IEMOCAP's layout")
 
 
@@ -63,7 +63,7 @@ def write(settings: CorpusSettings, *, speaker: str | None = None) -> None:
         raise UsageError(f"--speaker is for `foal manifest folder`; {settings.kind} names its speakers itself")
     built = _build(settings, speaker)
     for problem in built.problems[:MOST_PROBLEMS]:
-        console.print(f"warning: {problem}", markup=False)
+        console.print(f"warning: {problem}")
     if len(built.problems) > MOST_PROBLEMS:
         console.print(f"warning: ... and {len(built.problems) - MOST_PROBLEMS} more")
     if not built.utterances:
@@ -71,7 +71,7 @@ def write(settings: CorpusSettings, *, speaker: str | None = None) -> None:
     write_manifest(settings.manifest, built.utterances)
     console.print(_table(built))
     for remark in built.remarks:
-        console.print(remark, markup=False)
+        console.print(remark)
     speakers = len({utterance.speaker for utterance in built.utterances if utterance.speaker})
     console.print(f"{settings.manifest}: {len(built.utterances)} utterances, {speakers or 'unknown'} speakers")
 

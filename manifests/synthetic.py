@@ -1,8 +1,8 @@
 """A small corpus of drawn actors with synthetic voices, in the layout of IEMOCAP: needs no licence and no network."""
 
+import glob
 import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from ..shared.errors import FoalError, UsageError
-from ..shared.files import TEMPORARY_PREFIX
+from ..shared.files import TEMPORARY_PREFIX, temporary_is_stale, temporary_name
 from ..shared.timing import SAMPLE_RATE, to_samples
 from .actor import Gender, actor
 from .film import film
@@ -35,12 +35,18 @@ _MAC_JUNK = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(58)
 
 
 def write_corpus(
-    out: Path, *, utterances: int = 160, seed: int = 2024, on_dialog: Callable[[int, int], None] | None = None
+    out: Path,
+    *,
+    utterances: int = 160,
+    seed: int = 2024,
+    notes: Mapping[str, str] | None = None,
+    on_dialog: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write a corpus with `utterances` of the four classes, and a few of others, into the folder `out`.
 
-    The folder appears whole or not at all, and the same arguments give the same bytes. `on_dialog(done, total)` is
-    called after each dialog. Raises UsageError for fewer than 20 utterances and FoalError where `out` cannot be had.
+    The folder appears whole or not at all, and the same arguments give the same bytes. `notes` are files (name to
+    text) to lie in it; `on_dialog(done, total)` is called after each dialog. Raises UsageError for fewer than 20
+    utterances and FoalError where `out` cannot be had.
     """
     if utterances < FEWEST:
         raise UsageError(f"a synthetic corpus needs at least {FEWEST} utterances, got {utterances}")
@@ -51,7 +57,11 @@ def write_corpus(
     done = 0
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{out.name}-", dir=out.parent))
+        unfinished = temporary_name(out)
+        for leftover in out.parent.glob(f"{TEMPORARY_PREFIX}*~{glob.escape(out.name)}"):
+            if temporary_is_stale(leftover):
+                shutil.rmtree(leftover)
+        unfinished.mkdir()
         try:
             for session, recorded in groupby(dialogs, key=lambda dialog: dialog.session):
                 portraits = {gender: Portrait(actor(session, gender).face) for gender in GENDERS}
@@ -63,7 +73,8 @@ def write_corpus(
             first = dialogs[0]
             evaluation = unfinished / f"Session{first.session}" / "dialog" / "EmoEvaluation"
             (evaluation / f"._{first.name}.txt").write_bytes(_MAC_JUNK)
-            unfinished.chmod(0o755)  # mkdtemp lets nobody else in
+            for name, text in (notes or {}).items():
+                (unfinished / name).write_text(text, encoding="utf-8")
             unfinished.replace(out)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

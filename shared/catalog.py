@@ -8,7 +8,7 @@ import numpy as np
 
 from .errors import StoreError
 from .files import TEMPORARY_PREFIX
-from .shard import ShardHeader, ShardReader
+from .shard import ShardHeader, ShardReader, damage_in, media_fingerprint
 from .utterance import Utterance, split_folder
 
 KEY_LENGTH = 8
@@ -41,13 +41,30 @@ class Catalog:
     damaged: dict[Path, str] = field(default_factory=dict)
     located: dict[tuple[str, str], list[Located]] = field(default_factory=dict)
 
-    def find(self, utterance: Utterance, modality: str, media: str = "") -> Located | None:
+    def find(self, utterance: Utterance, modality: str, media: "Media | None" = None) -> Located | None:
         """The features of a manifest's row, or None: not extracted, cut otherwise, or (if given) of changed media."""
-        source = utterance.source(modality)
+        source, now = utterance.source(modality), media(utterance.media(modality)) if media else ""
         for found in self.located.get((split_folder(utterance.split), utterance.id), ()):
-            if found.source == source and media in ("", found.media):
+            if found.source == source and now in ("", found.media):
                 return found
         return None
+
+
+class Media:
+    """What the media files of a corpus are now: their fingerprints, each looked up once.
+
+    A file that is not there says nothing: features may be used where their media are not.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: dict[str, str] = {"": ""}
+
+    def __call__(self, path: str) -> str:
+        """Fingerprint of a file given relative to the corpus root; empty if there is none."""
+        if path not in self._known:
+            self._known[path] = media_fingerprint(self._root / path)
+        return self._known[path]
 
 
 def shard_folder(features: Path, split: str, modality: str, key: str) -> Path:
@@ -73,8 +90,13 @@ def shard_files(features: Path, modality: str, key: str, splits: Iterable[str] |
     ]
 
 
-def read_catalog(features: Path, modality: str, key: str, splits: Iterable[str] | None = None) -> Catalog:
-    """Open every shard of a modality and key and note what it holds; a damaged one is noted, not raised."""
+def read_catalog(
+    features: Path, modality: str, key: str, splits: Iterable[str] | None = None, *, verify: bool = False
+) -> Catalog:
+    """Open every shard of a modality and key and note what it holds; a damaged one is noted, not raised.
+
+    With `verify` every value is read and compared with its checksum.
+    """
     catalog = Catalog()
     created: dict[Path, str] = {}
     for path in shard_files(features, modality, key, splits):
@@ -82,6 +104,8 @@ def read_catalog(features: Path, modality: str, key: str, splits: Iterable[str] 
             with ShardReader(path) as shard:
                 if shard.header.modality != modality or not shard.header.key.startswith(key):
                     raise StoreError(f"a foreign shard: its key is {shard.header.modality}-{shard.header.key}")
+                if verify and (damage := damage_in(shard)):
+                    raise StoreError(damage[0])
                 _add(catalog, path, shard)
                 created[path] = shard.created
         except StoreError as error:

@@ -7,8 +7,8 @@ LOG_WIDTH = 160
 
 
 def make_console() -> Console:
-    """A console for tables and lines: no colours guessed into numbers, no lines broken in a log."""
-    console = Console(highlight=False, soft_wrap=True)
+    """A console for tables and lines: an id such as [/b] is no markup, and no line is broken in a log."""
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = LOG_WIDTH
     return console

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import FoalError
@@ -17,7 +17,7 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
 
     The data is on the disk before the name is: a power cut leaves the old file or the new one.
     """
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{socket.gethostname()}~{os.getpid()}~{path.name}")
+    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -28,7 +28,15 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise FoalError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside `path` that says which process on which machine is writing it."""
+    if not path.name:
+        raise FoalError(f"{path}: expected the name of a file or folder to write")
+    return path.with_name(f"{TEMPORARY_PREFIX}{socket.gethostname()}~{os.getpid()}~{path.name}")
 
 
 def temporary_is_stale(path: Path) -> bool:

@@ -87,6 +87,8 @@ class FeatureStore:
         self.modalities: dict[str, Modality] = {}
         self._columns: dict[str, dict[str, NDArray[np.int64]]] = {}
         self._notes: dict[str, list[str]] = {}
+        self._checksums: dict[str, list[str]] = {}
+        self._origins: dict[str, NDArray[np.float64]] = {}
         for name, group in self._file["modalities"].items():
             a = group.attrs
             self.modalities[name] = Modality(
@@ -100,6 +102,8 @@ class FeatureStore:
                 raise StoreError(f"{self.path}: damaged ({name} does not cover every utterance); {REMEDY}")
             self._columns[name] = columns
             self._notes[name] = [str(text) for text in group["note"].asstr()[:]]
+            self._checksums[name] = [str(text) for text in group["checksum"].asstr()[:]]
+            self._origins[name] = group["origin"][:]
 
     def _read_utterances(self) -> tuple[Utterance, ...]:
         table = self._file["utterances"]
@@ -165,7 +169,8 @@ class FeatureStore:
     def packed(self, name: str, rows: Sequence[int] | None = None) -> Packed:
         """The features of the given utterances (all by default), end to end in the order given.
 
-        Read shard by shard in the order of the disk, neighbours in one go.
+        Read shard by shard in the order of the disk, neighbours in one go. Raises StoreError for values that do not
+        match their checksum.
         """
         column = self._columns[self._modality(name)]
         modality = self.modalities[name]
@@ -191,7 +196,20 @@ class FeatureStore:
             into = slice(int(offsets[first]), int(offsets[first]) + size)
             values[into] = source.values(int(start[first]), int(start[first]) + size)
             valid[into] = source.valid(int(start[first]), int(start[first]) + size)
+            for position in run:
+                part = slice(int(offsets[position]), int(offsets[position + 1]))
+                self._check(name, int(wanted[position]), values[part], valid[part])
         return Packed(values=values, offsets=offsets, valid=valid)
+
+    def _check(self, name: str, row: int, values: Values, valid: NDArray[np.bool_]) -> None:
+        origin, checksum = float(self._origins[name][row]), self._checksums[name][row]
+        if feature_checksum(values, valid, origin) != checksum:
+            shard = int(self._columns[name]["shard"][row])
+            path = self.path if self.packed_inside else self.path.parent / self._shard_paths[shard]
+            raise StoreError(
+                f"{path}: the {name} values of utterance {self.utterances[row].id!r} do not match their checksum; "
+                "run `foal extract` again to restore the shard"
+            )
 
     def _modality(self, name: str) -> str:
         if name not in self.modalities:
@@ -225,20 +243,13 @@ class FeatureStore:
         """Read every utterance and compare it with the checksum in the index; gives the file and what is wrong."""
         problems = []
         for name in self.modalities:
-            checksums = [str(text) for text in self._file["modalities"][name]["checksum"].asstr()[:]]
-            for row, (utterance, checksum) in enumerate(zip(self.utterances, checksums, strict=True)):
+            for row in range(len(self)):
                 shard = int(self._columns[name]["shard"][row])
                 path = self.path if self.packed_inside else self.path.parent / self._shard_paths[shard]
                 try:
-                    got = self.packed(name, [row])
+                    self.packed(name, [row])
                 except StoreError as error:
                     problems.append((path, str(error).removeprefix(f"{path}: ")))
-                    continue
-                origin = float(self._file["modalities"][name]["origin"][row])
-                if feature_checksum(got.values, got.valid, origin) != checksum:
-                    problems.append(
-                        (path, f"utterance {utterance.id!r}: its {name} values do not match their checksum")
-                    )
         return problems
 
 

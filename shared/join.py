@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .catalog import Catalog, Located, keys_on_disk, read_catalog
+from .catalog import Catalog, Located, Media, keys_on_disk, read_catalog
 from .errors import StoreError, UsageError
 from .files import replaced_atomically
 from .index import FORMAT, VERSION, FeatureStore
@@ -57,18 +57,26 @@ def choose_keys(features: Path, modalities: Sequence[str], preferred: Mapping[st
 
 
 def write_index(
-    path: Path, utterances: Sequence[Utterance], features: Path, keys: Mapping[str, str], *, pack: bool = False
+    path: Path,
+    utterances: Sequence[Utterance],
+    features: Path,
+    keys: Mapping[str, str],
+    *,
+    media: Media | None = None,
+    pack: bool = False,
 ) -> Joined:
     """Write feats.h5 over the shards with the given key per modality; a file that would say the same is left alone.
 
     An utterance is in the index once every modality of `keys` has been extracted for it, were it to say that it is
     missing. Raises StoreError if that holds for none.
     """
+    if path.exists() and not _ours(path):
+        raise UsageError(f"{path}: expected a feats.h5 to replace, or nothing, got another file")
     catalogs = {modality: read_catalog(features, modality, key) for modality, key in keys.items()}
     rows: list[tuple[Utterance, dict[str, Located]]] = []
     not_extracted: list[str] = []
     for utterance in utterances:
-        found = {modality: catalog.find(utterance, modality) for modality, catalog in catalogs.items()}
+        found = {modality: catalog.find(utterance, modality, media) for modality, catalog in catalogs.items()}
         complete = {modality: located for modality, located in found.items() if located is not None}
         if len(complete) == len(found):
             rows.append((utterance, complete))
@@ -89,6 +97,16 @@ def write_index(
             _write_utterances(file.create_group("utterances"), [utterance for utterance, _ in rows])
             _write_modalities(file, path.parent, rows, catalogs, pack=pack)
     return Joined(path=path, utterances=len(rows), not_extracted=tuple(not_extracted), damaged=damaged, changed=changed)
+
+
+def _ours(path: Path) -> bool:
+    """Whether a file says to be an index, were it damaged: a slip in `-o` must not cost anybody's file."""
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs.get("format") == FORMAT)
+    except OSError:
+        # A torn index of ours has lost its attributes but not its first bytes.
+        return path.is_file() and path.read_bytes()[:8] == b"\x89HDF\r\n\x1a\n"
 
 
 def _stamp(path: Path) -> tuple[str, bool] | None:

@@ -43,7 +43,7 @@ SET_OPTION = typer.Option(
 
 
 def settings_from(params: Path | None, assignments: Sequence[str] | None, **options: Any) -> Settings:
-    """Settings with the options laid over them; option names write `__` for the dots of their keys."""
+    """Settings with the options laid over them; option names write `__` for the dots of their keys, None: not given."""
     overrides: dict[str, Any] = {}
     for assignment in assignments or ():
         key, equals, text = assignment.partition("=")

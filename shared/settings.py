@@ -73,6 +73,7 @@ class ExtractSettings(_Section):
     workers: int = Field(0, ge=0, le=1024, description="Dask worker processes (0 = one per two cores, at least two)")
     chunk_seconds: float = Field(60.0, gt=0, description="media in one task and one shard, in seconds")
     store: Literal["float16", "float32"] = Field("float16", description="number format of the stored features")
+    verify: bool = Field(True, description="compare finished shards with their checksums before taking them as done")
     seed: int = Field(2024, ge=0, description="seed of encoders with random weights")
     audio: AudioSettings = AudioSettings()
     face: FaceSettings = FaceSettings()
@@ -124,12 +125,11 @@ PARAMS = Path("params.yaml")
 def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Read params.yaml (defaults where there is none) and lay `overrides` ({"extract.workers": 2}) over it.
 
-    None as a value means "not given". Raises SettingsError that names the key and, if it is unknown, the nearest one.
+    Raises SettingsError that names the key and, if it is unknown, the nearest one.
     """
     values = _read_yaml(path or PARAMS, required=path is not None)
     for key, value in (overrides or {}).items():
-        if value is not None:
-            _put(values, key, value)
+        _put(values, key, value)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -169,7 +169,7 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            inner = values[section] = {}
+            raise SettingsError(f"settings key '{section}': expected a section with keys of its own, got {inner!r}")
         values = inner
     values[last] = value
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 import h5py
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from .errors import StoreError
@@ -65,12 +66,11 @@ class Entry:
 
 
 def feature_checksum(values: Values, valid: NDArray[np.bool_], origin: float) -> str:
-    """Hash of one utterance's features, as hex."""
-    digest = blake2b(digest_size=16)
-    digest.update(np.ascontiguousarray(values).tobytes())
-    digest.update(np.ascontiguousarray(valid).tobytes())
+    """Hash of one utterance's features, as hex; against damage, not against malice, and faster than any disk."""
+    digest = xxhash.xxh3_128(np.ascontiguousarray(values).data)
+    digest.update(np.ascontiguousarray(valid).data)
     digest.update(repr(float(origin)).encode())
-    return digest.hexdigest()
+    return str(digest.hexdigest())
 
 
 class ShardWriter:
@@ -235,20 +235,25 @@ def verify_shard(path: Path) -> list[str]:
     """Everything wrong with a shard, read to its last byte; empty if nothing is."""
     try:
         with ShardReader(path) as shard:
-            problems = []
-            for row, (name, checksum) in enumerate(zip(shard.ids, shard.checksums, strict=True)):
-                entry = shard.entry(row)
-                if entry.checksum() != checksum:
-                    problems.append(f"utterance {name!r}: its values do not match their checksum")
-                elif not np.isfinite(entry.values).all():
-                    problems.append(f"utterance {name!r}: NaN or infinite values")
-            if len(set(shard.ids)) != len(shard.ids):
-                problems.append("an utterance stands in it twice")
-            if shard.digest != _digest(shard.header.key, shard.ids, shard.checksums):
-                problems.append("its digest does not match its ids and checksums")
-            return problems
+            return damage_in(shard)
     except StoreError as error:
         return [str(error).removeprefix(f"{path}: ")]
+
+
+def damage_in(shard: ShardReader) -> list[str]:
+    """Everything wrong with the content of an open shard. Raises StoreError if it cannot be read."""
+    problems = []
+    for row, (name, checksum) in enumerate(zip(shard.ids, shard.checksums, strict=True)):
+        entry = shard.entry(row)
+        if entry.checksum() != checksum:
+            problems.append(f"utterance {name!r}: its values do not match their checksum")
+        elif not np.isfinite(entry.values).all():
+            problems.append(f"utterance {name!r}: NaN or infinite values")
+    if len(set(shard.ids)) != len(shard.ids):
+        problems.append("an utterance stands in it twice")
+    if shard.digest != _digest(shard.header.key, shard.ids, shard.checksums):
+        problems.append("its digest does not match its ids and checksums")
+    return problems
 
 
 def media_fingerprint(path: Path) -> str:

@@ -50,4 +50,4 @@ def inspect(
 
     console = make_console()
     for part in describe(index or settings_from(params, None).index):
-        console.print(part, markup=False)
+        console.print(part)

@@ -17,6 +17,9 @@ OPTIONAL = ("fold", "transcript", "valence", "arousal", "dominance")
 COLUMNS = REQUIRED + OPTIONAL
 NUMBERS = ("start", "end", "valence", "arousal", "dominance")
 
+ALL = "all"
+LONGEST_FOLDER = 200
+
 Box = tuple[float, float, float, float]
 """A part of the picture as fractions of its width and height: x0, y0, x1, y1."""
 
@@ -109,8 +112,8 @@ def read_manifest(path: Path) -> list[Utterance]:
             rows = [(reader.line_num, row) for row in reader]
     except FileNotFoundError:
         raise ManifestError(f"{path}: there is no such manifest; `foal manifest --help` says how to make one") from None
-    except IsADirectoryError:
-        raise ManifestError(f"{path}: expected a manifest (a CSV file), got a folder") from None
+    except OSError as error:
+        raise ManifestError(f"{path}: expected a manifest (a CSV file); it cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: expected a CSV file in UTF-8, got bytes that are not ({error})") from None
     except csv.Error as error:
@@ -137,12 +140,22 @@ def read_manifest(path: Path) -> list[Utterance]:
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest whole, or not at all."""
-    with replaced_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for utterance in utterances:
-            writer.writerow([_to_text(getattr(utterance, column)) for column in COLUMNS])
+    """Write a manifest whole, or not at all.
+
+    Raises ManifestError for rows that could not be read again, and for a file in its place that is no manifest.
+    """
+    if path.is_file() and not path.read_bytes()[:3] == b"id,":
+        raise ManifestError(f"{path}: expected a manifest to replace, or nothing, got another file")
+    with replaced_atomically(path) as temporary:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for utterance in utterances:
+                writer.writerow([_to_text(getattr(utterance, column)) for column in COLUMNS])
+        try:
+            read_manifest(temporary)
+        except ManifestError as error:
+            raise ManifestError(str(error).replace(str(temporary), str(path))) from None
 
 
 def splits_of(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
@@ -156,12 +169,11 @@ def splits_of(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
 def select_splits(utterances: Sequence[Utterance], wanted: Sequence[str]) -> list[Utterance]:
     """The utterances of the wanted splits (`all` = every one); raises UsageError that lists the known ones."""
     by_split = splits_of(utterances)
-    names = list(by_split) if "all" in wanted else list(dict.fromkeys(wanted))
-    unknown = [name for name in names if name not in by_split]
-    if unknown:
-        raise UsageError(
-            f"unknown split {', '.join(map(repr, unknown))}; the manifest has {', '.join(by_split)} (or 'all')"
-        )
+    unknown = [name for name in wanted if name not in by_split and name != ALL]
+    if unknown or not wanted:
+        what = f"unknown split {', '.join(map(repr, unknown))}" if unknown else "no split was given"
+        raise UsageError(f"{what}; the manifest has {', '.join(by_split)} (or '{ALL}')")
+    names = list(by_split) if ALL in wanted else list(dict.fromkeys(wanted))
     return [utterance for name in names for utterance in by_split[name]]
 
 
@@ -187,13 +199,18 @@ def _row_problem(row: dict[str, str]) -> str | None:
     """'column: expected ..., got ...' for the first thing wrong with a row, else None."""
     if None in row or any(value is None for value in row.values()):
         return "count: expected as many cells as the header has"
+    for column, text in row.items():
+        if "\0" in text:
+            return f"{column}: expected text without NUL characters, got {text!r}"
     if not row["id"]:
         return "id: expected a name, got nothing"
     if not (row["session"] or row["corpus"]):
         return "session: expected a session or a corpus (one of them names the split), got neither"
     for column in ("session", "corpus"):
-        if (row[column].strip(".") == "" and row[column]) or row[column] == "all":
-            return f"{column}: expected a name other than 'all' and dots, got {row[column]!r}"
+        if (row[column].strip(".") == "" and row[column]) or row[column] == ALL:
+            return f"{column}: expected a name other than '{ALL}' and dots, got {row[column]!r}"
+        if len(split_folder(row[column])) > LONGEST_FOLDER:
+            return f"{column}: expected a name for a folder, {LONGEST_FOLDER} bytes at most, got {row[column]!r}"
     if not (row["audio"] or row["video"]):
         return "audio: expected a path in audio, video or both, got neither"
     for column in NUMBERS:

@@ -62,7 +62,7 @@ def train(
     with shown(console, settings.train) as progress:
         metrics = run(settings, settings.index, folder, progress=progress)
     console.print(table_of(metrics))
-    console.print(f"results: {folder}", markup=False)
+    console.print(f"results: {folder}")
 
 
 def results(

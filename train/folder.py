@@ -1,14 +1,20 @@
 """A folder of results that appears whole or not at all."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..shared.errors import FoalError, UsageError
-from ..shared.files import TEMPORARY_PREFIX
+from ..shared.files import TEMPORARY_PREFIX, temporary_is_stale, temporary_name
+
+OLDER = "older-"
+OUR_FILES = frozenset(
+    {"metrics.json", "run.json", "predictions.csv", "history.csv", "confusion.png", "learning.png", "models"}
+    | {".gitignore"}
+)
+"""What a run holds; .gitignore is DVC's."""
 
 
 @contextmanager
@@ -18,11 +24,10 @@ def new_run(out: Path) -> Iterator[Path]:
     An older run of that name stays until then. Raises UsageError, before anything is computed, if `out` holds
     something else than a run; FoalError if it cannot be written.
     """
-    out = Path(os.path.abspath(out))  # "runs/.." would have no name to put beside
+    out = out.resolve()  # a link stays a link, and "runs/.." gets a name to put beside
     if not _may_be_replaced(out):
         raise UsageError(f"{out}: expected a new folder or an older run to replace, got something else")
-    temporary = out.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{out.name}")
-    older = out.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}.old-{out.name}")
+    temporary, older = temporary_name(out), temporary_name(out.with_name(f"{OLDER}{out.name}"))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _sweep(out)
@@ -41,38 +46,28 @@ def new_run(out: Path) -> Iterator[Path]:
 
 
 def _may_be_replaced(out: Path) -> bool:
-    """Whether there is nothing, an empty folder, or a run: a slip in `--out` must not cost anybody's files."""
+    """Whether there is nothing, an empty folder, or a run and nothing else: a slip must not cost anybody's files."""
     if not out.exists():
         return True
     if not out.is_dir():
         return False
+    inside = {path.name for path in out.iterdir()}
+    if inside - OUR_FILES or not inside - {".gitignore"}:
+        return not inside - {".gitignore"}
     try:
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return not any(out.iterdir())
+        return False
     return isinstance(metrics, dict) and {"protocol", "features", "folds"} <= metrics.keys()
 
 
 def _sweep(out: Path) -> None:
     """Remove what killed processes left of runs of this name; an older run that one of them moved away comes back."""
-    for leftover in sorted(out.parent.iterdir()):
-        owner, _, name = leftover.name.removeprefix(TEMPORARY_PREFIX).partition("-")
-        pid = owner.removesuffix(".old")
-        if not leftover.name.startswith(TEMPORARY_PREFIX) or name != out.name or not pid.isdigit():
+    for leftover in sorted(out.parent.glob(f"{TEMPORARY_PREFIX}*")):
+        name = leftover.name.split("~", 2)[-1]
+        if name.removeprefix(OLDER) != out.name or not temporary_is_stale(leftover):
             continue
-        if _is_running(int(pid)):
-            continue
-        if owner != pid and not out.exists():
+        if name != out.name and not out.exists():
             leftover.rename(out)
         else:
             shutil.rmtree(leftover)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

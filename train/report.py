@@ -17,6 +17,11 @@ from ..shared.errors import UsageError
 from .data import Dataset
 from .fit import Epoch
 
+_SHOWN = {
+    "modalities", "align", "match", "random_weights", "seeds", "folds", "n", "protocol", "features", "ua_mean",
+    "wa_mean", "f1_mean", "ua_ci95", "wa_ci95", "per_class_recall", "notes",
+}  # fmt: skip
+
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """JSON for people and for DVC: indented, no NaN."""
@@ -32,7 +37,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
         raise UsageError(f"{run}: expected the folder of a finished run, got none with a metrics.json") from None
     except ValueError:
         raise UsageError(f"{path}: expected the metrics.json of a run, got a file that is no JSON") from None
-    if not isinstance(metrics, dict) or "ua_mean" not in metrics:
+    if not isinstance(metrics, dict) or not metrics.keys() >= _SHOWN:
         raise UsageError(f"{path}: expected the metrics.json of a run, got JSON of something else")
     return metrics
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foal.extract.plan import plan_chunks
+from foal.extract.plan import by_media, plan_chunks
 from foal.shared.utterance import Utterance
 
 
@@ -44,6 +44,16 @@ def test_chunks_are_full_but_for_the_last_of_a_split_and_by_one_file_at_most(
         last = chunk.utterances[-1].media(modality)
         rest = sum(u.seconds or 0.0 for u in chunk.utterances if u.media(modality) != last)
         assert rest < chunk_seconds
+
+
+@given(corpora(), st.sampled_from(["audio", "face"]))
+def test_a_chunk_comes_apart_into_its_media_files(utterances: list[Utterance], modality: str) -> None:
+    for chunk in plan_chunks(utterances, modality, lengths(utterances), chunk_seconds=30):
+        parts = by_media(chunk)
+        assert sorted(u.id for part in parts for u in part.utterances) == sorted(u.id for u in chunk.utterances)
+        assert all(len({u.media(modality) for u in part.utterances}) == 1 for part in parts)
+        assert len({part.name for part in parts}) == len(parts)
+        assert abs(sum(part.seconds for part in parts) - chunk.seconds) < 1e-6
 
 
 @given(corpora(), st.sampled_from(["audio", "face"]), st.floats(1, 60), st.data())

@@ -240,6 +240,43 @@ def test_a_changed_media_file_is_extracted_again(foal: Foal, mixed: Path) -> Non
         before = after
 
 
+def test_the_index_holds_no_features_of_other_media(foal: Foal, mixed: Path) -> None:
+    write_manifest(mixed / "m.csv", [u for u in read_manifest(mixed / "m.csv") if u.id in ("good", "faceless")])
+    arguments = ["extract", "--split", "all", "-m", "m.csv", "-r", "media", "--modalities", "audio"]
+    tone = mixed / "media" / "tone.wav"
+
+    def indexed() -> dict[str, np.ndarray]:
+        with FeatureStore(mixed / "feats.h5") as store:
+            return {u.id: store.packed("audio", [row]).values for row, u in enumerate(store.utterances)}
+
+    assert foal(*arguments).returncode == 0
+    before = indexed()
+    shutil.copy2(tone, mixed / "kept.wav")
+    soundfile.write(tone, np.sin(np.arange(25000) / 7) / 3, 16000)
+    assert foal(*arguments).returncode == 0
+    tone.write_text("no sound any more")
+    assert foal(*arguments).returncode == 3
+    assert set(indexed()) == {"faceless"}
+    shutil.copy2(mixed / "kept.wav", tone)
+    done = foal(*arguments)
+    assert "nothing is left to do" in done.stdout
+    assert np.array_equal(indexed()["good"], before["good"])
+
+
+def test_a_damaged_shard_is_named_and_made_again(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
+    shutil.copytree(extracted, tmp_path / "copy")
+    before = all_values(tmp_path / "copy" / "features")
+    shard = sorted((tmp_path / "copy" / "features" / "session1").glob("audio-*/*.h5"))[0]
+    with h5py.File(shard, "r+") as file:
+        file["values"][3] += 1
+    assert run(tmp_path / "copy", "verify", "features").returncode == 1
+    done = run(tmp_path / "copy", "extract", "-s", "session1", "-m", "m.csv", "-r", synthetic_corpus)
+    assert done.returncode == 0, done.stderr
+    assert shard.name in done.stdout
+    assert all_values(tmp_path / "copy" / "features") == before
+    assert run(tmp_path / "copy", "verify").returncode == 0
+
+
 def test_when_nothing_can_be_read_the_run_has_failed(foal: Foal, mixed: Path) -> None:
     write_manifest(mixed / "m.csv", [u for u in read_manifest(mixed / "m.csv") if u.id == "words"])
     done = foal("extract", "--split", "all", "-m", "m.csv", "-r", "media")

@@ -10,6 +10,7 @@ import soundfile
 
 from foal.extract.sound import NoAudioTrackError, Sound, already_cut
 from foal.shared.errors import MediaError
+from foal.shared.utterance import Utterance
 
 CLICK_SECONDS = (0.5, 1.25, 2.0)
 
@@ -65,9 +66,8 @@ def test_a_cut_begins_and_ends_on_the_sample(tmp_path: Path) -> None:
         sound.cut(3.0, 4.0)
 
 
-def test_a_sentence_beside_a_dialogs_video_is_taken_whole(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "sentence.wav", clicks(16000), 16000)
-    assert len(Sound(tmp_path / "sentence.wav").cut(61.3, 63.8)) == 40000
+def utterance(start: float, end: float, audio: str = "x.wav") -> Utterance:
+    return Utterance(id="Ses01F_impro01_F000", session="session1", audio=audio, start=start, end=end)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,18 @@ def test_a_sentence_beside_a_dialogs_video_is_taken_whole(tmp_path: Path) -> Non
     ],
 )
 def test_which_files_are_already_cut(seconds: float, start: float, end: float, whole: bool) -> None:
-    assert already_cut(seconds, start, end) is whole
+    assert already_cut(seconds, utterance(start, end)) is whole
+
+
+def test_a_file_called_by_the_utterances_id_is_already_cut_however_long() -> None:
+    assert already_cut(2.9, utterance(1.0, 3.5, "wav/Ses01F_impro01_F000.wav"))
+    assert not already_cut(3.6, utterance(1.0, 3.5, "wav/Ses01F_impro01_F000.wav"))
+    assert not already_cut(2.9, Utterance(id="a", session="s", audio="a.wav", start=1.0))
+
+
+def test_a_file_that_is_already_cut_is_taken_whole(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "sentence.wav", clicks(16000), 16000)
+    assert len(Sound(tmp_path / "sentence.wav").cut(61.3, 63.8, whole=True)) == 40000
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "aac"), ("mkv", "flac"), ("flv", "mp3"), ("mov", "pcm_s16le")])

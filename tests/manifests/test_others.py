@@ -44,7 +44,7 @@ def test_cremad_says_which_file_stands_twice(tmp_path: Path) -> None:
     touch(tmp_path, "a/1001_DFA_ANG_XX.flv", "b/1001_DFA_ANG_XX.mp4")
     built = cremad.build(tmp_path)
     assert len(built.utterances) == 1
-    assert "second file" in built.problems[0]
+    assert "a second time" in built.problems[0]
 
 
 def test_ravdess(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foal.shared.catalog import read_catalog
+from foal.shared.catalog import Media, read_catalog
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.index import FeatureStore
 from foal.shared.join import choose_keys, write_index
@@ -126,6 +126,20 @@ def test_missing_changed_and_damaged_shards_are_named_never_zeros(store_path: Pa
     with h5py.File(shard, "r+") as file:
         file["values"][0, 0] += 1
     assert any(path == shard for path, _ in verify_target(store_path)[1])
+    with FeatureStore(store_path) as store, pytest.raises(StoreError, match="do not match their checksum"):
+        store.packed("audio")
+    assert shard in read_catalog(tmp_path / "features", "audio", KEYS["audio"], verify=True).damaged
+    assert shard not in read_catalog(tmp_path / "features", "audio", KEYS["audio"]).damaged
+
+
+def test_an_index_takes_no_other_files_place(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+) -> None:
+    make_features(tmp_path / "features", some_utterances)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="got another file"):
+        write_index(tmp_path / "thesis.txt", some_utterances, tmp_path / "features", KEYS)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 def test_verify_names_foreign_and_left_over_files(store_path: Path, tmp_path: Path) -> None:
@@ -174,8 +188,9 @@ def test_a_row_cut_otherwise_is_not_extracted(
     changed = Utterance(id=one.id, corpus=one.corpus, session=one.session, video=one.video, audio=one.audio, end=2.0)
     assert catalog.find(one, "face") is not None
     assert catalog.find(changed, "face") is None
-    assert catalog.find(one, "face", media="1:1") is not None
-    assert catalog.find(one, "face", media="2:1") is None
+    assert catalog.find(one, "face", Media(tmp_path)) is not None
+    (tmp_path / one.video).write_text("another film")
+    assert catalog.find(one, "face", Media(tmp_path)) is None
 
 
 def test_choosing_among_several_keys(

@@ -26,6 +26,13 @@ def test_an_option_overrides_its_key_and_the_rest_stays(tmp_path: Path) -> None:
     assert settings.train.epochs == 7
 
 
+def test_none_is_a_value_of_a_key_but_no_option(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("train:\n  frame_rate: 5\n")
+    assert settings_from(params, ["train.frame_rate=null"]).train.frame_rate is None
+    assert settings_from(params, None, train__frame_rate=None).train.frame_rate == 5
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -99,6 +99,19 @@ def test_unknown_split_lists_the_known(some_utterances: list[Utterance]) -> None
         select_splits(some_utterances, ["session9"])
     assert select_splits(some_utterances, ["session2", "session2"]) == select_splits(some_utterances, ["session2"])
     assert len(select_splits(some_utterances, ["all"])) == len(some_utterances)
+    for wanted in (["all", "nonsense"], [""], []):
+        with pytest.raises(UsageError, match="the manifest has session1"):
+            select_splits(some_utterances, wanted)
+
+
+def test_a_manifest_takes_no_other_files_place_and_holds_no_row_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("train: {}\n")
+    one = Utterance(id="a", corpus="c", audio="a.wav")
+    with pytest.raises(ManifestError, match="got another file"):
+        write_manifest(tmp_path / "params.yaml", [one])
+    with pytest.raises(ManifestError, match=r"m\.csv, line 3, column id: expected unique ids"):
+        write_manifest(tmp_path / "m.csv", [one, one])
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
 def test_only_what_changes_the_numbers_is_the_source() -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -29,13 +30,13 @@ def test_appears_whole_and_replaces_whole(tmp_path: Path) -> None:
     out = tmp_path / "runs" / "both"
     with new_run(out) as folder:
         write(folder, "first")
-        (folder / "extra").mkdir()
+        (folder / "models").mkdir()
         assert not out.exists()
     with new_run(out) as folder:
         write(folder, "second")
         assert text_in(out) == "first"
     assert text_in(out) == "second"
-    assert not (out / "extra").exists()
+    assert not (out / "models").exists()
     assert os.listdir(out.parent) == ["both"]
 
 
@@ -68,16 +69,38 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         pass
 
 
+def test_a_run_to_which_somebody_added_a_file_is_not_replaced(tmp_path: Path) -> None:
+    with new_run(tmp_path / "both") as folder:
+        write(folder, "first")
+    (tmp_path / "both" / "notes.md").write_text("mine")
+    with pytest.raises(UsageError), new_run(tmp_path / "both"):
+        pass
+    assert (tmp_path / "both" / "notes.md").read_text() == "mine"
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "both").symlink_to(tmp_path / "disk")
+    for text in ("first", "second"):
+        with new_run(tmp_path / "both") as folder:
+            write(folder, text)
+    assert (tmp_path / "both").is_symlink()
+    assert text_in(tmp_path / "both") == "second"
+    assert sorted(os.listdir(tmp_path)) == ["both", "disk"]
+
+
 def test_leftovers_of_killed_runs_are_swept(tmp_path: Path) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    pid = int(dead.stdout)
-    (tmp_path / f".tmp-{pid}-both" / "models").mkdir(parents=True)
-    (tmp_path / f".tmp-{pid}.old-both").mkdir()
-    write(tmp_path / f".tmp-{pid}.old-both", "older")
-    (tmp_path / f".tmp-{os.getppid()}-both").mkdir()  # of somebody who is at work
-    (tmp_path / f".tmp-{pid}-other").mkdir()
+    here = f".tmp-{socket.gethostname()}"
+    gone, mine, busy = f"{here}~{int(dead.stdout)}", f"{here}~{os.getpid()}", f"{here}~{os.getppid()}"
+    (tmp_path / f"{gone}~both" / "models").mkdir(parents=True)
+    (tmp_path / f"{gone}~older-both").mkdir()
+    write(tmp_path / f"{gone}~older-both", "older")
+    (tmp_path / f"{mine}~both").mkdir()  # of a process that had our number before us
+    kept = [f"{busy}~both", f".tmp-elsewhere~{int(dead.stdout)}~both", f"{gone}~other"]
+    for name in kept:
+        (tmp_path / name).mkdir()
     with pytest.raises(KeyboardInterrupt), new_run(tmp_path / "both") as folder:
         interrupt(folder)
     assert text_in(tmp_path / "both") == "older"
-    left = [f".tmp-{os.getppid()}-both", f".tmp-{pid}-other", "both"]
-    assert sorted(os.listdir(tmp_path)) == sorted(left)
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, "both"])
