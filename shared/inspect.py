@@ -20,7 +20,7 @@ def describe(path: Path) -> list[Table | str]:
             class_table(store.utterances),
             _modality_table(store),
         ]
-        parts += _missing(store)
+        parts += _notes(store)
         return parts
 
 
@@ -65,17 +65,15 @@ def _modality_table(store: FeatureStore) -> Table:
     return table
 
 
-def _missing(store: FeatureStore, most: int = 10) -> list[Table | str]:
+def _notes(store: FeatureStore, most: int = 10) -> list[Table | str]:
+    """Which utterances lack a modality, and about which others there is something to say."""
     lines: list[Table | str] = []
     for name in store.modalities:
-        missing = [
-            f"  {utterance.id}: {note or 'no valid frame'}"
-            for utterance, valid, note in zip(
-                store.utterances, store.valid_frames(name), store.notes(name), strict=True
-            )
-            if not valid
-        ]
-        if missing:
-            more = [f"  ... and {len(missing) - most} more"] if len(missing) > most else []
-            lines.append("\n".join([f"without {name} ({len(missing)}):", *missing[:most], *more]))
+        rows = list(zip(store.utterances, store.valid_frames(name), store.notes(name), strict=True))
+        without = [f"  {utterance.id}: {note or 'no valid frame'}" for utterance, valid, note in rows if not valid]
+        remarks = [f"  {utterance.id}: {note}" for utterance, valid, note in rows if valid and note]
+        for title, found in ((f"without {name}", without), (f"{name}, remarks", remarks)):
+            if found:
+                more = [f"  ... and {len(found) - most} more"] if len(found) > most else []
+                lines.append("\n".join([f"{title} ({len(found)}):", *found[:most], *more]))
     return lines
