@@ -84,9 +84,12 @@ def _download(name: str, revision: str) -> tuple[Path, str]:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    wanted = [*_AUDIO_FILES, *_AUDIO_WEIGHTS]
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+        # Many models hold their weights twice; the second kind is fetched only where the first is missing.
+        for weights in _AUDIO_WEIGHTS:
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*_AUDIO_FILES, weights]))
+            if (folder / weights).is_file():
+                break
     except HFValidationError:
         raise EncoderError(f"{name!r} is neither a folder nor the name of a model on the hub") from None
     except Exception as error:
