@@ -48,9 +48,14 @@ def shown(tally: Tally, console: Console) -> Iterator["Bar | Lines"]:
     """Something to call `advance` on after each chunk."""
     if console.is_terminal:
         progress = Progress(
-            TextColumn("extracting"), BarColumn(), MofNCompleteColumn(), TextColumn("utterances, {task.fields[speed]}, "
-            "{task.fields[failed]}"), TimeRemainingColumn(), console=console,
-        )  # fmt: skip
+            TextColumn("extracting"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("utterances, {task.fields[speed]}, {task.fields[failed]},"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+        )
         with progress:
             yield Bar(tally, progress)
     else:
