@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -10,40 +11,65 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from ..shared.errors import MediaError
-from ..shared.timing import Seconds
 from .probe import MEDIA_ERRORS
 
 
-def packet_times(path: Path) -> NDArray[np.float64]:
-    """When each picture is shown, in seconds from the first one's time, ascending; read without decoding."""
-    with _opened(path) as (container, stream):
-        times = [
-            float(packet.pts * packet.time_base)
-            for packet in container.demux(stream)
-            if packet.pts is not None and not packet.is_discard
-        ]
-    if not times:
-        raise MediaError("the video has no frames")
-    return np.unique(np.array(times)) - min(times)
+class PatientVideo:
+    """A video that goes on behind its damages.
 
-
-def decode(path: Path) -> Iterator[tuple[Seconds | None, NDArray[np.uint8]]]:
-    """All sound pictures in the order they are shown, (h, w, 3) RGB and upright, with seconds from the first's time.
-
-    Damaged packets and pictures patched up by the decoder are left out, the rest goes on.
+    `times`: when each of its pictures is shown, in seconds from the first one's, ascending, (frames,).
     """
-    with _opened(path) as (container, stream):
-        start = float((stream.start_time or 0) * (stream.time_base or 0))
-        for packet in container.demux(stream):
-            try:
-                frames = stream.codec_context.decode(packet)
-            except av.error.FFmpegError:
-                continue
-            for frame in frames:
-                if isinstance(frame, av.VideoFrame) and not frame.is_corrupt:
-                    picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                    upright = np.rot90(picture, frame.rotation // 90)
-                    yield None if frame.time is None else frame.time - start, upright
+
+    def __init__(self, path: Path) -> None:
+        """Read the times without decoding. Raises MediaError."""
+        self._path = path
+        with _opened(path) as (container, stream):
+            packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+            stamps = sorted({packet.pts for packet in packets if packet.pts is not None})
+            tick, rate = stream.time_base, stream.average_rate
+        if not packets:
+            raise MediaError("the video has no pictures")
+        self._first, self._tick = (stamps[0] if stamps else 0), tick
+        # Some containers (AVI) time nothing, or not every packet: then the pictures follow each other evenly.
+        self._timed = len(stamps) == len(packets) and tick is not None
+        if self._timed:
+            self.times: NDArray[np.float64] = np.array([self._seconds(stamp) for stamp in stamps])
+        elif rate:
+            self.times = np.arange(len(packets)) / float(rate)
+        else:
+            raise MediaError("the video says neither when its pictures are shown nor how many a second")
+
+    def decode(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """All sound pictures with their numbers, in the order they are shown: (h, w, 3) RGB, upright.
+
+        Behind a damage everything up to the next key frame is left out: it is drawn over pictures that are missing,
+        and decoders do not always say so.
+        """
+        broken, count = False, 0
+        with _opened(self._path) as (container, stream):
+            for packet in container.demux(stream):
+                try:
+                    frames = stream.codec_context.decode(packet)
+                except av.error.FFmpegError:
+                    broken = True
+                    continue
+                for frame in frames:
+                    if not isinstance(frame, av.VideoFrame):
+                        continue
+                    broken = frame.is_corrupt or (broken and not frame.key_frame)
+                    index = self._number(frame, count)
+                    count += 1
+                    if not broken and index is not None:
+                        picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                        yield index, np.rot90(picture, frame.rotation // 90)
+
+    def _number(self, frame: av.VideoFrame, count: int) -> int | None:
+        if not self._timed:
+            return count
+        return None if frame.pts is None else int(np.abs(self.times - self._seconds(frame.pts)).argmin())
+
+    def _seconds(self, stamp: int) -> float:
+        return float((stamp - self._first) * (self._tick or Fraction(0)))
 
 
 @contextmanager

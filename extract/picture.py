@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..shared.errors import MediaError
 from ..shared.timing import Seconds, face_times, nearest_frames
 from ..shared.utterance import Box
-from . import fallback
+from .fallback import PatientVideo
 from .probe import probe
 
 Picture = NDArray[np.uint8]
@@ -39,7 +39,7 @@ class NoVideoTrackError(Exception):
 
 
 class VideoDamagedError(Exception):
-    """decord gave up in the middle of a video."""
+    """decord gave up in the middle of a video; PyAV may go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +59,22 @@ class Video:
 
         Raises MediaError, or NoVideoTrackError.
         """
-        self._path = path
         declared = probe(path)
         if declared.video_codec is None:
             raise NoVideoTrackError
         self._reader: Any = None if patiently else _open_decord(path)
-        # Seconds from the first frame's time, ascending.
-        self._times = fallback.packet_times(path) if self._reader is None else _presentation_times(self._reader)
-        # A picture may begin later than the sound; both are on the file's clock.
-        self.shown_at = self._times + max(0.0, declared.video_start)
-        usual = float(np.median(np.diff(self.shown_at))) if len(self.shown_at) > 1 else 0.0
-        self.seconds: Seconds = float(self.shown_at[-1]) + usual
         if self._reader is not None and declared.video_frames > len(self._reader):
             # Cut off; of the last, torn packet decord makes a second copy of the picture before.
             self._reader = None
+        if self._reader is None:
+            self._patient = PatientVideo(path)
+            times = self._patient.times
+        else:
+            times = _presentation_times(self._reader)
+        # A picture may begin later than the sound; both are on the file's clock.
+        self.shown_at = times + max(0.0, declared.video_start)
+        usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+        self.seconds: Seconds = float(self.shown_at[-1]) + usual
 
     def plan(self, stretch: Stretch) -> NDArray[np.int64]:
         """The frame nearest to each of the stretch's times, -1 where the video shows nothing then."""
@@ -108,10 +110,9 @@ class Video:
             raise VideoDamagedError from None
 
     def _decoded_patiently(self, wanted: Collection[int]) -> Iterator[tuple[int, Picture]]:
-        """The same as far as PyAV can decode them; a frame's number is found by the time it is shown."""
+        """The same with PyAV, as far as they can be decoded."""
         last = -1
-        for count, (seconds, whole) in enumerate(fallback.decode(self._path)):
-            index = count if seconds is None else int(np.abs(self._times - seconds).argmin())
+        for index, whole in self._patient.decode():
             if index > last and index in wanted:
                 yield index, whole
             last = max(last, index)
