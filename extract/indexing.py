@@ -11,7 +11,7 @@ from ..shared.join import choose_keys, write_index
 from ..shared.settings import MODALITIES, Settings
 from ..shared.utterance import read_manifest
 from .outcome import report_index
-from .recipe import find_weights, shard_header
+from .recipe import present_key
 
 
 def index_features(settings: Settings, out: Path, *, pack: bool, keys: Sequence[str]) -> None:
@@ -28,9 +28,7 @@ def index_features(settings: Settings, out: Path, *, pack: bool, keys: Sequence[
         if modality not in preferred and len(keys_on_disk(features, modality)) > 1:
             # Hashing the weights takes a while, and they need not be on this machine: only when it matters.
             with suppress(EncoderError):
-                preferred[modality] = shard_header(
-                    settings.extract, modality, find_weights(settings.extract, modality)
-                ).key
+                preferred[modality] = present_key(settings.extract, modality)
     chosen = choose_keys(features, modalities, preferred)
     for modality, key in chosen.items():
         console.print(f"{modality}: the shards of key {key[:8]}")

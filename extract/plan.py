@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from ..shared.timing import Seconds
-from ..shared.utterance import Utterance
+from ..shared.utterance import Utterance, splits_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +34,10 @@ def plan_chunks(
     utterances given: if any set of shards is lost, what is left to do is cut into the very same shards again.
     """
     chunks: list[Chunk] = []
-    by_split: dict[str, dict[str, list[Utterance]]] = {}
-    for utterance in utterances:
-        path = utterance.media(modality)
-        by_split.setdefault(utterance.split, {}).setdefault(path, []).append(utterance)
-    for split, by_media in by_split.items():
+    for split, members in splits_of(utterances).items():
         collected: list[Utterance] = []
         seconds = 0.0
-        for group in by_media.values():
+        for group in _media_groups(members, modality):
             collected += group
             seconds += sum(lengths[utterance.id] for utterance in group)
             if seconds >= chunk_seconds:
@@ -54,8 +50,16 @@ def plan_chunks(
 
 def by_media(chunk: Chunk) -> list[Chunk]:
     """A chunk taken apart into one per media file."""
-    groups: dict[str, list[Utterance]] = {}
-    for utterance in chunk.utterances:
-        groups.setdefault(utterance.media(chunk.modality), []).append(utterance)
     share = chunk.seconds / len(chunk.utterances)
-    return [replace(chunk, utterances=tuple(group), seconds=share * len(group)) for group in groups.values()]
+    return [
+        replace(chunk, utterances=tuple(group), seconds=share * len(group))
+        for group in _media_groups(chunk.utterances, chunk.modality)
+    ]
+
+
+def _media_groups(utterances: Sequence[Utterance], modality: str) -> list[list[Utterance]]:
+    """The utterances of each media file together, in the order in which the files first come up."""
+    groups: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        groups.setdefault(utterance.media(modality), []).append(utterance)
+    return list(groups.values())

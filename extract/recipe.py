@@ -21,6 +21,11 @@ def find_weights(settings: ExtractSettings, modality: str) -> Weights:
     return find_face_weights(settings.face.encoder, settings.seed)
 
 
+def present_key(settings: ExtractSettings, modality: str) -> str:
+    """The key of the shards that these settings make; raises EncoderError if the weights are not to be had."""
+    return shard_header(settings, modality, find_weights(settings, modality)).key
+
+
 def shard_header(settings: ExtractSettings, modality: str, weights: Weights) -> ShardHeader:
     """The header of a modality's shards. The encoder counts by its weights' hash: its name may be another elsewhere."""
     changes: dict[str, Any] = {"weights": weights.digest, "store": settings.store}

@@ -19,7 +19,7 @@ from .failure import ChunkResult, Failure, chunk_failed
 from .outcome import report_failures, report_index, summary, write_failures
 from .pending import pending_chunks, remove_stale_files
 from .plan import Chunk, by_media
-from .recipe import find_weights, shard_header
+from .recipe import find_weights, present_key, shard_header
 from .weights import Weights
 
 QUARANTINED_EXIT = 3
@@ -136,7 +136,7 @@ def _index(settings: Settings, manifest: Sequence[Utterance], headers: Mapping[s
     for modality in MODALITIES:
         if modality not in keys:
             with suppress(EncoderError):
-                key = shard_header(settings.extract, modality, find_weights(settings.extract, modality)).key
+                key = present_key(settings.extract, modality)
                 other = read_catalog(features, modality, key)
                 if all(other.find(utterance, modality, media) for utterance in covered):
                     keys[modality] = key

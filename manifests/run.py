@@ -4,9 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from rich.table import Table
-
-from ..shared.console import make_console
+from ..shared.console import count_table, make_console
 from ..shared.errors import ManifestError, UsageError
 from ..shared.files import replaced_atomically
 from ..shared.settings import CorpusSettings, Settings, SynthSettings
@@ -69,7 +67,8 @@ def write(settings: CorpusSettings, *, speaker: str | None = None) -> None:
     if not built.utterances:
         raise ManifestError(f"{settings.root}: no utterance has one of the labels {', '.join(built.classes)}")
     write_manifest(settings.manifest, built.utterances)
-    console.print(_table(built))
+    heading = "session" if built.utterances[0].session else "fold"
+    console.print(count_table(heading, built.classes, table_of(built.utterances, built.classes), total=True))
     for remark in built.remarks:
         console.print(remark)
     speakers = len({utterance.speaker for utterance in built.utterances if utterance.speaker})
@@ -88,19 +87,6 @@ def _build(settings: CorpusSettings, speaker: str | None) -> Built:
             return ravdess.build(settings.root, settings.classes)
         case "folder":
             return folder.build(settings.root, settings.classes, speaker=speaker)
-
-
-def _table(built: Built) -> Table:
-    table = Table((built.utterances[0].session and "session") or "fold", *built.classes, "all")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    rows = table_of(built.utterances, built.classes)
-    for name, counts in rows.items():
-        table.add_row(name, *map(str, counts), str(sum(counts)))
-    table.add_section()
-    sums = [sum(column) for column in zip(*rows.values(), strict=True)]
-    table.add_row("all", *map(str, sums), str(sum(sums)))
-    return table
 
 
 def _stamp(settings: SynthSettings) -> str:

@@ -1,6 +1,9 @@
 """Where commands print to."""
 
+from collections.abc import Mapping, Sequence
+
 from rich.console import Console
+from rich.table import Table
 
 LOG_WIDTH = 160
 """Columns where nobody has a terminal: in a log a table had better be wide than folded."""
@@ -12,3 +15,19 @@ def make_console() -> Console:
     if not console.is_terminal:
         console.width = LOG_WIDTH
     return console
+
+
+def count_table(
+    heading: str, classes: Sequence[str], rows: Mapping[str, Sequence[int]], *, total: bool, title: str | None = None
+) -> Table:
+    """Counts by row name and class, with the sum of each row and, if `total`, of each column."""
+    table = Table(heading, *classes, "all", title=title)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, counts in rows.items():
+        table.add_row(name, *map(str, counts), str(sum(counts)))
+    if total:
+        sums = [sum(column) for column in zip(*rows.values(), strict=True)]
+        table.add_section()
+        table.add_row("all", *map(str, sums), str(sum(sums)))
+    return table

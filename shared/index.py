@@ -81,7 +81,8 @@ class FeatureStore:
         self.packed_inside = bool(attrs["packed"])
         self.utterances = self._read_utterances()
         shards = self._file["shards"]
-        self._shard_paths = [str(text) for text in shards["path"].asstr()[:]]
+        # The shards that the index points to; none if the values are packed inside.
+        self.shard_paths = [self.path.parent / str(text) for text in shards["path"].asstr()[:]]
         self._shard_sizes: NDArray[np.int64] = shards["size"][:]
         self._shard_digests = [str(text) for text in shards["digest"].asstr()[:]]
         self.modalities: dict[str, Modality] = {}
@@ -138,11 +139,6 @@ class FeatureStore:
     def random_weights(self) -> bool:
         """Whether any modality comes from an encoder that never learned anything."""
         return any(modality.random_weights for modality in self.modalities.values())
-
-    @property
-    def shard_paths(self) -> list[Path]:
-        """The shards that the index points to (none if the values are packed inside)."""
-        return [self.path.parent / path for path in self._shard_paths]
 
     def lengths(self, name: str) -> NDArray[np.int64]:
         """Frames of each utterance in a modality, (n,)."""
@@ -204,12 +200,15 @@ class FeatureStore:
     def _check(self, name: str, row: int, values: Values, valid: NDArray[np.bool_]) -> None:
         origin, checksum = float(self._origins[name][row]), self._checksums[name][row]
         if feature_checksum(values, valid, origin) != checksum:
-            shard = int(self._columns[name]["shard"][row])
-            path = self.path if self.packed_inside else self.path.parent / self._shard_paths[shard]
             raise StoreError(
-                f"{path}: the {name} values of utterance {self.utterances[row].id!r} do not match their checksum; "
+                f"{self._file_of(name, row)}: the {name} values of utterance {self.utterances[row].id!r} "
+                "do not match their checksum; "
                 "run `foal extract` again to restore the shard"
             )
+
+    def _file_of(self, name: str, row: int) -> Path:
+        """The file that holds the values of an utterance."""
+        return self.path if self.packed_inside else self.shard_paths[int(self._columns[name]["shard"][row])]
 
     def _modality(self, name: str) -> str:
         if name not in self.modalities:
@@ -232,7 +231,7 @@ class FeatureStore:
 
     def open_shard(self, shard: int) -> ShardReader:
         """Open one of the shards and check that it is the one that was indexed."""
-        path = self.path.parent / self._shard_paths[shard]
+        path = self.shard_paths[shard]
         reader = ShardReader(path)
         if reader.digest != self._shard_digests[shard] or path.stat().st_size != self._shard_sizes[shard]:
             reader.close()
@@ -244,11 +243,10 @@ class FeatureStore:
         problems = []
         for name in self.modalities:
             for row in range(len(self)):
-                shard = int(self._columns[name]["shard"][row])
-                path = self.path if self.packed_inside else self.path.parent / self._shard_paths[shard]
                 try:
                     self.packed(name, [row])
                 except StoreError as error:
+                    path = self._file_of(name, row)
                     problems.append((path, str(error).removeprefix(f"{path}: ")))
         return problems
 

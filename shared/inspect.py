@@ -1,13 +1,15 @@
 """What a feats.h5 holds, as tables for people."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
+from .console import count_table
 from .index import FeatureStore
-from .utterance import Utterance
+from .utterance import Utterance, splits_of
 
 
 def describe(path: Path) -> list[Table | str]:
@@ -17,29 +19,22 @@ def describe(path: Path) -> list[Table | str]:
         kind = "packed" if store.packed_inside else f"{len(store.shard_paths)} shards"
         parts: list[Table | str] = [
             f"{path}: {len(store)} utterances, {kind}, content {store.digest[:8]}{random}",
-            class_table(store.utterances),
+            _class_table(store.utterances),
             _modality_table(store),
         ]
         parts += _notes(store)
         return parts
 
 
-def class_table(utterances: "list[Utterance] | tuple[Utterance, ...]", classes: list[str] | None = None) -> Table:
+def _class_table(utterances: Sequence[Utterance]) -> Table:
     """Utterances by split (rows) and label (columns), with sums."""
-    counts = Counter((utterance.split, utterance.label) for utterance in utterances)
-    splits = list(dict.fromkeys(utterance.split for utterance in utterances))
-    labels = classes or sorted({utterance.label for utterance in utterances})
-    table = Table("split", *(label or "(none)" for label in labels), "all", title="utterances")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for split in splits:
-        numbers = [counts[split, label] for label in labels]
-        table.add_row(split, *map(str, numbers), str(sum(numbers)))
-    if len(splits) > 1:
-        sums = [sum(counts[split, label] for split in splits) for label in labels]
-        table.add_section()
-        table.add_row("all", *map(str, sums), str(sum(sums)))
-    return table
+    labels = sorted({utterance.label for utterance in utterances})
+    rows: dict[str, list[int]] = {}
+    for split, members in splits_of(utterances).items():
+        counts = Counter(utterance.label for utterance in members)
+        rows[split] = [counts[label] for label in labels]
+    shown = [label or "(none)" for label in labels]
+    return count_table("split", shown, rows, total=len(rows) > 1, title="utterances")
 
 
 def _modality_table(store: FeatureStore) -> Table:

@@ -5,7 +5,7 @@ from pathlib import Path
 from .errors import StoreError, UsageError
 from .files import TEMPORARY_PREFIX
 from .index import FeatureStore
-from .shard import verify_shard
+from .shard import ShardReader, verify_shard
 
 Problem = tuple[Path, str]
 
@@ -29,8 +29,6 @@ def verify_target(target: Path) -> tuple[int, list[Problem]]:
 
 
 def _is_shard(path: Path) -> bool:
-    from .shard import ShardReader
-
     try:
         ShardReader(path).close()
     except StoreError:
