@@ -1,97 +1,90 @@
-"""Audio encoders: wav2vec2 and its family, frozen; one utterance at a time."""
+"""Audio encoders: wav2vec2 and its family, frozen; one utterance at a time or in batches, with the same result."""
 
-import json
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from transformers import AutoModel, Wav2Vec2Config, Wav2Vec2Model
-from transformers.utils import logging as transformers_logging
+from torch import Tensor, nn
 
-from ..shared.errors import EncoderError
-from ..shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_HOP_SAMPLES
+from ..shared.timing import AUDIO_FRAME_SAMPLES, SAMPLE_RATE, Seconds
+from .audio_config import Layers
+from .halving import halved
+from .padding import PaddedModel
+from .precision import autocast
 from .sound import Wave
-from .weights import Weights
+from .weights import read_json as _read_json  # noqa: F401
+from .windows import Window, cut_windows
 
-FAMILY = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
+Piece = tuple[int, Window, Tensor]
+"""A window of wave number i, and its samples."""
 
 
 class AudioEncoder:
-    """A frozen model of the family: waves in, hidden states of the last layer out."""
+    """A frozen model of the family: waves in, hidden states at 50 Hz out."""
 
-    def __init__(self, *, model: nn.Module, width: int, normalise: bool, device: torch.device) -> None:
-        self.model = model.to(device).eval().requires_grad_(False)
-        self.width = width
-        self.normalise = normalise
-        self.device = device
+    def __init__(
+        self, *, model: PaddedModel, width: int, layers: Layers, normalise: bool, device: torch.device,
+        precision: str = "fp32", max_seconds: Seconds = 30.0, batch_seconds: Seconds = 0.0,
+    ) -> None:  # fmt: skip
+        self.model = model
+        self.frame_shape = (width,) if isinstance(layers, str) and layers != "all" else (_count(layers, model), width)
+        self.layers, self.normalise, self.device, self.precision = layers, normalise, device, precision
+        self._longest = round(max_seconds * SAMPLE_RATE)
+        self.batch_samples = round(batch_seconds * SAMPLE_RATE)
 
     @torch.inference_mode()
-    def encode(self, wave: Wave) -> NDArray[np.float32]:
-        """Hidden states (t_a, d_a) at 50 Hz of one utterance (samples,), at 16 kHz.
+    def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
+        """Hidden states (t_a, [layers,] d_a) of each utterance (samples,), at 16 kHz.
 
-        A wave shorter than the 400 samples that one hidden state covers is filled up with silence.
+        A wave shorter than the 400 samples that one hidden state covers is filled up with silence. One longer than
+        `max_seconds` is encoded in overlapping windows. Raises MediaError if the GPU's memory does not suffice.
         """
-        samples = torch.from_numpy(wave).to(self.device)
+        pieces = [piece for number, wave in enumerate(waves) for piece in self._pieces(number, wave)]
+        parts: list[dict[int, NDArray[np.float32]]] = [{} for _ in waves]
+        for batch in self._batches(pieces):
+            states = halved(self._forward, batch, remedy="lower extract.audio.max_seconds")
+            for (number, window, _), values in zip(batch, states, strict=True):
+                parts[number][window.start] = values[window.first : window.last]
+        return [np.concatenate([values for _, values in sorted(of_wave.items())]) for of_wave in parts]
+
+    def _pieces(self, number: int, wave: Wave) -> list[Piece]:
+        samples = torch.from_numpy(wave)
         if self.normalise:
             # As the family's preprocessor does, over the utterance and before anything is padded.
             samples = (samples - samples.mean()) / torch.sqrt(samples.var(correction=0) + 1e-7)
         if len(samples) < AUDIO_FRAME_SAMPLES:
             samples = nn.functional.pad(samples, (0, AUDIO_FRAME_SAMPLES - len(samples)))
-        hidden: torch.Tensor = self.model(samples[None]).last_hidden_state[0]
-        return hidden.float().cpu().numpy()
+        return [(number, w, samples[w.start : w.stop]) for w in cut_windows(len(samples), self._longest)]
+
+    def _batches(self, pieces: list[Piece]) -> list[list[Piece]]:
+        """Pieces of similar length together, so that little is padded; alone, if there is no budget."""
+        if not self.batch_samples:
+            return [[piece] for piece in pieces]
+        batches: list[list[Piece]] = []
+        for piece in sorted(pieces, key=lambda piece: -len(piece[2])):
+            # The first of a batch is its longest: what all its others are padded to.
+            if batches and (len(batches[-1]) + 1) * len(batches[-1][0][2]) <= self.batch_samples:
+                batches[-1].append(piece)
+            else:
+                batches.append([piece])
+        return batches
+
+    def _forward(self, batch: Sequence[Piece]) -> list[NDArray[np.float32]]:
+        waves = [samples for _, _, samples in batch]
+        with autocast(self.device, self.precision):
+            lengths, states = self.model.hidden_states(waves, self.device, every=self.layers != "last")
+            chosen = self._choose(states).float().cpu().numpy()
+        return [values[:length] for values, length in zip(chosen, lengths, strict=True)]
+
+    def _choose(self, states: Sequence[Tensor]) -> Tensor:
+        """(b, t, d) for `last` and `mean`, (b, t, layers, d) for several."""
+        if self.layers == "last":
+            return states[-1]
+        if self.layers == "mean":
+            return torch.stack(list(states)).mean(0)
+        return torch.stack(list(states) if self.layers == "all" else [states[int(i)] for i in self.layers], 2)
 
 
-def load_audio_encoder(weights: Weights, device: torch.device) -> AudioEncoder:
-    """Build the encoder. Raises EncoderError for weights that are damaged or of no model of the family."""
-    if weights.path is None:
-        return _tiny(weights.seed, device)
-    config = _read_json(weights.path / "config.json")
-    kind = config.get("model_type")
-    if kind not in FAMILY:
-        raise EncoderError(f"{weights.name}: expected a model of type {', '.join(FAMILY)}, got {kind!r}")
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        model = AutoModel.from_pretrained(
-            weights.path, local_files_only=True, trust_remote_code=False, dtype=torch.float32
-        )
-    except Exception as error:
-        # safetensors, pickle and transformers each have their own; the user needs the one line.
-        raise EncoderError(f"{weights.name}: the weights cannot be loaded ({str(error).splitlines()[0]})") from None
-    _check_strides(weights.name, model.config)
-    preprocessor = weights.path / "preprocessor_config.json"
-    by_default = config.get("feat_extract_norm") == "layer"
-    normalise = _read_json(preprocessor).get("do_normalize", by_default) if preprocessor.is_file() else by_default
-    return AudioEncoder(model=model, width=int(model.config.hidden_size), normalise=bool(normalise), device=device)
-
-
-def _check_strides(name: str, config: Any) -> None:
-    hop = int(np.prod(config.conv_stride))
-    if hop != AUDIO_HOP_SAMPLES:
-        raise EncoderError(f"{name}: expected hidden states every {AUDIO_HOP_SAMPLES} samples (50 Hz), got every {hop}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise EncoderError(f"{path}: expected a JSON file, got one that cannot be read ({error})") from None
-    if not isinstance(content, dict):
-        raise EncoderError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
-
-
-def _tiny(seed: int, device: torch.device) -> AudioEncoder:
-    """A wav2vec2 of 64 dimensions and two layers with seeded random weights, for the demo and the tests."""
-    config = Wav2Vec2Config(
-        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128, conv_dim=(64,) * 7,
-        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, feat_extract_norm="layer", conv_bias=True,
-        do_stable_layer_norm=True,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Wav2Vec2Model(config)
-    return AudioEncoder(model=model, width=64, normalise=False, device=device)
+def _count(layers: Layers, model: PaddedModel) -> int:
+    return model.count if isinstance(layers, str) else len(layers)

@@ -20,6 +20,10 @@ def extract(
     audio_encoder: Annotated[str | None, option("extract.audio.encoder", "--audio-encoder")] = None,
     revision: Annotated[str | None, option("extract.audio.revision", "--revision")] = None,
     face_encoder: Annotated[str | None, option("extract.face.encoder", "--face-encoder")] = None,
+    view: Annotated[str | None, option("extract.face.view", "--view")] = None,
+    layers: Annotated[str | None, option("extract.audio.layers", "--layers", metavar="last|mean|all|N,N")] = None,
+    precision: Annotated[str | None, option("extract.precision", "--precision")] = None,
+    fingerprint: Annotated[str | None, option("extract.fingerprint", "--fingerprint")] = None,
     fps: Annotated[float | None, option("extract.face.fps", "--fps")] = None,
     chunk_seconds: Annotated[float | None, option("extract.chunk_seconds", "--chunk-seconds")] = None,
     store: Annotated[str | None, option("extract.store", "--store")] = None,
@@ -31,6 +35,9 @@ def extract(
     ] = None,
     verify: Annotated[bool | None, option("extract.verify", "--verify/--no-verify")] = None,
     no_index: Annotated[bool, typer.Option("--no-index", help="Write shards only")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, how large it becomes and how long it takes")
+    ] = False,
     params: Annotated[Path | None, PARAMS_OPTION] = None,
     assign: Annotated[list[str] | None, SET_OPTION] = None,
 ) -> None:
@@ -48,10 +55,17 @@ def extract(
         extract__workers=workers, extract__modalities=comma_list(modalities), extract__audio__encoder=audio_encoder,
         extract__audio__revision=revision, extract__face__encoder=face_encoder, extract__face__fps=fps,
         extract__chunk_seconds=chunk_seconds, extract__store=store, extract__verify=verify,
+        extract__face__view=view, extract__audio__layers=_layers(layers), extract__precision=precision,
+        extract__fingerprint=fingerprint,
     )  # fmt: skip
     # Shards in a folder of the user's own: their index belongs beside them, not over the project's.
     place = index or (features / "feats.h5" if features is not None else settings.index)
-    raise typer.Exit(run(settings, split, index=None if no_index else place))
+    raise typer.Exit(run(settings, split, index=None if no_index else place, dry_run=dry_run))
+
+
+def _layers(text: str | None) -> str | list[str] | None:
+    """`6,9,12` as a list, words as they are."""
+    return text if text is None or text.isalpha() else comma_list(text)
 
 
 def index(

@@ -1,7 +1,6 @@
 """Starts the Dask workers of a run on this machine."""
 
 import logging
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +12,6 @@ from distributed import Client, LocalCluster
 from .worker import PLUGIN, EncoderPlugin
 
 LOOPBACK = "127.0.0.1"
-
-
-def usual_workers(cores: int | None = None) -> int:
-    """One worker per two cores; two on a machine of two, where a second thread would gain less than a second worker."""
-    cores = cores or len(os.sched_getaffinity(0))
-    return max(min(2, cores), cores // 2)
-
-
-def threads_per_worker(workers: int, cores: int | None = None) -> int:
-    """The cores, shared out."""
-    return max(1, (cores or len(os.sched_getaffinity(0))) // workers)
 
 
 @contextmanager

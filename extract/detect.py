@@ -1,4 +1,4 @@
-"""Finds the face in each picture of an utterance and follows it from one to the next."""
+"""Finds the faces in pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,11 @@ from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 from torch import nn
 
+from .halving import halved
 from .picture import Picture
 
-Boxes = NDArray[np.float32]
+Box = NDArray[np.float32]
+"""x0, y0, x1, y1 in pixels."""
 
 SMALLEST_PIXELS = 20
 """MTCNN cannot see a face smaller than this."""
@@ -21,7 +23,7 @@ SMALLEST_PIXELS = 20
 class Face:
     """A face in a picture: x0, y0, x1, y1 in its pixels, and the detector's probability."""
 
-    box: NDArray[np.float32]
+    box: Box
     probability: float
 
 
@@ -32,6 +34,7 @@ class FaceDetector:
     """
 
     def __init__(self, *, min_face: float, min_probability: float, device: torch.device) -> None:
+        self.device = device
         self._mtcnn = MTCNN(keep_all=True, device=device)
         self._min_face, self._min_probability = min_face, min_probability
 
@@ -42,6 +45,10 @@ class FaceDetector:
         if min(height, width) < smallest:
             return [[] for _ in pictures]
         self._mtcnn.min_face_size = smallest
+        return halved(self._detect, pictures, remedy="the pictures are too large for the face detector")
+
+    @torch.inference_mode()
+    def _detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
         found, probabilities = self._mtcnn.detect(np.stack(pictures))
         return [self._faces(boxes, chances) for boxes, chances in zip(found, probabilities, strict=True)]
 
@@ -55,32 +62,13 @@ class FaceDetector:
         ]
 
 
-class Follower:
-    """Keeps to one person: the face nearest to the last one seen, the largest where there was none yet."""
-
-    def __init__(self) -> None:
-        self._last: NDArray[np.float32] | None = None
-
-    def choose(self, faces: Sequence[Face]) -> Face | None:
-        """The person's face among those of the next picture."""
-        if not faces:
-            return None
-        if self._last is None:
-            chosen = max(faces, key=lambda face: float(_area(face.box)))
-        else:
-            last = _centre(self._last)
-            chosen = min(faces, key=lambda face: float(np.linalg.norm(_centre(face.box) - last)))
-        self._last = chosen.box
-        return chosen
-
-
-def cut_face(picture: Picture, box: NDArray[np.float32], *, size: int, margin: float) -> torch.Tensor:
+def cut_face(picture: Picture, box: Box, *, size: int, margin: float) -> torch.Tensor:
     """The face as a square (3, size, size), float, 0 to 255; beyond the picture's edge its outermost pixels repeat.
 
     Square, so that no face is stretched; with `margin` times its longer side around it.
     """
     side = max(1, round(float(max(box[2] - box[0], box[3] - box[1])) * (1 + margin)))
-    x, y = (round(float(centre) - side / 2) for centre in _centre(box))
+    x, y = (round(float(middle) - side / 2) for middle in centre(box))
     height, width = picture.shape[:2]
     rows = np.arange(y, y + side).clip(0, height - 1)
     columns = np.arange(x, x + side).clip(0, width - 1)
@@ -88,11 +76,19 @@ def cut_face(picture: Picture, box: NDArray[np.float32], *, size: int, margin: f
     return nn.functional.interpolate(square, (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
 
 
-def _centre(box: NDArray[np.float32]) -> NDArray[np.float32]:
-    centre: NDArray[np.float32] = (box[:2] + box[2:]) / np.float32(2)
-    return centre
+def centre(box: Box) -> Box:
+    """The middle (x, y) of a box."""
+    middle: Box = (box[:2] + box[2:]) / np.float32(2)
+    return middle
 
 
-def _area(box: NDArray[np.float32]) -> np.float32:
-    area: np.float32 = (box[2] - box[0]) * (box[3] - box[1])
-    return area
+def area(box: Box) -> float:
+    """The area of a box, in square pixels."""
+    return float(np.prod(np.maximum(box[2:] - box[:2], 0)))
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes."""
+    shared = area(np.concatenate([np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]))
+    together = area(one) + area(other) - shared
+    return shared / together if together > 0 else 0.0

@@ -1,113 +1,140 @@
-"""Face encoders: InceptionResnetV1 (FaceNet), or a small seeded one for the demo; and the way of a picture through."""
+"""The way of pictures to embeddings: detect, follow, cut, encode, in batches across utterances."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
-from facenet_pytorch import InceptionResnetV1
 from numpy.typing import NDArray
-from torch import nn
 
-from ..shared.errors import EncoderError
 from ..shared.settings import FaceSettings
-from .detect import FaceDetector, Follower, cut_face
+from .detect import Face, FaceDetector, cut_face
+from .halving import halved
 from .picture import Picture
-from .weights import Weights
+from .track import Shot, Span, Track
 
-BATCH = 16
-"""Faces encoded together: two to three times faster than one by one on a CPU."""
+DETECT_TOGETHER = {"cpu": 8, "cuda": 64}
+PICTURES_HELD = 64 << 20
+"""Bytes of pictures that wait for the detector: of large ones it gets fewer at once."""
 
 
-class FaceEncoder:
-    """A frozen network: face pictures in, one embedding each out."""
+class PictureEncoder(Protocol):
+    """A frozen network: pictures in, one embedding each out."""
 
-    def __init__(self, *, model: nn.Module, width: int, device: torch.device) -> None:
-        self.model = model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-        self.width = width
-        self.device = device
+    width: int
+    size: int
 
-    @torch.inference_mode()
-    def encode(self, faces: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-        """Embeddings (n, d_v) of n pictures (3, size, size) with values 0 to 255."""
-        # facenet-pytorch's fixed_image_standardization: what its weights were trained on.
-        batch = (torch.stack(list(faces)).to(self.device) - 127.5) / 128.0
-        embeddings: torch.Tensor = self.model(batch.contiguous(memory_format=torch.channels_last))
-        return embeddings.float().cpu().numpy()
+    def prepare(self, picture: Picture) -> torch.Tensor:
+        """A whole picture (h, w, 3) as the network wants it, (3, h', w')."""
+        ...
+
+    def prepare_face(self, face: torch.Tensor) -> torch.Tensor:
+        """A face (3, size, size), 0 to 255, as the network wants it."""
+        ...
+
+    def encode(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+        """Embeddings (n, d_v) of n prepared pictures of one shape."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class FacePath:
-    """Pictures of one utterance to embeddings: detect, follow, cut, encode."""
+    """Detector, encoder, and how they are used; `detector` is None where the view is not the face."""
 
-    detector: FaceDetector
-    encoder: FaceEncoder
+    detector: FaceDetector | None
+    encoder: PictureEncoder
     settings: FaceSettings
+    batch: int
 
-    def embed(self, pictures: Sequence[Picture], follower: Follower) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Embeddings (n, d_v) and whether there was a face (n,); zeros where there was none.
-
-        The follower carries the face over from the utterance's pictures before these.
-        """
-        faces = [follower.choose(found) for found in self.detector.detect(pictures)]
-        valid = np.array([face is not None for face in faces], bool)
-        values = np.zeros((len(pictures), self.encoder.width), np.float32)
-        if valid.any():
-            cut = [
-                cut_face(picture, face.box, size=self.settings.size, margin=self.settings.margin)
-                for picture, face in zip(pictures, faces, strict=True)
-                if face is not None
-            ]
-            values[valid] = self.encoder.encode(cut)
-        return values, valid
+    def prepare(self, picture: Picture, face: Face | None) -> torch.Tensor:
+        """A picture, or the face in it, as the encoder wants it."""
+        if face is None:
+            return self.encoder.prepare(picture)
+        size = self.settings.size or self.encoder.size
+        return self.encoder.prepare_face(cut_face(picture, face.box, size=size, margin=self.settings.margin))
 
 
-def load_face_path(settings: FaceSettings, weights: Weights, device: torch.device) -> FacePath:
-    """Build detector and encoder. Raises EncoderError for weights that are damaged or of another network."""
-    return FacePath(
-        detector=FaceDetector(min_face=settings.min_face, min_probability=settings.min_probability, device=device),
-        encoder=_load_encoder(weights, settings.size, device),
-        settings=settings,
-    )
+class FaceBatches:
+    """Takes the pictures of utterances one by one, fills their tracks a batch at a time.
 
+    What is batched together depends on nothing but the pictures and their order, so that a repeated run gives the same
+    bits.
+    """
 
-def _load_encoder(weights: Weights, size: int, device: torch.device) -> FaceEncoder:
-    if weights.path is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(weights.seed)
-            if weights.name == "random:tiny":
-                tiny = GridEncoder()
-                return FaceEncoder(model=tiny, width=tiny.width, device=device)
-            return FaceEncoder(model=InceptionResnetV1(pretrained=None), width=512, device=device)
-    model = InceptionResnetV1(pretrained=None)
-    try:
-        state = torch.load(weights.path, map_location="cpu", weights_only=True)
-        state = {name: value for name, value in state.items() if not name.startswith("logits.")}
-        model.load_state_dict(state, strict=True)
-    except Exception as error:
-        # A cut-off download, a pickle of something else and another network each fail in their own way.
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EncoderError(
-            f"{weights.path}: expected the weights of InceptionResnetV1, got another file ({first})"
-        ) from None
-    return FaceEncoder(model=model, width=512, device=device)
+    def __init__(self, path: FacePath) -> None:
+        self._path = path
+        self._together = DETECT_TOGETHER[path.detector.device.type] if path.detector else 0
+        self._spans: list[Span] = []
+        self._held = 0
+        self._prepared: list[tuple[Track, int, torch.Tensor]] = []
 
+    def push(self, track: Track, shot: Shot) -> None:
+        """Take an utterance's next picture; positions ascend."""
+        track.seen += 1
+        if self._path.detector is None:
+            self._prepare(track, shot, None)
+            return
+        self._hold(track.gather(shot, self._path.settings.detect_every))
+        self._held += shot.picture.nbytes
+        if len(self._spans) >= self._together or self._held > PICTURES_HELD:
+            self._detect()
 
-class GridEncoder(nn.Module):
-    """Random filters, averaged over a coarse grid of the face: a smile stays where it is and does not average away."""
+    def end(self, track: Track) -> None:
+        """There are no more pictures of this utterance."""
+        self._hold(track.rest())
+        track.ended = True
 
-    width = 192
+    def finish(self) -> None:
+        """Work off what is left."""
+        self._detect()
+        self._encode()
 
-    def __init__(self, *, filters: int = 12, grid: int = 8) -> None:
-        super().__init__()
-        self.filters = nn.Conv2d(1, filters, kernel_size=9, stride=2, padding=4, bias=False)
-        self.pool = nn.AdaptiveAvgPool2d(grid)
-        self.mix = nn.Linear(filters * grid * grid, self.width, bias=False)
+    def _hold(self, span: Span | None) -> None:
+        if span is not None:
+            self._spans.append(span)
+            span.track.waiting += len(span.shots)
 
-    def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        """(n, 3, size, size) to (n, width)."""
-        grey = faces.mean(1, keepdim=True)
-        grey = (grey - grey.mean((2, 3), keepdim=True)) / (grey.std((2, 3), keepdim=True) + 1e-3)
-        cells = self.pool(torch.relu(self.filters(grey)))
-        mixed: torch.Tensor = self.mix(cells.flatten(1))
-        return mixed
+    def _detect(self) -> None:
+        spans, self._spans, self._held = self._spans, [], 0
+        found = self._faces([span.key for span in spans])
+        for span, among in zip(spans, found, strict=True):
+            track = span.track
+            for shot, face in zip(span.shots, track.resolve(span, among, self._faces), strict=True):
+                track.waiting -= 1
+                if face is not None:
+                    height, width = shot.picture.shape[:2]
+                    track.boxes[shot.position] = face.box / (width, height, width, height)
+                    self._prepare(track, shot, face)
+
+    def _faces(self, pictures: Sequence[Picture]) -> list[list[Face]]:
+        """All faces of each picture; those of one size go through the detector together."""
+        assert self._path.detector is not None
+        found: list[list[Face]] = [[] for _ in pictures]
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for number, picture in enumerate(pictures):
+            shapes.setdefault(picture.shape, []).append(number)
+        for numbers in shapes.values():
+            together = self._path.detector.detect([pictures[number] for number in numbers])
+            for number, faces in zip(numbers, together, strict=True):
+                found[number] = faces
+        return found
+
+    def _prepare(self, track: Track, shot: Shot, face: Face | None) -> None:
+        prepared = self._path.prepare(shot.picture, face)
+        if self._prepared and self._prepared[0][2].shape != prepared.shape:
+            self._encode()
+        track.waiting += 1
+        self._prepared.append((track, shot.position, prepared))
+        if len(self._prepared) == self._path.batch:
+            self._encode()
+
+    def _encode(self) -> None:
+        prepared, self._prepared = self._prepared, []
+        if not prepared:
+            return
+        tensors = [tensor for _, _, tensor in prepared]
+        remedy = "lower extract.batch_pictures or extract.face.size"
+        embeddings = halved(lambda batch: list(self._path.encoder.encode(batch)), tensors, remedy=remedy)
+        for (track, position, _), values in zip(prepared, embeddings, strict=True):
+            track.take(position, values)

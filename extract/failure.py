@@ -38,7 +38,7 @@ def failures_of(chunk: Chunk, utterances: Iterable[Utterance], reason: str) -> t
         Failure(
             id=utterance.id,
             split=chunk.split,
-            modality=chunk.modality,
+            modality=chunk.stream,
             media=utterance.media(chunk.modality),
             reason=reason,
         )

@@ -1,7 +1,7 @@
 """What came of an extraction: the table, failures.csv, the word about the index."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,29 +11,29 @@ from ..shared.catalog import Media, read_catalog
 from ..shared.files import replaced_atomically
 from ..shared.join import Joined
 from ..shared.settings import Settings
-from ..shared.shard import ShardHeader
 from ..shared.utterance import Utterance, split_folder, splits_of
 from .failure import Failure
+from .recipe import Recipe
 
 REMEDY = "mend or replace the file, or take the row out of the manifest; then run the same command again"
 
 
-def summary(settings: Settings, utterances: list[Utterance], headers: Mapping[str, ShardHeader]) -> Table:
-    """Per split and modality: how many utterances have features, how many the modality, how many frames."""
-    random = " (random weights)" if any(header.random_weights for header in headers.values()) else ""
+def summary(settings: Settings, utterances: list[Utterance], recipes: Sequence[Recipe]) -> Table:
+    """Per split and stream: how many utterances have features, how many the modality, how many frames."""
+    random = " (random weights)" if any(recipe.header.random_weights for recipe in recipes) else ""
     table = Table(
-        "split", "modality", "encoder", "utterances", "with it", "frames", "valid frames", title=f"features{random}"
+        "split", "features", "encoder", "utterances", "with it", "frames", "valid frames", title=f"features{random}"
     )
     for column in table.columns[3:]:
         column.justify = "right"
     by_split, media = splits_of(utterances), Media(settings.corpus.root)
-    for modality, header in headers.items():
-        catalog = read_catalog(settings.extract.features, modality, header.key, by_split)
+    for recipe in recipes:
+        catalog = read_catalog(settings.extract.features, recipe.modality, recipe.header.key, by_split)
         for split, members in by_split.items():
-            found = [located for u in members if (located := catalog.find(u, modality, media)) is not None]
+            found = [located for u in members if (located := catalog.find(u, recipe.modality, media)) is not None]
             frames, valid = sum(at.length for at in found), sum(at.valid_frames for at in found)
             table.add_row(
-                split, modality, header.encoder, f"{len(found)}/{len(members)}",
+                split, recipe.stream, recipe.header.encoder, f"{len(found)}/{len(members)}",
                 str(sum(at.valid_frames > 0 for at in found)), str(frames), f"{valid / max(1, frames):.1%}",
             )  # fmt: skip
     return table

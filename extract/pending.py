@@ -1,7 +1,7 @@
 """What is left to extract: the manifest compared with the shards on disk and with the media."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -12,32 +12,35 @@ from ..shared.catalog import Media, read_catalog
 from ..shared.errors import MediaError
 from ..shared.files import TEMPORARY_PREFIX, temporary_is_stale
 from ..shared.settings import Settings
-from ..shared.shard import ShardHeader
 from ..shared.timing import Seconds
 from ..shared.utterance import Utterance, splits_of
 from .plan import Chunk, plan_chunks
 from .probe import probe
+from .recipe import Recipe
 
 
 def pending_chunks(
-    settings: Settings, utterances: list[Utterance], headers: Mapping[str, ShardHeader], console: Console
+    settings: Settings, utterances: list[Utterance], recipes: Sequence[Recipe], console: Console
 ) -> list[Chunk]:
     """What is left to do, the longest chunks first so that no worker is left with one at the end."""
     features, root = settings.extract.features, settings.corpus.root
     left: dict[str, list[Utterance]] = {}
     media = Media(root)
-    for modality, header in headers.items():
-        catalog = read_catalog(features, modality, header.key, splits_of(utterances), verify=settings.extract.verify)
+    for recipe in recipes:
+        modality, key = recipe.modality, recipe.header.key
+        catalog = read_catalog(features, modality, key, splits_of(utterances), verify=settings.extract.verify)
         for path, reason in catalog.damaged.items():
             console.print(f"warning: {path}: {reason}; its utterances are extracted again")
-        left[modality] = [u for u in utterances if catalog.find(u, modality, media) is None]
-        finished = len(utterances) - len(left[modality])
-        console.print(f"{modality}-{header.key[:8]}: {finished} of {len(utterances)} utterances already extracted")
+        left[recipe.stream] = [u for u in utterances if catalog.find(u, modality, media) is None]
+        finished = len(utterances) - len(left[recipe.stream])
+        console.print(
+            f"{recipe.stream} ({modality}-{key[:8]}): {finished} of {len(utterances)} utterances already extracted"
+        )
     lengths = _lengths(root, {u.id: u for todo in left.values() for u in todo}.values())
     chunks = [
         chunk
-        for modality, todo in left.items()
-        for chunk in plan_chunks(todo, modality, lengths, chunk_seconds=settings.extract.chunk_seconds)
+        for stream, todo in left.items()
+        for chunk in plan_chunks(todo, stream, lengths, chunk_seconds=settings.extract.chunk_seconds)
     ]
     return sorted(chunks, key=lambda chunk: -chunk.seconds)
 

@@ -19,6 +19,8 @@ from .probe import probe
 
 Picture = NDArray[np.uint8]
 
+FULL: Box = (0.0, 0.0, 1.0, 1.0)
+
 _LONGEST: Seconds = 1e6
 """Timestamps beyond this are the fillers of containers without any (AVI with B-frames begins at -3e17)."""
 

@@ -5,18 +5,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
+from ..shared.settings import modality_of
 from ..shared.timing import Seconds
 from ..shared.utterance import Utterance, splits_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """One task and one shard: utterances of one split in one modality, all those of a media file together."""
+    """One task and one shard: utterances of one split in one stream, all those of a media file together."""
 
-    modality: str
+    stream: str
     split: str
     utterances: tuple[Utterance, ...]
     seconds: Seconds
+
+    @property
+    def modality(self) -> str:
+        """The modality of its stream."""
+        return modality_of(self.stream)
 
     @property
     def name(self) -> str:
@@ -26,7 +32,7 @@ class Chunk:
 
 
 def plan_chunks(
-    utterances: Sequence[Utterance], modality: str, lengths: Mapping[str, Seconds], *, chunk_seconds: Seconds
+    utterances: Sequence[Utterance], stream: str, lengths: Mapping[str, Seconds], *, chunk_seconds: Seconds
 ) -> list[Chunk]:
     """Cut the unfinished utterances, in the manifest's order, wherever `chunk_seconds` are full.
 
@@ -37,14 +43,14 @@ def plan_chunks(
     for split, members in splits_of(utterances).items():
         collected: list[Utterance] = []
         seconds = 0.0
-        for group in _media_groups(members, modality):
+        for group in _media_groups(members, modality_of(stream)):
             collected += group
             seconds += sum(lengths[utterance.id] for utterance in group)
             if seconds >= chunk_seconds:
-                chunks.append(Chunk(modality=modality, split=split, utterances=tuple(collected), seconds=seconds))
+                chunks.append(Chunk(stream=stream, split=split, utterances=tuple(collected), seconds=seconds))
                 collected, seconds = [], 0.0
         if collected:
-            chunks.append(Chunk(modality=modality, split=split, utterances=tuple(collected), seconds=seconds))
+            chunks.append(Chunk(stream=stream, split=split, utterances=tuple(collected), seconds=seconds))
     return chunks
 
 

@@ -1,7 +1,7 @@
 """The spine of `foal extract`: from a manifest and media on disk to shards and feats.h5."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,20 +12,18 @@ from ..shared.console import make_console
 from ..shared.errors import EncoderError, FoalError, UsageError
 from ..shared.join import Joined, write_index
 from ..shared.options import comma_list
-from ..shared.settings import MODALITIES, Settings
-from ..shared.shard import ShardHeader
+from ..shared.settings import MODALITIES, Settings, modality_of
 from ..shared.utterance import Utterance, read_manifest, select_splits, splits_of
 from .failure import ChunkResult, Failure, chunk_failed
 from .outcome import report_failures, report_index, summary, write_failures
 from .pending import pending_chunks, remove_stale_files
 from .plan import Chunk, by_media
-from .recipe import find_weights, present_key, shard_header
-from .weights import Weights
+from .recipe import Recipe, present_key, recipe
 
 QUARANTINED_EXIT = 3
 
 
-def extract(settings: Settings, splits: Sequence[str], *, index: Path | None) -> int:
+def extract(settings: Settings, splits: Sequence[str], *, index: Path | None, dry_run: bool = False) -> int:
     """Extract what is missing of the given splits and index it; gives the exit code (0, or 3 with failures).
 
     Raises FoalError: nothing that was finished before is lost, and the same command goes on from there.
@@ -34,12 +32,11 @@ def extract(settings: Settings, splits: Sequence[str], *, index: Path | None) ->
     features = settings.extract.features
     manifest = read_manifest(settings.corpus.manifest)
     utterances = select_splits(manifest, _separate(splits, manifest))
-    modalities: tuple[str, ...] = settings.extract.modalities
-    weights = {modality: find_weights(settings.extract, modality) for modality in modalities}
-    headers = {modality: shard_header(settings.extract, modality, found) for modality, found in weights.items()}
-    remove_stale_files(features)
+    recipes = _recipes(settings, utterances)
+    if not dry_run:
+        remove_stale_files(features)
 
-    chunks = pending_chunks(settings, utterances, headers, console)
+    chunks = pending_chunks(settings, utterances, recipes, console)
     if not chunks:
         console.print("nothing is left to do")
     elif not settings.corpus.root.is_dir():
@@ -47,15 +44,21 @@ def extract(settings: Settings, splits: Sequence[str], *, index: Path | None) ->
             f"{settings.corpus.root}: expected the corpus root (--root, key corpus.root) that the paths of "
             f"{settings.corpus.manifest} start from, got no such folder"
         )
-    failures = _run(settings, chunks, weights, headers, console) if chunks else []
+    if dry_run:
+        if chunks:
+            from .estimate import estimate
+
+            console.print(estimate(settings, chunks, recipes))
+        return 0
+    failures = _run(settings, chunks, recipes, console) if chunks else []
 
     write_failures(features, utterances, failures)
-    console.print(summary(settings, utterances, headers))
+    console.print(summary(settings, utterances, recipes))
     report_failures(failures, console)
     if len({failure.id for failure in failures}) == len(utterances):
         raise FoalError(f"none of the {len(utterances)} utterances could be extracted: {failures[0].reason}")
     if index is not None:
-        report_index(_index(settings, manifest, headers, index), console)
+        report_index(_index(settings, manifest, recipes, index), console)
     return QUARANTINED_EXIT if failures else 0
 
 
@@ -65,42 +68,62 @@ def _separate(splits: Sequence[str], manifest: Sequence[Utterance]) -> list[str]
     return [name for text in splits for name in ([text] if text in known else comma_list(text) or [])]
 
 
-def _run(
-    settings: Settings,
-    chunks: Sequence[Chunk],
-    weights: Mapping[str, Weights],
-    headers: Mapping[str, ShardHeader],
-    console: Console,
-) -> list[Failure]:
+def _recipes(settings: Settings, utterances: Sequence[Utterance]) -> list[Recipe]:
+    """How each stream is made. Raises UsageError where two are the same, or the manifest has nothing for one."""
+    recipes: list[Recipe] = []
+    for stream in dict.fromkeys(settings.extract.modalities):
+        modality = modality_of(stream)
+        if not any(utterance.media(modality) for utterance in utterances):
+            column = "video" if modality == "face" else "audio"
+            others = [name for name in settings.extract.modalities if modality_of(name) != modality]
+            raise UsageError(
+                f"{settings.corpus.manifest}: {stream} features need the column {column}, which is empty in all "
+                f"{len(utterances)} rows; extract with --modalities {','.join(others) or '(another)'}"
+            )
+        recipes.append(recipe(settings.extract, stream))
+        for other in recipes[:-1]:
+            if other.header.key == recipes[-1].header.key:
+                raise UsageError(f"{stream} and {other.stream} are the same features; leave one of them out")
+    return recipes
+
+
+def _run(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe], console: Console) -> list[Failure]:
     """Work off the chunks on Dask workers; gives the failures."""
     # Dask and torch take seconds to import, and a run with nothing to do needs neither.
     from distributed import Future, KilledWorker, as_completed
 
-    from .cluster import local_cluster, threads_per_worker, usual_workers
+    from .cluster import local_cluster
+    from .machine import cores_here, devices_here, share_out
     from .progress import Tally, shown
-    from .worker import EncoderPlugin, extract_chunk
+    from .worker import EncoderPlugin, check_encoders, extract_chunk
 
-    usual = settings.extract.workers or usual_workers()
-    workers = min(usual, len(chunks))
+    by_stream = {recipe.stream: recipe for recipe in recipes}
+    check_encoders(settings.extract, {chunk.stream: by_stream[chunk.stream] for chunk in chunks})
+    of_settings = settings.extract
     # The last bits of a sum depend on the number of threads: it must not change when only a chunk or two are left.
-    plugin = EncoderPlugin(settings.extract, weights, threads_per_worker(usual))
-    console.print(f"{len(chunks)} chunks on {workers} worker{'s' * (workers > 1)}")
+    machine = share_out(
+        workers=of_settings.workers, decoders=of_settings.decoders, cores=cores_here(), devices=devices_here(),
+        device=of_settings.device,
+    )  # fmt: skip
+    workers = min(machine.workers, len(chunks))
+    plugin = EncoderPlugin(of_settings, by_stream, machine)
+    where = f" on {len(machine.devices)} GPU{'s' * (len(machine.devices) > 1)}" if machine.devices else ""
+    console.print(f"{len(chunks)} chunks on {workers} worker{'s' * (workers > 1)}{where}")
     tally, failures = Tally(chunks), list[Failure]()
     command = " ".join(["foal", *sys.argv[1:]])
     with local_cluster(workers, plugin) as client, shown(tally, console) as display:
 
         def submit(chunk: Chunk) -> "Future[ChunkResult]":
-            header = headers[chunk.modality]
-            folder = shard_folder(settings.extract.features, chunk.split, chunk.modality, header.key)
+            key = by_stream[chunk.stream].header.key
+            folder = shard_folder(of_settings.features, chunk.split, chunk.modality, key)
             return client.submit(
                 extract_chunk,
                 chunk,
                 root=settings.corpus.root.absolute(),
                 shard=folder.absolute() / chunk.name,
-                header=header,
-                store=settings.extract.store,
+                store=of_settings.store,
                 command=command,
-                key=f"{chunk.modality}-{chunk.split}-{chunk.name}",
+                key=f"{chunk.stream}-{chunk.split}-{chunk.name}",
                 priority=chunk.seconds,
             )
 
@@ -127,18 +150,17 @@ def _run(
     return failures
 
 
-def _index(settings: Settings, manifest: Sequence[Utterance], headers: Mapping[str, ShardHeader], out: Path) -> Joined:
-    """Join the manifest with the shards of this run, and with those of another modality that covers them all."""
+def _index(settings: Settings, manifest: Sequence[Utterance], recipes: Sequence[Recipe], out: Path) -> Joined:
+    """Join the manifest with the shards of this run, and with those of other streams that cover them all."""
     features, media = settings.extract.features, Media(settings.corpus.root)
-    catalogs = {modality: read_catalog(features, modality, header.key) for modality, header in headers.items()}
-    covered = [u for u in manifest if all(c.find(u, modality, media) for modality, c in catalogs.items())]
-    keys = {modality: header.key for modality, header in headers.items()}
-    for modality in MODALITIES:
-        if modality not in keys:
+    catalogs = [(recipe.modality, read_catalog(features, recipe.modality, recipe.header.key)) for recipe in recipes]
+    covered = [u for u in manifest if all(catalog.find(u, modality, media) for modality, catalog in catalogs)]
+    keys = {recipe.stream: recipe.header.key for recipe in recipes}
+    for stream in (*MODALITIES, *settings.extract.streams):
+        if stream not in keys:
             with suppress(EncoderError):
-                key = present_key(settings.extract, modality)
-                other = read_catalog(features, modality, key)
-                if all(other.find(utterance, modality, media) for utterance in covered):
-                    keys[modality] = key
-    ordered = {modality: keys[modality] for modality in MODALITIES if modality in keys}
-    return write_index(out, manifest, features, ordered, media=media)
+                key = present_key(settings.extract, stream)
+                other = read_catalog(features, modality_of(stream), key)
+                if all(other.find(utterance, modality_of(stream), media) for utterance in covered):
+                    keys[stream] = key
+    return write_index(out, manifest, features, dict(sorted(keys.items())), media=media)

@@ -2,7 +2,6 @@
 
 from pathlib import Path, PurePosixPath
 
-import av
 import numpy as np
 import soundfile
 import soxr
@@ -11,11 +10,13 @@ from numpy.typing import NDArray
 from ..shared.errors import MediaError
 from ..shared.timing import SAMPLE_RATE, Seconds, to_samples
 from ..shared.utterance import Utterance
-from .probe import MEDIA_ERRORS, regular_file
+from .probe import regular_file
+from .soundtrack import read_soundtrack
 
 Wave = NDArray[np.float32]
 
 _SOUNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".aif", ".aiff", ".w64", ".caf", ".au"})
+_BLOCK = 1 << 16
 SAME_LENGTH: Seconds = 0.1
 
 
@@ -29,8 +30,9 @@ class Sound:
     def __init__(self, path: Path) -> None:
         """Read it all. Raises MediaError, or NoAudioTrackError."""
         regular_file(path)
-        self.mono, self.rate_hz = _read_soundfile(path) if _is_plain(path) else _read_container(path)
-        if not np.isfinite(self.mono).all():
+        self.mono, self.rate_hz = _read(path)
+        # Extremes hold every NaN and infinity, and need no second array.
+        if not np.isfinite([self.mono.min(initial=0.0), self.mono.max(initial=0.0)]).all():
             raise MediaError("the sound holds NaN or infinite samples")
 
     @property
@@ -71,51 +73,33 @@ def already_cut(seconds: Seconds, utterance: Utterance) -> bool:
     return abs(seconds - utterance.seconds) < min(SAME_LENGTH, utterance.end - seconds)
 
 
-def _is_plain(path: Path) -> bool:
-    return path.suffix.lower() in _SOUNDFILE_SUFFIXES
-
-
-def _read_soundfile(path: Path) -> tuple[Wave, int]:
+def _read(path: Path) -> tuple[Wave, int]:
+    """Mono at the file's own rate, and that rate in Hz."""
+    if path.suffix.lower() not in _SOUNDFILE_SUFFIXES:
+        return _read_container(path)
     try:
-        samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+        return _read_soundfile(path)
+    except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
         try:
             return _read_container(path)
         except MediaError:
             raise MediaError(f"the sound cannot be read ({str(error).rsplit(':', 1)[-1].strip()})") from None
-    return samples.mean(axis=1, dtype=np.float32), int(rate_hz)
+
+
+def _read_soundfile(path: Path) -> tuple[Wave, int]:
+    """Block by block, so that never more than the mono sound is in memory. Raises what soundfile raises."""
+    with soundfile.SoundFile(path) as file:
+        mono = np.empty(file.frames, np.float32)
+        buffer = np.empty((_BLOCK, file.channels), np.float32)
+        count = 0
+        while len(block := file.read(out=buffer[: len(mono) - count])):
+            block.mean(axis=1, out=mono[count : count + len(block)])
+            count += len(block)
+        return mono[:count], int(file.samplerate)
 
 
 def _read_container(path: Path) -> tuple[Wave, int]:
-    """Decode the default track from beginning to end; what can be decoded of a damaged one counts."""
-    pieces: list[Wave] = []
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.best("audio")
-            if stream is None:
-                raise NoAudioTrackError
-            if not isinstance(stream, av.AudioStream) or getattr(stream, "codec_context", None) is None:
-                raise MediaError("the sound is in a codec that cannot be decoded")
-            rate_hz = stream.codec_context.sample_rate
-            to_float = av.AudioResampler(format="fltp")
-            silence = 0
-            try:
-                for frame in container.decode(stream):
-                    if not pieces and frame.pts is not None and frame.time_base is not None:
-                        zero = (container.start_time or 0) / 1_000_000
-                        silence = max(0, to_samples(float(frame.pts * frame.time_base) - zero, rate_hz))
-                    pieces += [_mono(part) for part in to_float.resample(frame)]
-                pieces += [_mono(part) for part in to_float.resample(None)]
-            except MEDIA_ERRORS:
-                if not pieces:
-                    raise
-    except MEDIA_ERRORS as error:
-        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
-        raise MediaError(f"the sound cannot be decoded ({reason})") from None
-    # A track may begin later than the picture; silence before it keeps both on one clock.
-    return np.concatenate([np.zeros(silence, np.float32), *pieces]), rate_hz
-
-
-def _mono(frame: av.AudioFrame) -> Wave:
-    mono: Wave = frame.to_ndarray().mean(axis=0, dtype=np.float32)
-    return mono
+    track = read_soundtrack(path)
+    if track is None:
+        raise NoAudioTrackError
+    return track

@@ -1,22 +1,25 @@
 """Where an encoder's weights come from, and their hash; nothing is loaded here."""
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from ..shared.errors import EncoderError
 
 RANDOM = "random:"
-_AUDIO_FILES = ("config.json", "preprocessor_config.json")
-_AUDIO_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_MODEL_FILES = ("config.json", "preprocessor_config.json")
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 FACENET_FILES = {
     "vggface2": "20180402-114759-vggface2.pt",
     "casia-webface": "20180408-102900-casia-webface.pt",
 }
 _FACENET_URL = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9"
+_FACENET_SHA256 = {"vggface2": "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b"}
+"""Of the released files, as far as it is published; that of casia-webface is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,52 +45,80 @@ def find_audio_weights(encoder: str, revision: str, seed: int) -> Weights:
     """A wav2vec2-family model: random:tiny, a local folder, or a hub name (downloaded if it is not cached yet)."""
     if encoder.startswith(RANDOM):
         return _random_weights(encoder, seed, ("random:tiny",))
-    folder = Path(encoder)
-    if not folder.is_dir():
-        folder, revision = _download(encoder, revision)
-    else:
-        revision = "local"
-    weights = next((folder / name for name in _AUDIO_WEIGHTS if (folder / name).is_file()), None)
-    if weights is None or not (folder / "config.json").is_file():
-        raise EncoderError(
-            f"{folder}: expected config.json and {' or '.join(_AUDIO_WEIGHTS)}, got {_listing(folder) or 'nothing'}"
-        )
-    files = [folder / name for name in _AUDIO_FILES if (folder / name).is_file()]
-    return Weights(name=encoder, revision=revision, digest=_hash_files([*files, weights]), path=folder)
+    return _find_model(encoder, revision, key="extract.audio.encoder")
 
 
-def find_face_weights(encoder: str, seed: int) -> Weights:
-    """InceptionResnetV1's weights: random:*, vggface2 or casia-webface as torch has cached them, or a local file."""
+def find_face_weights(encoder: str, revision: str, seed: int) -> Weights:
+    """Of a network for pictures: random:*, InceptionResnetV1's (by name as torch has cached them, or a local file), or
+    a vision model's folder or hub name.
+
+    Raises EncoderError, also for a cached file that is not the one released under its name.
+    """
     if encoder.startswith(RANDOM):
         return _random_weights(encoder, seed, ("random:tiny", "random:facenet"))
     if encoder in FACENET_FILES:
         path = _torch_cache() / FACENET_FILES[encoder]
         if not path.is_file():
             _fetch(encoder, path)
-    else:
+        _check_released(encoder, path)
+    elif Path(encoder).is_file():
         path = Path(encoder)
-        if not path.is_file():
-            known = ", ".join((*FACENET_FILES, "random:tiny", "random:facenet"))
-            raise EncoderError(f"unknown face encoder {encoder!r}: expected {known}, or a weight file; no such file")
+    elif Path(encoder).is_dir() or encoder.count("/") == 1:
+        return _find_model(encoder, revision, key="extract.face.encoder")
+    else:
+        known = ", ".join((*FACENET_FILES, "random:tiny", "random:facenet"))
+        raise EncoderError(
+            f"unknown face encoder {encoder!r}: expected {known}, a weight file, the folder of a vision model or its "
+            "name on the hub (OWNER/NAME); there is no such file or folder"
+        )
     return Weights(name=encoder, revision="local", digest=_hash_files([path]), path=path)
+
+
+def _find_model(encoder: str, revision: str, *, key: str) -> Weights:
+    """A transformers model in a folder or on the hub."""
+    folder = Path(encoder)
+    if folder.is_dir():
+        revision = "local"
+    else:
+        folder, revision = _download(encoder, revision, key)
+    weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if weights is None or not (folder / "config.json").is_file():
+        raise EncoderError(
+            f"{folder}: expected config.json and {' or '.join(_WEIGHTS)}, got {_listing(folder) or 'nothing'}"
+        )
+    files = [folder / name for name in _MODEL_FILES if (folder / name).is_file()]
+    return Weights(name=encoder, revision=revision, digest=_hash_files([*files, weights]), path=folder)
+
+
+def _check_released(encoder: str, path: Path) -> None:
+    wanted = _FACENET_SHA256.get(encoder)
+    if wanted is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != wanted:
+        raise EncoderError(
+            f"{path}: expected the weights released as {encoder} (SHA-256 {wanted[:16]}...), got another or a cut-off "
+            f"file ({found[:16]}...); remove it, and it is downloaded again"
+        )
 
 
 def _random_weights(encoder: str, seed: int, known: tuple[str, ...]) -> Weights:
     if encoder not in known:
         raise EncoderError(f"unknown encoder {encoder!r}: of those with random weights there are {', '.join(known)}")
-    digest = sha256(json.dumps([encoder, seed]).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([encoder, seed]).encode()).hexdigest()
     return Weights(name=encoder, revision=f"seed {seed}", digest=digest, path=None, seed=seed)
 
 
-def _download(name: str, revision: str) -> tuple[Path, str]:
+def _download(name: str, revision: str, key: str) -> tuple[Path, str]:
     """The hub's snapshot as a folder, and its commit. Only data is fetched, never code."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
         # Many models hold their weights twice; the second kind is fetched only where the first is missing.
-        for weights in _AUDIO_WEIGHTS:
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*_AUDIO_FILES, weights]))
+        for weights in _WEIGHTS:
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*_MODEL_FILES, weights]))
             if (folder / weights).is_file():
                 break
     except HFValidationError:
@@ -97,7 +128,7 @@ def _download(name: str, revision: str) -> tuple[Path, str]:
         raise EncoderError(
             f"{name} (revision {revision}) could not be downloaded ({type(error).__name__}); "
             f"fetch config.json, preprocessor_config.json and model.safetensors from https://huggingface.co/{name} "
-            "into a folder and give that folder as extract.audio.encoder"
+            f"into a folder and give that folder as {key}"
         ) from None
     return folder, folder.name
 
@@ -123,7 +154,7 @@ def _torch_cache() -> Path:
 
 
 def _hash_files(paths: list[Path]) -> str:
-    digest = sha256()
+    digest = hashlib.sha256()
     for path in paths:
         digest.update(path.name.encode() if path.suffix == ".json" else b"weights")
         with path.open("rb") as file:
@@ -134,3 +165,14 @@ def _hash_files(paths: list[Path]) -> str:
 
 def _listing(folder: Path) -> str:
     return ", ".join(sorted(path.name for path in folder.iterdir())[:8])
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; raises EncoderError if it holds none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise EncoderError(f"{path}: expected a JSON file, got one that cannot be read ({error})") from None
+    if not isinstance(content, dict):
+        raise EncoderError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content

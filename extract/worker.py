@@ -1,7 +1,7 @@
 """What runs inside a Dask worker: its encoders, loaded once, and one chunk of utterances to one shard."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,48 +9,81 @@ import torch
 from distributed import Worker, WorkerPlugin, get_worker
 
 from ..shared.errors import FoalError, MediaError, StoreError
-from ..shared.settings import ExtractSettings
-from ..shared.shard import ShardHeader, ShardWriter, media_fingerprint
-from .audio import AudioEncoder, load_audio_encoder
-from .entries import Results, audio_entries, face_entries
-from .face import FacePath, load_face_path
+from ..shared.settings import AudioSettings, ExtractSettings, FaceSettings
+from ..shared.shard import ShardWriter, media_fingerprint
+from .audio import AudioEncoder
+from .audio_model import load_audio_encoder
+from .face import FacePath
+from .facenet import load_face_path
 from .failure import ChunkResult, Failure, failures_of
+from .hear import audio_entries
+from .machine import Machine, visible_device
+from .part import Part, Results, as_media_error
 from .plan import Chunk, by_media
-from .weights import Weights
+from .recipe import Recipe
+from .see import DamagedError, face_entries
 
 PLUGIN = "foal-encoders"
 
 
-class EncoderPlugin(WorkerPlugin):
-    """Loads each encoder when the first chunk needs it, and keeps it as long as the worker lives."""
+class Encoders:
+    """The encoders of some streams on one device, each loaded when it is first needed and then kept."""
 
-    def __init__(self, settings: ExtractSettings, weights: Mapping[str, Weights], threads: int) -> None:
-        self.settings, self.weights, self.threads = settings, weights, threads
-        self._audio: AudioEncoder | None = None
-        self._face: FacePath | None = None
+    def __init__(self, settings: ExtractSettings, recipes: Mapping[str, Recipe], device: torch.device) -> None:
+        self._settings, self._recipes, self._device = settings, recipes, device
+        self._loaded: dict[str, AudioEncoder | FacePath] = {}
+
+    def load(self, stream: str) -> AudioEncoder | FacePath:
+        """A stream's encoder. Raises EncoderError."""
+        if stream not in self._loaded:
+            recipe, settings = self._recipes[stream], self._settings
+            if isinstance(recipe.settings, AudioSettings):
+                seconds = settings.batch_seconds
+                if seconds is None:
+                    seconds = 0.0 if self._device.type == "cpu" else 240.0
+                self._loaded[stream] = load_audio_encoder(
+                    recipe.weights, self._device, recipe.settings, precision=settings.precision, batch_seconds=seconds
+                )
+            else:
+                assert isinstance(recipe.settings, FaceSettings)
+                self._loaded[stream] = load_face_path(
+                    recipe.settings, recipe.weights, self._device, precision=settings.precision,
+                    batch=settings.batch_pictures,
+                )  # fmt: skip
+        return self._loaded[stream]
+
+    def entries(self, stream: str, parts: Sequence[Part], *, decoders: int) -> Results:
+        """The features of all utterances of the parts, in order. Raises DamagedError."""
+        encoder = self.load(stream)
+        if isinstance(encoder, AudioEncoder):
+            return audio_entries(parts, encoder, decoders=decoders)
+        return face_entries(parts, encoder, decoders=decoders)
+
+
+def check_encoders(settings: ExtractSettings, recipes: Mapping[str, Recipe]) -> None:
+    """Load every encoder once, before any worker starts. Raises EncoderError for one that cannot be."""
+    for stream in recipes:
+        Encoders(settings, recipes, torch.device("cpu")).load(stream)
+
+
+class EncoderPlugin(WorkerPlugin):
+    """Gives each worker its device, its threads and its encoders."""
+
+    def __init__(self, settings: ExtractSettings, recipes: Mapping[str, Recipe], machine: Machine) -> None:
+        self.settings, self.recipes, self.machine = settings, recipes, machine
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask in each worker."""
-        torch.set_num_threads(self.threads)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    @property
-    def audio(self) -> AudioEncoder:
-        """The audio encoder."""
-        if self._audio is None:
-            self._audio = load_audio_encoder(self.weights["audio"], self._device)
-        return self._audio
-
-    @property
-    def face(self) -> FacePath:
-        """The face detector and encoder."""
-        if self._face is None:
-            self._face = load_face_path(self.settings.face, self.weights["face"], self._device)
-        return self._face
+        torch.set_num_threads(self.machine.threads)
+        if self.machine.devices:
+            # Before CUDA is first asked for anything: the worker then sees its own GPU and no other.
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(self.machine.devices, str(worker.name))
+        device = torch.device("cuda" if self.machine.devices else "cpu")
+        self.encoders = Encoders(self.settings, self.recipes, device)
 
 
 def extract_chunk(
-    chunk: Chunk, *, root: Path, shard: Path, header: ShardHeader, store: Literal["float16", "float32"], command: str
+    chunk: Chunk, *, root: Path, shard: Path, store: Literal["float16", "float32"], command: str
 ) -> ChunkResult:
     """Turn a chunk into its shard. A media file that cannot be read costs its utterances only.
 
@@ -58,39 +91,64 @@ def extract_chunk(
     """
     plugin = get_worker().plugins[PLUGIN]
     assert isinstance(plugin, EncoderPlugin)
+    patiently: set[Path] = set()
+    together = True
+    while True:
+        parts = [part_of(piece, root, plugin.settings, patiently) for piece in by_media(chunk)]
+        groups = [parts] if together else [[part] for part in parts]
+        try:
+            # An attempt that fails leaves nothing: what is written does not depend on the attempts before it.
+            return _attempt(chunk, groups, plugin, shard, store, command, apart=not together)
+        except DamagedError as damaged:
+            patiently.add(damaged.path)
+        except Exception as error:
+            if not together or not _of_the_media(error):
+                raise
+            # An encoder met something that nobody foresaw: each file on its own, so that it costs no others.
+            together = False
+
+
+def part_of(piece: Chunk, root: Path, settings: ExtractSettings, patiently: set[Path]) -> Part:
+    """The utterances of one file, and what the file is now."""
+    media = piece.utterances[0].media(piece.modality)
+    path = root / media if media else None
+    # Taken before decoding: if the file changes meanwhile, the next run sees that it did.
+    fingerprint = media_fingerprint(path, content=settings.fingerprint == "content") if path else ""
+    return Part(
+        modality=piece.modality, path=path, fingerprint=fingerprint, utterances=piece.utterances,
+        patiently=path in patiently,
+    )  # fmt: skip
+
+
+def _attempt(
+    chunk: Chunk, groups: Sequence[Sequence[Part]], plugin: EncoderPlugin, shard: Path,
+    store: Literal["float16", "float32"], command: str, *, apart: bool,
+) -> ChunkResult:  # fmt: skip
+    """Extract the parts, those of a group in common batches; `apart`, a group that fails costs its own only."""
     failures: list[Failure] = []
-    with ShardWriter(shard, header, dtype=store, command=command) as writer:
-        for part in by_media(chunk):
-            media = part.utterances[0].media(chunk.modality)
-            path = root / media if media else None
-            # Taken before decoding: if the file changes meanwhile, the next run sees that it did.
-            fingerprint = media_fingerprint(path) if path else ""
-            waiting = {utterance.id: utterance for utterance in part.utterances}
+    with ShardWriter(shard, plugin.recipes[chunk.stream].header, dtype=store, command=command) as writer:
+        for group in groups:
+            waiting = {utterance.id: utterance for part in group for utterance in part.utterances}
             try:
-                for utterance, entry in _entries(plugin, path, part):
+                for utterance, entry in plugin.encoders.entries(chunk.stream, group, decoders=plugin.machine.decoders):
                     del waiting[utterance.id]
                     if isinstance(entry, MediaError):
                         failures += failures_of(chunk, [utterance], str(entry))
                         continue
                     try:
-                        writer.add(replace(entry, media=fingerprint))
+                        writer.add(entry)
                     except StoreError as error:
                         failures += failures_of(chunk, [utterance], str(error))
-            except MediaError as error:
-                failures += failures_of(chunk, waiting.values(), str(error))
-            except FoalError:
+            except DamagedError:
                 raise
             except Exception as error:
-                # Decoders and encoders meet files that nobody foresaw; one of them must not cost the others.
-                reason = (
-                    f"cannot be processed ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
-                )
-                failures += failures_of(chunk, waiting.values(), reason)
+                if not apart or not _of_the_media(error):
+                    raise
+                failures += failures_of(chunk, waiting.values(), str(as_media_error(error)))
         frames = writer.frames
     return ChunkResult(chunk=chunk, frames=frames, failures=tuple(failures))
 
 
-def _entries(plugin: EncoderPlugin, path: Path | None, part: Chunk) -> Results:
-    if part.modality == "face":
-        return face_entries(path, part.utterances, plugin.face)
-    return audio_entries(path, part.utterances, plugin.audio)
+def _of_the_media(error: Exception) -> bool:
+    """Whether an error may come from one of the files: errors of ours about other things do not."""
+    return isinstance(error, MediaError) or not isinstance(error, FoalError | MemoryError)

@@ -1,6 +1,6 @@
 """What lies in a features folder: the shards of each split, modality and key, and the utterances in them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .errors import StoreError
 from .files import TEMPORARY_PREFIX
-from .shard import ShardHeader, ShardReader, damage_in, media_fingerprint
+from .shard import CONTENT, ShardHeader, ShardReader, damage_in, media_fingerprint
 from .utterance import Utterance, split_folder
 
 KEY_LENGTH = 8
@@ -28,6 +28,7 @@ class Located:
     media: str
     note: str
     valid_frames: int
+    quality: Mapping[str, float]
 
 
 @dataclass(kw_only=True)
@@ -43,9 +44,9 @@ class Catalog:
 
     def find(self, utterance: Utterance, modality: str, media: "Media | None" = None) -> Located | None:
         """The features of a manifest's row, or None: not extracted, cut otherwise, or (if given) of changed media."""
-        source, now = utterance.source(modality), media(utterance.media(modality)) if media else ""
+        source, path = utterance.source(modality), utterance.media(modality)
         for found in self.located.get((split_folder(utterance.split), utterance.id), ()):
-            if found.source == source and now in ("", found.media):
+            if found.source == source and (media is None or media.unchanged(path, found.media)):
                 return found
         return None
 
@@ -58,13 +59,19 @@ class Media:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._known: dict[str, str] = {"": ""}
+        self._known: dict[tuple[str, bool], str] = {}
 
-    def __call__(self, path: str) -> str:
-        """Fingerprint of a file given relative to the corpus root; empty if there is none."""
-        if path not in self._known:
-            self._known[path] = media_fingerprint(self._root / path)
-        return self._known[path]
+    def unchanged(self, path: str, recorded: str) -> bool:
+        """Whether a file, given relative to the corpus root, still is what its features were computed from.
+
+        The recorded fingerprint decides what is compared: size and time of change, or the content.
+        """
+        if not path or not recorded:
+            return True
+        content = recorded.startswith(CONTENT)
+        if (path, content) not in self._known:
+            self._known[path, content] = media_fingerprint(self._root / path, content=content)
+        return self._known[path, content] in ("", recorded)
 
 
 def shard_folder(features: Path, split: str, modality: str, key: str) -> Path:
@@ -129,6 +136,6 @@ def _add(catalog: Catalog, path: Path, shard: ShardReader) -> None:
             shard=path, row=row, offset=start, length=stop - start,
             origin=float(shard.origins[row]), checksum=shard.checksums[row],
             source=shard.sources[row], media=shard.media[row], note=shard.notes[row],
-            valid_frames=int(counts[stop] - counts[start]),
+            valid_frames=int(counts[stop] - counts[start]), quality=shard.quality_of(row),
         )  # fmt: skip
         catalog.located.setdefault((path.parent.parent.name, name), []).append(located)

@@ -26,7 +26,8 @@ def open_hdf5(path: Path, *, kind: str, version: int, missing: str) -> h5py.File
             if found != kind:
                 raise StoreError(f"{path}: expected a file of format {kind}, got {found!r}")
             if found_version != version:
-                raise StoreError(f"{path}: {kind} version {found_version}, this foal reads {version}; update foal")
+                remedy = "update foal" if found_version > version else "it is from an older foal: make it anew"
+                raise StoreError(f"{path}: {kind} version {found_version}, this foal reads {version}; {remedy}")
     except StoreError:
         file.close()
         raise

@@ -17,7 +17,7 @@ from .hdf5 import damage_named, open_hdf5
 from .shard import ShardReader, Values, feature_checksum
 from .utterance import COLUMNS, NUMBERS, Utterance
 
-FORMAT, VERSION = "foal-feats", 1
+FORMAT, VERSION = "foal-feats", 2
 REMEDY = "make it anew with `foal index`"
 OPEN_SHARDS = 64
 """Shards kept open at once: reopening per read is eight times slower, and a process may open about a thousand files."""
@@ -25,7 +25,10 @@ OPEN_SHARDS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Modality:
-    """One stream of features: frames of `frame_shape` ([layers,] width) at `rate_hz`, and how they were made."""
+    """One stream of features: frames of `frame_shape` ([layers,] width) at `rate_hz`, and how they were made.
+
+    `name` is that of the modality, or `face/clip` where a modality has several encoders.
+    """
 
     name: str
     frame_shape: tuple[int, ...]
@@ -90,7 +93,9 @@ class FeatureStore:
         self._notes: dict[str, list[str]] = {}
         self._checksums: dict[str, list[str]] = {}
         self._origins: dict[str, NDArray[np.float64]] = {}
-        for name, group in self._file["modalities"].items():
+        self._quality: dict[str, dict[str, NDArray[np.float32]]] = {}
+        for name in self._stream_names():
+            group = self._file[f"modalities/{name}"]
             a = group.attrs
             self.modalities[name] = Modality(
                 name=name, frame_shape=tuple(int(side) for side in a["frame_shape"]), rate_hz=float(a["rate_hz"]),
@@ -105,6 +110,13 @@ class FeatureStore:
             self._notes[name] = [str(text) for text in group["note"].asstr()[:]]
             self._checksums[name] = [str(text) for text in group["checksum"].asstr()[:]]
             self._origins[name] = group["origin"][:]
+            self._quality[name] = {column: values[:] for column, values in group.get("quality", {}).items()}
+
+    def _stream_names(self) -> list[str]:
+        """`face` and `face/clip` alike: the groups that say how they were made, in the order of their names."""
+        names: list[str] = []
+        self._file["modalities"].visititems(lambda name, item: names.append(name) if "key" in item.attrs else None)
+        return sorted(names)
 
     def _read_utterances(self) -> tuple[Utterance, ...]:
         table = self._file["utterances"]
@@ -151,6 +163,18 @@ class FeatureStore:
     def notes(self, name: str) -> list[str]:
         """Why a modality is missing, per utterance; empty where it is not."""
         return self._notes[self._modality(name)]
+
+    def quality(self, name: str) -> dict[str, NDArray[np.float32]]:
+        """What is known of each utterance's sound or picture, by column, (n,) each; NaN where it is not known.
+
+        Of faces `face_rate` is the share of pictures with a face, NaN without a picture.
+        """
+        columns = dict(self._quality[self._modality(name)])
+        if name.partition("/")[0] == "face":
+            lengths = self.lengths(name)
+            rate = np.where(lengths > 0, self.valid_frames(name) / np.maximum(lengths, 1), np.nan)
+            columns["face_rate"] = rate.astype(np.float32)
+        return columns
 
     def provenance(self) -> dict[str, Any]:
         """How every modality was made, for JSON."""

@@ -16,6 +16,7 @@ from .catalog import Catalog, Located, Media, keys_on_disk, read_catalog
 from .errors import StoreError, UsageError
 from .files import replaced_atomically
 from .index import FORMAT, VERSION, FeatureStore
+from .settings import modality_of
 from .shard import ShardHeader, ShardReader
 from .utterance import COLUMNS, NUMBERS, Utterance
 
@@ -38,7 +39,7 @@ def choose_keys(features: Path, modalities: Sequence[str], preferred: Mapping[st
     """
     chosen: dict[str, str] = {}
     for modality in modalities:
-        on_disk = keys_on_disk(features, modality)
+        on_disk = keys_on_disk(features, modality_of(modality))
         want = preferred.get(modality, "")
         matching = [key for key in on_disk if want.startswith(key) or (want and key.startswith(want))]
         if matching:
@@ -72,11 +73,11 @@ def write_index(
     """
     if path.exists() and not _ours(path):
         raise UsageError(f"{path}: expected a feats.h5 to replace, or nothing, got another file")
-    catalogs = {modality: read_catalog(features, modality, key) for modality, key in keys.items()}
+    catalogs = {name: read_catalog(features, modality_of(name), key) for name, key in keys.items()}
     rows: list[tuple[Utterance, dict[str, Located]]] = []
     not_extracted: list[str] = []
     for utterance in utterances:
-        found = {modality: catalog.find(utterance, modality, media) for modality, catalog in catalogs.items()}
+        found = {name: catalog.find(utterance, modality_of(name), media) for name, catalog in catalogs.items()}
         complete = {modality: located for modality, located in found.items() if located is not None}
         if len(complete) == len(found):
             rows.append((utterance, complete))
@@ -169,6 +170,8 @@ def _write_modalities(
         for column, numbers in columns.items():
             group[column] = np.array(numbers, np.int64)
         group["origin"] = np.array([at.origin for at in found], np.float64)
+        for column in sorted({name for at in found for name in at.quality}):
+            group[f"quality/{column}"] = np.array([at.quality.get(column, np.nan) for at in found], np.float32)
         group.create_dataset("note", data=[at.note for at in found], dtype=text)
         group.create_dataset("checksum", data=[at.checksum for at in found], dtype=text)
         if pack:

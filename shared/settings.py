@@ -1,18 +1,27 @@
 """params.yaml as frozen models; every key has its unit and default here and nowhere else."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from .errors import SettingsError
 
 Modality = Literal["audio", "face"]
 MODALITIES: tuple[str, ...] = get_args(Modality)
+
+STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What may follow the slash in `face/clip`: no slash, no space, since it becomes a path inside HDF5."""
+
+
+def modality_of(stream: str) -> str:
+    """The modality of a stream: `face` of `face/clip`."""
+    return stream.partition("/")[0]
 
 
 class _Section(BaseModel):
@@ -40,7 +49,7 @@ class SynthSettings(_Section):
 
 
 class AudioSettings(_Section):
-    """What is computed from the sound; every key but those of the machine is part of the shard's key."""
+    """What is computed from the sound; every key is part of the shard's key."""
 
     encoder: str = Field(
         "random:tiny",
@@ -48,41 +57,120 @@ class AudioSettings(_Section):
         "random:tiny (seeded random weights)",
     )
     revision: str = Field("main", description="branch, tag or commit of a hub encoder")
+    layers: Literal["last", "mean", "all"] | tuple[int, ...] = Field(
+        "last",
+        description="hidden states to keep: last, mean (of all), all, or a list such as [6, 9, 12], where 0 is what "
+        "enters the first layer; all and lists are stored layer by layer, and training learns their weights",
+    )
+    max_seconds: float = Field(
+        30.0,
+        ge=2,
+        le=600,
+        description="longer sound is encoded in overlapping windows of this many seconds, whose middles are kept",
+    )
 
 
 class FaceSettings(_Section):
-    """What is computed from the picture."""
+    """What is computed from the picture; every key is part of the shard's key."""
 
     encoder: str = Field(
         "random:tiny",
-        description="network for the faces, InceptionResnetV1: vggface2, casia-webface (downloaded once), a file, "
-        "or random:facenet; or random:tiny (random ones have seeded random weights)",
+        description="network for the pictures: InceptionResnetV1 as vggface2 or casia-webface (downloaded once), a "
+        "weight file, or random:facenet; any vision model of Hugging Face (CLIP, DINOv2, ViT) by hub name or folder; "
+        "or random:tiny (random ones have seeded random weights)",
+    )
+    revision: str = Field("main", description="branch, tag or commit of a hub encoder")
+    view: Literal["face", "crop", "frame"] = Field(
+        "face", description="what the encoder sees: the detected face, the person's part of the picture, or all of it"
     )
     fps: float = Field(10.0, gt=0, le=1000, description="pictures looked at, per second (Hz)")
-    size: int = Field(160, ge=16, le=1024, description="side of the face picture given to the encoder, in pixels")
+    size: int | None = Field(
+        None, ge=16, le=1024, description="side of the face picture given to the encoder, in pixels (none = its own)"
+    )
     margin: float = Field(0.2, ge=0, le=2, description="added around the detected face, as a fraction of its side")
     min_face: float = Field(0.1, gt=0, le=1, description="smallest face looked for, as a fraction of the crop's height")
     min_probability: float = Field(0.9, ge=0, le=1, description="a detection below this probability is no face")
+    detect_every: int = Field(
+        4,
+        ge=1,
+        le=1000,
+        description="detect faces in every k-th picture looked at, and follow the box between (1 = all)",
+    )
 
 
 class ExtractSettings(_Section):
     """How features are computed and laid down."""
 
     features: Path = Field(Path("features"), description="folder of the shards")
-    modalities: tuple[Modality, ...] = Field(("audio", "face"), min_length=1, description="what is extracted")
-    workers: int = Field(0, ge=0, le=1024, description="Dask worker processes (0 = one per two cores, at least two)")
+    modalities: tuple[str, ...] = Field(
+        ("audio", "face"), min_length=1, description="what is extracted: audio, face, or names of extract.streams"
+    )
+    workers: int = Field(
+        0, ge=0, le=1024, description="Dask worker processes (0 = one per GPU, else one per two cores, at least two)"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where encoders run (auto = on GPUs if any)")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="numbers that encoders compute with; bf16 and fp16 are faster and less exact"
+    )
+    batch_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="sound in one batch, in seconds (none = 240 on a GPU; on a CPU 0: one utterance at a time)",
+    )
+    batch_pictures: int = Field(0, ge=0, le=65536, description="pictures in one batch (0 = 128 on a GPU, 16 on a CPU)")
+    decoders: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="decoding threads of a worker, ahead of its encoder (0 = up to 8 on a GPU, else one)",
+    )
     chunk_seconds: float = Field(60.0, gt=0, description="media in one task and one shard, in seconds")
     store: Literal["float16", "float32"] = Field("float16", description="number format of the stored features")
     verify: bool = Field(True, description="compare finished shards with their checksums before taking them as done")
+    fingerprint: Literal["stat", "content"] = Field(
+        "stat", description="how a changed media file is noticed: stat (size and time of change) or content (a hash)"
+    )
     seed: int = Field(2024, ge=0, description="seed of encoders with random weights")
     audio: AudioSettings = AudioSettings()
     face: FaceSettings = FaceSettings()
+    streams: dict[str, dict[str, Any]] = Field(
+        {},
+        description="more encoders beside extract.audio and extract.face: audio/NAME or face/NAME, each with the keys "
+        "in which it differs, such as {face/clip: {encoder: openai/clip-vit-base-patch32, view: frame}}",
+    )
+
+    @model_validator(mode="after")
+    def _check_streams(self) -> Self:
+        for name in self.streams:
+            modality, slash, rest = name.partition("/")
+            if modality not in MODALITIES or not slash or not STREAM_NAME.fullmatch(rest):
+                raise ValueError(f"extract.streams: expected names like face/clip or audio/hubert, got {name!r}")
+            self.stream(name)
+        known = (*MODALITIES, *self.streams)
+        if unknown := [name for name in self.modalities if name not in known]:
+            raise ValueError(f"extract.modalities: expected some of {', '.join(known)}, got {', '.join(unknown)}")
+        return self
+
+    def stream(self, name: str) -> AudioSettings | FaceSettings:
+        """The settings of a stream: those of its modality, with what extract.streams says otherwise."""
+        base = self.audio if modality_of(name) == "audio" else self.face
+        changes = self.streams.get(name, {})
+        known = type(base).model_fields
+        if unknown := [key for key in changes if key not in known]:
+            near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5) or list(known)
+            raise ValueError(f"extract.streams.{name}: unknown key {unknown[0]!r}; did you mean {', '.join(near)}?")
+        try:
+            return type(base).model_validate({**base.model_dump(), **changes})
+        except ValidationError as error:
+            raise ValueError(f"extract.streams.{name}: {_explain(error.errors()[0])}") from None
 
 
 class TrainSettings(_Section):
     """How the heads are trained."""
 
     modalities: Literal["both", "audio", "face"] = Field("both", description="the streams the network sees")
+    audio: str | None = Field(None, description="which audio features, such as audio/hubert (none = the only ones)")
+    face: str | None = Field(None, description="which face features, such as face/clip (none = the only ones)")
     align: bool = Field(True, description="train with AVEL, audio-video emotion alignment")
     match: bool = Field(True, description="train with MEM, cross-modal emotion label matching")
     align_weight: float = Field(1.0, ge=0, description="weight of the AVEL loss")
@@ -177,7 +265,10 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
 def _explain(detail: Any) -> str:
     """One line of English for one of pydantic's findings."""
     loc = [str(part) for part in detail["loc"]]
-    key = ".".join(loc)
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    # A union lists its members behind the key; people know the key.
+    key = ".".join(part for part in loc if not part.startswith(("literal[", "tuple[")))
     if detail["type"] == "extra_forbidden":
         known = _known_keys(loc[:-1])
         near = difflib.get_close_matches(loc[-1], known, n=1, cutoff=0.5)

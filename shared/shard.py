@@ -1,11 +1,11 @@
 """The HDF5 shard: the features of one chunk of utterances in one modality; its layout, writer, reader and check."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -19,7 +19,7 @@ from .errors import StoreError
 from .files import replaced_atomically
 from .hdf5 import damage_named, open_hdf5
 
-FORMAT, VERSION = "foal-shard", 1
+FORMAT, VERSION = "foal-shard", 2
 REMEDY = "run `foal extract` again to restore the shard"
 
 Values = NDArray[np.float16] | NDArray[np.float32]
@@ -48,8 +48,11 @@ class Entry:
     """One utterance's features: values (t, [layers,] width), valid (t,), and where they come from.
 
     `origin` is the time of the first frame in seconds of the media; `source` says which stretch of which file, and
-    `media` the file's fingerprint: together they tell whether the features are still those of the manifest's row.
-    `note` is why a modality is missing, if it is.
+    `media` the file's fingerprint: together they tell whether the features are still those of the manifest's row (no
+    fingerprint: they are tied to no file). `note` is why a modality is missing, if it is.
+
+    For people to look at, and not part of the checksum: `boxes` (t, 4), where the face was, x0, y0, x1, y1 as fractions
+    of the person's part of the picture, NaN where it was not, or None for features without; `quality`, by name.
     """
 
     id: str
@@ -59,6 +62,8 @@ class Entry:
     source: str
     media: str
     note: str = ""
+    boxes: NDArray[np.float32] | None = None
+    quality: Mapping[str, float] = field(default_factory=dict)
 
     def checksum(self) -> str:
         """Hash of all that training reads."""
@@ -103,12 +108,7 @@ class ShardWriter:
             finite = bool(np.isfinite(entry.values).all())
             why = "too large for float16; set extract.store to float32" if finite else "NaN or infinite"
             raise StoreError(f"{entry.id}: the {self.header.modality} features are {why}")
-        self._entries.append(
-            Entry(
-                id=entry.id, values=values, valid=entry.valid.astype(bool), origin=entry.origin,
-                source=entry.source, media=entry.media, note=entry.note,
-            )
-        )  # fmt: skip
+        self._entries.append(replace(entry, values=values, valid=entry.valid.astype(bool)))
 
     @property
     def frames(self) -> int:
@@ -140,6 +140,11 @@ class ShardWriter:
                     ("checksum", checksums),
                 ):
                     file.create_dataset(name, data=column, dtype=text)
+                if any(entry.boxes is not None for entry in entries):
+                    file["boxes"] = np.concatenate([_boxes(entry) for entry in entries])
+                for name in sorted({name for entry in entries for name in entry.quality}):
+                    known = [entry.quality.get(name, np.nan) for entry in entries]
+                    file[f"quality/{name}"] = np.array(known, np.float32)
                 header = self.header
                 file.attrs.update(
                     format=FORMAT, version=VERSION, modality=header.modality, key=header.key,
@@ -186,12 +191,16 @@ class ShardReader:
         self.origins: NDArray[np.float64] = self._file["origin"][:]
         self.frame_shape: tuple[int, ...] = self._file["values"].shape[1:]
         self.dtype: np.dtype[Any] = self._file["values"].dtype
+        self.quality: dict[str, NDArray[np.float32]] = {
+            name: column[:] for name, column in self._file.get("quality", {}).items()
+        }
         frames = self._file["values"].shape[0]
         if not (
             len(self.ids) == len(self.sources) == len(self.media) == len(self.notes) == len(self.checksums)
             == len(self.origins) == len(self.offsets) - 1
             and self.offsets[0] == 0 and self.offsets[-1] == frames == self._file["valid"].shape[0]
             and (np.diff(self.offsets) >= 0).all()
+            and all(len(column) == len(self.ids) for column in self.quality.values())
         ):  # fmt: skip
             raise StoreError(f"{self.path}: damaged (offsets, ids and values do not fit together); {REMEDY}")
 
@@ -218,6 +227,11 @@ class ShardReader:
         flags: NDArray[np.bool_] = self._read("valid", start, stop)
         return flags
 
+    def boxes(self, start: int, stop: int) -> NDArray[np.float32] | None:
+        """Packed rows start:stop of the boxes, (stop - start, 4), or None for features without."""
+        boxes: NDArray[np.float32] | None = self._read("boxes", start, stop) if "boxes" in self._file else None
+        return boxes
+
     def _read(self, name: str, start: int, stop: int) -> Any:
         with damage_named(self.path, REMEDY):
             return self._file[name][start:stop]
@@ -228,7 +242,12 @@ class ShardReader:
         return Entry(
             id=self.ids[row], values=self.values(start, stop), valid=self.valid(start, stop),
             origin=float(self.origins[row]), source=self.sources[row], media=self.media[row], note=self.notes[row],
+            boxes=self.boxes(start, stop), quality=self.quality_of(row),
         )  # fmt: skip
+
+    def quality_of(self, row: int) -> dict[str, float]:
+        """The quality of one utterance, by name; what is not known of it is left out."""
+        return {name: float(column[row]) for name, column in self.quality.items() if np.isfinite(column[row])}
 
 
 def verify_shard(path: Path) -> list[str]:
@@ -256,18 +275,29 @@ def damage_in(shard: ShardReader) -> list[str]:
     return problems
 
 
-def media_fingerprint(path: Path) -> str:
-    """Size in bytes and time of change of a media file; empty for a file that is not there."""
+CONTENT = "xxh3:"
+"""How a fingerprint begins that is a hash of the file's content; the others are size and time of change."""
+
+
+def media_fingerprint(path: Path, *, content: bool = False) -> str:
+    """Size in bytes and time of change of a media file, or a hash of its content; empty where there is no file."""
     try:
+        if content:
+            with path.open("rb") as file:
+                return CONTENT + hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
         status = os.stat(path)
     except OSError:
         return ""
     return f"{status.st_size}:{status.st_mtime_ns}"
 
 
+def _boxes(entry: Entry) -> NDArray[np.float32]:
+    return np.full((len(entry.values), 4), np.nan, np.float32) if entry.boxes is None else entry.boxes
+
+
 def _digest(key: str, ids: list[str], checksums: list[str]) -> str:
     """The shard's content in one hash; the time and command of its making are not part of it."""
-    return blake2b(json.dumps([VERSION, key, ids, checksums]).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(json.dumps([VERSION, key, ids, checksums]).encode(), digest_size=16).hexdigest()
 
 
 def _versions() -> dict[str, str]:

@@ -17,13 +17,22 @@ AUDIO_RATE_HZ = SAMPLE_RATE / AUDIO_HOP_SAMPLES
 AUDIO_ORIGIN: Seconds = AUDIO_FRAME_SAMPLES / 2 / SAMPLE_RATE
 """Centre of the first hidden state, counted from the start of the utterance."""
 
-
 SAME_TIME: Seconds = 5e-4
 
 
 def to_samples(seconds: Seconds, rate_hz: float) -> int:
     """The sample nearest to a time; halves go up, so that neighbouring cuts never overlap."""
     return math.floor(seconds * rate_hz + 0.5)
+
+
+def audio_frames(samples: int) -> int:
+    """Hidden states that the family gives for a wave, padded to one frame if it is shorter than that."""
+    return max(0, samples - AUDIO_FRAME_SAMPLES) // AUDIO_HOP_SAMPLES + 1
+
+
+def samples_of_frames(first: int, last: int) -> tuple[int, int]:
+    """The samples start:stop that the hidden states first:last cover."""
+    return first * AUDIO_HOP_SAMPLES, (last - 1) * AUDIO_HOP_SAMPLES + AUDIO_FRAME_SAMPLES
 
 
 def face_times(start: Seconds, seconds: Seconds, fps: float) -> NDArray[np.float64]:

@@ -96,23 +96,6 @@ def test_a_file_that_is_already_cut_is_taken_whole(tmp_path: Path) -> None:
     assert len(Sound(tmp_path / "sentence.wav").cut(61.3, 63.8, whole=True)) == 40000
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "aac"), ("mkv", "flac"), ("flv", "mp3"), ("mov", "pcm_s16le")])
-def test_containers(tmp_path: Path, suffix: str, codec: str) -> None:
-    path = tmp_path / f"c.{suffix}"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=44100, layout="stereo")
-        samples = np.tile(clicks(44100)[None], (2, 1))
-        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
-        frame.sample_rate, frame.pts = 44100, 0
-        for part in av.AudioResampler(format=stream.format.name, layout="stereo", rate=44100).resample(frame):
-            container.mux(stream.encode(part))
-        container.mux(stream.encode())
-    wave = Sound(path).cut(None, None)
-    # AAC and MP3 smear a click and pad the end; the click itself must stay where it was.
-    lossless = codec in ("flac", "pcm_s16le")
-    np.testing.assert_allclose(peaks(wave), np.array(CLICK_SECONDS) * 16000, atol=1 if lossless else 1200)
-
-
 def test_a_track_that_begins_late_is_preceded_by_silence(tmp_path: Path) -> None:
     path = tmp_path / "late.mkv"
     with av.open(str(path), "w") as container:
@@ -129,8 +112,8 @@ def test_a_track_that_begins_late_is_preceded_by_silence(tmp_path: Path) -> None
         container.mux(sound.encode(tone))
         container.mux(sound.encode())
     wave = Sound(path).cut(None, None)
-    assert abs(int(np.argmax(np.abs(wave) > 0.1)) - 8000) <= 16
-    assert abs(len(wave) - 24000) <= 16
+    assert abs(int(np.argmax(np.abs(wave) > 0.1)) - 8000) <= 1
+    assert abs(len(wave) - 24000) <= 1
 
 
 def test_a_video_without_sound(tmp_path: Path, make_video: Callable[..., Path]) -> None:

@@ -1,0 +1,57 @@
+"""How a machine's cores and GPUs are shared out among workers; pure but for looking what there is."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+MOST_DECODERS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The workers of a run: how many, on which GPUs (none: on the CPU), with how many threads each."""
+
+    workers: int
+    devices: tuple[str, ...]
+    threads: int
+    decoders: int
+
+
+def share_out(
+    *, workers: int, decoders: int, cores: int, devices: Sequence[str], device: Literal["auto", "cpu", "cuda"]
+) -> Machine:
+    """One worker per GPU, or per two cores; 0 workers or decoders mean as many as are usual.
+
+    On a machine of two cores two workers: a second thread would gain less than a second worker.
+    """
+    devices = () if device == "cpu" else tuple(devices)
+    usual = len(devices) or max(min(2, cores), cores // 2)
+    count = workers or usual
+    threads = max(1, cores // count)
+    return Machine(
+        workers=count,
+        devices=devices,
+        threads=threads,
+        decoders=decoders or (min(MOST_DECODERS, threads) if devices else 1),
+    )
+
+
+def cores_here() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def devices_here(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; asks the driver, but opens none."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    names = [name.strip() for name in named.split(",")] if named else [str(number) for number in range(count)]
+    return names[:count]
+
+
+def visible_device(devices: Sequence[str], worker: str) -> str:
+    """The GPU of a worker, by the number that is its name; workers beyond the GPUs share them."""
+    return devices[int(worker) % len(devices)]

@@ -1,0 +1,136 @@
+"""From videos to the embeddings of their utterances: decoded ahead, detected and encoded in batches across them."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ..shared.errors import MediaError
+from ..shared.settings import FaceSettings
+from ..shared.shard import Entry
+from ..shared.timing import face_times
+from ..shared.utterance import Utterance
+from .ahead import ahead
+from .face import FaceBatches, FacePath
+from .part import Part, Results
+from .picture import FULL, NoVideoTrackError, Stretch, Video, VideoDamagedError
+from .track import Shot, Track
+
+QUEUE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """Of each utterance of a video, the number of pictures that will come."""
+
+    lengths: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A picture of the `number`-th utterance."""
+
+    number: int
+    shot: Shot
+
+
+Seen = Planned | Shown | tuple[Utterance, Entry | MediaError]
+"""First a plan, then pictures; or at once what comes of the utterances."""
+
+
+class DamagedError(Exception):
+    """decord gave up on this video; the chunk is to be done again with PyAV for it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.path = path
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Open:
+    """A part on its way: the tracks of its utterances, or at once what comes of them."""
+
+    part: Part
+    tracks: list[Track]
+    results: list[tuple[Utterance, Entry | MediaError]]
+
+    @property
+    def finished(self) -> bool:
+        return all(track.finished for track in self.tracks)
+
+
+def face_entries(parts: Sequence[Part], path: FacePath, *, decoders: int) -> Results:
+    """The features of all utterances, in the order given; a video that cannot be read costs its own only.
+
+    Raises DamagedError for a video that decord gives up on; what the networks raise is raised.
+    """
+    batches = FaceBatches(path)
+    waiting: deque[_Open] = deque()
+    jobs = [partial(_see, part, path.settings, path.encoder.width) for part in parts]
+    with ahead(jobs, threads=decoders, size=_bytes, budget=QUEUE_BYTES) as lanes:
+        for part, lane in zip(parts, lanes, strict=True):
+            current = _Open(part=part, tracks=[], results=[])
+            waiting.append(current)
+            for item in lane:
+                if isinstance(item, Planned):
+                    current.tracks.extend(Track.empty(length, path.encoder.width) for length in item.lengths)
+                elif isinstance(item, Shown):
+                    batches.push(current.tracks[item.number], item.shot)
+                else:
+                    current.results.append(item)
+            for track in current.tracks:
+                batches.end(track)
+            while waiting and waiting[0].finished:
+                yield from _results(waiting.popleft(), path.settings)
+    batches.finish()
+    for rest in waiting:
+        yield from _results(rest, path.settings)
+
+
+def _see(part: Part, settings: FaceSettings, width: int) -> Iterator[Seen]:
+    """Decode a video once for all its utterances; in a thread of its own."""
+    try:
+        if part.path is None:
+            yield from part.without((width,), part.unnamed)
+            return
+        video = Video(part.path, patiently=part.patiently)
+        plans = [video.plan(Stretch(start=u.start, end=u.end, fps=settings.fps)) for u in part.utterances]
+        boxes = [FULL if settings.view == "frame" else utterance.box for utterance in part.utterances]
+    except NoVideoTrackError:
+        yield from part.without((width,), "no video track")
+    except Exception as error:
+        yield from part.failed(error)
+    else:
+        yield Planned(lengths=[len(plan) for plan in plans])
+        try:
+            for number, position, picture in video.pictures(plans, boxes):
+                yield Shown(number=number, shot=Shot(position=position, picture=picture))
+        except VideoDamagedError:
+            # From the start again with the patient decoder: mixing the two would depend on how far decord ran ahead.
+            raise DamagedError(part.path) from None
+
+
+def _results(done: _Open, settings: FaceSettings) -> Results:
+    yield from done.results
+    for utterance, track in zip(done.part.utterances, done.tracks, strict=False):
+        yield (
+            utterance,
+            Entry(
+                id=utterance.id,
+                values=track.values,
+                valid=track.valid,
+                origin=float(face_times(utterance.start or 0.0, 0.0, settings.fps)[0]),
+                source=utterance.source("face"),
+                media=done.part.fingerprint,
+                note=track.note(),
+                boxes=track.boxes if settings.view == "face" else None,
+                quality={"probability": float(np.mean(track.probabilities))} if track.probabilities else {},
+            ),
+        )
+
+
+def _bytes(item: Seen) -> int:
+    return item.shot.picture.nbytes if isinstance(item, Shown) else 0

@@ -1,0 +1,89 @@
+"""Work done ahead in threads, taken in order."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foal.extract.ahead import ahead
+
+
+def counting(first: int, count: int) -> Callable[[], Iterator[int]]:
+    return lambda: iter(range(first, first + count))
+
+
+def one(_: int) -> int:
+    return 1
+
+
+@given(counts=st.lists(st.integers(0, 30), max_size=8), threads=st.integers(1, 4), budget=st.integers(1, 40))
+def test_everything_in_order_whatever_the_threads(counts: list[int], threads: int, budget: int) -> None:
+    jobs = [counting(100 * number, count) for number, count in enumerate(counts)]
+    with ahead(jobs, threads=threads, size=one, budget=budget) as lanes:
+        got = [list(lane) for lane in lanes]
+    assert got == [list(range(100 * number, 100 * number + count)) for number, count in enumerate(counts)]
+
+
+def test_no_more_is_held_than_the_budget() -> None:
+    made, taken, most = 0, 0, 0
+    lock = threading.Lock()
+
+    def job() -> Iterator[bytes]:
+        nonlocal made, most
+        for _ in range(50):
+            with lock:
+                made += 1
+                most = max(most, made - taken)
+            yield b"x" * 10
+
+    with ahead([job] * 6, threads=2, size=len, budget=60) as lanes:
+        for lane in lanes:
+            for _ in lane:
+                time.sleep(0.001)
+                with lock:
+                    taken += 1
+    assert made == taken == 300
+    # Two running jobs and one finished or waiting, three items each, one on its way in each thread and one just taken.
+    assert most <= 3 * 3 + 3 + 1
+
+
+def test_jobs_run_beside_each_other() -> None:
+    meeting = threading.Barrier(2, timeout=20)
+
+    def job() -> Iterator[int]:
+        meeting.wait()
+        yield 1
+
+    with ahead([job, job], threads=2, size=one, budget=10) as lanes:
+        assert [list(lane) for lane in lanes] == [[1], [1]]
+
+
+def test_an_error_comes_out_where_its_items_are_taken_and_touches_no_other() -> None:
+    def broken() -> Iterator[int]:
+        yield 7
+        raise ValueError("broken")
+
+    got: list[int] = []
+    with ahead([counting(0, 3), broken, counting(10, 2)], threads=2, size=one, budget=10) as lanes:
+        got += next(lanes)
+        with pytest.raises(ValueError, match="broken"):
+            for item in next(lanes):
+                got.append(item)
+        got += next(lanes)
+    assert got == [0, 1, 2, 7, 10, 11]
+
+
+def test_who_leaves_early_leaves_no_thread_behind() -> None:
+    before = threading.active_count()
+
+    def endless() -> Iterator[int]:
+        while True:
+            yield 1
+
+    with pytest.raises(KeyError), ahead([endless] * 5, threads=2, size=one, budget=3) as lanes:
+        for item in next(lanes):
+            raise KeyError(item)
+    assert threading.active_count() == before

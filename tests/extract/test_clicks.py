@@ -1,0 +1,255 @@
+"""Clicks land within a sample of 16 kHz of where they belong: every container, codec, rate and layout.
+
+Beside a picture they belong where the pictures of their time are; a track alone begins at zero.
+"""
+
+import tracemalloc
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import product
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from av.packet import Packet
+
+from foal.extract.picture import Video
+from foal.extract.sound import Sound
+from foal.shared.errors import MediaError
+
+CLICKS = (0.5, 1.25, 2.0)
+WIDTH = 0.002
+RATES = {
+    "libopus": (8000, 16000, 48000),
+    "libmp3lame": (16000, 44100, 48000),
+    "aac": (8000, 16000, 44100, 48000),
+}
+LOSSLESS = (8000, 16000, 44100, 48000)
+# Samples that the encoder puts before the first; FLV says nothing of them.
+DELAY = {"aac": 1024, "libmp3lame": 1105}
+Packets = list[Packet]
+
+
+def clicks(rate: int, seconds: float = 2.5) -> np.ndarray:
+    """Raised cosines of 4 ms: in band at 8 kHz, and codecs leave their middle where it is."""
+    time = np.arange(round(seconds * rate)) / rate
+    wave = np.zeros_like(time)
+    for click in CLICKS:
+        near = np.abs(time - click) < WIDTH
+        wave[near] = 0.8 * np.cos((time[near] - click) / WIDTH * np.pi / 2) ** 2
+    return wave.astype(np.float32)
+
+
+def landings(wave: np.ndarray, expected: Sequence[float] = CLICKS, reach: float = 0.2) -> np.ndarray:
+    """By how many samples of 16 kHz each click misses its time, found by correlation and a parabola."""
+    click = np.cos(np.arange(-32, 33) / 16000 / WIDTH * np.pi / 2) ** 2
+    missed = []
+    for time in expected:
+        first = round((time - reach) * 16000)
+        match = np.correlate(wave[first : round((time + reach) * 16000)], click, "same")
+        at = int(match[1:-1].argmax()) + 1
+        left, middle, right = match[at - 1 : at + 2]
+        missed.append(first + at + (left - right) / (left - 2 * middle + right) / 2 - time * 16000)
+    return np.array(missed)
+
+
+def write(
+    path: Path,
+    codec: str,
+    rate: int,
+    layout: str = "mono",
+    *,
+    b_frames: int | None = None,
+    change: Callable[[Packets], Packets] = list,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """A click track, beside a video at 25 pictures a second unless `b_frames` is None; `change` is for its packets."""
+    with av.open(str(path), "w", options=options or {}) as container:
+        packets: Packets = []
+        if b_frames is not None:
+            video = container.add_stream("libx264", rate=25)
+            video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+            video.codec_context.max_b_frames = b_frames
+        sound = container.add_stream(codec, rate=rate, layout=layout)
+        if b_frames is not None:
+            for number in range(65):
+                picture = av.VideoFrame.from_ndarray(np.full((64, 64, 3), number, np.uint8), format="rgb24")
+                picture.pts, picture.time_base = number, Fraction(1, 25)
+                packets += video.encode(picture)
+            packets += video.encode()
+        samples = np.tile(clicks(rate), (sound.layout.nb_channels, 1))
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+        frame.sample_rate, frame.pts = rate, 0
+        to_codec = av.AudioResampler(sound.format.name, layout, rate, frame_size=sound.frame_size or rate // 50)
+        pieces = [*to_codec.resample(frame), *to_codec.resample(None)]
+        heard = [packet for piece in [*pieces, None] for packet in sound.encode(piece)]
+        for packet in sorted(packets + change(heard), key=lambda packet: packet.dts * packet.time_base):
+            container.mux(packet)
+    return path
+
+
+def picture_shift(path: Path) -> float:
+    """Seconds by which the file's pictures are shown later than they were drawn."""
+    return float(Video(path).shown_at[5]) - 5 / 25
+
+
+CASES = [
+    *product(["mp4", "mkv"], ["aac", "libmp3lame", "libopus", "flac", "alac"]),
+    ("mkv", "pcm_s16le"), ("mov", "pcm_s24le"), ("flv", "aac"), ("flv", "libmp3lame"),
+]  # fmt: skip
+
+
+def each_rate(cases: Sequence[tuple[str, str]]) -> list[tuple[str, str, int]]:
+    pairs = [(suffix, codec, rate) for suffix, codec in cases for rate in RATES.get(codec, LOSSLESS)]
+    return [pair for pair in pairs if pair != ("flv", "libmp3lame", 16000)]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "rate"), each_rate([*CASES, ("mp3", "libmp3lame"), ("ogg", "libopus"), ("flac", "flac")])
+)
+def test_alone(tmp_path: Path, suffix: str, codec: str, rate: int) -> None:
+    for layout in ("mono", "stereo") if codec == "libmp3lame" else ("mono", "stereo", "5.1"):
+        wave = Sound(write(tmp_path / f"c.{suffix}", codec, rate, layout)).cut(None, None)
+        # FLV cannot tell of the encoder's delay; what every player plays late is late here, by just that.
+        late = DELAY[codec] / rate if suffix == "flv" else 0.0
+        np.testing.assert_allclose(landings(wave, np.add(CLICKS, late)), 0, atol=1, err_msg=layout)
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+@pytest.mark.parametrize(("suffix", "codec", "rate"), each_rate([*CASES, ("ts", "aac")]))
+def test_beside_a_picture(tmp_path: Path, suffix: str, codec: str, rate: int, b_frames: int) -> None:
+    path = write(tmp_path / f"c.{suffix}", codec, rate, "stereo", b_frames=b_frames)
+    wave = Sound(path).cut(None, None)
+    np.testing.assert_allclose(landings(wave, np.add(CLICKS, picture_shift(path))), 0, atol=1)
+
+
+@pytest.mark.parametrize("flags", ["frag_keyframe+empty_moov", "frag_keyframe+delay_moov"])
+def test_fragments_without_edit_lists(tmp_path: Path, flags: str) -> None:
+    """The muxer stamps only the first packet wrongly, 80 ms early; the others say where it belongs."""
+    path = write(tmp_path / "c.mp4", "flac", 48000, b_frames=2, options={"movflags": flags})
+    wave = Sound(path).cut(None, None)
+    np.testing.assert_allclose(landings(wave, np.add(CLICKS, picture_shift(path))), 0, atol=1)
+
+
+def without(first: float, last: float) -> Callable[[Packets], Packets]:
+    return lambda packets: [p for p in packets if not first < float(p.pts * p.time_base) < last]
+
+
+@pytest.mark.parametrize("b_frames", [None, 2])
+@pytest.mark.parametrize(
+    ("suffix", "codec", "rate"),
+    [
+        ("mp4", "aac", 44100), ("mkv", "libopus", 48000), ("mkv", "pcm_s16le", 16000), ("mkv", "aac", 48000),
+        ("flv", "aac", 44100), ("ts", "libmp3lame", 48000),
+    ],
+)  # fmt: skip
+def test_a_hole_is_silent_and_what_follows_on_time(
+    tmp_path: Path, suffix: str, codec: str, rate: int, b_frames: int | None
+) -> None:
+    whole = Sound(write(tmp_path / f"w.{suffix}", codec, rate, b_frames=b_frames)).cut(None, None)
+    path = write(tmp_path / f"h.{suffix}", codec, rate, b_frames=b_frames, change=without(0.8, 1.6))
+    holed = Sound(path).cut(None, None)
+    assert abs(len(holed) - len(whole)) <= 1
+    assert not holed[round(1.0 * 16000) : round(1.5 * 16000)].any()
+    # The second click was in the hole; the others are where they are without it.
+    where = np.add(CLICKS, landings(whole) / 16000)
+    np.testing.assert_allclose(landings(holed, where[::2]), 0, atol=1)
+
+
+def test_stamps_that_jitter_move_nothing(tmp_path: Path) -> None:
+    def jitter(packets: Packets) -> Packets:
+        for number, packet in enumerate(packets):
+            packet.pts += number * 7919 % 1500  # up to 34 ms
+        return packets
+
+    calm = Sound(write(tmp_path / "c.mkv", "flac", 44100)).mono
+    np.testing.assert_array_equal(Sound(write(tmp_path / "j.mkv", "flac", 44100, change=jitter)).mono, calm)
+
+
+@pytest.mark.parametrize("wild", [1, 20])
+def test_wild_stamps_that_are_taken_back_move_nothing(tmp_path: Path, wild: int) -> None:
+    def shake(packets: Packets) -> Packets:
+        for packet in packets[40 : 40 + wild]:
+            packet.pts += 5 * 44100
+        return packets
+
+    calm = Sound(write(tmp_path / "c.mkv", "aac", 44100)).mono
+    np.testing.assert_array_equal(Sound(write(tmp_path / "s.mkv", "aac", 44100, change=shake)).mono, calm)
+
+
+def test_stamps_that_begin_in_the_middle_move_nothing(tmp_path: Path) -> None:
+    """AAC in LOAS: FFmpeg stamps no packet of the first second."""
+    path = tmp_path / "c.loas"
+    with av.open(str(path), "w", format="latm") as container:
+        sound = container.add_stream("aac", rate=44100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(clicks(44100)[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 44100, 0
+        container.mux([*sound.encode(frame), *sound.encode()])
+    wave = Sound(path).cut(None, None)
+    np.testing.assert_allclose(landings(wave, np.add(CLICKS, 1024 / 44100)), 0, atol=1)
+
+
+def spoilt(first: int, last: int) -> Callable[[Packets], Packets]:
+    def spoil(packets: Packets) -> Packets:
+        for number, packet in list(enumerate(packets))[first:last]:
+            packets[number] = Packet(b"\x7f" * packet.size)
+            for name in ("stream", "time_base", "pts", "dts", "duration"):
+                setattr(packets[number], name, getattr(packet, name))
+        return packets
+
+    return spoil
+
+
+def test_behind_damaged_packets_all_is_on_time(tmp_path: Path) -> None:
+    wave = Sound(write(tmp_path / "d.mkv", "aac", 44100, change=spoilt(35, 45))).cut(None, None)
+    np.testing.assert_allclose(landings(wave, CLICKS[1:]), 0, atol=1)
+
+
+def test_a_track_of_damaged_packets_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.mkv", "aac", 44100, change=spoilt(0, 1000))
+    with pytest.raises(MediaError, match="the sound cannot be decoded"):
+        Sound(path)
+
+
+def test_a_rate_that_changes(tmp_path: Path) -> None:
+    parts = [write(tmp_path / f"{rate}.aac", "aac", rate).read_bytes() for rate in (44100, 22050)]
+    (tmp_path / "both.aac").write_bytes(b"".join(parts))
+    assert Sound(tmp_path / "both.aac").seconds == pytest.approx(5.0, abs=0.2)
+
+
+@pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "flac"])
+def test_channels_are_averaged_in_every_sample_format(tmp_path: Path, codec: str) -> None:
+    levels = np.array([0.75, -0.25, 0.5, 0.0, -0.5, 0.25], np.float32)
+    path = tmp_path / "m.mkv"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream(codec, rate=16000, layout="5.1")
+        samples = np.repeat(levels[:, None], 4000, axis=1)
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="5.1")
+        frame.sample_rate, frame.pts = 16000, 0
+        container.mux([*sound.encode(frame), *sound.encode()])
+    np.testing.assert_allclose(Sound(path).cut(None, None), np.full(4000, levels.mean()), atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mkv"])
+def test_no_more_than_the_mono_sound_is_in_memory(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"long.{suffix}"
+    samples = np.zeros((60 * 48000, 2), np.int16)
+    soundfile.write(tmp_path / "long.wav", samples, 48000)
+    if suffix == "mkv":
+        with av.open(str(tmp_path / "long.wav")) as source, av.open(str(path), "w") as copy:
+            stream = copy.add_stream_from_template(source.streams.audio[0])
+            for packet in source.demux(audio=0):
+                if packet.size:
+                    packet.stream = stream
+                    copy.mux(packet)
+    del samples
+    tracemalloc.start()
+    try:
+        mono = Sound(path).mono
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert mono.nbytes == 4 * 60 * 48000
+    assert peak < 1.3 * mono.nbytes

@@ -1,0 +1,335 @@
+"""`foal import`: folders of .npy files become features to train on, or are refused with the file's name."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foal.extract.import_cli import import_features
+from foal.extract.importing import SHARD_BYTES
+from foal.shared.errors import FoalError, StoreError, UsageError
+from foal.shared.files import temporary_name
+from foal.shared.index import FeatureStore
+from foal.shared.shard import ShardReader
+from foal.shared.utterance import Utterance, read_manifest, write_manifest
+from foal.shared.verify import verify_target
+
+Foal = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, some_utterances: list[Utterance]) -> Path:
+    """Eighteen utterances over three sessions; the second half begins later in its media."""
+    cut = [replace(u, start=None if i < 9 else 2.0, end=1.0 if i < 9 else 4.0) for i, u in enumerate(some_utterances)]
+    write_manifest(tmp_path / "m.csv", cut)
+    return tmp_path / "m.csv"
+
+
+def write_arrays(folder: Path, manifest: Path, *, rate_hz: int = 50, width: int = 6, seed: int = 0) -> Path:
+    """A sequence of (frames, width) numbers per utterance."""
+    random = np.random.default_rng(seed)
+    folder.mkdir(exist_ok=True)
+    for u in read_manifest(manifest):
+        frames = max(1, round((u.seconds or 1.0) * rate_hz) - 1)
+        np.save(folder / f"{u.id}.npy", random.normal(size=(frames, width)).astype(np.float32))
+    return folder
+
+
+def stored(index: Path, stream: str) -> dict[str, np.ndarray]:
+    with FeatureStore(index) as store:
+        return {u.id: store.packed(stream, [row]).values for row, u in enumerate(store.utterances)}
+
+
+def everything_in(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_sequences_of_both_modalities(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = {
+        "audio": write_arrays(tmp_path / "hubert", manifest, rate_hz=50, width=6),
+        "face": write_arrays(tmp_path / "clip", manifest, rate_hz=25, width=4, seed=1),
+    }
+    import_features(tmp_path / "out", manifest, **folders, face_rate=24.0)
+    printed = capsys.readouterr().out
+    assert "audio: 50 frames per second, estimated from 18 utterances (49 to 49.5)" in printed
+    assert "18 utterances; audio: width 6, 50 Hz, 1,332 frames of 18 utterances; face: width 4, 24 Hz" in printed
+    for stream, folder in folders.items():
+        for name, values in stored(tmp_path / "out" / "feats.h5", stream).items():
+            np.testing.assert_array_equal(values, np.load(folder / f"{name}.npy").astype(np.float16))
+    with FeatureStore(tmp_path / "out" / "feats.h5") as store:
+        assert list(store.utterances) == read_manifest(manifest)
+        assert {name: m.rate_hz for name, m in store.modalities.items()} == {"audio": 50.0, "face": 24.0}
+        assert store.provenance()["audio"]["encoder"] == "imported"
+        assert not store.random_weights
+        assert (store.valid_frames("audio") == store.lengths("audio")).all()
+    for path in (tmp_path / "out").glob("*/audio-*/*.h5"):
+        with ShardReader(path) as shard:
+            assert path.parent.name == f"audio-{shard.header.key[:8]}"
+            assert shard.header.config == {"provenance": "imported", "width": 6, "rate_hz": 50.0, "store": "float16"}
+            starts = [0.0 if int(name[1:]) < 9 else 2.0 for name in shard.ids]
+            assert shard.origins.tolist() == [start + 0.01 for start in starts]
+            assert set(shard.media) == {""}
+    assert verify_target(tmp_path / "out")[1] == []
+    assert verify_target(tmp_path / "out" / "feats.h5")[1] == []
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 5)])
+def test_vectors_of_one_modality(manifest: Path, tmp_path: Path, shape: tuple[int, ...]) -> None:
+    (tmp_path / "clip").mkdir()
+    for number in range(18):
+        np.save(tmp_path / "clip" / f"u{number}.npy", np.full(shape, number + 1 / 3))
+    # Nobody needs to know the utterances' ends for that.
+    write_manifest(manifest, [replace(u, end=None) for u in read_manifest(manifest)])
+    import_features(tmp_path / "out", manifest, face=tmp_path / "clip", name="clip", store="float32")
+    values = stored(tmp_path / "out" / "feats.h5", "face/clip")
+    assert {name: row.tolist() for name, row in values.items()} == {
+        f"u{n}": [[float(np.float32(n + 1 / 3))] * 5] for n in range(18)
+    }
+    with FeatureStore(tmp_path / "out" / "feats.h5") as store:
+        assert list(store.modalities) == ["face/clip"]
+        assert store.modalities["face/clip"].rate_hz == 1.0
+        assert store.modalities["face/clip"].dtype == "float32"
+
+
+@pytest.mark.parametrize("dtype", ["float16", ">f4", "float64", "int64", "uint8"])
+def test_numbers_of_every_kind(manifest: Path, tmp_path: Path, dtype: str) -> None:
+    (tmp_path / "audio").mkdir()
+    wanted = np.asfortranarray(np.arange(12).reshape(4, 3).astype(dtype))
+    np.save(tmp_path / "audio" / "u3.npy", wanted)
+    import_features(tmp_path / "out", manifest, audio=tmp_path / "audio", audio_rate=4.0)
+    np.testing.assert_array_equal(stored(tmp_path / "out" / "feats.h5", "audio")["u3"], wanted.astype(np.float16))
+
+
+def test_what_is_missing_is_said(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    audio = write_arrays(tmp_path / "hubert", manifest)
+    face = write_arrays(tmp_path / "clip", manifest, rate_hz=10)
+    (audio / "u1.npy").rename(audio / "other.npy")
+    for number in range(2, 10):
+        (face / f"u{number}.npy").unlink()
+    (audio / "u4.npy").unlink()
+    import_features(tmp_path / "out", manifest, audio, face)
+    printed = capsys.readouterr().out
+    assert f"audio: 1 files of {audio} belong to no utterance of the manifest" in printed
+    assert f"left out, because not in {audio} or {face}: 1 utterances (u4)" in printed
+    assert f"without audio, because not in {audio}: 1 utterances (u1)" in printed
+    assert f"without face, because not in {face}: 7 utterances (u2, u3, u5, u6, u7, ...)" in printed
+    with FeatureStore(tmp_path / "out" / "feats.h5") as store:
+        assert len(store) == 17
+        row = [u.id for u in store.utterances].index("u1")
+        assert (store.lengths("audio")[row], store.notes("audio")[row]) == (0, "not in hubert")
+        assert (store.lengths("face")[row], store.notes("face")[row]) == (9, "")
+        assert store.notes("face").count("not in clip") == 7
+    assert verify_target(tmp_path / "out")[1] == []
+
+    with pytest.raises(UsageError, match=r"such as u0\.npy, u1\.npy, u2\.npy; got no \.npy file$"):
+        import_features(tmp_path / "none", manifest, tmp_path / "out")
+    for number in range(4):
+        (tmp_path / "out" / f"v{number}.npy").touch()
+    with pytest.raises(UsageError, match=r"got v0\.npy, v1\.npy, v2\.npy$"):
+        import_features(tmp_path / "none", manifest, tmp_path / "out")
+    assert not (tmp_path / "none").exists()
+
+
+def test_ids_with_slashes_stay_in_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "audio"
+    (folder / "a" / "b").mkdir(parents=True)
+    for place in ("a/b/one", "a/two", "../outside", "sound"):
+        np.save(folder / f"{place}.npy", np.ones(3))
+    absolute = (tmp_path / "outside").as_posix()
+    ids = ["a/b/one", r"a\two", "../outside", "a/../../outside", r"..\outside", absolute, "sound", "x" * 300]
+    write_manifest(tmp_path / "m.csv", [Utterance(id=name, corpus="c", audio="a.wav") for name in ids])
+    import_features(tmp_path / "out", tmp_path / "m.csv", folder)
+    assert list(stored(tmp_path / "out" / "feats.h5", "audio")) == ["a/b/one", r"a\two", "sound"]
+
+
+def test_imported_again_the_new_values_count(manifest: Path, tmp_path: Path) -> None:
+    out, index = tmp_path / "out", tmp_path / "out" / "feats.h5"
+    folder = write_arrays(tmp_path / "audio", manifest)
+    import_features(out, manifest, folder)
+    before, first = everything_in(out), stored(index, "audio")
+    import_features(out, manifest, folder)
+    assert everything_in(out).keys() == before.keys()
+    assert index.read_bytes() == before[index]
+
+    leftover = temporary_name(next(out.glob("*/*/*.h5")))
+    leftover.touch()
+    write_arrays(tmp_path / "audio", manifest, seed=1)
+    (folder / "u0.npy").unlink()
+    import_features(out, manifest, folder)
+    second = stored(index, "audio")
+    assert second.keys() == first.keys() - {"u0"}
+    assert all(not np.array_equal(second[name], first[name]) for name in second)
+    # As many shards as before, of which one has another name.
+    assert len(everything_in(out)) == len(before)
+    assert verify_target(out)[1] == []
+
+    # Other encoders of the same width have a name, and stay beside them.
+    for name in ("one", "two"):
+        import_features(out, manifest, folder, name=name)
+    assert len(list(out.glob("session1/audio-*"))) == 3
+    assert set(stored(index, "audio/two")) == second.keys()
+
+
+def test_a_large_import_is_cut_in_the_order_of_the_manifest(tmp_path: Path) -> None:
+    names = [f"u{number}" for number in (3, 1, 2)]
+    write_manifest(tmp_path / "m.csv", [Utterance(id=n, corpus="c", label="hap", audio=f"{n}.wav") for n in names])
+    (tmp_path / "audio").mkdir()
+    for name in names:
+        np.save(tmp_path / "audio" / f"{name}.npy", np.zeros((SHARD_BYTES // 2 // 1024, 512), np.float16))
+    import_features(tmp_path / "out", tmp_path / "m.csv", tmp_path / "audio", audio_rate=50.0)
+    contents = []
+    for path in (tmp_path / "out").glob("*/audio-*/*.h5"):
+        with ShardReader(path) as shard:
+            contents.append(shard.ids)
+    assert sorted(contents) == [["u2"], ["u3", "u1"]]
+
+
+def text_file(path: Path) -> None:
+    path.write_text("a text file that was given the wrong name\n" * 20)
+
+
+def truncated(path: Path) -> None:
+    np.save(path, np.ones((30, 6)))
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def torn_header(path: Path) -> None:
+    np.save(path, np.ones((30, 6)))
+    path.write_bytes(path.read_bytes().replace(b"(30", b"(3("))
+
+
+def archive(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, np.ones((30, 6)))
+
+
+def array(values: object, dtype: object = None) -> Callable[[Path], None]:
+    return lambda path: np.save(path, np.array(values, dtype))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (text_file, r"expected a whole \.npy file of numbers"),
+        (Path.touch, r"expected a whole \.npy file of numbers"),
+        (truncated, r"expected a whole \.npy file of numbers"),
+        (torn_header, r"expected a whole \.npy file of numbers"),
+        (archive, r"expected a whole \.npy file of numbers"),
+        (array([{"a": 1}], object), "Python objects"),
+        (array(["a", "b"]), "expected an array of numbers, got one of type <U1"),
+        (array([[1j] * 6]), "of type complex128"),
+        (array([[True] * 6]), "of type bool"),
+        (array(3.0), r"expected an array of shape \(width,\) or \(frames, width\), got \(\)"),
+        (array([[[1.0] * 6]]), r"got \(1, 1, 6\)"),
+        (array(np.zeros((0, 6))), r"empty array of shape \(0, 6\)"),
+        (array([]), r"empty array of shape \(0,\)"),
+        (array([[1.0, np.nan] * 3]), "NaN or infinite"),
+        (array([[1.0, -np.inf] * 3], np.float16), "NaN or infinite"),
+        (array([[1.0, -7e4] * 3]), r"too large for float16 \(70000\); set extract\.store to float32"),
+        (array([[1.0] * 7]), r"expected 6 numbers per frame as in .*u0\.npy, got 7"),
+    ],
+)
+def test_a_bad_file_is_named_before_anything_is_written(
+    manifest: Path, tmp_path: Path, spoil: Callable[[Path], None], words: str
+) -> None:
+    audio, face = write_arrays(tmp_path / "audio", manifest), write_arrays(tmp_path / "face", manifest)
+    (face / "u13.npy").unlink()
+    spoil(face / "u13.npy")
+    with pytest.raises(StoreError, match=words) as caught:
+        import_features(tmp_path / "out", manifest, audio, face)
+    assert str(face / "u13.npy") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_float32_takes_what_float16_does_not(manifest: Path, tmp_path: Path) -> None:
+    folder = write_arrays(tmp_path / "audio", manifest)
+    np.save(folder / "u5.npy", np.full((50, 6), 7e4))
+    import_features(tmp_path / "out", manifest, folder, store="float32")
+    assert stored(tmp_path / "out" / "feats.h5", "audio")["u5"].max() == 7e4
+    np.save(folder / "u5.npy", np.full((50, 6), 1e39))
+    with pytest.raises(StoreError, match=r"too large for float32 \(1e\+39\)$"):
+        import_features(tmp_path / "out", manifest, folder, store="float32")
+
+
+@pytest.mark.parametrize(
+    ("frames", "rate_hz"),
+    [(150, 50), (148, 50), (153, 50), (146, 49), (75, 25), (72, 24), (89, 30), (94, 31), (2, 0.6667), (22, 7.333)],
+)
+def test_the_estimated_rate(manifest: Path, tmp_path: Path, frames: int, rate_hz: float) -> None:
+    write_manifest(manifest, [replace(u, start=None, end=3.0) for u in read_manifest(manifest)])
+    (tmp_path / "audio").mkdir()
+    for number, more in ((1, -1), (2, 0), (3, 40)):
+        np.save(tmp_path / "audio" / f"u{number}.npy", np.ones((frames + more, 2)))
+    import_features(tmp_path / "out", manifest, tmp_path / "audio")
+    with FeatureStore(tmp_path / "out" / "feats.h5") as store:
+        assert store.modalities["audio"].rate_hz == rate_hz
+
+
+def test_where_no_rate_can_be_estimated(manifest: Path, tmp_path: Path) -> None:
+    folder = write_arrays(tmp_path / "audio", manifest)
+    write_manifest(manifest, [replace(u, end=None) for u in read_manifest(manifest)])
+    with pytest.raises(UsageError, match=r"does not say where their utterances end; .* with --audio-rate HZ"):
+        import_features(tmp_path / "out", manifest, folder)
+    assert not (tmp_path / "out").exists()
+    import_features(tmp_path / "out", manifest, folder, audio_rate=12.5)
+    with FeatureStore(tmp_path / "out" / "feats.h5") as store:
+        assert store.modalities["audio"].rate_hz == 12.5
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "expected --audio DIR, --face DIR or both"),
+        ({"face": "m.csv"}, "--face: expected a folder"),
+        ({"audio": "audio", "face_rate": 3.0}, "--face-rate: expected --face DIR beside it"),
+        ({"audio": "audio", "audio_rate": 0.0}, "--audio-rate: expected frames per second above 0, got 0"),
+        ({"audio": "audio", "audio_rate": float("nan")}, "got nan"),
+        ({"audio": "audio", "name": "a/b"}, "--name: expected a name such as clip"),
+        ({"audio": "audio", "face": "audio", "name": "clip"}, "--name: expected one modality, got audio and face"),
+        ({"audio": "audio", "out": "m.csv"}, "--out: expected a folder"),
+        ({"audio": "audio", "store": "float8"}, "float8"),
+    ],
+)
+def test_wrong_usage(manifest: Path, tmp_path: Path, options: dict[str, object], words: str) -> None:
+    write_arrays(tmp_path / "audio", manifest)
+    places = {key: tmp_path / str(options[key]) for key in ("audio", "face", "out") if key in options}
+    with pytest.raises(UsageError, match=words):
+        import_features(**{"out": tmp_path / "out", "manifest": manifest, **options, **places})  # type: ignore[arg-type]
+
+
+def test_a_file_of_the_users_is_not_replaced(manifest: Path, tmp_path: Path) -> None:
+    folder = write_arrays(tmp_path / "audio", manifest)
+    (folder / "feats.h5").write_text("notes of mine")
+    with pytest.raises(FoalError, match="to replace, or nothing, got another file"):
+        import_features(folder, manifest, folder)
+    assert (folder / "feats.h5").read_text() == "notes of mine"
+
+
+@pytest.mark.slow
+def test_training_on_an_import(foal: Foal, manifest: Path, tmp_path: Path) -> None:
+    write_arrays(tmp_path / "hubert", manifest)
+    write_arrays(tmp_path / "clip", manifest, rate_hz=10)
+    (tmp_path / "clip" / "u3.npy").unlink()
+    done = foal("import", "--manifest", "m.csv", "--audio", "hubert", "--face", "clip", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    for command in (["verify", "out"], ["verify", "out/feats.h5"], ["inspect", "out/feats.h5"]):
+        done = foal(*command)
+        assert done.returncode == 0, done.stdout
+    assert "imported" in done.stdout
+    assert "not in clip" in done.stdout
+    small = "{epochs: 2, width: 16, heads: 2, layers: 1, bootstrap: 50, device: cpu}"
+    done = foal("train", "--features", "out/feats.h5", "--set", f"train={small}", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["n"] == 18
+    assert metrics["random_weights"] is False
+    np.save(tmp_path / "clip" / "u4.npy", np.full((1, 6), np.nan))
+    done = foal("import", "--manifest", "m.csv", "--face", "clip", "-o", "out")
+    assert done.returncode == 1
+    assert "clip/u4.npy: expected finite numbers" in done.stderr
+    assert "Traceback" not in done.stderr

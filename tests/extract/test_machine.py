@@ -1,0 +1,39 @@
+"""How cores and GPUs are shared out."""
+
+import pytest
+
+from foal.extract.machine import Machine, devices_here, share_out, visible_device
+
+
+def shared(cores: int, devices: tuple[str, ...] = (), **chosen: object) -> Machine:
+    return share_out(**{"workers": 0, "decoders": 0, "device": "auto", "cores": cores, "devices": devices, **chosen})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("cores", "workers", "threads"), [(1, 1, 1), (2, 2, 1), (4, 2, 2), (9, 4, 2), (64, 32, 2)])
+def test_without_gpus_a_worker_per_two_cores(cores: int, workers: int, threads: int) -> None:
+    assert shared(cores) == Machine(workers=workers, devices=(), threads=threads, decoders=1)
+
+
+def test_with_gpus_a_worker_each_and_the_cores_decode() -> None:
+    machine = shared(32, ("0", "1"))
+    assert machine == Machine(workers=2, devices=("0", "1"), threads=16, decoders=8)
+    assert shared(32, ("0", "1"), device="cpu").devices == ()
+    assert shared(32, ("0", "1"), workers=4, decoders=3) == Machine(
+        workers=4, devices=("0", "1"), threads=8, decoders=3
+    )
+
+
+def test_each_worker_sees_its_own_gpu() -> None:
+    devices = ["3", "GPU-8932f937", "5"]
+    assert [visible_device(devices, str(number)) for number in range(5)] == [
+        "3",
+        "GPU-8932f937",
+        "5",
+        "3",
+        "GPU-8932f937",
+    ]
+
+
+def test_what_the_user_hides_is_not_used() -> None:
+    assert devices_here({"CUDA_VISIBLE_DEVICES": ""}) == devices_here({})[: len(devices_here({}))]
+    assert len(devices_here({"CUDA_VISIBLE_DEVICES": "5,7"})) <= 2

@@ -1,0 +1,380 @@
+"""Vision encoders, built by transformers and saved to a folder as anyone's would be."""
+
+import json
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from foal.extract.vision import VisionEncoder, load_vision_encoder, vision_width
+from foal.extract.weights import Weights
+from foal.shared.errors import EncoderError
+
+CPU = torch.device("cpu")
+PIXELS = 32
+VIT = {
+    "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
+    "image_size": PIXELS, "patch_size": 8,
+}  # fmt: skip
+TEXT = {
+    "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 40,
+    "bos_token_id": 0, "eos_token_id": 1,
+}  # fmt: skip
+STAGES = {"hidden_sizes": [8, 12, 16, 20], "depths": [1, 1, 1, 1]}
+SQUARE, SHORTEST = {"height": PIXELS, "width": PIXELS}, {"shortest_edge": PIXELS}
+
+
+@dataclass(frozen=True)
+class Saved:
+    folder: Path
+    model: Any
+    embed: Callable[[Any, torch.Tensor], torch.Tensor]
+    whole: bool
+
+    def load(self, **options: Any) -> VisionEncoder:
+        return load_vision_encoder(found(self.folder), CPU, **options)
+
+    def direct(self, pixels: torch.Tensor) -> np.ndarray:
+        with torch.inference_mode():
+            return self.embed(self.model, pixels).numpy()
+
+
+def clip() -> Any:
+    # The tower's own projection_dim stays at 512: not what CLIPModel projects to.
+    return hf.CLIPModel(hf.CLIPConfig(text_config=TEXT, vision_config=VIT, projection_dim=20))
+
+
+def clip_classifier() -> Any:
+    return hf.CLIPForImageClassification(hf.CLIPConfig(text_config=TEXT, vision_config=VIT, num_labels=3))
+
+
+def siglip() -> Any:
+    return hf.SiglipModel(hf.SiglipConfig(text_config=TEXT, vision_config=VIT))
+
+
+def swin() -> Any:
+    config = hf.SwinConfig(
+        image_size=PIXELS, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=4
+    )  # fmt: skip
+    return hf.SwinForImageClassification(config)
+
+
+CLIP_PICTURES = hf.CLIPImageProcessor(size=SHORTEST, crop_size=SQUARE)
+VIT_PICTURES = hf.ViTImageProcessor(size=SQUARE)
+CROPPED = hf.BitImageProcessor(size={"shortest_edge": 40}, crop_size=SQUARE)
+CROPPED_TOO = hf.ConvNextImageProcessor(size=SHORTEST)
+UNCROPPED = hf.ConvNextImageProcessor(size=SHORTEST, crop_pct=1.0)
+
+# How it is built, the pictures it wants, and its embedding of them as transformers gives it.
+KINDS: dict[str, tuple[Callable[[], Any], Any, Callable[[Any, torch.Tensor], Any]]] = {
+    "clip": (clip, CLIP_PICTURES, lambda model, x: model.get_image_features(x).pooler_output),
+    "clip-tower": (
+        lambda: hf.CLIPVisionModel(hf.CLIPVisionConfig(**VIT)), CLIP_PICTURES, lambda model, x: model(x).pooler_output,
+    ),
+    "clip-projected-tower": (
+        lambda: hf.CLIPVisionModelWithProjection(hf.CLIPVisionConfig(**VIT, projection_dim=20)), CLIP_PICTURES,
+        lambda model, x: model(x).image_embeds,
+    ),
+    "clip-classifier": (clip_classifier, CLIP_PICTURES, lambda model, x: model.vision_model(x).pooler_output),
+    "siglip": (
+        siglip, hf.SiglipImageProcessor(size=SQUARE), lambda model, x: model.get_image_features(x).pooler_output,
+    ),
+    "siglip-tower": (
+        lambda: hf.SiglipVisionModel(hf.SiglipVisionConfig(**VIT)), hf.SiglipImageProcessor(size=SQUARE),
+        lambda model, x: model(x).pooler_output,
+    ),
+    "dinov2": (
+        lambda: hf.Dinov2Model(hf.Dinov2Config(**VIT)), CROPPED, lambda model, x: model(x).last_hidden_state[:, 0],
+    ),
+    "vit": (
+        lambda: hf.ViTModel(hf.ViTConfig(**VIT)), VIT_PICTURES, lambda model, x: model(x).last_hidden_state[:, 0],
+    ),
+    "vit-classifier": (
+        lambda: hf.ViTForImageClassification(hf.ViTConfig(**VIT)), VIT_PICTURES,
+        lambda model, x: model.vit(x).last_hidden_state[:, 0],
+    ),
+    "beit-classifier": (
+        lambda: hf.BeitForImageClassification(hf.BeitConfig(**VIT)),
+        hf.BeitImageProcessor(size=SQUARE, do_center_crop=False), lambda model, x: model.beit(x).pooler_output,
+    ),
+    "convnext-classifier": (
+        lambda: hf.ConvNextForImageClassification(hf.ConvNextConfig(**STAGES)), UNCROPPED,
+        lambda model, x: model.convnext(x).pooler_output,
+    ),
+    "resnet-classifier": (
+        lambda: hf.ResNetForImageClassification(hf.ResNetConfig(**STAGES, embedding_size=8)), CROPPED_TOO,
+        lambda model, x: model.resnet(x).pooler_output[:, :, 0, 0],
+    ),
+    "swin-classifier": (swin, VIT_PICTURES, lambda model, x: model.swin(x).pooler_output),
+}  # fmt: skip
+
+
+def build(kind: str, folder: Path) -> Saved:
+    make, pictures, embed = KINDS[kind]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = make().eval()
+        # As initialised, the embeddings of all pictures are nearly the same; no parameter is left at 0 or 1.
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.data.normal_(0, 1.4 * weight[0].numel() ** -0.5)
+            else:
+                weight.data.normal_(0.5, 0.3)
+    model.save_pretrained(folder)
+    pictures.save_pretrained(folder)
+    return Saved(folder, model, embed, whole=pictures not in (CROPPED, CROPPED_TOO))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other would take longer than such small models do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    return build(request.param, tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    return build("vit-classifier", tmp_path_factory.mktemp("vit"))
+
+
+@pytest.fixture
+def copied(vit: Saved, tmp_path: Path) -> Saved:
+    return replace(vit, folder=Path(copytree(vit.folder, tmp_path / "copy")))
+
+
+def found(folder: Path) -> Weights:
+    return Weights(name=str(folder), revision="local", digest="", path=folder)
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def change(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_it_gives_what_transformers_gives(saved: Saved) -> None:
+    encoder = saved.load()
+    pictures = [picture(50, 70), picture(64, 45, seed=1)]
+    processor = hf.AutoImageProcessor.from_pretrained(saved.folder)
+    pixels = torch.cat([processor(Image.fromarray(one), return_tensors="pt").pixel_values for one in pictures])
+    prepared = [encoder.prepare(one) for one in pictures]
+    assert torch.equal(torch.stack(prepared), pixels)
+    assert prepared[0].dtype == torch.float32
+    assert prepared[0].shape == (3, encoder.size, encoder.size) == (3, PIXELS, PIXELS)
+    got, wanted = encoder.encode(prepared), saved.direct(pixels)
+    assert got.dtype == np.float32
+    assert got.shape == (2, encoder.width)
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
+    assert np.abs(got[0] - got[1]).max() > 0.01 * np.abs(got).max()
+
+
+def test_a_face_is_only_rescaled_and_normalised(saved: Saved) -> None:
+    encoder = saved.load()
+    square = picture(PIXELS, PIXELS)
+    face = torch.from_numpy(square).permute(2, 0, 1).float()
+    before = face.clone()
+    got = encoder.prepare_face(face)
+    assert torch.equal(face, before)
+    mean, std = (
+        torch.tensor(values)[:, None, None] for values in (encoder.processor.image_mean, encoder.processor.image_std)
+    )
+    torch.testing.assert_close(got, (face / 255 - mean) / std, rtol=1e-5, atol=1e-5)
+    if saved.whole:
+        assert torch.equal(got, encoder.prepare(square))
+    between = encoder.prepare_face(face + 0.5) - got
+    torch.testing.assert_close(between, (0.5 / 255 / std).expand_as(face), rtol=1e-3, atol=1e-5)
+
+
+def test_together_is_as_one_by_one(saved: Saved) -> None:
+    encoder = saved.load()
+    prepared = [encoder.prepare(picture(40, 60, seed)) for seed in range(5)]
+    single = np.concatenate([encoder.encode([one]) for one in prepared])
+    np.testing.assert_allclose(encoder.encode(prepared), single, rtol=1e-5, atol=1e-5 * np.abs(single).max())
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.04), ("fp16", 0.005)])
+def test_half_precision_is_close(saved: Saved, precision: str, tolerance: float) -> None:
+    encoder = saved.load()
+    prepared = [encoder.prepare(picture(40, 60))]
+    wanted, got = encoder.encode(prepared), saved.load(precision=precision).encode(prepared)
+    assert got.dtype == np.float32
+    assert 0 < np.linalg.norm(got - wanted) < tolerance * np.linalg.norm(wanted)
+
+
+def test_loading_is_repeatable_silent_and_leaves_no_trace(saved: Saved, capfd: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(5)
+    wanted = torch.rand(3)
+    torch.manual_seed(5)
+    one, two = saved.load(), saved.load()
+    assert vision_width(found(saved.folder)) == one.width
+    assert torch.equal(torch.rand(3), wanted)
+    assert capfd.readouterr() == ("", "")
+    prepared = [one.prepare(picture(40, 60))]
+    np.testing.assert_array_equal(one.encode(prepared), two.encode(prepared))
+    assert not one.model.training
+    assert not any(weight.requires_grad for weight in one.model.parameters())
+    assert not any("text" in name for name, _ in one.model.named_parameters())
+
+
+def test_the_width_is_read_from_the_configuration_alone(saved: Saved, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((saved.folder / "config.json").read_bytes())
+    assert vision_width(found(tmp_path)) == saved.direct(torch.zeros(1, 3, PIXELS, PIXELS)).shape[1]
+
+
+def test_older_folders_are_read_alike(copied: Saved, tmp_path: Path) -> None:
+    """A pytorch_model.bin, the pictures as a feature extractor wrote them in 2021."""
+    prepared = [copied.load().prepare(picture(40, 60))]
+    wanted = copied.load().encode(prepared)
+    torch.save(load_file(copied.folder / "model.safetensors"), copied.folder / "pytorch_model.bin")
+    (copied.folder / "model.safetensors").unlink()
+    half = [0.5, 0.5, 0.5]
+    older = {
+        "do_normalize": True, "do_resize": True, "feature_extractor_type": "ViTFeatureExtractor", "image_mean": half,
+        "image_std": half, "resample": 2, "size": PIXELS,
+    }  # fmt: skip
+    (copied.folder / "preprocessor_config.json").write_text(json.dumps(older))
+    encoder = copied.load()
+    assert torch.equal(encoder.prepare(picture(40, 60)), prepared[0])
+    np.testing.assert_array_equal(encoder.encode(prepared), wanted)
+
+    tower = build("clip-tower", tmp_path / "tower")
+    prepared = [tower.load().prepare(picture(40, 60))]
+    wanted = tower.load().encode(prepared)
+    file = tower.folder / "model.safetensors"
+    save_file({f"vision_model.{name}": values for name, values in load_file(file).items()}, file, {"format": "pt"})
+    older = {
+        "crop_size": PIXELS, "do_center_crop": True, "feature_extractor_type": "CLIPFeatureExtractor", "resample": 3,
+        "do_normalize": True, "do_resize": True, "image_mean": CLIP_PICTURES.image_mean,
+        "image_std": CLIP_PICTURES.image_std, "size": PIXELS,
+    }  # fmt: skip
+    (tower.folder / "preprocessor_config.json").write_text(json.dumps(older))
+    assert torch.equal(tower.load().prepare(picture(40, 60)), prepared[0])
+    np.testing.assert_array_equal(tower.load().encode(prepared), wanted)
+
+
+def test_pictures_of_any_shape_and_origin(vit: Saved) -> None:
+    encoder = vit.load()
+    shown = picture(40, 60)
+    wanted = encoder.prepare(shown)
+    shown.flags.writeable = False
+    assert torch.equal(encoder.prepare(shown), wanted)
+    assert torch.equal(encoder.prepare(shown[:, ::-1]), encoder.prepare(shown[:, ::-1].copy()))
+    for height, width in ((3, 5), (1, 1), (4, 3), (300, 3)):
+        assert encoder.prepare(picture(height, width)).shape == (3, PIXELS, PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "weight"),
+    [
+        ("vit-classifier", "layernorm.weight"),
+        ("vit-classifier", "embeddings.cls_token"),
+        ("vit-classifier", "layers.1.mlp.fc1.bias"),
+        ("clip", "visual_projection.weight"),
+        ("siglip", "head.probe"),
+        ("beit-classifier", "pooler.layernorm.bias"),
+        ("convnext-classifier", "encoder.stages.3.layers.0.layer_scale_parameter"),
+        ("resnet-classifier", "embedder.embedder.normalization.running_mean"),
+    ],
+)
+def test_weights_that_the_embedding_needs_must_be_there(kind: str, weight: str, tmp_path: Path) -> None:
+    saved = build(kind, tmp_path)
+    file = tmp_path / "model.safetensors"
+    # Files name some weights as transformers 4 did.
+    ending = weight.replace("layers.1.mlp.fc1", "layer.1.intermediate.dense")
+    state = {name: values for name, values in load_file(file).items() if not name.endswith(ending)}
+    assert len(state) < len(load_file(file))
+    save_file(state, file, {"format": "pt"})
+    with pytest.raises(EncoderError, match=rf"^{tmp_path}: expected all weights .* {weight} is missing$"):
+        saved.load()
+
+
+def test_weights_that_the_embedding_does_without_may_be_missing(tmp_path: Path) -> None:
+    saved = build("dinov2", tmp_path)
+    prepared = [saved.load().prepare(picture(40, 60))]
+    wanted = saved.load().encode(prepared)
+    state = load_file(tmp_path / "model.safetensors")
+    del state["embeddings.mask_token"]
+    save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
+    np.testing.assert_array_equal(saved.load().encode(prepared), wanted)
+
+
+def test_weights_of_another_shape_are_refused(copied: Saved) -> None:
+    change(copied.folder / "config.json", intermediate_size=40)
+    with pytest.raises(EncoderError, match=rf"^{copied.folder}: .* is of another shape$"):
+        copied.load()
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (os.environ["FOAL_TEST_EVIL"],)
+
+
+def test_a_pickle_is_never_run(copied: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOAL_TEST_EVIL", str(tmp_path / "evil"))
+    (copied.folder / "model.safetensors").unlink()
+    (copied.folder / "pytorch_model.bin").write_bytes(pickle.dumps({"vit": Evil()}))
+    with pytest.raises(EncoderError, match="the weights cannot be loaded"):
+        copied.load()
+    torch.save({"vit": Evil()}, copied.folder / "pytorch_model.bin")
+    with pytest.raises(EncoderError, match="the weights cannot be loaded"):
+        copied.load()
+    assert not (tmp_path / "evil").exists()
+
+
+PICTURES = "preprocessor_config.json"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda folder: (folder / PICTURES).unlink(), "expected preprocessor_config.json"),
+        (lambda folder: (folder / PICTURES).write_text("{"), "expected a JSON file"),
+        (lambda folder: change(folder / PICTURES, image_processor_type="Nobodys"), "image processor cannot be used"),
+        (lambda folder: change(folder / PICTURES, size={"height": 32, "width": 40}), r"square .* \(3, 32, 40\)"),
+        (lambda folder: change(folder / PICTURES, do_resize=False), r"square pictures .* \(3, 480, 640\)"),
+        (lambda folder: change(folder / PICTURES, size={"height": 48, "width": 48}), "no embedding of .* 48 x 48"),
+        (lambda folder: (folder / "config.json").unlink(), "expected a JSON file"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "expected a JSON object"),
+        (lambda folder: change(folder / "config.json", hidden_size="wide"), "cannot be read as vit"),
+        (lambda folder: change(folder / "config.json", model_type="bert"), r"expected a vision model \(.*, got 'bert'"),
+        (lambda folder: change(folder / "config.json", model_type="wav2vec2"), "expected a vision model .* 'wav2vec2'"),
+        (lambda folder: change(folder / "config.json", model_type=None), "expected a vision model .*, got None"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"no weights"), "cannot be loaded"),
+        (lambda folder: os.truncate(folder / "model.safetensors", 5000), "cannot be loaded"),
+    ],
+)  # fmt: skip
+def test_bad_folders_are_refused_in_one_sentence(copied: Saved, spoil: Callable[[Path], Any], words: str) -> None:
+    spoil(copied.folder)
+    with pytest.raises(EncoderError, match=words) as caught:
+        copied.load()
+    assert "\n" not in str(caught.value)
+    assert str(copied.folder) in str(caught.value)
+
+
+def test_models_that_make_no_single_embedding_are_refused(tmp_path: Path) -> None:
+    hf.IJepaModel(hf.IJepaConfig(**VIT)).save_pretrained(tmp_path)
+    VIT_PICTURES.save_pretrained(tmp_path)
+    with pytest.raises(EncoderError, match="neither a pooled output nor a CLS token"):
+        load_vision_encoder(found(tmp_path), CPU)
+    with pytest.raises(EncoderError, match="expected a folder"):
+        vision_width(Weights(name="random:tiny", revision="", digest="", path=None))

@@ -1,0 +1,30 @@
+"""Windows over long sound."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foal.extract.windows import cut_windows
+from foal.shared.timing import audio_frames
+
+
+@given(samples=st.integers(1, 2_000_000), longest=st.integers(32_000, 480_000))
+def test_every_frame_once_in_order_with_context(samples: int, longest: int) -> None:
+    windows = cut_windows(samples, longest)
+    frames = [window.start // 320 + frame for window in windows for frame in range(window.first, window.last)]
+    assert frames == list(range(audio_frames(samples)))
+    context = audio_frames(longest) // 6
+    for window in windows:
+        assert window.start % 320 == 0
+        assert window.stop - window.start < longest + 320
+        count = audio_frames(window.stop - window.start)
+        assert 0 <= window.first < window.last <= count
+        if window.start > 0:
+            assert window.first >= context
+        if window.stop < samples:
+            assert count - window.last >= context
+    assert windows[-1].stop == samples
+
+
+def test_short_sound_is_one_window() -> None:
+    (window,) = cut_windows(480_000, 480_000)
+    assert (window.start, window.stop, window.first, window.last) == (0, 480_000, 0, 1499)

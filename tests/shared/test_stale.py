@@ -1,0 +1,185 @@
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from foal.shared.catalog import Media, shard_folder
+from foal.shared.shard import VERSION, Entry, ShardHeader, ShardWriter, media_fingerprint
+from foal.shared.stale import (
+    ABSENT,
+    CHANGED_MEDIA,
+    CHANGED_ROW,
+    CURRENT,
+    DAMAGED,
+    LEFT_OVER,
+    NEWER,
+    OTHER,
+    SUPERSEDED,
+    find_stale,
+)
+from foal.shared.utterance import Utterance
+
+MakeFeatures = Callable[..., Path]
+KEY, OLD = "a" * 64, "b" * 64
+KEYS = {"audio": KEY, "face": KEY}
+
+
+def write_shard(
+    features: Path,
+    utterances: Sequence[Utterance],
+    *,
+    root: Path,
+    name: str = "shard.h5",
+    content: bool = False,
+    config: Mapping[str, object] | None = None,
+) -> Path:
+    """A shard of sound that was computed from the media as they are now."""
+    path = shard_folder(features, utterances[0].split, "audio", KEY) / name
+    header = ShardHeader(
+        modality="audio", key=KEY, rate_hz=50.0, encoder="random:test", revision="", weights="0",
+        random_weights=True, config=config or {},
+    )  # fmt: skip
+    with ShardWriter(path, header, dtype="float16") as writer:
+        for utterance in utterances:
+            writer.add(
+                Entry(
+                    id=utterance.id, values=np.ones((2, 3), np.float32), valid=np.ones(2, bool), origin=0.0,
+                    source=utterance.source("audio"), media=media_fingerprint(root / utterance.audio, content=content),
+                )
+            )  # fmt: skip
+    return path
+
+
+def reasons(
+    features: Path, utterances: Sequence[Utterance], root: Path, keys: Mapping[str, str] = KEYS
+) -> dict[Path, str]:
+    return {one.path: one.reason for one in find_stale(features, utterances, keys, Media(root)).stale}
+
+
+@pytest.fixture
+def one_split(some_utterances: list[Utterance], tmp_path: Path) -> list[Utterance]:
+    """Six utterances of one split with sound files that are there."""
+    members = [utterance for utterance in some_utterances if utterance.split == "session1"]
+    (tmp_path / "media").mkdir()
+    for utterance in members:
+        (tmp_path / "media" / utterance.audio).write_text(f"sound of {utterance.id}")
+    return members
+
+
+def test_current_features_are_not_stale(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+) -> None:
+    features = make_features(tmp_path / "features", some_utterances, key=KEY)
+    found = find_stale(features, some_utterances, KEYS, Media(tmp_path))
+    assert found.stale == ()
+    assert found.rows == {"audio-aaaaaaaa": {CURRENT: 18}, "face-aaaaaaaa": {CURRENT: 18}}
+    assert find_stale(tmp_path / "nowhere", some_utterances, KEYS, Media(tmp_path)).stale == ()
+
+
+def test_shards_of_other_configurations(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+) -> None:
+    features = make_features(tmp_path / "features", some_utterances, key=KEY)
+    make_features(features, some_utterances, key=OLD)
+    found = find_stale(features, some_utterances, {"audio": KEY, "face": OLD, "face/clip": "aaaaaaaa"}, Media(tmp_path))
+    assert {one.path for one in found.stale} == set(features.glob("*/audio-bbbbbbbb/*.h5"))
+    for one in found.stale:
+        assert (one.reason, one.rows, one.modality, one.key, one.imported) == (OTHER, 6, "audio", "bbbbbbbb", False)
+        assert one.size == one.path.stat().st_size
+    # A modality of which no stream is in use is left alone; one whose keys are not known has no shard in use.
+    assert find_stale(features, some_utterances, {"audio": KEY}, Media(tmp_path)).stale == found.stale
+    assert len(find_stale(features, some_utterances, {"face": ""}, Media(tmp_path)).stale) == 6
+
+
+def test_shards_of_an_older_foal_are_of_another_configuration_those_of_a_newer_are_not_ours_to_judge(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+) -> None:
+    features = make_features(tmp_path / "features", some_utterances, widths={"audio": 4}, key=OLD)
+    older, newer, other = sorted(features.rglob("*.h5"))
+    for path, version in ((older, VERSION - 1), (newer, VERSION + 1)):
+        with h5py.File(path, "r+") as file:
+            file.attrs["version"] = version
+    assert reasons(features, some_utterances, tmp_path) == {older: OTHER, other: OTHER}
+
+
+@pytest.mark.parametrize("content", [False, True], ids=["stat", "content"])
+def test_features_of_changed_media(tmp_path: Path, one_split: list[Utterance], content: bool) -> None:
+    features, root = tmp_path / "features", tmp_path / "media"
+    old = write_shard(features, one_split, root=root, content=content)
+    touched = root / one_split[0].audio
+    os.utime(touched, ns=(1, 1))
+    found = find_stale(features, one_split, KEYS, Media(root))
+    assert found.stale == ()
+    # Another time of change is another file, unless the content was compared.
+    assert found.rows["audio-aaaaaaaa"] == ({CURRENT: 6} if content else {CURRENT: 5, CHANGED_MEDIA: 1})
+    for utterance in one_split:
+        (root / utterance.audio).write_text("another sound")
+    assert reasons(features, one_split, root) == {old: SUPERSEDED}
+    # Media that are not there say nothing.
+    assert reasons(features, one_split, tmp_path / "nowhere") == {}
+
+
+def test_a_shard_is_superseded_once_not_one_of_its_rows_is_current(tmp_path: Path, one_split: list[Utterance]) -> None:
+    features, root = tmp_path / "features", tmp_path / "media"
+    old = write_shard(features, one_split, root=root, name="old.h5")
+    new = write_shard(features, one_split[:3], root=root, name="new.h5")
+    cut = [replace(utterance, end=2.0) for utterance in one_split[3:5]]
+    manifest = [*one_split[:3], *cut, one_split[5]]
+    found = find_stale(features, manifest, KEYS, Media(root))
+    assert found.stale == ()
+    assert found.rows["audio-aaaaaaaa"] == {CURRENT: 4, NEWER: 3, CHANGED_ROW: 2}
+    manifest = manifest[:5]
+    found = find_stale(features, manifest, KEYS, Media(root))
+    assert [(one.path, one.reason, one.rows) for one in found.stale] == [(old, SUPERSEDED, 6)]
+    assert found.rows["audio-aaaaaaaa"] == {CURRENT: 3, NEWER: 3, CHANGED_ROW: 2, ABSENT: 1}
+    assert reasons(features, one_split[5:], root) == {new: ABSENT}
+
+
+def test_damaged_shards_and_left_over_files_but_no_others(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+) -> None:
+    features = make_features(tmp_path / "features", some_utterances, key=KEY)
+    folder = features / "session1" / "audio-aaaaaaaa"
+    torn = folder / "torn.h5"
+    torn.write_bytes((folder / "shard.h5").read_bytes()[:900])
+    zeroed = folder / "0123456789abcdef.h5"
+    zeroed.write_bytes(b"\0" * 900)
+    headless = folder / "headless.h5"
+    headless.write_bytes((folder / "shard.h5").read_bytes())
+    with h5py.File(headless, "r+") as file:
+        del file.attrs["config"]
+    gone = 2**22 + 1  # more than Linux numbers processes
+    left = folder / f".tmp-{socket.gethostname()}~{gone}~x.h5"
+    left.write_text("half")
+
+    # Somebody else's: another format, another folder's shard, text, other machines' and living processes' files.
+    with h5py.File(folder / "mine.h5", "w") as file:
+        file["x"] = 1
+    (folder / "text.h5").write_text("notes")
+    (folder / "notes.txt").write_text("notes")
+    (folder / ".tmp-elsewhere~1~x.h5").write_text("half")
+    (folder / f".tmp-{socket.gethostname()}~1~x.h5").write_text("half")
+    (features / "session1" / "audio-backup").mkdir()
+    (features / "session1" / "audio-backup" / "shard.h5").write_bytes((folder / "shard.h5").read_bytes())
+    (features / "session1" / "audio-aaaa").mkdir()
+    (features / "session1" / "audio-aaaa" / "shard.h5").write_bytes((folder / "shard.h5").read_bytes())
+    (folder / "copied.h5").write_bytes((features / "session1" / "face-aaaaaaaa" / "shard.h5").read_bytes())
+    other = features / "session1" / "audio-cccccccc"
+    other.mkdir()
+    (other / "shard.h5").write_bytes(torn.read_bytes())
+
+    assert reasons(features, some_utterances, tmp_path) == {
+        torn: DAMAGED, zeroed: DAMAGED, headless: DAMAGED, left: LEFT_OVER
+    }  # fmt: skip
+
+
+def test_imported_features_are_told_apart(tmp_path: Path, one_split: list[Utterance]) -> None:
+    features = tmp_path / "features"
+    write_shard(features, one_split, root=tmp_path / "media", config={"provenance": "imported"})
+    found = find_stale(features, one_split, {"audio": OLD}, Media(tmp_path / "media"))
+    assert [(one.reason, one.imported) for one in found.stale] == [(OTHER, True)]
