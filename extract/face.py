@@ -97,7 +97,7 @@ class FaceBatches:
 
     def _detect(self) -> None:
         spans, self._spans, self._held = self._spans, [], 0
-        found = self._faces([span.key for span in spans])
+        found = self._faces([span.key for span in spans]) if spans else []
         for span, among in zip(spans, found, strict=True):
             track = span.track
             for shot, face in zip(span.shots, track.resolve(span, among, self._faces), strict=True):

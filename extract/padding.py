@@ -82,8 +82,8 @@ class _TimeNorm(nn.Module):
             return normed
         count = (self._valid.samples - self._kernel) // self._stride + 1
         inside = (torch.arange(x.shape[2], device=x.device) < count[:, None])[:, None]
-        # In float32 whatever the precision: a mean over 100,000 frames has no digits left in a shorter one.
-        values, count = x.float() * inside, count[:, None, None]
+        # In float32 at least: a mean over 100,000 frames has no digits left in anything shorter.
+        values, count = x.to(torch.promote_types(x.dtype, torch.float32)) * inside, count[:, None, None]
         mean = values.sum(2, keepdim=True) / count
         values = (values - mean) * inside
         scale = torch.rsqrt(values.square().sum(2, keepdim=True) / count + self.norm.eps)

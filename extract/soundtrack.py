@@ -94,7 +94,9 @@ class _Run:
 
     def ahead(self, otherwise: Seconds) -> Seconds:
         """How far its stamps are ahead of the samples decoded until then; `otherwise` without stamps."""
-        low, high = self._range() if self._ahead else (otherwise, otherwise)
+        if not self._ahead:
+            return otherwise
+        low, high = self._range()
         # Rounded stamps allow an interval, of which this is the middle; others jitter.
         return (low + high) / 2 if high - low <= 2 * self._tick else median(self._ahead)
 
@@ -114,7 +116,7 @@ class _Run:
         return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base) - self.end
 
     def _range(self) -> tuple[Seconds, Seconds]:
-        # The first stamp has been rounded twice where the decoder took off an encoder's delay.
+        # The first stamp is rounded twice where an encoder's delay was taken off, and wrong in fragmented MP4.
         stamps = self._ahead[1:] or self._ahead
         return min(stamps), max(stamps)
 

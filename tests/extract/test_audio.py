@@ -30,6 +30,7 @@ from transformers import (
 from foal.extract.audio import AudioEncoder
 from foal.extract.audio_config import audio_frame_shape
 from foal.extract.audio_model import load_audio_encoder
+from foal.extract.padding import PaddedModel
 from foal.extract.weights import find_audio_weights
 from foal.shared.errors import EncoderError, MediaError
 from foal.shared.settings import AudioSettings
@@ -62,6 +63,7 @@ def save(folder: Path, model: Callable[[], PreTrainedModel]) -> Path:
     return folder
 
 
+@lru_cache(maxsize=64)
 def load(
     folder: Path | str, *, batch_seconds: float = 0.0, precision: str = "fp32", **settings: object
 ) -> AudioEncoder:
@@ -103,7 +105,21 @@ def test_a_batch_changes_nothing(
     for number, values in zip(order, batched, strict=True):
         wanted = alone(one_by_one, waves[number])
         assert values.shape == wanted.shape == (audio_frames(lengths[number]), *together.frame_shape)
-        assert np.linalg.norm(values - wanted) <= 1e-5 * np.linalg.norm(wanted)
+        # In data2vec's positions eight layer norms follow each other, which leaves more of a rounding error.
+        tolerance = 1e-4 if "data2vec" in str(type(together.model._model)).lower() else 1e-5
+        assert np.linalg.norm(values - wanted) <= tolerance * np.linalg.norm(wanted)
+
+
+def test_in_double_precision_nothing_is_left_of_the_difference(kept: Path) -> None:
+    """What the batches differ by is rounding, and nothing else."""
+    model = PaddedModel(AutoModel.from_pretrained(kept).double(), CPU)
+    waves = [torch.from_numpy(wave(seconds, round(seconds * 100))).double() for seconds in (0.025, 0.3, 1.9, 0.7)]
+    with torch.inference_mode():
+        frames, (batched,) = model.hidden_states(waves, CPU, every=False)
+        for samples, count, values in zip(waves, frames, batched, strict=True):
+            _, (wanted,) = model.hidden_states([samples], CPU, every=False)
+            assert wanted.shape[1] == count
+            assert torch.linalg.norm(values[:count] - wanted[0]) <= 1e-12 * torch.linalg.norm(wanted)
 
 
 def test_padding_without_the_mending_would_show(tmp_path: Path) -> None:

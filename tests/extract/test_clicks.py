@@ -42,6 +42,11 @@ def clicks(rate: int, seconds: float = 2.5) -> np.ndarray:
     return wave.astype(np.float32)
 
 
+def loud(rate: int) -> np.ndarray:
+    """No click but an even 0.5, so that every silence shows."""
+    return np.full(round(2.5 * rate), 0.5, np.float32)
+
+
 def landings(wave: np.ndarray, expected: Sequence[float] = CLICKS, reach: float = 0.2) -> np.ndarray:
     """By how many samples of 16 kHz each click misses its time, found by correlation and a parabola."""
     click = np.cos(np.arange(-32, 33) / 16000 / WIDTH * np.pi / 2) ** 2
@@ -62,6 +67,7 @@ def write(
     layout: str = "mono",
     *,
     b_frames: int | None = None,
+    wave: Callable[[int], np.ndarray] = clicks,
     change: Callable[[Packets], Packets] = list,
     options: dict[str, str] | None = None,
 ) -> Path:
@@ -79,7 +85,7 @@ def write(
                 picture.pts, picture.time_base = number, Fraction(1, 25)
                 packets += video.encode(picture)
             packets += video.encode()
-        samples = np.tile(clicks(rate), (sound.layout.nb_channels, 1))
+        samples = np.tile(wave(rate), (sound.layout.nb_channels, 1))
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
         frame.sample_rate, frame.pts = rate, 0
         to_codec = av.AudioResampler(sound.format.name, layout, rate, frame_size=sound.frame_size or rate // 50)
@@ -127,10 +133,29 @@ def test_beside_a_picture(tmp_path: Path, suffix: str, codec: str, rate: int, b_
 
 @pytest.mark.parametrize("flags", ["frag_keyframe+empty_moov", "frag_keyframe+delay_moov"])
 def test_fragments_without_edit_lists(tmp_path: Path, flags: str) -> None:
-    """The muxer stamps only the first packet wrongly, 80 ms early; the others say where it belongs."""
+    """The muxer stamps just the first packet 80 ms early; the others say where it belongs."""
     path = write(tmp_path / "c.mp4", "flac", 48000, b_frames=2, options={"movflags": flags})
     wave = Sound(path).cut(None, None)
     np.testing.assert_allclose(landings(wave, np.add(CLICKS, picture_shift(path))), 0, atol=1)
+
+
+def test_the_first_packet_of_a_fragment_goes_where_the_others_do(tmp_path: Path) -> None:
+    options = {"movflags": "frag_keyframe+empty_moov"}
+    path = write(tmp_path / "c.mp4", "flac", 48000, b_frames=2, wave=loud, options=options)
+    assert picture_shift(path) == pytest.approx(0.08)
+    np.testing.assert_array_equal(Sound(path).mono != 0, np.arange(123840) >= 3840)
+
+
+def test_matroska_that_rounds_like_mkvmerge(tmp_path: Path) -> None:
+    """Other muxers round the sum of stamp and CodecDelay, FFmpeg each of them."""
+
+    def rounded(packets: Packets) -> Packets:
+        for number, packet in enumerate(packets):
+            packet.pts = packet.dts = 48 * (round(number * 1024 / 48) - 21)
+        return packets
+
+    path = write(tmp_path / "c.mkv", "aac", 48000, b_frames=0, change=rounded)
+    np.testing.assert_allclose(landings(Sound(path).cut(None, None)), 0, atol=1)
 
 
 def without(first: float, last: float) -> Callable[[Packets], Packets]:
@@ -156,6 +181,12 @@ def test_a_hole_is_silent_and_what_follows_on_time(
     # The second click was in the hole; the others are where they are without it.
     where = np.add(CLICKS, landings(whole) / 16000)
     np.testing.assert_allclose(landings(holed, where[::2]), 0, atol=1)
+
+
+def test_a_single_lost_packet_is_no_hole(tmp_path: Path) -> None:
+    whole = Sound(write(tmp_path / "w.mkv", "aac", 44100)).mono
+    one_less = Sound(write(tmp_path / "l.mkv", "aac", 44100, change=without(0.8, 0.82))).mono
+    assert len(one_less) == len(whole) - 1024
 
 
 def test_stamps_that_jitter_move_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Face detection on a drawn face, following, cutting, and the encoders."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,11 @@ import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
 
-from foal.extract.detect import Face, FaceDetector, Follower, cut_face
-from foal.extract.face import load_face_path
+from foal.extract.detect import Face, FaceDetector, cut_face, overlap
+from foal.extract.face import FaceBatches, FacePath
+from foal.extract.facenet import load_face_path
 from foal.extract.picture import Stretch, Video
+from foal.extract.track import Follower, Shot, Track
 from foal.extract.weights import find_face_weights
 from foal.shared.errors import EncoderError
 from foal.shared.settings import FaceSettings
@@ -76,23 +80,99 @@ def test_the_face_is_cut_square_with_a_margin_and_the_edge_repeats() -> None:
     assert set(edge.flatten().tolist()) == {77.0}
 
 
+def path(encoder: str = "random:tiny", *, batch: int = 16, **settings: object) -> FacePath:
+    chosen = FaceSettings(encoder=encoder, **settings)  # type: ignore[arg-type]
+    return load_face_path(chosen, find_face_weights(encoder, "main", 3), CPU, batch=batch)
+
+
+def through(face_path: FacePath, *utterances: list[np.ndarray]) -> list[Track]:
+    """The pictures of some utterances of one video, which come out of it side by side."""
+    batches = FaceBatches(face_path)
+    tracks = [Track.empty(len(pictures), face_path.encoder.width) for pictures in utterances]
+    for position in range(max(map(len, utterances))):
+        for track, pictures in zip(tracks, utterances, strict=True):
+            if position < len(pictures):
+                batches.push(track, Shot(position=position, picture=pictures[position]))
+    for track in tracks:
+        batches.end(track)
+    batches.finish()
+    assert all(track.finished for track in tracks)
+    return tracks
+
+
 @pytest.mark.parametrize("encoder", ["random:tiny", pytest.param("random:facenet", marks=pytest.mark.slow)])
-def test_embeddings_do_not_depend_on_the_batch(pictures: list[np.ndarray], encoder: str) -> None:
-    path = load_face_path(FaceSettings(encoder=encoder), find_face_weights(encoder, 3), CPU)
-    values, valid = path.embed(pictures, Follower())
-    assert values.shape == (len(pictures), path.encoder.width)
-    assert valid.all()
-    follower = Follower()
-    singly = np.concatenate([path.embed([picture], follower)[0] for picture in pictures])
-    assert np.linalg.norm(values - singly) <= 1e-5 * np.linalg.norm(values)
+@pytest.mark.parametrize("every", [1, 3])
+def test_embeddings_do_not_depend_on_the_batch(pictures: list[np.ndarray], encoder: str, every: int) -> None:
+    (together,) = through(path(encoder, detect_every=every), pictures)
+    (singly,) = through(path(encoder, detect_every=every, batch=1), pictures)
+    others = through(path(encoder, detect_every=every, batch=5), pictures[:3], pictures, pictures[::-1])
+    assert together.values.shape == (len(pictures), path(encoder).encoder.width)
+    assert together.valid.all()
+    for other in (singly, others[1]):
+        assert other.valid.all()
+        np.testing.assert_allclose(other.boxes, together.boxes, atol=1e-4)
+        assert np.linalg.norm(together.values - other.values) <= 1e-4 * np.linalg.norm(together.values)
 
 
 def test_a_picture_without_a_face_is_zero_and_invalid(pictures: list[np.ndarray]) -> None:
-    path = load_face_path(FaceSettings(), find_face_weights("random:tiny", 3), CPU)
-    values, valid = path.embed([pictures[0], np.zeros_like(pictures[0])], Follower())
-    assert valid.tolist() == [True, False]
-    assert np.abs(values[0]).max() > 0
-    assert not values[1].any()
+    empty = np.zeros_like(pictures[0])
+    for every in (1, 3):
+        (track,) = through(path(detect_every=every), [*pictures[:2], empty, empty, empty, pictures[2]])
+        assert track.valid.tolist() == [True, True, False, False, False, True]
+        assert np.abs(track.values[0]).max() > 0
+        assert not track.values[2].any()
+        assert np.isnan(track.boxes[2]).all()
+        assert len(track.probabilities) == 3
+        assert track.note() == ""
+    (nobody,) = through(path(), [empty] * 4)
+    assert nobody.note() == "no face found"
+
+
+class Counting(FaceDetector):
+    """Counts the pictures it is shown."""
+
+    shown = 0
+
+    def detect(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+        self.shown += len(pictures)
+        return super().detect(pictures)
+
+
+def test_between_two_near_detections_nothing_is_detected(pictures: list[np.ndarray]) -> None:
+    still = [pictures[0], *pictures] * 2
+    chosen = path(detect_every=4)
+    counting = Counting(min_face=0.1, min_probability=0.9, device=CPU)
+    (followed,) = through(replace(chosen, detector=counting), still)
+    assert counting.shown == 1 + 5
+    (detected,) = through(path(detect_every=1), still)
+    assert followed.valid.all()
+    scale = np.tile(np.array(still[0].shape[1::-1]), 2)
+    shared = [overlap(a, b) for a, b in zip(followed.boxes * scale, detected.boxes * scale, strict=True)]
+    assert np.median(shared) > 0.9
+    assert min(shared) > 0.7
+    assert len(followed.probabilities) == 6
+
+
+def test_a_jump_between_two_detections_is_detected_frame_by_frame(pictures: list[np.ndarray]) -> None:
+    face, rest = pictures[0], np.full_like(pictures[0], 90)
+    left, right = np.concatenate([face, rest], axis=1), np.concatenate([rest, face], axis=1)
+    (track,) = through(path(detect_every=4), [left, left, left, right, right])
+    middles = (track.boxes[:, 0] + track.boxes[:, 2]) / 2
+    assert (middles[:3] < 0.5).all()
+    assert (middles[3:] > 0.5).all()
+
+
+@pytest.mark.parametrize("view", ["crop", "frame"])
+def test_a_view_without_detection_is_the_whole_picture(pictures: list[np.ndarray], view: str) -> None:
+    chosen = path(view=view)
+    assert chosen.detector is None
+    (track,) = through(chosen, [pictures[0], np.zeros_like(pictures[0])])
+    assert track.valid.all()
+    assert np.isnan(track.boxes).all()
+    assert not track.probabilities
+    np.testing.assert_allclose(
+        track.values[0], chosen.encoder.encode([chosen.encoder.prepare(pictures[0])])[0], atol=1e-5
+    )
 
 
 @pytest.mark.slow
@@ -100,18 +180,18 @@ def test_a_weight_file_is_loaded_strictly_and_without_its_classes(tmp_path: Path
     torch.manual_seed(0)
     network = InceptionResnetV1(pretrained=None, num_classes=8631, classify=True).eval()
     torch.save(network.state_dict(), tmp_path / "vggface2.pt")
-    path = load_face_path(FaceSettings(), find_face_weights(str(tmp_path / "vggface2.pt"), 0), CPU)
+    own = load_face_path(FaceSettings(), find_face_weights(str(tmp_path / "vggface2.pt"), "main", 0), CPU)
     network.classify = False
     faces = torch.rand(2, 3, 160, 160) * 255
     with torch.inference_mode():
         wanted = network((faces - 127.5) / 128).numpy()
-    np.testing.assert_allclose(path.encoder.encode(list(faces)), wanted, atol=1e-4)
+    np.testing.assert_allclose(own.encoder.encode(list(faces)), wanted, atol=1e-4)
 
     state = network.state_dict()
     del state["conv2d_1a.conv.weight"]
     torch.save(state, tmp_path / "half.pt")
     with pytest.raises(EncoderError, match="expected the weights of InceptionResnetV1"):
-        load_face_path(FaceSettings(), find_face_weights(str(tmp_path / "half.pt"), 0), CPU)
+        load_face_path(FaceSettings(), find_face_weights(str(tmp_path / "half.pt"), "main", 0), CPU)
 
 
 def test_files_that_are_no_weights_are_refused_and_never_unpickled(tmp_path: Path) -> None:
@@ -121,7 +201,7 @@ def test_files_that_are_no_weights_are_refused_and_never_unpickled(tmp_path: Pat
     (tmp_path / "evil.pt").write_bytes(pickle.dumps(Opens(str(tmp_path / "opened"))))
     for name in ("text.pt", "evil.pt"):
         with pytest.raises(EncoderError, match="expected the weights"):
-            load_face_path(FaceSettings(), find_face_weights(str(tmp_path / name), 0), CPU)
+            load_face_path(FaceSettings(), find_face_weights(str(tmp_path / name), "main", 0), CPU)
     assert not (tmp_path / "opened").exists()
 
 
@@ -139,8 +219,12 @@ def test_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("foal.extract.weights._FACENET_URL", "http://127.0.0.1:9")
     with pytest.raises(EncoderError, match=r"fetch .*vggface2.pt and put it at .*checkpoints"):
-        find_face_weights("vggface2", 0)
+        find_face_weights("vggface2", "main", 0)
     (tmp_path / "checkpoints" / "20180402-114759-vggface2.pt").write_bytes(b"x")
-    assert find_face_weights("vggface2", 0).path == tmp_path / "checkpoints" / "20180402-114759-vggface2.pt"
+    with pytest.raises(EncoderError, match=r"expected the weights released as vggface2 .* remove it"):
+        find_face_weights("vggface2", "main", 0)
+    casia = tmp_path / "checkpoints" / "20180408-102900-casia-webface.pt"
+    casia.write_bytes(b"x")
+    assert find_face_weights("casia-webface", "main", 0).path == casia
     with pytest.raises(EncoderError, match="unknown face encoder 'nobody'"):
-        find_face_weights("nobody", 0)
+        find_face_weights("nobody", "main", 0)
