@@ -71,6 +71,7 @@ def _layers(text: str | None) -> str | list[str] | None:
 def index(
     manifest: Annotated[Path | None, option("corpus.manifest", "--manifest", "-m")] = None,
     features: Annotated[Path | None, option("extract.features", "--features")] = None,
+    root: Annotated[Path | None, option("corpus.root", "--root", "-r")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The feats.h5 to write [key index, default: feats.h5]")
     ] = None,
@@ -78,7 +79,7 @@ def index(
     pack: Annotated[bool, typer.Option("--pack", help="Copy the values into it, to hand it to somebody else")] = False,
     key: Annotated[
         list[str] | None,
-        typer.Option("--key", metavar="MODALITY=KEY", help="Which shards, where a folder holds several kinds"),
+        typer.Option("--key", metavar="STREAM=KEY", help="Which shards, where a folder holds several kinds"),
     ] = None,
     params: Annotated[Path | None, PARAMS_OPTION] = None,
     assign: Annotated[list[str] | None, SET_OPTION] = None,
@@ -93,6 +94,7 @@ def index(
         params,
         assign,
         corpus__manifest=manifest,
+        corpus__root=root,
         extract__features=features,
         extract__modalities=comma_list(modalities),
     )

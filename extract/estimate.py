@@ -15,7 +15,7 @@ from ..shared.settings import FaceSettings, Settings
 from ..shared.shard import Entry
 from ..shared.timing import AUDIO_RATE_HZ, Seconds
 from .audio import AudioEncoder
-from .machine import cores_here, devices_here, share_out
+from .machine import this_machine
 from .plan import Chunk, by_media
 from .recipe import Recipe
 from .see import DamagedError
@@ -30,10 +30,7 @@ START_SECONDS: Seconds = 10.0
 def estimate(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe]) -> Table:
     """A table of the features that are left to extract, with a bottom line."""
     of_settings = settings.extract
-    machine = share_out(
-        workers=of_settings.workers, decoders=of_settings.decoders, cores=cores_here(), devices=devices_here(),
-        device=of_settings.device,
-    )  # fmt: skip
+    machine = this_machine(of_settings)
     torch.set_num_threads(machine.threads)
     device = torch.device("cuda" if machine.devices else "cpu")
     encoders = Encoders(of_settings, {recipe.stream: recipe for recipe in recipes}, device)

@@ -32,7 +32,7 @@ def audio_entries(parts: Sequence[Part], encoder: AudioEncoder, *, decoders: int
     What the encoder raises is raised.
     """
     pool: list[Heard] = []
-    jobs = [partial(_hear, part, encoder.frame_shape) for part in parts]
+    jobs = [partial(hear, part, encoder.frame_shape) for part in parts]
     with ahead(jobs, threads=decoders, size=_bytes, budget=QUEUE_BYTES) as lanes:
         for lane in lanes:
             for item in lane:
@@ -43,7 +43,7 @@ def audio_entries(parts: Sequence[Part], encoder: AudioEncoder, *, decoders: int
         yield from _encoded(pool, encoder)
 
 
-def _hear(part: Part, frame_shape: tuple[int, ...]) -> Iterator[Heard]:
+def hear(part: Part, frame_shape: tuple[int, ...]) -> Iterator[Heard]:
     """Decode a file; in a thread of its own."""
     try:
         if part.path is None:

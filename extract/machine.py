@@ -3,7 +3,9 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+
+from ..shared.errors import UsageError
+from ..shared.settings import ExtractSettings
 
 MOST_DECODERS = 8
 
@@ -18,22 +20,21 @@ class Machine:
     decoders: int
 
 
-def share_out(
-    *, workers: int, decoders: int, cores: int, devices: Sequence[str], device: Literal["auto", "cpu", "cuda"]
-) -> Machine:
-    """One worker per GPU, or per two cores; 0 workers or decoders mean as many as are usual.
+def share_out(settings: ExtractSettings, *, cores: int, devices: Sequence[str]) -> Machine:
+    """One worker per GPU, or per two cores, and the cores shared out among them, where the settings do not say.
 
     On a machine of two cores two workers: a second thread would gain less than a second worker.
     """
-    devices = () if device == "cpu" else tuple(devices)
+    workers, decoders = settings.workers, settings.decoders
+    devices = () if settings.device == "cpu" else tuple(devices)
     usual = len(devices) or max(min(2, cores), cores // 2)
     count = workers or usual
-    threads = max(1, cores // count)
+    threads = settings.threads or max(1, cores // count)
     return Machine(
         workers=count,
         devices=devices,
         threads=threads,
-        decoders=decoders or (min(MOST_DECODERS, threads) if devices else 1),
+        decoders=decoders or (min(MOST_DECODERS, max(1, cores // count)) if devices else 1),
     )
 
 
@@ -55,3 +56,11 @@ def devices_here(environment: Mapping[str, str] = os.environ) -> list[str]:
 def visible_device(devices: Sequence[str], worker: str) -> str:
     """The GPU of a worker, by the number that is its name; workers beyond the GPUs share them."""
     return devices[int(worker) % len(devices)]
+
+
+def this_machine(settings: ExtractSettings) -> Machine:
+    """The present machine, shared out as the settings say. Raises UsageError where they want a GPU in vain."""
+    devices = devices_here() if settings.device != "cpu" else []
+    if settings.device == "cuda" and not devices:
+        raise UsageError("extract.device is cuda: expected a GPU, but PyTorch sees none; say auto or cpu")
+    return share_out(settings, cores=cores_here(), devices=devices)

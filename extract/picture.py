@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..shared.errors import MediaError
 from ..shared.timing import Seconds, face_times, nearest_frames
 from ..shared.utterance import Box
-from .fallback import PatientVideo
+from .patient import PatientVideo
 from .probe import probe
 
 Picture = NDArray[np.uint8]
@@ -23,6 +23,9 @@ FULL: Box = (0.0, 0.0, 1.0, 1.0)
 
 _LONGEST: Seconds = 1e6
 """Timestamps beyond this are the fillers of containers without any (AVI with B-frames begins at -3e17)."""
+
+DECORD_HOLDS = 128 << 20
+"""Bytes of decoded pictures above which a video goes through PyAV: decord decodes as far ahead as it likes."""
 
 _SAME_TIME: Seconds = 1e-3
 _BEYOND: Seconds = 1.0
@@ -57,14 +60,15 @@ class Video:
     """An open video: when each of its frames is shown, and those frames in that order, once."""
 
     def __init__(self, path: Path, *, patiently: bool = False) -> None:
-        """Open it; `patiently` with PyAV instead of decord, as is done anyway for codecs that decord does not know.
+        """Open it; `patiently` with PyAV instead of decord, as is done anyway where decord would take too much memory
+        or does not know the codec. Both give the same pictures.
 
         Raises MediaError, or NoVideoTrackError.
         """
         declared = probe(path)
         if declared.video_codec is None:
             raise NoVideoTrackError
-        self._reader: Any = None if patiently else _open_decord(path)
+        self._reader: Any = None if patiently or declared.decoded_bytes > DECORD_HOLDS else _open_decord(path)
         if self._reader is not None and declared.video_frames > len(self._reader):
             # Cut off; of the last, torn packet decord makes a second copy of the picture before.
             self._reader = None
@@ -114,8 +118,8 @@ class Video:
     def _decoded_patiently(self, wanted: Collection[int]) -> Iterator[tuple[int, Picture]]:
         """The same with PyAV, as far as they can be decoded."""
         last = -1
-        for index, whole in self._patient.decode():
-            if index > last and index in wanted:
+        for index, whole in self._patient.decode(wanted):
+            if index > last:
                 yield index, whole
             last = max(last, index)
 

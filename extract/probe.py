@@ -1,5 +1,6 @@
 """What a container says about itself, before anything is decoded."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,16 @@ MEDIA_ERRORS = (av.error.FFmpegError, OSError, ValueError, IndexError)
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What a container declares of its default streams: length (None: nothing said), codecs, pictures (0: likewise)."""
+    """What a container declares of its default streams: length (None: nothing said), codecs, pictures (0: likewise),
+    and the bytes that all its pictures would take in RGB (infinite where nothing is said of their number).
+    """
 
     seconds: Seconds | None
     audio_codec: str | None
     video_codec: str | None
     video_start: Seconds
     video_frames: int
+    decoded_bytes: float
 
 
 def probe(path: Path) -> Probe:
@@ -35,6 +39,7 @@ def probe(path: Path) -> Probe:
                 audio_codec=_codec(container.streams.best("audio")),
                 video_codec=_codec(video),
                 video_frames=video.frames if video is not None else 0,
+                decoded_bytes=_decoded_bytes(video),
                 video_start=_start(video) - (container.start_time or 0) / 1_000_000,
             )
     except MEDIA_ERRORS as error:
@@ -51,6 +56,13 @@ def _start(stream: Stream | None) -> Seconds:
     if stream is None or stream.start_time is None or stream.time_base is None:
         return 0.0
     return float(stream.start_time * stream.time_base)
+
+
+def _decoded_bytes(stream: Stream | None) -> float:
+    context = getattr(stream, "codec_context", None)
+    if stream is None or not stream.frames or context is None:
+        return math.inf
+    return float(3 * stream.frames * context.width * context.height)
 
 
 def _codec(stream: Stream | None) -> str | None:

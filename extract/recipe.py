@@ -37,17 +37,17 @@ class Recipe:
         return self.header.modality
 
 
-def recipe(settings: ExtractSettings, stream: str) -> Recipe:
-    """The recipe of a stream; raises EncoderError if its weights are not to be had."""
+def recipe(settings: ExtractSettings, stream: str, *, fetch: bool = True) -> Recipe:
+    """The recipe of a stream; raises EncoderError if its weights are not to be had (without `fetch`: are not here)."""
     of_stream = settings.stream(stream)
     if isinstance(of_stream, AudioSettings):
-        weights = find_audio_weights(of_stream.encoder, of_stream.revision, settings.seed)
+        weights = find_audio_weights(of_stream.encoder, of_stream.revision, settings.seed, fetch=fetch)
         changes = {"algorithm": AUDIO_ALGORITHM, "sample_rate_hz": SAMPLE_RATE, **_plain(of_stream)}
         # Counted from the first: -1 and the last layer's number are the same features.
         changes["layers"] = chosen_layers(of_stream.layers, weights)
         rate_hz = AUDIO_RATE_HZ
     else:
-        weights = find_face_weights(of_stream.encoder, of_stream.revision, settings.seed)
+        weights = find_face_weights(of_stream.encoder, of_stream.revision, settings.seed, fetch=fetch)
         changes = {"algorithm": FACE_ALGORITHM, "detector": "mtcnn", **_plain(of_stream)}
         if of_stream.view != "face":
             changes = {name: value for name, value in changes.items() if name not in (*FACE_ONLY, "detector")}
@@ -63,8 +63,11 @@ def recipe(settings: ExtractSettings, stream: str) -> Recipe:
 
 
 def present_key(settings: ExtractSettings, stream: str) -> str:
-    """The key of the shards that these settings make; raises EncoderError if the weights are not to be had."""
-    return recipe(settings, stream).header.key
+    """The key of the shards that these settings make; raises EncoderError if the weights are not on this machine.
+
+    Nothing is downloaded only to learn a key.
+    """
+    return recipe(settings, stream, fetch=False).header.key
 
 
 def _plain(settings: AudioSettings | FaceSettings) -> dict[str, Any]:

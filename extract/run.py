@@ -93,7 +93,7 @@ def _run(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe],
     from distributed import Future, KilledWorker, as_completed
 
     from .cluster import local_cluster
-    from .machine import cores_here, devices_here, share_out
+    from .machine import this_machine
     from .progress import Tally, shown
     from .worker import EncoderPlugin, check_encoders, extract_chunk
 
@@ -101,10 +101,7 @@ def _run(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe],
     check_encoders(settings.extract, {chunk.stream: by_stream[chunk.stream] for chunk in chunks})
     of_settings = settings.extract
     # The last bits of a sum depend on the number of threads: it must not change when only a chunk or two are left.
-    machine = share_out(
-        workers=of_settings.workers, decoders=of_settings.decoders, cores=cores_here(), devices=devices_here(),
-        device=of_settings.device,
-    )  # fmt: skip
+    machine = this_machine(of_settings)
     workers = min(machine.workers, len(chunks))
     plugin = EncoderPlugin(of_settings, by_stream, machine)
     where = f" on {len(machine.devices)} GPU{'s' * (len(machine.devices) > 1)}" if machine.devices else ""

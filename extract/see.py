@@ -69,7 +69,7 @@ def face_entries(parts: Sequence[Part], path: FacePath, *, decoders: int) -> Res
     """
     batches = FaceBatches(path)
     waiting: deque[_Open] = deque()
-    jobs = [partial(_see, part, path.settings, path.encoder.width) for part in parts]
+    jobs = [partial(see, part, path.settings, path.encoder.width) for part in parts]
     with ahead(jobs, threads=decoders, size=_bytes, budget=QUEUE_BYTES) as lanes:
         for part, lane in zip(parts, lanes, strict=True):
             current = _Open(part=part, tracks=[], results=[])
@@ -90,7 +90,7 @@ def face_entries(parts: Sequence[Part], path: FacePath, *, decoders: int) -> Res
         yield from _results(rest, path.settings)
 
 
-def _see(part: Part, settings: FaceSettings, width: int) -> Iterator[Seen]:
+def see(part: Part, settings: FaceSettings, width: int) -> Iterator[Seen]:
     """Decode a video once for all its utterances; in a thread of its own."""
     try:
         if part.path is None:

@@ -41,30 +41,34 @@ class Weights:
         return self.path is None
 
 
-def find_audio_weights(encoder: str, revision: str, seed: int) -> Weights:
-    """A wav2vec2-family model: random:tiny, a local folder, or a hub name (downloaded if it is not cached yet)."""
+def find_audio_weights(encoder: str, revision: str, seed: int, *, fetch: bool = True) -> Weights:
+    """A wav2vec2-family model: random:tiny, a local folder, or a hub name (downloaded if it is not cached yet).
+
+    Raises EncoderError; without `fetch`, for everything that is not on this machine.
+    """
     if encoder.startswith(RANDOM):
         return _random_weights(encoder, seed, ("random:tiny",))
-    return _find_model(encoder, revision, key="extract.audio.encoder")
+    return _find_model(encoder, revision, key="extract.audio.encoder", fetch=fetch)
 
 
-def find_face_weights(encoder: str, revision: str, seed: int) -> Weights:
+def find_face_weights(encoder: str, revision: str, seed: int, *, fetch: bool = True) -> Weights:
     """Of a network for pictures: random:*, InceptionResnetV1's (by name as torch has cached them, or a local file), or
     a vision model's folder or hub name.
 
-    Raises EncoderError, also for a cached file that is not the one released under its name.
+    Raises EncoderError, also for a cached file that is not the one released under its name; without `fetch`, for
+    everything that is not on this machine.
     """
     if encoder.startswith(RANDOM):
         return _random_weights(encoder, seed, ("random:tiny", "random:facenet"))
     if encoder in FACENET_FILES:
         path = _torch_cache() / FACENET_FILES[encoder]
-        if not path.is_file():
+        if not path.is_file() and fetch:
             _fetch(encoder, path)
         _check_released(encoder, path)
     elif Path(encoder).is_file():
         path = Path(encoder)
     elif Path(encoder).is_dir() or encoder.count("/") == 1:
-        return _find_model(encoder, revision, key="extract.face.encoder")
+        return _find_model(encoder, revision, key="extract.face.encoder", fetch=fetch)
     else:
         known = ", ".join((*FACENET_FILES, "random:tiny", "random:facenet"))
         raise EncoderError(
@@ -74,13 +78,13 @@ def find_face_weights(encoder: str, revision: str, seed: int) -> Weights:
     return Weights(name=encoder, revision="local", digest=_hash_files([path]), path=path)
 
 
-def _find_model(encoder: str, revision: str, *, key: str) -> Weights:
+def _find_model(encoder: str, revision: str, *, key: str, fetch: bool) -> Weights:
     """A transformers model in a folder or on the hub."""
     folder = Path(encoder)
     if folder.is_dir():
         revision = "local"
     else:
-        folder, revision = _download(encoder, revision, key)
+        folder, revision = _download(encoder, revision, key, fetch=fetch)
     weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
     if weights is None or not (folder / "config.json").is_file():
         raise EncoderError(
@@ -91,6 +95,8 @@ def _find_model(encoder: str, revision: str, *, key: str) -> Weights:
 
 
 def _check_released(encoder: str, path: Path) -> None:
+    if not path.is_file():
+        raise EncoderError(f"{encoder} is not on this machine: there is no {path}")
     wanted = _FACENET_SHA256.get(encoder)
     if wanted is None:
         return
@@ -110,7 +116,7 @@ def _random_weights(encoder: str, seed: int, known: tuple[str, ...]) -> Weights:
     return Weights(name=encoder, revision=f"seed {seed}", digest=digest, path=None, seed=seed)
 
 
-def _download(name: str, revision: str, key: str) -> tuple[Path, str]:
+def _download(name: str, revision: str, key: str, *, fetch: bool) -> tuple[Path, str]:
     """The hub's snapshot as a folder, and its commit. Only data is fetched, never code."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -118,13 +124,16 @@ def _download(name: str, revision: str, key: str) -> tuple[Path, str]:
     try:
         # Many models hold their weights twice; the second kind is fetched only where the first is missing.
         for weights in _WEIGHTS:
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*_MODEL_FILES, weights]))
+            wanted = [*_MODEL_FILES, weights]
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=not fetch))
             if (folder / weights).is_file():
                 break
     except HFValidationError:
         raise EncoderError(f"{name!r} is neither a folder nor the name of a model on the hub") from None
     except Exception as error:
         # Every layer below has its own exceptions (hub, HTTP client, sockets); none says what to do.
+        if not fetch:
+            raise EncoderError(f"{name} (revision {revision}) is not on this machine") from None
         raise EncoderError(
             f"{name} (revision {revision}) could not be downloaded ({type(error).__name__}); "
             f"fetch config.json, preprocessor_config.json and model.safetensors from https://huggingface.co/{name} "

@@ -66,7 +66,7 @@ def write_corpus(
             for session, recorded in groupby(dialogs, key=lambda dialog: dialog.session):
                 portraits = {gender: Portrait(actor(session, gender).face) for gender in GENDERS}
                 for dialog in recorded:
-                    _write_dialog(unfinished / f"Session{session}", dialog, portraits)
+                    write_dialog(unfinished / f"Session{session}", dialog, portraits)
                     done += 1
                     if on_dialog is not None:
                         on_dialog(done, len(dialogs))
@@ -82,10 +82,10 @@ def write_corpus(
         raise FoalError(f"{out}: cannot be written: {error.strerror or error}") from error
 
 
-def _write_dialog(session: Path, dialog: Dialog, portraits: dict[Gender, Portrait]) -> None:
+def write_dialog(session: Path, dialog: Dialog, portraits: dict[Gender, Portrait]) -> None:
     """Everything the corpus holds about one dialog, under the folder of its session."""
     rng = np.random.default_rng([*dialog.seed, 0])
-    sounds = [_spoken(turn, dialog.session, rng) for turn in dialog.turns]
+    sounds = [spoken(turn, dialog.session, rng) for turn in dialog.turns]
     for turn, sound in zip(dialog.turns, sounds, strict=True):
         wav = _made(session / "sentences" / "wav" / dialog.name / f"{turn.id}.wav")
         soundfile.write(wav, sound, SAMPLE_RATE, subtype="PCM_16")
@@ -108,7 +108,7 @@ def _write_dialog(session: Path, dialog: Dialog, portraits: dict[Gender, Portrai
     transcription.write_text("".join(lines), encoding="ascii", newline="\n")
 
 
-def _spoken(turn: Turn, session: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def spoken(turn: Turn, session: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """The turn's voice, (samples,) at 16 kHz."""
     samples = to_samples(turn.end - turn.start, SAMPLE_RATE)
     return speak(actor(session, turn.speaker).voice, turn.arousal, samples, rng)

@@ -14,7 +14,7 @@ from .errors import FoalError
 
 COMMANDS = "foal.commands"
 # In the order in which they are used; a command from another package comes after these.
-ORDER = ("synth", "corpus", "manifest", "extract", "index", "verify", "inspect", "train", "results")
+ORDER = ("synth", "corpus", "manifest", "extract", "import", "index", "inspect", "verify", "clean", "train", "results")
 
 
 class _Commands(TyperGroup):

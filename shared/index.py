@@ -221,6 +221,15 @@ class FeatureStore:
                 self._check(name, int(wanted[position]), values[part], valid[part])
         return Packed(values=values, offsets=offsets, valid=valid)
 
+    def boxes(self, name: str, row: int) -> NDArray[np.float32] | None:
+        """Where the face of an utterance was, (t, 4) as in `Entry`; None for features without boxes, or packed ones."""
+        if self.packed_inside:
+            return None
+        column = self._columns[self._modality(name)]
+        start = int(column["offset"][row])
+        reader = self._shard(int(column["shard"][row]))
+        return reader.boxes(start, start + int(column["length"][row]))
+
     def _check(self, name: str, row: int, values: Values, valid: NDArray[np.bool_]) -> None:
         origin, checksum = float(self._origins[name][row]), self._checksums[name][row]
         if feature_checksum(values, valid, origin) != checksum:
@@ -244,6 +253,9 @@ class FeatureStore:
     def _reader(self, name: str, shard: int) -> "ShardReader | _Inside":
         if self.packed_inside:
             return _Inside(self._file["modalities"][name], self.path)
+        return self._shard(shard)
+
+    def _shard(self, shard: int) -> ShardReader:
         if shard in self._readers:
             self._readers.move_to_end(shard)
             return self._readers[shard]

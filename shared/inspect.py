@@ -1,15 +1,28 @@
-"""What a feats.h5 holds, as tables for people."""
+"""What a feats.h5 holds, as tables for people, and the quality of each utterance as a CSV file."""
 
+import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.table import Table
 
 from .console import count_table
-from .index import FeatureStore
+from .errors import UsageError
+from .files import replaced_atomically
+from .index import FeatureStore, Modality
+from .settings import modality_of
 from .utterance import Utterance, splits_of
+
+WHO = ("id", "corpus", "split", "session", "speaker", "label")
+"""The first columns of the CSV file."""
+
+CLIPPED = 0.001
+"""Share of clipped samples beyond which an utterance is named clipped; a single loud sample is heard by nobody."""
+
+SILENT = 0.5
 
 
 def describe(path: Path) -> list[Table | str]:
@@ -22,8 +35,41 @@ def describe(path: Path) -> list[Table | str]:
             _class_table(store.utterances),
             _modality_table(store),
         ]
+        parts += [line for name in store.modalities if (line := _quality(store, name))]
         parts += _notes(store)
         return parts
+
+
+def check_table(path: Path) -> None:
+    """Raise UsageError unless nothing lies in the table's place, or an older table; a manifest begins otherwise."""
+    header = ",".join(WHO).encode()
+    try:
+        with path.open("rb") as file:
+            ours = file.read(len(header)) == header
+    except OSError:
+        ours = not path.exists()
+    if not ours:
+        raise UsageError(f"{path}: expected a table of `foal inspect` to replace, or nothing, got something else")
+
+
+def write_table(path: Path, index: Path) -> str:
+    """Write one row per utterance: who, then the frames, quality and note of each stream; gives a line about it."""
+    check_table(path)
+    with FeatureStore(index) as store:
+        columns: dict[str, Sequence[object]] = {
+            name: [getattr(utterance, name) for utterance in store.utterances] for name in WHO
+        }
+        for name in store.modalities:
+            columns[f"{name}:frames"] = store.lengths(name).tolist()
+            columns[f"{name}:valid"] = store.valid_frames(name).tolist()
+            for quality, values in sorted(store.quality(name).items()):
+                columns[f"{name}:{quality}"] = ["" if np.isnan(value) else f"{value:.4g}" for value in values]
+            columns[f"{name}:note"] = store.notes(name)
+    with replaced_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return f"{path}: the quality of {len(columns['id'])} utterances"
 
 
 def _class_table(utterances: Sequence[Utterance]) -> Table:
@@ -52,12 +98,36 @@ def _modality_table(store: FeatureStore) -> Table:
                 "rate": f"{modality.rate_hz:g} Hz",
                 "frames": f"{lengths.sum():,}",
                 "utterances with it": f"{np.count_nonzero(valid)} of {len(store)}",
-                "face rate" if name == "face" else "valid": f"{valid.sum() / max(1, lengths.sum()):.3f}",
+                "face rate" if _shows_faces(modality) else "valid": f"{valid.sum() / max(1, lengths.sum()):.3f}",
             }
         )
     for row in dict.fromkeys(key for column in columns for key in column):
         table.add_row(row, *(column.get(row, "") for column in columns))
     return table
+
+
+def _shows_faces(modality: Modality) -> bool:
+    """Whether a frame is valid where a face was found."""
+    return modality_of(modality.name) == "face" and modality.config.get("view", "face") == "face"
+
+
+def _quality(store: FeatureStore, name: str) -> str:
+    """What is remarkable about a stream's sound or pictures, in one line; empty if nothing is known of it."""
+    quality, said = {key: values[np.isfinite(values)] for key, values in store.quality(name).items()}, []
+    if len(rate := quality.get("face_rate", np.empty(0))):
+        what = "face rate" if _shows_faces(store.modalities[name]) else "valid pictures"
+        said.append(f"{what} mean {rate.mean():.3f}, 5th percentile {np.percentile(rate, 5):.3f}")
+    if len(probability := quality.get("probability", np.empty(0))):
+        said.append(f"detection probability mean {probability.mean():.3f}")
+    if len(clipping := quality.get("clipping", np.empty(0))):
+        said.append(f"{_share(clipping > CLIPPED)} utterances with more than {CLIPPED:.1%} clipped samples")
+    if len(silence := quality.get("silence", np.empty(0))):
+        said.append(f"{_share(silence > SILENT)} more than half silent")
+    return f"{name} quality: {'; '.join(said)}" if said else ""
+
+
+def _share(flags: NDArray[np.bool_]) -> str:
+    return f"{np.count_nonzero(flags):,} of {len(flags):,}"
 
 
 def _notes(store: FeatureStore, most: int = 10) -> list[Table | str]:

@@ -1,4 +1,4 @@
-"""`foal verify` and `foal inspect`: look at what lies on the disk."""
+"""`foal verify`: checks what lies on the disk."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,19 +35,3 @@ def verify(
         typer.echo(f"{len(dict.fromkeys(problems))} problems; `foal extract` restores what is missing or damaged")
         raise typer.Exit(1)
     typer.echo(f"{checked} files in order")
-
-
-def inspect(
-    index: Annotated[Path | None, typer.Argument(help="The feats.h5 [default: the one of params.yaml]")] = None,
-    params: Annotated[Path | None, PARAMS_OPTION] = None,
-) -> None:
-    """Show what a feats.h5 holds.
-
-    Utterances, classes by session, frames, widths, face rate, and how the features were made.
-    """
-    from .console import make_console
-    from .inspect import describe
-
-    console = make_console()
-    for part in describe(index or settings_from(params, None).index):
-        console.print(part)

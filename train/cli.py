@@ -15,6 +15,8 @@ def train(
         Path | None, typer.Option("--out", "-o", help="Folder of the results [default: runs/ and what was trained]")
     ] = None,
     modalities: Annotated[str | None, option("train.modalities", "--modalities", metavar="both|audio|face")] = None,
+    audio: Annotated[str | None, option("train.audio", "--audio", metavar="NAME")] = None,
+    face: Annotated[str | None, option("train.face", "--face", metavar="NAME")] = None,
     align: Annotated[bool | None, option("train.align", "--align/--no-align")] = None,
     match: Annotated[bool | None, option("train.match", "--match/--no-match")] = None,
     protocol: Annotated[str | None, option("train.protocol", "--protocol")] = None,
@@ -39,6 +41,8 @@ def train(
         assign,
         index=features,
         train__modalities=modalities,
+        train__audio=audio,
+        train__face=face,
         train__align=align,
         train__match=match,
         train__protocol=protocol,

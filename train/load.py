@@ -6,25 +6,44 @@ import torch
 
 from ..shared.errors import TrainingError
 from ..shared.index import FeatureStore
+from ..shared.settings import modality_of
 from ..shared.utterance import Utterance
 from .data import Dataset, Stream, averaged
 
 
-def load_dataset(
-    store: FeatureStore, *, modalities: Sequence[str], classes: Sequence[str] | None, frame_rate: float | None
-) -> Dataset:
-    """Read the wanted modalities of all utterances that have one of the classes (default: every label there is).
+def chosen_names(store: FeatureStore, wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """The features to train on, by modality: those named, else the only ones of the modality, else the unnamed ones.
 
+    Raises TrainingError if there are none, or several of which none can be preferred.
+    """
+    chosen: dict[str, str] = {}
+    for modality, name in wanted.items():
+        there = [stream for stream in store.modalities if modality_of(stream) == modality]
+        if name in there or (name is None and modality in there):
+            chosen[modality] = name or modality
+        elif name is None and len(there) == 1:
+            chosen[modality] = there[0]
+        elif name is None and there:
+            raise TrainingError(f"{store.path} holds {', '.join(there)}: say which with --{modality}")
+        else:
+            known = ", ".join(store.modalities) or "none"
+            raise TrainingError(
+                f"{store.path}: expected {name or modality} features, got only {known}; extract them, or train with "
+                f"--modalities or --{modality} set to what is there"
+            )
+    return chosen
+
+
+def load_dataset(
+    store: FeatureStore, *, names: Mapping[str, str], classes: Sequence[str] | None, frame_rate: float | None
+) -> Dataset:
+    """Read features of all utterances that have one of the classes (default: every label there is).
+
+    `names` says under which name those of each modality are in the store (see `chosen_names`).
     Faster streams are averaged to `frame_rate` frames per second (Hz; None leaves them as they are). Raises
     TrainingError if a modality is not in the store, fewer than two classes remain, or an utterance belongs to no
     session or fold.
     """
-    for name in modalities:
-        if name not in store.modalities:
-            raise TrainingError(
-                f"{store.path}: expected {name} features, got only {', '.join(store.modalities) or 'none'}; "
-                "extract them, or train with --modalities set to what is there"
-            )
     known = tuple(classes) if classes else tuple(sorted({u.label for u in store.utterances if u.label}))
     if len(known) < 2:
         raise TrainingError(f"{store.path}: expected at least two classes, got {', '.join(known) or 'no label at all'}")
@@ -33,7 +52,7 @@ def load_dataset(
     if not kept:
         raise TrainingError(f"{store.path}: no utterance has one of the labels {', '.join(known)}")
     group_kind, groups = _groups(kept, store)
-    streams = {name: _read_stream(store, name, rows, frame_rate) for name in modalities}
+    streams = {modality: _read_stream(store, name, rows, frame_rate) for modality, name in names.items()}
     number = {name: i for i, name in enumerate(known)}
     return Dataset(
         ids=tuple(utterance.id for utterance in kept),

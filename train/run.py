@@ -19,7 +19,7 @@ from .checkpoint import save_model
 from .data import Dataset
 from .fit import Epoch, fit
 from .folder import new_run
-from .load import load_dataset
+from .load import chosen_names, load_dataset
 from .metrics import confusion, macro_f1, pooled_scores, unweighted_accuracy, weighted_accuracy
 from .plots import plot_confusion, plot_learning
 from .predict import predict
@@ -53,17 +53,18 @@ def train(
     t = settings.train
     device = _device(t.device)
     with FeatureStore(features) as store:
-        data = load_dataset(
-            store, classes=settings.corpus.classes, frame_rate=t.frame_rate,
-            modalities=MODALITIES if t.modalities == "both" else (t.modalities,),
-        )  # fmt: skip
+        wanted = {"audio": t.audio, "face": t.face}
+        modalities = MODALITIES if t.modalities == "both" else (t.modalities,)
+        names = chosen_names(store, {modality: wanted[modality] for modality in modalities})
+        data = load_dataset(store, classes=settings.corpus.classes, frame_rate=t.frame_rate, names=names)
         features_hash, provenance = store.digest, store.provenance()
-        random_weights = any(store.modalities[name].random_weights for name in data.streams)
+        random_weights = any(store.modalities[name].random_weights for name in names.values())
     folds = loso_nested(data.groups)
     check_classes(folds, data.labels, data.classes)
     paired = len(data.streams) > 1
     about: dict[str, Any] = {
         "protocol": t.protocol, "features": features_hash, "random_weights": random_weights, "modalities": t.modalities,
+        "streams": list(names.values()),
         "align": t.align and paired, "match": t.match and paired, "classes": list(data.classes), "n": len(data.ids),
         "seeds": list(dict.fromkeys(t.seeds)), "versions": _versions(),
     }  # fmt: skip

@@ -2,11 +2,21 @@
 
 import pytest
 
-from foal.extract.machine import Machine, devices_here, share_out, visible_device
+from foal.extract.machine import Machine, devices_here, share_out, this_machine, visible_device
+from foal.shared.errors import UsageError
+from foal.shared.settings import ExtractSettings
 
 
 def shared(cores: int, devices: tuple[str, ...] = (), **chosen: object) -> Machine:
-    return share_out(**{"workers": 0, "decoders": 0, "device": "auto", "cores": cores, "devices": devices, **chosen})  # type: ignore[arg-type]
+    return share_out(ExtractSettings(**chosen), cores=cores, devices=devices)  # type: ignore[arg-type]
+
+
+def test_threads_and_workers_as_they_are_chosen() -> None:
+    assert shared(16, workers=2, threads=1) == Machine(workers=2, devices=(), threads=1, decoders=1)
+    assert shared(16, ("0",), threads=2).decoders == 8
+    if not devices_here():
+        with pytest.raises(UsageError, match=r"extract.device is cuda"):
+            this_machine(ExtractSettings(device="cuda"))
 
 
 @pytest.mark.parametrize(("cores", "workers", "threads"), [(1, 1, 1), (2, 2, 1), (4, 2, 2), (9, 4, 2), (64, 32, 2)])

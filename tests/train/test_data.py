@@ -13,12 +13,12 @@ from foal.shared.index import FeatureStore
 from foal.shared.join import write_index
 from foal.shared.utterance import Utterance
 from foal.train.data import Dataset, Stream, averaged, collate, frame_statistics
-from foal.train.load import load_dataset
+from foal.train.load import chosen_names, load_dataset
 
 MakeStream = Callable[..., Stream]
 Make = Callable[..., Dataset]
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
-BOTH = ("audio", "face")
+NAMES = {"audio": "audio", "face": "face"}
 
 
 def index_of(folder: Path, utterances: list[Utterance], make_features: Callable[..., Path]) -> Path:
@@ -118,10 +118,10 @@ def test_load(tmp_path: Path, some_utterances: list[Utterance], make_features: C
         replace(u, label="" if i == 0 else "xxx" if i == 1 else u.label) for i, u in enumerate(some_utterances)
     ]
     with FeatureStore(index_of(tmp_path, utterances, make_features)) as store:
-        data = load_dataset(store, modalities=BOTH, classes=("sad", "hap"), frame_rate=None)
+        data = load_dataset(store, names=NAMES, classes=("sad", "hap"), frame_rate=None)
         packed = store.packed("face")
         first = slice(*packed.offsets[2:4])
-        faster = load_dataset(store, modalities=("audio",), classes=("sad", "hap"), frame_rate=10.0)
+        faster = load_dataset(store, names={"audio": "audio"}, classes=("sad", "hap"), frame_rate=10.0)
     assert data.ids == tuple(f"u{i}" for i in range(2, 18))
     assert data.classes == ("sad", "hap")
     assert data.labels.tolist() == [1, 0] * 8
@@ -143,10 +143,37 @@ def test_folds_of_the_manifest_come_first(
 ) -> None:
     utterances = [replace(u, fold=f"f{i % 4}") for i, u in enumerate(some_utterances)]
     with FeatureStore(index_of(tmp_path, utterances, make_features)) as store:
-        data = load_dataset(store, modalities=BOTH, classes=None, frame_rate=None)
+        data = load_dataset(store, names=NAMES, classes=None, frame_rate=None)
     assert data.group_kind == "fold"
     assert data.groups[:4] == ("f0", "f1", "f2", "f3")
     assert data.classes == ("hap", "sad")
+
+
+def test_features_of_several_encoders_are_picked_by_name(
+    tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
+) -> None:
+    features = make_features(tmp_path / "features", some_utterances)
+    make_features(features, some_utterances, widths={"face": 4}, key="1" * 64)
+    keys = {"audio": "0" * 64, "face": "0" * 64, "face/clip": "1" * 64}
+    write_index(tmp_path / "feats.h5", some_utterances, features, keys)
+    with FeatureStore(tmp_path / "feats.h5") as store:
+        assert list(store.modalities) == ["audio", "face", "face/clip"]
+        assert chosen_names(store, {"audio": None, "face": None}) == NAMES
+        picked = chosen_names(store, {"audio": None, "face": "face/clip"})
+        data = load_dataset(store, names=picked, classes=None, frame_rate=None)
+        with pytest.raises(TrainingError, match=r"expected face/dino features, got only audio, face, face/clip"):
+            chosen_names(store, {"face": "face/dino"})
+        with pytest.raises(TrainingError, match="expected audio features"):
+            chosen_names(store, {"face": None, "audio": "face"})
+    assert list(data.streams) == ["audio", "face"]
+    assert data.streams["face"].frame_shape == (4,)
+
+    write_index(tmp_path / "two.h5", some_utterances, features, {"face/a": "0" * 64, "face/b": "1" * 64}, pack=True)
+    with FeatureStore(tmp_path / "two.h5") as store:
+        assert [store.modalities[name].width for name in ("face/a", "face/b")] == [6, 4]
+        assert np.isfinite(store.packed("face/b").values).all()
+        with pytest.raises(TrainingError, match=r"holds face/a, face/b: say which with --face"):
+            chosen_names(store, {"face": None})
 
 
 def test_what_cannot_be_loaded(
@@ -156,11 +183,11 @@ def test_what_cannot_be_loaded(
     write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": KEYS["audio"]})
     with FeatureStore(tmp_path / "feats.h5") as store:
         with pytest.raises(TrainingError, match=r"expected face features, got only audio; .*--modalities"):
-            load_dataset(store, modalities=BOTH, classes=None, frame_rate=None)
+            chosen_names(store, {"audio": None, "face": None})
         with pytest.raises(TrainingError, match="expected at least two classes, got sad"):
-            load_dataset(store, modalities=("audio",), classes=("sad",), frame_rate=None)
+            load_dataset(store, names={"audio": "audio"}, classes=("sad",), frame_rate=None)
         with pytest.raises(TrainingError, match="no utterance has one of the labels joy, fear"):
-            load_dataset(store, modalities=("audio",), classes=("joy", "fear"), frame_rate=None)
+            load_dataset(store, names={"audio": "audio"}, classes=("joy", "fear"), frame_rate=None)
     homeless = [replace(u, session="") for u in some_utterances]
     make_features(tmp_path / "features", homeless, widths={"audio": 3})
     write_index(tmp_path / "feats.h5", homeless, tmp_path / "features", {"audio": KEYS["audio"]})
@@ -168,4 +195,4 @@ def test_what_cannot_be_loaded(
         FeatureStore(tmp_path / "feats.h5") as store,
         pytest.raises(TrainingError, match="'u0' belongs to no session"),
     ):
-        load_dataset(store, modalities=("audio",), classes=None, frame_rate=None)
+        load_dataset(store, names={"audio": "audio"}, classes=None, frame_rate=None)

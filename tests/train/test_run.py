@@ -94,7 +94,7 @@ def test_a_saved_model_predicts_what_the_run_said(feats: Path, tmp_path: Path) -
     assert config["provenance"]["audio"]["encoder"] == "random:test"
     with FeatureStore(feats) as store:
         assert config["features"] == store.digest
-        data = load_dataset(store, modalities=("audio", "face"), classes=config["classes"], frame_rate=10.0)
+        data = load_dataset(store, names={"audio": "audio", "face": "face"}, classes=config["classes"], frame_rate=10.0)
     rows = [row for row, group in enumerate(data.groups) if group == "session2"]
     said = {row["id"]: float(row["p_sad"]) for row in read_csv(tmp_path / "run" / "predictions.csv")}
     got = predict(model, data, torch.tensor(rows), batch_size=4)[:, 1]

@@ -1,6 +1,6 @@
-"""Decodes with PyAV what decord cannot: codecs it does not know (AV1), and what is left of a damaged video."""
+"""Decodes with PyAV what decord cannot: long videos, codecs it does not know (AV1), what is left of a damaged one."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +15,7 @@ from .probe import MEDIA_ERRORS
 
 
 class PatientVideo:
-    """A video that goes on behind its damages.
+    """A video, decoded no further than it is asked for, that goes on behind its damages.
 
     `times`: when each of its pictures is shown, in seconds from the first one's, ascending, (frames,).
     """
@@ -39,13 +39,13 @@ class PatientVideo:
         else:
             raise MediaError("the video says neither when its pictures are shown nor how many a second")
 
-    def decode(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """All sound pictures with their numbers, in the order they are shown: (h, w, 3) RGB, upright.
+    def decode(self, wanted: Collection[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """The wanted pictures that are sound, with their numbers, in the order they are shown: (h, w, 3) RGB, upright.
 
         Behind a damage everything up to the next key frame is left out: it is drawn over pictures that are missing,
         and decoders do not always say so.
         """
-        broken, count = False, 0
+        broken, count, last = False, 0, max(wanted, default=-1)
         with _opened(self._path) as (container, stream):
             for packet in container.demux(stream):
                 try:
@@ -59,14 +59,21 @@ class PatientVideo:
                     broken = frame.is_corrupt or (broken and not frame.key_frame)
                     index = self._number(frame, count)
                     count += 1
-                    if not broken and index is not None:
+                    if not broken and index in wanted:
                         picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                         yield index, np.rot90(picture, frame.rotation // 90)
+                    if index is not None and index >= last:
+                        return
 
     def _number(self, frame: av.VideoFrame, count: int) -> int | None:
         if not self._timed:
             return count
-        return None if frame.pts is None else int(np.abs(self.times - self._seconds(frame.pts)).argmin())
+        if frame.pts is None:
+            return None
+        seconds = self._seconds(frame.pts)
+        after = min(int(np.searchsorted(self.times, seconds)), len(self.times) - 1)
+        before = max(0, after - 1)
+        return before if seconds - self.times[before] < self.times[after] - seconds else after
 
     def _seconds(self, stamp: int) -> float:
         return float((stamp - self._first) * (self._tick or Fraction(0)))

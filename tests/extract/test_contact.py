@@ -1,0 +1,343 @@
+"""The contact sheet shows what was stored: the speaker's part of the picture, its box, the face the encoder got."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from foal.extract.contact import MOST_CELLS, by_speaker, choose, make_sheet, spread
+from foal.extract.detect import cut_face
+from foal.extract.facenet import FACENET_SIZE
+from foal.extract.glimpse import USUAL_SIZE, Glimpse, Look, glimpses
+from foal.extract.picture import Stretch, Video
+from foal.extract.sheet import BESIDE, BOX, EMPTY, PICTURE, WARNING, WIDTH, check_sheet, fitted
+from foal.shared.console import make_console
+from foal.shared.errors import UsageError
+from foal.shared.index import FeatureStore, Modality
+from foal.shared.join import write_index
+from foal.shared.shard import Entry, ShardHeader, ShardWriter
+from foal.shared.utterance import Utterance, write_manifest
+
+MakeVideo = Callable[..., Path]
+ReadNumber = Callable[[np.ndarray], int]
+FULL, LEFT, RIGHT = (0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
+
+
+def run(folder: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", "from foal.shared.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def extracted(synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the features of the drawn corpus' first session, in two views, and its contact sheet; read only."""
+    folder = tmp_path_factory.mktemp("contact")
+    (folder / "params.yaml").write_text(
+        f"corpus: {{root: {synthetic_corpus}, manifest: m.csv}}\n"
+        "extract: {modalities: [face, face/whole], streams: {face/whole: {view: frame}}}\n"
+    )
+    for command in (
+        ["manifest", "synthetic", synthetic_corpus, "-o", "m.csv"],
+        ["extract", "-s", "session1"],
+        ["index", "--pack", "-o", "packed.h5"],
+        ["inspect", "--contact-sheet", "sheet.png", "--csv", "quality.csv"],
+    ):
+        done = run(folder, *command)
+        assert done.returncode == 0, done.stderr
+    assert "sheet.png: 4 of 4 utterances, 2 of 2 speakers" in done.stdout
+    assert "quality.csv: the quality of 4 utterances" in done.stdout
+    return folder
+
+
+def middle_pictures(store: FeatureStore, root: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Of each utterance the whole picture at the valid frame nearest to its middle, and its box there."""
+    found = {}
+    for row, utterance in enumerate(store.utterances):
+        valid = np.flatnonzero(store.packed("face", [row]).valid)
+        position = int(valid[np.argmin(np.abs(valid - (store.lengths("face")[row] - 1) / 2))])
+        video = Video(root / utterance.video)
+        plan = video.plan(Stretch(start=utterance.start, end=utterance.end, fps=10.0))
+        pictures = {at: picture for _, at, picture in video.pictures([plan], [FULL])}
+        boxes = store.boxes("face", row)
+        assert boxes is not None
+        found[utterance.id] = pictures[position], boxes[position]
+    return found
+
+
+def half(picture: np.ndarray, crop: str) -> np.ndarray:
+    width = picture.shape[1]
+    return np.ascontiguousarray(picture[:, : width // 2] if crop == "left" else picture[:, width // 2 :])
+
+
+def pixels(image: Path | Image.Image) -> np.ndarray:
+    if isinstance(image, Path):
+        with Image.open(image) as opened:
+            return np.asarray(opened.convert("RGB"))
+    return np.asarray(image)
+
+
+def place_of(part: np.ndarray, sheet: np.ndarray) -> tuple[int, int] | None:
+    """Where on the sheet a picture stands, pixel by pixel."""
+    height, width = part.shape[:2]
+    corner = sheet[: len(sheet) - height + 1, : sheet.shape[1] - width + 1]
+    for y, x in np.argwhere((corner == part[0, 0]).all(-1)):
+        if np.array_equal(sheet[y : y + height, x : x + width], part):
+            return int(y), int(x)
+    return None
+
+
+@pytest.mark.slow
+def test_each_cell_shows_the_speakers_half_its_box_and_the_encoders_face(
+    extracted: Path, synthetic_corpus: Path
+) -> None:
+    sheet = pixels(extracted / "sheet.png")
+    assert sheet.shape[1] <= WIDTH
+    places = set()
+    with FeatureStore(extracted / "feats.h5") as store:
+        margin = store.modalities["face"].config["margin"]
+        seen = middle_pictures(store, synthetic_corpus)
+        for utterance in store.utterances:
+            whole, box = seen[utterance.id]
+            own = half(whole, utterance.crop)
+            scale = np.array([own.shape[1], own.shape[0]] * 2, np.float32)
+            face = cut_face(own, box * scale, size=160, margin=margin)
+            place = place_of(face.round().byte().permute(1, 2, 0).numpy(), sheet)
+            assert place is not None
+            places.add(place)
+            y, x = place
+            picture = pixels(fitted(own, None))
+            height, width = picture.shape[:2]
+            shown = sheet[y : y + height, x - BESIDE - width : x - BESIDE].astype(int)
+            x0, y0, x1, y1 = (round(float(part) * side) for part, side in zip(box, (width, height) * 2, strict=True))
+            for at in ((y0, (x0 + x1) // 2), (y1, (x0 + x1) // 2), ((y0 + y1) // 2, x0), ((y0 + y1) // 2, x1)):
+                assert tuple(shown[at]) == BOX
+            drawn_over = np.abs(shown - picture).max(-1) > 0
+            # Nothing but the lines of the box: two of the sheet's pixels wide, with a contour on each side.
+            assert drawn_over.sum() <= 2 * 4 * (x1 - x0 + y1 - y0 + 8)
+            assert not drawn_over[y0 + 2 : y1 - 1, x0 + 2 : x1 - 1].any()
+            other = pixels(fitted(half(whole, "right" if utterance.crop == "left" else "left"), None))
+            assert (np.abs(shown - other).max(-1) > 8).mean() > 0.1
+    assert len(places) == 4
+
+
+@pytest.mark.slow
+def test_the_whole_picture_where_the_encoder_saw_it(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
+    said = make_sheet(
+        tmp_path / "s.png", extracted / "feats.h5", root=synthetic_corpus, stream="face/whole", per_speaker=1,
+        speakers=0, console=make_console(),
+    )  # fmt: skip
+    assert "2 of 4 utterances, 2 of 2 speakers" in said
+    sheet = pixels(tmp_path / "s.png")
+    with FeatureStore(extracted / "feats.h5") as store:
+        chosen = choose(store.utterances, by_speaker(store.utterances), per_speaker=1, speakers=0)
+        seen = middle_pictures(store, synthetic_corpus)
+        names = {store.utterances[row].id for rows in chosen.values() for row in rows}
+    for name, (whole, _) in seen.items():
+        assert (place_of(pixels(fitted(whole, None)), sheet) is not None) == (name in names)
+
+
+@pytest.mark.slow
+def test_a_packed_file_shows_pictures_without_boxes(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
+    make_sheet(
+        tmp_path / "s.png", extracted / "packed.h5", root=synthetic_corpus, stream=None, per_speaker=2, speakers=0,
+        console=make_console(),
+    )  # fmt: skip
+    sheet = pixels(tmp_path / "s.png")
+    assert not (sheet == BOX).all(-1).any()
+    with FeatureStore(extracted / "feats.h5") as store:
+        seen = middle_pictures(store, synthetic_corpus)
+        for utterance in store.utterances:
+            whole, _ = seen[utterance.id]
+            assert place_of(pixels(fitted(half(whole, utterance.crop), None)), sheet) is not None
+
+
+@pytest.mark.slow
+def test_without_its_media_the_sheet_names_the_root(extracted: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for root in ("nowhere", "empty"):
+        with pytest.raises(UsageError, match=f"{root}: expected the corpus root .--root"):
+            make_sheet(
+                tmp_path / "s.png", extracted / "feats.h5", root=tmp_path / root, stream=None, per_speaker=2,
+                speakers=24, console=make_console(),
+            )  # fmt: skip
+    assert not (tmp_path / "s.png").exists()
+
+
+@pytest.mark.slow
+def test_the_commands_refusals(extracted: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "holiday.png")
+    before = (tmp_path / "holiday.png").read_bytes(), (extracted / "m.csv").read_bytes()
+    for arguments, words in (
+        (["--contact-sheet", tmp_path / "holiday.png"], "expected a contact sheet of foal to replace"),
+        (["--contact-sheet", tmp_path / "sheet.jpg"], "ends in .png"),
+        (["--contact-sheet", tmp_path / "s.png", "--stream", "audio"], "it holds pictures as face, face/whole"),
+        (["--contact-sheet", tmp_path / "s.png", "--per-speaker", "0"], "--per-speaker"),
+        (["--csv", "m.csv"], "expected a table of `foal inspect` to replace"),
+    ):
+        done = run(extracted, "inspect", *arguments)
+        assert done.returncode == 2
+        assert words in done.stderr
+    assert before == ((tmp_path / "holiday.png").read_bytes(), (extracted / "m.csv").read_bytes())
+    assert not (tmp_path / "s.png").exists()
+
+
+def modality(rate_hz: float = 10.0, **config: object) -> Modality:
+    return Modality(
+        name="face", frame_shape=(4,), rate_hz=rate_hz, encoder="random:test", revision="", weights="0",
+        random_weights=True, key="0" * 64, dtype="float16", config={"view": "face", "margin": 0.2, **config},
+    )  # fmt: skip
+
+
+def look(name: str, position: int, *, box: list[float] | None = None, crop: str = "full", video: str = "v.mp4") -> Look:
+    return Look(
+        utterance=Utterance(id=name, corpus="test", video=video, crop=crop), position=position, frames=position + 1,
+        valid=1, note="", box=None if box is None else np.array(box, np.float32),
+    )  # fmt: skip
+
+
+def number_of(glimpse: Glimpse, read_number: ReadNumber) -> int:
+    assert glimpse.picture is not None, glimpse.problem
+    return read_number(pixels(glimpse.picture))
+
+
+def test_a_damaged_video_shows_what_is_left_of_it(
+    tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber
+) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=60, b_frames=2)
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for position, size in packets[20:24]:
+        content[position + 8 : position + size] = bytes(size - 8)
+    path.write_bytes(content)
+    looks = [look(str(number), number) for number in (5, 20, 22, 50)]
+    found = glimpses(tmp_path, "v.mp4", looks, modality(rate_hz=25.0))
+    assert [number_of(found[name], read_number) for name in ("5", "50")] == [5, 50]
+    assert any(found[name].problem == "this picture cannot be decoded" for name in ("20", "22"))
+    assert found["50"].seconds == pytest.approx(50.5 / 25)
+
+
+def test_a_file_that_is_no_video_costs_its_cells_only(tmp_path: Path, make_video: MakeVideo) -> None:
+    (tmp_path / "words.mp4").write_text("a text file that was given the wrong name\n" * 20)
+    assert (
+        "words.mp4: expected a media file" in glimpses(tmp_path, "words.mp4", [look("a", 0)], modality())["a"].problem
+    )
+    assert glimpses(tmp_path, "gone.mp4", [look("a", 0)], modality())["a"].problem == "gone.mp4: there is no such file"
+    make_video(tmp_path / "short.mp4", frames=5)
+    beyond = glimpses(tmp_path, "short.mp4", [look("a", 40)], modality())["a"]
+    assert beyond.picture is None
+    assert beyond.problem
+
+
+def test_the_face_has_the_streams_size_and_margin(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "v.mp4", frames=10)
+    video = Video(tmp_path / "v.mp4")
+    plan = video.plan(Stretch(start=None, end=None, fps=10.0))
+    pictures = {at: picture for _, at, picture in video.pictures([plan], [RIGHT])}
+    for size, margin in ((64, 0.5), (None, 0.0)):
+        seen = look("a", 2, box=[0.25, 0.25, 0.75, 0.5], crop="right")
+        found = glimpses(tmp_path, "v.mp4", [seen], modality(size=size, margin=margin))["a"]
+        wanted = cut_face(pictures[2], np.array([20, 24, 60, 48], np.float32), size=size or 160, margin=margin)
+        assert found.face is not None
+        np.testing.assert_array_equal(pixels(found.face), wanted.round().byte().permute(1, 2, 0).numpy())
+    assert USUAL_SIZE == FACENET_SIZE
+
+
+@pytest.fixture
+def faceless(tmp_path: Path, make_video: MakeVideo) -> Path:
+    """An index over one utterance in which no face was found, and one whose file is gone."""
+    make_video(tmp_path / "v.mp4", frames=40)
+    utterances = [
+        Utterance(id=name, corpus="test", speaker="s", label="neu", video=f"{name}.mp4", end=1.6) for name in ("v", "w")
+    ]
+    write_manifest(tmp_path / "m.csv", utterances)
+    header = ShardHeader(
+        modality="face", key="0" * 64, rate_hz=10.0, encoder="random:test", revision="", weights="0",
+        random_weights=True, config={"view": "face", "margin": 0.2, "size": None},
+    )  # fmt: skip
+    with ShardWriter(tmp_path / "f" / "test" / "face-00000000" / "a.h5", header, dtype="float16") as writer:
+        for utterance in utterances:
+            writer.add(
+                Entry(
+                    id=utterance.id, values=np.zeros((16, 4), np.float32), valid=np.zeros(16, bool), origin=0.05,
+                    source=utterance.source("face"), media="", note="no face found",
+                    boxes=np.full((16, 4), np.nan, np.float32),
+                )
+            )  # fmt: skip
+    write_index(tmp_path / "feats.h5", utterances, tmp_path / "f", {"face": "0" * 64})
+    return tmp_path
+
+
+def test_without_a_face_the_middle_picture_says_so(faceless: Path, read_number: ReadNumber) -> None:
+    for _ in range(2):
+        # The second time over the first sheet.
+        make_sheet(
+            faceless / "s.png", faceless / "feats.h5", root=faceless, stream=None, per_speaker=2, speakers=24,
+            console=make_console(),
+        )  # fmt: skip
+    sheet = pixels(faceless / "s.png")
+    video = Video(faceless / "v.mp4")
+    plan = video.plan(Stretch(start=None, end=1.6, fps=10.0))
+    (middle,) = (pixels(fitted(picture, None)) for _, _, picture in video.pictures([plan[7:8]], [FULL]))
+    assert read_number(middle) == 19
+    height, width = middle.shape[:2]
+    # All but the mark in its upper left corner.
+    place = place_of(middle[height // 2 :], sheet)
+    assert place is not None
+    marked = sheet[place[0] - height // 2 :, place[1] :][: height // 2, : width // 2]
+    assert (marked == WARNING).all(-1).any()
+    assert (sheet == EMPTY).all(-1).sum() > PICTURE[0] * 100
+
+
+def test_a_sheet_is_only_written_over_a_sheet(tmp_path: Path) -> None:
+    check_sheet(tmp_path / "new.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "text.png").write_text("no picture")
+    for name in ("folder.png", "text.png", "name.gif"):
+        with pytest.raises(UsageError, match=name):
+            check_sheet(tmp_path / name)
+
+
+def test_utterances_are_spread_over_a_speakers_and_over_labels() -> None:
+    labels = ["neu"] * 6 + ["hap"] * 2 + ["neu", "sad"]
+    assert spread(range(10), labels, 1) == [4]
+    assert spread(range(10), labels, 2) == [2, 7]
+    assert [labels[row] for row in spread(range(10), labels, 3)] == ["neu", "hap", "sad"]
+    assert spread([3, 8], labels, 5) == [3, 8]
+
+
+def test_of_many_speakers_as_many_as_fit_from_first_to_last() -> None:
+    many = [Utterance(id=str(row), corpus="c", speaker=f"s{row % 300}", label="x") for row in range(900)]
+    everyone = by_speaker(many)
+    some = choose(many, everyone, per_speaker=2, speakers=24)
+    assert len(some) == 24
+    assert [name for name in some if name in ("s0", "s299")] == ["s0", "s299"]
+    assert all(len(rows) == 2 and {many[row].speaker for row in rows} == {name} for name, rows in some.items())
+    assert len(choose(many, everyone, per_speaker=3, speakers=0)) == MOST_CELLS // 3
+    assert set(by_speaker([*many, Utterance(id="o", corpus="d", speaker="s0")])) >= {"c: s0", "d: s0"}
+
+
+@pytest.mark.slow
+def test_one_file_gone_leaves_the_others(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
+    with FeatureStore(extracted / "feats.h5") as store:
+        videos = sorted({utterance.video for utterance in store.utterances})
+        seen = middle_pictures(store, synthetic_corpus)
+        of = {utterance.id: utterance for utterance in store.utterances}
+    assert len(videos) > 1
+    for video in videos[1:]:
+        (tmp_path / video).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(synthetic_corpus / video, tmp_path / video)
+    make_sheet(
+        tmp_path / "s.png", extracted / "feats.h5", root=tmp_path, stream=None, per_speaker=2, speakers=0,
+        console=make_console(),
+    )  # fmt: skip
+    sheet = pixels(tmp_path / "s.png")
+    for name, (whole, box) in seen.items():
+        picture = pixels(fitted(half(whole, of[name].crop), box))
+        assert (place_of(picture, sheet) is not None) == (of[name].video != videos[0])

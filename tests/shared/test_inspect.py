@@ -1,0 +1,122 @@
+"""The tables of `foal inspect`, and its CSV file: the numbers are those of the store."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foal.shared.errors import UsageError
+from foal.shared.index import FeatureStore
+from foal.shared.inspect import check_table, describe, write_table
+from foal.shared.join import write_index
+from foal.shared.shard import Entry, ShardHeader, ShardWriter
+from foal.shared.utterance import Utterance, write_manifest
+
+KEY = "0" * 64
+CLIPPING = (0.0, 0.25, 0.0005, None)
+SILENCE = (0.1, 0.9, 0.51, None)
+FACES = (10, 8, 0, None)
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> Path:
+    """Four utterances, the last of which has neither sound nor picture; the third has a comma in its speaker."""
+    utterances = [
+        Utterance(
+            id=f"u{n}", corpus="c", session="one", speaker="a,b" if n == 2 else "a", label="hap", video=f"{n}.mp4"
+        )
+        for n in range(4)
+    ]
+    for stream in ("audio", "face"):
+        header = ShardHeader(
+            modality=stream, key=KEY, rate_hz=10.0, encoder="random:test", revision="", weights="0",
+            random_weights=True, config={"view": "face"} if stream == "face" else {},
+        )  # fmt: skip
+        with ShardWriter(tmp_path / "f" / "one" / f"{stream}-00000000" / "a.h5", header, dtype="float16") as writer:
+            for number, utterance in enumerate(utterances):
+                faces, clipping, silence = FACES[number], CLIPPING[number], SILENCE[number]
+                length = 0 if faces is None else 10
+                quality = {}
+                if stream == "face" and faces:
+                    quality = {"probability": 0.987654}
+                elif stream == "audio" and clipping is not None and silence is not None:
+                    quality = {"clipping": clipping, "silence": silence}
+                writer.add(
+                    Entry(
+                        id=utterance.id, values=np.zeros((length, 3), np.float32), origin=0.0, media="",
+                        valid=np.arange(length) < (faces or 0) if stream == "face" else np.ones(length, bool),
+                        source=utterance.source(stream), note="" if length else f"no {stream} track", quality=quality,
+                    )
+                )  # fmt: skip
+    write_manifest(tmp_path / "m.csv", utterances)
+    write_index(tmp_path / "feats.h5", utterances, tmp_path / "f", {"audio": KEY, "face": KEY})
+    return tmp_path / "feats.h5"
+
+
+def test_the_table_says_what_the_store_says(store_path: Path, tmp_path: Path) -> None:
+    assert write_table(tmp_path / "q.csv", store_path) == f"{tmp_path / 'q.csv'}: the quality of 4 utterances"
+    with (tmp_path / "q.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with FeatureStore(store_path) as store:
+        assert [row["id"] for row in rows] == [utterance.id for utterance in store.utterances]
+        assert [row["speaker"] for row in rows] == ["a", "a", "a,b", "a"]
+        assert {(row["corpus"], row["split"], row["session"], row["label"]) for row in rows} == {
+            ("c", "one", "one", "hap")
+        }
+        for stream in ("audio", "face"):
+            assert [int(row[f"{stream}:frames"]) for row in rows] == store.lengths(stream).tolist()
+            assert [int(row[f"{stream}:valid"]) for row in rows] == store.valid_frames(stream).tolist()
+            assert [row[f"{stream}:note"] for row in rows] == store.notes(stream)
+            for name, values in store.quality(stream).items():
+                said = [float(row[f"{stream}:{name}"] or "nan") for row in rows]
+                np.testing.assert_allclose(said, values, rtol=1e-4)
+    assert rows[1]["face:probability"] == "0.9877"
+    assert rows[2]["face:face_rate"] == "0"
+    assert rows[3]["face:face_rate"] == rows[3]["audio:clipping"] == rows[2]["face:probability"] == ""
+
+
+def test_only_an_older_table_is_replaced(store_path: Path, tmp_path: Path) -> None:
+    table = tmp_path / "new" / "q.csv"
+    write_table(table, store_path)
+    first = table.read_bytes()
+    table.write_bytes(first + b"more\n")
+    write_table(table, store_path)
+    assert table.read_bytes() == first
+    # A manifest begins with the column id too.
+    for path in (tmp_path / "m.csv", store_path, tmp_path):
+        before = path.read_bytes() if path.is_file() else b""
+        with pytest.raises(UsageError, match="expected a table of `foal inspect` to replace"):
+            write_table(path, store_path)
+        assert path.is_dir() or path.read_bytes() == before
+    check_table(tmp_path / "another.csv")
+
+
+def test_the_quality_of_each_stream_is_one_line(store_path: Path) -> None:
+    lines = [part for part in describe(store_path) if isinstance(part, str)]
+    (audio,) = [line for line in lines if line.startswith("audio quality")]
+    (face,) = [line for line in lines if line.startswith("face quality")]
+    assert "1 of 3 utterances with more than 0.1% clipped samples; 2 of 3 more than half silent" in audio
+    assert "face rate mean 0.600, 5th percentile 0.080; detection probability mean 0.988" in face
+
+
+def test_nothing_is_said_of_what_is_not_known(tmp_path: Path) -> None:
+    """Of features without quality: imported ones, and those of older shards."""
+    utterance = Utterance(id="u", corpus="c", audio="a.wav")
+    header = ShardHeader(
+        modality="audio", key=KEY, rate_hz=50.0, encoder="imported", revision="", weights="", random_weights=False,
+        config={},
+    )  # fmt: skip
+    with ShardWriter(tmp_path / "f" / "c" / "audio-00000000" / "a.h5", header, dtype="float16") as writer:
+        writer.add(
+            Entry(
+                id="u", values=np.zeros((2, 3), np.float32), valid=np.ones(2, bool), origin=0.0, media="",
+                source=utterance.source("audio"),
+            )
+        )  # fmt: skip
+    write_index(tmp_path / "feats.h5", [utterance], tmp_path / "f", {"audio": KEY})
+    assert not any("quality" in str(part) for part in describe(tmp_path / "feats.h5"))
+    write_table(tmp_path / "q.csv", tmp_path / "feats.h5")
+    assert (tmp_path / "q.csv").read_text().splitlines() == [
+        "id,corpus,split,session,speaker,label,audio:frames,audio:valid,audio:note", "u,c,c,,,,2,2,",
+    ]  # fmt: skip
