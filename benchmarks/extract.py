@@ -89,15 +89,20 @@ def prepare(work: Path, arguments: argparse.Namespace) -> None:
         say(f"drawing two dialogs of {arguments.minutes / 2:g} minutes")
         for session in (1, 2):
             draw(corpus, session, arguments.minutes / 2 * 60)
-    drawn = read_dialogs(corpus.absolute(), corpus="synthetic").utterances
-    rows = [absolute(utterance, corpus) for utterance in drawn]
+    rows = rows_of(corpus)
     if arguments.clips:
         with tempfile.TemporaryDirectory() as holder:
             # As a corpus of one class, whatever lies in the folder.
             (Path(holder) / "clips").symlink_to(arguments.clips.absolute())
             rows += [absolute(clip, Path(holder)) for clip in read_clips(Path(holder)).utterances if clip.video]
-    write_manifest(work / "m.csv", [replace(row, session="bench", fold="") for row in rows])
+    write_manifest(work / "m.csv", rows)
     (work / "work.json").write_text(json.dumps({"fps": arguments.fps, "encoder": str(save_encoder(work))}))
+
+
+def rows_of(corpus: Path) -> list[Utterance]:
+    """The drawn utterances, all in one split."""
+    drawn = read_dialogs(corpus.absolute(), corpus="synthetic").utterances
+    return [absolute(utterance, corpus) for utterance in drawn]
 
 
 def save_encoder(work: Path) -> Path:
@@ -377,7 +382,7 @@ def cosines(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> np.ndarra
 def absolute(utterance: Utterance, root: Path) -> Utterance:
     """With its media named from the root of the disk, so that dialogs and clips stand in one manifest."""
     audio, video = ((root / path).resolve().as_posix().lstrip("/") for path in (utterance.audio, utterance.video))
-    return replace(utterance, audio=audio, video=video)
+    return replace(utterance, audio=audio, video=video, session="bench", fold="")
 
 
 def from_root(utterances: Sequence[Utterance]) -> list[Utterance]:

@@ -11,9 +11,9 @@ from rich.table import Table
 from ..shared.catalog import KEY_LENGTH, Media
 from ..shared.console import make_console
 from ..shared.errors import EncoderError, FoalError, StoreError, UsageError
+from ..shared.fingerprint import media_fingerprint
 from ..shared.index import FeatureStore
 from ..shared.settings import MODALITIES, ExtractSettings, Settings, modality_of
-from ..shared.shard import media_fingerprint
 from ..shared.stale import ABSENT, OTHER, Stale, find_stale
 from ..shared.utterance import read_manifest
 from .recipe import present_key

@@ -16,6 +16,7 @@ def extract(
     root: Annotated[Path | None, option("corpus.root", "--root", "-r")] = None,
     features: Annotated[Path | None, option("extract.features", "--features")] = None,
     workers: Annotated[int | None, option("extract.workers", "--workers", "-j")] = None,
+    scheduler: Annotated[str | None, option("extract.scheduler", "--scheduler")] = None,
     modalities: Annotated[str | None, option("extract.modalities", "--modalities", metavar="A,B")] = None,
     audio_encoder: Annotated[str | None, option("extract.audio.encoder", "--audio-encoder")] = None,
     revision: Annotated[str | None, option("extract.audio.revision", "--revision")] = None,
@@ -56,7 +57,7 @@ def extract(
         extract__audio__revision=revision, extract__face__encoder=face_encoder, extract__face__fps=fps,
         extract__chunk_seconds=chunk_seconds, extract__store=store, extract__verify=verify,
         extract__face__view=view, extract__audio__layers=_layers(layers), extract__precision=precision,
-        extract__fingerprint=fingerprint,
+        extract__fingerprint=fingerprint, extract__scheduler=scheduler,
     )  # fmt: skip
     # Shards in a folder of the user's own: their index belongs beside them, not over the project's.
     place = index or (features / "feats.h5" if features is not None else settings.index)

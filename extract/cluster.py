@@ -9,9 +9,11 @@ from multiprocessing import resource_tracker
 import dask
 from distributed import Client, LocalCluster
 
+from ..shared.errors import UsageError
 from .worker import PLUGIN, EncoderPlugin
 
 LOOPBACK = "127.0.0.1"
+CONNECT_SECONDS = 20
 
 WORKER_ENVIRONMENT = {
     # The C library keeps freed memory for the next tensor. Dask's own setting gives it back at once, and every large
@@ -29,6 +31,8 @@ def local_cluster(workers: int, plugin: EncoderPlugin) -> Iterator[Client]:
     # A worker that is killed four times over the same chunk is not going to live through a fifth.
     configured = {
         "distributed.scheduler.allowed-failures": 3,
+        # A chunk is minutes of work: none should wait at a busy worker while another one has nothing to do.
+        "distributed.scheduler.worker-saturation": 1.0,
         "distributed.nanny.pre-spawn-environ": {
             **dask.config.get("distributed.nanny.pre-spawn-environ"),
             **WORKER_ENVIRONMENT,
@@ -47,6 +51,27 @@ def local_cluster(workers: int, plugin: EncoderPlugin) -> Iterator[Client]:
     with cluster, Client(cluster) as client:
         client.register_plugin(plugin, name=PLUGIN)
         yield client
+
+
+@contextmanager
+def remote_cluster(address: str, plugin: EncoderPlugin) -> Iterator[Client]:
+    """The workers of a scheduler that is running already; they see the same files under the same names.
+
+    Raises UsageError if there is no scheduler, or none has come to it yet.
+    """
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--scheduler {address}: expected a running Dask scheduler, got none ({error})") from None
+    with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise UsageError(f"--scheduler {address}: expected a scheduler with workers, got one without")
+        client.register_plugin(plugin, name=PLUGIN)
+        try:
+            yield client
+        finally:
+            # They outlive this run, and should not keep its encoders.
+            client.unregister_worker_plugin(PLUGIN)
 
 
 @contextmanager

@@ -19,6 +19,11 @@ class Machine:
     threads: int
     decoders: int
 
+    @classmethod
+    def of_others(cls, settings: ExtractSettings, *, threads: int) -> "Machine":
+        """What a worker that somebody else has started makes of itself: one, with the GPU that it was given, if any."""
+        return share_out(settings, cores=threads, devices=[] if settings.device == "cpu" else devices_here()[:1])
+
 
 def share_out(settings: ExtractSettings, *, cores: int, devices: Sequence[str]) -> Machine:
     """One worker per GPU, or per two cores, and the cores shared out among them, where the settings do not say.

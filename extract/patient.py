@@ -59,7 +59,7 @@ class PatientVideo:
                     broken = frame.is_corrupt or (broken and not frame.key_frame)
                     index = self._number(frame, count)
                     count += 1
-                    if not broken and index in wanted:
+                    if not broken and index is not None and index in wanted:
                         picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                         yield index, np.rot90(picture, frame.rotation // 90)
                     if index is not None and index >= last:

@@ -92,7 +92,7 @@ def _run(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe],
     # Dask and torch take seconds to import, and a run with nothing to do needs neither.
     from distributed import Future, KilledWorker, as_completed
 
-    from .cluster import local_cluster
+    from .cluster import local_cluster, remote_cluster
     from .machine import this_machine
     from .progress import Tally, shown
     from .worker import EncoderPlugin, check_encoders, extract_chunk
@@ -101,14 +101,18 @@ def _run(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe],
     check_encoders(settings.extract, {chunk.stream: by_stream[chunk.stream] for chunk in chunks})
     of_settings = settings.extract
     # The last bits of a sum depend on the number of threads: it must not change when only a chunk or two are left.
-    machine = this_machine(of_settings)
-    workers = min(machine.workers, len(chunks))
-    plugin = EncoderPlugin(of_settings, by_stream, machine)
-    where = f" on {len(machine.devices)} GPU{'s' * (len(machine.devices) > 1)}" if machine.devices else ""
-    console.print(f"{len(chunks)} chunks on {workers} worker{'s' * (workers > 1)}{where}")
+    if of_settings.scheduler is not None:
+        cluster = remote_cluster(of_settings.scheduler, EncoderPlugin(of_settings, by_stream, None))
+        console.print(f"{len(chunks)} chunks on the workers of {of_settings.scheduler}")
+    else:
+        machine = this_machine(of_settings)
+        workers = min(machine.workers, len(chunks))
+        where = f" on {len(machine.devices)} GPU{'s' * (len(machine.devices) > 1)}" if machine.devices else ""
+        console.print(f"{len(chunks)} chunks on {workers} worker{'s' * (workers > 1)}{where}")
+        cluster = local_cluster(workers, EncoderPlugin(of_settings, by_stream, machine))
     tally, failures = Tally(chunks), list[Failure]()
     command = " ".join(["foal", *sys.argv[1:]])
-    with local_cluster(workers, plugin) as client, shown(tally, console) as display:
+    with cluster as client, shown(tally, console) as display:
 
         def submit(chunk: Chunk) -> "Future[ChunkResult]":
             key = by_stream[chunk.stream].header.key

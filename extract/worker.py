@@ -1,6 +1,7 @@
 """What runs inside a Dask worker: its encoders, loaded once, and one chunk of utterances to one shard."""
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,8 +10,9 @@ import torch
 from distributed import Worker, WorkerPlugin, get_worker
 
 from ..shared.errors import FoalError, MediaError, StoreError
+from ..shared.fingerprint import media_fingerprint
 from ..shared.settings import AudioSettings, ExtractSettings, FaceSettings
-from ..shared.shard import ShardWriter, media_fingerprint
+from ..shared.shard import ShardWriter
 from .audio import AudioEncoder
 from .audio_model import load_audio_encoder
 from .face import FacePath
@@ -69,17 +71,21 @@ def check_encoders(settings: ExtractSettings, recipes: Mapping[str, Recipe]) -> 
 class EncoderPlugin(WorkerPlugin):
     """Gives each worker its device, its threads and its encoders."""
 
-    def __init__(self, settings: ExtractSettings, recipes: Mapping[str, Recipe], machine: Machine) -> None:
-        self.settings, self.recipes, self.machine = settings, recipes, machine
+    def __init__(self, settings: ExtractSettings, recipes: Mapping[str, Recipe], machine: Machine | None) -> None:
+        """For the workers of a machine, or (None) for workers that somebody else has started."""
+        self.settings, self.recipes, self._machine = settings, recipes, machine
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask in each worker."""
+        self.machine = self._machine or Machine.of_others(self.settings, threads=worker.state.nthreads)
         torch.set_num_threads(self.machine.threads)
-        if self.machine.devices:
+        if self._machine is not None and self.machine.devices:
             # Before CUDA is first asked for anything: the worker then sees its own GPU and no other.
             os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(self.machine.devices, str(worker.name))
         device = torch.device("cuda" if self.machine.devices else "cpu")
         self.encoders = Encoders(self.settings, self.recipes, device)
+        # A worker of somebody else's may run several tasks at once; its encoders serve one.
+        self.busy = threading.Lock()
 
 
 def extract_chunk(
@@ -91,6 +97,13 @@ def extract_chunk(
     """
     plugin = get_worker().plugins[PLUGIN]
     assert isinstance(plugin, EncoderPlugin)
+    with plugin.busy:
+        return _extract(chunk, plugin, root=root, shard=shard, store=store, command=command)
+
+
+def _extract(
+    chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Path, store: Literal["float16", "float32"], command: str
+) -> ChunkResult:
     patiently: set[Path] = set()
     together = True
     while True:

@@ -8,7 +8,8 @@ import numpy as np
 
 from .errors import StoreError
 from .files import TEMPORARY_PREFIX
-from .shard import CONTENT, ShardHeader, ShardReader, damage_in, media_fingerprint
+from .fingerprint import CONTENT, media_fingerprint
+from .shard import ShardHeader, ShardReader, damage_in
 from .utterance import Utterance, split_folder
 
 KEY_LENGTH = 8

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import StoreError
 from .hdf5 import damage_named, open_hdf5
+from .shard import REMEDY as SHARD_REMEDY
 from .shard import ShardReader, Values, feature_checksum
 from .utterance import COLUMNS, NUMBERS, Utterance
 
@@ -235,8 +236,7 @@ class FeatureStore:
         if feature_checksum(values, valid, origin) != checksum:
             raise StoreError(
                 f"{self._file_of(name, row)}: the {name} values of utterance {self.utterances[row].id!r} "
-                "do not match their checksum; "
-                "run `foal extract` again to restore the shard"
+                f"do not match their checksum; {SHARD_REMEDY}"
             )
 
     def _file_of(self, name: str, row: int) -> Path:

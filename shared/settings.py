@@ -108,6 +108,10 @@ class ExtractSettings(_Section):
     workers: int = Field(
         0, ge=0, le=1024, description="Dask worker processes (0 = one per GPU, else one per two cores, at least two)"
     )
+    scheduler: str | None = Field(
+        None,
+        description="address of a running Dask scheduler, such as tcp://HOST:8786 (none = workers of this machine)",
+    )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker (0 = the cores, shared out)")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where encoders run (auto = on GPUs if any)")
     precision: Literal["fp32", "bf16", "fp16"] = Field(

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from .files import replaced_atomically
 from .hdf5 import damage_named, open_hdf5
 
 FORMAT, VERSION = "foal-shard", 2
-REMEDY = "run `foal extract` again to restore the shard"
+REMEDY = "run `foal extract` again to restore the shard (`foal import`, where its features were imported)"
 
 Values = NDArray[np.float16] | NDArray[np.float32]
 
@@ -164,9 +163,7 @@ class ShardReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = open_hdf5(
-            path, kind=FORMAT, version=VERSION, missing="the shard is gone; run `foal extract` again to restore it"
-        )
+        self._file = open_hdf5(path, kind=FORMAT, version=VERSION, missing=f"the shard is gone; {REMEDY}")
         try:
             with damage_named(path, REMEDY):
                 self._read_header()
@@ -273,22 +270,6 @@ def damage_in(shard: ShardReader) -> list[str]:
     if shard.digest != _digest(shard.header.key, shard.ids, shard.checksums):
         problems.append("its digest does not match its ids and checksums")
     return problems
-
-
-CONTENT = "xxh3:"
-"""How a fingerprint begins that is a hash of the file's content; the others are size and time of change."""
-
-
-def media_fingerprint(path: Path, *, content: bool = False) -> str:
-    """Size in bytes and time of change of a media file, or a hash of its content; empty where there is no file."""
-    try:
-        if content:
-            with path.open("rb") as file:
-                return CONTENT + hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
-        status = os.stat(path)
-    except OSError:
-        return ""
-    return f"{status.st_size}:{status.st_mtime_ns}"
 
 
 def _boxes(entry: Entry) -> NDArray[np.float32]:

@@ -14,9 +14,10 @@ import numpy as np
 from .catalog import KEY_LENGTH, Located, Media, keys_on_disk, read_catalog, shard_files
 from .errors import StoreError
 from .files import TEMPORARY_PREFIX, temporary_is_stale
+from .fingerprint import media_fingerprint
 from .hdf5 import damage_named
 from .settings import modality_of
-from .shard import FORMAT, VERSION, ShardReader, media_fingerprint
+from .shard import FORMAT, VERSION, ShardReader
 from .utterance import Utterance, split_folder
 
 OTHER = "another configuration"

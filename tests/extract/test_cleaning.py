@@ -13,9 +13,10 @@ from foal.extract.cleaning import remove_files
 from foal.extract.indexing import describe
 from foal.extract.recipe import present_key, recipe
 from foal.shared.catalog import Media
+from foal.shared.fingerprint import media_fingerprint
 from foal.shared.index import FeatureStore
 from foal.shared.settings import ExtractSettings
-from foal.shared.shard import ShardHeader, media_fingerprint
+from foal.shared.shard import ShardHeader
 from foal.shared.stale import find_stale
 from foal.shared.utterance import Utterance, write_manifest
 

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from foal.extract.patient import PatientVideo
 from foal.extract.picture import NoVideoTrackError, Stretch, Video, VideoDamagedError
 from foal.shared.errors import MediaError
 from foal.shared.timing import face_times
@@ -17,13 +18,17 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def numbers(path: Path, stretches: list[Stretch], read_number: ReadNumber) -> list[list[int]]:
-    """The number drawn into each chosen frame, -1 where there was none."""
-    video = Video(path)
-    plans = [video.plan(stretch) for stretch in stretches]
-    found = [[-1] * len(plan) for plan in plans]
-    for stretch, position, picture in video.pictures(plans, [WHOLE] * len(plans)):
-        found[stretch][position] = read_number(picture)
-    return found
+    """The number drawn into each chosen frame, -1 where there was none: the same with decord and with PyAV."""
+    both = []
+    for patiently in (False, True):
+        video = Video(path, patiently=patiently)
+        plans = [video.plan(stretch) for stretch in stretches]
+        found = [[-1] * len(plan) for plan in plans]
+        for stretch, position, picture in video.pictures(plans, [WHOLE] * len(plans)):
+            found[stretch][position] = read_number(picture)
+        both.append(found)
+    assert both[0] == both[1]
+    return both[0]
 
 
 def nearest(times: np.ndarray, shown_at: np.ndarray) -> list[int]:
@@ -57,6 +62,40 @@ def test_frames_of_a_varying_rate(tmp_path: Path, make_video: MakeVideo, read_nu
     path = make_video(tmp_path / "vfr.mkv", frames=len(times_ms), times_ms=times_ms, b_frames=2)
     (got,) = numbers(path, [Stretch(start=0.1, end=2.0, fps=13)], read_number)
     assert got == nearest(face_times(0.1, 1.9, 13), np.array(times_ms) / 1000)
+
+
+QUARTER_TURN = b"".join(
+    number.to_bytes(4, "big", signed=True) for number in (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+)
+MATRIX_IN_TKHD = 44
+
+
+def test_a_rotated_video_is_upright(tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber) -> None:
+    """As a telephone held upright writes it: pictures lying on their side, and a note that says how to turn them."""
+    path = make_video(tmp_path / "v.mp4", frames=40, b_frames=2)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + MATRIX_IN_TKHD
+    content[place : place + len(QUARTER_TURN)] = QUARTER_TURN
+    path.write_bytes(content)
+
+    def lying(picture: np.ndarray) -> int:
+        assert picture.shape == (160, 96, 3)
+        return read_number(np.rot90(picture))
+
+    (got,) = numbers(path, [Stretch(start=0.2, end=1.4, fps=10)], lying)
+    assert got == nearest(face_times(0.2, 1.2, 10), np.arange(40) / 25)
+
+
+def test_a_long_video_is_decoded_no_further_than_it_is_looked_at(
+    tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_video(tmp_path / "v.mp4", frames=60, b_frames=2)
+    monkeypatch.setattr("foal.extract.picture.DECORD_HOLDS", 60 * 160 * 96 * 3 - 1)
+    assert Video(path)._reader is None
+    monkeypatch.setattr("foal.extract.picture.DECORD_HOLDS", 60 * 160 * 96 * 3)
+    assert Video(path)._reader is not None
+    last = PatientVideo(path)
+    assert [number for number, _ in last.decode({3, 20})] == [3, 20]
 
 
 def test_a_picture_that_begins_late_keeps_the_files_clock(

@@ -6,10 +6,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
 import torch
+from distributed import LocalCluster
 from transformers import (
     BertConfig,
     BertModel,
@@ -135,6 +137,25 @@ def test_batches_on_two_workers_equal_one_by_one_on_one(
             assert np.linalg.norm(alone - batched) <= 1e-5 * np.linalg.norm(alone)
 
 
+def test_workers_of_a_scheduler_that_is_running_already(foal: Foal, corpus: Path, synthetic_corpus: Path) -> None:
+    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus]
+    assert foal(*usual, "--features", "own").returncode == 0
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as cluster:
+        done = foal(*usual, "--features", "theirs", "--scheduler", cluster.scheduler_address)
+        assert done.returncode == 0, done.stderr
+        assert f"on the workers of {cluster.scheduler_address}" in done.stdout
+        address = cluster.scheduler_address
+    with FeatureStore(corpus / "own" / "feats.h5") as own, FeatureStore(corpus / "theirs" / "feats.h5") as theirs:
+        for stream in own.modalities:
+            one, other = own.packed(stream), theirs.packed(stream)
+            np.testing.assert_array_equal(one.offsets, other.offsets)
+            # Two threads in one worker instead of one in two: the last bits of sums differ.
+            np.testing.assert_allclose(one.values.astype(float), other.values.astype(float), rtol=0.01, atol=1e-3)
+    gone = foal(*usual, "--features", "none", "--scheduler", address)
+    assert gone.returncode == 2
+    assert "expected a running Dask scheduler, got none" in gone.stderr
+
+
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(foal: Foal, corpus: Path, synthetic_corpus: Path) -> None:
     done = foal("extract", "-s", "session1", "-m", "m.csv", "-r", synthetic_corpus, "--dry-run")
     assert done.returncode == 0, done.stderr
@@ -160,6 +181,32 @@ def test_content_fingerprints_look_into_the_file(foal: Foal, tmp_path: Path) -> 
     assert sound.stat().st_size == before.st_size
     changed = foal(*usual, "--fingerprint", "content")
     assert "0 of 1 utterances already extracted" in changed.stdout, "size and time are the same, the content is not"
+
+
+def test_a_video_that_decord_gives_up_on_changes_no_other(
+    foal: Foal, tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    """Its chunk is begun anew with PyAV for it: what was batched with its pictures depended on the time."""
+    sound = make_video(tmp_path / "sound.mp4", frames=50)
+    damaged = make_video(tmp_path / "damaged.mp4", frames=60, b_frames=2)
+    with av.open(str(damaged)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(damaged.read_bytes())
+    for position, size in packets[20:24]:
+        content[position + 8 : position + size] = bytes(size - 8)
+    damaged.write_bytes(content)
+    rows = [Utterance(id=path.stem, corpus="c", video=path.name) for path in (damaged, sound)]
+    usual = ["-r", ".", "--modalities", "face", "--view", "frame", "--fps", "25", "-j", "1"]
+    for name, some in (("both", rows), ("alone", rows[1:])):
+        write_manifest(tmp_path / f"{name}.csv", some)
+        done = foal("extract", "-s", "all", "-m", f"{name}.csv", *usual, "--features", name)
+        assert done.returncode == 0, done.stderr
+    with FeatureStore(tmp_path / "both" / "feats.h5") as both, FeatureStore(tmp_path / "alone" / "feats.h5") as alone:
+        assert both.notes("face")[0].startswith("only ")
+        assert 20 <= both.valid_frames("face")[0] < 60
+        assert both.valid_frames("face")[1] == 50
+        one, other = both.packed("face", [1]).values, alone.packed("face", [0]).values
+        np.testing.assert_allclose(one.astype(float), other.astype(float), rtol=1e-2, atol=1e-3)
 
 
 def bert(folder: Path) -> None:

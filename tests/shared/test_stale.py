@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from foal.shared.catalog import Media, shard_folder
-from foal.shared.shard import VERSION, Entry, ShardHeader, ShardWriter, media_fingerprint
+from foal.shared.fingerprint import media_fingerprint
+from foal.shared.shard import VERSION, Entry, ShardHeader, ShardWriter
 from foal.shared.stale import (
     ABSENT,
     CHANGED_MEDIA,
