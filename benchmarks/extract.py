@@ -253,7 +253,7 @@ def foal(work: Path, spec: dict[str, Any], name: str, *options: str) -> tuple[fl
     while process.poll() is None:
         with suppress(psutil.Error):
             peak = max([peak, *(child.memory_info().rss for child in watched.children(recursive=True))])
-        time.sleep(0.25)
+        time.sleep(1)
     if process.returncode not in (0, 3):
         raise SystemExit(f"foal extract ended with exit code {process.returncode}")
     return time.perf_counter() - began, peak

@@ -33,6 +33,9 @@ def local_cluster(workers: int, plugin: EncoderPlugin) -> Iterator[Client]:
         "distributed.scheduler.allowed-failures": 3,
         # A chunk is minutes of work: none should wait at a busy worker while another one has nothing to do.
         "distributed.scheduler.worker-saturation": 1.0,
+        # Looks at every worker's stack a hundred times a second, for a page that is not shown.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.system-monitor.interval": "5s",
         "distributed.nanny.pre-spawn-environ": {
             **dask.config.get("distributed.nanny.pre-spawn-environ"),
             **WORKER_ENVIRONMENT,
