@@ -18,7 +18,7 @@ from extract import draw, foal, machine, save_encoder, say
 from foal.manifests.iemocap import build as read_dialogs
 from foal.shared.utterance import Utterance, write_manifest
 
-FPS = 4.0
+FPS = 2.0
 DIALOG_SECONDS = 180.0
 
 

@@ -15,12 +15,12 @@ from .face import FacePath, PictureEncoder
 from .picture import Picture
 from .precision import autocast
 from .vision import load_vision_encoder
-from .weights import Weights
+from .weights import FACENET_SIZE, Weights
 
 USUAL_BATCH = {"cpu": 16, "cuda": 128}
 """Pictures encoded together: two to three times faster than one by one on a CPU."""
 
-FACENET_WIDTH, FACENET_SIZE = 512, 160
+FACENET_WIDTH = 512
 
 
 class FaceEncoder:

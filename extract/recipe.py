@@ -9,7 +9,7 @@ from ..shared.settings import AudioSettings, ExtractSettings, FaceSettings, moda
 from ..shared.shard import ShardHeader
 from ..shared.timing import AUDIO_RATE_HZ, SAMPLE_RATE
 from .audio_config import chosen_layers
-from .weights import Weights, find_audio_weights, find_face_weights
+from .weights import FACENET_SIZE, Weights, find_audio_weights, find_face_weights
 
 # Part of the keys; goes up when a change of the code changes the numbers.
 AUDIO_ALGORITHM = 2
@@ -49,6 +49,9 @@ def recipe(settings: ExtractSettings, stream: str, *, fetch: bool = True) -> Rec
     else:
         weights = find_face_weights(of_stream.encoder, of_stream.revision, settings.seed, fetch=fetch)
         changes = {"algorithm": FACE_ALGORITHM, "detector": "mtcnn", **_plain(of_stream)}
+        # Said or not, the encoder's own size is the same pictures; a vision model takes no other.
+        vision = weights.path is not None and weights.path.is_dir()
+        changes["size"] = None if vision else of_stream.size or FACENET_SIZE
         if of_stream.view != "face":
             changes = {name: value for name, value in changes.items() if name not in (*FACE_ONLY, "detector")}
         rate_hz = of_stream.fps

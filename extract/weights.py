@@ -17,6 +17,9 @@ FACENET_FILES = {
     "vggface2": "20180402-114759-vggface2.pt",
     "casia-webface": "20180408-102900-casia-webface.pt",
 }
+FACENET_SIZE = 160
+"""Side in pixels of the pictures that InceptionResnetV1 was trained on."""
+
 _FACENET_URL = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9"
 _FACENET_SHA256 = {"vggface2": "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b"}
 """Of the released files, as far as it is published; that of casia-webface is not."""

@@ -43,7 +43,7 @@ def read_number() -> Callable[[np.ndarray], int]:
 
 @pytest.fixture
 def make_video() -> Callable[..., Path]:
-    """A video whose frames carry their number, optionally with B-frames, odd times or sound."""
+    """A video whose frames carry their number, optionally with B-frames, odd times, sound or damages."""
 
     def make(
         path: Path,
@@ -54,6 +54,7 @@ def make_video() -> Callable[..., Path]:
         b_frames: int = 0,
         times_ms: Sequence[int] | None = None,
         sound_hz: int | None = None,
+        damaged: slice | None = None,
     ) -> Path:
         with av.open(str(path), "w") as container:
             stream = container.add_stream(codec, rate=fps)
@@ -75,9 +76,22 @@ def make_video() -> Callable[..., Path]:
                 tone.sample_rate, tone.pts = sound_hz, 0
                 container.mux(sound.encode(tone))
                 container.mux(sound.encode())
+        if damaged is not None:
+            damage_packets(path, damaged)
         return path
 
     return make
+
+
+def damage_packets(path: Path, which: slice) -> None:
+    """Zeros in the place of some of a video's pictures; the container stays whole."""
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for position, size in packets[which]:
+        # In AVI a chunk begins with a header of eight bytes.
+        content[position + 8 : position + size] = bytes(size - 8)
+    path.write_bytes(content)
 
 
 @pytest.fixture
