@@ -20,8 +20,10 @@ WORKER_ENVIRONMENT = {
     # tensor is then paged in anew: FaceNet took 2.3 times as long.
     "MALLOC_TRIM_THRESHOLD_": 1 << 30,
     "MALLOC_MMAP_THRESHOLD_": 1 << 30,
+    # In one heap for all threads: what the decoder frees is there for the encoder.
+    "MALLOC_ARENA_MAX": 1,
     # oneDNN keeps what it built for every length of sound, 8 MB each: at its default of 1024 pieces nearly a gigabyte.
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": 256,
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": 128,
 }
 
 

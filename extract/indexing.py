@@ -27,6 +27,7 @@ from ..shared.stale import CURRENT, OTHER, Findings, find_stale
 from ..shared.utterance import read_manifest
 from .outcome import report_index
 from .recipe import present_key
+from .weights import FACENET_SIZE
 
 ALWAYS_SAID = ("layers", "view", "fps")
 
@@ -116,8 +117,9 @@ def describe(header: ShardHeader) -> str:
     if config.get("provenance") == "imported":
         parts += [f"named {config['name']}"] if "name" in config else []
         parts.append(f"{header.rate_hz:g} Hz")
-    for name, field in fields.items():
-        if name in config and (name in ALWAYS_SAID or config[name] != field.default):
+    usual = {name: field.default for name, field in fields.items()} | {"size": FACENET_SIZE}
+    for name, value in usual.items():
+        if config.get(name) is not None and (name in ALWAYS_SAID or config[name] != value):
             parts.append(_said(name, config[name]))
     if "precision" in config:
         parts.append(config["precision"])

@@ -27,8 +27,9 @@ def chosen_names(store: FeatureStore, wanted: Mapping[str, str | None]) -> dict[
             raise TrainingError(f"{store.path} holds {', '.join(there)}: say which with --{modality}")
         else:
             known = ", ".join(store.modalities) or "none"
+            called = f" called {name}" if name else ""
             raise TrainingError(
-                f"{store.path}: expected {name or modality} features, got only {known}; extract them, or train with "
+                f"{store.path}: expected {modality} features{called}, got only {known}; extract them, or train with "
                 f"--modalities or --{modality} set to what is there"
             )
     return chosen
