@@ -13,7 +13,6 @@ from .halving import halved
 from .padding import PaddedModel
 from .precision import autocast
 from .sound import Wave
-from .weights import read_json as _read_json  # noqa: F401
 from .windows import Window, cut_windows
 
 Piece = tuple[int, Window, Tensor]
