@@ -19,7 +19,7 @@ from rich.console import Console
 from ..shared.catalog import shard_files, shard_folder
 from ..shared.console import make_console
 from ..shared.errors import StoreError, UsageError
-from ..shared.files import TEMPORARY_PREFIX, temporary_is_stale
+from ..shared.files import remove_stale_temporaries
 from ..shared.join import write_index
 from ..shared.settings import MODALITIES, Settings
 from ..shared.shard import Entry, ShardHeader, ShardWriter
@@ -62,7 +62,7 @@ def import_features(
     kept = [utterance for utterance in manifest if any(utterance.id in found.paths for found, _ in sources)]
     _report_missing(manifest, kept, [found for found, _ in sources], console)
 
-    _remove_stale_files(out)
+    remove_stale_temporaries(out)
     for found, header in sources:
         _write_shards(found, header, kept, splits_of(manifest), out)
     keys = {f"{header.modality}/{name}" if name else header.modality: header.key for _, header in sources}
@@ -195,13 +195,6 @@ def _report_missing(
 
 def _counted(names: Sequence[str], most: int = 5) -> str:
     return f"{len(names)} utterances ({', '.join(names[:most])}{', ...' if len(names) > most else ''})"
-
-
-def _remove_stale_files(out: Path) -> None:
-    """Remove what killed runs on this machine left half-written."""
-    for path in (*out.glob(f"{TEMPORARY_PREFIX}*"), *out.glob(f"*/*/{TEMPORARY_PREFIX}*")):
-        if temporary_is_stale(path):
-            path.unlink(missing_ok=True)
 
 
 def _write_shards(

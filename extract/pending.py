@@ -1,6 +1,5 @@
 """What is left to extract: the manifest compared with the shards on disk and with the media."""
 
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -10,7 +9,6 @@ from rich.console import Console
 
 from ..shared.catalog import Media, read_catalog
 from ..shared.errors import MediaError
-from ..shared.files import TEMPORARY_PREFIX, temporary_is_stale
 from ..shared.settings import Settings
 from ..shared.timing import Seconds
 from ..shared.utterance import Utterance, splits_of
@@ -59,11 +57,3 @@ def _lengths(root: Path, utterances: Iterable[Utterance]) -> dict[str, Seconds]:
     todo = list(utterances)
     with ThreadPoolExecutor(8) as threads:
         return dict(zip((utterance.id for utterance in todo), threads.map(length, todo), strict=True))
-
-
-def remove_stale_files(features: Path) -> None:
-    """Remove what killed runs on this machine left half-written."""
-    for path in features.rglob(f"{TEMPORARY_PREFIX}*"):
-        if temporary_is_stale(path):
-            with suppress(OSError):
-                os.unlink(path)

@@ -10,13 +10,14 @@ from rich.console import Console
 from ..shared.catalog import Media, read_catalog, shard_folder
 from ..shared.console import make_console
 from ..shared.errors import EncoderError, FoalError, UsageError
+from ..shared.files import remove_stale_temporaries
 from ..shared.join import Joined, write_index
 from ..shared.options import comma_list
 from ..shared.settings import MODALITIES, Settings, modality_of
 from ..shared.utterance import Utterance, read_manifest, select_splits, splits_of
 from .failure import ChunkResult, Failure, chunk_failed
 from .outcome import report_failures, report_index, summary, write_failures
-from .pending import pending_chunks, remove_stale_files
+from .pending import pending_chunks
 from .plan import Chunk, by_media
 from .recipe import Recipe, present_key, recipe
 
@@ -34,7 +35,7 @@ def extract(settings: Settings, splits: Sequence[str], *, index: Path | None, dr
     utterances = select_splits(manifest, _separate(splits, manifest))
     recipes = _recipes(settings, utterances)
     if not dry_run:
-        remove_stale_files(features)
+        remove_stale_temporaries(features)
 
     chunks = pending_chunks(settings, utterances, recipes, console)
     if not chunks:

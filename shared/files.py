@@ -39,6 +39,19 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY_PREFIX}{socket.gethostname()}~{os.getpid()}~{path.name}")
 
 
+def stale_temporaries(features: Path) -> list[Path]:
+    """What killed runs on this machine left half-written, where foal writes: in the folder and two levels below it."""
+    found = [path for depth in ("", "*/", "*/*/") for path in sorted(features.glob(f"{depth}{TEMPORARY_PREFIX}*"))]
+    return [path for path in found if path.is_file() and temporary_is_stale(path)]
+
+
+def remove_stale_temporaries(features: Path) -> None:
+    """Remove them, as far as they can be."""
+    for path in stale_temporaries(features):
+        with suppress(OSError):
+            path.unlink()
+
+
 def temporary_is_stale(path: Path) -> bool:
     """Whether a temporary file belongs to a process of this machine that lives no more."""
     host, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("~")

@@ -13,7 +13,7 @@ import numpy as np
 
 from .catalog import KEY_LENGTH, Located, Media, keys_on_disk, read_catalog, shard_files
 from .errors import StoreError
-from .files import TEMPORARY_PREFIX, temporary_is_stale
+from .files import stale_temporaries
 from .fingerprint import media_fingerprint
 from .hdf5 import damage_named
 from .settings import modality_of
@@ -128,9 +128,7 @@ def _state(at: Located, utterance: Utterance | None, current: Located | None, mo
 
 def _left_over(features: Path) -> list[Stale]:
     """Temporary files of processes that live no more, where foal writes any."""
-    paths = [path for depth in ("", "*/", "*/*/") for path in sorted(features.glob(f"{depth}{TEMPORARY_PREFIX}*"))]
-    stale = [path for path in paths if path.is_file() and temporary_is_stale(path)]
-    return [_stale(path, LEFT_OVER, media_fingerprint(path), rows=0) for path in stale]
+    return [_stale(path, LEFT_OVER, media_fingerprint(path), rows=0) for path in stale_temporaries(features)]
 
 
 def _stale(
