@@ -21,7 +21,7 @@ demo: $(STAMP)
 	$(BIN)/foal results runs/main
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

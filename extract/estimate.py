@@ -11,11 +11,11 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from ..shared.errors import MediaError
+from ..shared.machine import this_machine
 from ..shared.settings import FaceSettings, Settings
 from ..shared.shard import Entry
 from ..shared.timing import AUDIO_RATE_HZ, Seconds
 from .audio import AudioEncoder
-from .machine import this_machine
 from .plan import Chunk, by_media
 from .recipe import Recipe
 from .see import DamagedError

@@ -6,11 +6,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from ..shared.ahead import ahead
 from ..shared.errors import MediaError
 from ..shared.shard import Entry
 from ..shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_ORIGIN, SAMPLE_RATE
 from ..shared.utterance import Utterance
-from .ahead import ahead
 from .audio import AudioEncoder
 from .part import Part, Results, as_media_error
 from .sound import SAME_LENGTH, NoAudioTrackError, Sound, Wave, already_cut

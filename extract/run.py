@@ -93,8 +93,8 @@ def _run(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe],
     # Dask and torch take seconds to import, and a run with nothing to do needs neither.
     from distributed import Future, KilledWorker, as_completed
 
-    from .cluster import local_cluster, remote_cluster
-    from .machine import this_machine
+    from ..shared.cluster import local_cluster, remote_cluster
+    from ..shared.machine import this_machine
     from .progress import Tally, shown
     from .worker import EncoderPlugin, check_encoders, extract_chunk
 

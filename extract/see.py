@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..shared.ahead import ahead
 from ..shared.errors import MediaError
 from ..shared.settings import FaceSettings
 from ..shared.shard import Entry
 from ..shared.timing import face_times
 from ..shared.utterance import Utterance
-from .ahead import ahead
 from .face import FaceBatches, FacePath
 from .part import Part, Results
 from .picture import FULL, NoVideoTrackError, Stretch, Video, VideoDamagedError

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Worker, get_worker
 
+from ..shared.cluster import NamedPlugin
 from ..shared.errors import FoalError, MediaError, StoreError
 from ..shared.fingerprint import media_fingerprint
+from ..shared.machine import Machine, visible_device
 from ..shared.settings import AudioSettings, ExtractSettings, FaceSettings
 from ..shared.shard import ShardWriter
 from .audio import AudioEncoder
@@ -19,7 +21,6 @@ from .face import FacePath
 from .facenet import load_face_path
 from .failure import ChunkResult, Failure, failures_of
 from .hear import audio_entries
-from .machine import Machine, visible_device
 from .part import Part, Results, as_media_error
 from .plan import Chunk, by_media
 from .recipe import Recipe
@@ -68,8 +69,10 @@ def check_encoders(settings: ExtractSettings, recipes: Mapping[str, Recipe]) -> 
         Encoders(settings, recipes, torch.device("cpu")).load(stream)
 
 
-class EncoderPlugin(WorkerPlugin):
+class EncoderPlugin(NamedPlugin):
     """Gives each worker its device, its threads and its encoders."""
+
+    name = PLUGIN
 
     def __init__(self, settings: ExtractSettings, recipes: Mapping[str, Recipe], machine: Machine | None) -> None:
         """For the workers of a machine, or (None) for workers that somebody else has started."""

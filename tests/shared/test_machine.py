@@ -2,8 +2,8 @@
 
 import pytest
 
-from foal.extract.machine import Machine, devices_here, share_out, this_machine, visible_device
 from foal.shared.errors import UsageError
+from foal.shared.machine import Machine, devices_here, share_out, this_machine, visible_device
 from foal.shared.settings import ExtractSettings
 
 

@@ -1,4 +1,4 @@
-"""Starts the Dask workers of a run on this machine."""
+"""The Dask workers of a run: started on this machine, or those of a scheduler that is running already."""
 
 import logging
 import signal
@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, WorkerPlugin
 
-from ..shared.errors import UsageError
-from .worker import PLUGIN, EncoderPlugin
+from .errors import UsageError
 
 LOOPBACK = "127.0.0.1"
 CONNECT_SECONDS = 20
@@ -27,9 +26,15 @@ WORKER_ENVIRONMENT = {
 }
 
 
+class NamedPlugin(WorkerPlugin):
+    """What a run gives to each of its workers; tasks find it there under its name."""
+
+    name: str
+
+
 @contextmanager
-def local_cluster(workers: int, plugin: EncoderPlugin) -> Iterator[Client]:
-    """Worker processes of one task at a time, reachable from this machine alone, with the encoders' plugin."""
+def local_cluster(workers: int, plugin: NamedPlugin) -> Iterator[Client]:
+    """Worker processes of one task at a time, reachable from this machine alone, with the run's plugin."""
     # A worker that is killed four times over the same chunk is not going to live through a fifth.
     configured = {
         "distributed.scheduler.allowed-failures": 3,
@@ -54,12 +59,12 @@ def local_cluster(workers: int, plugin: EncoderPlugin) -> Iterator[Client]:
             silence_logs=logging.CRITICAL,
         )
     with cluster, Client(cluster) as client:
-        client.register_plugin(plugin, name=PLUGIN)
+        client.register_plugin(plugin)
         yield client
 
 
 @contextmanager
-def remote_cluster(address: str, plugin: EncoderPlugin) -> Iterator[Client]:
+def remote_cluster(address: str, plugin: NamedPlugin) -> Iterator[Client]:
     """The workers of a scheduler that is running already; they see the same files under the same names.
 
     Raises UsageError if there is no scheduler, or none has come to it yet.
@@ -71,12 +76,12 @@ def remote_cluster(address: str, plugin: EncoderPlugin) -> Iterator[Client]:
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise UsageError(f"--scheduler {address}: expected a scheduler with workers, got one without")
-        client.register_plugin(plugin, name=PLUGIN)
+        client.register_plugin(plugin)
         try:
             yield client
         finally:
-            # They outlive this run, and should not keep its encoders.
-            client.unregister_worker_plugin(PLUGIN)
+            # They outlive this run, and should not keep what it loaded.
+            client.unregister_worker_plugin(plugin.name)
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def ahead(
             lane.abandon()
             slots.release()
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="foal-decode") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="foal-ahead") as pool:
         for lane, job in zip(lanes, jobs, strict=True):
             pool.submit(run, lane, job)
         try:

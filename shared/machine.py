@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..shared.errors import UsageError
-from ..shared.settings import ExtractSettings
+from .errors import UsageError
+from .settings import ExtractSettings
 
 MOST_DECODERS = 8
 
