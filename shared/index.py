@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import StoreError
-from .hdf5 import damage_named, open_hdf5
+from .hdf5 import damage_named, open_hdf5, read_rows
 from .shard import REMEDY as SHARD_REMEDY
 from .shard import ShardReader, Values, feature_checksum
 from .utterance import COLUMNS, NUMBERS, Utterance
@@ -187,8 +187,15 @@ class FeatureStore:
             for name, modality in self.modalities.items()
         }  # fmt: skip
 
-    def packed(self, name: str, rows: Sequence[int] | None = None) -> Packed:
-        """The features of the given utterances (all by default), end to end in the order given.
+    def places(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where each utterance of a modality lies: the number of its shard, and its offset there, (n,) each."""
+        column = self._columns[self._modality(name)]
+        return column["shard"], column["offset"]
+
+    def packed(
+        self, name: str, rows: Sequence[int] | None = None, *, out: tuple[Values, NDArray[np.bool_]] | None = None
+    ) -> Packed:
+        """The features of the given utterances (all by default), end to end in the order given, read into `out` if any.
 
         Read shard by shard in the order of the disk, neighbours in one go. Raises StoreError for values that do not
         match their checksum.
@@ -198,8 +205,8 @@ class FeatureStore:
         wanted = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
         lengths = column["length"][wanted]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        values = np.empty((int(offsets[-1]), *modality.frame_shape), modality.dtype)
-        valid = np.empty(int(offsets[-1]), bool)
+        frames = int(offsets[-1])
+        values, valid = out or (np.empty((frames, *modality.frame_shape), modality.dtype), np.empty(frames, bool))
         shard, start = column["shard"][wanted], column["offset"][wanted]
         order = np.lexsort((start, shard))
         # A run is a stretch of utterances that lie side by side both on the disk and in the answer.
@@ -215,8 +222,8 @@ class FeatureStore:
             size = int(offsets[last + 1] - offsets[first])
             source = self._reader(name, int(shard[first]))
             into = slice(int(offsets[first]), int(offsets[first]) + size)
-            values[into] = source.values(int(start[first]), int(start[first]) + size)
-            valid[into] = source.valid(int(start[first]), int(start[first]) + size)
+            source.read("values", int(start[first]), values[into])
+            source.read("valid", int(start[first]), valid[into])
             for position in run:
                 part = slice(int(offsets[position]), int(offsets[position + 1]))
                 self._check(name, int(wanted[position]), values[part], valid[part])
@@ -293,12 +300,6 @@ class _Inside:
     def __init__(self, group: h5py.Group, path: Path) -> None:
         self._group, self._path = group, path
 
-    def values(self, start: int, stop: int) -> Any:
-        return self._read("values", start, stop)
-
-    def valid(self, start: int, stop: int) -> Any:
-        return self._read("valid", start, stop)
-
-    def _read(self, name: str, start: int, stop: int) -> Any:
+    def read(self, name: str, start: int, out: NDArray[Any]) -> None:
         with damage_named(self._path, "ask for the file again, or pack it anew with `foal index --pack`"):
-            return self._group[name][start:stop]
+            read_rows(self._group[name], start, out)

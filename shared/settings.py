@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from .errors import SettingsError
+from .section import Section
+from .train_settings import PRESETS, TrainSettings
 
 Modality = Literal["audio", "face"]
 MODALITIES: tuple[str, ...] = get_args(Modality)
@@ -24,11 +26,7 @@ def modality_of(stream: str) -> str:
     return stream.partition("/")[0]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CorpusSettings(_Section):
+class CorpusSettings(Section):
     """Which corpus, and where."""
 
     kind: Literal["synthetic", "iemocap", "cremad", "ravdess", "folder"] = Field(
@@ -41,14 +39,14 @@ class CorpusSettings(_Section):
     )
 
 
-class SynthSettings(_Section):
+class SynthSettings(Section):
     """The corpus that is drawn and spoken."""
 
     utterances: int = Field(160, ge=20, le=5000, description="utterances of the four classes, over five sessions")
     seed: int = Field(2024, ge=0, description="the same seed draws the same corpus")
 
 
-class AudioSettings(_Section):
+class AudioSettings(Section):
     """What is computed from the sound; every key is part of the shard's key."""
 
     encoder: str = Field(
@@ -70,7 +68,7 @@ class AudioSettings(_Section):
     )
 
 
-class FaceSettings(_Section):
+class FaceSettings(Section):
     """What is computed from the picture; every key is part of the shard's key."""
 
     encoder: str = Field(
@@ -98,7 +96,7 @@ class FaceSettings(_Section):
     )
 
 
-class ExtractSettings(_Section):
+class ExtractSettings(Section):
     """How features are computed and laid down."""
 
     features: Path = Field(Path("features"), description="folder of the shards")
@@ -170,39 +168,7 @@ class ExtractSettings(_Section):
             raise ValueError(f"extract.streams.{name}: {_explain(error.errors()[0])}") from None
 
 
-class TrainSettings(_Section):
-    """How the heads are trained."""
-
-    modalities: Literal["both", "audio", "face"] = Field("both", description="the streams the network sees")
-    audio: str | None = Field(None, description="which audio features, such as audio/hubert (none = the only ones)")
-    face: str | None = Field(None, description="which face features, such as face/clip (none = the only ones)")
-    align: bool = Field(True, description="train with AVEL, audio-video emotion alignment")
-    match: bool = Field(True, description="train with MEM, cross-modal emotion label matching")
-    align_weight: float = Field(1.0, ge=0, description="weight of the AVEL loss")
-    match_weight: float = Field(0.1, ge=0, description="weight of the MEM loss")
-    protocol: Literal["loso-nested"] = Field(
-        "loso-nested", description="leave one session (or fold) out; another one chooses the epoch"
-    )
-    seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1, description="one full run over the folds per seed")
-    frame_rate: float | None = Field(
-        10.0, gt=0, description="faster features are averaged to this many frames per second (Hz; none = as they are)"
-    )
-    width: int = Field(128, ge=8, le=4096, description="d, width of the shared space")
-    heads: int = Field(4, ge=1, le=64, description="attention heads; must divide width")
-    layers: int = Field(2, ge=1, le=24, description="cross-attention layers each way")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in attention and before the classes")
-    projection_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the projection blocks")
-    batch_size: int = Field(32, ge=2, le=65536, description="utterances per step")
-    epochs: int = Field(40, ge=1, le=10000, description="most epochs of one fold")
-    patience: int = Field(15, ge=1, description="epochs without a better development UA before a fold stops")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="AdamW's step size")
-    weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's weight decay")
-    bootstrap: int = Field(1000, ge=10, description="speaker resamples behind a 95% interval")
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads (0 = half of what PyTorch would take)")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-
-
-class Settings(_Section):
+class Settings(Section):
     """All of params.yaml."""
 
     corpus: CorpusSettings = CorpusSettings()
@@ -221,7 +187,12 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
     Raises SettingsError that names the key and, if it is unknown, the nearest one.
     """
     values = _read_yaml(path or PARAMS, required=path is not None)
-    for key, value in (overrides or {}).items():
+    overrides = overrides or {}
+    if isinstance(train := values.get("train"), dict):
+        # A preset that is asked for now means more than the file's keys; what is given beside it, more than the preset.
+        for key in PRESETS.get(str(overrides.get("train.preset")), {}):
+            train.pop(key, None)
+    for key, value in overrides.items():
         _put(values, key, value)
     try:
         return Settings.model_validate(values)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .errors import StoreError
 from .files import replaced_atomically
-from .hdf5 import damage_named, open_hdf5
+from .hdf5 import damage_named, open_hdf5, read_rows
 
 FORMAT, VERSION = "foal-shard", 2
 REMEDY = "run `foal extract` again to restore the shard (`foal import`, where its features were imported)"
@@ -223,6 +223,11 @@ class ShardReader:
         """Packed rows start:stop of the validity flags, (stop - start,)."""
         flags: NDArray[np.bool_] = self._read("valid", start, stop)
         return flags
+
+    def read(self, name: str, start: int, out: NDArray[Any]) -> None:
+        """Fill `out` (m, ...) with the packed rows of `values` or `valid` that begin at `start`."""
+        with damage_named(self.path, REMEDY):
+            read_rows(self._file[name], start, out)
 
     def boxes(self, start: int, stop: int) -> NDArray[np.float32] | None:
         """Packed rows start:stop of the boxes, (stop - start, 4), or None for features without."""

@@ -1,5 +1,6 @@
 """One cross-attention layer of the fusion (Li et al. 2024, section 2.2)."""
 
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
@@ -23,11 +24,14 @@ class CrossAttention(nn.Module):
         self.dropout = SequenceDropout(dropout)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, queries: Tensor, keys: Tensor, valid: Tensor, rows: Tensor) -> Tensor:
-        """Let queries (q, t_q, d) read the sequences `rows` (p,) of keys (b, t_k, d), valid (b, t_k).
+    def forward(
+        self, queries: Float[Tensor, "q t_q d"], keys: Float[Tensor, "b t_k d"], valid: Bool[Tensor, "b t_k"],
+        rows: Int[Tensor, " p"],
+    ) -> Float[Tensor, "p t_q d"]:  # fmt: skip
+        """Let the queries read the sequences `rows` of the keys, where they are valid.
 
-        Gives (p, t_q, d); p is a multiple of q, and the queries are repeated to it. Whatever depends on one sequence
-        alone is computed once, in however many of the p pairs it is.
+        p is a multiple of q, and the queries are repeated to it. Whatever depends on one sequence alone is computed
+        once, in however many of the p pairs it is.
         """
         times = len(rows) // len(queries)
         q = self._split(self.query(queries)).repeat(times, 1, 1, 1)  # (p, heads, t_q, d / heads)

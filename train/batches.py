@@ -1,32 +1,66 @@
-"""Which utterances make up each batch: class-balanced draws, bucketed by length. Everything here is on the CPU."""
+"""Which utterances make up each batch: class-balanced draws, bucketed by length; no loop over utterances."""
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from ..shared.ahead import ahead
+from .data import Batch, gather
+from .dataset import Dataset
+from .features import Visit
+
 BUCKET_BATCHES = 8
 """Batches sorted by length together: enough to pad little, few enough that a batch is still a mixture."""
+BATCHES_AHEAD = 2
 
 
 def balanced_draws(labels: Tensor, generator: torch.Generator) -> Tensor:
     """As many draws as there are labels (n,), with replacement, every class equally likely: positions (n,)."""
     weights = 1.0 / torch.bincount(labels)[labels]
-    return torch.multinomial(weights, len(labels), replacement=True, generator=generator)
+    # Not torch.multinomial: that knows no more than 2^24 categories.
+    chosen = torch.rand(len(labels), generator=generator, dtype=torch.float64) * weights.double().sum()
+    return torch.searchsorted(weights.double().cumsum(0), chosen, right=True).clamp(max=len(labels) - 1)
 
 
-def training_batches(
-    rows: Tensor, labels: Tensor, lengths: Tensor, *, batch_size: int, generator: torch.Generator
-) -> list[Tensor]:
-    """One epoch: as many draws as `rows` (m,) are, in batches of similar length, in random order.
-
-    labels and lengths (n,) are those of the whole dataset, rows point into it, and so do the batches.
-    """
-    drawn = rows[balanced_draws(labels[rows], generator)]
+def bucketed(lengths: Tensor, *, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """Positions in lengths (m,), in batches of similar length, in random order."""
     batches: list[Tensor] = []
-    for bucket in torch.split(drawn, BUCKET_BATCHES * batch_size):
+    for bucket in torch.split(torch.arange(len(lengths)), BUCKET_BATCHES * batch_size):
         batches += torch.split(bucket[lengths[bucket].argsort(stable=True)], batch_size)
     return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
 
 
-def evaluation_batches(rows: Tensor, lengths: Tensor, *, batch_size: int) -> list[Tensor]:
-    """Every one of `rows` once, as positions in it, neighbours in length together."""
-    return list(torch.split(lengths[rows].argsort(stable=True), batch_size))
+def training_batches(
+    data: Dataset, rows: Tensor, *, batch_size: int, generator: torch.Generator, device: torch.device
+) -> Iterator[Batch]:
+    """One epoch: as many class-balanced draws as `rows` (m,) are; made in a thread, ahead of the step that needs them.
+
+    The generator belongs to that thread until the last batch is out.
+    """
+
+    def batches() -> Iterator[Batch]:
+        drawn = rows[balanced_draws(data.labels[rows], generator)]
+        for visit in data.features.visits(drawn, generator):
+            lengths = data.features.lengths[visit.rows]
+            for chosen in bucketed(lengths, batch_size=batch_size, generator=generator):
+                yield collate(data, visit, chosen, device)
+
+    with ahead([batches], threads=1, size=lambda batch: 1, budget=BATCHES_AHEAD) as lanes:
+        for lane in lanes:
+            yield from lane
+
+
+def evaluation_batches(data: Dataset, rows: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
+    """Every one of `rows` (m,), none of them twice, neighbours in length together."""
+    for visit in data.features.visits(rows):
+        order = data.features.lengths[visit.rows].argsort(stable=True)
+        for chosen in torch.split(order, batch_size):
+            yield collate(data, visit, chosen, device)
+
+
+def collate(data: Dataset, visit: Visit, chosen: Tensor, device: torch.device) -> Batch:
+    """The utterances at positions `chosen` (b,) of a visit, padded to their longest."""
+    rows, positions = visit.rows[chosen], visit.positions[chosen]
+    frames = {name: gather(stream, positions, device) for name, stream in visit.streams.items()}
+    return Batch(rows=rows.to(device), labels=data.labels[rows].to(device), frames=frames)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..shared.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
-from ..shared.settings import TrainSettings
+from ..shared.train_settings import TrainSettings
 
 
 def train(
@@ -19,7 +19,9 @@ def train(
     face: Annotated[str | None, option("train.face", "--face", metavar="NAME")] = None,
     align: Annotated[bool | None, option("train.align", "--align/--no-align")] = None,
     match: Annotated[bool | None, option("train.match", "--match/--no-match")] = None,
-    protocol: Annotated[str | None, option("train.protocol", "--protocol")] = None,
+    protocol: Annotated[str | None, option("train.protocol", "--protocol", metavar="NAME")] = None,
+    preset: Annotated[str | None, option("train.preset", "--preset")] = None,
+    compat: Annotated[str | None, option("train.compat", "--compat", metavar="reference|A,B")] = None,
     seeds: Annotated[str | None, option("train.seeds", "--seeds", metavar="A,B,...")] = None,
     epochs: Annotated[int | None, option("train.epochs", "--epochs")] = None,
     patience: Annotated[int | None, option("train.patience", "--patience")] = None,
@@ -27,6 +29,21 @@ def train(
     learning_rate: Annotated[float | None, option("train.learning_rate", "--learning-rate")] = None,
     width: Annotated[int | None, option("train.width", "--width")] = None,
     layers: Annotated[int | None, option("train.layers", "--layers")] = None,
+    pool_hz: Annotated[float | None, option("train.pool_hz", "--pool-hz")] = None,
+    stream: Annotated[bool | None, option("train.stream", "--stream/--no-stream")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished run in that folder; what it has done stays")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            "-j",
+            min=0,
+            help="Fit side by side on so many Dask workers [default: none]",
+        ),
+    ] = None,
+    scheduler: Annotated[str | None, option("extract.scheduler", "--scheduler")] = None,
     threads: Annotated[int | None, option("train.threads", "--threads")] = None,
     device: Annotated[str | None, option("train.device", "--device")] = None,
     params: Annotated[Path | None, PARAMS_OPTION] = None,
@@ -46,6 +63,12 @@ def train(
         train__align=align,
         train__match=match,
         train__protocol=protocol,
+        train__preset=preset,
+        train__compat=comma_list(compat),
+        train__pool_hz=pool_hz,
+        train__stream=stream,
+        extract__workers=workers,
+        extract__scheduler=scheduler,
         train__seeds=comma_list(seeds),
         train__epochs=epochs,
         train__patience=patience,
@@ -64,7 +87,8 @@ def train(
     console = make_console()
     folder = out or _usual_folder(settings.train)
     with shown(console, settings.train) as progress:
-        metrics = run(settings, settings.index, folder, progress=progress)
+        parallel = workers is not None or scheduler is not None
+        metrics = run(settings, settings.index, folder, resume=resume, parallel=parallel, progress=progress)
     console.print(table_of(metrics))
     console.print(f"results: {folder}")
 

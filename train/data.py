@@ -1,4 +1,4 @@
-"""What is trained on: packed features per modality, labels and fold groups; and batches cut from them."""
+"""What is trained on: packed sequences per modality, the utterances they belong to, and batches cut from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,9 +6,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-CHUNK_FRAMES = 65_536
-"""Frames handled at once in wider numbers than they are stored in: 400 MB in double precision at a width of 768."""
 
 
 class Frames(NamedTuple):
@@ -23,7 +20,7 @@ class Frames(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """One modality of all utterances, end to end.
+    """One modality of some utterances, end to end.
 
     values (sum of t, [layers,] width) as stored, at least one row; valid (sum of t,) bool; starts and lengths (n,)
     int64, always on the CPU, where batches are planned.
@@ -46,41 +43,18 @@ class Stream:
         """([layers,] width)."""
         return tuple(self.values.shape[1:])
 
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """n labelled utterances with everything that training and its protocol need to know of them.
-
-    labels (n,) index `classes`; `groups` are what the protocol leaves out (sessions, or the manifest's own folds,
-    as `group_kind` says); `notes` tell what was left out on the way here.
-    """
-
-    ids: tuple[str, ...]
-    speakers: tuple[str, ...]
-    groups: tuple[str, ...]
-    group_kind: str
-    classes: tuple[str, ...]
-    labels: Tensor
-    streams: Mapping[str, Stream]
-    notes: tuple[str, ...] = ()
-
     @property
-    def lengths(self) -> Tensor:
-        """Frames of each utterance over all modalities, (n,): what a step on it costs."""
-        return torch.stack([stream.lengths for stream in self.streams.values()]).sum(0)
+    def nbytes(self) -> int:
+        """Bytes of values and flags."""
+        return self.values.nbytes + self.valid.nbytes
 
-    @property
-    def device(self) -> torch.device:
-        """Where labels and features lie."""
-        return self.labels.device
+    def moved(self, device: torch.device) -> "Stream":
+        """The same on a device; what batches are planned with stays on the CPU."""
+        return replace(self, values=self.values.to(device), valid=self.valid.to(device))
 
-    def to(self, device: torch.device) -> "Dataset":
-        """The same with labels and features on a device; IEMOCAP in wav2vec2-base is 2 GB in float16."""
-        streams = {
-            name: replace(stream, values=stream.values.to(device), valid=stream.valid.to(device))
-            for name, stream in self.streams.items()
-        }
-        return replace(self, labels=self.labels.to(device), streams=streams)
+    def pinned(self) -> "Stream":
+        """The same in memory that a GPU can read by itself."""
+        return replace(self, values=self.values.pin_memory(), valid=self.valid.pin_memory())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +66,36 @@ class Batch:
     frames: Mapping[str, Frames]
 
 
-def collate(data: Dataset, rows: Tensor) -> Batch:
-    """Pad the utterances `rows` (b,), on the CPU, to their longest: one gather per modality, no loop over them."""
-    frames = {name: _gather(stream, rows) for name, stream in data.streams.items()}
-    there = rows.to(data.device)
-    return Batch(rows=there, labels=data.labels[there], frames=frames)
+def gather(stream: Stream, positions: Tensor, device: torch.device) -> Frames:
+    """Pad the sequences at `positions` (b,), on the CPU, to the longest: one gather, no loop over them."""
+    starts, lengths = stream.starts[positions], stream.lengths[positions]
+    time = torch.arange(max(int(lengths.max()), 1))
+    inside = time < lengths[:, None]  # (b, t)
+    index = torch.where(inside, starts[:, None] + time, 0).flatten()
+    values = _pick(stream.values, index, device).view(*inside.shape, *stream.frame_shape).float()
+    valid = _pick(stream.valid, index, device).view(inside.shape) & inside.to(device)
+    return Frames(values, valid)
+
+
+def frame_index(stream: Stream, positions: Tensor) -> Tensor:
+    """Where all frames of the sequences at `positions` (m,) are, one after the other: (sum of t,)."""
+    lengths = stream.lengths[positions]
+    before = stream.starts[positions] - (lengths.cumsum(0) - lengths)
+    return torch.repeat_interleave(before, lengths) + torch.arange(int(lengths.sum()))
+
+
+def _pick(source: Tensor, index: Tensor, device: torch.device) -> Tensor:
+    picked = source.index_select(0, index.to(source.device))
+    if picked.device == device:
+        return picked
+    return picked.pin_memory().to(device, non_blocking=True)
+
+
+def pooled_lengths(lengths: Tensor, *, rate_hz: float, to_hz: float) -> Tensor:
+    """Frames that `averaged` leaves of sequences of `lengths` (n,) frames."""
+    if rate_hz <= to_hz:
+        return lengths
+    return torch.where(lengths > 0, _windows(lengths - 1, to_hz / rate_hz) + 1, 0)
 
 
 def averaged(stream: Stream, *, rate_hz: float, to_hz: float) -> Stream:
@@ -106,52 +105,18 @@ def averaged(stream: Stream, *, rate_hz: float, to_hz: float) -> Stream:
     """
     if rate_hz <= to_hz:
         return stream
-
-    def windows(frames: Tensor) -> Tensor:
-        return (frames.double() * (to_hz / rate_hz) + 1e-9).long()  # 0.2 * 15 must not become window 2
-
-    counts = torch.where(stream.lengths > 0, windows(stream.lengths - 1) + 1, 0)  # (n,)
+    counts = pooled_lengths(stream.lengths, rate_hz=rate_hz, to_hz=to_hz)  # (n,)
     starts = counts.cumsum(0) - counts
     owner = torch.repeat_interleave(torch.arange(len(counts)), stream.lengths)  # (sum of t,)
-    window = starts[owner] + windows(torch.arange(len(owner)) - stream.starts[owner])
+    window = starts[owner] + _windows(torch.arange(len(owner)) - stream.starts[owner], to_hz / rate_hz)
     sums = torch.zeros(int(counts.sum()), *stream.frame_shape)
     frames = stream.valid[: len(owner)].nonzero().squeeze(1)
-    for chunk in torch.split(frames, CHUNK_FRAMES):
-        sums.index_add_(0, window[chunk], stream.values[chunk].float())
+    sums.index_add_(0, window[frames], stream.values[frames].float())
     hits = torch.bincount(window[frames], minlength=len(sums))
-    values = sums / hits.clamp(min=1).view(-1, *[1] * len(stream.frame_shape))
+    values = sums.div_(hits.clamp(min=1).view(-1, *[1] * len(stream.frame_shape)))
     return Stream.of(values.to(stream.values.dtype), hits > 0, torch.cat([starts, counts.sum()[None]]))
 
 
-def frame_statistics(stream: Stream, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation ([layers,] width), float32, over the valid frames of the utterances `rows`.
-
-    A dimension that never varies has deviation 1, and so has every dimension where there is no frame at all.
-    """
-    wanted = torch.zeros(len(stream.lengths), dtype=torch.bool).index_fill_(0, rows, True)
-    owned = torch.repeat_interleave(wanted, stream.lengths)
-    valid = stream.valid.clone()
-    valid[: len(owned)] &= owned.to(valid.device)
-    frames = valid.nonzero().squeeze(1)
-    total = torch.zeros(stream.frame_shape, dtype=torch.float64, device=stream.values.device)
-    squares = total.clone()
-    for chunk in torch.split(frames, CHUNK_FRAMES):
-        values = stream.values[chunk].double()
-        total += values.sum(0)
-        squares += values.square().sum(0)
-    count = max(len(frames), 1)
-    mean = total / count
-    deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
-    # Below this a deviation is the rounding error of the difference above, not a property of the data.
-    deviation = deviation.where(deviation > 1e-6 * (1 + mean.abs()), 1.0)
-    return mean.float(), deviation.float()
-
-
-def _gather(stream: Stream, rows: Tensor) -> Frames:
-    starts, lengths = stream.starts[rows], stream.lengths[rows]
-    time = torch.arange(max(int(lengths.max()), 1))
-    inside = time < lengths[:, None]  # (b, t)
-    index = torch.where(inside, starts[:, None] + time, 0).flatten().to(stream.values.device)
-    values = stream.values.index_select(0, index).view(*inside.shape, *stream.frame_shape).float()
-    valid = stream.valid.index_select(0, index).view(inside.shape) & inside.to(stream.valid.device)
-    return Frames(values, valid)
+def _windows(frames: Tensor, ratio: float) -> Tensor:
+    """The window that each frame falls into."""
+    return (frames.double() * ratio + 1e-9).long()  # 0.2 * 15 must not become window 2

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
@@ -29,19 +30,28 @@ class Architecture:
     layers: int
     dropout: float
     projection_dropout: float
+    divided: bool = False
 
 
 class Alignment(nn.Module):
-    """Scaled cosines between the audio and the face of every two utterances (AVEL, section 2.1; CLIP's log scale)."""
+    """Scaled cosines between the audio and the face of every two utterances (AVEL, section 2.1; CLIP's log scale).
 
-    def __init__(self) -> None:
+    `divided` as in the authors' code: the logarithm itself is the temperature, and cosines are divided by it.
+    """
+
+    def __init__(self, *, divided: bool = False) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
+        self.divided = divided
 
-    def forward(self, audio: Projected, face: Projected) -> Tensor:
-        """(b, b): row = audio, column = face."""
-        z_a, z_v = (F.normalize(masked_mean(side.values, side.valid), dim=-1) for side in (audio, face))
-        return self.log_scale.exp() * z_a @ z_v.T
+    def embed(self, side: Projected) -> Float[Tensor, "b d"]:
+        """The mean of a projected sequence, brought to unit length."""
+        return F.normalize(masked_mean(side.values, side.valid), dim=-1)
+
+    def forward(self, audio: Projected, face: Projected) -> Float[Tensor, "b b"]:
+        """Row = audio, column = face."""
+        cosines = (self.embed(audio) @ self.embed(face).T).float()
+        return cosines / self.log_scale if self.divided else self.log_scale.exp() * cosines
 
     @torch.no_grad()
     def limit_scale(self) -> None:
@@ -76,11 +86,11 @@ class FoalNet(nn.Module):
         return {name: projection(frames[name]) for name, projection in self.projections.items()}
 
     def fuse(
-        self, projected: Mapping[str, Projected], partners: Mapping[str, Tensor] | None = None
-    ) -> dict[str, Tensor]:
-        """Let every row read k partners in the other modality, then average over time: (k, b, d) per modality.
+        self, projected: Mapping[str, Projected], partners: Mapping[str, Int[Tensor, "k b"]] | None = None
+    ) -> dict[str, Float[Tensor, "k b d"]]:
+        """Let every row read k partners in the other modality, then average over time; by modality.
 
-        partners[name] (k, b) holds rows of the modality that `name` reads; by default each row's own, k = 1.
+        partners[name] holds rows of the modality that `name` reads; by default each row's own, k = 1.
         """
         pooled = {}
         for name, stack in self.stacks.items():
@@ -93,17 +103,17 @@ class FoalNet(nn.Module):
             pooled[name] = masked_mean(x, own.valid.repeat(len(rows), 1)).view(len(rows), b, -1)
         return pooled
 
-    def classify(self, pooled: Mapping[str, Tensor]) -> Tensor:
-        """(b, d) per modality -> logits (b, c)."""
+    def classify(self, pooled: Mapping[str, Float[Tensor, "b d"]]) -> Float[Tensor, "b c"]:
+        """Logits."""
         logits: Tensor = self.classifier(self.dropout(torch.cat([pooled[name] for name in self.stacks], -1)))
         return logits
 
-    def match(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """(k, b, d) per modality -> "is it the same emotion?" as logits (k, b, 2) (MEM, section 2.3)."""
+    def match(self, pooled: Mapping[str, Float[Tensor, "k b d"]]) -> dict[str, Float[Tensor, "k b 2"]]:
+        """By modality, "is it the same emotion?" as logits (MEM, section 2.3)."""
         return {name: head(pooled[name]) for name, head in self.matchers.items()}
 
-    def forward(self, frames: Mapping[str, Frames]) -> Tensor:
-        """Logits (b, c)."""
+    def forward(self, frames: Mapping[str, Frames]) -> Float[Tensor, "b c"]:
+        """Logits."""
         return self.classify({name: u[0] for name, u in self.fuse(self.project(frames)).items()})
 
 
@@ -128,6 +138,6 @@ def build(a: Architecture) -> FoalNet:
         stacks={name: stack() for name in names},
         classifier=nn.Linear(len(names) * a.width, a.classes),
         dropout=a.dropout,
-        alignment=Alignment() if paired else None,
+        alignment=Alignment(divided=a.divided) if paired else None,
         matchers={name: nn.Linear(a.width, 2) for name in names} if paired else {},
     )

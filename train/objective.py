@@ -1,11 +1,14 @@
 """What one training step minimises: L = L_ce + w_a L_avel + w_m L_mem (section 2.4)."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
+from ..shared.train_settings import TrainSettings
 from .data import Batch
 from .losses import avel_loss, draw_negatives, draw_positives, mem_loss
 from .model import FoalNet
@@ -15,28 +18,47 @@ from .projection import Projected
 class Losses(NamedTuple):
     """Scalars; `align` and `match` are unweighted, and 0 where the term is switched off."""
 
-    total: Tensor
-    classes: Tensor
-    align: Tensor
-    match: Tensor
+    total: Float[Tensor, ""]
+    classes: Float[Tensor, ""]
+    align: Float[Tensor, ""]
+    match: Float[Tensor, ""]
 
 
 class Pairs(NamedTuple):
     """The pairs that MEM judges, k = 3 for each row and side: its own, a hard negative, another of its class.
 
-    audio and face (3, b): whom that side reads; matches (3, b) and counted (3, b) bool.
+    `audio` and `face`: whom that side reads. The authors' code goes without the last: k = 2.
     """
 
-    audio: Tensor
-    face: Tensor
-    matches: Tensor
-    counted: Tensor
+    audio: Int[Tensor, "k b"]
+    face: Int[Tensor, "k b"]
+    matches: Bool[Tensor, "k b"]
+    counted: Bool[Tensor, "k b"]
 
 
-def objective(
-    model: FoalNet, batch: Batch, *, align_weight: float | None, match_weight: float | None, generator: torch.Generator
-) -> Losses:
-    """The losses of a batch; a weight of None leaves its term out, as does a model of one modality."""
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What is minimised beside the classes: weights of AVEL and MEM (None: left out), and faults that are wanted."""
+
+    align: float | None
+    match: float | None
+    sum_positives: bool = False
+    own_pairs: bool = False
+    same_class: bool = False
+
+    @classmethod
+    def of(cls, settings: TrainSettings) -> "Terms":
+        """As the settings say."""
+        return cls(
+            align=settings.align_weight if settings.align else None,
+            match=settings.match_weight if settings.match else None,
+            sum_positives="sum" in settings.compat, own_pairs="own-pairs" in settings.compat,
+            same_class="same-class" in settings.compat,
+        )  # fmt: skip
+
+
+def objective(model: FoalNet, batch: Batch, terms: Terms, generator: torch.Generator) -> Losses:
+    """The losses of a batch; a model of one modality has neither AVEL nor MEM."""
     projected = model.project(batch.frames)
     align = match = batch.labels.new_zeros((), dtype=torch.float32)
     if model.alignment is None:
@@ -46,37 +68,46 @@ def objective(
 
     audio, face = projected["audio"], projected["face"]
     # Hard negatives need the similarities even where nobody learns from them.
-    with torch.set_grad_enabled(torch.is_grad_enabled() and align_weight is not None):
+    with torch.set_grad_enabled(torch.is_grad_enabled() and terms.align is not None):
         similarities = model.alignment(audio, face)
-    if align_weight is not None:
-        align = avel_loss(similarities, batch.labels, audio.present & face.present)
-    if match_weight is None:
+    if terms.align is not None:
+        align = avel_loss(similarities, batch.labels, audio.present & face.present, sum_positives=terms.sum_positives)
+    if terms.match is None:
         fused = model.fuse(projected)
     else:
-        pairs = draw_pairs(similarities, audio, face, batch, generator)
+        pairs = draw_pairs(similarities, audio, face, batch, terms, generator)
         # The own pairs are fused once, for the class head and for MEM.
         fused = model.fuse(projected, {"audio": pairs.audio, "face": pairs.face})
         sides = [mem_loss(logits, pairs.matches, pairs.counted) for logits in model.match(fused).values()]
         match = (sides[0] + sides[1]) / 2
     classes = _class_loss(model, fused, batch)
-    return Losses(classes + (align_weight or 0) * align + (match_weight or 0) * match, classes, align, match)
+    return Losses(classes + (terms.align or 0) * align + (terms.match or 0) * match, classes, align, match)
 
 
 def draw_pairs(
-    similarities: Tensor, audio: Projected, face: Projected, batch: Batch, generator: torch.Generator
-) -> Pairs:
+    similarities: Float[Tensor, "b b"], audio: Projected, face: Projected, batch: Batch, terms: Terms,
+    generator: torch.Generator,
+) -> Pairs:  # fmt: skip
     """MEM's pairs: rows without a negative are left out, so that a batch of one class teaches nothing wrong."""
     present = audio.present & face.present
     own = torch.arange(len(batch.labels), device=batch.labels.device)
     to_face = draw_negatives(similarities, batch.labels, present, generator)
     to_audio = draw_negatives(similarities.T, batch.labels, present, generator)
-    positives = draw_positives(batch.labels, batch.rows, present, generator)
-    usable = to_face.found  # the same rows as to_audio.found
+    # The same rows find a negative on both sides. With the fault, those that find none take whatever was drawn.
+    usable = present if terms.same_class else to_face.found
+    rows = {"audio": [own, to_face.rows], "face": [own, to_audio.rows]}
+    matches, counted = [True, False], [usable, usable]
+    if not terms.own_pairs:
+        positives = draw_positives(batch.labels, batch.rows, present, generator)
+        for some in rows.values():
+            some.append(positives.rows)
+        matches.append(True)
+        counted.append(usable & positives.found)
     return Pairs(
-        audio=torch.stack([own, to_face.rows, positives.rows]),
-        face=torch.stack([own, to_audio.rows, positives.rows]),
-        matches=torch.tensor([True, False, True], device=own.device)[:, None].expand(3, len(own)),
-        counted=torch.stack([usable, usable, usable & positives.found]),
+        audio=torch.stack(rows["audio"]),
+        face=torch.stack(rows["face"]),
+        matches=torch.tensor(matches, device=own.device)[:, None].expand(len(matches), len(own)),
+        counted=torch.stack(counted),
     )
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .fit import Epoch
+from .course import Epoch
 
 INK, MUTED, BLUE, ORANGE, GREEN = "#1f2933", "#9aa5b1", "#2563a8", "#c2571a", "#3a7d44"
 RESOLUTION_DPI = 150
@@ -23,7 +23,7 @@ def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = 2.6 + 0.75 * len(classes)
     with matplotlib.style.context("default"):
-        figure, (axes,) = _figure(side, side, panels=1)
+        picture, (axes,) = figure(side, side, panels=1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), share in np.ndenumerate(shares):
             axes.text(
@@ -39,7 +39,7 @@ def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
             f"{title}\nUA {100 * metrics['ua_mean']:.1f}%  WA {100 * metrics['wa_mean']:.1f}%",
             fontsize=10, loc="left", color=INK,
         )  # fmt: skip
-        _save(figure, path)
+        save(picture, path)
 
 
 def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, int], int], *, title: str) -> None:
@@ -48,7 +48,7 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
     for row in history:
         runs.setdefault((row.seed, row.fold), []).append(row)
     with matplotlib.style.context("default"):
-        figure, (left, right) = _figure(9, 3.6, panels=2)
+        picture, (left, right) = figure(9, 3.6, panels=2)
         losses = (("classes", "loss_classes", BLUE), ("AVEL", "loss_align", ORANGE), ("MEM", "loss_match", GREEN))
         for label, field, colour in losses:
             if not any(getattr(row, field) for row in history):
@@ -66,17 +66,18 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", color="#e4e7eb", lw=0.8)
             axes.set_axisbelow(True)
-        figure.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
+        picture.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
         right.set_title("dots: epochs that were kept", fontsize=9, loc="right", color=MUTED)
-        _save(figure, path)
+        save(picture, path)
 
 
-def _figure(width: float, height: float, *, panels: int) -> tuple[Figure, list[Axes]]:
+def figure(width: float, height: float, *, panels: int) -> tuple[Figure, list[Axes]]:
     """Without pyplot: no global state, no display, nothing to close."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, [figure.add_subplot(1, panels, panel + 1) for panel in range(panels)]
+    picture = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(picture)
+    return picture, [picture.add_subplot(1, panels, panel + 1) for panel in range(panels)]
 
 
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=RESOLUTION_DPI, metadata={"Software": None})
+def save(picture: Figure, path: Path) -> None:
+    """PNG without the library's name in it: the same picture gives the same bytes."""
+    picture.savefig(path, dpi=RESOLUTION_DPI, metadata={"Software": None})

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..shared.settings import TrainSettings
-from .fit import Epoch
-from .run import FoldScore
+from ..shared.train_settings import TrainSettings
+from .course import Epoch
+from .fits import FoldScore
 
 Step = Epoch | FoldScore
 

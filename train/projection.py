@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
@@ -11,11 +12,11 @@ from .sequences import SequenceDropout
 
 
 class Projected(NamedTuple):
-    """One modality in the shared space: values (b, t, d), valid (b, t), present (b,): the row is no placeholder."""
+    """One modality in the shared space; a row that is not present is a placeholder."""
 
-    values: Tensor
-    valid: Tensor
-    present: Tensor
+    values: Float[Tensor, "b t d"]
+    valid: Bool[Tensor, "b t"]
+    present: Bool[Tensor, " b"]
 
 
 class Projection(nn.Module):

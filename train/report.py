@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+from torch import Tensor
 
 from ..shared.errors import UsageError
-from .data import Dataset
-from .fit import Epoch
+from .course import Epoch
+from .dataset import Dataset
 
 _SHOWN = {
     "modalities", "align", "match", "random_weights", "seeds", "folds", "n", "protocol", "features", "ua_mean",
-    "wa_mean", "f1_mean", "ua_ci95", "wa_ci95", "per_class_recall", "notes",
+    "wa_mean", "f1_mean", "ua_ci95", "wa_ci95", "per_class_recall", "notes", "compat", "selected_on_test", "splits",
 }  # fmt: skip
 
 
@@ -52,11 +53,12 @@ def write_history(path: Path, history: Sequence[Epoch]) -> None:
 
 
 def write_predictions(
-    path: Path, data: Dataset, probabilities: Mapping[int, NDArray[np.float32]], folds: Sequence[str]
+    path: Path, data: Dataset, rows: Tensor, probabilities: Mapping[int, NDArray[np.float32]], folds: Sequence[str]
 ) -> None:
-    """One line per utterance, and per seed if there are several: what the fold that never saw it says.
+    """One line per tested utterance, and per seed if there are several: what the fold that never saw it says.
 
-    probabilities: (n, c) by seed; folds (n): the test group of each utterance. A class' column is `p_` and its name.
+    rows (m,) of the dataset; probabilities: (m, c) by seed; folds (n): the group of each utterance. A class' column is
+    `p_` and its name.
     """
     several = ["seed"] if len(probabilities) > 1 else []
     labels = data.labels.tolist()
@@ -64,7 +66,7 @@ def write_predictions(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*several, "id", "fold", "label", "predicted", *(f"p_{name}" for name in data.classes)])
         for seed, table in probabilities.items():
-            for row, shares in enumerate(table):
+            for row, shares in zip(rows.tolist(), table, strict=True):
                 known = [data.ids[row], folds[row], data.classes[labels[row]], data.classes[int(shares.argmax())]]
                 writer.writerow([*([seed] if several else []), *known, *(f"{share:.6f}" for share in shares)])
 
@@ -73,7 +75,10 @@ def title_of(metrics: Mapping[str, Any]) -> str:
     """The run in a few words; random weights are said wherever numbers are shown."""
     extras = [name for name, on in (("AVEL", metrics["align"]), ("MEM", metrics["match"])) if on]
     what = " + ".join(["audio and face" if metrics["modalities"] == "both" else metrics["modalities"], *extras])
-    return what + (" (encoder with random weights)" if metrics["random_weights"] else "")
+    said = [f"compat: {', '.join(metrics['compat'])}"] if metrics["compat"] else []
+    said += ["selected on test"] if metrics["selected_on_test"] else []
+    said += ["encoder with random weights"] if metrics["random_weights"] else []
+    return what + (f" ({'; '.join(said)})" if said else "")
 
 
 def table_of(metrics: Mapping[str, Any]) -> RenderableType:

@@ -1,10 +1,8 @@
 """`foal train` from top to bottom: features in, a folder of results out."""
 
-import os
 import platform
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,156 +10,150 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..shared.errors import TrainingError
-from ..shared.index import FeatureStore
-from ..shared.settings import MODALITIES, Settings
-from .checkpoint import save_model
-from .data import Dataset
-from .fit import Epoch, fit
-from .folder import new_run
-from .load import chosen_names, load_dataset
-from .metrics import confusion, macro_f1, pooled_scores, unweighted_accuracy, weighted_accuracy
+from ..shared.settings import Settings
+from .course import Epoch
+from .dataset import Dataset, opened
+from .deterministic import deterministic
+from .fits import FitResult, FitTask, FoldScore, run_fit, score_of
+from .folder import FITS, RUN, check_same, new_run, unfinished_run
+from .metrics import pooled_scores
+from .optimize import chosen_device
 from .plots import plot_confusion, plot_learning
-from .predict import predict
-from .protocol import Fold, check_classes, loso_nested, speakers_in_several
-from .report import title_of, write_history, write_json, write_predictions
+from .protocol import Split, check_classes, speakers_in_several, split
+from .report import read_metrics, title_of, write_history, write_json, write_predictions
 
-
-@dataclass(frozen=True, kw_only=True)
-class FoldScore:
-    """One line of metrics.json's `folds`: the test group's scores, seen once; `epoch` was chosen on `dev`."""
-
-    seed: int
-    fold: int
-    test: str
-    dev: str
-    ua: float
-    wa: float
-    f1: float
-    epoch: int
-    n: int
+OUR_FILES = frozenset(
+    {"metrics.json", RUN, "predictions.csv", "history.csv", "confusion.png", "learning.png", "models", "evaluation"}
+    | {".gitignore"}
+)
+"""What a run holds; .gitignore is DVC's."""
 
 
 def train(
-    settings: Settings, features: Path, out: Path, *, progress: Callable[[Epoch | FoldScore], None] = lambda step: None
-) -> dict[str, Any]:
+    settings: Settings, features: Path, out: Path, *, resume: bool = False, parallel: bool = False,
+    progress: Callable[[Epoch | FoldScore], None] = lambda step: None,
+) -> dict[str, Any]:  # fmt: skip
     """Train and test every fold with every seed, write everything into `out`, give back what metrics.json says.
 
-    `progress` hears of every epoch and every fold. Raises TrainingError if the features do not allow this training,
-    StoreError if they cannot be read; then nothing is left behind.
+    With `resume` fits that an unfinished run of the same configuration has done are not done again, and a finished one
+    is given back. `parallel`: the fits are tasks of Dask workers. `progress` hears of every epoch (unless parallel)
+    and every fold. Raises TrainingError if the features do not allow this training, StoreError if they cannot be read;
+    then nothing is left behind.
     """
     t = settings.train
-    device = _device(t.device)
-    with FeatureStore(features) as store:
-        wanted = {"audio": t.audio, "face": t.face}
-        modalities = MODALITIES if t.modalities == "both" else (t.modalities,)
-        names = chosen_names(store, {modality: wanted[modality] for modality in modalities})
-        data = load_dataset(store, classes=settings.corpus.classes, frame_rate=t.frame_rate, names=names)
-        features_hash, provenance = store.digest, store.provenance()
-        random_weights = any(store.modalities[name].random_weights for name in names.values())
-    folds = loso_nested(data.groups)
-    check_classes(folds, data.labels, data.classes)
-    paired = len(data.streams) > 1
-    about: dict[str, Any] = {
-        "protocol": t.protocol, "features": features_hash, "random_weights": random_weights, "modalities": t.modalities,
-        "streams": list(names.values()),
-        "align": t.align and paired, "match": t.match and paired, "classes": list(data.classes), "n": len(data.ids),
-        "seeds": list(dict.fromkeys(t.seeds)), "versions": _versions(),
+    device = chosen_device(t.device)
+    # Where workers do the work, nothing is read here.
+    reading = t.model_copy(update={"stream": t.stream or parallel})
+    with deterministic(device, t.threads), opened(features, reading, classes=settings.corpus.classes) as data:
+        folds = split(data.utterances, t.protocol, data.speakers)
+        check_classes(folds.folds, data.labels, data.classes)
+        about = about_run(settings, data, folds, device)
+        if resume and not unfinished_run(out.resolve()).exists() and (out / RUN).exists():
+            check_same(out / RUN, about, f"{out}: the finished run")
+            return read_metrics(out)
+        with new_run(out, about, ours=OUR_FILES, resume=resume) as folder:
+            tasks = [
+                FitTask(
+                    kind="network", settings=t, seed=seed, fold=fold.number, folder=folder / FITS,
+                    model=folder / "models" / f"seed{seed}-fold{fold.number}", about=about,
+                )
+                for seed in about["seeds"] for fold in folds.folds
+            ]  # fmt: skip
+            results = []
+            done = _in_parallel(settings, features, data, tasks) if parallel else tasks
+            there = data if parallel else data.to(device)
+            heard: Callable[[Epoch], None] = (lambda epoch: None) if parallel else progress
+            for task in done:
+                # After a worker has done it, this reads its result.
+                results.append(run_fit(task, there, folds, device, progress=heard))
+                progress(score_of(data, folds.folds[task.fold - 1], results[-1]))
+            order = {(task.seed, task.fold): place for place, task in enumerate(tasks)}
+            results.sort(key=lambda result: order[result.seed, result.fold])
+            return _write_all(folder, settings, data, folds, about, results)
+
+
+def _in_parallel(settings: Settings, features: Path, data: Dataset, tasks: Sequence[FitTask]) -> Iterator[FitTask]:
+    from .parallel import fits_in_parallel
+
+    return fits_in_parallel(settings, features, list(data.names), tasks)
+
+
+def about_run(settings: Settings, data: Dataset, folds: Split, device: torch.device) -> dict[str, Any]:
+    """What every file of results says of itself: protocol, features, folds, seeds, versions, settings."""
+    t = settings.train
+    paired = len(data.names) > 1
+    return {
+        "protocol": folds.protocol, "selected_on_test": folds.selected_on_test, "features": data.digest,
+        "splits": folds.digest, "random_weights": data.random_weights, "modalities": t.modalities,
+        "streams": list(data.names.values()), "align": t.align and paired, "match": t.match and paired,
+        "compat": list(t.compat) if paired else [], "classes": list(data.classes), "n": len(folds.tested),
+        "seeds": list(dict.fromkeys(t.seeds)), "versions": versions(), "settings": t.model_dump(mode="json"),
+        "provenance": dict(data.provenance), "rates": dict(data.rates), "threads": torch.get_num_threads(),
+        "device": str(device), "groups": {"kind": folds.kind, "corpora": sorted({u.corpus for u in data.utterances})},
+        "splits_of_folds": [{"fold": fold.number, "test": fold.test, "dev": fold.dev} for fold in folds.folds],
     }  # fmt: skip
 
-    with new_run(out) as folder, _deterministic(device, t.threads):
-        origin = {
-            "settings": t.model_dump(mode="json"), "provenance": provenance, "threads": torch.get_num_threads(),
-            "device": str(device),
-        }  # fmt: skip
-        write_json(folder / "run.json", {**about, **origin})
-        there = data.to(device)
-        probabilities: dict[int, np.ndarray[Any, np.dtype[np.float32]]] = {}
-        scores: list[FoldScore] = []
-        history: list[Epoch] = []
-        for seed in about["seeds"]:
-            probabilities[seed] = np.empty((len(data.ids), len(data.classes)), np.float32)
-            for fold in folds:
-                fitted = fit(there, fold, t, seed=seed, progress=progress)
-                history += fitted.history
-                guessed = predict(fitted.model, there, fold.test_rows, batch_size=4 * t.batch_size).numpy()
-                probabilities[seed][fold.test_rows.numpy()] = guessed
-                scores.append(_score(data, fold, guessed, seed=seed, epoch=fitted.epoch))
-                about_model = {**about, "score": asdict(scores[-1]), **origin}
-                save_model(folder / "models" / f"seed{seed}-fold{fold.number}", fitted.model, about_model)
-                progress(scores[-1])
 
-        predicted = np.stack([table.argmax(1) for table in probabilities.values()])
-        metrics = {
-            **about,
-            "folds": [asdict(score) for score in scores],
-            **pooled_scores(data.labels.numpy(), predicted, data.speakers, classes=data.classes, resamples=t.bootstrap),
-            "notes": [*data.notes, *_notes(data, random_weights)],
-        }
-        write_json(folder / "metrics.json", metrics)
-        write_predictions(folder / "predictions.csv", data, probabilities, data.groups)
-        write_history(folder / "history.csv", history)
-        plot_confusion(folder / "confusion.png", metrics, title=title_of(metrics))
-        best = {(score.seed, score.fold): score.epoch for score in scores}
-        plot_learning(folder / "learning.png", history, best, title=title_of(metrics))
+IN_METRICS = (
+    "protocol", "selected_on_test", "features", "splits", "random_weights", "modalities", "streams", "align", "match",
+    "compat", "classes", "n", "seeds", "versions",
+)  # fmt: skip
+
+
+def _write_all(
+    folder: Path, settings: Settings, data: Dataset, folds: Split, about: dict[str, Any], results: Sequence[FitResult]
+) -> dict[str, Any]:
+    tested = folds.tested
+    tables = {seed: probability_table(data, folds, results, seed)[tested.numpy()] for seed in about["seeds"]}
+    predicted = np.stack([table.argmax(1) for table in tables.values()])
+    speakers = [data.speakers[row] for row in tested]
+    scores = pooled_scores(
+        data.labels[tested].numpy(), predicted, speakers, classes=data.classes, resamples=settings.train.bootstrap
+    )
+    folds_scored = [asdict(score_of(data, folds.folds[result.fold - 1], result)) for result in results]
+    metrics = {
+        **{key: about[key] for key in IN_METRICS}, "folds": folds_scored, **scores,
+        "notes": [*data.notes, *notes_on(data, folds)],
+    }  # fmt: skip
+    history = [epoch for result in results for epoch in result.history]
+    write_json(folder / "metrics.json", metrics)
+    write_predictions(folder / "predictions.csv", data, tested, tables, folds.groups)
+    write_history(folder / "history.csv", history)
+    plot_confusion(folder / "confusion.png", metrics, title=title_of(metrics))
+    best = {(result.seed, result.fold): result.epoch or 1 for result in results}
+    plot_learning(folder / "learning.png", history, best, title=title_of(metrics))
     return metrics
 
 
-def _score(data: Dataset, fold: Fold, guessed: np.ndarray[Any, Any], *, seed: int, epoch: int) -> FoldScore:
-    counts = confusion(data.labels[fold.test_rows].numpy(), guessed.argmax(1), len(data.classes))
-    return FoldScore(
-        seed=seed, fold=fold.number, test=fold.test, dev=fold.dev, epoch=epoch, n=len(fold.test_rows),
-        ua=float(unweighted_accuracy(counts)), wa=float(weighted_accuracy(counts)), f1=float(macro_f1(counts)),
-    )  # fmt: skip
+def probability_table(
+    data: Dataset, folds: Split, results: Sequence[FitResult], seed: int
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What a seed's folds say of the utterances that they test: (n, c), NaN elsewhere."""
+    table = np.full((len(data), len(data.classes)), np.nan, np.float32)
+    for result in results:
+        if result.seed == seed:
+            table[folds.folds[result.fold - 1].test_rows.numpy()] = result.probabilities
+    return table
 
 
-def _notes(data: Dataset, random_weights: bool) -> list[str]:
+def notes_on(data: Dataset, folds: Split) -> list[str]:
+    """What whoever reads the numbers must know."""
     notes = []
-    if random_weights:
+    if data.random_weights:
         notes.append(
             "random weights: an encoder of these features never learned anything; the numbers only show that all works"
         )
-    if several := speakers_in_several(data.groups, data.speakers):
+    if folds.selected_on_test:
+        notes.append("selected on test: the test group chose the epoch, so these numbers are too good")
+    if several := speakers_in_several(folds.groups, data.speakers):
         notes.append(
-            f"{len(several)} of {len(set(data.speakers))} speakers are in more than one {data.group_kind}: "
+            f"{len(several)} of {len(set(data.speakers))} speakers are in more than one {folds.kind}: "
             "the results are not speaker-independent"
         )
     return notes
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise TrainingError(f"train.device: expected auto, cpu, cuda or cuda:N, got {name!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise TrainingError(f"train.device is {name}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
-    return device
-
-
-@contextmanager
-def _deterministic(device: torch.device, threads: int) -> Iterator[None]:
-    """A fixed number of threads and, on CUDA, only kernels that repeat; afterwards all is as before.
-
-    By default (0) half the threads that PyTorch would take: steps are small, and where anything else runs, each waits
-    for the last thread to get a core. On two shared cores two threads took ten times as long as one.
-    """
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads or max(1, before[0] // 2))
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
-        torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
-
-
-def _versions() -> str:
+def versions() -> str:
+    """Of what computed the numbers."""
     found = {"foal": version("foal-mer"), "python": platform.python_version(), "torch": torch.__version__}
     return ", ".join(f"{name} {number}" for name, number in {**found, "numpy": np.__version__}.items())

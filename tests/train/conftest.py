@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from foal.train.data import Dataset, Stream
+from foal.shared.utterance import Utterance
+from foal.train.data import Stream
+from foal.train.dataset import Dataset
+from foal.train.features import InMemory
 from foal.train.model import Architecture, FoalNet, build
 
 torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
@@ -38,15 +41,18 @@ def make_dataset() -> Callable[..., Dataset]:
                 lengths = torch.randint(1, 9, (n,), generator=chance).tolist()
                 frames = [torch.randn(t, width, generator=chance) for t in lengths]
                 streams[name] = pack(frames, [torch.rand(t, generator=chance) < 0.8 for t in lengths])
-        groups = tuple(f"session{i // c % sessions + 1}" for i in range(n))
+        sessions_of = [f"session{i // c % sessions + 1}" for i in range(n)]
         return Dataset(
-            ids=tuple(f"u{i}" for i in range(n)),
-            speakers=tuple(f"{group}-{i % 2}" for i, group in enumerate(groups)),
-            groups=groups,
-            group_kind="session",
+            utterances=tuple(
+                Utterance(id=f"u{i}", corpus="test", session=session, speaker=f"{session}-{i % 2}", label="abcdefgh"[i % c])
+                for i, session in enumerate(sessions_of)
+            ),
             classes=tuple("abcdefgh"[:c]),
             labels=torch.arange(n) % c,
-            streams=streams,
+            features=InMemory(streams),
+            rates=dict.fromkeys(streams, 10.0),
+            names={name: name for name in streams},
+            provenance={name: {"random_weights": True} for name in streams},
         )
 
     return make
@@ -61,7 +67,7 @@ def make_model() -> Callable[..., FoalNet]:
             torch.manual_seed(seed)
             return build(
                 Architecture(
-                    frame_shapes={name: stream.frame_shape for name, stream in data.streams.items()},
+                    frame_shapes=dict(data.features.frame_shapes),
                     classes=len(data.classes), width=16, heads=4, layers=layers,
                     dropout=dropout, projection_dropout=dropout,
                 )

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from foal.shared.errors import TrainingError
-from foal.shared.settings import TrainSettings
+from foal.shared.train_settings import TrainSettings
 from foal.train.data import Dataset, Stream
 from foal.train.fit import Epoch, Fitted, fit
 from foal.train.metrics import confusion, unweighted_accuracy

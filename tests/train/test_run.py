@@ -15,7 +15,8 @@ from rich.console import Console
 from foal.shared.errors import StoreError, TrainingError
 from foal.shared.index import FeatureStore
 from foal.shared.join import write_index
-from foal.shared.settings import Settings, TrainSettings
+from foal.shared.settings import Settings
+from foal.shared.train_settings import TrainSettings
 from foal.shared.utterance import Utterance
 from foal.train.checkpoint import load_model
 from foal.train.fit import Epoch

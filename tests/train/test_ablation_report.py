@@ -1,0 +1,112 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.image import imread
+from rich.console import Console
+
+from foal.train.ablation_report import plot_ablation, table_of, write_markdown
+
+
+def row(key: str, name: str, ua: float, **values: Any) -> dict[str, Any]:
+    return {
+        "key": key, "name": name, "what": "", "protocol": "loso-nested", "selected_on_test": False, "seeds": 3,
+        "ua_mean": ua, "ua_std": 0.0123, "wa_mean": ua - 0.01, "wa_std": 0.02, "f1_mean": ua - 0.02,
+        "ua_ci95": [ua - 0.03, ua + 0.04], "wa_ci95": None, "per_class_recall": {}, "epoch_mean": 7.0, "seconds": 3.0,
+        "gain": ua - 0.7, "gain_ci95": [ua - 0.72, ua - 0.69], "p": 0.0312,
+    } | values  # fmt: skip
+
+
+def some_ablation(**values: Any) -> dict[str, Any]:
+    return {
+        "protocol": "loso-nested", "selected_on_test": False, "features": "0123456789abcdef" * 4,
+        "splits": "fedcba9876543210" * 4, "seeds": [1, 2, 3], "classes": ["ang", "hap", "neu", "sad"], "n": 5531,
+        "speakers": 10, "random_weights": False, "versions": "torch 2.11.0", "baseline": "fusion",
+        "notes": ["session 3 is short"],
+        "rows": [
+            row("fusion", "A+V fusion", 0.7),
+            row("foal", "Foal-Net", 0.7312, p=0.0004),
+            row("mean", "mean | linear", 0.6996, ua_std=None, wa_std=None, seeds=1, gain_ci95=None),
+            row("test", "Foal-Net, last epoch", 0.75, selected_on_test=True),
+            row("prior", "majority [class]", 0.25, ua_std=None, wa_std=None, ua_ci95=None, gain=None, p=None),
+        ],
+    } | values  # fmt: skip
+
+
+def lines_of(path: Path, ablation: dict[str, Any]) -> list[str]:
+    write_markdown(path, ablation)
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_markdown(tmp_path: Path) -> None:
+    lines = lines_of(tmp_path / "ablation.md", some_ablation())
+    assert lines[0] == "# Ablation"
+    assert lines[2] == (
+        "Protocol loso-nested; features 01234567; splits fedcba98; seeds 1, 2, 3; 5531 utterances; 10 speakers; "
+        "torch 2.11.0"
+    )
+    assert lines[4:11] == [
+        "| system | UA % | WA % | F1 % | 95% interval of UA, by speaker | gain over A+V fusion | p |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| A+V fusion | 70.0 ± 1.2 | 69.0 ± 2.0 | 68.0 | 67.0 to 74.0 | - | - |",
+        "| Foal-Net | 73.1 ± 1.2 | 72.1 ± 2.0 | 71.1 | 70.1 to 77.1 | +3.1 (+1.1 to +4.1) | <0.001 |",
+        "| mean \\| linear | 70.0 | 69.0 | 68.0 | 67.0 to 74.0 | +0.0 | 0.031 |",
+        "| Foal-Net, last epoch (selected on test) | 75.0 ± 1.2 | 74.0 ± 2.0 | 73.0 | 72.0 to 79.0 | "
+        "+5.0 (+3.0 to +6.0) | 0.031 |",
+        "| majority [class] | 25.0 | 24.0 | 23.0 | - | - | - |",
+    ]
+    assert lines[11:14] == ["", "- session 3 is short", ""]
+    rest = " ".join(lines[14:])
+    for words in ("95% percentile interval", "standard deviation over seeds", "paired permutation", "A+V fusion"):
+        assert words in rest
+
+
+def test_what_must_not_be_overlooked(tmp_path: Path) -> None:
+    lines = lines_of(tmp_path / "a.md", some_ablation(random_weights=True, selected_on_test=True, notes=[]))
+    assert lines[0] == "# Ablation (encoder with random weights)"
+    assert lines[2].startswith("Protocol loso-nested, selected on test; ")
+    assert not any(line.startswith("- ") for line in lines)
+
+
+def test_every_line_of_the_table_has_as_many_cells(tmp_path: Path) -> None:
+    lines = lines_of(tmp_path / "a.md", some_ablation())
+    assert {line.replace("\\|", "").count("|") for line in lines if line.startswith("|")} == {8}
+
+
+def test_terminal_shows_the_same(tmp_path: Path) -> None:
+    ablation = some_ablation(random_weights=True)
+    console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
+    console.print(table_of(ablation))
+    console.file.close()
+    shown = console.export_text()
+    markdown = "\n".join(lines_of(tmp_path / "a.md", ablation)[4:11]).replace("\\|", "¦").replace("---", "")
+    for cell in markdown.replace("\n", "|").split("|"):
+        assert cell.strip(" :").replace("¦", "|") in shown
+    assert "random weights" in shown
+    assert "note: session 3 is short" in shown
+
+
+@pytest.mark.parametrize("keep", [slice(None), slice(1), slice(0, 3)])
+def test_picture(tmp_path: Path, keep: slice) -> None:
+    ablation = some_ablation()
+    ablation["rows"] = ablation["rows"][keep]
+    before = copy.deepcopy(ablation)
+    for name in ("a.png", "b.png"):
+        plot_ablation(tmp_path / name, ablation)
+    assert ablation == before
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    pixels = imread(tmp_path / "a.png")
+    assert pixels.shape[0] > 200
+    assert pixels.shape[1] == 1500
+
+
+def test_picture_of_nothing_but_dots_and_of_many_rows(tmp_path: Path) -> None:
+    bare = {"ua_std": None, "ua_ci95": None}
+    short = some_ablation(rows=[row("fusion", "A+V fusion", 0.25, selected_on_test=True, **bare)])
+    plot_ablation(tmp_path / "short.png", short)
+    long_name = "a system whose name takes all the words that anybody could find for it, and more"
+    rows = [row("fusion", "A+V fusion", 0.7), *(row(str(i), f"{long_name} {i}", 0.5 + i / 50) for i in range(19))]
+    plot_ablation(tmp_path / "long.png", some_ablation(rows=rows))
+    short_picture, long_picture = (imread(tmp_path / f"{name}.png") for name in ("short", "long"))
+    assert long_picture.shape[0] - short_picture.shape[0] == pytest.approx(19 * 0.3 * 150, abs=2)

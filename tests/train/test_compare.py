@@ -1,0 +1,172 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import kstest, permutation_test
+
+from foal.train.compare import bootstrap_gain, paired_permutation, speaker_draws
+from foal.train.metrics import bootstrap_intervals, unweighted_accuracy
+
+
+def predictions(truths: NDArray[np.int64], *, seeds: int, accuracy: float, random: np.random.Generator) -> NDArray:
+    """Matrices (seeds, speakers, c, c) of a system right so often; truths: utterances by speaker and class."""
+    c = truths.shape[1]
+    shares = np.full((c, c), (1 - accuracy) / (c - 1))
+    np.fill_diagonal(shares, accuracy)
+    return np.stack([random.multinomial(truths, shares) for _ in range(seeds)])
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Two systems on the same utterances; some speakers and classes have none, some systems one seed."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    c, seeds = draw(st.integers(2, 4)), draw(st.integers(1, 3))
+    truths = random.integers(0, 4, (draw(st.integers(1, 6)), c)) * (random.random(c) < 0.9)
+    first = predictions(truths, seeds=seeds, accuracy=random.random(), random=random)
+    second = predictions(truths, seeds=draw(st.sampled_from([1, seeds])), accuracy=random.random(), random=random)
+    return first, second
+
+
+def gain(system: NDArray[np.int64], baseline: NDArray[np.int64]) -> float:
+    return float(unweighted_accuracy(system.sum(1)).mean() - unweighted_accuracy(baseline.sum(1)).mean())
+
+
+def brute_force(system: NDArray[np.int64], baseline: NDArray[np.int64]) -> float:
+    """Swap every subset of speakers by hand; a system with one seed is repeated."""
+    seeds = max(len(system), len(baseline))
+    system, baseline = (np.repeat(x, seeds // len(x), axis=0) for x in (system, baseline))
+    observed, hits = abs(gain(system, baseline)), []
+    for swap in product([False, True], repeat=system.shape[1]):
+        chosen = np.array(swap)[:, None, None]
+        swapped = gain(np.where(chosen, baseline, system), np.where(chosen, system, baseline))
+        hits.append(abs(swapped) >= observed - 1e-9)
+    return float(np.mean(hits))
+
+
+@given(pairs())
+def test_exact_p_is_brute_force(pair: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+    assert paired_permutation(*pair) == pytest.approx(brute_force(*pair))
+
+
+@given(pairs())
+def test_p_is_symmetric_and_says_nothing_of_equals(pair: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+    system, baseline = pair
+    p = paired_permutation(system, baseline)
+    assert 2 ** -system.shape[1] <= p <= 1
+    assert paired_permutation(baseline, system) == p
+    assert paired_permutation(system, system) == 1
+    assert paired_permutation(system, system, permutations=0) == 1
+
+
+@given(pairs())
+def test_one_seed_is_that_seed_repeated(pair: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+    system, baseline = pair
+    if len(baseline) == 1:
+        repeated = np.repeat(baseline, len(system), axis=0)
+        assert paired_permutation(system, baseline) == paired_permutation(system, repeated)
+        assert bootstrap_gain(system, baseline, resamples=20) == pytest.approx(
+            bootstrap_gain(system, repeated, resamples=20)
+        )
+
+
+def test_chance_gives_every_p_alike() -> None:
+    random = np.random.default_rng(0)
+    p = []
+    for _ in range(500):
+        truths = random.integers(5, 60, (9, 3))
+        system, baseline = (predictions(truths, seeds=2, accuracy=0.6, random=random) for _ in range(2))
+        p.append(paired_permutation(system, baseline))
+    assert kstest(p, "uniform").pvalue > 0.05
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.025)
+
+
+def test_random_permutations_keep_the_level_too() -> None:
+    random = np.random.default_rng(1)
+    p = []
+    for _ in range(300):
+        truths = random.integers(5, 60, (12, 3))
+        system, baseline = (predictions(truths, seeds=1, accuracy=0.6, random=random) for _ in range(2))
+        p.append(paired_permutation(system, baseline, permutations=199))
+    assert kstest(p, "uniform").pvalue > 0.05
+
+
+def test_an_obviously_better_system() -> None:
+    random = np.random.default_rng(2)
+    truths = random.integers(10, 30, (10, 4))
+    good, bad = (predictions(truths, seeds=3, accuracy=share, random=random) for share in (0.9, 0.5))
+    assert paired_permutation(good, bad) == 2 / 2**10  # as it is, and with all speakers swapped
+    assert paired_permutation(good, bad, permutations=500) < 0.02
+    low, high = bootstrap_gain(good, bad, resamples=500) or (0, 0)
+    assert 0.3 < low < gain(good, bad) < high < 0.5
+
+
+def test_many_utterances_of_few_speakers_prove_little() -> None:
+    system = np.array([[[90, 10], [10, 90]], [[90, 10], [10, 90]]])[None]
+    baseline = np.array([[[50, 50], [50, 50]], [[50, 50], [50, 50]]])[None]
+    assert paired_permutation(system, baseline) == 0.5
+    assert paired_permutation(system[:, :1], baseline[:, :1]) == 1
+
+
+def test_random_permutations_come_near_the_exact_value_and_repeat() -> None:
+    random = np.random.default_rng(8)
+    truths = random.integers(1, 20, (14, 3))
+    first, second = (predictions(truths, seeds=2, accuracy=share, random=random) for share in (0.62, 0.58))
+    exact = paired_permutation(first, second, permutations=2**14)
+    drawn = paired_permutation(first, second)
+    assert drawn == pytest.approx(exact, abs=0.01)
+    assert paired_permutation(first, second) == drawn
+    assert paired_permutation(second, first) == drawn
+    assert 0.01 < exact < 0.9
+
+
+def test_p_is_scipys() -> None:
+    # Equal utterances of each speaker and class make UA a mean over speakers, which SciPy can be asked about.
+    random = np.random.default_rng(4)
+    truths = np.full((8, 3), 20)
+    first, second = (predictions(truths, seeds=1, accuracy=share, random=random) for share in (0.65, 0.6))
+    by_speaker = [unweighted_accuracy(x[0]).round(9) for x in (first, second)]
+    expected = permutation_test(
+        by_speaker, lambda a, b, axis: (a - b).mean(axis).round(9), permutation_type="samples", vectorized=True
+    ).pvalue
+    assert paired_permutation(first, second) == pytest.approx(expected)
+
+
+@given(pairs())
+def test_interval_of_the_gain_is_the_loop(pair: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+    system, baseline = pair
+    if system.shape[1] < 2:
+        assert bootstrap_gain(system, baseline, resamples=30) is None
+        return
+    gains = []
+    for draw in speaker_draws(system.shape[1], 30):
+        chosen = np.repeat(np.arange(len(draw)), draw)
+        gains.append(gain(system[:, chosen], baseline[:, chosen]))
+    interval = bootstrap_gain(system, baseline, resamples=30)
+    assert interval == pytest.approx(np.percentile(gains, [2.5, 97.5]).tolist())
+    low, high = bootstrap_gain(baseline, system, resamples=30) or (0, 0)
+    assert [-high, -low] == pytest.approx(interval)
+    assert bootstrap_gain(system, system, resamples=30) == [0, 0]
+
+
+def test_draws_are_those_of_the_other_intervals() -> None:
+    random = np.random.default_rng(5)
+    system = predictions(random.integers(1, 20, (6, 3)), seeds=2, accuracy=0.6, random=random)
+    values = [unweighted_accuracy(np.einsum("s,kscd->kcd", d, system)).mean() for d in speaker_draws(6, 200)]
+    assert np.percentile(values, [2.5, 97.5]) == pytest.approx(bootstrap_intervals(system, resamples=200)["ua"])
+
+
+@pytest.mark.parametrize("compare", [paired_permutation, lambda a, b: bootstrap_gain(a, b, resamples=10)])
+def test_what_cannot_be_paired(compare: type) -> None:
+    counts = np.random.default_rng(6).integers(1, 9, (1, 4, 3, 3))
+    two, three = np.repeat(counts, 2, axis=0), np.repeat(counts, 3, axis=0)
+    with pytest.raises(ValueError, match="same number of seeds, or one, got 2 and 3"):
+        compare(two, three)
+    with pytest.raises(ValueError, match="same speakers and classes"):
+        compare(counts, counts[:, :3])
+    with pytest.raises(ValueError, match="same speakers and classes"):
+        compare(counts[0], counts[0])
+    with pytest.raises(ValueError, match="same utterances"):
+        compare(counts, counts[:, ::-1])

@@ -1,0 +1,186 @@
+"""An ablation to read: ablation.md, ablation.png, and a table for the terminal, all from ablation.json's dictionary."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .plots import BLUE, INK, MUTED, ORANGE, figure, save
+
+_NONE = "-"
+_ON_TEST = "selected on test"
+_COLOURS = {False: BLUE, True: ORANGE}  # by whether a row was selected on test
+_PALE = "#cbd2d9"
+_NAME_WIDTH = 46  # characters of a system's name on one line of the picture
+
+
+def write_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
+    """Title, what was run, the table, its notes, and how to read it."""
+    head = _head(ablation)
+    lines = [
+        f"# {_title(ablation)}", "", _conditions(ablation), "",
+        _line(head), _line(["---", *["---:"] * (len(head) - 1)]),
+        *(_line(_cells(ablation, row)) for row in ablation["rows"]), "",
+    ]  # fmt: skip
+    if ablation["notes"]:
+        lines += [*(f"- {note}" for note in ablation["notes"]), ""]
+    path.write_text("\n".join([*lines, *_explanation(ablation), ""]), encoding="utf-8")
+
+
+def table_of(ablation: Mapping[str, Any]) -> RenderableType:
+    """The same table and notes for rich; the baseline is bold."""
+    table = Table(
+        title=_title(ablation), caption=_conditions(ablation), title_justify="left", caption_justify="left"
+    )  # fmt: skip
+    for number, column in enumerate(_head(ablation)):
+        table.add_column(Text(column), justify="right" if number else "left")
+    for row in ablation["rows"]:
+        style = "bold" if row["key"] == ablation["baseline"] else None
+        table.add_row(*map(Text, _cells(ablation, row)), style=style)
+    return Group(table, *(Text(f"note: {note}") for note in ablation["notes"]))
+
+
+def plot_ablation(path: Path, ablation: Mapping[str, Any]) -> None:
+    """Mean UA of each system as a dot, in the table's order, with its interval and the spread over seeds."""
+    rows = ablation["rows"]
+    with matplotlib.style.context("default"):
+        picture, (axes,) = figure(10, 1.7 + 0.3 * len(rows), panels=1)
+        for place, row in enumerate(rows):
+            _draw(axes, place, row)
+        axes.axvline(100 / len(ablation["classes"]), color=MUTED, lw=1.2, ls=":", zorder=1)
+        axes.axvline(100 * _baseline(ablation)["ua_mean"], color=INK, lw=0.8, zorder=1)
+        names = [textwrap.fill(row["name"], _NAME_WIDTH) for row in rows]
+        axes.set_yticks(range(len(rows)), names, fontsize=9, linespacing=0.95)
+        for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+            label.set(color=_ink(row), weight="bold" if row["key"] == ablation["baseline"] else "normal")
+        axes.set(xlabel="UA (%)", ylim=(len(rows) - 0.4, -0.6), xlim=_limits(ablation))
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="both", color="#eef0f3", lw=0.8)
+        axes.set_axisbelow(True)
+        title = f"{_title(ablation)}: {ablation['n']} utterances, {ablation['protocol']}"
+        picture.suptitle(title, fontsize=11, x=0.01, ha="left", color=INK)
+        marks = _marks(ablation)
+        picture.legend(
+            handles=marks, loc="outside lower center", ncols=(len(marks) + 1) // 2, frameon=False, fontsize=8
+        )  # fmt: skip
+        save(picture, path)
+
+
+def _draw(axes: Axes, place: int, row: Mapping[str, Any]) -> None:
+    mean, colour = 100 * row["ua_mean"], _colour(row)
+    if row["ua_std"] is not None:
+        spread = 100 * row["ua_std"]
+        axes.plot([mean - spread, mean + spread], [place, place], color=_PALE, lw=9, solid_capstyle="butt", zorder=2)
+    if row["ua_ci95"] is not None:
+        axes.plot([100 * end for end in row["ua_ci95"]], [place, place], color=colour, lw=1.6, zorder=3)
+    axes.plot(mean, place, "o", color=colour, ms=6.5, mec="white", mew=0.8, zorder=4)
+    axes.text(
+        1.01, place, _score(row, "ua"), transform=axes.get_yaxis_transform(),
+        ha="left", va="center", fontsize=9, color=_ink(row),
+    )  # fmt: skip
+
+
+def _marks(ablation: Mapping[str, Any]) -> list[Line2D]:
+    """The legend, with nothing in it that is not in the picture."""
+    rows = ablation["rows"]
+    groups = {bool(row["selected_on_test"]) for row in rows}
+    names = {False: "mean UA", True: f"mean UA, {_ON_TEST}"}
+    marks = [Line2D([], [], marker="o", ls="", color=_COLOURS[on], label=names[on]) for on in sorted(groups)]
+    if any(row["ua_ci95"] is not None for row in rows):
+        marks.append(Line2D([], [], color=_COLOURS[min(groups)], lw=1.6, label="95% interval, by speaker"))
+    if any(row["ua_std"] is not None for row in rows):
+        marks.append(Line2D([], [], color=_PALE, lw=9, solid_capstyle="butt", label="± deviation over seeds"))
+    marks.append(Line2D([], [], color=INK, lw=0.8, label=_baseline(ablation)["name"]))
+    chance = f"chance ({100 / len(ablation['classes']):.1f}%)"
+    return [*marks, Line2D([], [], color=MUTED, lw=1.2, ls=":", label=chance)]
+
+
+def _colour(row: Mapping[str, Any]) -> str:
+    return _COLOURS[bool(row["selected_on_test"])]
+
+
+def _ink(row: Mapping[str, Any]) -> str:
+    return ORANGE if row["selected_on_test"] else INK
+
+
+def _limits(ablation: Mapping[str, Any]) -> tuple[float, float]:
+    """From below chance to above the best, in percent, without the empty rest."""
+    values = [1 / len(ablation["classes"])]
+    for row in ablation["rows"]:
+        spread = row["ua_std"] or 0.0
+        values += [row["ua_mean"] - spread, row["ua_mean"] + spread, *(row["ua_ci95"] or [])]
+    low, high = 100 * float(np.min(values)), 100 * float(np.max(values))
+    margin = 0.04 * max(high - low, 1.0)
+    return max(low - margin, -margin), min(high + margin, 100 + margin)
+
+
+def _title(ablation: Mapping[str, Any]) -> str:
+    return "Ablation" + (" (encoder with random weights)" if ablation["random_weights"] else "")
+
+
+def _conditions(ablation: Mapping[str, Any]) -> str:
+    protocol = ablation["protocol"] + (f", {_ON_TEST}" if ablation["selected_on_test"] else "")
+    seeds = ", ".join(map(str, ablation["seeds"]))
+    return (
+        f"Protocol {protocol}; features {ablation['features'][:8]}; splits {ablation['splits'][:8]}; seeds {seeds}; "
+        f"{ablation['n']} utterances; {ablation['speakers']} speakers; {ablation['versions']}"
+    )
+
+
+def _head(ablation: Mapping[str, Any]) -> list[str]:
+    gain = f"gain over {_baseline(ablation)['name']}"
+    return ["system", "UA %", "WA %", "F1 %", "95% interval of UA, by speaker", gain, "p"]
+
+
+def _cells(ablation: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
+    name = row["name"] + (f" ({_ON_TEST})" if row["selected_on_test"] else "")
+    interval = _NONE if row["ua_ci95"] is None else " to ".join(f"{100 * end:.1f}" for end in row["ua_ci95"])
+    scores = [_score(row, "ua"), _score(row, "wa"), f"{100 * row['f1_mean']:.1f}"]
+    if row["key"] == ablation["baseline"] or row["gain"] is None:
+        return [name, *scores, interval, _NONE, _NONE]
+    gain = _signed(row["gain"])
+    if row["gain_ci95"] is not None:
+        gain += " ({} to {})".format(*map(_signed, row["gain_ci95"]))
+    return [name, *scores, interval, gain, _probability(row["p"])]
+
+
+def _explanation(ablation: Mapping[str, Any]) -> list[str]:
+    baseline = _baseline(ablation)["name"]
+    return [
+        "The interval is the 95% percentile interval of the mean UA when the speakers are drawn anew (bootstrap); "
+        "that of a gain, in brackets, draws the same speakers for both systems.",
+        "The deviation behind ± is the sample standard deviation over seeds; where there is none, one seed was run "
+        "or nothing is random.",
+        f"p is that of a paired permutation test by speaker, two-sided, against {baseline}; it is not corrected for "
+        "the number of rows.",
+    ]
+
+
+def _baseline(ablation: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next(row for row in ablation["rows"] if row["key"] == ablation["baseline"])
+
+
+def _score(row: Mapping[str, Any], score: str) -> str:
+    deviation = row[f"{score}_std"]
+    return f"{100 * row[f'{score}_mean']:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
+
+
+def _probability(p: float | None) -> str:
+    return _NONE if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _signed(difference: float) -> str:
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # no -0.0
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,106 @@
+"""Fits as Dask tasks: each worker opens the features once and keeps them."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from distributed import Worker, as_completed, get_worker
+
+from ..shared.cluster import NamedPlugin, local_cluster, remote_cluster
+from ..shared.machine import Machine, cores_here, devices_here, share_out, visible_device
+from ..shared.settings import Settings
+from ..shared.train_settings import Protocol
+from .dataset import Dataset, opened
+from .deterministic import deterministic
+from .fits import FitTask, run_fit
+from .optimize import chosen_device
+from .protocol import Split, split
+
+PLUGIN = "foal-features"
+
+
+class FeaturesPlugin(NamedPlugin):
+    """Gives each worker its device, its threads and one open copy of the features."""
+
+    name = PLUGIN
+
+    def __init__(self, settings: Settings, features: Path, modalities: Sequence[str], machine: Machine | None) -> None:
+        """For the workers of a machine, or (None) for workers that somebody else has started."""
+        self._settings, self._features, self._modalities, self._machine = settings, features, modalities, machine
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask in each worker."""
+        import os
+
+        if self._machine is not None and self._machine.devices:
+            # Before CUDA is first asked for anything: the worker then sees its own GPU and no other.
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(self._machine.devices, str(worker.name))
+        self.device = chosen_device(self._settings.train.device)
+        self._stack = ExitStack()
+        self._data: Dataset | None = None
+        self._splits: dict[Protocol | None, Split] = {}
+        # A worker of somebody else's may run several tasks at once; random numbers and threads serve one.
+        self.busy = threading.Lock()
+
+    def teardown(self, worker: Worker) -> None:
+        """Called by Dask when the run is over."""
+        self._stack.close()
+
+    def data(self) -> Dataset:
+        """The features, read when they are first needed."""
+        if self._data is None:
+            settings = self._settings
+            whole = settings.train.model_copy(update={"max_seconds": None})
+            data = opened(self._features, whole, classes=settings.corpus.classes, modalities=self._modalities)
+            self._data = self._stack.enter_context(data).to(self.device)
+        return self._data
+
+    def split(self, protocol: Protocol | None) -> Split:
+        """The folds of a protocol."""
+        if protocol not in self._splits:
+            self._splits[protocol] = split(self.data().utterances, protocol, self.data().speakers)
+        return self._splits[protocol]
+
+
+def fit_in_worker(task: FitTask) -> FitTask:
+    """Run a task inside a worker; its result is on disk afterwards."""
+    plugin = get_worker().plugins[PLUGIN]
+    assert isinstance(plugin, FeaturesPlugin)
+    with plugin.busy, deterministic(plugin.device, task.settings.threads or 1):
+        run_fit(task, plugin.data(), plugin.split(task.settings.protocol), plugin.device)
+    return task
+
+
+def fits_in_parallel(
+    settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]
+) -> Iterator[FitTask]:
+    """Run tasks on Dask workers, and give each back when it is done. What a task raises is raised here."""
+    scheduler = settings.extract.scheduler
+    if scheduler is not None:
+        cluster = remote_cluster(scheduler, FeaturesPlugin(settings, features.absolute(), modalities, None))
+    else:
+        machine = machine_for_fits(settings)
+        plugin = FeaturesPlugin(settings, features.absolute(), modalities, machine)
+        cluster = local_cluster(min(machine.workers, len(tasks)), plugin)
+    with cluster as client:
+        futures = [client.submit(fit_in_worker, task, pure=False) for task in tasks]
+        for future in as_completed(futures):
+            done: FitTask = future.result()
+            yield done
+
+
+def machine_for_fits(settings: Settings) -> Machine:
+    """One worker of one thread per core, or one per GPU, where the settings do not say: steps are small."""
+    device = chosen_device(settings.train.device)
+    devices = devices_here() if device.type == "cuda" else []
+    if device.index is not None:
+        devices = devices[device.index : device.index + 1]
+    cores = cores_here()
+    wanted = settings.extract.model_copy(
+        update={
+            "workers": settings.extract.workers or len(devices) or cores, "threads": settings.train.threads or 1,
+            "device": device.type, "decoders": 1,
+        }
+    )  # fmt: skip
+    return share_out(wanted, cores=cores, devices=devices)
