@@ -2,10 +2,10 @@
 
     python benchmarks/authors.py [--features feats.h5] [--steps 8] [--threads 1] [--device cpu]
 
-Their procedure, as told in docs/network.md and the paper (Li et al. 2024), written anew with PyTorch's own parts and
-the usual care, over cached features in place of encoders. Without a store one of the shape of IEMOCAP is drawn
-(benchmarks/shaped.py, a twentieth of it, faces at 30 Hz). Prints one JSON line: seconds per step and per epoch of the
-procedure as it is, without each of its wastes, and without all of them.
+What is known of their procedure (Li et al. 2024, and the table in docs/network.md), written anew with PyTorch's own
+parts and the usual care, over cached features in place of encoders. Without a store one of the shape of IEMOCAP is
+drawn (benchmarks/shaped.py, a twentieth of it, faces at 30 Hz). Prints one JSON line: seconds per step and per epoch of
+the procedure as it is, without each of its wastes, and without all of them.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def main() -> None:
                 device=arguments.device, train_utterances=arguments.train_utterances,
             )  # fmt: skip
             say(f"{variant}: {measured}")
-            result |= {f"{variant}_{name}": measured[name] for name in ("step_s", "epoch_s", "data_share")}
+            result |= {f"{variant}_{name}": measured[name] for name in ("step_s", "cpu_s", "epoch_s", "data_share")}
     settings = {name: measured[name] for name in ("steps", "threads", "device", "precision", "epoch_steps")}
     print(json.dumps({**result, **settings, "machine": machine()}))
 
@@ -95,7 +95,8 @@ def authors_step_seconds(
     """Train for some steps on the utterances of a feats.h5, and clock each from the making of its batch to its end.
 
     `step_s` and `compute_s` (without the making of the batch) are medians, `mean_step_s` is their mean, `data_share`
-    the share of all that time spent on making batches; on a GPU their way there counts as making. `epoch_s` is for an
+    the share of all that time spent on making batches; on a GPU their way there counts as making. `cpu_s` is the median
+    of the processor's seconds, which tell more than the clock's where one thread shares its core. `epoch_s` is for an
     epoch over `train_utterances` (by default three fifths of the store's): the median step times their number, or with
     batches of similar length, whose steps differ, the mean step. Best with a multiple of eight `steps`.
 
@@ -105,7 +106,7 @@ def authors_step_seconds(
     utterances = read_utterances(features)
     mixed = where.type == "cuda"
     half = torch.bfloat16 if mixed and torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    step_s, data_s = list[float](), list[float]()
+    step_s, data_s, cpu_s = list[float](), list[float](), list[float]()
     with torch.random.fork_rng([where] if mixed else []), threads_set(threads):
         torch.manual_seed(seed)
         network = Network(utterances.widths, classes=int(utterances.labels.max()) + 1).to(where).train()
@@ -114,7 +115,7 @@ def authors_step_seconds(
         # As a bucket is sorted, the steps that warm up must not take the shortest of those that count.
         planned = [*plan(utterances, WARM_UP, wastes), *plan(utterances, steps, wastes)]
         for number, rows in enumerate(planned):
-            began = now(where)
+            began, cpu_began = now(where), time.process_time()
             batch = collate(utterances, rows, where, fixed=wastes.fixed_padding)
             made = now(where)
             with torch.autocast(where.type, half, enabled=mixed):
@@ -126,6 +127,7 @@ def authors_step_seconds(
             if number >= WARM_UP:
                 step_s.append(now(where) - began)
                 data_s.append(made - began)
+                cpu_s.append(time.process_time() - cpu_began)
         last_loss = loss.item()
     if not math.isfinite(last_loss):
         raise SystemExit(f"the loss came to {last_loss}; the seconds of such a run mean nothing")
@@ -134,7 +136,7 @@ def authors_step_seconds(
     return {
         "step_s": round(statistics.median(step_s), 5), "mean_step_s": round(statistics.fmean(step_s), 5),
         "compute_s": round(statistics.median(a - b for a, b in zip(step_s, data_s, strict=True)), 5),
-        "data_share": round(sum(data_s) / sum(step_s), 4),
+        "cpu_s": round(statistics.median(cpu_s), 5), "data_share": round(sum(data_s) / sum(step_s), 4),
         "epoch_steps": epoch_steps, "epoch_s": round(typical(step_s) * epoch_steps, 2), "loss": round(last_loss, 4),
         "steps": steps, "threads": threads, "seed": seed, "device": device,
         "precision": str(half).removeprefix("torch.") if mixed else "float32", **asdict(wastes),

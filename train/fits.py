@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +42,7 @@ class FitTask:
     model: Path | None = None
     about: Mapping[str, Any] | None = None
 
-    def key(self, data: Dataset, split: Split) -> str:
+    def _key(self, data: Dataset, split: Split) -> str:
         """A hash of everything that the result depends on."""
         settings = self.settings.model_dump(mode="json", exclude=HARMLESS)
         what = [
@@ -57,6 +57,11 @@ class FitTask:
             split.digest,
         ]
         return blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=12).hexdigest()
+
+    def path(self, data: Dataset, split: Split) -> Path:
+        """The file of its result. `data` may hold more modalities than the task wants, `split` is its protocol's."""
+        names = {name: data.names[name] for name in wanted_modalities(self.settings)}
+        return self.folder / f"{self._key(replace(data, names=names), split)}.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +99,8 @@ def run_fit(
 
     `data` may hold more modalities than the task wants.
     """
+    path = task.path(data, split)
     data = data.only(wanted_modalities(task.settings), task.settings.max_seconds)
-    path = task.folder / f"{task.key(data, split)}.npz"
     if path.exists() and (task.model is None or task.model.exists()):
         result = load_result(path)
         for epoch in result.history:

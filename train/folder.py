@@ -64,6 +64,23 @@ def new_run(out: Path, about: Mapping[str, Any], *, ours: frozenset[str], resume
         shutil.rmtree(older, ignore_errors=True)
 
 
+@contextmanager
+def kept_folder(out: Path, ours: frozenset[str]) -> Iterator[Path]:
+    """Hand out `out` itself, which nobody else works in meanwhile; what is in it stays.
+
+    `ours` are the names that may be there. Raises UsageError for a folder of something else, FoalError if it cannot be
+    written.
+    """
+    try:
+        if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - ours):
+            raise UsageError(f"{out}: expected a new folder or one of an earlier run, got something else")
+        (out / FITS).mkdir(parents=True, exist_ok=True)
+        with _locked(out, out):
+            yield out
+    except OSError as error:
+        raise FoalError(f"{out}: cannot be written: {error.strerror or error}") from error
+
+
 def unfinished_run(out: Path) -> Path:
     """Where a run works until it is finished."""
     if not out.name:

@@ -61,6 +61,24 @@ def bootstrap_intervals(by_speaker: Counts, *, resamples: int) -> dict[str, list
     }
 
 
+def counts_by_speaker(
+    labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], speakers: Sequence[str], classes: int
+) -> Counts:
+    """Labels and speakers (n), predicted (seeds, n) -> (seeds, speakers, c, c), speakers sorted by name."""
+    names, speaker = np.unique(np.asarray(speakers), return_inverse=True)
+    return np.stack(
+        [
+            np.stack([confusion(labels[speaker == s], row[speaker == s], classes) for s in range(len(names))])
+            for row in predicted
+        ]
+    )
+
+
+def mean_ua(by_speaker: Counts) -> float:
+    """UA of all speakers together, averaged over seeds: (seeds, speakers, c, c)."""
+    return float(unweighted_accuracy(by_speaker.sum(1)).mean())
+
+
 def pooled_scores(
     labels: NDArray[np.integer[Any]],
     predicted: NDArray[np.integer[Any]],
@@ -74,14 +92,7 @@ def pooled_scores(
     Each seed's folds are pooled; mean and (sample) standard deviation are over seeds, the latter None for one seed;
     the confusion matrix adds the seeds up, so that its rows sum to seeds times utterances.
     """
-    c = len(classes)
-    names, speaker = np.unique(np.asarray(speakers), return_inverse=True)
-    by_speaker = np.stack(
-        [
-            np.stack([confusion(labels[speaker == s], row[speaker == s], c) for s in range(len(names))])
-            for row in predicted
-        ]
-    )
+    by_speaker = counts_by_speaker(labels, predicted, speakers, len(classes))
     per_seed = by_speaker.sum(1)  # (seeds, c, c)
     total = per_seed.sum(0)
     scores: dict[str, Any] = {}

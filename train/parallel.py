@@ -63,19 +63,18 @@ class FeaturesPlugin(NamedPlugin):
         return self._splits[protocol]
 
 
-def fit_in_worker(task: FitTask) -> FitTask:
+def fit_in_worker(task: FitTask) -> None:
     """Run a task inside a worker; its result is on disk afterwards."""
     plugin = get_worker().plugins[PLUGIN]
     assert isinstance(plugin, FeaturesPlugin)
     with plugin.busy, deterministic(plugin.device, task.settings.threads or 1):
         run_fit(task, plugin.data(), plugin.split(task.settings.protocol), plugin.device)
-    return task
 
 
 def fits_in_parallel(
     settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]
-) -> Iterator[FitTask]:
-    """Run tasks on Dask workers, and give each back when it is done. What a task raises is raised here."""
+) -> Iterator[int]:
+    """Run tasks on Dask workers, and give the number of each when it is done. What a task raises is raised here."""
     scheduler = settings.extract.scheduler
     if scheduler is not None:
         cluster = remote_cluster(scheduler, FeaturesPlugin(settings, features.absolute(), modalities, None))
@@ -84,10 +83,10 @@ def fits_in_parallel(
         plugin = FeaturesPlugin(settings, features.absolute(), modalities, machine)
         cluster = local_cluster(min(machine.workers, len(tasks)), plugin)
     with cluster as client:
-        futures = [client.submit(fit_in_worker, task, pure=False) for task in tasks]
-        for future in as_completed(futures):
-            done: FitTask = future.result()
-            yield done
+        futures = {client.submit(fit_in_worker, task, pure=False): place for place, task in enumerate(tasks)}
+        for future in as_completed(list(futures)):
+            future.result()
+            yield futures[future]
 
 
 def machine_for_fits(settings: Settings) -> Machine:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..shared.train_settings import TrainSettings
 from .course import Epoch
@@ -31,6 +31,32 @@ def shown(console: Console, settings: TrainSettings) -> Iterator[Callable[[Step]
             bar.update(task, description=name, completed=step.epoch, score=f"development UA {100 * step.dev_ua:.1f}%")
 
         yield show
+
+
+@contextmanager
+def fits_shown(console: Console) -> Iterator[Callable[[int, int, str], None]]:
+    """What `ablate.ablate` is to be given as `progress`: a bar on a terminal, a line per tenth elsewhere."""
+    if not console.is_terminal:
+        said = -1
+
+        def say(done: int, total: int, name: str) -> None:
+            nonlocal said
+            if done * 10 // max(total, 1) != said:
+                said = done * 10 // max(total, 1)
+                console.print(f"{done} of {total} fits", highlight=False)
+
+        yield say
+        return
+    columns = (
+        TextColumn("fits"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total, name: bar.update(task, completed=done, total=total, description=name)
 
 
 def _line(console: Console, score: FoldScore) -> None:

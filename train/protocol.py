@@ -89,6 +89,14 @@ def split(utterances: Sequence[Utterance], protocol: Protocol | None, speakers: 
     return Split(protocol=protocol, kind=kind, groups=groups, folds=folds, digest=digest.hexdigest())
 
 
+def group_of(utterance: Utterance, kind: str, speaker: str) -> str:
+    """The group of an utterance that may not have been in the split: "" if nothing tells."""
+    if kind == "speaker":
+        return speaker
+    group = utterance.fold if kind == "fold" else utterance.session
+    return FIXED.get(group.lower(), group) if kind == "fold" else group
+
+
 def check_classes(folds: Sequence[Fold], labels: Tensor, classes: Sequence[str]) -> None:
     """Raises TrainingError that names the fold and the class nobody could learn there; labels (n,) on the CPU."""
     for fold in folds:

@@ -92,24 +92,25 @@ def table_of(metrics: Mapping[str, Any]) -> RenderableType:
     for test in dict.fromkeys(fold["test"] for fold in metrics["folds"]):
         rows = [fold for fold in metrics["folds"] if fold["test"] == test]
         epochs = ", ".join(str(row["epoch"]) for row in rows)
-        means = [_percent(float(np.mean([row[score] for row in rows]))) for score in ("ua", "wa", "f1")]
+        means = [percent(float(np.mean([row[score] for row in rows]))) for score in ("ua", "wa", "f1")]
         table.add_row(test, rows[0]["dev"], epochs, *means)
     table.add_section()
     scores = ("ua", "wa", "f1")
-    table.add_row("all folds", "", "", *(_percent(metrics[f"{score}_mean"]) for score in scores), style="bold")
+    table.add_row("all folds", "", "", *(percent(metrics[f"{score}_mean"]) for score in scores), style="bold")
     if metrics["ua_ci95"] is not None:
-        intervals = ["-".join(map(_percent, metrics[f"{score}_ci95"])) for score in ("ua", "wa")]
+        intervals = ["-".join(map(percent, metrics[f"{score}_ci95"])) for score in ("ua", "wa")]
         table.add_row("95% interval", "by speaker", "", *intervals, "")
     if len(seeds) > 1:
-        table.add_row("deviation", "over seeds", "", *(_percent(metrics[f"{score}_std"]) for score in scores))
+        table.add_row("deviation", "over seeds", "", *(percent(metrics[f"{score}_std"]) for score in scores))
     recalls = "   ".join(
-        f"{name} {'-' if value is None else _percent(value)}" for name, value in metrics["per_class_recall"].items()
+        f"{name} {'-' if value is None else percent(value)}" for name, value in metrics["per_class_recall"].items()
     )
     notes = [Text(f"note: {note}") for note in metrics["notes"]]
     return Group(table, Text(f"recall: {recalls}"), *notes)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """0.5 as 50.0."""
     return f"{100 * share:.1f}"
 
 

@@ -1,4 +1,4 @@
-"""Utterances that lose a modality: in training by chance, in evaluation on purpose."""
+"""Utterances that lose a modality, or every second frame: in training by chance, in evaluation on purpose."""
 
 from dataclasses import replace
 
@@ -23,3 +23,16 @@ def without_one(batch: Batch, share: float, generator: torch.Generator) -> Batch
         for number, (name, (values, valid)) in enumerate(batch.frames.items())
     }
     return replace(batch, frames=frames)
+
+
+def without(batch: Batch, modality: str) -> Batch:
+    """The batch, none of whose utterances has the modality."""
+    values, valid = batch.frames[modality]
+    return replace(batch, frames={**batch.frames, modality: Frames(values, torch.zeros_like(valid))})
+
+
+def halved(batch: Batch, modality: str) -> Batch:
+    """The batch with every second frame of the modality gone, as if it had been looked at half as often."""
+    values, valid = batch.frames[modality]
+    kept = torch.arange(valid.shape[1], device=valid.device) % 2 == 0
+    return replace(batch, frames={**batch.frames, modality: Frames(values, valid & kept)})

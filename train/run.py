@@ -59,20 +59,19 @@ def train(
                 )
                 for seed in about["seeds"] for fold in folds.folds
             ]  # fmt: skip
-            results = []
-            done = _in_parallel(settings, features, data, tasks) if parallel else tasks
+            results: dict[int, FitResult] = {}
+            done = _in_parallel(settings, features, data, tasks) if parallel else range(len(tasks))
             there = data if parallel else data.to(device)
             heard: Callable[[Epoch], None] = (lambda epoch: None) if parallel else progress
-            for task in done:
+            for place in done:
                 # After a worker has done it, this reads its result.
-                results.append(run_fit(task, there, folds, device, progress=heard))
-                progress(score_of(data, folds.folds[task.fold - 1], results[-1]))
-            order = {(task.seed, task.fold): place for place, task in enumerate(tasks)}
-            results.sort(key=lambda result: order[result.seed, result.fold])
-            return _write_all(folder, settings, data, folds, about, results)
+                results[place] = run_fit(tasks[place], there, folds, device, progress=heard)
+                progress(score_of(data, folds.folds[tasks[place].fold - 1], results[place]))
+            in_order = [results[place] for place in range(len(tasks))]
+            return _write_all(folder, settings, data, folds, about, in_order)
 
 
-def _in_parallel(settings: Settings, features: Path, data: Dataset, tasks: Sequence[FitTask]) -> Iterator[FitTask]:
+def _in_parallel(settings: Settings, features: Path, data: Dataset, tasks: Sequence[FitTask]) -> Iterator[int]:
     from .parallel import fits_in_parallel
 
     return fits_in_parallel(settings, features, list(data.names), tasks)
@@ -89,7 +88,8 @@ def about_run(settings: Settings, data: Dataset, folds: Split, device: torch.dev
         "compat": list(t.compat) if paired else [], "classes": list(data.classes), "n": len(folds.tested),
         "seeds": list(dict.fromkeys(t.seeds)), "versions": versions(), "settings": t.model_dump(mode="json"),
         "provenance": dict(data.provenance), "rates": dict(data.rates), "threads": torch.get_num_threads(),
-        "device": str(device), "groups": {"kind": folds.kind, "corpora": sorted({u.corpus for u in data.utterances})},
+        "device": str(device), "groups": {"kind": folds.kind, "names": sorted(set(folds.groups)),
+                   "corpora": sorted({u.corpus for u in data.utterances})},
         "splits_of_folds": [{"fold": fold.number, "test": fold.test, "dev": fold.dev} for fold in folds.folds],
     }  # fmt: skip
 

@@ -1,0 +1,99 @@
+"""The pictures of an evaluation: do probabilities mean what they say, and what holds without a modality."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+from matplotlib.axes import Axes
+
+from .plots import BLUE, GREEN, INK, MUTED, ORANGE, figure, save
+
+
+def plot_calibration(path: Path, metrics: Mapping[str, Any], *, title: str) -> None:
+    """Reliability diagram over all seeds: accuracy of each bin of confidence; the diagonal is perfect."""
+    bins = metrics["calibration"]["bins"]
+    counts, width = bins["counts"], 1 / len(bins["counts"])
+    total = max(sum(counts), 1)
+    with matplotlib.style.context("default"):
+        picture, (axes,) = figure(4.6, 4.6, panels=1)
+        axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls="--", label="perfect")
+        for place, (accuracy, count) in enumerate(zip(bins["accuracy"], counts, strict=True)):
+            if accuracy is None:
+                continue
+            axes.bar(
+                (place + 0.5) * width, accuracy, width=0.92 * width, color=BLUE, alpha=0.25 + 0.75 * count / max(counts)
+            )
+            axes.text(
+                (place + 0.5) * width, accuracy + 0.015, f"{count / total:.0%}", ha="center", fontsize=7, color=INK
+            )
+        axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.08))
+        axes.legend(frameon=False, fontsize=9, loc="upper left")
+        axes.set_title(
+            f"{title}\nECE {100 * metrics['calibration']['ece_mean']:.1f}%  (shares: utterances of a bin)",
+            fontsize=10, loc="left", color=INK,
+        )  # fmt: skip
+        _plain(axes)
+        save(picture, path)
+
+
+def plot_overview(path: Path, metrics: Mapping[str, Any], *, title: str) -> None:
+    """UA by speaker, UA without a modality, and retrieval and matching against chance; what there is of them."""
+    panels = 1 + ("robustness" in metrics) + bool(metrics.get("retrieval"))
+    with matplotlib.style.context("default"):
+        picture, axes = figure(1 + 3.9 * panels, 3.8, panels=panels)
+        _speakers(axes[0], metrics)
+        if "robustness" in metrics:
+            _robustness(axes[1], metrics)
+        if metrics.get("retrieval"):
+            _retrieval(axes[-1], metrics)
+        for some in axes:
+            _plain(some)
+        picture.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
+        save(picture, path)
+
+
+def _speakers(axes: Axes, metrics: Mapping[str, Any]) -> None:
+    values = sorted(100 * scores["ua_mean"] for scores in metrics["per_speaker"].values())
+    axes.plot(range(1, len(values) + 1), values, "o", color=BLUE, ms=4)
+    axes.axhline(100 * metrics["ua_mean"], color=MUTED, lw=1, label="all together")
+    axes.axhline(100 / len(metrics["classes"]), color=MUTED, lw=1, ls=":", label="chance")
+    axes.set(ylim=(0, 104), ylabel="UA (%)", xlabel="speakers, from the worst to the best")
+    axes.set_xticks([1, len(values)] if len(values) > 1 else [1])
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+
+def _robustness(axes: Axes, metrics: Mapping[str, Any]) -> None:
+    conditions = metrics["robustness"]
+    values = [100 * scores["ua_mean"] for scores in conditions.values()]
+    errors = [100 * (scores["ua_std"] or 0) for scores in conditions.values()]
+    axes.bar(
+        range(len(values)), values, yerr=errors, color=[BLUE, *[ORANGE] * (len(values) - 1)], width=0.6, ecolor=INK
+    )
+    for place, value in enumerate(values):
+        axes.text(place, value / 2, f"{value:.1f}", ha="center", va="center", fontsize=9, color="white")
+    axes.axhline(100 / len(metrics["classes"]), color=MUTED, lw=1, ls=":")
+    axes.set_xticks(range(len(values)), [name.replace(" ", "\n", 1) for name in conditions], fontsize=8)
+    axes.set(ylim=(0, 104), ylabel="UA (%)")
+
+
+def _retrieval(axes: Axes, metrics: Mapping[str, Any]) -> None:
+    spaces = list(metrics["retrieval"].items())
+    for place, (_, scores) in enumerate(spaces):
+        axes.bar(place - 0.18, 100 * scores["map"], width=0.32, color=BLUE, label="mAP" if place == 0 else None)
+        axes.bar(place + 0.18, 100 * scores["r1"], width=0.32, color=GREEN, label="R@1" if place == 0 else None)
+        label = "chance" if place == 0 else None
+        axes.plot([place - 0.4, place + 0.4], [100 * scores["chance"]] * 2, color=INK, lw=1, ls=":", label=label)
+    axes.set_xticks(
+        range(len(spaces)), [name.replace(": ", "\n").replace(" to ", "\nto ") for name, _ in spaces], fontsize=8
+    )
+    axes.set(ylim=(0, 104), ylabel="retrieval by emotion (%)")
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper right")
+    if metrics.get("matching"):
+        axes.set_title(f"MEM: AUC {100 * metrics['matching']['auc']:.1f}%", fontsize=9, loc="right", color=MUTED)
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e4e7eb", lw=0.8)
+    axes.set_axisbelow(True)
