@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
-from numpy.typing import NDArray
 
 from .errors import StoreError
 
@@ -43,9 +41,3 @@ def damage_named(path: Path, remedy: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, OSError, AttributeError, RuntimeError) as error:
         raise StoreError(f"{path}: damaged ({error}); {remedy}") from None
-
-
-def read_rows(dataset: h5py.Dataset, start: int, out: NDArray[Any]) -> None:
-    """Fill `out` (m, ...) with rows start : start + m, without a copy between."""
-    if len(out):
-        dataset.read_direct(out, slice(start, start + len(out)))

@@ -1,6 +1,7 @@
 """feats.h5: the manifest and the shards joined; FeatureStore opens it and reads features by utterance."""
 
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import StoreError
-from .hdf5 import damage_named, open_hdf5, read_rows
+from .hdf5 import damage_named, open_hdf5
+from .rows import PackedRows
 from .shard import REMEDY as SHARD_REMEDY
-from .shard import ShardReader, Values, feature_checksum
+from .shard import ShardReader, Values, feature_checksum, shard_rows
 from .utterance import COLUMNS, NUMBERS, Utterance
 
 FORMAT, VERSION = "foal-feats", 2
@@ -65,7 +66,8 @@ class FeatureStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._readers: OrderedDict[int, ShardReader] = OrderedDict()
+        self._readers: OrderedDict[tuple[str, int], PackedRows] = OrderedDict()
+        self._opening = threading.Lock()
         self._file = open_hdf5(
             path,
             kind=FORMAT,
@@ -143,8 +145,6 @@ class FeatureStore:
 
     def close(self) -> None:
         """Close the index and every open shard."""
-        for reader in self._readers.values():
-            reader.close()
         self._readers.clear()
         self._file.close()
 
@@ -197,8 +197,8 @@ class FeatureStore:
     ) -> Packed:
         """The features of the given utterances (all by default), end to end in the order given, read into `out` if any.
 
-        Read shard by shard in the order of the disk, neighbours in one go. Raises StoreError for values that do not
-        match their checksum.
+        Read shard by shard in the order of the disk, neighbours in one go; several threads may do so at once. Raises
+        StoreError for values that do not match their checksum.
         """
         column = self._columns[self._modality(name)]
         modality = self.modalities[name]
@@ -220,7 +220,7 @@ class FeatureStore:
                 continue
             first, last = run[0], run[-1]
             size = int(offsets[last + 1] - offsets[first])
-            source = self._reader(name, int(shard[first]))
+            source = self._rows(name, int(shard[first]))
             into = slice(int(offsets[first]), int(offsets[first]) + size)
             source.read("values", int(start[first]), values[into])
             source.read("valid", int(start[first]), valid[into])
@@ -235,8 +235,8 @@ class FeatureStore:
             return None
         column = self._columns[self._modality(name)]
         start = int(column["offset"][row])
-        reader = self._shard(int(column["shard"][row]))
-        return reader.boxes(start, start + int(column["length"][row]))
+        with self.open_shard(int(column["shard"][row])) as reader:
+            return reader.boxes(start, start + int(column["length"][row]))
 
     def _check(self, name: str, row: int, values: Values, valid: NDArray[np.bool_]) -> None:
         origin, checksum = float(self._origins[name][row]), self._checksums[name][row]
@@ -257,28 +257,46 @@ class FeatureStore:
             )
         return name
 
-    def _reader(self, name: str, shard: int) -> "ShardReader | _Inside":
-        if self.packed_inside:
-            return _Inside(self._file["modalities"][name], self.path)
-        return self._shard(shard)
+    def _rows(self, name: str, shard: int) -> PackedRows:
+        """Where the values of a shard are read, or (-1) those of a stream inside."""
+        with self._opening:
+            return self._open_rows(name, shard)
 
-    def _shard(self, shard: int) -> ShardReader:
-        if shard in self._readers:
-            self._readers.move_to_end(shard)
-            return self._readers[shard]
-        reader = self.open_shard(shard)
-        self._readers[shard] = reader
+    def _open_rows(self, name: str, shard: int) -> PackedRows:
+        place = (name, shard) if shard < 0 else ("", shard)
+        if place in self._readers:
+            self._readers.move_to_end(place)
+            return self._readers[place]
+        if shard < 0:
+            again = "ask for the file again, or pack it anew with `foal index --pack`"
+            rows = PackedRows(self._file["modalities"][name].id, self.path, again)
+        else:
+            # The tables of a shard are in the index too, and reading them takes longer than reading its values.
+            path, digest = self.shard_paths[shard], self._shard_digests[shard]
+            found = shard_rows(path, digest)
+            if found is None:
+                self.open_shard(shard).close()  # says what is wrong with it
+                raise StoreError(f"{path}: damaged; {SHARD_REMEDY}")
+            self._check_indexed(shard, digest)
+            rows = found
+        self._readers[place] = rows
         if len(self._readers) > OPEN_SHARDS:
-            self._readers.popitem(last=False)[1].close()
-        return reader
+            self._readers.popitem(last=False)
+        return rows
+
+    def _check_indexed(self, shard: int, digest: str) -> None:
+        path = self.shard_paths[shard]
+        if digest != self._shard_digests[shard] or path.stat().st_size != self._shard_sizes[shard]:
+            raise StoreError(f"{path}: the shard is not the one that {self.path} indexed; run `foal index` again")
 
     def open_shard(self, shard: int) -> ShardReader:
         """Open one of the shards and check that it is the one that was indexed."""
-        path = self.shard_paths[shard]
-        reader = ShardReader(path)
-        if reader.digest != self._shard_digests[shard] or path.stat().st_size != self._shard_sizes[shard]:
+        reader = ShardReader(self.shard_paths[shard])
+        try:
+            self._check_indexed(shard, reader.digest)
+        except StoreError:
             reader.close()
-            raise StoreError(f"{path}: the shard is not the one that {self.path} indexed; run `foal index` again")
+            raise
         return reader
 
     def check_rows(self) -> list[tuple[Path, str]]:
@@ -292,14 +310,3 @@ class FeatureStore:
                     path = self._file_of(name, row)
                     problems.append((path, str(error).removeprefix(f"{path}: ")))
         return problems
-
-
-class _Inside:
-    """The values of a packed feats.h5, read like a shard."""
-
-    def __init__(self, group: h5py.Group, path: Path) -> None:
-        self._group, self._path = group, path
-
-    def read(self, name: str, start: int, out: NDArray[Any]) -> None:
-        with damage_named(self._path, "ask for the file again, or pack it anew with `foal index --pack`"):
-            read_rows(self._group[name], start, out)

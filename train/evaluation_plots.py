@@ -15,8 +15,9 @@ def plot_calibration(path: Path, metrics: Mapping[str, Any], *, title: str) -> N
     bins = metrics["calibration"]["bins"]
     counts, width = bins["counts"], 1 / len(bins["counts"])
     total = max(sum(counts), 1)
+    broken = title.replace(" (", "\n(")
     with matplotlib.style.context("default"):
-        picture, (axes,) = figure(4.6, 4.6, panels=1)
+        picture, (axes,) = figure(4.8, 5.0, panels=1)
         axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls="--", label="perfect")
         for place, (accuracy, count) in enumerate(zip(bins["accuracy"], counts, strict=True)):
             if accuracy is None:
@@ -30,7 +31,7 @@ def plot_calibration(path: Path, metrics: Mapping[str, Any], *, title: str) -> N
         axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.08))
         axes.legend(frameon=False, fontsize=9, loc="upper left")
         axes.set_title(
-            f"{title}\nECE {100 * metrics['calibration']['ece_mean']:.1f}%  (shares: utterances of a bin)",
+            f"{broken}\nECE {100 * metrics['calibration']['ece_mean']:.1f}%  (shares: utterances of a bin)",
             fontsize=10, loc="left", color=INK,
         )  # fmt: skip
         _plain(axes)

@@ -1,0 +1,209 @@
+"""What an epoch of training costs: the authors' way, ours at the same widths, and ours as it is by default.
+
+    python benchmarks/train.py [--rounds 3] [--steps 8] [--threads 1] [--device cpu] [--full] [--workers 1,2]
+
+Random features of IEMOCAP's shape (benchmarks/shaped.py), three of whose sessions are trained on. In each round some
+steps of each procedure, one after the other, so that a noisy machine is unkind to all alike; medians over rounds,
+scaled to an epoch. The authors' procedure is benchmarks/authors.py; ours is the code of `foal train`. Prints one JSON
+line:
+
+    authors_epoch_s, same_width_epoch_s, default_epoch_s   seconds of one epoch
+    speedup_same_width (goal 2.5), speedup_default (goal 25)
+    data_wait        share of a default step spent waiting for data (goal 0.05)
+    read_vs_memmap   speed of reading feats.h5 over that of an np.memmap (goal 0.5)
+    full_run_s       with --full: all five folds of one seed, by the number of workers
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from authors import authors_step_seconds
+from shaped import machine, say, write_shaped
+
+from foal.shared.index import FeatureStore
+from foal.shared.settings import Settings
+from foal.shared.train_settings import TrainSettings
+from foal.train.batches import training_batches
+from foal.train.data import Batch
+from foal.train.dataset import opened
+from foal.train.deterministic import deterministic
+from foal.train.features import Reading, read_streams
+from foal.train.fit import architecture, standardise, train_epoch
+from foal.train.model import build
+from foal.train.optimize import Optimizer
+from foal.train.protocol import split
+from foal.train.run import train
+
+SAME_WIDTH = TrainSettings(preset="paper", max_seconds=6.0)
+"""Widths, layers, batch and cut of the authors; losses and protocol of ours."""
+DEFAULT = TrainSettings()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=8, help="of the authors' procedure in a round; eightfold of ours")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--fraction", type=float, default=1.0, help="of the 5,531 utterances, for a quick look")
+    parser.add_argument("--full", action="store_true", help="also all five folds of one seed")
+    parser.add_argument("--workers", default="1", help="with --full: numbers of workers, with commas")
+    parser.add_argument("--store", type=Path, help="where the features are kept for another run")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        place = arguments.store or Path(scratch)
+        stores = {}
+        for face_hz in (30.0, 10.0):
+            folder = place / f"face{face_hz:.0f}"
+            stores[face_hz] = folder / "feats.h5"
+            if not stores[face_hz].exists():
+                write_shaped(folder, face_hz=face_hz, fraction=arguments.fraction)
+        result = {**compared(stores, arguments), "read_vs_memmap": round(read_speed(stores[30.0]), 3)}
+        if arguments.full:
+            result["full_run_s"] = {
+                workers: round(full_run(stores[10.0], arguments.device, int(workers)), 1)
+                for workers in arguments.workers.split(",")
+            }
+    settings = {"threads": arguments.threads, "device": device_name(arguments.device), "fraction": arguments.fraction}
+    print(json.dumps({**result, **settings, "machine": machine()}))
+
+
+def compared(stores: dict[float, Path], arguments: argparse.Namespace) -> dict[str, float | int]:
+    """Rounds of steps of the three procedures."""
+    device = torch.device(arguments.device)
+    seconds: dict[str, list[float]] = {"authors": [], "same_width": [], "default": []}
+    waits: list[float] = []
+    with (
+        deterministic(device, arguments.threads),
+        stepper(stores[30.0], SAME_WIDTH, device) as (same, same_steps, trained),
+        stepper(stores[10.0], DEFAULT, device) as (default, default_steps, _),
+    ):
+        same(WARM_UP), default(WARM_UP)
+        for number in range(arguments.rounds):
+            theirs = authors_step_seconds(
+                stores[30.0], steps=arguments.steps, threads=arguments.threads, seed=number, device=arguments.device,
+                train_utterances=trained,
+            )  # fmt: skip
+            seconds["authors"].append(theirs["epoch_s"])
+            step, _ = same(8 * arguments.steps)
+            seconds["same_width"].append(step * same_steps)
+            step, wait = default(8 * arguments.steps)
+            seconds["default"].append(step * default_steps)
+            waits.append(wait / step)
+            say(f"round {number + 1}: " + ", ".join(f"{name} {some[-1]:.2f} s" for name, some in seconds.items()))
+    epochs = {name: statistics.median(some) for name, some in seconds.items()}
+    return {
+        **{f"{name}_epoch_s": round(took, 3) for name, took in epochs.items()},
+        "speedup_same_width": round(epochs["authors"] / epochs["same_width"], 2),
+        "speedup_default": round(epochs["authors"] / epochs["default"], 1),
+        "data_wait": round(statistics.median(waits), 4), "train_utterances": trained,
+    }  # fmt: skip
+
+
+WARM_UP = 16
+
+
+class stepper:  # noqa: N801  (used like a function)
+    """Within it: a function that takes so many steps of ours and gives (seconds, seconds of waiting) of one.
+
+    Then the steps of an epoch, and the utterances trained on.
+    """
+
+    def __init__(self, features: Path, settings: TrainSettings, device: torch.device) -> None:
+        self._settings, self._device = settings, device
+        self._opened = opened(features, settings, classes=None)
+
+    def __enter__(self) -> tuple[Callable[[int], tuple[float, float]], int, int]:
+        data = self._opened.__enter__().to(self._device)
+        rows = split(data.utterances, "loso-nested", data.speakers).folds[0].train_rows
+        torch.manual_seed(0)
+        model = build(architecture(data, self._settings)).to(self._device)
+        standardise(model, data, rows)
+        optimizer = Optimizer(model, self._settings, self._device)
+        chance, pairs = torch.Generator().manual_seed(0), torch.Generator(self._device).manual_seed(0)
+
+        def epochs() -> Iterator[Batch]:
+            for _ in cycle([None]):
+                yield from training_batches(
+                    data, rows, batch_size=self._settings.batch_size, generator=chance, device=self._device
+                )
+
+        batches = epochs()
+
+        def steps(count: int) -> tuple[float, float]:
+            waited = 0.0
+
+            def timed() -> Iterator[Batch]:
+                nonlocal waited
+                source = islice(batches, count)
+                while True:
+                    began = time.perf_counter()
+                    batch = next(source, None)
+                    waited += time.perf_counter() - began
+                    if batch is None:
+                        return
+                    yield batch
+
+            began = time.perf_counter()
+            # Gives plain numbers back, and so waits for the device.
+            train_epoch(model, timed(), optimizer, self._settings, pairs, draws=len(rows), epoch=1)
+            return (time.perf_counter() - began) / count, waited / count
+
+        return steps, -(-len(rows) // self._settings.batch_size), len(rows)
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.__exit__(*error)  # type: ignore[arg-type]
+
+
+def read_speed(features: Path, tries: int = 5) -> float:
+    """How fast all features are read, checksums and all, over copying the same bytes from plain files."""
+    with FeatureStore(features) as store, tempfile.TemporaryDirectory(dir=features.parent) as scratch:
+        rows = list(range(len(store)))
+        readings = {name: Reading(name=name, rate_hz=m.rate_hz, pool_hz=None) for name, m in store.modalities.items()}
+        streams = read_streams(store, rows, readings)
+        plain = {}
+        for name, stream in streams.items():
+            for part in ("values", "valid"):
+                array = getattr(stream, part).numpy()
+                array.tofile(Path(scratch) / f"{name}.{part}")
+                plain[Path(scratch) / f"{name}.{part}"] = (array.dtype, array.shape)
+        del streams, stream, array
+        ours, theirs = [], []
+        for _ in range(tries):
+            began = time.perf_counter()
+            read_streams(store, rows, readings)
+            ours.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            copies = [np.array(np.memmap(path, dtype, "r", shape=shape)) for path, (dtype, shape) in plain.items()]
+            theirs.append(time.perf_counter() - began)
+            del copies
+            say(f"reading: feats.h5 {ours[-1]:.2f} s, memmap {theirs[-1]:.2f} s")
+    return statistics.median(theirs) / statistics.median(ours)
+
+
+def full_run(features: Path, device: str, workers: int) -> float:
+    """Seconds of `foal train` over all folds, from opening the features to the pictures."""
+    settings = Settings().model_copy(update={"train": DEFAULT.model_copy(update={"device": device})})
+    settings = settings.model_copy(update={"extract": settings.extract.model_copy(update={"workers": workers})})
+    with tempfile.TemporaryDirectory() as scratch:
+        began = time.perf_counter()
+        train(settings, features, Path(scratch) / "run", parallel=workers > 1)
+        took = time.perf_counter() - began
+    say(f"all folds with {workers} worker(s): {took:.1f} s")
+    return took
+
+
+def device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+if __name__ == "__main__":
+    main()
