@@ -1,8 +1,6 @@
 """feats.h5: the manifest and the shards joined; FeatureStore opens it and reads features by utterance."""
 
 import json
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +12,14 @@ from numpy.typing import NDArray
 
 from .errors import StoreError
 from .hdf5 import damage_named, open_hdf5
+from .indexed_shards import IndexedShards
 from .rows import PackedRows
 from .shard import REMEDY as SHARD_REMEDY
-from .shard import ShardReader, Values, feature_checksum, shard_rows
+from .shard import ShardReader, Values, feature_checksum
 from .utterance import COLUMNS, NUMBERS, Utterance
 
-FORMAT, VERSION = "foal-feats", 2
+FORMAT, VERSION = "foal-feats", 3
 REMEDY = "make it anew with `foal index`"
-OPEN_SHARDS = 64
-"""Shards kept open at once: reopening per read is eight times slower, and a process may open about a thousand files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +58,12 @@ class Packed:
 class FeatureStore:
     """An open feats.h5, with its shards or packed. Raises StoreError that names what is missing, changed or foreign.
 
-    Shards are opened when first read. Every one must be where the index says, with the content it says.
+    Shards are looked at when first read. Every one must be where the index says, with the content it says.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._readers: OrderedDict[tuple[str, int], PackedRows] = OrderedDict()
-        self._opening = threading.Lock()
+        self._inside: dict[str, PackedRows] = {}
         self._file = open_hdf5(
             path,
             kind=FORMAT,
@@ -87,10 +83,7 @@ class FeatureStore:
         self.packed_inside = bool(attrs["packed"])
         self.utterances = self._read_utterances()
         shards = self._file["shards"]
-        # The shards that the index points to; none if the values are packed inside.
-        self.shard_paths = [self.path.parent / str(text) for text in shards["path"].asstr()[:]]
-        self._shard_sizes: NDArray[np.int64] = shards["size"][:]
-        self._shard_digests = [str(text) for text in shards["digest"].asstr()[:]]
+        self._shards = IndexedShards(self.path, shards)
         self.modalities: dict[str, Modality] = {}
         self._columns: dict[str, dict[str, NDArray[np.int64]]] = {}
         self._notes: dict[str, list[str]] = {}
@@ -135,6 +128,11 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self.utterances)
 
+    @property
+    def shard_paths(self) -> list[Path]:
+        """The shards that the index points to; none if the values are packed inside."""
+        return self._shards.paths
+
     def __enter__(self) -> Self:
         return self
 
@@ -145,7 +143,7 @@ class FeatureStore:
 
     def close(self) -> None:
         """Close the index and every open shard."""
-        self._readers.clear()
+        self._inside.clear()
         self._file.close()
 
     @property
@@ -222,11 +220,23 @@ class FeatureStore:
             size = int(offsets[last + 1] - offsets[first])
             source = self._rows(name, int(shard[first]))
             into = slice(int(offsets[first]), int(offsets[first]) + size)
-            source.read("values", int(start[first]), values[into])
-            source.read("valid", int(start[first]), valid[into])
-            for position in run:
-                part = slice(int(offsets[position]), int(offsets[position + 1]))
-                self._check(name, int(wanted[position]), values[part], valid[part])
+
+            def read(
+                source: PackedRows, at: int = int(start[first]), into: slice = into, run: NDArray[np.int64] = run
+            ) -> None:
+                source.read("values", at, values[into])
+                source.read("valid", at, valid[into])
+                for position in run:
+                    part = slice(int(offsets[position]), int(offsets[position + 1]))
+                    self._check(name, int(wanted[position]), values[part], valid[part])
+
+            try:
+                read(source)
+            except StoreError:
+                if self.packed_inside:
+                    raise
+                # A shard that was extracted again has the same values, but perhaps not in the same place.
+                read(self._shards.found(int(shard[first])))
         return Packed(values=values, offsets=offsets, valid=valid)
 
     def boxes(self, name: str, row: int) -> NDArray[np.float32] | None:
@@ -257,47 +267,19 @@ class FeatureStore:
             )
         return name
 
-    def _rows(self, name: str, shard: int) -> PackedRows:
-        """Where the values of a shard are read, or (-1) those of a stream inside."""
-        with self._opening:
-            return self._open_rows(name, shard)
-
-    def _open_rows(self, name: str, shard: int) -> PackedRows:
-        place = (name, shard) if shard < 0 else ("", shard)
-        if place in self._readers:
-            self._readers.move_to_end(place)
-            return self._readers[place]
-        if shard < 0:
-            again = "ask for the file again, or pack it anew with `foal index --pack`"
-            rows = PackedRows(self._file["modalities"][name].id, self.path, again)
-        else:
-            # The tables of a shard are in the index too, and reading them takes longer than reading its values.
-            path, digest = self.shard_paths[shard], self._shard_digests[shard]
-            found = shard_rows(path, digest)
-            if found is None:
-                self.open_shard(shard).close()  # says what is wrong with it
-                raise StoreError(f"{path}: damaged; {SHARD_REMEDY}")
-            self._check_indexed(shard, digest)
-            rows = found
-        self._readers[place] = rows
-        if len(self._readers) > OPEN_SHARDS:
-            self._readers.popitem(last=False)
-        return rows
-
-    def _check_indexed(self, shard: int, digest: str) -> None:
-        path = self.shard_paths[shard]
-        if digest != self._shard_digests[shard] or path.stat().st_size != self._shard_sizes[shard]:
-            raise StoreError(f"{path}: the shard is not the one that {self.path} indexed; run `foal index` again")
-
     def open_shard(self, shard: int) -> ShardReader:
         """Open one of the shards and check that it is the one that was indexed."""
-        reader = ShardReader(self.shard_paths[shard])
-        try:
-            self._check_indexed(shard, reader.digest)
-        except StoreError:
-            reader.close()
-            raise
-        return reader
+        return self._shards.open(shard)
+
+    def _rows(self, name: str, shard: int) -> PackedRows:
+        """Where the values of a shard are read, or (-1) those of a stream inside."""
+        if shard >= 0:
+            modality = self.modalities[name]
+            return self._shards.rows(shard, modality.frame_shape, np.dtype(modality.dtype))
+        if name not in self._inside:
+            again = "ask for the file again, or pack it anew with `foal index --pack`"
+            self._inside[name] = PackedRows.within(self._file["modalities"][name].id, self.path, again)
+        return self._inside[name]
 
     def check_rows(self) -> list[tuple[Path, str]]:
         """Read every utterance and compare it with the checksum in the index; gives the file and what is wrong."""

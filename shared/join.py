@@ -16,8 +16,9 @@ from .catalog import Catalog, Located, Media, keys_on_disk, read_catalog
 from .errors import StoreError, UsageError
 from .files import replaced_atomically
 from .index import FORMAT, VERSION, FeatureStore
+from .indexed_shards import SHARD_PLACES
 from .settings import modality_of
-from .shard import ShardHeader, ShardReader
+from .shard import ShardHeader, ShardReader, shard_rows
 from .utterance import COLUMNS, NUMBERS, Utterance
 
 
@@ -183,6 +184,19 @@ def _write_modalities(
     shards.create_dataset("path", data=[_relative(path, folder) for path in paths], dtype=text)
     shards.create_dataset("digest", data=digests, dtype=text)
     shards["size"] = np.array([path.stat().st_size for path in paths], np.int64)
+    places = [_place(path, digest) for path, digest in zip(paths, digests, strict=True)]
+    for name, in_file in zip(SHARD_PLACES, np.array(places, np.int64).reshape(-1, 3).T, strict=True):
+        shards[name] = in_file
+
+
+def _place(path: Path, digest: str) -> tuple[int, int, int]:
+    """A shard's row of SHARD_PLACES."""
+    rows = shard_rows(path, digest)
+    if rows is None:
+        raise StoreError(f"{path}: changed while the index was made; run `foal index` again")
+    values, valid = rows.places["values"], rows.places["valid"]
+    in_one_piece = values.offset >= 0 and valid.offset >= 0
+    return (values.offset, valid.offset, values.shape[0]) if in_one_piece else (-1, -1, values.shape[0])
 
 
 def _common_header(name: str, used: list[Path], catalog: Catalog) -> ShardHeader:

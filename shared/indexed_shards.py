@@ -1,0 +1,80 @@
+"""The shards that a feats.h5 points to: found where it says, and what it says."""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import StoreError
+from .rows import PackedRows, Place
+from .shard import REMEDY, ShardReader, shard_rows
+
+SHARD_PLACES = ("values_at", "valid_at", "frames")
+"""Where in a shard's file its values and flags begin, in bytes (-1: HDF5 has to say), and how many frames there are."""
+OPEN_SHARDS = 64
+"""Shards kept open at once: a process may open about a thousand files."""
+
+
+class IndexedShards:
+    """Numbered as in the index. Raises StoreError that names the shard that is missing, changed or foreign."""
+
+    def __init__(self, index: Path, table: h5py.Group) -> None:
+        """From the index' table of shards, which is read to its end."""
+        self._index = index
+        self.paths = [index.parent / str(text) for text in table["path"].asstr()[:]]
+        self._sizes: NDArray[np.int64] = table["size"][:]
+        self._digests = [str(text) for text in table["digest"].asstr()[:]]
+        self._places: list[NDArray[np.int64]] = [table[name][:] for name in SHARD_PLACES]
+        self._open: OrderedDict[int, PackedRows] = OrderedDict()
+        self._opening = threading.Lock()
+
+    def rows(self, shard: int, frame_shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> PackedRows:
+        """Where the values of a shard are read: where the index says, if the file has the size that it says.
+
+        Opening a shard takes longer than reading it. Whoever reads compares with checksums in any case.
+        """
+        with self._opening:
+            if shard in self._open:
+                self._open.move_to_end(shard)
+                return self._open[shard]
+            values_at, valid_at, frames = (int(column[shard]) for column in self._places)
+            path = self.paths[shard]
+            if values_at >= 0 and path.is_file() and path.stat().st_size == self._sizes[shard]:
+                places = {
+                    "values": Place(values_at, (frames, *frame_shape), dtype),
+                    "valid": Place(valid_at, (frames,), np.dtype(bool)),
+                }
+                rows = PackedRows(path, places, remedy=REMEDY)
+            else:
+                rows = self.found(shard)
+            self._open[shard] = rows
+            if len(self._open) > OPEN_SHARDS:
+                self._open.popitem(last=False)
+            return rows
+
+    def found(self, shard: int) -> PackedRows:
+        """Where the values of a shard are, as the shard itself says."""
+        rows = shard_rows(self.paths[shard], self._digests[shard])
+        if rows is None:
+            self.open(shard).close()  # says what is wrong with it
+            raise StoreError(f"{self.paths[shard]}: damaged; {REMEDY}")
+        self._check(shard, self._digests[shard])
+        return rows
+
+    def open(self, shard: int) -> ShardReader:
+        """Open a shard with all its tables."""
+        reader = ShardReader(self.paths[shard])
+        try:
+            self._check(shard, reader.digest)
+        except StoreError:
+            reader.close()
+            raise
+        return reader
+
+    def _check(self, shard: int, digest: str) -> None:
+        path = self.paths[shard]
+        if digest != self._digests[shard] or path.stat().st_size != self._sizes[shard]:
+            raise StoreError(f"{path}: the shard is not the one that {self._index} indexed; run `foal index` again")
