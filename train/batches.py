@@ -12,7 +12,8 @@ from .features import Visit
 
 BUCKET_BATCHES = 8
 """Batches sorted by length together: enough to pad little, few enough that a batch is still a mixture."""
-BATCHES_AHEAD = 2
+AHEAD_BYTES = 64 << 20
+"""Batches that wait, made ahead of the step that needs them; one may, however large it is."""
 
 
 def balanced_draws(labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -46,7 +47,7 @@ def training_batches(
             for chosen in bucketed(lengths, batch_size=batch_size, generator=generator):
                 yield collate(data, visit, chosen, device)
 
-    with ahead([batches], threads=1, size=lambda batch: 1, budget=BATCHES_AHEAD) as lanes:
+    with ahead([batches], threads=1, size=_bytes, budget=AHEAD_BYTES) as lanes:
         for lane in lanes:
             yield from lane
 
@@ -64,3 +65,7 @@ def collate(data: Dataset, visit: Visit, chosen: Tensor, device: torch.device) -
     rows, positions = visit.rows[chosen], visit.positions[chosen]
     frames = {name: gather(stream, positions, device) for name, stream in visit.streams.items()}
     return Batch(rows=rows.to(device), labels=data.labels[rows].to(device), frames=frames)
+
+
+def _bytes(batch: Batch) -> int:
+    return sum(frames.values.nbytes for frames in batch.frames.values())
