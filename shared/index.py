@@ -144,6 +144,8 @@ class FeatureStore:
     def close(self) -> None:
         """Close the index and every open shard."""
         self._inside.clear()
+        if hasattr(self, "_shards"):  # a damaged index has none
+            self._shards.close()
         self._file.close()
 
     @property

@@ -55,6 +55,11 @@ class IndexedShards:
                 self._open.popitem(last=False)
             return rows
 
+    def close(self) -> None:
+        """Let go of all files; they are opened again when they are read."""
+        with self._opening:
+            self._open.clear()
+
     def found(self, shard: int) -> PackedRows:
         """Where the values of a shard are, as the shard itself says."""
         rows = shard_rows(self.paths[shard], self._digests[shard])

@@ -1,15 +1,22 @@
 """What several rooms' tests need: small real media, feature folders, the command itself."""
 
+import io
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import av
 import numpy as np
 import pytest
 from hypothesis import settings as hypothesis_settings
+from jaxtyping import install_import_hook
 
 from foal.shared.catalog import shard_folder
 from foal.shared.shard import Entry, ShardHeader, ShardWriter
@@ -18,6 +25,10 @@ from foal.shared.utterance import Utterance
 # The same examples every time; no deadline, since the first call of anything is slow.
 hypothesis_settings.register_profile("foal", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("foal")
+
+# The shapes that heads and losses declare are checked at every call; before any of them is imported.
+SHAPED = ("attention", "losses", "model", "objective", "projection", "sequences")
+install_import_hook([f"foal.train.{name}" for name in SHAPED], "beartype.beartype")
 
 # Frames carry their number as ten black or white bars, which survive any codec.
 BITS = 10
@@ -157,6 +168,41 @@ def foal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def foal_in() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the `foal` command in a given folder and in this process, which saves the seconds that its imports take.
+
+    It sees the arguments, the folder and the streams that a process of its own would; all is then put back. An error
+    that would show a traceback comes out as it is.
+    """
+    from foal.shared.cli import main
+
+    def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        words = ["foal", *map(str, arguments)]
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        out, err = io.StringIO(), io.StringIO()
+        try:
+            with (
+                chdir(folder), patch.object(sys, "argv", words), patch.dict(os.environ), redirect_stdout(out),
+                redirect_stderr(err), pytest.raises(SystemExit) as left,
+            ):  # fmt: skip
+                main()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        return subprocess.CompletedProcess(words, left.value.code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def foal_here(
+    foal_in: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As `foal`, in this process: for all that does not turn on having one of its own."""
+    return partial(foal_in, tmp_path)
 
 
 @pytest.fixture(scope="session")

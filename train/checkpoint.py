@@ -1,6 +1,7 @@
 """A trained network on disk: model.safetensors, and config.json with all that is needed to rebuild and to use it."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,8 @@ FORMAT, VERSION = "foal-model", 1
 
 def save_model(folder: Path, model: FoalNet, about: Mapping[str, Any]) -> None:
     """Write both files into a new folder; `about` (JSON) says which classes, features, fold and seed these are."""
+    if folder.exists():  # of a process that was killed before it could say that this fit is done
+        shutil.rmtree(folder)
     folder.mkdir(parents=True)
     weights = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")

@@ -104,7 +104,8 @@ def _evaluation(
     predicted = tables.argmax(-1)
     speakers = [data.speakers[row] for row in rows]
     kind = about["groups"]["kind"]
-    groups = [group_of(data.utterances[row], kind, data.speakers[row]) or "unknown" for row in rows]
+    names = about["groups"]["names"]
+    groups = [group_of(data.utterances[row], kind, data.speakers[row], names) or "unknown" for row in rows]
     scores = pooled_scores(labels, predicted, speakers, classes=data.classes, resamples=settings.train.bootstrap)
     result: dict[str, Any] = {
         **scores, "per_class": _per_class(labels, predicted, data.classes),
@@ -220,7 +221,7 @@ def _retrieval(
     means = {name: torch.from_numpy(table) for name, table in mean_features(data).items()}
     both = torch.stack([table.isfinite().all(1) for table in means.values()]).all(0)
     kind, known = about["groups"]["kind"], set(about["groups"]["names"])
-    groups = [group_of(u, kind, speaker) for u, speaker in zip(data.utterances, data.speakers, strict=True)]
+    groups = [group_of(u, kind, speaker, known) for u, speaker in zip(data.utterances, data.speakers, strict=True)]
     learnable = torch.tensor([group in known for group in groups])
     found: dict[str, list[tuple[int, Any]]] = {}
     for bench in seats.values():

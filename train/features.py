@@ -144,7 +144,10 @@ class OnDisk:
     def only(self, modalities: Sequence[str], longest: Mapping[str, int] | None = None) -> "OnDisk":
         """The same with these modalities alone, cut to their `longest` (frames)."""
         readings = {name: self._readings[name] for name in modalities}
-        return OnDisk(self._store, self._rows, readings, budget=self._budget, longest=longest)
+        shortest = dict(self._longest)
+        for name, frames in (longest or {}).items():
+            shortest[name] = min(frames, shortest.get(name, frames))
+        return OnDisk(self._store, self._rows, readings, budget=self._budget, longest=shortest)
 
     def _parts(self, ordered: Tensor, chance: torch.Generator | None) -> list[Tensor]:
         """Cut rows, in the order of the disk, into blocks, and put those together that are in memory together."""

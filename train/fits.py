@@ -2,6 +2,8 @@
 
 import json
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
@@ -26,7 +28,7 @@ from .regression import regress
 
 ALGORITHM = 2
 """Raised whenever the same settings give other numbers than before: fits that are done no longer count then."""
-HARMLESS = {"seeds", "protocol", "threads", "device", "bootstrap", "stream_mb"}
+HARMLESS = {"seeds", "protocol", "threads", "device", "bootstrap"}
 """Settings that are no part of a fit: they change its numbers in the last bits at most, or are told apart elsewhere."""
 
 
@@ -141,11 +143,11 @@ def save_result(path: Path, result: FitResult) -> None:
 def load_result(path: Path) -> FitResult:
     """Raises StoreError for a file that is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             about = json.loads(stored["about"].tobytes())
             history = tuple(Epoch(**row) for row in about.pop("history"))
             return FitResult(**about, history=history, probabilities=stored["probabilities"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(f"{path}: a damaged result of a fit ({error}); remove it, and it is made again") from None
 
 

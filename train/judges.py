@@ -103,7 +103,7 @@ def benches(judges: Sequence[Judge], data: Dataset, rows: Tensor) -> dict[int, B
     """
     about = judges[0].about
     kind, known, corpora = about["groups"]["kind"], set(about["groups"]["names"]), set(about["groups"]["corpora"])
-    groups = [group_of(u, kind, speaker) for u, speaker in zip(data.utterances, data.speakers, strict=True)]
+    groups = [group_of(u, kind, speaker, known) for u, speaker in zip(data.utterances, data.speakers, strict=True)]
     foreign = torch.tensor(
         [u.corpus not in corpora or group not in known for u, group in zip(data.utterances, groups, strict=True)]
     )

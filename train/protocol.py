@@ -1,7 +1,7 @@
 """Who is trained on, who chooses the epoch, and who is tested."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
@@ -89,12 +89,12 @@ def split(utterances: Sequence[Utterance], protocol: Protocol | None, speakers: 
     return Split(protocol=protocol, kind=kind, groups=groups, folds=folds, digest=digest.hexdigest())
 
 
-def group_of(utterance: Utterance, kind: str, speaker: str) -> str:
-    """The group of an utterance that may not have been in the split: "" if nothing tells."""
+def group_of(utterance: Utterance, kind: str, speaker: str, names: Collection[str]) -> str:
+    """The group of an utterance that may not have been in the split, whose groups were `names`: "" if nothing tells."""
     if kind == "speaker":
         return speaker
     group = utterance.fold if kind == "fold" else utterance.session
-    return FIXED.get(group.lower(), group) if kind == "fold" else group
+    return FIXED.get(group.lower(), group) if kind == "fold" and group not in names else group
 
 
 def check_classes(folds: Sequence[Fold], labels: Tensor, classes: Sequence[str]) -> None:

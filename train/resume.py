@@ -1,5 +1,6 @@
 """The state of a fit between two epochs, kept on disk to go on from."""
 
+import pickle
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..shared.errors import StoreError
 from ..shared.files import replaced_atomically
 from .course import Course, Epoch
 from .model import FoalNet
@@ -46,7 +48,14 @@ class Snapshots:
         """Take up the state that is there, if any."""
         if self._path is None or not self._path.exists():
             return None
-        state: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
+        try:
+            return self._take_up(torch.load(self._path, map_location="cpu", weights_only=True))
+        except (OSError, EOFError, LookupError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
+            raise StoreError(
+                f"{self._path}: a damaged state of a fit ({error}); remove it, and it begins anew"
+            ) from None
+
+    def _take_up(self, state: dict[str, Any]) -> Course:
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         for name, chance in self._chances.items():

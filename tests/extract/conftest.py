@@ -1,9 +1,12 @@
-"""Small networks on two shared cores: a second thread would only wait."""
+"""One thread, as a second would only wait for small networks on shared cores; and a worker for all who need one."""
 
+import os
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import pytest
 import torch
+from distributed import LocalCluster
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -12,3 +15,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def scheduler() -> Iterator[str]:
+    """The address of a Dask scheduler with one worker, for `--scheduler`: a worker's imports are paid for once."""
+    # Dask leaves what it sets for its workers in the environment of this process.
+    with patch.dict(os.environ):
+        # Two threads, as its owner may give it: a run's encoders still serve one task at a time.
+        cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0")
+    with cluster:
+        yield cluster.scheduler_address

@@ -61,10 +61,10 @@ def mark_imported(paths: Iterable[Path]) -> None:
             file.attrs["config"] = '{"provenance": "imported"}'
 
 
-def test_clean_lists_and_removes_only_when_told(foal: Foal, project: Path) -> None:
+def test_clean_lists_and_removes_only_when_told(foal: Foal, foal_here: Foal, project: Path) -> None:
     (project / "features" / "session2" / "face-00000000" / "notes.txt").write_text("mine")
     before, old = files_below(project), old_shards(project)
-    done = foal("clean")
+    done = foal_here("clean")
     assert done.returncode == 0, done.stderr
     assert "another configuration" in done.stdout
     assert "session3/audio-00000000" in done.stdout
@@ -77,24 +77,24 @@ def test_clean_lists_and_removes_only_when_told(foal: Foal, project: Path) -> No
     assert files_below(project) == before - old
     assert [path.parent.name for path in project.glob("features/*/*-00000000")] == ["session2"]
 
-    done = foal("clean", "--remove")
+    done = foal_here("clean", "--remove")
     assert done.returncode == 0
     assert "nothing to remove" in done.stdout
     assert files_below(project) == before - old
 
 
-def test_what_an_index_points_to_stays_until_it_is_made_anew(foal: Foal, project: Path) -> None:
+def test_what_an_index_points_to_stays_until_it_is_made_anew(foal_here: Foal, project: Path) -> None:
     old = f"audio={OLD}", f"face={OLD}"
-    assert foal("index", "--key", old[0], "--key", old[1]).returncode == 0
+    assert foal_here("index", "--key", old[0], "--key", old[1]).returncode == 0
     before = files_below(project)
     for options in ([], ["--features", "features"]):
-        done = foal("clean", "--remove", *options)
+        done = foal_here("clean", "--remove", *options)
         assert done.returncode == 0, done.stderr
         assert "still in feats.h5: run `foal index` first" in done.stdout
         assert files_below(project) == before
-    assert foal("index").returncode == 0
-    assert foal("index", "--key", old[0], "--modalities", "audio", "-o", "features/feats.h5").returncode == 0
-    done = foal("clean", "--remove")
+    assert foal_here("index").returncode == 0
+    assert foal_here("index", "--key", old[0], "--modalities", "audio", "-o", "features/feats.h5").returncode == 0
+    done = foal_here("clean", "--remove")
     assert "still in features/feats.h5" in done.stdout
     assert old_shards(project, "audio")
     assert not old_shards(project, "face")
@@ -102,18 +102,18 @@ def test_what_an_index_points_to_stays_until_it_is_made_anew(foal: Foal, project
         assert len(store.packed("face").offsets) == len(other.packed("audio").offsets) == 19
 
 
-def test_an_index_that_cannot_be_read_stops_it(foal: Foal, project: Path) -> None:
+def test_an_index_that_cannot_be_read_stops_it(foal_here: Foal, project: Path) -> None:
     (project / "feats.h5").write_text("torn")
     before = files_below(project)
-    done = foal("clean", "--remove")
+    done = foal_here("clean", "--remove")
     assert done.returncode == 1
     assert "which shards feats.h5 needs is not known" in done.stderr
     assert files_below(project) == before
 
 
-def test_where_the_weights_are_not_found_the_modality_is_left_alone(foal: Foal, project: Path) -> None:
+def test_where_the_weights_are_not_found_the_modality_is_left_alone(foal_here: Foal, project: Path) -> None:
     write_params(project, streams={"face/clip": {"encoder": "nowhere.pt"}})
-    done = foal("clean", "--remove")
+    done = foal_here("clean", "--remove")
     assert done.returncode == 0, done.stderr
     assert "the key of face/clip needs its weights" in done.stdout
     assert "nowhere.pt" in done.stdout
@@ -122,44 +122,46 @@ def test_where_the_weights_are_not_found_the_modality_is_left_alone(foal: Foal, 
 
 
 def test_every_stream_of_the_settings_is_in_use(
-    foal: Foal, project: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+    foal_here: Foal, project: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     make_features(project / "features", some_utterances, widths={"face": 4}, key=key_of("face/clip", streams=CLIP))
     write_params(project, modalities=["audio"], streams=CLIP)
-    done = foal("clean")
+    done = foal_here("clean")
     # Of face only the one stream is set: its base is in use no more.
     assert f"face-{key_of('face')[:8]}" in done.stdout
     assert f"face-{key_of('face/clip', streams=CLIP)[:8]}" not in done.stdout
     write_params(project, modalities=["audio"])
-    done = foal("clean")
+    done = foal_here("clean")
     assert f"face-{key_of('face')[:8]}" not in done.stdout
     assert f"face-{key_of('face/clip', streams=CLIP)[:8]}" in done.stdout
 
 
-def test_keys_to_keep(foal: Foal, project: Path) -> None:
+def test_keys_to_keep(foal_here: Foal, project: Path) -> None:
     for wrong, words in (("0000", "at least 8"), ("face-1234567z", "hexadecimal"), ("f" * 64, "no shards of key")):
-        done = foal("clean", "--remove", "--keep", wrong)
+        done = foal_here("clean", "--remove", "--keep", wrong)
         assert done.returncode == 2
         assert words in done.stderr
     before = files_below(project)
     for right in ("00000000", OLD, "audio-00000000"):
-        done = foal("clean", "--remove", "--keep", right)
+        done = foal_here("clean", "--remove", "--keep", right)
         assert done.returncode == 0, done.stderr
         assert files_below(project) == before
 
 
-def test_imported_features_go_only_when_asked(foal: Foal, project: Path) -> None:
+def test_imported_features_go_only_when_asked(foal_here: Foal, project: Path) -> None:
     mark_imported(old_shards(project, "face"))
-    done = foal("clean", "--remove")
+    done = foal_here("clean", "--remove")
     assert "--imported" in done.stdout
     assert old_shards(project, "face")
     assert not old_shards(project, "audio")
-    assert foal("clean", "--remove", "--imported").returncode == 0
+    assert foal_here("clean", "--remove", "--imported").returncode == 0
     assert not old_shards(project)
 
 
 @pytest.mark.parametrize("fingerprint", ["stat", "content"])
-def test_superseded_shards_go(foal: Foal, project: Path, some_utterances: list[Utterance], fingerprint: str) -> None:
+def test_superseded_shards_go(
+    foal_here: Foal, project: Path, some_utterances: list[Utterance], fingerprint: str
+) -> None:
     write_params(project, fingerprint=fingerprint)
     (shard,) = project.glob(f"features/session1/audio-{key_of('audio')[:8]}/*.h5")
     for utterance in some_utterances:
@@ -170,18 +172,18 @@ def test_superseded_shards_go(foal: Foal, project: Path, some_utterances: list[U
                 media_fingerprint(project / f"{name[1:]}.wav", content=fingerprint == "content")
                 for name in file["ids"].asstr()
             ]
-    assert foal("clean", "--remove", "--keep", OLD).stdout.count("superseded") == 0
+    assert foal_here("clean", "--remove", "--keep", OLD).stdout.count("superseded") == 0
     assert shard.exists()
     for utterance in some_utterances:
         if utterance.split == "session1":
             (project / utterance.audio).write_text("another sound")
     before = files_below(project)
-    done = foal("clean", "--remove", "--keep", OLD)
+    done = foal_here("clean", "--remove", "--keep", OLD)
     assert "superseded" in done.stdout
     assert files_below(project) == before - {shard}
 
 
-def test_nothing_is_removed_through_a_link(foal: Foal, project: Path) -> None:
+def test_nothing_is_removed_through_a_link(foal_here: Foal, project: Path) -> None:
     features, outside = project / "features", project / "outside"
     (features / "session1").rename(outside)
     (features / "session1").symlink_to(outside)
@@ -192,17 +194,17 @@ def test_nothing_is_removed_through_a_link(foal: Foal, project: Path) -> None:
     (features / "session4").symlink_to(features / "session3")
     before = files_below(project) | files_below(outside) | files_below(features / "session3")
     gone = set(features.glob("session[23]/*-00000000/*.h5")) - {linked}
-    done = foal("clean", "--remove")
+    done = foal_here("clean", "--remove")
     assert done.returncode == 0, done.stderr
     assert "a symbolic link, or behind one" in done.stdout
     assert f"removed {len(gone)} of {len(gone)} files" in done.stdout
     assert files_below(project) | files_below(outside) | files_below(features / "session3") == before - gone
 
 
-def test_a_features_folder_that_is_a_link_is_cleaned(foal: Foal, project: Path) -> None:
+def test_a_features_folder_that_is_a_link_is_cleaned(foal_here: Foal, project: Path) -> None:
     (project / "features").rename(project / "disk")
     (project / "features").symlink_to(project / "disk")
-    assert "removed 6 of 6 files" in foal("clean", "--remove").stdout
+    assert "removed 6 of 6 files" in foal_here("clean", "--remove").stdout
     assert not old_shards(project)
 
 
@@ -236,47 +238,47 @@ def test_index_says_which_configuration_and_what_is_stale(
 
 
 def test_index_joins_several_streams_of_a_modality(
-    foal: Foal, project: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+    foal_here: Foal, project: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     write_params(project, modalities=["audio", "face", "face/clip"], streams=CLIP)
-    done = foal("index")
+    done = foal_here("index")
     assert done.returncode == 2
     assert "there are no shards of face/clip as it is set" in done.stderr
     assert "foal extract --modalities face/clip" in done.stderr
     clip = key_of("face/clip", streams=CLIP)
     make_features(project / "features", some_utterances, widths={"face": 7}, key=clip)
-    assert foal("index").returncode == 0
+    assert foal_here("index").returncode == 0
     with FeatureStore(project / "feats.h5") as store:
         assert {name: stream.key for name, stream in store.modalities.items()} == {
             "audio": key_of("audio"), "face": key_of("face"), "face/clip": clip
         }  # fmt: skip
 
 
-def test_index_takes_the_keys_it_is_given(foal: Foal, project: Path) -> None:
-    done = foal("index", "--modalities", "face", "--key", "face/other=00000000")
+def test_index_takes_the_keys_it_is_given(foal_here: Foal, project: Path) -> None:
+    done = foal_here("index", "--modalities", "face", "--key", "face/other=00000000")
     assert done.returncode == 0, done.stderr
     with FeatureStore(project / "feats.h5") as store:
         assert {name: stream.key for name, stream in store.modalities.items()} == {
             "face": key_of("face"), "face/other": OLD
         }  # fmt: skip
     for wrong in ("smell=00000000", "face/=00000000", "face/a/b=00000000", "face", "face="):
-        done = foal("index", "--key", wrong)
+        done = foal_here("index", "--key", wrong)
         assert done.returncode == 2
         assert "expected STREAM=KEY" in done.stderr
 
 
-def test_index_does_not_guess_a_key(foal: Foal, project: Path) -> None:
+def test_index_does_not_guess_a_key(foal_here: Foal, project: Path) -> None:
     write_params(project, modalities=["face/x"], streams={"face/x": {"encoder": "nowhere.pt"}})
-    done = foal("index")
+    done = foal_here("index")
     assert done.returncode == 2
     assert "choose with --key face/x=KEY" in done.stderr
     # The only key there is needs no weights.
     for path in old_shards(project, "face"):
         path.unlink()
-    done = foal("index")
+    done = foal_here("index")
     assert done.returncode == 0, done.stderr
     assert f"face/x: random:test -> face-{key_of('face')[:8]}" in done.stdout
-    done = foal("index", "--features", "nowhere", "--key", "face/x=00000000")
+    done = foal_here("index", "--features", "nowhere", "--key", "face/x=00000000")
     assert done.returncode == 2
     assert "there are no face shards in nowhere" in done.stderr
 

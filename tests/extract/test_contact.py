@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,34 +11,29 @@ from PIL import Image
 
 from foal.extract.contact import MOST_CELLS, by_speaker, choose, make_sheet, spread
 from foal.extract.detect import cut_face
-from foal.extract.facenet import FACENET_SIZE
-from foal.extract.glimpse import USUAL_SIZE, Glimpse, Look, glimpses
 from foal.extract.picture import Stretch, Video
 from foal.extract.sheet import BESIDE, BOX, EMPTY, PICTURE, WARNING, WIDTH, check_sheet, fitted
 from foal.shared.console import make_console
 from foal.shared.errors import UsageError
-from foal.shared.index import FeatureStore, Modality
+from foal.shared.index import FeatureStore
 from foal.shared.join import write_index
 from foal.shared.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance, write_manifest
 
 MakeVideo = Callable[..., Path]
 ReadNumber = Callable[[np.ndarray], int]
-FULL, LEFT, RIGHT = (0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
-
-
-def run(folder: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", "from foal.shared.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+Foal = Callable[..., "subprocess.CompletedProcess[str]"]
+FULL = (0.0, 0.0, 1.0, 1.0)
 
 
 @pytest.fixture(scope="module")
-def extracted(synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def extracted(foal_in: Foal, synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory, scheduler: str) -> Path:
     """A folder with the features of the drawn corpus' first session, in two views, and its contact sheet; read only."""
     folder = tmp_path_factory.mktemp("contact")
     (folder / "params.yaml").write_text(
         f"corpus: {{root: {synthetic_corpus}, manifest: m.csv}}\n"
-        "extract: {modalities: [face, face/whole], streams: {face/whole: {view: frame}}}\n"
+        "extract:\n  modalities: [face, face/whole]\n  streams: {face/whole: {view: frame}}\n"
+        f"  scheduler: {scheduler}\n"
     )
     for command in (
         ["manifest", "synthetic", synthetic_corpus, "-o", "m.csv"],
@@ -47,7 +41,7 @@ def extracted(synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory) 
         ["index", "--pack", "-o", "packed.h5"],
         ["inspect", "--contact-sheet", "sheet.png", "--csv", "quality.csv"],
     ):
-        done = run(folder, *command)
+        done = foal_in(folder, *command)
         assert done.returncode == 0, done.stderr
     assert "sheet.png: 4 of 4 utterances, 2 of 2 speakers" in done.stdout
     assert "quality.csv: the quality of 4 utterances" in done.stdout
@@ -169,77 +163,23 @@ def test_without_its_media_the_sheet_names_the_root(extracted: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_the_commands_refusals(extracted: Path, tmp_path: Path) -> None:
+def test_the_commands_refusals(foal: Foal, foal_in: Foal, extracted: Path, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "holiday.png")
     before = (tmp_path / "holiday.png").read_bytes(), (extracted / "m.csv").read_bytes()
     for arguments, words in (
         (["--contact-sheet", tmp_path / "holiday.png"], "expected a contact sheet of foal to replace"),
-        (["--contact-sheet", tmp_path / "sheet.jpg"], "ends in .png"),
         (["--contact-sheet", tmp_path / "s.png", "--stream", "audio"], "it holds pictures as face, face/whole"),
         (["--contact-sheet", tmp_path / "s.png", "--per-speaker", "0"], "--per-speaker"),
         (["--csv", "m.csv"], "expected a table of `foal inspect` to replace"),
     ):
-        done = run(extracted, "inspect", *arguments)
+        done = foal_in(extracted, "inspect", *arguments)
         assert done.returncode == 2
         assert words in done.stderr
+    done = foal("inspect", "--contact-sheet", "sheet.jpg", cwd=extracted)
+    assert done.returncode == 2
+    assert "ends in .png" in done.stderr
     assert before == ((tmp_path / "holiday.png").read_bytes(), (extracted / "m.csv").read_bytes())
     assert not (tmp_path / "s.png").exists()
-
-
-def modality(rate_hz: float = 10.0, **config: object) -> Modality:
-    return Modality(
-        name="face", frame_shape=(4,), rate_hz=rate_hz, encoder="random:test", revision="", weights="0",
-        random_weights=True, key="0" * 64, dtype="float16", config={"view": "face", "margin": 0.2, **config},
-    )  # fmt: skip
-
-
-def look(name: str, position: int, *, box: list[float] | None = None, crop: str = "full", video: str = "v.mp4") -> Look:
-    return Look(
-        utterance=Utterance(id=name, corpus="test", video=video, crop=crop), position=position, frames=position + 1,
-        valid=1, note="", box=None if box is None else np.array(box, np.float32),
-    )  # fmt: skip
-
-
-def number_of(glimpse: Glimpse, read_number: ReadNumber) -> int:
-    assert glimpse.picture is not None, glimpse.problem
-    return read_number(pixels(glimpse.picture))
-
-
-def test_a_damaged_video_shows_what_is_left_of_it(
-    tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber
-) -> None:
-    make_video(tmp_path / "v.mp4", frames=60, b_frames=2, damaged=slice(20, 24))
-    looks = [look(str(number), number) for number in (5, 20, 22, 50)]
-    found = glimpses(tmp_path, "v.mp4", looks, modality(rate_hz=25.0))
-    assert [number_of(found[name], read_number) for name in ("5", "50")] == [5, 50]
-    assert any(found[name].problem == "this picture cannot be decoded" for name in ("20", "22"))
-    assert found["50"].seconds == pytest.approx(50.5 / 25)
-
-
-def test_a_file_that_is_no_video_costs_its_cells_only(tmp_path: Path, make_video: MakeVideo) -> None:
-    (tmp_path / "words.mp4").write_text("a text file that was given the wrong name\n" * 20)
-    assert (
-        "words.mp4: expected a media file" in glimpses(tmp_path, "words.mp4", [look("a", 0)], modality())["a"].problem
-    )
-    assert glimpses(tmp_path, "gone.mp4", [look("a", 0)], modality())["a"].problem == "gone.mp4: there is no such file"
-    make_video(tmp_path / "short.mp4", frames=5)
-    beyond = glimpses(tmp_path, "short.mp4", [look("a", 40)], modality())["a"]
-    assert beyond.picture is None
-    assert beyond.problem
-
-
-def test_the_face_has_the_streams_size_and_margin(tmp_path: Path, make_video: MakeVideo) -> None:
-    make_video(tmp_path / "v.mp4", frames=10)
-    video = Video(tmp_path / "v.mp4")
-    plan = video.plan(Stretch(start=None, end=None, fps=10.0))
-    pictures = {at: picture for _, at, picture in video.pictures([plan], [RIGHT])}
-    for size, margin in ((64, 0.5), (None, 0.0)):
-        seen = look("a", 2, box=[0.25, 0.25, 0.75, 0.5], crop="right")
-        found = glimpses(tmp_path, "v.mp4", [seen], modality(size=size, margin=margin))["a"]
-        wanted = cut_face(pictures[2], np.array([20, 24, 60, 48], np.float32), size=size or 160, margin=margin)
-        assert found.face is not None
-        np.testing.assert_array_equal(pixels(found.face), wanted.round().byte().permute(1, 2, 0).numpy())
-    assert USUAL_SIZE == FACENET_SIZE
 
 
 @pytest.fixture

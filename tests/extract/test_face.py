@@ -103,10 +103,11 @@ def through(face_path: FacePath, *utterances: list[np.ndarray]) -> list[Track]:
 @pytest.mark.parametrize("encoder", ["random:tiny", pytest.param("random:facenet", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("every", [1, 3])
 def test_embeddings_do_not_depend_on_the_batch(pictures: list[np.ndarray], encoder: str, every: int) -> None:
-    (together,) = through(path(encoder, detect_every=every), pictures)
+    usual = path(encoder, detect_every=every)
+    (together,) = through(usual, pictures)
     (singly,) = through(path(encoder, detect_every=every, batch=1), pictures)
-    others = through(path(encoder, detect_every=every, batch=5), pictures[:3], pictures, pictures[::-1])
-    assert together.values.shape == (len(pictures), path(encoder).encoder.width)
+    others = through(replace(usual, batch=5), pictures[:3], pictures, pictures[::-1])
+    assert together.values.shape == (len(pictures), usual.encoder.width)
     assert together.valid.all()
     for other in (singly, others[1]):
         assert other.valid.all()

@@ -1,11 +1,9 @@
 """Vision encoders, built by transformers and saved to a folder as anyone's would be."""
 
 import json
-import os
-import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copytree
@@ -137,15 +135,6 @@ def build(kind: str, folder: Path) -> Saved:
     return Saved(folder, model, embed, whole=pictures not in (CROPPED, CROPPED_TOO))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other would take longer than such small models do."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module", params=KINDS)
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Saved:
     return build(request.param, tmp_path_factory.mktemp("model"))
@@ -167,10 +156,6 @@ def found(folder: Path) -> Weights:
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-
-
-def change(path: Path, **values: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 def test_it_gives_what_transformers_gives(saved: Saved) -> None:
@@ -330,66 +315,3 @@ def test_weights_that_the_embedding_does_without_may_be_missing(tmp_path: Path) 
     del state["embeddings.mask_token"]
     save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
     np.testing.assert_array_equal(saved.load().encode(prepared), wanted)
-
-
-def test_weights_of_another_shape_are_refused(copied: Saved) -> None:
-    change(copied.folder / "config.json", intermediate_size=40)
-    with pytest.raises(EncoderError, match=rf"^{copied.folder}: .* is of another shape$"):
-        copied.load()
-
-
-class Evil:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (os.environ["FOAL_TEST_EVIL"],)
-
-
-def test_a_pickle_is_never_run(copied: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FOAL_TEST_EVIL", str(tmp_path / "evil"))
-    (copied.folder / "model.safetensors").unlink()
-    (copied.folder / "pytorch_model.bin").write_bytes(pickle.dumps({"vit": Evil()}))
-    with pytest.raises(EncoderError, match="the weights cannot be loaded"):
-        copied.load()
-    torch.save({"vit": Evil()}, copied.folder / "pytorch_model.bin")
-    with pytest.raises(EncoderError, match="the weights cannot be loaded"):
-        copied.load()
-    assert not (tmp_path / "evil").exists()
-
-
-PICTURES = "preprocessor_config.json"
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda folder: (folder / PICTURES).unlink(), "expected preprocessor_config.json"),
-        (lambda folder: (folder / PICTURES).write_text("{"), "expected a JSON file"),
-        (lambda folder: change(folder / PICTURES, image_processor_type="Nobodys"), "image processor cannot be used"),
-        (lambda folder: change(folder / PICTURES, size={"height": 32, "width": 40}), r"square .* \(3, 32, 40\)"),
-        (lambda folder: change(folder / PICTURES, do_resize=False), r"square pictures .* \(3, 480, 640\)"),
-        (lambda folder: change(folder / PICTURES, size={"height": 48, "width": 48}), "no embedding of .* 48 x 48"),
-        (lambda folder: (folder / "config.json").unlink(), "expected a JSON file"),
-        (lambda folder: (folder / "config.json").write_text("[]"), "expected a JSON object"),
-        (lambda folder: change(folder / "config.json", hidden_size="wide"), "cannot be read as vit"),
-        (lambda folder: change(folder / "config.json", model_type="bert"), r"expected a vision model \(.*, got 'bert'"),
-        (lambda folder: change(folder / "config.json", model_type="wav2vec2"), "expected a vision model .* 'wav2vec2'"),
-        (lambda folder: change(folder / "config.json", model_type=None), "expected a vision model .*, got None"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"no weights"), "cannot be loaded"),
-        (lambda folder: os.truncate(folder / "model.safetensors", 5000), "cannot be loaded"),
-    ],
-)  # fmt: skip
-def test_bad_folders_are_refused_in_one_sentence(copied: Saved, spoil: Callable[[Path], Any], words: str) -> None:
-    spoil(copied.folder)
-    with pytest.raises(EncoderError, match=words) as caught:
-        copied.load()
-    assert "\n" not in str(caught.value)
-    assert str(copied.folder) in str(caught.value)
-
-
-def test_models_that_make_no_single_embedding_are_refused(tmp_path: Path) -> None:
-    hf.IJepaModel(hf.IJepaConfig(**VIT)).save_pretrained(tmp_path)
-    VIT_PICTURES.save_pretrained(tmp_path)
-    with pytest.raises(EncoderError, match="neither a pooled output nor a CLS token"):
-        load_vision_encoder(found(tmp_path), CPU)
-    with pytest.raises(EncoderError, match="expected a folder"):
-        vision_width(Weights(name="random:tiny", revision="", digest="", path=None))

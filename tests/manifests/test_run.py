@@ -18,26 +18,26 @@ def test_manifest_prints_its_table_and_the_verdict(foal: Foal, synthetic_corpus:
     assert len(read_manifest(tmp_path / "m.csv")) == 20
 
 
-def test_classes_choose_the_labels(foal: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
-    assert foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv", "--classes", "sad,ang").returncode == 0
+def test_classes_choose_the_labels(foal_here: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
+    assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv", "--classes", "sad,ang").returncode == 0
     assert {utterance.label for utterance in read_manifest(tmp_path / "m.csv")} == {"sad", "ang"}
-    done = foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv", "--classes", "sad,glee")
+    done = foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv", "--classes", "sad,glee")
     assert done.returncode == 2
     assert "unknown label 'glee'" in done.stderr
     assert len(read_manifest(tmp_path / "m.csv")) == 10
 
 
-def test_corpus_draws_once_and_never_touches_what_it_did_not_draw(foal: Foal, tmp_path: Path) -> None:
+def test_corpus_draws_once_and_never_touches_what_it_did_not_draw(foal_here: Foal, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("corpus: {root: drawn}\nsynth: {utterances: 20}\n")
-    assert foal("corpus").returncode == 0
+    assert foal_here("corpus").returncode == 0
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "drawn").rglob("*")}
-    assert "already drawn" in foal("corpus").stdout
+    assert "already drawn" in foal_here("corpus").stdout
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "drawn").rglob("*")}
     assert json.loads((tmp_path / "corpus.json").read_text())["kind"] == "synthetic"
 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    done = foal("corpus", "--root", "mine")
+    done = foal_here("corpus", "--root", "mine")
     assert done.returncode in (1, 2)
     assert "Traceback" not in done.stderr
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"

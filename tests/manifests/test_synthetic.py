@@ -30,14 +30,9 @@ LABEL_LINE = re.compile(
 RATER_LINE = re.compile(r"C-E\d:\t[A-Z][a-z ]+;\t\(\)|A-E\d:\tval [1-5]; act [1-5]; dom  [1-5];\t\(\)")
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("synthetic") / "corpus"
-    calls: list[tuple[int, int]] = []
-    write_corpus(out, utterances=UTTERANCES, on_dialog=lambda done, total: calls.append((done, total)))
-    assert calls == [(done, 10) for done in range(1, 11)]
-    assert [path.name for path in out.parent.iterdir()] == ["corpus"]  # no temporary folder stays behind
-    return out
+@pytest.fixture
+def corpus(synthetic_corpus: Path) -> Path:
+    return synthetic_corpus
 
 
 def labels(corpus: Path) -> dict[str, tuple[float, float, str]]:
@@ -152,7 +147,11 @@ def test_pictures_are_mpeg4_and_outlast_the_speech(corpus: Path) -> None:
 def test_same_seed_same_bytes(corpus: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()  # an empty folder may be filled
-    write_corpus(empty, utterances=UTTERANCES)
+    calls: list[tuple[int, int]] = []
+    write_corpus(empty, utterances=UTTERANCES, seed=7, on_dialog=lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 10) for done in range(1, 11)]
+    for out in (corpus, empty):
+        assert [path.name for path in out.parent.iterdir()] == [out.name]  # no temporary folder stays behind
     first, second = (
         {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
         for root in (corpus, empty)

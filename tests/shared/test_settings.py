@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from foal.shared.errors import SettingsError
-from foal.shared.options import settings_from
+from foal.shared.options import comma_list, settings_from
 from foal.shared.settings import Settings, field_of, load_settings
+from foal.shared.train_settings import PRESETS, REFERENCE, TrainSettings
 
 
 def test_defaults_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,9 +29,9 @@ def test_an_option_overrides_its_key_and_the_rest_stays(tmp_path: Path) -> None:
 
 def test_none_is_a_value_of_a_key_but_no_option(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text("train:\n  frame_rate: 5\n")
-    assert settings_from(params, ["train.frame_rate=null"]).train.frame_rate is None
-    assert settings_from(params, None, train__frame_rate=None).train.frame_rate == 5
+    params.write_text("train:\n  pool_hz: 5\n")
+    assert settings_from(params, ["train.pool_hz=null"]).train.pool_hz is None
+    assert settings_from(params, None, train__pool_hz=None).train.pool_hz == 5
 
 
 @pytest.mark.parametrize(
@@ -38,12 +39,17 @@ def test_none_is_a_value_of_a_key_but_no_option(tmp_path: Path) -> None:
     [
         ("extrct: {}", "did you mean 'extract'"),
         ("train:\n  learning_rat: 1", "did you mean 'learning_rate'"),
-        ("train:\n  zzz: 1", "known are modalities"),
+        ("train:\n  zzz: 1", "known are preset, modalities"),
         ("train:\n  epochs: many", "train.epochs"),
         ("train:\n  dropout: 1.5", "train.dropout"),
         ("[1, 2]", "expected sections"),
         ("a: [", "cannot be read as YAML"),
         ("corpus:\n  kind: klingon", "corpus.kind"),
+        ("train:\n  preset: heavy", "train.preset.*'light' or 'paper', got 'heavy'"),
+        ("train:\n  protocol: loso", "train.protocol.*'loso-nested', .*got 'loso'"),
+        ("train:\n  seeds: []", "train.seeds"),
+        ("train:\n  seeds: [-1]", "train.seeds"),
+        ("train:\n  clip: 0", "train.clip"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
@@ -62,3 +68,75 @@ def test_field_of_finds_nested_keys() -> None:
     assert field_of("extract.face.fps").default == 10.0
     with pytest.raises(KeyError):
         field_of("extract.face.nose")
+
+
+def test_a_preset_is_those_numbers_and_no_other() -> None:
+    light, paper = TrainSettings().model_dump(), TrainSettings(preset="paper").model_dump()
+    assert {key: paper[key] for key in PRESETS["paper"]} == PRESETS["paper"]
+    changed = {key for key in light if light[key] != paper[key]}
+    assert changed - {"preset"} <= PRESETS["paper"].keys()
+    assert {"width", "batch_size", "schedule", "clip"} <= changed
+    assert (paper["protocol"], paper["compat"]) == (None, ())  # the protocol stays honest, the faults stay out
+
+
+def test_keys_of_the_file_beat_a_preset_of_the_file(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("train:\n  preset: paper\n  width: 64\n  clip: 2.0\n")
+    train = settings_from(params, None).train
+    assert (train.width, train.clip, train.batch_size, train.schedule) == (64, 2.0, 16, "constant")
+
+
+@pytest.mark.parametrize("asked", [{"train__preset": "paper"}, ["train.preset=paper"]], ids=["option", "set"])
+def test_a_preset_that_is_asked_for_beats_the_file_and_options_beat_it(
+    tmp_path: Path, asked: dict[str, str] | list[str]
+) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("train:\n  width: 64\n  epochs: 7\n  patience: 3\n")
+    options = asked if isinstance(asked, dict) else {}
+    assignments = [] if isinstance(asked, dict) else asked
+    train = settings_from(params, assignments, **options).train
+    assert (train.preset, train.width, train.epochs) == ("paper", 512, 40)
+    assert train.patience == 3  # of which the preset says nothing
+    beaten = settings_from(
+        params, [*assignments, "train.clip=null", "train.epochs=2"], **options, train__width=32
+    ).train
+    assert (beaten.width, beaten.epochs, beaten.clip, beaten.learning_rate) == (32, 2, None, 1e-4)
+    kept = settings_from(params, ["train.width=16"]).train
+    assert (kept.preset, kept.width, kept.epochs) == ("light", 16, 7)
+
+
+def test_light_is_asked_for_by_name(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("train:\n  preset: paper\n  epochs: 7\n")
+    train = settings_from(params, None, train__preset="light").train
+    assert train == TrainSettings(epochs=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("reference", REFERENCE),
+        ("[reference]", REFERENCE),
+        ("none", ()),
+        ("[none]", ()),
+        ("[]", ()),
+        ("sum", ("sum",)),
+        ("[same-class, temperature]", ("same-class", "temperature")),
+    ],
+)
+def test_compat_in_the_file_and_by_option(tmp_path: Path, text: str, faults: tuple[str, ...]) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text(f"train:\n  compat: {text}\n")
+    assert settings_from(params, None).train.compat == faults
+    params.write_text("train:\n  compat: [own-pairs]\n")
+    assert settings_from(params, [f"train.compat={text}"]).train.compat == faults
+    if option := comma_list(text.strip("[]")):
+        assert settings_from(params, None, train__compat=option).train.compat == faults
+
+
+@pytest.mark.parametrize("text", ["sums", "[sum, temperatur]", "[reference, sum]", "3", "{sum: true}"])
+def test_a_fault_that_nobody_knows(tmp_path: Path, text: str) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text(f"train:\n  compat: {text}\n")
+    with pytest.raises(SettingsError, match=r"^settings key 'train\.compat[.0-9]*': .*, got "):
+        load_settings(params)

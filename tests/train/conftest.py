@@ -1,18 +1,25 @@
-"""Small datasets and networks, made directly, without a store."""
+"""Small datasets and networks, made directly, without a store, and one made with it."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from foal.shared.join import write_index
 from foal.shared.utterance import Utterance
-from foal.train.data import Stream
+from foal.train.batches import collate
+from foal.train.data import Batch, Stream
 from foal.train.dataset import Dataset
 from foal.train.features import InMemory
 from foal.train.model import Architecture, FoalNet, build
 
 torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
+
+CLASSES = "abcdefgh"
+KEYS = {"audio": "0" * 64, "face": "0" * 64}
 
 
 def pack(sequences: Sequence[Tensor], valid: Sequence[Tensor] | None = None) -> Stream:
@@ -21,19 +28,20 @@ def pack(sequences: Sequence[Tensor], valid: Sequence[Tensor] | None = None) -> 
     return Stream.of(torch.cat(list(sequences)), torch.cat(list(flags)), lengths.cumsum(0))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_stream() -> Callable[..., Stream]:
     """From one (t, width) tensor per utterance, and optionally their validity."""
     return pack
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_dataset() -> Callable[..., Dataset]:
-    """n utterances of c classes over sessions and speakers, with the given streams or random ones."""
+    """n utterances of c classes over sessions and speakers, with the given labels and streams or random ones."""
 
     def make(
-        n: int = 24, *, c: int = 3, sessions: int = 3, streams: dict[str, Stream] | None = None, seed: int = 0
-    ) -> Dataset:
+        n: int = 24, *, c: int = 3, sessions: int | Sequence[str] = 3, labels: Sequence[int] | None = None,
+        streams: dict[str, Stream] | None = None, seed: int = 0,
+    ) -> Dataset:  # fmt: skip
         chance = torch.Generator().manual_seed(seed)
         if streams is None:
             streams = {}
@@ -41,36 +49,74 @@ def make_dataset() -> Callable[..., Dataset]:
                 lengths = torch.randint(1, 9, (n,), generator=chance).tolist()
                 frames = [torch.randn(t, width, generator=chance) for t in lengths]
                 streams[name] = pack(frames, [torch.rand(t, generator=chance) < 0.8 for t in lengths])
-        sessions_of = [f"session{i // c % sessions + 1}" for i in range(n)]
+        label = [i % c for i in range(n)] if labels is None else list(labels)
+        session = [f"session{i // c % sessions + 1}" for i in range(n)] if isinstance(sessions, int) else sessions
         return Dataset(
             utterances=tuple(
-                Utterance(id=f"u{i}", corpus="test", session=session, speaker=f"{session}-{i % 2}", label="abcdefgh"[i % c])
-                for i, session in enumerate(sessions_of)
+                Utterance(
+                    id=f"u{i}", corpus="test", session=session[i], speaker=f"{session[i]}-{i % 2}",
+                    label=CLASSES[label[i]],
+                )
+                for i in range(n)
             ),
-            classes=tuple("abcdefgh"[:c]),
-            labels=torch.arange(n) % c,
+            classes=tuple(CLASSES[:c]),
+            labels=torch.tensor(label),
             features=InMemory(streams),
             rates=dict.fromkeys(streams, 10.0),
             names={name: name for name in streams},
             provenance={name: {"random_weights": True} for name in streams},
-        )
+        )  # fmt: skip
 
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model() -> Callable[..., FoalNet]:
     """A small network for a dataset, seeded, in eval mode."""
 
-    def make(data: Dataset, *, dropout: float = 0.0, layers: int = 2, seed: int = 0) -> FoalNet:
+    def make(data: Dataset, *, dropout: float = 0.0, layers: int = 2, seed: int = 0, divided: bool = False) -> FoalNet:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return build(
                 Architecture(
                     frame_shapes=dict(data.features.frame_shapes),
                     classes=len(data.classes), width=16, heads=4, layers=layers,
-                    dropout=dropout, projection_dropout=dropout,
+                    dropout=dropout, projection_dropout=dropout, divided=divided,
                 )
             ).eval()  # fmt: skip
 
     return make
+
+
+@pytest.fixture(scope="session")
+def batch_of() -> Callable[[Dataset, Tensor], Batch]:
+    """The batch of some rows, in their order, of a dataset in memory."""
+
+    def make(data: Dataset, rows: Tensor) -> Batch:
+        (visit,) = data.features.visits(rows)
+        return collate(data, visit, torch.arange(len(rows)), torch.device("cpu"))
+
+    return make
+
+
+@pytest.fixture
+def make_index(make_features: Callable[..., Path]) -> Callable[..., Path]:
+    """feats.h5 in a folder, over random features (or shards that are there) of some utterances."""
+
+    def make(
+        folder: Path, utterances: Sequence[Utterance], *, pack: bool = False, there: bool = False, **how: Any
+    ) -> Path:
+        features = folder / "features"
+        if not there:
+            make_features(features, utterances, **how)
+        keys = {name: KEYS[name] for name in how.get("widths") or KEYS}
+        write_index(folder / "feats.h5", utterances, features, keys, pack=pack)
+        return folder / "feats.h5"
+
+    return make
+
+
+@pytest.fixture
+def feats(tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
+    """18 utterances of two classes in three sessions."""
+    return make_index(tmp_path, some_utterances)

@@ -1,8 +1,33 @@
+import threading
+from collections.abc import Callable
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from foal.train.batches import balanced_draws, evaluation_batches, training_batches
+from foal.train.batches import balanced_draws, bucketed, evaluation_batches, training_batches
+from foal.train.data import Stream
+from foal.train.dataset import Dataset
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def of_lengths(make_dataset: Callable[..., Dataset], make_stream: Callable[..., Stream]) -> Callable[..., Dataset]:
+    """Utterances of four classes whose sequences are so long."""
+
+    def make(lengths: Tensor) -> Dataset:
+        frames = torch.zeros(int(lengths.sum()), 1).split(lengths.tolist())
+        return make_dataset(len(lengths), c=4, streams={"audio": make_stream(frames)})
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def three_hundred(of_lengths: Callable[..., Dataset]) -> Dataset:
+    return of_lengths(torch.randint(1, 50, (300,), generator=torch.Generator().manual_seed(0)))
 
 
 def test_draws_are_class_balanced() -> None:
@@ -15,31 +40,61 @@ def test_draws_are_class_balanced() -> None:
     assert (rare > 0).all()  # within a class everybody is alike likely
 
 
-@given(st.integers(1, 200), st.integers(1, 16), st.integers(0, 99))
-def test_an_epoch_has_as_many_draws_as_utterances(m: int, batch_size: int, seed: int) -> None:
+def test_a_class_that_nobody_has_is_never_drawn() -> None:
+    labels = torch.tensor([0, 2, 2, 2])
+    drawn = torch.cat([balanced_draws(labels, torch.Generator().manual_seed(seed)) for seed in range(500)])
+    assert (drawn == 0).float().mean().item() == pytest.approx(1 / 2, abs=0.04)
+
+
+@given(m=st.integers(1, 200), batch_size=st.integers(1, 16), seed=st.integers(0, 99))
+def test_an_epoch_has_as_many_draws_as_utterances(three_hundred: Dataset, m: int, batch_size: int, seed: int) -> None:
     chance = torch.Generator().manual_seed(seed)
     rows = torch.randperm(300, generator=chance)[:m]
-    labels, lengths = torch.arange(300) % 4, torch.randint(1, 50, (300,), generator=chance)
-    batches = training_batches(rows, labels, lengths, batch_size=batch_size, generator=chance)
-    drawn = torch.cat(batches)
+    batches = list(training_batches(three_hundred, rows, batch_size=batch_size, generator=chance, device=CPU))
+    drawn = torch.cat([batch.rows for batch in batches])
     assert len(drawn) == m
     assert set(drawn.tolist()) <= set(rows.tolist())
-    assert max(map(len, batches)) <= batch_size
+    assert max(len(batch.rows) for batch in batches) <= batch_size
+    assert all(torch.equal(batch.labels, batch.rows % 4) for batch in batches)
 
 
-def test_batches_pad_little_and_come_in_random_order() -> None:
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=120), st.integers(1, 5), st.integers(0, 99))
+def test_buckets_hold_everybody_once(lengths: list[int], batch_size: int, seed: int) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    batches = bucketed(torch.tensor(lengths), batch_size=batch_size, generator=chance)
+    assert sorted(torch.cat(batches).tolist()) == list(range(len(lengths)))
+    assert len(batches) == -(-len(lengths) // batch_size)
+
+
+def test_batches_pad_little_and_come_in_random_order(of_lengths: Callable[..., Dataset]) -> None:
     chance = torch.Generator().manual_seed(0)
-    lengths = torch.randint(10, 1000, (1600,), generator=chance)
-    batches = training_batches(torch.arange(1600), torch.arange(1600) % 4, lengths, batch_size=16, generator=chance)
-    padded = sum(int(lengths[batch].max()) * len(batch) for batch in batches)
-    real = sum(int(lengths[batch].sum()) for batch in batches)
+    data = of_lengths(torch.randint(10, 1000, (1600,), generator=chance))
+    found = training_batches(data, torch.arange(1600), batch_size=16, generator=chance, device=CPU)
+    flags = [batch.frames["audio"].valid for batch in found]
+    padded, real = sum(valid.numel() for valid in flags), sum(int(valid.sum()) for valid in flags)
     assert padded < 1.15 * real  # in unsorted batches 1.9
-    longest = [int(lengths[batch].max()) for batch in batches]
+    longest = [valid.shape[1] for valid in flags]
     assert longest[:8] != sorted(longest[:8])
 
 
-def test_evaluation_sees_everybody_once() -> None:
-    lengths = torch.tensor([5, 1, 4, 2, 3, 9])
-    rows = torch.tensor([5, 0, 2, 1])
-    batches = evaluation_batches(rows, lengths, batch_size=3)
-    assert [batch.tolist() for batch in batches] == [[3, 2, 1], [0]]
+def test_the_same_chance_gives_the_same_batches(three_hundred: Dataset) -> None:
+    def drawn(seed: int) -> list[list[int]]:
+        chance = torch.Generator().manual_seed(seed)
+        found = training_batches(three_hundred, torch.arange(60), batch_size=7, generator=chance, device=CPU)
+        return [batch.rows.tolist() for batch in found]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+
+
+def test_evaluation_sees_everybody_once(of_lengths: Callable[..., Dataset]) -> None:
+    data = of_lengths(torch.tensor([5, 1, 4, 2, 3, 9]))
+    batches = evaluation_batches(data, torch.tensor([5, 0, 2, 1]), batch_size=3, device=CPU)
+    assert [batch.rows.tolist() for batch in batches] == [[1, 2, 0], [5]]
+
+
+def test_whoever_stops_taking_batches_stops_the_reading(three_hundred: Dataset) -> None:
+    chance = torch.Generator().manual_seed(0)
+    for batch in training_batches(three_hundred, torch.arange(300), batch_size=4, generator=chance, device=CPU):
+        assert len(batch.rows) == 4
+        break
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("foal-ahead")]

@@ -6,28 +6,31 @@ import torch
 
 from foal.shared.errors import TrainingError
 from foal.shared.train_settings import TrainSettings
-from foal.train.data import Dataset, Stream
-from foal.train.fit import Epoch, Fitted, fit
+from foal.train.data import Stream
+from foal.train.dataset import Dataset
+from foal.train.features import InMemory
+from foal.train.fit import Fitted, fit
 from foal.train.metrics import confusion, unweighted_accuracy
 from foal.train.predict import predict
-from foal.train.protocol import loso_nested
+from foal.train.protocol import Fold, split
 
+CPU = torch.device("cpu")
 SMALL = TrainSettings(
     width=16, heads=2, layers=1, epochs=12, patience=12, learning_rate=3e-3, batch_size=16, projection_dropout=0.1
 )
 
 
-def quiet(epoch: Epoch) -> None:
-    pass
+def first_fold(data: Dataset) -> Fold:
+    return split(data.utterances, "loso-nested", data.speakers).folds[0]
 
 
 def fit_first(data: Dataset, settings: TrainSettings = SMALL, *, seed: int = 0) -> Fitted:
-    return fit(data, loso_nested(data.groups)[0], settings, seed=seed, progress=quiet)
+    return fit(data, first_fold(data), settings, seed=seed, device=CPU)
 
 
 def score_on_test(data: Dataset, settings: TrainSettings = SMALL) -> float:
-    rows = loso_nested(data.groups)[0].test_rows
-    predicted = predict(fit_first(data, settings).model, data, rows, batch_size=64).argmax(1)
+    rows = first_fold(data).test_rows
+    predicted = predict(fit_first(data, settings).model, data, rows, batch_size=64, device=CPU).argmax(1)
     return float(unweighted_accuracy(confusion(data.labels[rows].numpy(), predicted.numpy(), len(data.classes))))
 
 
@@ -47,7 +50,7 @@ def two_bits(make_dataset: Callable[..., Dataset], make_stream: Callable[..., St
 
 
 def test_both_modalities_know_more_than_each(two_bits: Dataset) -> None:
-    alone = [score_on_test(replace(two_bits, streams={name: two_bits.streams[name]})) for name in ("audio", "face")]
+    alone = [score_on_test(two_bits.only([name])) for name in ("audio", "face")]
     assert max(alone) < 0.65  # one bit of two: 0.5
     assert score_on_test(two_bits) > 0.85
     assert score_on_test(two_bits, SMALL.model_copy(update={"align": False, "match": False})) > 0.85
@@ -76,16 +79,17 @@ def test_the_best_epoch_is_kept_and_patience_ends_it(two_bits: Dataset) -> None:
     assert len(uas) == first + 2 < 60
     equals = [epoch for epoch in fitted.history if epoch.dev_ua == max(uas)]
     assert min(equals, key=lambda epoch: epoch.dev_loss).epoch == fitted.epoch
-    dev = loso_nested(two_bits.groups)[0].dev_rows
-    predicted = predict(fitted.model, two_bits, dev, batch_size=64).argmax(1)
+    dev = first_fold(two_bits).dev_rows
+    predicted = predict(fitted.model, two_bits, dev, batch_size=64, device=CPU).argmax(1)
     assert unweighted_accuracy(confusion(two_bits.labels[dev].numpy(), predicted.numpy(), 4)) == max(uas)
 
 
 def test_the_test_fold_is_never_looked_at(make_dataset: Callable[..., Dataset]) -> None:
     data = make_dataset()
-    rows = loso_nested(data.groups)[0].test_rows
+    rows = first_fold(data).test_rows
     streams = {}
-    for name, stream in data.streams.items():
+    assert isinstance(data.features, InMemory)
+    for name, stream in data.features.streams.items():
         values = stream.values.clone()
         for row in rows.tolist():
             values[int(stream.starts[row]) : int(stream.starts[row] + stream.lengths[row])] = float("nan")
@@ -93,7 +97,7 @@ def test_the_test_fold_is_never_looked_at(make_dataset: Callable[..., Dataset]) 
     labels = data.labels.clone()
     labels[rows] = 0
     settings = SMALL.model_copy(update={"epochs": 2})
-    blinded = replace(data, streams=streams, labels=labels)
+    blinded = replace(data, features=InMemory(streams), labels=labels)
     assert fit_first(data, settings).history == fit_first(blinded, settings).history
 
 
@@ -101,8 +105,8 @@ def test_predictions_are_in_the_order_asked_for(make_dataset: Callable[..., Data
     data = make_dataset()
     model = fit_first(data, SMALL.model_copy(update={"epochs": 1})).model
     rows = torch.tensor([7, 2, 19, 2])
-    together = predict(model, data, rows, batch_size=3)
-    alone = torch.cat([predict(model, data, rows[i : i + 1], batch_size=1) for i in range(4)])
+    together = predict(model, data, rows, batch_size=3, device=CPU)
+    alone = torch.cat([predict(model, data, rows[i : i + 1], batch_size=1, device=CPU) for i in range(4)])
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(together.sum(1), torch.ones(4))
 

@@ -1,24 +1,36 @@
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from foal.shared.errors import FoalError, UsageError
-from foal.train.folder import new_run
+from foal.train.folder import FITS, kept_folder, new_run, unfinished_run
 
-RUN = {"protocol": "loso-nested", "features": "0", "folds": []}
+METRICS = {"protocol": "loso-nested", "features": "0", "seeds": [0]}
+ABOUT = {"protocol": "loso-nested", "settings": {"epochs": 3, "seeds": [0]}}
+OURS = frozenset({"metrics.json", "run.json", "models", ".gitignore"})
+
+
+def begin(out: Path, about: Mapping[str, Any] = ABOUT, *, resume: bool = False) -> AbstractContextManager[Path]:
+    return new_run(out, about, ours=OURS, resume=resume)
 
 
 def write(folder: Path, text: str) -> None:
-    (folder / "metrics.json").write_text(json.dumps({**RUN, "text": text}))
+    (folder / "metrics.json").write_text(json.dumps({**METRICS, "text": text}))
 
 
-def interrupt(folder: Path) -> None:
+def interrupt(folder: Path, *, finished: str = "") -> None:
     write(folder, "half")
+    if finished:
+        (folder / FITS / finished).write_text("a fit")
     raise KeyboardInterrupt
 
 
@@ -28,26 +40,104 @@ def text_in(folder: Path) -> str:
 
 def test_appears_whole_and_replaces_whole(tmp_path: Path) -> None:
     out = tmp_path / "runs" / "both"
-    with new_run(out) as folder:
+    with begin(out) as folder:
+        assert folder == unfinished_run(out) == tmp_path / "runs" / ".both.unfinished"
         write(folder, "first")
         (folder / "models").mkdir()
         assert not out.exists()
-    with new_run(out) as folder:
+    with begin(out) as folder:
         write(folder, "second")
         assert text_in(out) == "first"
     assert text_in(out) == "second"
-    assert not (out / "models").exists()
+    assert sorted(os.listdir(out)) == ["metrics.json", "run.json"]
+    assert json.loads((out / "run.json").read_text()) == ABOUT
     assert os.listdir(out.parent) == ["both"]
 
 
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     out = tmp_path / "both"
-    with new_run(out) as folder:
+    with begin(out) as folder:
         write(folder, "first")
-    with pytest.raises(KeyboardInterrupt), new_run(out) as folder:
+    with pytest.raises(KeyboardInterrupt), begin(out) as folder:
         interrupt(folder)
     assert text_in(out) == "first"
     assert os.listdir(tmp_path) == ["both"]
+
+
+def test_what_was_finished_stays_for_resume(tmp_path: Path) -> None:
+    out = tmp_path / "both"
+    with begin(out) as folder:
+        write(folder, "first")
+    with pytest.raises(KeyboardInterrupt), begin(out) as folder:
+        interrupt(folder, finished="1.npz")
+    assert text_in(out) == "first"
+    assert sorted(os.listdir(tmp_path)) == [".both.unfinished", "both"]
+    with pytest.raises(KeyboardInterrupt), begin(out, resume=True) as folder:
+        interrupt(folder, finished="2.npz")
+    with begin(out, resume=True) as folder:
+        assert sorted(os.listdir(folder / FITS)) == ["1.npz", "2.npz"]
+        write(folder, "second")
+    assert text_in(out) == "second"
+    assert sorted(os.listdir(out)) == ["metrics.json", "run.json"]
+    assert os.listdir(tmp_path) == ["both"]
+
+
+def test_without_resume_it_begins_anew(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
+        interrupt(folder, finished="1.npz")
+    (folder / "models").mkdir()
+    with begin(tmp_path / "both", {**ABOUT, "protocol": "other"}) as folder:
+        assert sorted(os.listdir(folder)) == [FITS, "run.json"]
+        assert os.listdir(folder / FITS) == []
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({**ABOUT, "settings": {"epochs": 4, "seeds": [0]}}, "settings.epochs was 3, now it is 4;"),
+        ({**ABOUT, "settings": {"epochs": 3, "seeds": [0, 1]}}, "settings.seeds was [0], now it is [0, 1];"),
+        ({**ABOUT, "width": 8}, "width was None, now it is 8;"),
+        ({"protocol": "x"}, "protocol was 'loso-nested', now it is 'x' (and 2 more);"),
+    ],
+    ids=str,
+)
+def test_another_configuration_is_refused_and_costs_nothing(tmp_path: Path, about: dict[str, Any], words: str) -> None:
+    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
+        interrupt(folder, finished="1.npz")
+    with pytest.raises(UsageError) as caught, begin(tmp_path / "both", about, resume=True):
+        pass
+    assert f"both: the unfinished run has another configuration: {words}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with begin(tmp_path / "both", resume=True) as folder:
+        assert os.listdir(folder / FITS) == ["1.npz"]
+
+
+def test_a_damaged_configuration_is_another_one(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
+        interrupt(folder, finished="1.npz")
+    (folder / "run.json").write_text("{")
+    with pytest.raises(UsageError, match="another configuration"), begin(tmp_path / "both", resume=True):
+        pass
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_one_process_at_a_time(tmp_path: Path, resume: bool) -> None:
+    hold = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print(1, flush=True);"
+    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
+        interrupt(folder, finished="1.npz")
+    command = [sys.executable, "-c", hold + "sys.stdin.read()", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with (
+            pytest.raises(UsageError, match="both: another process is at this run; wait for it, or choose another"),
+            begin(tmp_path / "both", resume=resume),
+        ):
+            pass
+        other.communicate()
+    assert os.listdir(folder / FITS) == ["1.npz"]
+    with begin(tmp_path / "both", resume=True), pytest.raises(UsageError), begin(tmp_path / "both"):
+        pass
 
 
 def test_nothing_but_a_run_is_replaced(tmp_path: Path) -> None:
@@ -55,25 +145,25 @@ def test_nothing_but_a_run_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis" / "metrics.json").write_text('{"accuracy": 1}')
     (tmp_path / "notes.txt").write_text("mine")
     for name in ("thesis", "notes.txt", "."):
-        with pytest.raises(UsageError, match="expected a new folder or an older run"), new_run(tmp_path / name):
+        with pytest.raises(UsageError, match="expected a new folder or an older run"), begin(tmp_path / name):
             pass
     (tmp_path / "empty").mkdir()
-    with new_run(tmp_path / "empty") as folder:
+    with begin(tmp_path / "empty") as folder:
         write(folder, "fine")
     assert text_in(tmp_path / "empty") == "fine"
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(FoalError, match=r"file/run: cannot be written: \w+"), new_run(tmp_path / "file" / "run"):
+    with pytest.raises(FoalError, match=r"file/run: cannot be written: \w+"), begin(tmp_path / "file" / "run"):
         pass
 
 
 def test_a_run_to_which_somebody_added_a_file_is_not_replaced(tmp_path: Path) -> None:
-    with new_run(tmp_path / "both") as folder:
+    with begin(tmp_path / "both") as folder:
         write(folder, "first")
     (tmp_path / "both" / "notes.md").write_text("mine")
-    with pytest.raises(UsageError), new_run(tmp_path / "both"):
+    with pytest.raises(UsageError), begin(tmp_path / "both"):
         pass
     assert (tmp_path / "both" / "notes.md").read_text() == "mine"
 
@@ -82,7 +172,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "both").symlink_to(tmp_path / "disk")
     for text in ("first", "second"):
-        with new_run(tmp_path / "both") as folder:
+        with begin(tmp_path / "both") as folder:
             write(folder, text)
     assert (tmp_path / "both").is_symlink()
     assert text_in(tmp_path / "both") == "second"
@@ -93,14 +183,53 @@ def test_leftovers_of_killed_runs_are_swept(tmp_path: Path) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     here = f".tmp-{socket.gethostname()}"
     gone, mine, busy = f"{here}~{int(dead.stdout)}", f"{here}~{os.getpid()}", f"{here}~{os.getppid()}"
-    (tmp_path / f"{gone}~both" / "models").mkdir(parents=True)
     (tmp_path / f"{gone}~older-both").mkdir()
     write(tmp_path / f"{gone}~older-both", "older")
-    (tmp_path / f"{mine}~both").mkdir()  # of a process that had our number before us
-    kept = [f"{busy}~both", f".tmp-elsewhere~{int(dead.stdout)}~both", f"{gone}~other"]
+    kept = [f"{busy}~older-both", f".tmp-elsewhere~{int(dead.stdout)}~older-both", f"{gone}~other"]
     for name in kept:
         (tmp_path / name).mkdir()
-    with pytest.raises(KeyboardInterrupt), new_run(tmp_path / "both") as folder:
+    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
         interrupt(folder)
     assert text_in(tmp_path / "both") == "older"
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, "both"])
+    # Of a process that had our number before us, and came as far as to put the new run in its place.
+    (tmp_path / f"{mine}~older-both" / "models").mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
+        interrupt(folder)
+    assert text_in(tmp_path / "both") == "older"
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, "both"])
+
+
+def test_a_kept_folder_keeps_what_is_in_it(tmp_path: Path) -> None:
+    out = tmp_path / "ablation"
+    with pytest.raises(KeyboardInterrupt), kept_folder(out, frozenset({FITS, "metrics.json"})) as folder:
+        interrupt(folder, finished="1.npz")
+    with kept_folder(out, frozenset({FITS, "metrics.json"})) as folder:
+        assert folder == out
+        assert os.listdir(folder / FITS) == ["1.npz"]
+        with (
+            pytest.raises(UsageError, match="another process is at this run"),
+            kept_folder(out, frozenset({FITS, "metrics.json"})),
+        ):
+            pass
+    (out / "notes.md").write_text("mine")
+    with (
+        pytest.raises(UsageError, match="expected a new folder or one of an earlier run"),
+        kept_folder(out, frozenset({FITS, "metrics.json"})),
+    ):
+        pass
+
+
+def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
+        interrupt(folder, finished="1.npz")
+    script = (
+        "import os, pathlib, sys\nfrom foal.train.folder import new_run\n"
+        f"with new_run(pathlib.Path(sys.argv[1]), {ABOUT!r}, ours=frozenset(), resume=True):\n    os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "both")], check=False).returncode == 9
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(handle)
+    with begin(tmp_path / "both", resume=True):
+        assert os.listdir(folder / FITS) == ["1.npz"]

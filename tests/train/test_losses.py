@@ -1,9 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
+from scipy.stats import chisquare
 from torch import Tensor
 
 from foal.train.losses import avel_loss, draw_negatives, draw_positives, mem_loss
@@ -27,7 +30,7 @@ def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, int]:
     return scale * cosines, labels, present, seed
 
 
-def slow_avel(similarities: Tensor, labels: list[int], present: list[bool]) -> float:
+def slow_avel(similarities: Tensor, labels: list[int], present: list[bool], *, summed: bool = False) -> float:
     rows = [i for i, here in enumerate(present) if here]
     if not rows:
         return 0.0
@@ -38,16 +41,17 @@ def slow_avel(similarities: Tensor, labels: list[int], present: list[bool]) -> f
         for i in rows:
             log_sum = math.log(sum(math.exp(value(i, j)) for j in rows))
             positives = [value(i, j) - log_sum for j in rows if labels[i] == labels[j]]
-            per_row.append(-sum(positives) / len(positives))
+            per_row.append(-sum(positives) / (1 if summed else len(positives)))
         directions.append(sum(per_row) / len(per_row))
     return sum(directions) / 2
 
 
-@given(batches())
-def test_avel_is_the_double_loop(batch: tuple[Tensor, Tensor, Tensor, int]) -> None:
+@given(batches(), st.booleans())
+def test_avel_is_the_double_loop(batch: tuple[Tensor, Tensor, Tensor, int], summed: bool) -> None:
     similarities, labels, present, _ = batch
-    expected = slow_avel(similarities, labels.tolist(), present.tolist())
-    assert avel_loss(similarities, labels, present).item() == pytest.approx(expected, abs=1e-9)
+    expected = slow_avel(similarities, labels.tolist(), present.tolist(), summed=summed)
+    loss = avel_loss(similarities, labels, present, sum_positives=summed)
+    assert loss.item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 def test_avel_positives_are_all_pairs_of_an_emotion() -> None:
@@ -64,6 +68,8 @@ def test_avel_does_not_grow_with_the_batch() -> None:
     for b in (8, 64):
         labels = torch.arange(b) % 4
         losses.append(avel_loss(torch.zeros(b, b), labels, ALL[:b]).item() - math.log(b))
+        summed = avel_loss(torch.zeros(b, b), labels, ALL[:b], sum_positives=True).item()
+        assert summed == pytest.approx(b / 4 * math.log(b), rel=1e-5)  # the authors' does: 4 at 8, 67 at 64
     assert losses == pytest.approx([0, 0], abs=1e-5)
 
 
@@ -104,12 +110,20 @@ def test_positives_are_other_utterances_of_the_class(
             assert int(drawn.rows[i]) in others
 
 
-def test_negatives_follow_the_softmax_of_similarities() -> None:
-    labels = torch.tensor([0, 1, 1, 0])
-    similarities = torch.tensor([[9.0, 0.0, math.log(3.0), 9.0]]).repeat(4, 1)
-    chance = generator()
-    draws = torch.stack([draw_negatives(similarities, labels, ALL[:4], chance).rows[0] for _ in range(2000)])
-    assert (draws == 2).float().mean().item() == pytest.approx(0.75, abs=0.03)
+@pytest.mark.parametrize("side", ["face", "audio"])
+def test_negatives_follow_the_softmax_of_similarities(side: str) -> None:
+    labels, present = torch.tensor([0, 1, 1, 0, 2, 2, 1]), torch.arange(7) != 2
+    similarities = 2 * torch.randn(7, 7, generator=generator(3))
+    if side == "audio":
+        similarities = similarities.T
+    chance, draws = generator(), 3000
+    rows = torch.stack([draw_negatives(similarities, labels, present, chance).rows for _ in range(draws)])
+    for anchor in (0, 1, 3, 6):
+        others = [j for j in range(7) if labels[j] != labels[anchor] and j != 2]
+        shares = np.array([math.exp(similarities[anchor, j]) for j in others])
+        counts = torch.bincount(rows[:, anchor], minlength=7)
+        assert counts[others].sum() == draws
+        assert chisquare(counts[others].numpy(), draws * shares / shares.sum()).pvalue > 0.01
 
 
 def test_positives_are_uniform() -> None:
@@ -139,3 +153,15 @@ def test_mem_loss_is_the_mean_over_counted_pairs(seed: int, k: int, b: int) -> N
                 each.append(-math.log(exponentials[int(matches[i, j])] / sum(exponentials)))
     expected = sum(each) / len(each) if each else 0.0
     assert mem_loss(logits, matches, counted).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_wrong_shapes_are_refused() -> None:
+    similarities, labels = torch.zeros(3, 3), torch.tensor([0, 1, 0])
+    with pytest.raises(TypeCheckError, match="labels"):
+        avel_loss(similarities, torch.tensor([0, 1, 0, 1]), ALL[:3])
+    with pytest.raises(TypeCheckError, match="similarities"):
+        avel_loss(torch.zeros(3, 4), labels, ALL[:3])
+    with pytest.raises(TypeCheckError, match="present"):
+        draw_negatives(similarities, labels, torch.ones(3), generator())
+    with pytest.raises(TypeCheckError, match="counted"):
+        mem_loss(torch.zeros(2, 3, 2), ALL[:6].view(2, 3), ALL[:6].view(3, 2))

@@ -1,18 +1,20 @@
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from torch import Tensor
 
 from foal.shared.errors import TrainingError
 from foal.train.attention import CrossAttention
-from foal.train.data import Dataset, Frames, collate
+from foal.train.data import Batch, Frames
+from foal.train.dataset import Dataset
 from foal.train.model import Architecture, FoalNet, build
 from foal.train.sequences import SequenceDropout, masked_mean
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]
+BatchOf = Callable[[Dataset, Tensor], Batch]
 
 
 def padded(frames: Frames, by: int, garbage: float) -> Frames:
@@ -22,29 +24,31 @@ def padded(frames: Frames, by: int, garbage: float) -> Frames:
 
 
 @pytest.mark.parametrize("garbage", [0.0, 6e4, float("nan")])
-def test_padding_never_changes_an_output(make_dataset: Make, make_model: MakeModel, garbage: float) -> None:
+def test_padding_never_changes_an_output(
+    make_dataset: Make, make_model: MakeModel, garbage: float, batch_of: BatchOf
+) -> None:
     data = make_dataset()
     model = make_model(data)
-    frames = collate(data, torch.arange(24)).frames
+    frames = batch_of(data, torch.arange(24)).frames
     with torch.no_grad():
         expected = model(frames)
         got = model({name: padded(stream, 7, garbage) for name, stream in frames.items()})
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_batch_changes_nothing(make_dataset: Make, make_model: MakeModel) -> None:
+def test_a_batch_changes_nothing(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     data = make_dataset()
     model = make_model(data)
     with torch.no_grad():
-        together = model(collate(data, torch.arange(24)).frames)
-        alone = torch.cat([model(collate(data, torch.tensor([row])).frames) for row in range(24)])
+        together = model(batch_of(data, torch.arange(24)).frames)
+        alone = torch.cat([model(batch_of(data, torch.tensor([row])).frames) for row in range(24)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_an_invalid_frame_never_matters(make_dataset: Make, make_model: MakeModel) -> None:
+def test_an_invalid_frame_never_matters(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     data = make_dataset()
     model = make_model(data)
-    frames = dict(collate(data, torch.arange(24)).frames)
+    frames = dict(batch_of(data, torch.arange(24)).frames)
     values, valid = frames["face"]
     assert not valid.all()
     with torch.no_grad():
@@ -53,10 +57,12 @@ def test_an_invalid_frame_never_matters(make_dataset: Make, make_model: MakeMode
     assert torch.equal(got, expected)
 
 
-def test_an_utterance_without_a_face_is_one_with_any_other_face(make_dataset: Make, make_model: MakeModel) -> None:
+def test_an_utterance_without_a_face_is_one_with_any_other_face(
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
+) -> None:
     data = make_dataset()
     model = make_model(data)
-    frames = dict(collate(data, torch.arange(24)).frames)
+    frames = dict(batch_of(data, torch.arange(24)).frames)
     values, valid = frames["face"]
     nobody = torch.zeros_like(valid)
     with torch.no_grad():
@@ -67,10 +73,10 @@ def test_an_utterance_without_a_face_is_one_with_any_other_face(make_dataset: Ma
     assert torch.isfinite(without).all()
 
 
-def test_partners_are_whom_a_row_reads(make_dataset: Make, make_model: MakeModel) -> None:
+def test_partners_are_whom_a_row_reads(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     data = make_dataset()
     model = make_model(data)
-    frames = collate(data, torch.arange(6)).frames
+    frames = batch_of(data, torch.arange(6)).frames
     partners = torch.tensor([[0, 1, 2, 3, 4, 5], [3, 3, 0, 1, 2, 4]])
     with torch.no_grad():
         projected = model.project(frames)
@@ -118,13 +124,13 @@ def test_dropout_takes_a_unit_from_the_whole_sequence() -> None:
 
 
 def test_several_layers_are_mixed(
-    make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Tensor]
+    make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Tensor], batch_of: BatchOf
 ) -> None:
     frames = [torch.randn(t, 3, 5, generator=torch.Generator().manual_seed(t)) for t in range(1, 13)]
     data = make_dataset(12, streams={"audio": make_stream(frames)})
     model = make_model(data)
     weights = model.projections["audio"].layer_weights
-    batch = collate(data, torch.arange(12))
+    batch = batch_of(data, torch.arange(12))
     with torch.no_grad():
         weights.copy_(torch.tensor([50.0, 0.0, 0.0]))  # the first layer alone
         values, valid = batch.frames["audio"]
@@ -135,20 +141,38 @@ def test_several_layers_are_mixed(
         assert not torch.allclose(model(batch.frames), model({"audio": Frames(first_only, valid)}))
 
 
-def test_one_modality_attends_to_itself(make_dataset: Make, make_model: MakeModel) -> None:
+def test_one_modality_attends_to_itself(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     both = make_dataset()
-    data = replace(both, streams={"audio": both.streams["audio"]})
+    data = both.only(["audio"])
     model = make_model(data)
     assert model.alignment is None
     assert len(model.matchers) == 0
     assert model.reads == {"audio": "audio"}
-    assert model(collate(data, torch.arange(5)).frames).shape == (5, 3)
+    assert model(batch_of(data, torch.arange(5)).frames).shape == (5, 3)
 
 
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(TrainingError, match="expected a width that 5 heads divide, got 16"):
         build(
             Architecture(
-                frame_shapes={"audio": (3,)}, classes=2, width=16, heads=5, layers=1, dropout=0, projection_dropout=0
+                frame_shapes={"audio": (3,)},
+                classes=2,
+                width=16,
+                heads=5,
+                layers=1,
+                dropout=0.0,
+                projection_dropout=0.0,
             )
         )
+
+
+def test_wrong_shapes_are_refused(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
+    data = make_dataset()
+    model = make_model(data)
+    projected = model.project(batch_of(data, torch.arange(6)).frames)
+    with pytest.raises(TypeCheckError):
+        model.fuse(projected, dict.fromkeys(("audio", "face"), torch.arange(6)))  # k is missing
+    with pytest.raises(TypeCheckError):
+        model.classify(model.fuse(projected))  # k is too much
+    with pytest.raises(TypeCheckError):
+        masked_mean(projected["audio"].values, projected["face"].valid[:5])

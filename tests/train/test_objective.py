@@ -3,19 +3,25 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
-from foal.train.data import Batch, Dataset, Frames, Stream, collate
+from foal.train.data import Batch, Frames, Stream
+from foal.train.dataset import Dataset
+from foal.train.features import InMemory
 from foal.train.losses import avel_loss
 from foal.train.model import FoalNet
-from foal.train.objective import Losses, draw_pairs, objective
+from foal.train.objective import Losses, Terms, draw_pairs, objective
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]
+BatchOf = Callable[[Dataset, Tensor], Batch]
+
+TERMS = Terms(align=1.0, match=0.1)
 
 
 def losses_of(model: FoalNet, batch: Batch, *, align: float | None = 1.0, match: float | None = 0.1) -> Losses:
     chance = torch.Generator().manual_seed(0)
-    return objective(model, batch, align_weight=align, match_weight=match, generator=chance)
+    return objective(model, batch, Terms(align=align, match=match), chance)
 
 
 def without_face(batch: Batch, rows: slice) -> Batch:
@@ -25,9 +31,9 @@ def without_face(batch: Batch, rows: slice) -> Batch:
     return replace(batch, frames={**batch.frames, "face": Frames(values, valid)})
 
 
-def test_gradients_reach_every_parameter(make_dataset: Make, make_model: MakeModel) -> None:
+def test_gradients_reach_every_parameter(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     data = make_dataset()
-    batch = collate(data, torch.arange(12))
+    batch = batch_of(data, torch.arange(12))
     values, valid = batch.frames["audio"]
     batch = without_face(batch, slice(0, 2))  # so that both placeholders are used
     gone = valid & (torch.arange(12) != 5)[:, None]
@@ -40,10 +46,12 @@ def test_gradients_reach_every_parameter(make_dataset: Make, make_model: MakeMod
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_a_batch_of_one_class_has_no_matching_loss_but_a_gradient(make_dataset: Make, make_model: MakeModel) -> None:
+def test_a_batch_of_one_class_has_no_matching_loss_but_a_gradient(
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
+) -> None:
     data = make_dataset()
     model = make_model(data)
-    losses = losses_of(model, collate(data, torch.arange(0, 24, 3)))
+    losses = losses_of(model, batch_of(data, torch.arange(0, 24, 3)))
     assert losses.match.item() == 0
     losses.match.backward()
     for head in model.matchers.values():
@@ -51,25 +59,29 @@ def test_a_batch_of_one_class_has_no_matching_loss_but_a_gradient(make_dataset: 
 
 
 @pytest.mark.parametrize("rows", [slice(0, 1), slice(0, 6)])
-def test_no_face_at_all_and_a_batch_of_one(make_dataset: Make, make_model: MakeModel, rows: slice) -> None:
+def test_no_face_at_all_and_a_batch_of_one(
+    make_dataset: Make, make_model: MakeModel, rows: slice, batch_of: BatchOf
+) -> None:
     data = make_dataset()
     model = make_model(data)
-    losses = losses_of(model, without_face(collate(data, torch.arange(24)[rows]), slice(None)))
+    losses = losses_of(model, without_face(batch_of(data, torch.arange(24)[rows]), slice(None)))
     assert losses.align.item() == losses.match.item() == 0
     losses.total.backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
 
 
 def test_who_lacks_a_modality_takes_no_part_in_alignment_and_matching(
-    make_dataset: Make, make_model: MakeModel
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
 ) -> None:
     data = make_dataset()
     model = make_model(data)
-    batch = without_face(collate(data, torch.arange(12)), slice(9, 12))
+    batch = without_face(batch_of(data, torch.arange(12)), slice(9, 12))
     with torch.no_grad():
         projected = model.project(batch.frames)
         similarities = model.alignment(projected["audio"], projected["face"])  # type: ignore[misc]
-        pairs = draw_pairs(similarities, projected["audio"], projected["face"], batch, torch.Generator().manual_seed(1))
+        pairs = draw_pairs(
+            similarities, projected["audio"], projected["face"], batch, TERMS, torch.Generator().manual_seed(1)
+        )
         losses = losses_of(model, batch)
     assert not pairs.counted[:, 9:].any()
     assert pairs.counted[:2, :9].all()
@@ -77,15 +89,16 @@ def test_who_lacks_a_modality_takes_no_part_in_alignment_and_matching(
     assert losses.align.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
-def test_pairs_say_truly_whether_they_match(make_dataset: Make, make_model: MakeModel) -> None:
+def test_pairs_say_truly_whether_they_match(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     data = make_dataset(48)
-    batch = collate(data, torch.tensor([*range(16), 0, 1]))
+    batch = batch_of(data, torch.tensor([*range(16), 0, 1]))
     projected = make_model(data).project(batch.frames)
     pairs = draw_pairs(
         torch.randn(18, 18, generator=torch.Generator().manual_seed(0)),
         projected["audio"],
         projected["face"],
         batch,
+        TERMS,
         torch.Generator().manual_seed(2),
     )
     assert pairs.counted.any(1).all()
@@ -95,23 +108,37 @@ def test_pairs_say_truly_whether_they_match(make_dataset: Make, make_model: Make
         assert (batch.rows[partners[2]] != batch.rows)[pairs.counted[2]].all()  # another utterance, not its copy
 
 
-def test_order_in_the_batch_changes_nothing(make_dataset: Make, make_model: MakeModel) -> None:
+def test_each_side_has_its_own_hard_negatives(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
+    data = make_dataset()
+    batch = batch_of(data, torch.arange(6))  # of the classes 0, 1, 2, 0, 1, 2
+    projected = make_model(data).project(batch.frames)
+    hardest = torch.tensor([1, 2, 3, 4, 5, 0])  # the face that each audio is most alike, of another class
+    similarities = 90.0 * torch.eye(6)[hardest] + 60.0 * torch.eye(6)
+    pairs = draw_pairs(
+        similarities, projected["audio"], projected["face"], batch, TERMS, torch.Generator().manual_seed(0)
+    )
+    own = torch.arange(6)
+    assert torch.equal(pairs.audio[:2], torch.stack([own, hardest]))
+    assert torch.equal(pairs.face[:2], torch.stack([own, hardest.argsort()]))
+
+
+def test_order_in_the_batch_changes_nothing(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     data = make_dataset()
     model = make_model(data)
     order = torch.randperm(24, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        logits = model(collate(data, torch.arange(24)).frames)
-        shuffled = model(collate(data, order).frames)
-        losses = losses_of(model, collate(data, torch.arange(24)), match=None)
-        losses_shuffled = losses_of(model, collate(data, order), match=None)
+        logits = model(batch_of(data, torch.arange(24)).frames)
+        shuffled = model(batch_of(data, order).frames)
+        losses = losses_of(model, batch_of(data, torch.arange(24)), match=None)
+        losses_shuffled = losses_of(model, batch_of(data, order), match=None)
     torch.testing.assert_close(shuffled, logits[order], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(losses_shuffled.total, losses.total, atol=1e-5, rtol=1e-5)
 
 
-def test_switched_off_terms(make_dataset: Make, make_model: MakeModel) -> None:
+def test_switched_off_terms(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     data = make_dataset()
     model = make_model(data)
-    batch = collate(data, torch.arange(12))
+    batch = batch_of(data, torch.arange(12))
     plain = losses_of(model, batch, align=None, match=None)
     assert plain.align.item() == plain.match.item() == 0
     assert plain.total.item() == plain.classes.item()
@@ -128,10 +155,10 @@ def test_switched_off_terms(make_dataset: Make, make_model: MakeModel) -> None:
     assert full.total.item() == pytest.approx((full.classes + 0.5 * full.align + 2 * full.match).item(), abs=1e-6)
 
 
-def test_one_modality_has_no_auxiliary_losses(make_dataset: Make, make_model: MakeModel) -> None:
+def test_one_modality_has_no_auxiliary_losses(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     both = make_dataset()
-    data = replace(both, streams={"face": both.streams["face"]})
-    losses = losses_of(make_model(data), collate(data, torch.arange(12)))
+    data = both.only(["face"])
+    losses = losses_of(make_model(data), batch_of(data, torch.arange(12)))
     losses.total.backward()
     assert losses.align.item() == losses.match.item() == 0
     assert losses.total.item() == losses.classes.item()
@@ -147,9 +174,13 @@ def test_scale_is_limited(make_dataset: Make, make_model: MakeModel) -> None:
     assert alignment.log_scale.exp().item() == pytest.approx(100, rel=1e-5)
 
 
-def test_a_modality_nobody_has(make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Stream]) -> None:
+def test_a_modality_nobody_has(
+    make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Stream], batch_of: BatchOf
+) -> None:
     both = make_dataset()
-    data = replace(both, streams={**both.streams, "face": make_stream([torch.zeros(0, 4)] * 24)})
-    losses = losses_of(make_model(data), collate(data, torch.arange(6)))
+    assert isinstance(both.features, InMemory)
+    nobody = {**both.features.streams, "face": make_stream([torch.zeros(0, 4)] * 24)}
+    data = replace(both, features=InMemory(nobody))
+    losses = losses_of(make_model(data), batch_of(data, torch.arange(6)))
     losses.total.backward()
     assert torch.isfinite(losses.total)

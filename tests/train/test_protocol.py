@@ -1,47 +1,222 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from foal.shared.errors import TrainingError
-from foal.train.protocol import check_classes, loso_nested, natural_key, speakers_in_several
+from foal.shared.train_settings import Protocol
+from foal.shared.utterance import Utterance
+from foal.train.protocol import Fold, Split, check_classes, group_of, natural_key, speakers_in_several, split
 
 
-@given(st.lists(st.sampled_from([f"session{k}" for k in range(1, 12)]), min_size=3, max_size=60))
-def test_folds_are_disjoint_and_rotate(groups: list[str]) -> None:
+def corpus(
+    n: int, *, session: Sequence[str] | None = None, speaker: Sequence[str] | None = None,
+    fold: Sequence[str] | None = None,
+) -> list[Utterance]:  # fmt: skip
+    return [
+        Utterance(
+            id=f"u{i}", corpus="test", session=session[i] if session else "", speaker=speaker[i] if speaker else "",
+            fold=fold[i] if fold else "",
+        )
+        for i in range(n)
+    ]  # fmt: skip
+
+
+def cut(utterances: Sequence[Utterance], protocol: Protocol | None) -> Split:
+    return split(utterances, protocol, [f"{u.corpus}/{u.speaker}" for u in utterances])
+
+
+def of_sessions(names: Sequence[str], protocol: Protocol = "loso-nested") -> tuple[Fold, ...]:
+    return cut(corpus(len(names), session=names), protocol).folds
+
+
+def parts_of(fold: Fold) -> tuple[set[int], set[int], set[int]]:
+    return set(fold.train_rows.tolist()), set(fold.dev_rows.tolist()), set(fold.test_rows.tolist())
+
+
+def check_nested(made: Split, n: int) -> None:
+    """Nobody is in two parts of a fold, nobody is left out, and everybody is tested once."""
+    for fold in made.folds:
+        train, dev, test = parts_of(fold)
+        assert train | dev | test == set(range(n))
+        assert len(train) + len(dev) + len(test) == n
+        assert test
+        assert {made.groups[row] for row in test} == {fold.test}
+        assert {made.groups[row] for row in dev} == {fold.dev}
+        assert not {fold.test, fold.dev} & {made.groups[row] for row in train}
+    assert [fold.number for fold in made.folds] == list(range(1, len(made.folds) + 1))
+    assert made.tested.tolist() == list(range(n))
+    assert not made.selected_on_test
+
+
+SESSIONS = st.lists(st.sampled_from([f"session{k}" for k in range(1, 12)]), min_size=1, max_size=60)
+
+
+@given(SESSIONS)
+def test_loso_nested_is_disjoint_and_rotates(groups: list[str]) -> None:
     names = sorted(set(groups), key=natural_key)
+    utterances = corpus(len(groups), session=groups)
     if len(names) < 3:
-        with pytest.raises(TrainingError, match=f"at least three sessions or folds .* got {len(names)}"):
-            loso_nested(groups)
+        with pytest.raises(TrainingError, match=f"expected at least three sessions .* got {len(names)}: session"):
+            cut(utterances, "loso-nested")
         return
-    folds = loso_nested(groups)
-    assert [fold.number for fold in folds] == list(range(1, len(names) + 1))
-    assert [fold.test for fold in folds] == names
-    assert [fold.dev for fold in folds] == [*names[1:], names[0]]
-    for fold in folds:
-        test, dev, train = (set(rows.tolist()) for rows in (fold.test_rows, fold.dev_rows, fold.train_rows))
-        assert test | dev | train == set(range(len(groups)))
-        assert not test & dev
-        assert not test & train
-        assert not dev & train
-        assert {groups[row] for row in test} == {fold.test}
-        assert {groups[row] for row in dev} == {fold.dev}
-    tested = torch.cat([fold.test_rows for fold in folds])
-    assert sorted(tested.tolist()) == list(range(len(groups)))
+    made = cut(utterances, "loso-nested")
+    check_nested(made, len(groups))
+    assert made.kind == "session"
+    assert [fold.test for fold in made.folds] == names
+    assert [fold.dev for fold in made.folds] == [*names[1:], names[0]]
+
+
+@given(SESSIONS)
+def test_loso_reference_chooses_on_test_and_says_so(groups: list[str]) -> None:
+    names = sorted(set(groups), key=natural_key)
+    utterances = corpus(len(groups), session=groups)
+    if len(names) < 2:
+        with pytest.raises(TrainingError, match=r"expected at least two sessions .* got 1: session"):
+            cut(utterances, "loso-reference")
+        return
+    made = cut(utterances, "loso-reference")
+    assert made.selected_on_test
+    assert [(fold.test, fold.dev) for fold in made.folds] == [(name, name) for name in names]
+    for fold in made.folds:
+        train, dev, test = parts_of(fold)
+        assert dev == test == {row for row, group in enumerate(groups) if group == fold.test}
+        assert train == set(range(len(groups))) - test
+    assert made.tested.tolist() == list(range(len(groups)))
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=60))
+def test_speakers_nested_stops_by_the_other_speaker_of_the_session(who: list[tuple[int, int]]) -> None:
+    session = [f"session{s}" for s, _ in who]
+    speaker = [f"session{s}-{k}" for s, k in who]
+    of_session = {name: sorted({k for k, s in zip(speaker, session, strict=True) if s == name}) for name in session}
+    utterances = corpus(len(who), session=session, speaker=speaker)
+    if len(set(speaker)) < 3:
+        with pytest.raises(TrainingError, match="expected at least three speakers"):
+            cut(utterances, "speakers-nested")
+        return
+    if alone := [name for name, there in of_session.items() if len(there) < 2]:
+        with pytest.raises(TrainingError, match="expected a second speaker who chooses the epoch") as caught:
+            cut(utterances, "speakers-nested")
+        assert any(str(caught.value).startswith(f"session {name}: ") for name in alone)
+        assert "\n" not in str(caught.value)
+        return
+    made = cut(utterances, "speakers-nested")
+    check_nested(made, len(who))
+    assert made.kind == "speaker"
+    for fold in made.folds:
+        assert fold.dev != fold.test
+        assert fold.dev.rpartition("-")[0] == fold.test.rpartition("-")[0]
+    for there in of_session.values():
+        if len(there) == 2:
+            devs = {fold.test: fold.dev for fold in made.folds}
+            assert devs[f"test/{there[0]}"] == f"test/{there[1]}"
+            assert devs[f"test/{there[1]}"] == f"test/{there[0]}"
+
+
+def test_speakers_of_a_corpus_without_sessions_take_turns() -> None:
+    made = cut(corpus(6, speaker=["a", "b", "c"] * 2), "speakers-nested")
+    check_nested(made, 6)
+    assert [(fold.test, fold.dev) for fold in made.folds] == [
+        ("test/a", "test/b"), ("test/b", "test/c"), ("test/c", "test/a"),
+    ]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(["f1", "f2", "f3", "f10"]), min_size=1, max_size=40), st.booleans())
+def test_folds_of_the_manifest_rotate_and_come_first(folds: list[str], asked: bool) -> None:
+    names = sorted(set(folds), key=natural_key)
+    assume(len(names) >= 3)
+    made = cut(corpus(len(folds), fold=folds), "folds-nested" if asked else None)
+    check_nested(made, len(folds))
+    assert (made.protocol, made.kind) == ("folds-nested", "fold")
+    assert [(fold.test, fold.dev) for fold in made.folds] == list(zip(names, [*names[1:], names[0]], strict=True))
+
+
+def test_without_a_fold_for_everybody_it_is_sessions() -> None:
+    utterances = corpus(6, session=["1", "2", "3"] * 2, fold=["a", "b", "c"] * 2)
+    assert cut(utterances, None).protocol == "folds-nested"
+    assert cut([*utterances[:-1], replace(utterances[-1], fold="")], None).protocol == "loso-nested"
+    assert cut(utterances, "loso-nested").kind == "session"
+
+
+@pytest.mark.parametrize("names", [("train", "dev", "test"), ("Train", "validation", "TEST"), ("train", "val", "test")])
+def test_folds_that_say_what_they_are_for(names: tuple[str, str, str]) -> None:
+    made = cut(corpus(8, fold=[names[i] for i in (0, 0, 1, 2, 0, 1, 2, 0)]), None)
+    assert made.protocol == "folds-nested"
+    (fold,) = made.folds
+    assert (fold.number, fold.test, fold.dev) == (1, "test", "dev")
+    assert parts_of(fold) == ({0, 1, 4, 7}, {2, 5}, {3, 6})
+    assert made.tested.tolist() == [3, 6]
+    assert set(made.groups) == {"train", "dev", "test"}
+
+
+def test_training_and_testing_alone_leave_nobody_to_choose() -> None:
+    with pytest.raises(TrainingError, match=r"expected at least three folds .* got 2: test, train"):
+        cut(corpus(6, fold=["train", "test"] * 3), None)
+
+
+def test_who_belongs_nowhere_is_named() -> None:
+    utterances = corpus(6, session=["1", "2", "3"] * 2, speaker=["a", "b", "c"] * 2)
+    with pytest.raises(TrainingError, match=r"'u1' belongs to no session; fill the column session .* folds-nested"):
+        cut([utterances[0], replace(utterances[1], session=""), *utterances[2:]], "loso-nested")
+    with pytest.raises(TrainingError, match=r"'u0' belongs to no fold; fill the column fold .* loso-nested"):
+        cut(utterances, "folds-nested")
+    with pytest.raises(TrainingError, match=r"'u5' has no speaker; fill the column speaker"):
+        cut([*utterances[:5], replace(utterances[5], speaker="")], "speakers-nested")
+
+
+PROTOCOLS: list[Protocol] = ["loso-nested", "loso-reference", "speakers-nested", "folds-nested"]
+
+
+@given(protocol=st.sampled_from(PROTOCOLS), row=st.integers(0, 23), to=st.integers(0, 5))
+def test_the_digest_changes_when_an_utterance_moves(protocol: Protocol, row: int, to: int) -> None:
+    speakers = [f"s{i % 6 + 1}" for i in range(24)]
+    utterances = corpus(24, session=[f"x{i % 6 // 2}" for i in range(24)], speaker=speakers, fold=speakers)
+    # To the place of another one: his session, his name, his fold.
+    moved = list(utterances)
+    moved[row] = replace(utterances[to], id=f"u{row}")
+    same, other = cut(utterances, protocol), cut(moved, protocol)
+    assert cut(list(utterances), protocol).digest == same.digest
+    assert (same.groups == other.groups) == (same.digest == other.digest)
+
+
+def test_the_digest_tells_protocols_ids_and_orders_apart() -> None:
+    utterances = corpus(6, session=["1", "2", "3"] * 2, speaker=["a", "b", "c"] * 2, fold=["1", "2", "3"] * 2)
+    renamed = [replace(utterances[0], id="other"), *utterances[1:]]
+    digests = [cut(utterances, protocol).digest for protocol in ("loso-nested", "loso-reference", "folds-nested")]
+    digests += [cut(some, "loso-nested").digest for some in (renamed, utterances[::-1], utterances[:5])]
+    assert len(set(digests)) == 6
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("f1", "f2", "f3"), ("val", "a", "b")], ids=str)
+def test_the_group_of_an_utterance_is_the_one_that_was_split_by(
+    protocol: Protocol, names: tuple[str, str, str]
+) -> None:
+    utterances = corpus(
+        12, session=["1", "2", "3"] * 4, speaker=[f"{i % 3}{i // 3 % 2}" for i in range(12)], fold=names * 4
+    )
+    made = cut(utterances, protocol)
+    speakers = [f"test/{u.speaker}" for u in utterances]
+    found = [group_of(u, made.kind, speaker, made.groups) for u, speaker in zip(utterances, speakers, strict=True)]
+    assert tuple(found) == made.groups
 
 
 def test_groups_are_in_natural_order() -> None:
-    groups = ["session10", "session2", "session1", "10", "9"]
-    assert [fold.test for fold in loso_nested(groups)] == ["9", "10", "session1", "session2", "session10"]
+    names = ["session10", "session2", "session1", "10", "9"]
+    assert [fold.test for fold in of_sessions(names)] == ["9", "10", "session1", "session2", "session10"]
 
 
 def test_a_class_nobody_can_learn_is_named() -> None:
     groups, labels = ["s1", "s1", "s2", "s2", "s3", "s3"], torch.tensor([0, 1, 0, 1, 0, 0])
     with pytest.raises(TrainingError, match=r"fold 1 \(test s1, development s2\): .* got none of sad"):
-        check_classes(loso_nested(groups), labels, ("hap", "sad"))
+        check_classes(of_sessions(groups), labels, ("hap", "sad"))
     # Missing from a development or test group is no reason to stop.
     groups, labels = [*groups, "s4", "s4"], torch.tensor([0, 1, 0, 1, 0, 0, 0, 1])
-    check_classes(loso_nested(groups), labels, ("hap", "sad"))
+    check_classes(of_sessions(groups), labels, ("hap", "sad"))
 
 
 def test_speakers_in_several_groups_are_found() -> None:

@@ -13,18 +13,18 @@ import torch
 from rich.console import Console
 
 from foal.shared.errors import StoreError, TrainingError
-from foal.shared.index import FeatureStore
 from foal.shared.join import write_index
 from foal.shared.settings import Settings
 from foal.shared.train_settings import TrainSettings
 from foal.shared.utterance import Utterance
 from foal.train.checkpoint import load_model
-from foal.train.fit import Epoch
-from foal.train.load import load_dataset
+from foal.train.course import Epoch
+from foal.train.dataset import opened
+from foal.train.fits import FoldScore
 from foal.train.predict import predict
 from foal.train.progress import shown
 from foal.train.report import table_of
-from foal.train.run import FoldScore, train
+from foal.train.run import train
 
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, device="cpu")
 DESIGN_KEYS = {
@@ -39,13 +39,6 @@ def settings(**changes: Any) -> Settings:
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(StringIO(path.read_text(encoding="utf-8"))))
-
-
-@pytest.fixture
-def feats(tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]) -> Path:
-    features = make_features(tmp_path / "features", some_utterances)
-    write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": "0" * 64, "face": "0" * 64})
-    return tmp_path / "feats.h5"
 
 
 def test_a_run_leaves_all_it_should(feats: Path, tmp_path: Path) -> None:
@@ -93,12 +86,11 @@ def test_a_saved_model_predicts_what_the_run_said(feats: Path, tmp_path: Path) -
     assert config["classes"] == ["hap", "sad"]
     assert config["score"]["test"] == "session2"
     assert config["provenance"]["audio"]["encoder"] == "random:test"
-    with FeatureStore(feats) as store:
-        assert config["features"] == store.digest
-        data = load_dataset(store, names={"audio": "audio", "face": "face"}, classes=config["classes"], frame_rate=10.0)
-    rows = [row for row, group in enumerate(data.groups) if group == "session2"]
+    with opened(feats, TrainSettings(**config["settings"]), classes=config["classes"]) as data:
+        assert config["features"] == data.digest
+        rows = [row for row, utterance in enumerate(data.utterances) if utterance.session == "session2"]
+        got = predict(model, data, torch.tensor(rows), batch_size=4, device=torch.device("cpu"))[:, 1]
     said = {row["id"]: float(row["p_sad"]) for row in read_csv(tmp_path / "run" / "predictions.csv")}
-    got = predict(model, data, torch.tensor(rows), batch_size=4)[:, 1]
     assert got.tolist() == pytest.approx([said[data.ids[row]] for row in rows], abs=1e-5)
 
 
@@ -117,7 +109,7 @@ def test_an_error_leaves_nothing(
     keys = {"audio": "0" * 64, "face": "0" * 64}
     two = [replace(u, fold=f"f{i // 2 % 2}") for i, u in enumerate(some_utterances)]
     write_index(tmp_path / "feats.h5", two, features, keys)
-    with pytest.raises(TrainingError, match="at least three sessions or folds"):
+    with pytest.raises(TrainingError, match="at least three folds"):
         train(settings(), tmp_path / "feats.h5", tmp_path / "run")
     unlearned = [replace(u, label="hap" if u.session != "session1" else u.label) for u in some_utterances]
     write_index(tmp_path / "feats.h5", unlearned, features, keys)
@@ -129,6 +121,49 @@ def test_an_error_leaves_nothing(
     with pytest.raises(TrainingError, match="expected auto, cpu, cuda or cuda:N, got 'quantum'"):
         train(settings(device="quantum"), tmp_path / "feats.h5", tmp_path / "run")
     assert sorted(os.listdir(tmp_path)) == ["feats.h5", "features"]
+
+
+def test_numbers_that_are_too_good_say_so(feats: Path, tmp_path: Path) -> None:
+    console = Console(file=StringIO(), width=100)
+    metrics = train(settings(protocol="loso-reference", compat=("temperature", "sum")), feats, tmp_path / "run")
+    assert metrics["selected_on_test"] is True
+    assert metrics["compat"] == ["temperature", "sum"]
+    assert [(fold["test"], fold["dev"]) for fold in metrics["folds"]] == [
+        (f"session{k}", f"session{k}") for k in (1, 2, 3)
+    ]
+    assert any(note.startswith("selected on test") for note in metrics["notes"])
+    console.print(table_of(metrics))
+    title = "audio and face + AVEL + MEM (compat: temperature, sum; selected on test; encoder with random weights)"
+    assert title in " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    honest = train(settings(), feats, tmp_path / "honest")
+    assert not any("selected on test" in note for note in honest["notes"])
+    assert (honest["selected_on_test"], honest["compat"]) == (False, [])
+    assert honest["splits"] != metrics["splits"]
+
+
+def test_folds_for_training_development_and_test(
+    tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]
+) -> None:
+    fixed = [
+        replace(u, fold=("train", "train", "train", "train", "val", "val", "test")[i % 7])
+        for i, u in enumerate(some_utterances)
+    ]
+    metrics = train(settings(), make_index(tmp_path, fixed), tmp_path / "run")
+    assert metrics["protocol"] == "folds-nested"
+    assert metrics["n"] == np.sum(metrics["confusion"]) == 2
+    assert [row["id"] for row in read_csv(tmp_path / "run" / "predictions.csv")] == ["u6", "u13"]
+    (fold,) = metrics["folds"]
+    assert (fold["test"], fold["dev"], fold["n"]) == ("test", "dev", 2)
+
+
+def test_a_run_from_the_disk(feats: Path, tmp_path: Path) -> None:
+    streamed = settings(stream=True, stream_mb=0.0005, threads=1)
+    runs = [train(streamed, feats, tmp_path / name) for name in ("first", "second")]
+    assert runs[0] == runs[1]
+    assert runs[0]["features"] == train(settings(), feats, tmp_path / "there")["features"]
+    about = json.loads((tmp_path / "first" / "run.json").read_text())
+    assert about["settings"]["stream"] is True
+    assert about["threads"] == 1
 
 
 def test_notes_on_speakers(

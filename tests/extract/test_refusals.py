@@ -1,0 +1,119 @@
+"""What cannot be had is said in one message before any worker starts; and what a dry run says."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from distributed import LocalCluster
+from transformers import BertConfig, BertModel, Wav2Vec2Config, Wav2Vec2Model
+
+from foal.shared.utterance import Utterance, read_manifest, write_manifest
+
+Foal = Callable[..., "subprocess.CompletedProcess[str]"]
+SMALL = {
+    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "conv_dim": (8,) * 7,
+    "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
+}  # fmt: skip
+
+
+@pytest.fixture
+def tone(tmp_path: Path) -> Path:
+    """A folder with a sound that can be extracted, and its manifest."""
+    soundfile.write(tmp_path / "tone.wav", np.sin(np.arange(8000) / 9) / 3, 16000)
+    write_manifest(tmp_path / "m.csv", [Utterance(id="a", corpus="c", audio="tone.wav", video="tone.wav")])
+    return tmp_path
+
+
+def bert(folder: Path) -> None:
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    BertModel(BertConfig(**small)).save_pretrained(folder)
+
+
+def shapeless(folder: Path) -> None:
+    """config.json of one model, weights of another."""
+    Wav2Vec2Model(Wav2Vec2Config(**{**SMALL, "hidden_size": 32})).save_pretrained(folder)
+    weights = (folder / "model.safetensors").read_bytes()
+    shutil.rmtree(folder)
+    Wav2Vec2Model(Wav2Vec2Config(**SMALL)).save_pretrained(folder)
+    (folder / "model.safetensors").write_bytes(weights)
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "words"),
+    [
+        (None, ["--audio-encoder", "nobody/nothing"], "could not be downloaded"),
+        (Path.mkdir, ["--audio-encoder", "model"], "expected config.json and model.safetensors"),
+        (bert, ["--audio-encoder", "model"], "expected a model of type wav2vec2"),
+        (shapeless, ["--audio-encoder", "model"], "the weights cannot be loaded"),
+        (None, ["--layers", "0,7"], "random:tiny has 2 layers: expected numbers from 0"),
+        (None, ["--layers", "first"], "extract.audio.layers"),
+        (bert, ["--face-encoder", "model"], "expected a vision model"),
+        (None, ["--face-encoder", "nobody.pt"], "unknown face encoder"),
+        (None, ["--view", "profile"], "extract.face.view"),
+        (None, ["--modalities", "face/clip"], "expected some of audio, face, got face/clip"),
+        (None, ["--set", "extract.streams={face/x: {fsp: 3}}"], "did you mean fps"),
+        (None, ["--set", "extract.streams={smell/x: {}}"], "expected names like face/clip"),
+        (None, ["--set", "extract.streams={face/same: {}}", "--modalities", "face,face/same"], "are the same features"),
+        (None, ["--set", "extract.device=cuda"], "expected a GPU"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_had_is_said_before_any_worker_starts(
+    foal_here: Foal, tone: Path, make: Callable[[Path], None] | None, options: list[str], words: str
+) -> None:
+    if "cuda" in words.lower() + str(options) and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    if make is not None:
+        make(tone / "model")
+    done = foal_here("extract", "-s", "all", "-m", "m.csv", "-r", ".", *options)
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "chunks on" not in done.stdout
+    assert not (tone / "features").exists()
+
+
+def test_a_scheduler_without_workers_or_none_at_all(
+    foal_here: Foal, tone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foal.shared.cluster.CONNECT_SECONDS", 1)
+    options = ["-s", "all", "-m", "m.csv", "-r", ".", "--modalities", "audio"]
+    # As long as it is bound, nobody else can listen there.
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        done = foal_here("extract", *options, "--scheduler", f"tcp://127.0.0.1:{deaf.getsockname()[1]}")
+    assert done.returncode == 2
+    assert "expected a running Dask scheduler, got none" in done.stderr
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster:
+        done = foal_here("extract", *options, "--scheduler", cluster.scheduler_address)
+    assert done.returncode == 2
+    assert "expected a scheduler with workers, got one without" in done.stderr
+    assert not (tone / "features").exists()
+
+
+def test_a_view_without_videos(foal: Foal, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.csv", [Utterance(id="a", corpus="c", audio="tone.wav")])
+    done = foal("extract", "-s", "all", "-m", "m.csv", "-r", ".", "--view", "frame")
+    assert done.returncode == 2
+    assert "face features need the column video, which is empty in all 1 rows" in done.stderr
+    assert "--modalities audio" in done.stderr
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    foal_here: Foal, tmp_path: Path, synthetic_corpus: Path
+) -> None:
+    assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
+    options = ["-s", "session1", "-m", "m.csv", "-r", synthetic_corpus, "--set", "extract.threads=1"]
+    done = foal_here("extract", *options, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "left to extract" in done.stdout
+    assert f" {sum(u.session == 'session1' for u in read_manifest(tmp_path / 'm.csv'))} " in done.stdout
+    assert "workers" in done.stdout
+    assert "unknown" not in done.stdout
+    assert not (tmp_path / "features").exists()
+    assert not (tmp_path / "feats.h5").exists()

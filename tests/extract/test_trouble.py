@@ -1,0 +1,139 @@
+"""Files that cannot be read, are gone or change: what becomes of their utterances, and of the others."""
+
+import csv
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from foal.shared.index import FeatureStore
+from foal.shared.utterance import Utterance, read_manifest, write_manifest
+
+pytestmark = pytest.mark.slow
+
+Foal = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, synthetic_corpus: Path, make_video: Callable[..., Path]) -> Path:
+    """A corpus of one sound utterance among every kind of trouble."""
+    root = tmp_path / "media"
+    root.mkdir()
+    dialog = sorted(synthetic_corpus.glob("Session1/dialog/avi/DivX/*.avi"))[0]
+    shutil.copy(dialog, root / "talk.avi")
+    soundfile.write(root / "tone.wav", np.sin(np.arange(24000) / 20) / 3, 16000)
+    make_video(root / "faceless.mp4", frames=25, sound_hz=44100)
+    make_video(root / "silent.mp4", frames=25)
+    (root / "words.mp4").write_text("a text file that was given the wrong name\n" * 20)
+    rows = [
+        ("good", "tone.wav", "talk.avi", "left"), ("faceless", "faceless.mp4", "faceless.mp4", "full"),
+        ("silent", "silent.mp4", "silent.mp4", "full"), ("picture-less", "tone.wav", "", "full"),
+        ("sound-less", "", "talk.avi", "right"), ("words", "words.mp4", "words.mp4", "full"),
+        ("gone", "tone.wav", "gone.mp4", "full"),
+    ]  # fmt: skip
+    write_manifest(
+        tmp_path / "m.csv",
+        [
+            Utterance(id=name, corpus="mixed", label="hap", audio=audio, video=video, crop=crop, start=0.0, end=1.0)
+            for name, audio, video, crop in rows
+        ],
+    )
+    return tmp_path
+
+
+def test_trouble_costs_its_own_utterances_and_nothing_else(foal_here: Foal, mixed: Path, scheduler: str) -> None:
+    done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", "media", "--scheduler", scheduler)
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    with FeatureStore(mixed / "feats.h5") as store:
+        ids = [utterance.id for utterance in store.utterances]
+        assert ids == ["good", "faceless", "silent", "picture-less", "sound-less"]
+        audio, face = (
+            dict(zip(ids, store.valid_frames("audio"), strict=True)),
+            dict(zip(ids, store.valid_frames("face"), strict=True)),
+        )
+        notes = dict(zip(ids, zip(store.notes("audio"), store.notes("face"), strict=True), strict=True))
+    assert {name for name, frames in audio.items() if frames} == {"good", "faceless", "picture-less"}
+    assert {name for name, frames in face.items() if frames} == {"good", "sound-less"}
+    assert notes["faceless"] == ("", "no face found")
+    assert notes["silent"][0] == "no audio track"
+    assert notes["picture-less"][1] == "no video in the manifest"
+    assert notes["sound-less"][0] == "no audio in the manifest"
+    with (mixed / "features" / "mixed" / "failures.csv").open() as file:
+        failures = {(row["id"], row["modality"]): row for row in csv.DictReader(file)}
+    assert set(failures) == {("words", "audio"), ("words", "face"), ("gone", "face")}
+    assert failures["gone", "face"]["reason"] == "there is no such file"
+    assert all(row["remedy"] for row in failures.values())
+
+    shutil.copy(mixed / "media" / "talk.avi", mixed / "media" / "gone.mp4")
+    shutil.copy(mixed / "media" / "silent.mp4", mixed / "media" / "words.mp4")
+    done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", "media", "--scheduler", scheduler)
+    assert done.returncode == 0, done.stderr
+    assert not (mixed / "features" / "mixed" / "failures.csv").exists()
+    with FeatureStore(mixed / "feats.h5") as store:
+        assert len(store) == 7
+
+
+def test_a_changed_media_file_is_extracted_again(foal_here: Foal, mixed: Path, scheduler: str) -> None:
+    def sounds() -> dict[str, np.ndarray]:
+        done = foal_here(
+            "extract", "--split", "all", "-m", "m.csv", "-r", "media", "--scheduler", scheduler, "--modalities", "audio"
+        )
+        assert done.returncode == 0, done.stderr
+        with FeatureStore(mixed / "feats.h5") as store:
+            return {u.id: store.packed("audio", [row]).values for row, u in enumerate(store.utterances)}
+
+    keep = [u for u in read_manifest(mixed / "m.csv") if u.id in ("good", "picture-less", "faceless")]
+    write_manifest(mixed / "m.csv", keep)
+    before = sounds()
+    # Both a longer and a shorter list of files sharing the old shard: the newer features count in either order.
+    for factor in (7, 11):
+        soundfile.write(mixed / "media" / "tone.wav", np.sin(np.arange(25000) / factor) / 3, 16000)
+        after = sounds()
+        assert np.array_equal(after["faceless"], before["faceless"])
+        assert not np.array_equal(after["good"], before["good"])
+        assert np.array_equal(after["good"], after["picture-less"])
+        before = after
+
+
+def test_the_index_holds_no_features_of_other_media(foal_here: Foal, mixed: Path, scheduler: str) -> None:
+    write_manifest(mixed / "m.csv", [u for u in read_manifest(mixed / "m.csv") if u.id in ("good", "faceless")])
+    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--modalities", "audio", "--scheduler", scheduler]
+    tone = mixed / "media" / "tone.wav"
+
+    def indexed() -> dict[str, np.ndarray]:
+        with FeatureStore(mixed / "feats.h5") as store:
+            return {u.id: store.packed("audio", [row]).values for row, u in enumerate(store.utterances)}
+
+    assert foal_here(*usual).returncode == 0
+    before = indexed()
+    shutil.copy2(tone, mixed / "kept.wav")
+    soundfile.write(tone, np.sin(np.arange(25000) / 7) / 3, 16000)
+    assert foal_here(*usual).returncode == 0
+    tone.write_text("no sound any more")
+    assert foal_here(*usual).returncode == 3
+    assert set(indexed()) == {"faceless"}
+    shutil.copy2(mixed / "kept.wav", tone)
+    done = foal_here(*usual)
+    assert "nothing is left to do" in done.stdout
+    assert np.array_equal(indexed()["good"], before["good"])
+
+
+def test_when_nothing_can_be_read_the_run_has_failed(foal_here: Foal, mixed: Path, scheduler: str) -> None:
+    write_manifest(mixed / "m.csv", [u for u in read_manifest(mixed / "m.csv") if u.id == "words"])
+    done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", "media", "--scheduler", scheduler)
+    assert done.returncode == 1
+    assert "none of the 1 utterances could be extracted" in done.stderr
+    assert not (mixed / "feats.h5").exists()
+    assert not list((mixed / "features").rglob("*.h5"))
+
+
+def test_a_missing_root_is_named(foal: Foal, mixed: Path) -> None:
+    done = foal("extract", "--split", "all", "-m", "m.csv", "-r", "nowhere")
+    assert done.returncode == 2
+    assert "nowhere: expected the corpus root" in done.stderr
+    assert not (mixed / "features").exists()

@@ -1,0 +1,178 @@
+"""What the command says to input that nothing can be trained on: one line that names what to do, and no traceback."""
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from foal.shared.catalog import shard_folder
+from foal.shared.cli import main
+from foal.shared.errors import StoreError
+from foal.shared.index import FeatureStore
+from foal.shared.join import write_index
+from foal.shared.settings import Settings
+from foal.shared.train_settings import TrainSettings
+from foal.shared.utterance import Utterance, write_manifest
+from foal.train.course import Epoch
+from foal.train.fits import FoldScore
+from foal.train.run import train
+
+MakeIndex = Callable[..., Path]
+QUICK = ("--epochs", "2", "--width", "16", "--layers", "1", "--threads", "1", "--device", "cpu")
+
+
+class Said(NamedTuple):
+    """What a command left: its exit code, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def foal_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    """The `foal` command in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*arguments: str | Path) -> Said:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        code = ended.value.code or 0
+        assert isinstance(code, int)
+        return Said(code, said.out, said.err)
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def refused(said: Said, words: str, *, code: int = 1) -> None:
+    assert said.code == code
+    assert said.err.startswith("foal: ")
+    assert said.err.count("\n") == 1
+    assert words in said.err
+    assert "Traceback" not in said.err + said.out
+
+
+def test_features_that_are_fine(foal_here: Command, feats: Path) -> None:
+    said = foal_here("train", "-f", feats, *QUICK)
+    assert (said.code, said.err) == (0, "")
+    assert "results: runs/both" in said.out
+    assert foal_here("results", "runs/both").code == 0
+
+
+def test_no_labels(foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex) -> None:
+    path = make_index(tmp_path, [replace(u, label="") for u in some_utterances])
+    refused(foal_here("train", "-f", path, *QUICK), "expected at least two classes, got no label at all")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_one_class(foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex) -> None:
+    path = make_index(tmp_path, [replace(u, label="hap") for u in some_utterances])
+    refused(foal_here("train", "-f", path, *QUICK), "expected at least two classes, got hap")
+
+
+def test_two_sessions_only(
+    foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+) -> None:
+    path = make_index(tmp_path, [u for u in some_utterances if u.session != "session3"])
+    words = "expected at least three sessions (one to test, one to stop early, the rest to train), got 2: session1"
+    refused(foal_here("train", "-f", path, *QUICK), words)
+    refused(foal_here("train", "-f", path, "--protocol", "folds-nested", *QUICK), "'u0' belongs to no fold")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_class_that_a_fold_cannot_learn(
+    foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+) -> None:
+    path = make_index(
+        tmp_path, [replace(u, label="hap" if u.session != "session1" else u.label) for u in some_utterances]
+    )
+    refused(foal_here("train", "-f", path, *QUICK), "fold 1 (test session1, development session2): expected training")
+
+
+def test_no_such_features(
+    foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+) -> None:
+    refused(foal_here("train", "-f", "no.h5", *QUICK), "no.h5: there is no such file; make it with `foal extract`")
+    (tmp_path / "text.h5").write_text("nothing")
+    refused(foal_here("train", "-f", "text.h5", *QUICK), "text.h5: expected a foal-feats file")
+    path = make_index(tmp_path, some_utterances, widths={"audio": 3})
+    refused(foal_here("train", "-f", path, *QUICK), "expected face features, got only audio; extract them, or train")
+    words = "expected audio features called audio/hubert, got only audio"
+    refused(foal_here("train", "-f", path, "--modalities", "audio", "--audio", "audio/hubert", *QUICK), words)
+
+
+def test_shards_that_are_gone(foal_here: Command, feats: Path) -> None:
+    with FeatureStore(feats) as store:
+        store.shard_paths[0].unlink()
+    refused(foal_here("train", "-f", feats, *QUICK), "the shard is gone; run `foal extract` again")
+
+
+def test_widths_that_differ_between_shards(
+    foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
+) -> None:
+    features = make_features(tmp_path / "features", some_utterances, widths={"audio": 3})
+    other = make_features(tmp_path / "other", some_utterances, widths={"audio": 4})
+    folder = shard_folder(Path(), "session2", "audio", "0" * 64)
+    (other / folder / "shard.h5").replace(features / folder / "shard.h5")
+    words = "the audio shards do not belong together: their frames have different shapes or keys"
+    with pytest.raises(StoreError) as caught:
+        write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": "0" * 64})
+    assert str(caught.value) == words
+    write_manifest(tmp_path / "corpus.csv", some_utterances)
+    refused(foal_here("index", "-m", "corpus.csv", "--features", features, "--modalities", "audio"), words)
+    assert not (tmp_path / "feats.h5").exists()
+
+
+def test_heads_that_do_not_divide_the_width(foal_here: Command, feats: Path) -> None:
+    said = foal_here("train", "-f", feats, *QUICK, "--set", "train.heads=3")
+    refused(said, "expected a width that 3 heads divide, got 16; change train.width or train.heads")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--compat", "sums"), "settings key 'train.compat.0': input should be 'temperature', "),
+        (("--protocol", "loso"), "settings key 'train.protocol': input should be 'loso-nested', "),
+        (("--preset", "heavy"), "settings key 'train.preset': input should be 'light' or 'paper', got 'heavy'"),
+        (("--set", "train.frame_rate=5"), "unknown key 'train.frame_rate' in the settings; "),
+        (("--out", "."), "expected a new folder or an older run to replace, got something else"),
+    ],
+    ids=str,
+)
+def test_a_command_that_is_called_wrongly(
+    foal_here: Command, feats: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    refused(foal_here("train", "-f", feats, *QUICK, *arguments), words, code=2)
+
+
+def test_a_finished_run_of_another_configuration(foal_here: Command, feats: Path) -> None:
+    assert foal_here("train", "-f", feats, *QUICK, "-o", "run").code == 0
+    said = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--epochs", "3")
+    words = "run: the finished run has another configuration: settings.epochs was 2, now it is 3; begin anew without"
+    refused(said, words, code=2)
+    assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
+
+
+def test_an_unfinished_run_of_another_configuration(foal_here: Command, feats: Path, tmp_path: Path) -> None:
+    def stop(step: Epoch | FoldScore) -> None:
+        if isinstance(step, FoldScore):
+            raise KeyboardInterrupt
+
+    quick = TrainSettings(epochs=2, width=16, layers=1, threads=1, device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        train(Settings(train=quick), feats, tmp_path / "run", progress=stop)
+    said = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--width", "8")
+    words = "run: the unfinished run has another configuration: settings.width was 16, now it is 8; begin anew without"
+    refused(said, words, code=2)
+    assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
+    assert not (tmp_path / ".run.unfinished").exists()

@@ -1,0 +1,202 @@
+"""The losses as FOALNET.md writes them down, ours and those of the authors' code, one pair at a time."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from foal.shared.train_settings import TrainSettings
+from foal.train.data import Batch, Frames, Stream
+from foal.train.dataset import Dataset
+from foal.train.fit import architecture
+from foal.train.model import FoalNet
+from foal.train.objective import Losses, Pairs, Terms, draw_pairs, objective
+
+Make = Callable[..., Dataset]
+MakeModel = Callable[..., FoalNet]
+BatchOf = Callable[[Dataset, Tensor], Batch]
+Case = tuple[FoalNet, Batch, Terms, int]
+
+OURS = Terms(align=0.7, match=0.3)
+AUTHORS = Terms(align=0.7, match=0.3, sum_positives=True, own_pairs=True)
+
+
+def unit(side: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Rows of unit length: the mean over each sequence's valid frames, over its length."""
+    values, valid, _ = side
+    means = torch.stack([frames[flags].mean(0) for frames, flags in zip(values, valid, strict=True)])
+    return means / means.square().sum(1, keepdim=True).sqrt()
+
+
+def similarities_of(model: FoalNet, batch: Batch, *, divided: bool) -> Tensor:
+    """S, from the projected frames."""
+    projected = model.project(batch.frames)
+    cosines = unit(projected["audio"]) @ unit(projected["face"]).T
+    t = math.log(1 / 0.07)  # before any step
+    return cosines / t if divided else math.exp(t) * cosines
+
+
+def avel(s: Tensor, labels: Tensor, *, summed: bool) -> Tensor:
+    p = (labels[:, None] == labels).float()
+    both = []
+    for side in (s, s.T):
+        log_softmax = (side.exp() / side.exp().sum(1, keepdim=True)).log()
+        inner = (p * log_softmax).sum(1)
+        both.append((inner if summed else inner / p.sum(1)).mean())
+    return -(both[0] + both[1]) / 2
+
+
+def fused(model: FoalNet, batch: Batch, audio: int, face: int) -> dict[str, Tensor]:
+    """u_a and u_v of the audio of one row beside the face of another, each (d,)."""
+    alone = {
+        name: Frames(batch.frames[name].values[row : row + 1], batch.frames[name].valid[row : row + 1])
+        for name, row in (("audio", audio), ("face", face))
+    }
+    return {name: u[0, 0] for name, u in model.fuse(model.project(alone)).items()}
+
+
+def cross_entropy(logits: Tensor, m: int) -> Tensor:
+    return -(logits[m].exp() / logits.exp().sum()).log()
+
+
+def mem(model: FoalNet, batch: Batch, pairs: Pairs) -> Tensor:
+    """1/2 [CE(h_a(u_a), m) + CE(h_v(u_v), m)] over the counted pairs, given the partners drawn."""
+    sides = []
+    for name, partners in (("audio", pairs.audio), ("face", pairs.face)):
+        each = []
+        for k, m in enumerate((1, 0, 1)[: len(partners)]):
+            for row in range(len(batch.labels)):
+                if pairs.counted[k, row]:
+                    other = int(partners[k, row])
+                    u = fused(model, batch, *((row, other) if name == "audio" else (other, row)))[name]
+                    each.append(cross_entropy(model.matchers[name](u), m))
+        sides.append(torch.stack(each).mean() if each else torch.zeros(()))
+    return (sides[0] + sides[1]) / 2
+
+
+def drawn(model: FoalNet, batch: Batch, terms: Terms, seed: int) -> Pairs:
+    """The pairs that `objective` draws with this seed."""
+    projected = model.project(batch.frames)
+    assert model.alignment is not None
+    similarities = model.alignment(projected["audio"], projected["face"])
+    chance = torch.Generator().manual_seed(seed)
+    return draw_pairs(similarities, projected["audio"], projected["face"], batch, terms, chance)
+
+
+def losses_of(case: Case) -> Losses:
+    model, batch, terms, seed = case
+    return objective(model, batch, terms, torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def case(
+    make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Stream], batch_of: BatchOf
+) -> Callable[..., Case]:
+    """A seeded network, and a batch of utterances which all have audio and face."""
+
+    def make(b: int, c: int, seed: int, terms: Terms) -> Case:
+        chance = torch.Generator().manual_seed(seed)
+        streams = {}
+        for name, width in (("audio", 5), ("face", 4)):
+            frames = [torch.randn(int(t), width, generator=chance) for t in torch.randint(1, 7, (b,), generator=chance)]
+            flags = [torch.rand(len(some), generator=chance) < 0.7 for some in frames]
+            for some in flags:
+                some[0] = True
+            streams[name] = make_stream(frames, flags)
+        labels = torch.randint(c, (b,), generator=chance).tolist()
+        data = make_dataset(b, c=c, labels=labels, streams=streams)
+        # Rows that stand in the batch twice, as sampling with replacement brings them.
+        rows = torch.cat([torch.arange(b), torch.randint(b, (2,), generator=chance)])
+        return make_model(data, seed=seed, divided=terms.sum_positives), batch_of(data, rows), terms, seed
+
+    return make
+
+
+@pytest.mark.parametrize("terms", [OURS, AUTHORS], ids=["ours", "authors"])
+@settings(max_examples=12)
+@given(b=st.integers(2, 7), c=st.integers(2, 4), seed=st.integers(0, 1000))
+@torch.no_grad()
+def test_the_losses_are_the_formulas(case: Callable[..., Case], terms: Terms, b: int, c: int, seed: int) -> None:
+    made = case(b, c, seed, terms)
+    model, batch, _, _ = made
+    compat = terms.sum_positives
+    s = similarities_of(model, batch, divided=compat)
+    pairs = drawn(model, batch, terms, seed)
+    assert len(pairs.matches) == (2 if compat else 3)
+    usable = torch.tensor([bool((batch.labels != label).any()) for label in batch.labels])
+    assert torch.equal(pairs.counted[:2], usable.expand(2, -1))  # with two classes or more: all B own, all B negatives
+    losses = losses_of(made)
+    assert losses.align.item() == pytest.approx(avel(s, batch.labels, summed=compat).item(), rel=1e-5, abs=1e-5)
+    assert losses.match.item() == pytest.approx(mem(model, batch, pairs).item(), abs=1e-5)
+    logits = torch.stack(
+        [model.classifier(torch.cat(list(fused(model, batch, row, row).values()))) for row in range(len(batch.labels))]
+    )
+    classes = torch.stack([cross_entropy(one, int(label)) for one, label in zip(logits, batch.labels, strict=True)])
+    assert losses.classes.item() == pytest.approx(classes.mean().item(), abs=1e-5)
+    total = losses.classes + 0.7 * losses.align + 0.3 * losses.match
+    assert losses.total.item() == pytest.approx(total.item(), abs=1e-5)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000))
+@torch.no_grad()
+def test_authors_negatives_are_almost_uniform_ours_are_hard(case: Callable[..., Case], seed: int) -> None:
+    shares = {}
+    for name, terms in (("ours", OURS), ("authors", AUTHORS)):
+        model, batch, _, _ = case(6, 3, seed, terms)
+        assert model.alignment is not None
+        projected = model.project(batch.frames)
+        s = model.alignment(projected["audio"], projected["face"])
+        torch.testing.assert_close(s, similarities_of(model, batch, divided=name == "authors"), rtol=1e-5, atol=1e-5)
+        shares[name] = s.softmax(1)
+    # Divided by 2.66, cosines are at most 2 / 2.66 apart.
+    assert (shares["authors"].amax(1) / shares["authors"].amin(1)).max() <= math.exp(2 / math.log(1 / 0.07)) + 1e-4
+    assert (shares["ours"].amax(1) >= shares["authors"].amax(1)).all()
+
+
+@torch.no_grad()
+def test_a_batch_of_one_class_has_wrong_negatives_only_with_that_fault(case: Callable[..., Case]) -> None:
+    model, batch, _, _ = case(5, 1, 0, OURS)
+    assert losses_of((model, batch, OURS, 0)).match.item() == 0
+    terms = Terms(align=1.0, match=0.1, own_pairs=True, same_class=True)
+    pairs = drawn(model, batch, terms, 0)
+    assert pairs.counted.all()
+    assert pairs.matches.tolist() == [[True] * 7, [False] * 7]  # "no match", and yet the same class
+    losses = losses_of((model, batch, terms, 0))
+    assert losses.match.item() == pytest.approx(mem(model, batch, pairs).item(), abs=1e-5)
+    assert losses.match.item() > 0.1
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_temperature_learns_in_either_form(case: Callable[..., Case], side: int) -> None:
+    """The gradient is that of S = Z_a Z_v' / T or exp(t) Z_a Z_v', by a difference quotient."""
+    model, batch, terms, seed = case(6, 3, 4, AUTHORS if side < 0 else OURS)
+    assert model.alignment is not None
+    losses_of((model, batch, terms, seed)).align.backward()
+    t, step = math.log(1 / 0.07), 1e-2
+    with torch.no_grad():
+        cosines = similarities_of(model, batch, divided=True).double() * t
+        around = []
+        for moved in (t - step, t + step):
+            s = cosines / moved if side < 0 else math.exp(moved) * cosines
+            around.append(avel(s, batch.labels, summed=side < 0).item())
+    slope = (around[1] - around[0]) / (2 * step)
+    assert model.alignment.log_scale.grad is not None
+    assert model.alignment.log_scale.grad.item() == pytest.approx(slope, rel=1e-2)
+
+
+def test_compat_settings_reach_network_and_losses(make_dataset: Make) -> None:
+    data = make_dataset()
+    plain, faults = TrainSettings(), TrainSettings(compat="reference")  # type: ignore[arg-type]
+    assert not architecture(data, plain).divided
+    assert architecture(data, faults).divided
+    assert Terms.of(plain) == Terms(align=1.0, match=0.1)
+    assert Terms.of(faults) == Terms(align=1.0, match=0.1, sum_positives=True, own_pairs=True)
+    assert Terms.of(TrainSettings(compat=("same-class",), align=False, match=False)) == Terms(
+        align=None, match=None, same_class=True
+    )
+    assert not architecture(data, TrainSettings(compat=("sum", "own-pairs"))).divided

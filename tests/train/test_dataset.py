@@ -1,0 +1,137 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from foal.shared.errors import TrainingError
+from foal.shared.index import FeatureStore
+from foal.shared.join import write_index
+from foal.shared.train_settings import TrainSettings
+from foal.shared.utterance import Utterance
+from foal.train.data import Batch
+from foal.train.dataset import Dataset, chosen_names, opened
+from foal.train.features import InMemory
+
+MakeIndex = Callable[..., Path]
+BatchOf = Callable[[Dataset, Tensor], Batch]
+NAMES = {"audio": "audio", "face": "face"}
+
+
+def load(path: Path, classes: tuple[str, ...] | None = None, **how: Any) -> Dataset:
+    """What is read, after the file is closed."""
+    with opened(path, TrainSettings(**{"pool_hz": None, **how}), classes=classes) as data:
+        return data
+
+
+def lengths_of(data: Dataset, modality: str) -> Tensor:
+    assert isinstance(data.features, InMemory)
+    return data.features.streams[modality].lengths
+
+
+def test_load(tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex, batch_of: BatchOf) -> None:
+    utterances = [
+        replace(u, label="" if i == 0 else "xxx" if i == 1 else u.label) for i, u in enumerate(some_utterances)
+    ]
+    path = make_index(tmp_path, utterances)
+    data, pooled = load(path, ("sad", "hap")), load(path, ("sad", "hap"), modalities="audio", pool_hz=10.0)
+    with FeatureStore(path) as store:
+        packed = store.packed("face")
+        first = slice(*packed.offsets[2:4])
+        assert data.digest == store.digest
+    assert data.ids == tuple(f"u{i}" for i in range(2, 18))
+    assert data.utterances == tuple(utterances[2:])
+    assert data.classes == ("sad", "hap")
+    assert data.labels.tolist() == [1, 0] * 8
+    assert data.speakers[0] == "test/s2"
+    assert data.random_weights
+    assert data.provenance["audio"]["encoder"] == "random:test"
+    assert torch.equal(
+        batch_of(data, torch.tensor([0])).frames["face"].values[0], torch.tensor(packed.values[first]).float()
+    )
+    assert data.notes[:2] == (
+        "1 of 18 utterances left out: they have no label",
+        "1 of 18 utterances left out: their label is xxx",
+    )
+    assert list(pooled.names) == ["audio"]
+    assert int(lengths_of(pooled, "audio").max()) < int(lengths_of(data, "audio").max())
+    assert (pooled.rates, data.rates) == ({"audio": 10.0}, {"audio": 50.0, "face": 10.0})
+
+
+def test_sequences_are_cut_after_so_many_seconds(
+    tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+) -> None:
+    path = make_index(tmp_path, some_utterances)
+    whole = load(path)
+    for cut in (load(path, max_seconds=0.06), whole.only(["audio", "face"], 0.06)):
+        # 50 and 10 Hz; at least one frame is left.
+        assert torch.equal(lengths_of(cut, "audio"), lengths_of(whole, "audio").clamp(max=3))
+        assert torch.equal(lengths_of(cut, "face"), lengths_of(whole, "face").clamp(max=1))
+    assert int(lengths_of(whole, "face").max()) > 1
+
+
+def test_speakers_are_told_apart_over_corpora(make_dataset: Callable[..., Dataset]) -> None:
+    data = make_dataset(4)
+    utterances = tuple(
+        replace(u, corpus=corpus, speaker=speaker)
+        for u, corpus, speaker in zip(data.utterances, "abab", ["s1", "s1", "", ""], strict=True)
+    )
+    assert replace(data, utterances=utterances).speakers == ("a/s1", "b/s1", "a//u2", "b//u3")
+
+
+def test_utterances_without_a_modality_are_counted(
+    tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
+) -> None:
+    features = make_features(tmp_path / "features", some_utterances)
+    write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": "0" * 64, "face": "0" * 64})
+    with FeatureStore(tmp_path / "feats.h5") as store:
+        faceless = int((store.valid_frames("face") == 0).sum())
+    assert faceless > 0
+    assert f"{faceless} of 18 utterances have no face: a learned placeholder stands in" in load(store.path).notes
+
+
+def test_features_of_several_encoders_are_picked_by_name(
+    tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
+) -> None:
+    features = make_features(tmp_path / "features", some_utterances)
+    make_features(features, some_utterances, widths={"face": 4}, key="1" * 64)
+    keys = {"audio": "0" * 64, "face": "0" * 64, "face/clip": "1" * 64}
+    write_index(tmp_path / "feats.h5", some_utterances, features, keys)
+    with FeatureStore(tmp_path / "feats.h5") as store:
+        assert list(store.modalities) == ["audio", "face", "face/clip"]
+        assert chosen_names(store, {"audio": None, "face": None}) == NAMES
+        assert chosen_names(store, {"audio": None, "face": "face/clip"}) == {"audio": "audio", "face": "face/clip"}
+        with pytest.raises(
+            TrainingError, match=r"expected face features called face/dino, got only audio, face, face/clip"
+        ):
+            chosen_names(store, {"face": "face/dino"})
+        with pytest.raises(TrainingError, match="expected audio features called face, got only"):
+            chosen_names(store, {"face": None, "audio": "face"})
+    data = load(tmp_path / "feats.h5", face="face/clip")
+    assert data.features.frame_shapes == {"audio": (8,), "face": (4,)}
+    assert data.names == {"audio": "audio", "face": "face/clip"}
+
+    write_index(tmp_path / "two.h5", some_utterances, features, {"face/a": "0" * 64, "face/b": "1" * 64}, pack=True)
+    with FeatureStore(tmp_path / "two.h5") as store:
+        assert [store.modalities[name].width for name in ("face/a", "face/b")] == [6, 4]
+        assert np.isfinite(store.packed("face/b").values).all()
+        with pytest.raises(TrainingError, match=r"holds face/a, face/b: say which with --face"):
+            chosen_names(store, {"face": None})
+
+
+def test_what_cannot_be_loaded(tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex) -> None:
+    path = make_index(tmp_path, some_utterances, widths={"audio": 3})
+    with pytest.raises(TrainingError, match=r"expected face features, got only audio; .*--modalities"):
+        load(path)
+    with pytest.raises(TrainingError, match="expected at least two classes, got sad"):
+        load(path, ("sad",), modalities="audio")
+    with pytest.raises(TrainingError, match="no utterance has one of the labels joy, fear"):
+        load(path, ("joy", "fear"), modalities="audio")
+    unlabelled = [replace(u, label="") for u in some_utterances]
+    make_index(tmp_path, unlabelled, widths={"audio": 3}, there=True)
+    with pytest.raises(TrainingError, match="expected at least two classes, got no label at all"):
+        load(path, modalities="audio")

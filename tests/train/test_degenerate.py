@@ -1,0 +1,157 @@
+"""Batches and folds that lack something: a step on them must neither fail nor leave a number that is none."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from foal.shared.train_settings import TrainSettings
+from foal.train.data import Batch, Frames, Stream
+from foal.train.dataset import Dataset
+from foal.train.features import InMemory
+from foal.train.fit import fit, standardise, train_epoch
+from foal.train.model import FoalNet
+from foal.train.optimize import Optimizer
+from foal.train.protocol import check_classes, split
+
+BatchOf = Callable[[Dataset, Tensor], Batch]
+Make = Callable[..., Dataset]
+CPU = torch.device("cpu")
+QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=3, batch_size=8, device="cpu")
+COMPAT = pytest.mark.parametrize(
+    "settings", [QUICK, QUICK.model_copy(update={"compat": ("temperature", "sum", "own-pairs", "same-class")})],
+    ids=["ours", "authors"],
+)  # fmt: skip
+
+
+def without(data: Dataset, name: str, rows: slice = slice(None)) -> Dataset:
+    """Nobody of `rows` has a valid frame of that modality; what stands there is no number."""
+    assert isinstance(data.features, InMemory)
+    stream = data.features.streams[name]
+    values, valid = stream.values.clone(), stream.valid.clone()
+    for row in range(len(data))[rows]:
+        frames = slice(int(stream.starts[row]), int(stream.starts[row] + stream.lengths[row]))
+        values[frames], valid[frames] = float("nan"), False
+    changed = {**data.features.streams, name: replace(stream, values=values, valid=valid)}
+    return replace(data, features=InMemory(changed))
+
+
+def check(model: FoalNet) -> None:
+    for name, value in model.state_dict().items():
+        assert torch.isfinite(value).all(), name
+
+
+def steps(model: FoalNet, data: Dataset, batch: Batch, settings: TrainSettings) -> list[float]:
+    """Five steps on the same batch; gives the mean of each loss."""
+    standardise(model, data, torch.arange(len(data)))
+    optimizer = Optimizer(model, settings, CPU)
+    draws = 5 * len(batch.rows)
+    chance = torch.Generator().manual_seed(0)
+    losses = train_epoch(model, [batch] * 5, optimizer, settings, chance, draws=draws, epoch=0)
+    assert torch.isfinite(torch.tensor(losses)).all()
+    check(model)
+    return losses
+
+
+@COMPAT
+@pytest.mark.parametrize("rows", [[0, 3, 6, 9], [7], [2, 2, 2]], ids=["one class", "one utterance", "one drawn thrice"])
+def test_batches_of_one_kind(
+    make_dataset: Make, make_model: Callable[..., FoalNet], batch_of: BatchOf, settings: TrainSettings, rows: list[int]
+) -> None:
+    data = make_dataset()
+    model = make_model(data, divided="temperature" in settings.compat)
+    _, _, _, match = steps(model, data, batch_of(data, torch.tensor(rows)), settings)
+    assert (match > 0) == ("same-class" in settings.compat)
+
+
+@COMPAT
+@pytest.mark.parametrize("name", ["audio", "face"])
+@pytest.mark.parametrize("rows", [slice(None), slice(1, None), slice(0, 12)], ids=["nobody", "one", "some"])
+def test_batches_without_a_modality(
+    make_dataset: Make, make_model: Callable[..., FoalNet], batch_of: BatchOf, settings: TrainSettings, name: str,
+    rows: slice,
+) -> None:  # fmt: skip
+    data = without(make_dataset(), name, rows)
+    model = make_model(data, divided="temperature" in settings.compat)
+    steps(model, data, batch_of(data, torch.arange(12)), settings)
+
+
+@COMPAT
+def test_a_batch_in_which_nobody_has_anything(
+    make_dataset: Make, make_model: Callable[..., FoalNet], batch_of: BatchOf, settings: TrainSettings
+) -> None:
+    data = without(without(make_dataset(), "audio"), "face")
+    steps(make_model(data), data, batch_of(data, torch.arange(9)), settings)
+
+
+@COMPAT
+@pytest.mark.parametrize("modalities", [["audio"], ["face"], ["audio", "face"]], ids=str)
+def test_sequences_of_one_frame(
+    make_dataset: Make, make_stream: Callable[..., Stream], modalities: list[str], settings: TrainSettings
+) -> None:
+    chance = torch.Generator().manual_seed(0)
+    streams = {name: make_stream(list(torch.randn(24, 1, 3, generator=chance))) for name in ("audio", "face")}
+    data = make_dataset(streams=streams).only(modalities)
+    fold = split(data.utterances, "loso-nested", data.speakers).folds[0]
+    check(fit(data, fold, settings, seed=0, device=CPU).model)
+
+
+@COMPAT
+@pytest.mark.parametrize("name", ["audio", "face"])
+@pytest.mark.parametrize("empty", [False, True], ids=["invalid", "no frames"])
+def test_a_fit_where_a_modality_is_missing_everywhere(
+    make_dataset: Make, make_stream: Callable[..., Stream], name: str, empty: bool, settings: TrainSettings
+) -> None:
+    data = make_dataset()
+    assert isinstance(data.features, InMemory)
+    nothing = make_stream([torch.zeros(0, 4)] * 24)
+    data = replace(data, features=InMemory({**data.features.streams, name: nothing})) if empty else without(data, name)
+    fold = split(data.utterances, "loso-nested", data.speakers).folds[0]
+    fitted = fit(data, fold, settings, seed=0, device=CPU)
+    check(fitted.model)
+    assert all(row.loss_align == 0 for row in fitted.history)
+    assert fitted.history[-1].loss_classes > 0
+
+
+@COMPAT
+@pytest.mark.parametrize("present", [[0, 1], [2]], ids=["two of three", "one of three"])
+def test_a_fit_whose_development_fold_lacks_classes(
+    make_dataset: Make, settings: TrainSettings, present: list[int]
+) -> None:
+    sessions = [f"session{i // 12 + 1}" for i in range(48)]
+    labels = [present[i % len(present)] if sessions[i] == "session2" else i % 3 for i in range(48)]
+    data = make_dataset(48, sessions=sessions, labels=labels)
+    fold = split(data.utterances, "loso-nested", data.speakers).folds[0]
+    assert fold.dev == "session2"
+    check_classes([fold], data.labels, data.classes)
+    fitted = fit(data, fold, settings, seed=0, device=CPU)
+    check(fitted.model)
+    assert all(0 <= row.dev_ua <= 1 for row in fitted.history)
+
+
+def test_placeholders_and_modality_dropout_together(make_dataset: Make, batch_of: BatchOf) -> None:
+    data = without(without(make_dataset(), "face", slice(0, 8)), "audio", slice(4, 12))
+    settings = QUICK.model_copy(update={"modality_dropout": 0.9})
+    fold = split(data.utterances, "loso-nested", data.speakers).folds[0]
+    check(fit(data, fold, settings, seed=0, device=CPU).model)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_garbage_in_invalid_frames_changes_no_gradient(
+    make_dataset: Make, make_model: Callable[..., FoalNet], batch_of: BatchOf, seed: int
+) -> None:
+    data = make_dataset(seed=seed)
+    batch = batch_of(data, torch.arange(12))
+    garbage = {
+        name: Frames(torch.where(valid[..., None], values, 1e4), valid)
+        for name, (values, valid) in batch.frames.items()
+    }
+    trained = []
+    for frames in (batch.frames, garbage):
+        model = make_model(data)
+        steps(model, data, replace(batch, frames=frames), QUICK)
+        trained.append(model.state_dict())
+    for name, value in trained[0].items():
+        torch.testing.assert_close(trained[1][name], value, atol=1e-6, rtol=1e-5)

@@ -1,0 +1,253 @@
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from foal.shared.errors import TrainingError
+from foal.shared.index import FeatureStore
+from foal.shared.shard import feature_checksum
+from foal.shared.train_settings import TrainSettings
+from foal.shared.utterance import Utterance
+from foal.train import features as features_module
+from foal.train.batches import training_batches
+from foal.train.data import gather
+from foal.train.dataset import Dataset, opened
+from foal.train.features import PARTS_AT_ONCE, Features, OnDisk, Reading, read_streams
+from foal.train.predict import predict
+from foal.train.statistics import frame_statistics
+
+CPU = torch.device("cpu")
+N = 60
+BUDGET = 1500
+"""Bytes; all features of 60 utterances have about 8,000."""
+Opened = Callable[..., Dataset]
+
+
+@pytest.fixture(scope="module")
+def written() -> dict[bool, Path]:
+    """What `stored` has written so far: nobody changes it."""
+    return {}
+
+
+@pytest.fixture(params=[False, True], ids=["shards", "packed"])
+def stored(
+    request: pytest.FixtureRequest, written: dict[bool, Path], tmp_path: Path, make_index: Callable[..., Path]
+) -> Path:
+    """feats.h5 over sixty utterances of three classes in four sessions, whose order is not that of the disk."""
+    if request.param not in written:
+        utterances = [
+            Utterance(
+                id=f"u{i}", corpus="test", session=f"session{i * 7 % 4 + 1}", speaker=f"s{i % 8}", label="abc"[i % 3],
+                audio=f"{i}.wav", video=f"{i}.mp4", end=1.0,
+            )
+            for i in range(N)
+        ]  # fmt: skip
+        written[request.param] = make_index(tmp_path, utterances, pack=request.param)
+    return written[request.param]
+
+
+@pytest.fixture
+def dataset(stored: Path) -> Iterator[Opened]:
+    """The features opened with some settings; streamed within BUDGET if asked."""
+    with ExitStack() as stack:
+
+        def make(**how: Any) -> Dataset:
+            settings = TrainSettings(stream_mb=BUDGET / 1e6, **how)
+            return stack.enter_context(opened(stored, settings, classes=None))
+
+        yield make
+
+
+def frames_of(features: Features, rows: Tensor, chance: torch.Generator | None = None) -> list[tuple[int, Any]]:
+    """Row and frames (values and flags by modality, as lists) of all that is visited, sorted by row."""
+    found = []
+    for visit in features.visits(rows, chance):
+        for row, position in zip(visit.rows.tolist(), visit.positions, strict=True):
+            frames = {name: gather(stream, position[None], CPU) for name, stream in visit.streams.items()}
+            shown = {n: (x.values.tolist(), x.valid.tolist()) for n, x in frames.items()}
+            found.append((row, shown))
+    return sorted(found, key=lambda one: one[0])
+
+
+@pytest.mark.parametrize("how", [{"pool_hz": None}, {"pool_hz": 20.0}, {"pool_hz": 4.0}, {"max_seconds": 0.1}], ids=str)
+def test_in_memory_and_on_disk_are_the_same_frames(dataset: Opened, how: dict[str, Any]) -> None:
+    there, streamed = dataset(**how), dataset(stream=True, **how)
+    assert torch.equal(there.features.lengths, streamed.features.lengths)
+    assert there.features.frame_shapes == streamed.features.frame_shapes
+    assert there.rates == streamed.rates
+    rows = torch.tensor([5, 59, 5, 17, 0, 31, 5, 44])
+    for chance in (None, torch.Generator().manual_seed(0)):
+        expected = frames_of(there.features, rows, chance)
+        assert frames_of(streamed.features, rows, chance) == expected
+    alone = [data.only(["face"], 0.1).features for data in (there, streamed)]
+    assert list(alone[0].frame_shapes) == list(alone[1].frame_shapes) == ["face"]
+    assert torch.equal(alone[0].lengths, alone[1].lengths)
+    assert frames_of(alone[0], rows) == frames_of(alone[1], rows)
+
+
+def test_what_was_cut_stays_cut_on_disk_as_in_memory(dataset: Opened) -> None:
+    there, streamed = (dataset(max_seconds=0.1, stream=stream).only(["face"]).features for stream in (False, True))
+    assert torch.equal(there.lengths, streamed.lengths)
+    assert frames_of(there, torch.arange(N)) == frames_of(streamed, torch.arange(N))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_drawn_row_comes_as_often_as_drawn(dataset: Opened, stream: bool) -> None:
+    data = dataset(stream=stream)
+    chance = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        rows = torch.randint(N, (150,), generator=chance)
+        for random in (None, chance):
+            visited = torch.cat([visit.rows for visit in data.features.visits(rows, random)])
+            assert torch.equal(visited.sort().values, rows.sort().values)
+
+
+def test_a_part_is_a_third_of_the_budget_at_most(dataset: Opened) -> None:
+    data = dataset(stream=True)
+    chance = torch.Generator().manual_seed(0)
+    longest = max(nbytes(data.features, torch.tensor([row])) for row in range(N))
+    sizes = [
+        [sum(stream.nbytes for stream in visit.streams.values()) for visit in data.features.visits(torch.arange(N), by)]
+        for by in (None, chance, chance)
+    ]
+    for parts in sizes:
+        assert len(parts) > 5
+        assert max(parts) <= BUDGET / PARTS_AT_ONCE + longest
+        assert sum(parts) == sum(sizes[0])
+        # Nor are the parts needlessly small: two neighbours would be too large for one.
+        assert all(one + other > BUDGET / PARTS_AT_ONCE for one, other in pairwise(parts))
+
+
+def nbytes(features: Features, rows: Tensor) -> int:
+    return sum(stream.nbytes for visit in features.visits(rows) for stream in visit.streams.values())
+
+
+def test_one_utterance_may_be_larger_than_the_budget(stored: Path) -> None:
+    readings = {"audio": Reading(name="audio", rate_hz=50.0, pool_hz=None)}
+    with FeatureStore(stored) as store:
+        features = OnDisk(store, range(N), readings, budget=1)
+        visits = list(features.visits(torch.arange(N)))
+    assert [len(visit.rows) for visit in visits] == [1] * N
+
+
+def test_what_is_drawn_is_mixed_over_the_disk(dataset: Opened) -> None:
+    features = dataset(stream=True).features
+    chance = torch.Generator().manual_seed(0)
+    orders = [
+        torch.cat([visit.rows for visit in features.visits(torch.arange(N), by)]).tolist()
+        for by in (None, None, chance, chance)
+    ]
+    assert orders[0] == orders[1]
+    assert orders[1] != orders[2] != orders[3]
+    # A part is made of blocks from all over the disk: it is more than one stretch of the order of the disk.
+    place = {row: i for i, row in enumerate(orders[0])}
+    first = next(iter(features.visits(torch.arange(N), chance)))
+    places = sorted(place[row] for row in first.rows.tolist())
+    assert places[-1] - places[0] > len(places)
+
+
+@pytest.mark.parametrize("pool_hz", [None, 10.0])
+def test_statistics_are_the_same_in_memory_and_on_disk(dataset: Opened, pool_hz: float | None) -> None:
+    rows = torch.arange(3, N, 2)
+    there = frame_statistics(dataset(pool_hz=pool_hz).features, rows)
+    streamed = frame_statistics(dataset(pool_hz=pool_hz, stream=True).features, rows)
+    assert list(there) == list(streamed) == ["audio", "face"]
+    for name in there:
+        torch.testing.assert_close(streamed[name], there[name], rtol=1e-6, atol=1e-6)
+
+
+def test_a_network_sees_the_same_in_memory_and_on_disk(
+    dataset: Opened, make_model: Callable[..., torch.nn.Module]
+) -> None:
+    data = dataset()
+    rows = torch.tensor([7, 2, 19, 2, 40])
+    expected, streamed = (
+        predict(make_model(data), some, rows, batch_size=3, device=CPU) for some in (data, dataset(stream=True))
+    )
+    torch.testing.assert_close(streamed, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_streamed_batches_are_an_epoch(dataset: Opened) -> None:
+    data = dataset(stream=True)
+    rows = torch.arange(10, N)
+    batches = training_batches(data, rows, batch_size=8, generator=torch.Generator().manual_seed(0), device=CPU)
+    drawn = torch.cat([batch.rows for batch in batches])
+    assert len(drawn) == len(rows)
+    assert set(drawn.tolist()) <= set(rows.tolist())
+
+
+def test_without_pooling_streams_are_what_is_stored(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = {name: Reading(name=name, rate_hz=10.0, pool_hz=None) for name in ("audio", "face")}
+    rows = [59, 3, 4, 5, 3, 30, 0]
+    with FeatureStore(stored) as store:
+        for read_bytes in (features_module.READ_BYTES, 40):
+            monkeypatch.setattr(features_module, "READ_BYTES", read_bytes)
+            for name, stream in read_streams(store, rows, readings).items():
+                packed = store.packed(name, rows)
+                np.testing.assert_array_equal(stream.values, packed.values)
+                np.testing.assert_array_equal(stream.valid, packed.valid)
+                assert stream.starts.tolist() == packed.offsets[:-1].tolist()
+                assert stream.lengths.tolist() == np.diff(packed.offsets).tolist()
+
+
+def test_reading_in_pieces_changes_no_average(dataset: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = dataset(pool_hz=7.0).features
+    monkeypatch.setattr(features_module, "READ_BYTES", 40)
+    pieces = dataset(pool_hz=7.0).features
+    assert frames_of(whole, torch.arange(N)) == frames_of(pieces, torch.arange(N))
+
+
+def put_in(path: Path, row: int, number: float, *, valid: bool, frame: int) -> None:
+    """One number of one audio frame of a packed feats.h5; foal writes no such file, an older one might have."""
+    with h5py.File(path, "r+") as file:
+        group = file["modalities/audio"]
+        start, length = int(group["offset"][row]), int(group["length"][row])
+        values, flags = group["values"][start : start + length], np.ones(length, bool)
+        values[frame, 3], flags[frame] = number, valid
+        group["values"][start : start + length] = values
+        group["valid"][start : start + length] = flags
+        group["checksum"][row] = feature_checksum(values, flags, float(group["origin"][row]))
+
+
+@pytest.mark.parametrize("stored", [True], indirect=True, ids=["packed"])
+@pytest.mark.parametrize("how", [{"pool_hz": None}, {"pool_hz": 10.0}, {"stream": True}], ids=str)
+def test_what_is_no_number_names_its_utterance(tmp_path: Path, stored: Path, how: dict[str, Any]) -> None:
+    path = tmp_path / "bad.h5"
+    settings = TrainSettings(stream_mb=BUDGET / 1e6, **how)
+    words = r"bad\.h5: utterance 'u41' has NaN or infinite numbers in its audio features; extract it again"
+    for number, frame in product((np.nan, np.inf, -np.inf), (0, -1)):
+        shutil.copy(stored, path)
+        put_in(path, 20, number, valid=False, frame=frame)
+        put_in(path, 41, number, valid=False, frame=frame)
+        with opened(path, settings, classes=None) as data:
+            frame_statistics(data.features, torch.arange(N))  # nobody looks at an invalid frame
+        put_in(path, 41, number, valid=True, frame=frame)
+        with pytest.raises(TrainingError, match=words), opened(path, settings, classes=None) as data:
+            frame_statistics(data.features, torch.arange(N))
+
+
+@pytest.mark.parametrize("stored", [True], indirect=True, ids=["packed"])
+def test_large_numbers_are_numbers(tmp_path: Path, stored: Path) -> None:
+    path = tmp_path / "large.h5"
+    shutil.copy(stored, path)
+    with h5py.File(path, "r+") as file:
+        group = file["modalities/audio"]
+        values = np.full_like(group["values"][:], 60000)  # of which the sum of two is infinite in float16
+        group["values"][:] = values
+        for row, (start, length) in enumerate(zip(group["offset"], group["length"], strict=True)):
+            flags = group["valid"][start : start + length]
+            part = values[start : start + length]
+            group["checksum"][row] = feature_checksum(part, flags, float(group["origin"][row]))
+    for how in ({"pool_hz": None}, {"pool_hz": 10.0}, {"stream": True}):
+        with opened(path, TrainSettings(stream_mb=BUDGET / 1e6, **how), classes=None) as data:  # type: ignore[arg-type]
+            mean, deviation = frame_statistics(data.features, torch.arange(N))["audio"]
+        assert mean.tolist() == [60000.0] * 8
+        assert deviation.tolist() == [1.0] * 8

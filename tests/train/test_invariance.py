@@ -1,0 +1,115 @@
+"""What must not matter: padding, who else is in a batch, in which order, and where batches and buckets end."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from foal.train.data import Batch
+from foal.train.dataset import Dataset
+from foal.train.features import InMemory
+from foal.train.model import FoalNet
+from foal.train.objective import Losses, Terms, objective
+from foal.train.predict import predict
+
+BatchOf = Callable[[Dataset, Tensor], Batch]
+CPU = torch.device("cpu")
+N = 24
+FORMS = pytest.mark.parametrize("divided", [False, True], ids=["ours", "authors"])
+
+
+@pytest.fixture(scope="module")
+def data(make_dataset: Callable[..., Dataset]) -> Dataset:
+    """Among others utterances without a face, and without any valid frame at all."""
+    made = make_dataset(N)
+    assert isinstance(made.features, InMemory)
+    for name, rows in (("face", (3, 4)), ("audio", (4, 9))):
+        stream = made.features.streams[name]
+        for row in rows:
+            stream.valid[int(stream.starts[row]) : int(stream.starts[row] + stream.lengths[row])] = False
+    return made
+
+
+@pytest.fixture(scope="module")
+def alone(data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf) -> Tensor:
+    """The logits of every utterance in a batch of its own."""
+    model = make_model(data)
+    with torch.no_grad():
+        return torch.cat([model(batch_of(data, torch.tensor([row])).frames) for row in range(N)])
+
+
+@settings(max_examples=40)
+@given(rows=st.lists(st.integers(0, N - 1), min_size=1, max_size=30))
+@torch.no_grad()
+def test_logits_are_the_same_in_any_batch(
+    data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf, alone: Tensor, rows: list[int]
+) -> None:
+    logits = make_model(data)(batch_of(data, torch.tensor(rows)).frames)
+    torch.testing.assert_close(logits, alone[rows], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 24, 100])
+def test_probabilities_are_the_same_wherever_batches_end(
+    data: Dataset, make_model: Callable[..., FoalNet], alone: Tensor, batch_size: int
+) -> None:
+    rows = torch.randperm(N, generator=torch.Generator().manual_seed(batch_size))
+    probabilities = predict(make_model(data), data, rows, batch_size=batch_size, device=CPU)
+    torch.testing.assert_close(probabilities, alone[rows].softmax(1), atol=1e-5, rtol=1e-5)
+
+
+def losses_of(model: FoalNet, batch: Batch, *, compat: bool) -> Losses:
+    terms = Terms(align=1.0, match=None, sum_positives=compat)
+    return objective(model, batch, terms, torch.Generator().manual_seed(0))
+
+
+@FORMS
+@settings(max_examples=20)
+@given(rows=st.permutations(range(N)))
+@torch.no_grad()
+def test_losses_are_the_same_in_any_order(
+    data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf, divided: bool, rows: list[int]
+) -> None:
+    model = make_model(data, divided=divided)
+    expected = losses_of(model, batch_of(data, torch.arange(N)), compat=divided)
+    got = losses_of(model, batch_of(data, torch.tensor(rows)), compat=divided)
+    assert expected.align > 0
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+@FORMS
+@torch.no_grad()
+def test_losses_are_the_same_however_far_a_batch_is_padded(
+    data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf, divided: bool
+) -> None:
+    model = make_model(data, divided=divided)
+    batch = batch_of(data, torch.arange(N))
+    for by in (1, 50):
+        frames = {
+            name: type(some)(
+                torch.cat([some.values, torch.full((N, by, some.values.shape[2]), float("nan"))], 1),
+                torch.cat([some.valid, some.valid.new_zeros(N, by)], 1),
+            )
+            for name, some in batch.frames.items()
+        }
+        for match in (None, 0.1):  # the same draws: the padding is no part of the similarities
+            terms = Terms(align=1.0, match=match)
+            expected = objective(model, batch, terms, torch.Generator().manual_seed(0))
+            padded = Batch(rows=batch.rows, labels=batch.labels, frames=frames)
+            got = objective(model, padded, terms, torch.Generator().manual_seed(0))
+            for one, other in zip(got, expected, strict=True):
+                torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_class_loss_of_a_bucket_is_the_mean_of_its_batches(
+    data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf
+) -> None:
+    model = make_model(data)
+    whole = losses_of(model, batch_of(data, torch.arange(N)), compat=False).classes
+    order = data.features.lengths.argsort(stable=True)
+    parts = [losses_of(model, batch_of(data, rows), compat=False).classes * len(rows) for rows in order.split(7)]
+    torch.testing.assert_close(torch.stack(parts).sum() / N, whole, atol=1e-5, rtol=1e-5)

@@ -1,0 +1,85 @@
+"""Features that know nothing: what a protocol finds in them all the same is what it leaks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foal.shared.catalog import shard_folder
+from foal.shared.join import write_index
+from foal.shared.settings import Settings
+from foal.shared.shard import Entry, ShardHeader, ShardWriter
+from foal.shared.train_settings import TrainSettings
+from foal.shared.utterance import Utterance
+from foal.train.run import train
+
+KEY = "0" * 64
+N, SESSIONS, CLASSES = 240, 5, 4
+LONG = TrainSettings(
+    width=8, heads=1, layers=1, epochs=40, patience=40, batch_size=128, learning_rate=3e-2, schedule="constant",
+    warmup=0.0, threads=1, device="cpu",
+)  # fmt: skip
+
+
+def write_noise(features: Path, utterances: Sequence[Utterance], widths: dict[str, int]) -> None:
+    random = np.random.default_rng(5)
+    for modality, width in widths.items():
+        header = ShardHeader(
+            modality=modality, key=KEY, rate_hz=10.0, encoder="noise", revision="", weights="0", random_weights=True,
+            config={},
+        )  # fmt: skip
+        for session in sorted({utterance.session for utterance in utterances}):
+            with ShardWriter(shard_folder(features, session, modality, KEY) / "a.h5", header, dtype="float16") as shard:
+                for utterance in utterances:
+                    if utterance.session == session:
+                        values = random.normal(size=(2, width)).astype(np.float32)
+                        shard.add(
+                            Entry(
+                                id=utterance.id, values=values, valid=np.ones(2, bool), origin=0.0,
+                                source=utterance.source(modality), media="",
+                            )
+                        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five sessions of two speakers; labels and features are drawn, and of nobody do they tell anything."""
+    folder = tmp_path_factory.mktemp("noise")
+    random = np.random.default_rng(4)
+    labels = np.concatenate([random.permutation(np.arange(N // SESSIONS) % CLASSES) for _ in range(SESSIONS)])
+    utterances = [
+        Utterance(
+            id=f"u{i:03}", corpus="noise", session=f"session{i * SESSIONS // N + 1}",
+            speaker=f"s{i * SESSIONS // N}-{i % 2}", label="abcd"[labels[i]], audio=f"{i}.wav", video=f"{i}.mp4",
+        )
+        for i in range(N)
+    ]  # fmt: skip
+    write_noise(folder / "features", utterances, {"audio": 8, "face": 6})
+    write_index(folder / "feats.h5", utterances, folder / "features", {"audio": KEY, "face": KEY})
+    return folder / "feats.h5"
+
+
+def ua_of(noise: Path, out: Path, **changes: Any) -> tuple[float, list[float]]:
+    """UA and its interval over speakers."""
+    metrics = train(Settings(train=LONG.model_copy(update=changes)), noise, out)
+    assert metrics["selected_on_test"] == (changes["protocol"] == "loso-reference")
+    return metrics["ua_mean"], metrics["ua_ci95"]
+
+
+@pytest.mark.slow
+def test_only_the_authors_way_of_choosing_the_epoch_finds_something_in_noise(noise: Path, tmp_path: Path) -> None:
+    chance = 1 / CLASSES
+    nested, (low, high) = ua_of(noise, tmp_path / "nested", protocol="loso-nested")
+    reference, (reference_low, _) = ua_of(noise, tmp_path / "reference", protocol="loso-reference")
+    assert low <= chance <= high
+    assert abs(nested - chance) < 0.05
+    assert reference_low > chance
+    assert reference > nested + 0.05
+
+
+def test_neither_do_speakers_who_are_left_out_one_by_one(noise: Path, tmp_path: Path) -> None:
+    how = {"protocol": "speakers-nested", "epochs": 4, "seeds": (0, 1, 2)}
+    _, (low, high) = ua_of(noise, tmp_path / "run", **how)
+    assert low <= 1 / CLASSES <= high

@@ -1,0 +1,116 @@
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from foal.shared.errors import TrainingError
+from foal.shared.train_settings import TrainSettings
+from foal.train.dataset import Dataset
+from foal.train.model import MAX_LOG_SCALE, FoalNet
+from foal.train.optimize import Optimizer, chosen_device, half_precision, share_of_rate
+
+CPU = torch.device("cpu")
+
+
+def test_warm_up_then_a_half_cosine_to_nothing() -> None:
+    settings = TrainSettings(epochs=11, warmup=1.0, schedule="cosine")
+    assert 0 < share_of_rate(settings, 0.0) < 0.02
+    assert share_of_rate(settings, 0.5) == pytest.approx(0.5, abs=0.02)
+    assert share_of_rate(settings, 1.0) == 1.0
+    assert share_of_rate(settings, 3.5) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
+    assert share_of_rate(settings, 6.0) == pytest.approx(0.5)
+    assert share_of_rate(settings, 10.99) == pytest.approx(0, abs=1e-4)
+    assert share_of_rate(settings, 11.0) == share_of_rate(settings, 12.0) == 0
+
+
+def test_constant_after_the_warm_up() -> None:
+    settings = TrainSettings(epochs=10, warmup=2.0, schedule="constant")
+    assert [share_of_rate(settings, epochs) for epochs in (2.0, 5.0, 9.99, 100.0)] == [1.0] * 4
+    assert share_of_rate(settings, 1.0) == pytest.approx(0.5, abs=0.01)
+    paper = TrainSettings(preset="paper")
+    assert [share_of_rate(paper, epochs) for epochs in (0.0, 0.01, 39.9)] == [1.0] * 3
+
+
+@given(st.integers(1, 50), st.floats(0, 60), st.sampled_from(["cosine", "constant"]))
+def test_the_rate_is_a_share_that_rises_and_then_never_does(epochs: int, warmup: float, schedule: str) -> None:
+    settings = TrainSettings(epochs=epochs, warmup=warmup, schedule=schedule)  # type: ignore[arg-type]
+    times = [epochs * i / 100 for i in range(101)]
+    shares = [share_of_rate(settings, time) for time in times]
+    assert all(0 <= share <= 1 for share in shares)
+    assert shares[0] > 0
+    for (before, one), (after, other) in pairwise(zip(times, shares, strict=True)):
+        assert other >= one if after < warmup else other <= one or before < warmup
+
+
+@pytest.fixture
+def model(make_dataset: Callable[..., Dataset], make_model: Callable[..., FoalNet]) -> FoalNet:
+    return make_model(make_dataset())
+
+
+def weights(model: FoalNet) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def gradient(model: FoalNet, settings: TrainSettings, size: float) -> Tensor:
+    """What is followed when the loss' gradient is that long."""
+    total = sum((parameter * torch.ones_like(parameter)).sum() for parameter in model.parameters())
+    count = sum(parameter.numel() for parameter in model.parameters())
+    Optimizer(model, settings, CPU).step(total * (size / math.sqrt(count)), epochs=0.0)
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def test_long_gradients_are_scaled_to_the_longest_allowed(model: FoalNet) -> None:
+    clipped = TrainSettings(clip=0.5)
+    long = gradient(model, clipped, 80.0)
+    assert long.norm().item() == pytest.approx(0.5, rel=1e-4)
+    assert long.std().item() == pytest.approx(0, abs=1e-6)  # in the same direction
+    assert gradient(model, clipped, 0.3).norm().item() == pytest.approx(0.3, rel=1e-4)
+    assert gradient(model, TrainSettings(clip=None), 80.0).norm().item() == pytest.approx(80, rel=1e-4)
+
+
+def test_a_step_is_as_long_as_the_schedule_says(model: FoalNet) -> None:
+    settings = TrainSettings(epochs=5, warmup=0.0, learning_rate=1e-3, weight_decay=0.0)
+    for epochs, share in ((0.0, 1.0), (2.5, 0.5), (5.0, 0.0)):
+        before = weights(model)
+        optimizer = Optimizer(model, settings, CPU)
+        optimizer.step(sum(parameter.sum() for parameter in model.parameters()), epochs=epochs)  # type: ignore[arg-type]
+        # Adam's first step has the length of the rate in every direction.
+        moved = (before - weights(model)).abs()
+        torch.testing.assert_close(moved, torch.full_like(moved, 1e-3 * share), atol=1e-6, rtol=1e-3)
+
+
+def test_only_matrices_decay(model: FoalNet) -> None:
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    settings = TrainSettings(learning_rate=0.1, weight_decay=0.5, warmup=0.0)
+    optimizer = Optimizer(model, settings, CPU)
+    optimizer.step(0.0 * sum(parameter.sum() for parameter in model.parameters()), epochs=0.0)  # type: ignore[arg-type]
+    for name, parameter in model.named_parameters():
+        expected = before[name] * (0.95 if parameter.dim() > 1 else 1.0)
+        torch.testing.assert_close(parameter.detach(), expected)
+
+
+def test_a_step_holds_the_scale_at_a_hundred(model: FoalNet) -> None:
+    assert model.alignment is not None
+    optimizer = Optimizer(model, TrainSettings(learning_rate=1.0, warmup=0.0), CPU)
+    for _ in range(4):
+        optimizer.step(-model.alignment.log_scale, epochs=0.0)
+    assert model.alignment.log_scale.item() == pytest.approx(MAX_LOG_SCALE)
+
+
+def test_a_cpu_computes_in_single_precision() -> None:
+    for precision in ("auto", "fp32", "bf16", "fp16"):
+        assert half_precision(TrainSettings(precision=precision), CPU) is None  # type: ignore[arg-type]
+
+
+def test_devices_that_are_not_there() -> None:
+    assert chosen_device("cpu") == CPU
+    for name in ("quantum", "mps", "cuda:x"):
+        with pytest.raises(TrainingError, match=f"train.device: expected auto, cpu, cuda or cuda:N, got '{name}'"):
+            chosen_device(name)
+    with pytest.raises(TrainingError, match=r"train.device is cuda:99, but PyTorch sees \d+ CUDA devices"):
+        chosen_device("cuda:99")

@@ -1,0 +1,260 @@
+"""Fits and runs that were interrupted go on as if nothing had been."""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from foal.shared.errors import FoalError, UsageError
+from foal.shared.settings import Settings
+from foal.shared.train_settings import TrainSettings
+from foal.train import resume
+from foal.train.course import Epoch
+from foal.train.dataset import Dataset
+from foal.train.fit import Fitted, fit
+from foal.train.fits import FoldScore
+from foal.train.protocol import split
+from foal.train.run import train
+
+CPU = torch.device("cpu")
+QUICK = TrainSettings(
+    width=16, heads=2, layers=1, epochs=7, patience=4, learning_rate=5e-3, batch_size=8, bootstrap=50, threads=1,
+    device="cpu",
+)  # fmt: skip
+
+
+class StoppedError(Exception):
+    """Somebody pulled the plug."""
+
+
+@pytest.fixture(autouse=True)
+def after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resume, "SECONDS_BETWEEN", 0.0)
+
+
+def some_settings(**changes: Any) -> TrainSettings:
+    return QUICK.model_copy(update=changes)
+
+
+def fit_first(data: Dataset, settings: TrainSettings, snapshot: Path | None, *, stop_in: int = 0) -> Fitted:
+    """The first fold; stopped in epoch `stop_in`, if any."""
+
+    def progress(row: Epoch) -> None:
+        heard.append(row.epoch)
+        if row.epoch == stop_in:
+            raise StoppedError
+
+    heard: list[int] = []
+    fold = split(data.utterances, "loso-nested", data.speakers).folds[0]
+    fitted = fit(data, fold, settings, seed=3, device=CPU, progress=progress, snapshot=snapshot)
+    assert heard == [row.epoch for row in fitted.history][len(fitted.history) - len(heard) :]
+    return fitted
+
+
+def same(one: Fitted, other: Fitted) -> None:
+    assert one.history == other.history
+    assert one.epoch == other.epoch
+    weights = other.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in one.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"modality_dropout": 0.4, "schedule": "constant"}, {"compat": ("temperature", "sum", "own-pairs")}],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("stop_in", [1, 2, 4])
+def test_an_interrupted_fit_gives_the_same_network(
+    tmp_path: Path, make_dataset: Callable[..., Dataset], changes: dict[str, Any], stop_in: int
+) -> None:
+    data, settings, snapshot = make_dataset(), some_settings(**changes), tmp_path / "fit.state"
+    expected = fit_first(data, settings, None)
+    assert len(expected.history) > 4
+    with pytest.raises(StoppedError):
+        fit_first(data, settings, snapshot, stop_in=stop_in)
+    # What was said of the epoch in which it stopped was not yet kept.
+    assert snapshot.exists() == (stop_in > 1)
+    torch.rand(5)
+    same(fit_first(data, settings, snapshot), expected)
+
+
+def test_a_fit_may_be_interrupted_again_and_again(tmp_path: Path, make_dataset: Callable[..., Dataset]) -> None:
+    data, snapshot = make_dataset(), tmp_path / "fit.state"
+    for stop_in in (2, 3, 4, 4):
+        with pytest.raises(StoppedError):
+            fit_first(data, QUICK, snapshot, stop_in=stop_in)
+    expected = fit_first(data, QUICK, None)
+    same(fit_first(data, QUICK, snapshot), expected)
+    same(fit_first(data, QUICK, snapshot), expected)  # and once it is over there is nothing left to do
+
+
+def test_snapshots_are_made_only_from_time_to_time(
+    tmp_path: Path, make_dataset: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume, "SECONDS_BETWEEN", 1000.0)
+    fit_first(make_dataset(), QUICK, tmp_path / "fit.state")
+    assert os.listdir(tmp_path) == []
+
+
+def settings_of(**changes: Any) -> Settings:
+    return Settings(train=some_settings(epochs=3, **changes))
+
+
+def interrupt(feats: Path, out: Path, settings: Settings, *, fold: int = 3, epoch: int = 2) -> None:
+    def progress(step: Epoch | FoldScore) -> None:
+        if isinstance(step, Epoch) and (step.fold, step.epoch) == (fold, epoch):
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        train(settings, feats, out, progress=progress)
+
+
+def state_of(folder: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of change of every result in it."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob("*.npz")}
+
+
+def files_in(run: Path) -> dict[str, bytes]:
+    wanted = [run / name for name in ("metrics.json", "predictions.csv", "history.csv", "run.json")]
+    return {str(p.relative_to(run)): p.read_bytes() for p in (*wanted, *sorted(run.glob("models/*/*.safetensors")))}
+
+
+def test_an_interrupted_run_goes_on_in_the_fold_where_it_was(feats: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs" / "both"
+    interrupt(feats, out, settings_of())
+    fits = out.parent / ".both.unfinished" / "fits"
+    assert os.listdir(out.parent) == [".both.unfinished"]
+    before = state_of(fits)
+    assert len(before) == 2
+    assert [path.suffix for path in fits.iterdir()].count(".state") == 1
+
+    seen: list[dict[str, tuple[int, int]]] = []
+    metrics = train(settings_of(), feats, out, resume=True, progress=lambda step: seen.append(state_of(fits)))
+    # What was done was neither done nor written again.
+    assert all(done.items() >= before.items() for done in seen)
+    assert len(seen[-1]) == 3
+    assert os.listdir(out.parent) == ["both"]
+    assert metrics == json.loads((out / "metrics.json").read_text())
+    assert sorted(os.listdir(out)) == sorted(
+        ["metrics.json", "run.json", "predictions.csv", "history.csv", "confusion.png", "learning.png", "models"]
+    )
+    train(settings_of(), feats, tmp_path / "whole")
+    assert files_in(out) == files_in(tmp_path / "whole")
+
+
+def test_without_resume_a_run_begins_anew(feats: Path, tmp_path: Path) -> None:
+    interrupt(feats, tmp_path / "run", settings_of())
+    before = state_of(tmp_path / ".run.unfinished" / "fits")
+    seen: list[dict[str, tuple[int, int]]] = []
+    train(settings_of(), feats, tmp_path / "run", progress=lambda step: seen.append(state_of(fits_of(tmp_path))))
+    assert seen[0] == {}
+    assert not seen[-1].items() & before.items()
+
+
+def fits_of(folder: Path) -> Path:
+    return folder / ".run.unfinished" / "fits"
+
+
+def test_a_run_that_was_killed_between_network_and_result_goes_on(feats: Path, tmp_path: Path) -> None:
+    interrupt(feats, tmp_path / "run", settings_of())
+    for path in fits_of(tmp_path).glob("*.npz"):
+        path.unlink()
+    assert len(list((tmp_path / ".run.unfinished" / "models").iterdir())) == 2
+    train(settings_of(), feats, tmp_path / "run", resume=True)
+    train(settings_of(), feats, tmp_path / "whole")
+    assert files_in(tmp_path / "run") == files_in(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": 2}, "settings.epochs was 3, now it is 2; begin anew without --resume"),
+        ({"align": False}, "align was True, now it is False (and 1 more)"),
+        ({"seeds": (0, 1)}, "seeds was [0], now it is [0, 1]"),
+    ],
+    ids=str,
+)
+def test_an_unfinished_run_of_other_settings_is_refused(
+    feats: Path, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    interrupt(feats, tmp_path / "run", settings_of())
+    other = Settings(train=some_settings(**{"epochs": 3, **changes}))
+    with pytest.raises(UsageError) as caught:
+        train(other, feats, tmp_path / "run", resume=True)
+    assert words in str(caught.value)
+    assert "the unfinished run has another configuration" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(state_of(fits_of(tmp_path))) == 2  # nothing is lost
+    train(settings_of(), feats, tmp_path / "run", resume=True)
+
+
+def test_other_features_are_another_configuration(
+    feats: Path, tmp_path: Path, make_index: Callable[..., Path], some_utterances: list[Any]
+) -> None:
+    interrupt(feats, tmp_path / "run", settings_of())
+    other = make_index(tmp_path / "other", some_utterances, seed=1)
+    with pytest.raises(UsageError, match="another configuration: features was '"):
+        train(settings_of(), other, tmp_path / "run", resume=True)
+
+
+def test_a_finished_run_gives_its_metrics_back(feats: Path, tmp_path: Path) -> None:
+    metrics = train(settings_of(), feats, tmp_path / "run", resume=True)  # there is nothing to go on with
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    heard: list[Any] = []
+    assert train(settings_of(), feats, tmp_path / "run", resume=True, progress=heard.append) == metrics
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+    assert heard == []
+    with pytest.raises(
+        UsageError, match=r"the finished run has another configuration: settings.width was 16, now .* 8"
+    ):
+        train(settings_of(width=8), feats, tmp_path / "run", resume=True)
+    assert not (tmp_path / ".run.unfinished").exists()
+
+
+@contextmanager
+def somebody_at(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_two_processes_never_work_at_one_run(feats: Path, tmp_path: Path, again: bool) -> None:
+    interrupt(feats, tmp_path / "run", settings_of())
+    before = state_of(fits_of(tmp_path))
+    with (
+        somebody_at(tmp_path / ".run.unfinished"),
+        pytest.raises(UsageError, match=r"run: another process is at this run; wait for it, or choose another folder"),
+    ):
+        train(settings_of(), feats, tmp_path / "run", resume=again)
+    assert state_of(fits_of(tmp_path)) == before
+    train(settings_of(), feats, tmp_path / "run", resume=again)
+
+
+def test_a_run_holds_its_folder_while_it_works(feats: Path, tmp_path: Path) -> None:
+    refused = []
+
+    def progress(step: Epoch | FoldScore) -> None:
+        if isinstance(step, FoldScore):
+            with pytest.raises(UsageError, match="another process is at this run"):
+                train(settings_of(), feats, tmp_path / "run")
+            refused.append(step)
+
+    train(settings_of(), feats, tmp_path / "run", progress=progress)
+    assert len(refused) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", b"PK\x03\x04 torn"])
+def test_a_damaged_snapshot_is_named(tmp_path: Path, make_dataset: Callable[..., Dataset], content: bytes) -> None:
+    (tmp_path / "fit.state").write_bytes(content)
+    with pytest.raises(FoalError, match=r"fit\.state: ") as caught:
+        fit_first(make_dataset(), QUICK, tmp_path / "fit.state")
+    assert "\n" not in str(caught.value)

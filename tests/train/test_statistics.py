@@ -1,0 +1,76 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from foal.train import statistics
+from foal.train.data import Stream
+from foal.train.dataset import Dataset
+from foal.train.features import InMemory
+from foal.train.statistics import frame_statistics
+
+MakeStream = Callable[..., Stream]
+
+
+def of_one(stream: Stream, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    return frame_statistics(InMemory({"face": stream}), torch.tensor(rows))["face"]
+
+
+@pytest.fixture
+def face(make_dataset: Callable[..., Dataset]) -> Stream:
+    features = make_dataset().features
+    assert isinstance(features, InMemory)
+    return features.streams["face"]
+
+
+def test_statistics_are_those_of_valid_training_frames(face: Stream) -> None:
+    rows = [1, 4, 6]
+    frames = np.concatenate(
+        [
+            face.values[s : s + n][face.valid[s : s + n]].numpy()
+            for s, n in zip(face.starts[rows].tolist(), face.lengths[rows].tolist(), strict=True)
+        ]
+    )
+    mean, deviation = of_one(face, rows)
+    np.testing.assert_allclose(mean, frames.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(deviation, frames.std(0), rtol=1e-5)
+    # Neither other utterances nor invalid frames matter.
+    others = torch.ones(len(face.values), dtype=torch.bool)
+    for row in rows:
+        start, length = int(face.starts[row]), int(face.lengths[row])
+        others[start : start + length] = ~face.valid[start : start + length]
+    changed = replace(face, values=torch.where(others[:, None], 1e4, face.values))
+    assert torch.equal(of_one(changed, rows)[0], mean)
+
+
+def test_a_constant_dimension_has_deviation_one(make_stream: MakeStream) -> None:
+    stream = make_stream([torch.tensor([[0.1, 1.0], [0.1, 3.0]]).half(), torch.zeros(0, 2).half()])
+    mean, deviation = of_one(stream, [0])
+    assert mean.tolist() == pytest.approx([0.1, 2.0], abs=1e-4)
+    assert deviation.tolist() == [1.0, 1.0]
+    assert of_one(stream, [1])[1].tolist() == [1.0, 1.0]
+
+
+def test_chunks_change_nothing(face: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = of_one(face, list(range(24)))
+    monkeypatch.setattr(statistics, "CHUNK_BYTES", 100)
+    for part, all_at_once in zip(of_one(face, list(range(24))), whole, strict=True):
+        torch.testing.assert_close(part, all_at_once)
+
+
+def test_half_precision_is_summed_in_double(make_stream: MakeStream) -> None:
+    # In float16 the sum of these would be infinite, in float32 their deviation zero.
+    frames = torch.full((2000, 1), 60000.0).half()
+    frames[::2] -= 32  # the next number of float16
+    mean, deviation = of_one(make_stream([frames]), [0])
+    assert mean.item() == pytest.approx(59984)
+    assert deviation.item() == pytest.approx(16, rel=1e-6)
+
+
+def test_every_layer_has_its_own(make_stream: MakeStream) -> None:
+    frames = torch.randn(50, 3, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 5, 9])[:, None]
+    mean, deviation = of_one(make_stream([frames]), [0])
+    torch.testing.assert_close(mean, frames.mean(0))
+    torch.testing.assert_close(deviation, frames.std(0, correction=0))
