@@ -80,15 +80,21 @@ def train(
         train__device=device,
     )
     from ..shared.console import make_console
+    from .folder import unfinished_run
     from .progress import shown
     from .report import table_of
     from .run import train as run
 
     console = make_console()
     folder = out or _usual_folder(settings.train)
-    with shown(console, settings.train) as progress:
-        parallel = workers is not None or scheduler is not None
-        metrics = run(settings, settings.index, folder, resume=resume, parallel=parallel, progress=progress)
+    parallel = workers is not None or scheduler is not None
+    try:
+        with shown(console, settings.train) as progress:
+            metrics = run(settings, settings.index, folder, resume=resume, parallel=parallel, progress=progress)
+    except BaseException:  # an error, Ctrl-C or SIGTERM
+        if unfinished_run(folder).exists():
+            console.print("the run is unfinished: the same command with --resume goes on with it")
+        raise
     console.print(table_of(metrics))
     console.print(f"results: {folder}")
 

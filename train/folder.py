@@ -76,7 +76,7 @@ def kept_folder(out: Path, ours: frozenset[str]) -> Iterator[Path]:
             raise UsageError(f"{out}: expected a new folder or one of an earlier run, got something else")
         (out / FITS).mkdir(parents=True, exist_ok=True)
         with _locked(out, out):
-            yield out
+            yield out.absolute()  # workers may stand elsewhere
     except OSError as error:
         raise FoalError(f"{out}: cannot be written: {error.strerror or error}") from error
 

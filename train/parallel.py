@@ -1,13 +1,15 @@
 """Fits as Dask tasks: each worker opens the features once and keeps them."""
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from distributed import Worker, as_completed, get_worker
+from distributed import KilledWorker, Worker, as_completed, get_worker
 
 from ..shared.cluster import NamedPlugin, local_cluster, remote_cluster
+from ..shared.errors import TrainingError
 from ..shared.machine import Machine, cores_here, devices_here, share_out, visible_device
 from ..shared.settings import Settings
 from ..shared.train_settings import Protocol
@@ -31,8 +33,6 @@ class FeaturesPlugin(NamedPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask in each worker."""
-        import os
-
         if self._machine is not None and self._machine.devices:
             # Before CUDA is first asked for anything: the worker then sees its own GPU and no other.
             os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(self._machine.devices, str(worker.name))
@@ -85,7 +85,14 @@ def fits_in_parallel(
     with cluster as client:
         futures = {client.submit(fit_in_worker, task, pure=False): place for place, task in enumerate(tasks)}
         for future in as_completed(list(futures)):
-            future.result()
+            task = tasks[futures[future]]
+            try:
+                future.result()
+            except KilledWorker:
+                raise TrainingError(
+                    f"seed {task.seed}, fold {task.fold}: the worker process died over it several times, perhaps for "
+                    "want of memory; try fewer workers (--workers), smaller batches, or --stream"
+                ) from None
             yield futures[future]
 
 

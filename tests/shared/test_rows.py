@@ -1,0 +1,243 @@
+"""Reading rows past HDF5: what comes is what HDF5 gives, from the place that the index or the shard says, or nothing."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from foal.shared import indexed_shards
+from foal.shared.errors import StoreError
+from foal.shared.index import FeatureStore
+from foal.shared.join import write_index
+from foal.shared.rows import PackedRows
+from foal.shared.shard import shard_rows
+from foal.shared.utterance import Utterance
+
+MakeFeatures = Callable[..., Path]
+KEYS = {"audio": "0" * 64, "face": "0" * 64}
+LAYOUTS = {
+    "in one piece": {},
+    "in chunks": {"chunks": True},
+    "compressed": {"chunks": True, "compression": "gzip"},
+    "of bytes the other way round": {"dtype": ">f4"},
+}
+
+
+def rows_of(path: Path, group: str = "/") -> PackedRows:
+    with h5py.File(path, "r") as file:
+        return PackedRows.within(file[group].id, path, "mend it")
+
+
+def two_tables(path: Path, frames: int = 40, *, group: str = "/", **layout: object) -> Path:
+    chance = np.random.default_rng(0)
+    with h5py.File(path, "a") as file:
+        inside = file.require_group(group)
+        values = chance.normal(size=(frames, 3, 2)).astype(np.float32)
+        inside.create_dataset("values", data=values, **layout)
+        inside.create_dataset("valid", data=chance.random(frames) < 0.5)
+    return path
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("group", ["/", "/modalities/face/clip"])
+def test_the_same_as_hdf5(tmp_path: Path, layout: dict[str, object], group: str) -> None:
+    path = two_tables(tmp_path / "file.h5", group=group, **layout)
+    if group != "/":
+        two_tables(path, 7)  # others of the same name
+    rows = rows_of(path, group)
+    with h5py.File(path, "r") as file:
+        for start, count in ((0, 40), (0, 1), (13, 20), (39, 1), (7, 0), (40, 0)):
+            values, valid = np.full((count, 3, 2), np.nan, np.float32), np.zeros(count, bool)
+            rows.read("values", start, values)
+            rows.read("valid", start, valid)
+            np.testing.assert_array_equal(values, file[group]["values"][start : start + count])
+            np.testing.assert_array_equal(valid, file[group]["valid"][start : start + count])
+        doubles = np.zeros((5, 3, 2))  # HDF5 changes the number format
+        rows.read("values", 2, doubles)
+        np.testing.assert_array_equal(doubles, file[group]["values"][2:7])
+    assert (rows.places["values"].offset >= 0) == ("chunks" not in layout)
+
+
+def test_tables_without_rows_and_rows_never_written(tmp_path: Path) -> None:
+    rows = rows_of(two_tables(tmp_path / "empty.h5", 0))
+    rows.read("values", 0, np.empty((0, 3, 2), np.float32))
+    with pytest.raises(StoreError, match=r"empty\.h5"):
+        rows.read("values", 0, np.empty((1, 3, 2), np.float32))
+    with h5py.File(tmp_path / "unwritten.h5", "w") as file:
+        file.create_dataset("values", (4, 2), np.float16, fillvalue=7)
+        file.create_dataset("valid", (4,), bool)
+    values = np.zeros((2, 2), np.float16)
+    rows_of(tmp_path / "unwritten.h5").read("values", 1, values)
+    assert (values == 7).all()
+
+
+@pytest.mark.parametrize("layout", [{}, {"chunks": True}], ids=["in one piece", "in chunks"])
+def test_rows_that_are_not_there(tmp_path: Path, layout: dict[str, object]) -> None:
+    rows = rows_of(two_tables(tmp_path / "file.h5", **layout))
+    for start, shape in ((40, (1, 3, 2)), (35, (6, 3, 2)), (0, (41, 3, 2)), (0, (4, 2, 3)), (0, (4, 6))):
+        with pytest.raises(StoreError, match=r"file\.h5: damaged \(rows \d+ to \d+ of values, .*\); mend it"):
+            rows.read("values", start, np.empty(shape, np.float32))
+    with pytest.raises(StoreError, match=r"file\.h5"):
+        rows.read("boxes", 0, np.empty((1, 3, 2), np.float32))
+
+
+def test_files_that_are_not_what_they_were(tmp_path: Path) -> None:
+    path = two_tables(tmp_path / "file.h5")
+    rows = rows_of(path)
+    end = rows.places["values"].offset + 20 * 24
+    os.truncate(path, end)
+    whole = np.empty((20, 3, 2), np.float32)
+    rows.read("values", 0, whole)
+    with pytest.raises(StoreError, match=r"file\.h5: damaged \(values ends before its time\); mend it"):
+        rows.read("values", 19, whole[:2])
+    path.unlink()
+    rows.read("values", 0, whole)  # whoever has it open may read on
+    with pytest.raises(StoreError, match=r"file\.h5"):
+        PackedRows(path, rows.places, remedy="mend it")
+    with h5py.File(path, "w") as file:
+        file["values"] = np.zeros(3)
+    with pytest.raises(StoreError, match=r"file\.h5: damaged .*; mend it"):
+        rows_of(path)
+
+
+@pytest.fixture
+def store_path(tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]) -> Path:
+    make_features(tmp_path / "features", some_utterances)
+    write_index(tmp_path / "feats.h5", some_utterances, tmp_path / "features", KEYS)
+    return tmp_path / "feats.h5"
+
+
+def one_shard(store_path: Path, modality: str = "audio") -> Path:
+    (path,) = (store_path.parent / "features" / "session2").glob(f"{modality}-*/*.h5")
+    return path
+
+
+def everything(store_path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    with FeatureStore(store_path) as store:
+        packed = {name: store.packed(name) for name in store.modalities}
+    return {name: (some.values, some.valid) for name, some in packed.items()}
+
+
+def assert_same(got: dict[str, tuple[np.ndarray, np.ndarray]], wanted: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    assert got.keys() == wanted.keys()
+    for name, arrays in wanted.items():
+        for one, other in zip(got[name], arrays, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_many_threads_over_many_shards(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexed_shards, "OPEN_SHARDS", 3)
+    many = [replace(some_utterances[0], id=f"u{i}", session=f"session{i // 2}") for i in range(36)]
+    features = make_features(tmp_path / "features", many, widths={"audio": 8})
+    write_index(tmp_path / "feats.h5", many, features, {"audio": KEYS["audio"]})
+    with FeatureStore(tmp_path / "feats.h5") as store:
+        assert len(store.shard_paths) == 18
+        whole = store.packed("audio")
+        assert still_open(features) <= 3
+
+        def read(seed: int) -> None:
+            chance = np.random.default_rng(seed)
+            for _ in range(15):
+                rows = chance.integers(0, 36, 12)
+                got = store.packed("audio", rows.tolist())
+                for place, row in enumerate(rows):
+                    here = slice(got.offsets[place], got.offsets[place + 1])
+                    there = slice(whole.offsets[row], whole.offsets[row + 1])
+                    np.testing.assert_array_equal(got.values[here], whole.values[there])
+                    np.testing.assert_array_equal(got.valid[here], whole.valid[there])
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(read, range(8))) == [None] * 8
+        assert still_open(features) <= 3
+
+
+def still_open(folder: Path) -> int:
+    """How many files of a folder this process holds open."""
+    handles = Path("/proc/self/fd")
+    targets = [os.readlink(handle) for handle in handles.iterdir() if handle.is_symlink() and handle.exists()]
+    return sum(target.startswith(str(folder)) for target in targets)
+
+
+def written_anew(shard: Path) -> None:
+    """The same content in a file of the same size, with the tables one after the other in another order."""
+    before = shard.stat().st_size
+    other = shard.with_suffix(".anew")
+    with h5py.File(shard, "r") as source, h5py.File(other, "w") as target:
+        for name in reversed(list(source)):
+            source.copy(name, target)
+        target.attrs.update(source.attrs)
+    after = other.stat().st_size
+    assert after <= before
+    os.truncate(other, before)  # HDF5 does not mind bytes behind the end
+    other.replace(shard)
+
+
+def test_a_shard_that_was_written_again_is_read_where_its_values_are_now(store_path: Path) -> None:
+    before = everything(store_path)
+    shard = one_shard(store_path)
+    with h5py.File(shard, "r") as file:
+        digest, was = str(file.attrs["digest"]), file["values"].id.get_offset()
+    written_anew(shard)
+    now = shard_rows(shard, digest)
+    assert now is not None
+    assert now.places["values"].offset not in (-1, was)
+    assert_same(everything(store_path), before)
+    assert shard_rows(shard, "another digest") is None
+
+
+@pytest.mark.parametrize("column", indexed_shards.SHARD_PLACES)
+@pytest.mark.parametrize("by", [-1, 2, 1 << 40, -(1 << 40)])
+def test_an_index_that_is_wrong_about_places_is_not_believed(store_path: Path, column: str, by: int) -> None:
+    before = everything(store_path)
+    with h5py.File(store_path, "r+") as file:
+        file["shards"][column][:] += by
+    assert_same(everything(store_path), before)
+
+
+def test_a_shard_of_another_size_is_refused(store_path: Path) -> None:
+    shard = one_shard(store_path)
+    with shard.open("ab") as file:
+        file.write(bytes(16))
+    with pytest.raises(StoreError) as caught:
+        everything(store_path)
+    assert str(caught.value) == (
+        f"{shard}: the shard is not the one that {store_path} indexed; run `foal index` again"
+    )
+
+
+@pytest.mark.parametrize("name", ["values", "valid"])
+@pytest.mark.parametrize("pack", [False, True], ids=["shards", "packed"])
+def test_a_flipped_bit_is_named_and_never_given_out(
+    store_path: Path, some_utterances: list[Utterance], name: str, pack: bool
+) -> None:
+    if pack:
+        write_index(store_path, some_utterances, store_path.parent / "features", KEYS, pack=True)
+    path, group = (store_path, "modalities/face") if pack else (one_shard(store_path, "face"), "/")
+    with FeatureStore(store_path) as store:
+        intact = [i for i, u in enumerate(some_utterances) if u.session != "session2"]
+        before = store.packed("face", intact)
+        # The third utterance of that shard, and of the packed values the one that is there.
+        row = [i for i, u in enumerate(some_utterances) if u.session == "session2"][2]
+        shard_place, offset = (int(column[row]) for column in store.places("face"))
+        assert (shard_place == -1) == pack
+    place = rows_of(path, group).places[name]
+    step = place.dtype.itemsize * int(np.prod(place.shape[1:]))
+    content = bytearray(path.read_bytes())
+    content[place.offset + offset * step] ^= 1
+    path.write_bytes(content)
+    with FeatureStore(store_path) as store:
+        after = store.packed("face", intact)
+        np.testing.assert_array_equal(after.values, before.values)
+        np.testing.assert_array_equal(after.valid, before.valid)
+        for rows in (None, [row]):
+            with pytest.raises(StoreError, match="do not match their checksum") as caught:
+                store.packed("face", rows)
+            assert str(caught.value).startswith(f"{path}: the face values of utterance {some_utterances[row].id!r} ")
+        assert [file for file, _ in store.check_rows()] == [path]
