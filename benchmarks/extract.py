@@ -19,8 +19,6 @@ peak_rss_mb, realtime_factor   of the largest worker (one-worker run); seconds o
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -36,6 +34,7 @@ import numpy as np
 import psutil
 import torch
 from facenet_pytorch import MTCNN, InceptionResnetV1
+from say import machine, say
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from foal.extract.audio_model import load_audio_encoder
@@ -387,14 +386,6 @@ def absolute(utterance: Utterance, root: Path) -> Utterance:
 
 def from_root(utterances: Sequence[Utterance]) -> list[Utterance]:
     return [replace(utterance, audio=f"/{utterance.audio}", video=f"/{utterance.video}") for utterance in utterances]
-
-
-def machine() -> str:
-    return f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}"
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import torch
 from memory import DIALOG_SECONDS, copies
+from say import machine, say
 
-from extract import draw, foal, machine, save_encoder, say
+from extract import draw, foal, save_encoder
 from foal.shared.utterance import write_manifest
 
 QUERY = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]

@@ -14,7 +14,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from extract import draw, foal, machine, save_encoder, say
+from say import machine, say
+
+from extract import draw, foal, save_encoder
 from foal.manifests.iemocap import build as read_dialogs
 from foal.shared.utterance import Utterance, write_manifest
 

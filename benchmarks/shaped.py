@@ -9,17 +9,14 @@ extraction writes them. The full set takes 2.2 GB (2.7 GB at 30 Hz). Prints one 
 
 import argparse
 import json
-import os
-import platform
-import sys
 import time
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from say import machine, say
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
@@ -169,17 +166,6 @@ def _entry(utterance: Utterance, header: ShardHeader, block: NDArray[np.float16]
     return Entry(
         id=utterance.id, values=values, valid=valid, origin=origin, source=utterance.source(header.modality), media=""
     )
-
-
-# As in extract.py, which also loads the encoders' libraries: ten seconds and a gigabyte that are not measured here.
-
-
-def machine() -> str:
-    return f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}"
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from authors import authors_step_seconds
-from shaped import machine, say, write_shaped
+from say import machine, say
+from shaped import write_shaped
 
 from foal.shared.index import FeatureStore
 from foal.shared.settings import Settings

@@ -17,7 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from shaped import UTTERANCES, machine, say, write_shaped
+from say import machine, say
+from shaped import UTTERANCES, write_shaped
 
 GB = 1e9
 

@@ -12,7 +12,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from extract import draw, foal, machine, rows_of, save_encoder, say
+from say import machine, say
+
+from extract import draw, foal, rows_of, save_encoder
 from foal.shared.utterance import write_manifest
 
 ONE_THREAD = ("--set", "extract.threads=1", "--chunk-seconds", "30")

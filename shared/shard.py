@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -298,6 +299,7 @@ def _digest(key: str, ids: list[str], checksums: list[str]) -> str:
     return hashlib.blake2b(json.dumps([VERSION, key, ids, checksums]).encode(), digest_size=16).hexdigest()
 
 
+@cache
 def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 

@@ -1,4 +1,4 @@
-"""Reading rows past HDF5: what comes is what HDF5 gives, from the place that the index or the shard says, or nothing."""
+"""Reading rows past HDF5: what comes is what HDF5 gives, from where the index or the shard says, or nothing."""
 
 import os
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from foal.shared.shard import shard_rows
 from foal.shared.utterance import Utterance
 
 MakeFeatures = Callable[..., Path]
+Tables = dict[str, tuple[np.ndarray, np.ndarray]]
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 LAYOUTS = {
     "in one piece": {},
@@ -117,13 +118,13 @@ def one_shard(store_path: Path, modality: str = "audio") -> Path:
     return path
 
 
-def everything(store_path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def everything(store_path: Path) -> Tables:
     with FeatureStore(store_path) as store:
         packed = {name: store.packed(name) for name in store.modalities}
     return {name: (some.values, some.valid) for name, some in packed.items()}
 
 
-def assert_same(got: dict[str, tuple[np.ndarray, np.ndarray]], wanted: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+def assert_same(got: Tables, wanted: Tables) -> None:
     assert got.keys() == wanted.keys()
     for name, arrays in wanted.items():
         for one, other in zip(got[name], arrays, strict=True):
@@ -170,7 +171,7 @@ def written_anew(shard: Path) -> None:
     before = shard.stat().st_size
     other = shard.with_suffix(".anew")
     with h5py.File(shard, "r") as source, h5py.File(other, "w") as target:
-        for name in reversed(list(source)):
+        for name in sorted(source):
             source.copy(name, target)
         target.attrs.update(source.attrs)
     after = other.stat().st_size
@@ -207,9 +208,7 @@ def test_a_shard_of_another_size_is_refused(store_path: Path) -> None:
         file.write(bytes(16))
     with pytest.raises(StoreError) as caught:
         everything(store_path)
-    assert str(caught.value) == (
-        f"{shard}: the shard is not the one that {store_path} indexed; run `foal index` again"
-    )
+    assert str(caught.value) == f"{shard}: the shard is not the one that {store_path} indexed; run `foal index` again"
 
 
 @pytest.mark.parametrize("name", ["values", "valid"])

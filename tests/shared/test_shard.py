@@ -128,19 +128,22 @@ def test_what_is_damaged_or_foreign_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def twelve(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, range]:
+    """A shard in order, and where in the file its twelve values stand."""
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
-    return write(tmp_path_factory.mktemp("whole") / "s.h5", entry("a", values))
+    path = write(tmp_path_factory.mktemp("whole") / "s.h5", entry("a", values))
+    assert verify_shard(path) == []
+    with h5py.File(path) as file:
+        begin, size = file["values"].id.get_offset(), file["values"].id.get_storage_size()
+    assert size == 2 * 12
+    return path, range(begin, begin + size)
 
 
 @given(byte=st.integers(0, 2 * 12 - 1), bit=st.integers(0, 7))
-def test_no_flipped_bit_of_the_values_goes_unseen(twelve: Path, byte: int, bit: int) -> None:
-    assert verify_shard(twelve) == []
-    with h5py.File(twelve) as file:
-        begin, size = file["values"].id.get_offset(), file["values"].id.get_storage_size()
-    assert size == 2 * 12
-    content = bytearray(twelve.read_bytes())
-    content[begin + byte] ^= 1 << bit
-    spoilt = twelve.with_name("spoilt.h5")
+def test_no_flipped_bit_of_the_values_goes_unseen(whole: tuple[Path, range], byte: int, bit: int) -> None:
+    path, places = whole
+    content = bytearray(path.read_bytes())
+    content[places[byte]] ^= 1 << bit
+    spoilt = path.with_name("spoilt.h5")
     spoilt.write_bytes(content)
     assert verify_shard(spoilt)

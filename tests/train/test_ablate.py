@@ -1,0 +1,316 @@
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from foal.shared.errors import UsageError
+from foal.shared.index import FeatureStore
+from foal.shared.settings import ExtractSettings, Settings
+from foal.shared.train_settings import TrainSettings
+from foal.shared.utterance import Utterance
+from foal.train.ablate import ablate
+from foal.train.ablate_cli import _seeds
+from foal.train.dataset import opened
+from foal.train.fits import FitTask, load_result, run_fit
+from foal.train.metrics import pooled_scores
+from foal.train.protocol import split
+from foal.train.run import probability_table, versions
+from foal.train.systems import System, systems_for
+
+CPU = torch.device("cpu")
+# No sequence is as long as six seconds: the row that is cut there is the fit that is not.
+QUICK = TrainSettings(
+    width=16, heads=2, layers=1, epochs=1, batch_size=8, bootstrap=50, seeds=(0, 1), max_seconds=6.0, device="cpu"
+)
+SETTINGS = Settings(train=QUICK, extract=ExtractSettings(workers=1))
+SYSTEMS = systems_for(["audio", "face"], "loso-nested", faults=True)
+NETWORKS = [system for system in SYSTEMS if system.kind == "network"]
+KEYS = [
+    "majority", "regression-audio", "regression-face", "regression-both", "audio", "face", "late", "fusion", "align",
+    "match", "full", "reference", "fault-temperature", "fault-sum", "fault-own-pairs", "fault-same-class", "fault-cut",
+    "fault-on-test",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ablation")
+
+
+@pytest.fixture
+def utterances(some_utterances: list[Utterance]) -> list[Utterance]:
+    """More sad ones in the first session, more happy ones in the second, as many of both in the third."""
+    changed = {"u0": "sad", "u1": "hap"}
+    return [replace(u, label=changed.get(u.id, u.label)) for u in some_utterances]
+
+
+@pytest.fixture
+def out(place: Path, utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
+    """One ablation with all rows by a Dask worker; made once, and read only."""
+    if not (place / "out").exists():
+        heard: list[tuple[int, int, str]] = []
+        feats = make_index(place, utterances)
+        said = ablate(SETTINGS, feats, place / "out", faults=True, progress=lambda *step: heard.append(step))
+        (place / "said.json").write_text(json.dumps(said))
+        (place / "heard.json").write_text(json.dumps(heard))
+    return place / "out"
+
+
+@pytest.fixture
+def copied(out: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    shutil.copytree(out.parent, tmp_path / "copy")
+    return tmp_path / "copy" / "out"
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
+    """Do what is left without a worker, which takes seconds to come; gives what was asked for."""
+    asked: list[FitTask] = []
+
+    def fits(settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]) -> Iterator[int]:
+        asked.extend(tasks)
+        with opened(features, TrainSettings(), classes=None, modalities=modalities) as data:
+            for number, task in enumerate(tasks):
+                run_fit(task, data, split(data.utterances, task.settings.protocol, data.speakers), CPU)
+                yield number
+
+    monkeypatch.setattr("foal.train.ablate.fits_in_parallel", fits)
+    return asked
+
+
+def read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def rows_of(ablation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {row["key"]: row for row in ablation["rows"]}
+
+
+def without_seconds(ablation: dict[str, Any]) -> dict[str, Any]:
+    return {**ablation, "rows": [{**row, "seconds": None} for row in ablation["rows"]]}
+
+
+def times(out: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (out / "fits").iterdir()}
+
+
+def table_of(system: System, out: Path) -> np.ndarray:
+    """Probabilities (seeds, 18, 2) by a system, from the files of its fits."""
+    with opened(out.parent / "feats.h5", QUICK, classes=None) as data:
+        folds = split(data.utterances, system.protocol or "loso-nested", data.speakers)
+        kind = "regression" if system.kind == "regression" else "network"
+        tables = []
+        for seed in (0, 1) if system.seeded else (0,):
+            tasks = [
+                FitTask(
+                    kind=kind, settings=system.settings(QUICK, "loso-nested"), seed=seed, fold=k, folder=out / "fits"
+                )
+                for k in (1, 2, 3)
+            ]  # fmt: skip
+            results = [load_result(task.path(data, folds)) for task in tasks]
+            tables.append(probability_table(data, folds, results, seed))
+    return np.stack(tables)
+
+
+def scores_of(tables: np.ndarray, utterances: Sequence[Utterance]) -> dict[str, Any]:
+    labels = np.array([("hap", "sad").index(u.label) for u in utterances])
+    speakers = [f"{u.corpus}/{u.speaker}" for u in utterances]
+    scores = pooled_scores(labels, tables.argmax(-1), speakers, classes=("hap", "sad"), resamples=QUICK.bootstrap)
+    del scores["confusion"]
+    return scores
+
+
+@pytest.mark.slow
+def test_every_system_is_a_row_and_says_what_its_fits_say(out: Path, utterances: list[Utterance]) -> None:
+    ablation = read(out / "ablation.json")
+    assert ablation == read(out.parent / "said.json")
+    assert [row["key"] for row in ablation["rows"]] == [system.key for system in SYSTEMS] == KEYS
+    tables = {system.key: table_of(system, out) for system in SYSTEMS if system.kind in ("network", "regression")}
+    tables["late"] = (tables["audio"] + tables["face"]) / 2
+    rows = rows_of(ablation)
+    for system in SYSTEMS:
+        row = rows[system.key]
+        assert (row["name"], row["what"]) == (system.name, system.what)
+        if system.kind == "majority":
+            continue
+        scores = scores_of(tables[system.key], utterances)
+        assert {name: row[name] for name in scores} == scores
+        assert row["seeds"] == len(tables[system.key]) == (2 if system.seeded else 1)
+        assert (row["epoch_mean"] == 1) == (system.kind == "network")
+        assert (row["seconds"] is None) == (system.kind == "late")
+    assert len({row["ua_mean"] for row in rows.values()}) > 3
+
+
+@pytest.mark.slow
+def test_the_majority_is_that_of_the_training_group(out: Path, utterances: list[Utterance]) -> None:
+    # The first fold learns from the third session, where the first class wins the tie; and so on.
+    most = {"session1": "hap", "session2": "sad", "session3": "hap"}
+    table = np.eye(2)[[("hap", "sad").index(most[u.session]) for u in utterances]][None]
+    row = rows_of(read(out / "ablation.json"))["majority"]
+    scores = scores_of(table, utterances)
+    assert {name: row[name] for name in scores} == scores
+    assert (row["seeds"], row["epoch_mean"], row["seconds"], row["ua_std"]) == (1, None, None, None)
+
+
+@pytest.mark.slow
+def test_gains_and_what_the_ablation_says_of_itself(out: Path) -> None:
+    ablation = read(out / "ablation.json")
+    rows = rows_of(ablation)
+    assert ablation["baseline"] == "fusion"
+    for key, row in rows.items():
+        assert {key == "fusion"} == {row[name] is None for name in ("gain", "gain_ci95", "p")}
+        if key != "fusion":
+            assert row["gain"] == pytest.approx(row["ua_mean"] - rows["fusion"]["ua_mean"])
+            assert 0 < row["p"] <= 1
+            low, high = row["gain_ci95"]
+            assert low <= high
+    assert {key: row["protocol"] for key, row in rows.items() if row["selected_on_test"]} == {
+        "fault-on-test": "loso-reference"
+    }
+    assert {row["protocol"] for key, row in rows.items() if key != "fault-on-test"} == {"loso-nested"}
+    with opened(out.parent / "feats.h5", QUICK, classes=None) as data:
+        folds = split(data.utterances, "loso-nested", data.speakers)
+    with FeatureStore(out.parent / "feats.h5") as store:
+        digest = store.digest
+    assert {name: value for name, value in ablation.items() if name not in ("rows", "notes")} == {
+        "protocol": "loso-nested", "selected_on_test": False, "features": digest, "splits": folds.digest,
+        "seeds": [0, 1], "classes": ["hap", "sad"], "n": 18, "speakers": 6, "random_weights": True,
+        "versions": versions(), "streams": ["audio", "face"], "settings": QUICK.model_dump(mode="json"),
+        "baseline": "fusion",
+    }  # fmt: skip
+    assert any(note.startswith("random weights") for note in ablation["notes"])
+    markdown = (out / "ablation.md").read_text(encoding="utf-8")
+    assert markdown.count("selected on test") == 1
+    assert all(f"| {system.name} " in markdown for system in SYSTEMS)
+    assert (out / "ablation.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(os.listdir(out)) == ["ablation.json", "ablation.md", "ablation.png", "fits"]
+
+
+@pytest.mark.slow
+def test_every_fit_is_done_once_and_heard_of(out: Path) -> None:
+    assert rows_of(read(out / "ablation.json"))["fault-cut"] == {
+        **rows_of(read(out / "ablation.json"))["full"],
+        **{name: rows_of(read(out / "ablation.json"))["fault-cut"][name] for name in ("key", "name", "what")},
+    }
+    total = 3 * (2 * (len(NETWORKS) - 1) + 3)
+    assert len(times(out)) == total
+    heard = json.loads((out.parent / "heard.json").read_text())
+    assert [step[:2] for step in heard] == [[done, total] for done in range(total + 1)]
+    assert heard[0][2] == ""
+    named = [name for _, _, name in heard[1:]]
+    assert {named.count(system.key) for system in SYSTEMS if system.kind == "regression"} == {3}
+    fitted = [system.key for system in NETWORKS if system.key not in ("full", "fault-cut")]
+    assert {named.count(key) for key in fitted} == {6}
+    assert named.count("full") + named.count("fault-cut") == 6
+
+
+@pytest.mark.slow
+def test_what_is_done_is_not_done_again(copied: Path, in_this_process: list[FitTask]) -> None:
+    before, content = times(copied), (copied / "ablation.json").read_bytes()
+    pictures = [(copied / name).read_bytes() for name in ("ablation.png", "ablation.md")]
+    heard: list[tuple[int, int, str]] = []
+    ablate(SETTINGS, copied.parent / "feats.h5", copied, faults=True, progress=lambda *step: heard.append(step))
+    assert heard == [(len(before), len(before), "")]
+    assert in_this_process == []
+    assert times(copied) == before
+    assert (copied / "ablation.json").read_bytes() == content
+    assert [(copied / name).read_bytes() for name in ("ablation.png", "ablation.md")] == pictures
+
+
+@pytest.mark.slow
+def test_what_is_gone_is_done_again_and_nothing_else(copied: Path, in_this_process: list[FitTask]) -> None:
+    before, content = times(copied), read(copied / "ablation.json")
+    gone = {name: load_result(copied / "fits" / name) for name in sorted(before)[::30]}
+    assert len(gone) == 3
+    for name in gone:
+        (copied / "fits" / name).unlink()
+    heard: list[tuple[int, int, str]] = []
+    again = ablate(SETTINGS, copied.parent / "feats.h5", copied, faults=True, progress=lambda *step: heard.append(step))
+    assert [step[:2] for step in heard] == [(len(before) - left, len(before)) for left in (3, 2, 1, 0)]
+    after = times(copied)
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} == gone.keys()
+    for name, result in gone.items():
+        # Found in this process, before that by a worker.
+        np.testing.assert_array_equal(load_result(copied / "fits" / name).probabilities, result.probabilities)
+    assert without_seconds(again) == without_seconds(content)
+
+
+@pytest.mark.slow
+def test_a_seed_more_does_that_seed_alone(copied: Path, in_this_process: list[FitTask]) -> None:
+    before = times(copied)
+    more = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0, 1, 5)})})
+    again = ablate(more, copied.parent / "feats.h5", copied, faults=False)
+    networks = [system for system in NETWORKS if not system.key.startswith("fault-")]
+    assert {task.seed for task in in_this_process} == {5}
+    assert len(in_this_process) == 3 * len(networks)
+    after = times(copied)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + len(in_this_process)
+    assert again["seeds"] == [0, 1, 5]
+    assert [row["key"] for row in again["rows"]] == [key for key in KEYS if not key.startswith("fault-")]
+    assert {row["key"]: row["seeds"] for row in again["rows"]} == {
+        system.key: 3 if system.seeded else 1 for system in SYSTEMS if not system.key.startswith("fault-")
+    }
+    one = ablate(SETTINGS, copied.parent / "feats.h5", copied, faults=True)
+    assert one == read(copied.parent / "said.json") | {"rows": one["rows"]}
+
+
+@pytest.mark.parametrize("modality", ["audio", "face"])
+def test_features_of_one_modality(
+    tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], modality: str,
+    in_this_process: list[FitTask],
+) -> None:  # fmt: skip
+    feats = make_index(tmp_path, some_utterances, widths={modality: 5})
+    settings = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0,), "protocol": None})})
+    ablation = ablate(settings, feats, tmp_path / "out", faults=True)
+    assert [row["key"] for row in ablation["rows"]] == ["majority", f"regression-{modality}", modality]
+    assert ablation["baseline"] == modality
+    assert ablation["streams"] == [modality]
+    assert len(in_this_process) == 6
+    assert [row["gain"] is None for row in ablation["rows"]] == [False, False, True]
+    assert (tmp_path / "out" / "ablation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_folds_of_the_manifest_have_no_row_that_is_chosen_on_test(
+    tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], in_this_process: list[FitTask]
+) -> None:
+    fixed = [replace(u, fold=("train", "train", "val", "test")[i // 2 % 4]) for i, u in enumerate(some_utterances)]
+    train = QUICK.model_copy(update={"seeds": (0,), "modalities": "audio"})
+    ablation = ablate(
+        SETTINGS.model_copy(update={"train": train}), make_index(tmp_path, fixed), tmp_path / "out", faults=True
+    )
+    assert ablation["protocol"] == "folds-nested"
+    assert not any(row["selected_on_test"] for row in ablation["rows"])
+    # Both modalities are there, but one was asked for.
+    assert [row["key"] for row in ablation["rows"]] == ["majority", "regression-audio", "audio"]
+    assert (ablation["n"], len(in_this_process)) == (4, 2)
+
+
+def test_a_folder_of_something_else_is_left_alone(feats: Path, tmp_path: Path, in_this_process: list[FitTask]) -> None:
+    thesis = tmp_path / "mine" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    for out in (thesis.parent, thesis):
+        with pytest.raises(UsageError, match="expected a new folder or one of an earlier run, got something else"):
+            ablate(SETTINGS, feats, out)
+    assert (os.listdir(thesis.parent), thesis.read_text()) == (["thesis.txt"], "years of work")
+    assert in_this_process == []
+
+
+def test_how_many_seeds_or_which() -> None:
+    assert _seeds("5") == [0, 1, 2, 3, 4]
+    assert _seeds(" 1 ") == [0]
+    assert [int(seed) for seed in _seeds("3,5")] == [3, 5]
+    assert [int(seed) for seed in _seeds("7,")] == [7]
+    for text in ("0", "x", "", "-1", "1.5"):
+        with pytest.raises(UsageError, match="--seeds: expected how many seeds, or which with commas, got"):
+            _seeds(text)
