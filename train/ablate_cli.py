@@ -32,10 +32,10 @@ def ablate(
     params: Annotated[Path | None, PARAMS_OPTION] = None,
     assign: Annotated[list[str] | None, SET_OPTION] = None,
 ) -> None:
-    """Compare Foal-Net with its parts taken away, and with what is simpler.
+    """Compare Foal-Net with its parts taken away.
 
-    Majority, logistic regression, one modality, late fusion, plain fusion, with alignment, with matching, with both:
-    every fold and seed of each, side by side on Dask workers. What is done is not done again.
+    And with what is simpler: majority, logistic regression, one modality, late fusion, plain fusion, with alignment,
+    with matching, with both. Every fold and seed of each, side by side on Dask workers; what is done is not done again.
     """
     settings = settings_from(
         params, assign, index=features, train__seeds=_seeds(seeds), extract__workers=workers,

@@ -26,7 +26,7 @@ def evaluate(
     params: Annotated[Path | None, PARAMS_OPTION] = None,
     assign: Annotated[list[str] | None, SET_OPTION] = None,
 ) -> None:
-    """Say everything that can be said of trained networks.
+    """Say all there is to say of trained networks.
 
     Scores by class, speaker and session, calibration, retrieval of a voice's emotion among faces, matching, and what
     remains without a modality. No network judges a session that it learned from; other corpora are judged by all.
