@@ -67,6 +67,7 @@ class IndexedShards:
             self.open(shard).close()  # says what is wrong with it
             raise StoreError(f"{self.paths[shard]}: damaged; {REMEDY}")
         self._check(shard, self._digests[shard])
+        self._open[shard] = rows
         return rows
 
     def open(self, shard: int) -> ShardReader:

@@ -51,7 +51,7 @@ class PackedRows:
         """Fill `out` (m, ...) with the rows from `start` on."""
         with damage_named(self._path, self._remedy):
             offset, shape, dtype = self.places[name]
-            if start + len(out) > shape[0] or out.shape[1:] != shape[1:]:
+            if start < 0 or start + len(out) > shape[0] or out.shape[1:] != shape[1:]:
                 raise ValueError(f"rows {start} to {start + len(out)} of {name}, which has {shape[0]}")
             if not out.nbytes:
                 return

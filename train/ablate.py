@@ -47,6 +47,7 @@ def ablate(
         systems = systems_for(modalities, folds.protocol, faults=faults)
         seeds = list(dict.fromkeys(t.seeds))
         with kept_folder(out, OUR_FILES) as folder:
+            (folder / FITS).mkdir(exist_ok=True)
             splits = {protocol: split(data.utterances, protocol, data.speakers) for protocol in {
                 system.protocol or folds.protocol for system in systems
             }}  # fmt: skip

@@ -58,6 +58,6 @@ def _seeds(text: str) -> list[int] | list[str]:
     """`5` as five seeds, `3,5` as these two."""
     if "," in text:
         return comma_list(text) or []
-    if not text.strip().isdigit() or int(text) < 1:
+    if not text.strip().isdecimal() or int(text) < 1:
         raise UsageError(f"--seeds: expected how many seeds, or which with commas, got {text!r}")
     return list(range(int(text)))

@@ -10,8 +10,8 @@ from .data import Batch, gather
 from .dataset import Dataset
 from .features import Visit
 
-BUCKET_BATCHES = 8
-"""Batches sorted by length together: enough to pad little, few enough that a batch is still a mixture."""
+BUCKET = 256
+"""Utterances sorted by length together: enough to pad little, few enough that a batch is still a mixture."""
 AHEAD_BYTES = 64 << 20
 """Batches that wait, made ahead of the step that needs them; one may, however large it is."""
 
@@ -27,7 +27,7 @@ def balanced_draws(labels: Tensor, generator: torch.Generator) -> Tensor:
 def bucketed(lengths: Tensor, *, batch_size: int, generator: torch.Generator) -> list[Tensor]:
     """Positions in lengths (m,), in batches of similar length, in random order."""
     batches: list[Tensor] = []
-    for bucket in torch.split(torch.arange(len(lengths)), BUCKET_BATCHES * batch_size):
+    for bucket in torch.split(torch.arange(len(lengths)), max(BUCKET, batch_size)):
         batches += torch.split(bucket[lengths[bucket].argsort(stable=True)], batch_size)
     return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
 
@@ -53,7 +53,9 @@ def training_batches(
 
 
 def evaluation_batches(data: Dataset, rows: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
-    """Every one of `rows` (m,), none of them twice, neighbours in length together."""
+    """Every one of `rows` (m,), none of them twice, neighbours in length together; without any, none."""
+    if not len(rows):
+        return
     for visit in data.features.visits(rows):
         order = data.features.lengths[visit.rows].argsort(stable=True)
         for chosen in torch.split(order, batch_size):

@@ -43,8 +43,9 @@ def load_model(folder: Path) -> tuple[FoalNet, dict[str, Any]]:
         model = build(Architecture(**values))
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except FileNotFoundError as error:
+        missing = error.filename or folder / "model.safetensors"
         raise StoreError(
-            f"{error.filename}: there is no such file; expected a folder under models/ of a run of `foal train`"
+            f"{missing}: there is no such file; expected a folder under models/ of a run of `foal train`"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise StoreError(f"{folder}: a damaged model: {error}") from None

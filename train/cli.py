@@ -92,7 +92,7 @@ def train(
         with shown(console, settings.train) as progress:
             metrics = run(settings, settings.index, folder, resume=resume, parallel=parallel, progress=progress)
     except BaseException:  # an error, Ctrl-C or SIGTERM
-        if unfinished_run(folder).exists():
+        if unfinished_run(folder.resolve()).exists():
             console.print("the run is unfinished: the same command with --resume goes on with it")
         raise
     console.print(table_of(metrics))

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
-from ..shared.errors import TrainingError
+from ..shared.errors import StoreError, TrainingError
 from ..shared.settings import Settings
 from ..shared.train_settings import TrainSettings
 from ..shared.utterance import select_splits
@@ -19,7 +19,7 @@ from .data import Batch
 from .dataset import Dataset, opened
 from .deterministic import deterministic
 from .evaluation_plots import plot_calibration, plot_overview
-from .folder import FITS, kept_folder
+from .folder import kept_folder
 from .judges import Bench, benches, check_encoders, read_judges
 from .metrics import confusion, macro_f1, pooled_scores, unweighted_accuracy, weighted_accuracy
 from .optimize import chosen_device
@@ -33,7 +33,7 @@ from .retrieval import fit_bridge, retrieval
 from .robust import halved, without
 from .run import versions
 
-OUR_FILES = frozenset({"metrics.json", "confusion.png", "calibration.png", "overview.png", "predictions.csv", FITS})
+OUR_FILES = frozenset({"metrics.json", "confusion.png", "calibration.png", "overview.png", ".gitignore"})
 BINS = 15
 BATCH = 128
 
@@ -50,6 +50,8 @@ def evaluate(
     judges = read_judges(run)
     about = judges[0].about
     learned = TrainSettings.model_validate(about["settings"])
+    names = {name: chosen for name in ("audio", "face") if (chosen := getattr(settings.train, name)) is not None}
+    learned = learned.model_copy(update=names)
     device = chosen_device(settings.train.device)
     reading = learned.model_copy(update={"stream": settings.train.stream, "stream_mb": settings.train.stream_mb})
     with deterministic(device, settings.train.threads), opened(features, reading, classes=about["classes"]) as data:
@@ -63,21 +65,14 @@ def evaluate(
                 f"{run}: every one of the {len(rows)} utterances is of a group that its networks learned from; "
                 "evaluate the whole run, or other features"
             )
+        if uneven := [seed for seed, bench in seats.items() if not torch.equal(bench.rows, first.rows)]:
+            raise StoreError(f"{run}: expected networks of the same folds for every seed, got others for {uneven[0]}")
         data = data.to(device)
         for judge in judges:
             judge.model.to(device)
         say(f"{len(first.rows)} utterances, {len(judges)} networks")
         evaluation = _evaluation(data, seats, settings, device, about, say)
-        notes = [*data.notes, *(["selected on test: the run's epochs were"] if about["selected_on_test"] else [])]
-        if len(first.barred):
-            notes.append(
-                f"{len(first.barred)} utterances left out: the networks learned from their {about['groups']['kind']}"
-            )
-        foreign = sum(u.corpus not in about["groups"]["corpora"] for u in data.utterances)
-        if foreign:
-            notes.append(f"{foreign} utterances are of another corpus: all networks of a seed judge them together")
-        if about["random_weights"]:
-            notes.append("random weights: an encoder of these features never learned anything")
+        notes = [*data.notes, *_notes(first, about)]
         metrics = {
             **{key: about[key] for key in ("protocol", "selected_on_test", "random_weights", "modalities", "align",
                                            "match", "compat", "streams")},
@@ -86,12 +81,27 @@ def evaluate(
             "versions": versions(), "n": len(first.rows), **evaluation, "notes": notes,
         }  # fmt: skip
     with kept_folder(out, OUR_FILES) as folder:
-        (folder / FITS).rmdir()
         write_json(folder / "metrics.json", metrics)
         plot_confusion(folder / "confusion.png", metrics, title=title_of(metrics))
         plot_calibration(folder / "calibration.png", metrics, title=title_of(metrics))
         plot_overview(folder / "overview.png", metrics, title=title_of(metrics))
     return metrics
+
+
+def _notes(bench: Bench, about: Mapping[str, Any]) -> list[str]:
+    kind, notes = about["groups"]["kind"], []
+    if about["selected_on_test"]:
+        notes.append("selected on test: the test groups of the run chose its epochs")
+    if len(bench.barred):
+        notes.append(f"{len(bench.barred)} utterances left out: the networks learned from their {kind}, or may have")
+    if len(bench.foreign):
+        notes.append(
+            f"{len(bench.foreign)} utterances are of a corpus or {kind} that the run did not know: all networks of a "
+            "seed judge them together"
+        )
+    if about["random_weights"]:
+        notes.append("random weights: an encoder of these features never learned anything")
+    return notes
 
 
 def _evaluation(

@@ -20,6 +20,8 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the results [default: evaluation in the run's folder]")
     ] = None,
+    audio: Annotated[str | None, option("train.audio", "--audio", metavar="NAME")] = None,
+    face: Annotated[str | None, option("train.face", "--face", metavar="NAME")] = None,
     stream: Annotated[bool | None, option("train.stream", "--stream/--no-stream")] = None,
     threads: Annotated[int | None, option("train.threads", "--threads")] = None,
     device: Annotated[str | None, option("train.device", "--device")] = None,
@@ -32,8 +34,9 @@ def evaluate(
     remains without a modality. No network judges a session that it learned from; other corpora are judged by all.
     """
     settings = settings_from(
-        params, assign, index=features, train__stream=stream, train__threads=threads, train__device=device
-    )
+        params, assign, index=features, train__audio=audio, train__face=face, train__stream=stream,
+        train__threads=threads, train__device=device,
+    )  # fmt: skip
     from ..shared.console import make_console
     from .evaluate import evaluate as run
     from .evaluation_table import table_of

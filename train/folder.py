@@ -74,7 +74,7 @@ def kept_folder(out: Path, ours: frozenset[str]) -> Iterator[Path]:
     try:
         if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - ours):
             raise UsageError(f"{out}: expected a new folder or one of an earlier run, got something else")
-        (out / FITS).mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         with _locked(out, out):
             yield out.absolute()  # workers may stand elsewhere
     except OSError as error:

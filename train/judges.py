@@ -30,11 +30,14 @@ class Judge:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """The judges of one seed, with the rows (m,) of the n that each of them judges, and those that nobody may judge."""
+    """The judges of one seed, with the rows (m,) of the n that each of them judges, those that nobody may judge, and
+    those that are of no group that the run knew.
+    """
 
     n: int
     judges: tuple[tuple[Judge, Tensor], ...]
     barred: Tensor
+    foreign: Tensor
 
     @property
     def rows(self) -> Tensor:
@@ -99,14 +102,16 @@ def benches(judges: Sequence[Judge], data: Dataset, rows: Tensor) -> dict[int, B
     """Who judges whom, by seed.
 
     An utterance of a group that the run knew is judged by the networks that tested this group; any other one, of
-    another corpus or a new session, by all of them together.
+    another corpus or a new session, by all of them together; one of the run's corpus that names no group by nobody.
     """
     about = judges[0].about
     kind, known, corpora = about["groups"]["kind"], set(about["groups"]["names"]), set(about["groups"]["corpora"])
     groups = [group_of(u, kind, speaker, known) for u, speaker in zip(data.utterances, data.speakers, strict=True)]
-    foreign = torch.tensor(
-        [u.corpus not in corpora or group not in known for u, group in zip(data.utterances, groups, strict=True)]
-    )
+    # Who names no group may be anybody whom the networks learned from.
+    foreign = torch.tensor([
+        u.corpus not in corpora or bool(group and group not in known)
+        for u, group in zip(data.utterances, groups, strict=True)
+    ])  # fmt: skip
     seated: dict[int, Bench] = {}
     for seed in sorted({judge.seed for judge in judges}):
         of_seed = [judge for judge in judges if judge.seed == seed]
@@ -115,5 +120,8 @@ def benches(judges: Sequence[Judge], data: Dataset, rows: Tensor) -> dict[int, B
             tests = torch.tensor([group == judge.test for group in groups])
             judged.append((judge, rows[(foreign | tests)[rows]]))
         everybody = torch.cat([some for _, some in judged])
-        seated[seed] = Bench(n=len(data), judges=tuple(judged), barred=rows[~torch.isin(rows, everybody)])
+        seated[seed] = Bench(
+            n=len(data), judges=tuple(judged), barred=rows[~torch.isin(rows, everybody)],
+            foreign=rows[foreign[rows]],
+        )  # fmt: skip
     return seated

@@ -84,6 +84,16 @@ def test_who_is_new_is_judged_by_all(make_dataset: Make, make_model: Callable[..
     assert seats(judges, other) == seats(judges, new)
 
 
+def test_an_utterance_of_this_corpus_that_names_no_group_is_judged_by_nobody(
+    make_dataset: Make, make_model: Callable[..., FoalNet]
+) -> None:
+    data = changed(make_dataset(), range(24), fold="f1")
+    judges = judges_of(make_model(data), ["f1", "f2", "f3"], kind="fold", names=["f1", "f2", "f3"])
+    assert seats(judges, data) == [["f1"]] * 24
+    # The same utterances, in a manifest without its column of folds.
+    assert seats(judges, changed(data, range(24), fold="")) == [[]] * 24
+
+
 def test_folds_that_say_what_they_are_for(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
     data = make_dataset()
     for place, fold in enumerate(("Train", "valid", "test")):
@@ -157,14 +167,16 @@ def test_the_networks_of_a_run(run: Path) -> None:
 
 def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere", run / "models"):
-        with pytest.raises(StoreError) as caught:
+        with pytest.raises(StoreError, match="expected the folder of a finished `foal train`, with models/ in it, got"):
             read_judges(folder)
-        assert str(caught.value) == f"{folder}: expected the folder of a finished `foal train`, with models/ in it, got none"
     shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "models")
     with pytest.raises(StoreError, match="with models/ in it, got none"):
         read_judges(tmp_path / "run")
-    shutil.copytree(run / "models", tmp_path / "run" / "models")
+
+
+def test_a_run_that_has_lost_weights(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "models" / "seed9-fold2" / "model.safetensors").unlink()
     with pytest.raises(StoreError, match=r"model\.safetensors: there is no such file"):
         read_judges(tmp_path / "run")
@@ -187,6 +199,7 @@ def test_a_network_that_does_not_say_what_it_learned_from(run: Path, tmp_path: P
         ("encoder", "facebook/other", "random:test (weights 0)", "facebook/other (weights 0)"),
         ("weights", "f" * 64, "random:test (weights 0)", "random:test (weights ffffffff)"),
     ],
+    ids=["encoder", "weights"],
 )
 @pytest.mark.parametrize("modality", ["audio", "face"])
 def test_features_of_another_encoder(

@@ -1,7 +1,14 @@
+"""Runs whose fits are done by Dask workers: somebody else's here, those of this machine in test_ablate."""
+
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from distributed import LocalCluster
 
+from foal.shared.errors import TrainingError
 from foal.shared.settings import ExtractSettings, Settings
 from foal.shared.train_settings import TrainSettings
 from foal.train.course import Epoch
@@ -13,13 +20,24 @@ QUICK = TrainSettings(
 )
 
 
+@pytest.fixture(scope="module")
+def workers() -> Iterator[ExtractSettings]:
+    """Two workers that run two tasks each at once, as their owner may have it."""
+    with patch.dict(os.environ):  # where Dask leaves what it sets for its workers
+        cluster = LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0")
+    with cluster:
+        yield ExtractSettings(scheduler=cluster.scheduler_address)
+
+
 @pytest.mark.slow
-def test_workers_find_what_one_process_finds_and_go_on_where_it_was(feats: Path, tmp_path: Path) -> None:
+def test_workers_find_what_one_process_finds_and_go_on_where_it_was(
+    feats: Path, tmp_path: Path, workers: ExtractSettings
+) -> None:
     def stop(step: Epoch | FoldScore) -> None:
         if isinstance(step, FoldScore):
             raise KeyboardInterrupt
 
-    settings = Settings(train=QUICK, extract=ExtractSettings(workers=2))
+    settings = Settings(train=QUICK, extract=workers)
     with pytest.raises(KeyboardInterrupt):
         train(settings, feats, tmp_path / "parallel", progress=stop)
     (done,) = (tmp_path / ".parallel.unfinished" / "fits").iterdir()
@@ -37,3 +55,17 @@ def test_workers_find_what_one_process_finds_and_go_on_where_it_was(feats: Path,
     assert metrics == train(settings, feats, tmp_path / "one")
     for name in ("metrics.json", "predictions.csv", "history.csv", "run.json", "models/seed1-fold2/model.safetensors"):
         assert (tmp_path / "parallel" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_what_a_worker_raises_is_what_one_process_raises(feats: Path, tmp_path: Path, workers: ExtractSettings) -> None:
+    """Only the fit itself finds out that three heads do not divide a width of sixteen."""
+    settings = Settings(train=QUICK.model_copy(update={"heads": 3}), extract=workers)
+    for parallel in (False, True):
+        with pytest.raises(TrainingError) as caught:
+            train(settings, feats, tmp_path / "run", parallel=parallel)
+        assert type(caught.value) is TrainingError
+        assert str(caught.value) == "expected a width that 3 heads divide, got 16; change train.width or train.heads"
+        assert sorted(os.listdir(tmp_path)) == ["feats.h5", "features"]
+    # The workers have not died of it.
+    train(Settings(train=QUICK, extract=workers), feats, tmp_path / "run", parallel=True)
