@@ -30,6 +30,7 @@ def write(folder: Path, text: str) -> None:
 def interrupt(folder: Path, *, finished: str = "") -> None:
     write(folder, "half")
     if finished:
+        (folder / FITS).mkdir(exist_ok=True)
         (folder / FITS / finished).write_text("a fit")
     raise KeyboardInterrupt
 
@@ -203,7 +204,6 @@ def test_leftovers_of_killed_runs_are_swept(tmp_path: Path) -> None:
 def test_a_kept_folder_keeps_what_is_in_it(tmp_path: Path) -> None:
     out = tmp_path / "ablation"
     with pytest.raises(KeyboardInterrupt), kept_folder(out, frozenset({FITS, "metrics.json"})) as folder:
-        (folder / FITS).mkdir()
         interrupt(folder, finished="1.npz")
     with kept_folder(out, frozenset({FITS, "metrics.json"})) as folder:
         assert folder == out
