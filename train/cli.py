@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ..shared.errors import UsageError
 from ..shared.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
 from ..shared.train_settings import TrainSettings
 
@@ -91,8 +92,8 @@ def train(
     try:
         with shown(console, settings.train) as progress:
             metrics = run(settings, settings.index, folder, resume=resume, parallel=parallel, progress=progress)
-    except BaseException:  # an error, Ctrl-C or SIGTERM
-        if unfinished_run(folder.resolve()).exists():
+    except BaseException as error:  # Ctrl-C and SIGTERM, too
+        if not isinstance(error, UsageError) and unfinished_run(folder.resolve()).exists():
             console.print("the run is unfinished: the same command with --resume goes on with it")
         raise
     console.print(table_of(metrics))

@@ -99,9 +99,10 @@ def check_same(path: Path, about: Mapping[str, Any], what: str) -> None:
     was, now = _flat(before), _flat(json.loads(json.dumps(about)))
     if different := [key for key in sorted(was.keys() | now.keys()) if was.get(key) != now.get(key)]:
         key = different[0]
+        said = key.replace("settings.", "train.", 1)  # as it is called in params.yaml
         others = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
         raise UsageError(
-            f"{what} has another configuration: {key} was {was.get(key)!r}, now it is {now.get(key)!r}{others}; "
+            f"{what} has another configuration: {said} was {was.get(key)!r}, now it is {now.get(key)!r}{others}; "
             "begin anew without --resume, or choose another folder with --out"
         )
 

@@ -158,7 +158,7 @@ def test_a_command_that_is_called_wrongly(
 def test_a_finished_run_of_another_configuration(foal_here: Command, feats: Path) -> None:
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run").code == 0
     said = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--epochs", "3")
-    words = "run: the finished run has another configuration: settings.epochs was 2, now it is 3; begin anew without"
+    words = "run: the finished run has another configuration: train.epochs was 2, now it is 3; begin anew without"
     refused(said, words, code=2)
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
 
@@ -172,7 +172,7 @@ def test_an_unfinished_run_of_another_configuration(foal_here: Command, feats: P
     with pytest.raises(KeyboardInterrupt):
         train(Settings(train=quick), feats, tmp_path / "run", progress=stop)
     said = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--width", "8")
-    words = "run: the unfinished run has another configuration: settings.width was 16, now it is 8; begin anew without"
+    words = "run: the unfinished run has another configuration: train.width was 16, now it is 8; begin anew without"
     refused(said, words, code=2)
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
     assert not (tmp_path / ".run.unfinished").exists()

@@ -173,7 +173,7 @@ def test_a_run_that_was_killed_between_network_and_result_goes_on(feats: Path, t
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"epochs": 2}, "settings.epochs was 3, now it is 2; begin anew without --resume"),
+        ({"epochs": 2}, "train.epochs was 3, now it is 2; begin anew without --resume"),
         ({"align": False}, "align was True, now it is False (and 1 more)"),
         ({"seeds": (0, 1)}, "seeds was [0], now it is [0, 1]"),
     ],
@@ -210,7 +210,7 @@ def test_a_finished_run_gives_its_metrics_back(feats: Path, tmp_path: Path) -> N
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
     assert heard == []
     with pytest.raises(
-        UsageError, match=r"the finished run has another configuration: settings.width was 16, now .* 8"
+        UsageError, match=r"the finished run has another configuration: train.width was 16, now .* 8"
     ):
         train(settings_of(width=8), feats, tmp_path / "run", resume=True)
     assert not (tmp_path / ".run.unfinished").exists()
