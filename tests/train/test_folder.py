@@ -96,7 +96,7 @@ def test_without_resume_it_begins_anew(tmp_path: Path) -> None:
     ("about", "words"),
     [
         ({**ABOUT, "settings": {"epochs": 4, "seeds": [0]}}, "train.epochs was 3, now it is 4;"),
-        ({**ABOUT, "settings": {"epochs": 3, "seeds": [0, 1]}}, "settings.seeds was [0], now it is [0, 1];"),
+        ({**ABOUT, "settings": {"epochs": 3, "seeds": [0, 1]}}, "train.seeds was [0], now it is [0, 1];"),
         ({**ABOUT, "width": 8}, "width was None, now it is 8;"),
         ({"protocol": "x"}, "protocol was 'loso-nested', now it is 'x' (and 2 more);"),
     ],
