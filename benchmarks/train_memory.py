@@ -4,9 +4,9 @@
 
 Random features of IEMOCAP's shape (benchmarks/shaped.py), faces at 30 Hz. One process loads them all as they are, not
 averaged, and makes the batches of an epoch: `ram_ratio` is what it grows by, over the features' bytes (goal 1.3), and
-`ram_total_ratio` its whole size, libraries and all. Another one trains an epoch by default. A third trains an epoch with --stream on `times` as many bytes
-as it may take: the kernel refuses it more private memory than the limit (RLIMIT_DATA). Prints one JSON line with the
-largest size of each (ru_maxrss) and the seconds they took.
+`ram_total_ratio` its whole size, libraries and all. Another one trains an epoch by default. A third trains an epoch
+with --stream on `times` as many bytes as it may take: the kernel refuses it more private memory than the limit
+(RLIMIT_DATA). Prints one JSON line with the largest size of each (ru_maxrss) and the seconds they took.
 """
 
 import argparse
