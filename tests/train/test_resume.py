@@ -209,9 +209,7 @@ def test_a_finished_run_gives_its_metrics_back(feats: Path, tmp_path: Path) -> N
     assert train(settings_of(), feats, tmp_path / "run", resume=True, progress=heard.append) == metrics
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
     assert heard == []
-    with pytest.raises(
-        UsageError, match=r"the finished run has another configuration: train.width was 16, now .* 8"
-    ):
+    with pytest.raises(UsageError, match=r"the finished run has another configuration: train.width was 16, now .* 8"):
         train(settings_of(width=8), feats, tmp_path / "run", resume=True)
     assert not (tmp_path / ".run.unfinished").exists()
 
