@@ -141,8 +141,9 @@ class stepper:  # noqa: N801  (used like a function)
         def epochs() -> Iterator[Batch]:
             for _ in cycle([None]):
                 yield from training_batches(
-                    data, rows, batch_size=self._settings.batch_size, generator=chance, device=self._device
-                )
+                    data, rows, batch_size=self._settings.batch_size, frames=self._settings.batch_frames,
+                    generator=chance, device=self._device,
+                )  # fmt: skip
 
         batches = epochs()
 

@@ -15,8 +15,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Li et al. 2024 and their code; the protocol stays honest.
     "paper": {
         "width": 512, "heads": 4, "layers": 2, "dropout": 0.1, "projection_dropout": 0.5, "pool_hz": None,
-        "modality_dropout": 0.0, "batch_size": 16, "epochs": 40, "learning_rate": 1e-4, "schedule": "constant",
-        "warmup": 0.0, "clip": None,
+        "modality_dropout": 0.0, "batch_size": 16, "batch_frames": None, "epochs": 40, "learning_rate": 1e-4,
+        "schedule": "constant", "warmup": 0.0, "clip": None,
     },
 }  # fmt: skip
 """What a preset sets; every other key, and every key given beside or above it, stays as it is."""
@@ -62,6 +62,12 @@ class TrainSettings(Section):
         0.0, ge=0, lt=1, description="share of the training utterances that lose one modality, drawn anew each time"
     )
     batch_size: int = Field(32, ge=2, le=65536, description="utterances per step")
+    batch_frames: int | None = Field(
+        8192,
+        ge=1,
+        description="frames in a step, of all modalities and with padding: batches of long utterances are smaller, and "
+        "memory has a bound (none = any)",
+    )
     epochs: int = Field(40, ge=1, le=10000, description="most epochs of one fold")
     patience: int = Field(15, ge=1, description="epochs without a better development UA before a fold stops")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="AdamW's step size, at its highest")

@@ -12,6 +12,8 @@ from .features import Visit
 
 BUCKET = 256
 """Utterances sorted by length together: enough to pad little, few enough that a batch is still a mixture."""
+EVALUATION_FRAMES = 32_768
+"""Padded frames of a batch from which nobody learns."""
 AHEAD_BYTES = 64 << 20
 """Batches that wait, made ahead of the step that needs them; one may, however large it is."""
 
@@ -24,17 +26,30 @@ def balanced_draws(labels: Tensor, generator: torch.Generator) -> Tensor:
     return torch.searchsorted(weights.double().cumsum(0), chosen, right=True).clamp(max=len(labels) - 1)
 
 
-def bucketed(lengths: Tensor, *, batch_size: int, generator: torch.Generator) -> list[Tensor]:
-    """Positions in lengths (m,), in batches of similar length, in random order."""
+def bucketed(
+    lengths: Tensor, *, batch_size: int, generator: torch.Generator, frames: int | None = None
+) -> list[Tensor]:
+    """Positions in lengths (m,), in batches of similar length and at most so many padded `frames`, in random order."""
     batches: list[Tensor] = []
     for bucket in torch.split(torch.arange(len(lengths)), max(BUCKET, batch_size)):
-        batches += torch.split(bucket[lengths[bucket].argsort(stable=True)], batch_size)
+        batches += _batches(bucket, lengths, batch_size, frames)
     return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
 
 
+def _batches(positions: Tensor, lengths: Tensor, batch_size: int, frames: int | None) -> list[Tensor]:
+    """Neighbours in length together, in batches as large as they may be, of equal size where `frames` cuts them."""
+    batches: list[Tensor] = []
+    for batch in torch.split(positions[lengths[positions].argsort(stable=True)], batch_size):
+        longest = max(int(lengths[batch].max()), 1)
+        size = batch_size if frames is None else max(1, frames // longest)
+        batches += torch.tensor_split(batch, -(-len(batch) // size))
+    return batches
+
+
 def training_batches(
-    data: Dataset, rows: Tensor, *, batch_size: int, generator: torch.Generator, device: torch.device
-) -> Iterator[Batch]:
+    data: Dataset, rows: Tensor, *, batch_size: int, generator: torch.Generator, device: torch.device,
+    frames: int | None = None,
+) -> Iterator[Batch]:  # fmt: skip
     """One epoch: as many class-balanced draws as `rows` (m,) are; made in a thread, ahead of the step that needs them.
 
     The generator belongs to that thread until the last batch is out.
@@ -44,7 +59,7 @@ def training_batches(
         drawn = rows[balanced_draws(data.labels[rows], generator)]
         for visit in data.features.visits(drawn, generator):
             lengths = data.features.lengths[visit.rows]
-            for chosen in bucketed(lengths, batch_size=batch_size, generator=generator):
+            for chosen in bucketed(lengths, batch_size=batch_size, generator=generator, frames=frames):
                 yield collate(data, visit, chosen, device)
 
     with ahead([batches], threads=1, size=_bytes, budget=AHEAD_BYTES) as lanes:
@@ -57,8 +72,8 @@ def evaluation_batches(data: Dataset, rows: Tensor, *, batch_size: int, device: 
     if not len(rows):
         return
     for visit in data.features.visits(rows):
-        order = data.features.lengths[visit.rows].argsort(stable=True)
-        for chosen in torch.split(order, batch_size):
+        lengths = data.features.lengths[visit.rows]
+        for chosen in _batches(torch.arange(len(lengths)), lengths, batch_size, EVALUATION_FRAMES):
             yield collate(data, visit, chosen, device)
 
 

@@ -62,8 +62,9 @@ def fit(
         dev_labels = data.labels[fold.dev_rows]
         while len(done.history) < settings.epochs and not done.waited(settings.patience):
             batches = training_batches(
-                data, fold.train_rows, batch_size=settings.batch_size, generator=chances["batches"], device=device
-            )
+                data, fold.train_rows, batch_size=settings.batch_size, frames=settings.batch_frames,
+                generator=chances["batches"], device=device,
+            )  # fmt: skip
             losses = train_epoch(
                 model, batches, optimizer, settings, chances["pairs"],
                 draws=len(fold.train_rows), epoch=len(done.history),

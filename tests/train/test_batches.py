@@ -98,3 +98,17 @@ def test_whoever_stops_taking_batches_stops_the_reading(three_hundred: Dataset) 
         assert len(batch.rows) == 4
         break
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("foal-ahead")]
+
+
+@given(st.integers(1, 120), st.integers(1, 40), st.integers(1, 3000), st.integers(0, 99))
+def test_long_utterances_come_in_smaller_batches(m: int, batch_size: int, frames: int, seed: int) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 400, (m,), generator=chance)
+    batches = bucketed(lengths, batch_size=batch_size, frames=frames, generator=chance)
+    assert sorted(torch.cat(batches).tolist()) == list(range(m))
+    for batch in batches:
+        assert len(batch) <= batch_size
+        # Nobody is cut: a single utterance may be longer than all that is wanted.
+        assert len(batch) == 1 or len(batch) * int(lengths[batch].max()) <= frames
+    uncut = bucketed(lengths, batch_size=batch_size, generator=torch.Generator().manual_seed(0))
+    assert len(uncut) <= len(batches)
