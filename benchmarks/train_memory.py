@@ -5,12 +5,13 @@
 Random features of IEMOCAP's shape (benchmarks/shaped.py), faces at 30 Hz. One process loads them all as they are, not
 averaged, and makes the batches of an epoch: `ram_ratio` is what it grows by, over the features' bytes (goal 1.3), and
 `ram_total_ratio` its whole size, libraries and all. Another one trains an epoch by default. A third trains an epoch
-with --stream on `times` as many bytes as it may take: the kernel refuses it more private memory than the limit
-(RLIMIT_DATA). Prints one JSON line with the largest size of each (ru_maxrss) and the seconds they took.
+with --stream on `times` as many bytes as it may take, in a memory control group of that size (which needs root; the
+kernel kills what exceeds it). Prints one JSON line with the largest size of each (ru_maxrss) and the seconds they took.
 """
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def run(features: Path, how: str, limit_gb: float) -> dict[str, float]:
 def child(features: Path, how: str, limit_gb: float) -> None:
     """One epoch of the first fold, or only its batches; prints bytes, seconds and the largest size."""
     if limit_gb:
-        resource.setrlimit(resource.RLIMIT_DATA, (round(limit_gb * GB), round(limit_gb * GB)))
+        confine(round(limit_gb * GB))
     import torch
 
     from foal.shared.index import FeatureStore
@@ -104,6 +105,19 @@ def child(features: Path, how: str, limit_gb: float) -> None:
         size = sum(int(store.lengths(name).sum()) * (2 * kind.width + 1) for name, kind in store.modalities.items())
     result = {"bytes": size, "largest": largest(), "before": before, "seconds": took}
     print(json.dumps(result))
+
+
+def confine(size: int) -> None:
+    """Put this process into a memory control group of its own; page cache counts in it, too."""
+    first, second = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    root, limit = (first, "memory.limit_in_bytes") if first.is_dir() else (second, "memory.max")
+    group = root / f"foal-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(size))
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+    except OSError as error:
+        raise SystemExit(f"{group}: expected the right to make a memory control group: {error}") from None
 
 
 def largest() -> int:

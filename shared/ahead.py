@@ -95,9 +95,10 @@ def ahead(
             slots.release()
 
     with ThreadPoolExecutor(threads, thread_name_prefix="foal-ahead") as pool:
-        for lane, job in zip(lanes, jobs, strict=True):
-            pool.submit(run, lane, job)
         try:
+            # Starting a thread may fail, and leaving the pool waits for those that were started.
+            for lane, job in zip(lanes, jobs, strict=True):
+                pool.submit(run, lane, job)
             yield in_order()
         finally:
             stopped.set()

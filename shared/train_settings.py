@@ -81,7 +81,7 @@ class TrainSettings(Section):
     stream: bool = Field(
         False, description="read the features from disk in every epoch, for those that are larger than the memory"
     )
-    stream_mb: float = Field(256.0, gt=0, description="features in memory at a time when they are streamed, in MB")
+    stream_mb: float = Field(128.0, gt=0, description="features in memory at a time when they are streamed, in MB")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="numbers that a GPU computes with (auto = bf16 where it can); a CPU always takes fp32"
     )
