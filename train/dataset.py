@@ -16,6 +16,7 @@ from ..shared.settings import MODALITIES, modality_of
 from ..shared.train_settings import TrainSettings
 from ..shared.utterance import Utterance
 from .features import Features, InMemory, OnDisk, Reading, read_streams
+from .heap import keep_heap_small
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,7 @@ def opened(
         }
         features: Features
         if settings.stream:
+            keep_heap_small()
             features = OnDisk(store, rows, readings, budget=round(settings.stream_mb * 1e6))
         else:
             features = InMemory(read_streams(store, rows, readings))
