@@ -1,5 +1,6 @@
 """The shards that a feats.h5 points to: found where it says, and what it says."""
 
+import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -10,12 +11,27 @@ from numpy.typing import NDArray
 
 from .errors import StoreError
 from .rows import PackedRows, Place
-from .shard import REMEDY, ShardReader, shard_rows
+from .shard import REMEDY, ShardReader
 
 SHARD_PLACES = ("values_at", "valid_at", "frames")
 """Where in a shard's file its values and flags begin, in bytes (-1: HDF5 has to say), and how many frames there are."""
 OPEN_SHARDS = 64
 """Shards kept open at once: a process may open about a thousand files."""
+
+
+def shard_rows(path: Path, digest: str) -> PackedRows | None:
+    """Where the values of a shard are read, its tables left alone; None unless it is a shard of this `digest`."""
+    try:
+        file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY)
+        try:
+            found = np.empty((), object)
+            h5py.h5a.open(file, b"digest").read(found)
+            known = found[()] in (digest, digest.encode())
+            return PackedRows.within(file, path, REMEDY) if known else None
+        finally:
+            file.close()
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError):
+        return None
 
 
 class IndexedShards:

@@ -16,9 +16,9 @@ from .catalog import Catalog, Located, Media, keys_on_disk, read_catalog
 from .errors import StoreError, UsageError
 from .files import replaced_atomically
 from .index import FORMAT, VERSION, FeatureStore
-from .indexed_shards import SHARD_PLACES
+from .indexed_shards import SHARD_PLACES, shard_rows
 from .settings import modality_of
-from .shard import ShardHeader, ShardReader, shard_rows
+from .shard import ShardHeader, ShardReader
 from .utterance import COLUMNS, NUMBERS, Utterance
 
 

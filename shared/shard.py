@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from .errors import StoreError
 from .files import replaced_atomically
 from .hdf5 import damage_named, open_hdf5
-from .rows import PackedRows
 
 FORMAT, VERSION = "foal-shard", 2
 REMEDY = "run `foal extract` again to restore the shard (`foal import`, where its features were imported)"
@@ -159,21 +157,6 @@ class ShardWriter:
             problems = verify_shard(temporary)
             if problems:
                 raise StoreError(f"{self.path}: what was written does not read back: {problems[0]}")
-
-
-def shard_rows(path: Path, digest: str) -> PackedRows | None:
-    """Where the values of a shard are read, its tables left alone; None unless it is a shard of this `digest`."""
-    try:
-        file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY)
-        try:
-            found = np.empty((), object)
-            h5py.h5a.open(file, b"digest").read(found)
-            known = found[()] in (digest, digest.encode())
-            return PackedRows.within(file, path, REMEDY) if known else None
-        finally:
-            file.close()
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError):
-        return None
 
 
 class ShardReader:

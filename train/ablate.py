@@ -48,22 +48,22 @@ def ablate(
         seeds = list(dict.fromkeys(t.seeds))
         with kept_folder(out, OUR_FILES) as folder:
             (folder / FITS).mkdir(exist_ok=True)
-            splits = {protocol: split(data.utterances, protocol, data.speakers) for protocol in {
-                system.protocol or folds.protocol for system in systems
-            }}  # fmt: skip
+            others = {system.protocol for system in systems if system.protocol is not None} - {folds.protocol}
+            splits = {protocol: split(data.utterances, protocol, data.speakers) for protocol in others}
+            splits[folds.protocol] = folds
             tasks = {
                 system.key: _tasks(system, t, folds, seeds, folder / FITS)
                 for system in systems if system.kind in ("network", "regression")
             }  # fmt: skip
             paths = _run(settings, features, data, modalities, tasks, splits, progress)
+            results = {key: [load_result(path) for path in some] for key, some in paths.items()}
             tables = {
-                system.key: _tables(system, data, splits[system.protocol or folds.protocol], paths, seeds)
+                system.key: _tables(system, data, splits[system.protocol or folds.protocol], results, seeds)
                 for system in systems if system.kind != "late"
             }  # fmt: skip
             for system in systems:
                 if system.kind == "late":
                     tables[system.key] = np.mean([tables[part] for part in system.parts], axis=0)
-            results = {key: [load_result(path) for path in some] for key, some in paths.items()}
             ablation = _compared(systems, tables, results, data, folds, splits, settings, seeds)
             write_json(folder / "ablation.json", ablation)
             write_markdown(folder / "ablation.md", ablation)
@@ -106,16 +106,15 @@ def _run(
     done = total - len(left)
     progress(done, total, "")
     if left:
-        name_of = {id(task): key for key, task in left.values()}
-        todo = [task for _, task in left.values()]
+        keys, todo = zip(*left.values(), strict=True)
         for place in fits_in_parallel(settings, features, modalities, todo):
             done += 1
-            progress(done, total, name_of[id(todo[place])])
+            progress(done, total, keys[place])
     return paths
 
 
 def _tables(
-    system: System, data: Dataset, folds: Split, paths: dict[str, list[Path]], seeds: Sequence[int]
+    system: System, data: Dataset, folds: Split, results: dict[str, list[FitResult]], seeds: Sequence[int]
 ) -> NDArray[np.float32]:
     """Probabilities (seeds, n, c) of a system; one seed where nothing is random."""
     if system.kind == "majority":
@@ -124,8 +123,8 @@ def _tables(
             most = int(torch.bincount(data.labels[fold.train_rows]).argmax())
             table[0, fold.test_rows.numpy(), most] = 1
         return table
-    results = [load_result(path) for path in paths[system.key]]
-    return np.stack([probability_table(data, folds, results, seed) for seed in (seeds if system.seeded else [0])])
+    of_system = results[system.key]
+    return np.stack([probability_table(data, folds, of_system, seed) for seed in (seeds if system.seeded else [0])])
 
 
 def _compared(

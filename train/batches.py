@@ -20,10 +20,10 @@ AHEAD_BYTES = 64 << 20
 
 def balanced_draws(labels: Tensor, generator: torch.Generator) -> Tensor:
     """As many draws as there are labels (n,), with replacement, every class equally likely: positions (n,)."""
-    weights = 1.0 / torch.bincount(labels)[labels]
+    weights = (1.0 / torch.bincount(labels)[labels]).double()
     # Not torch.multinomial: that knows no more than 2^24 categories.
-    chosen = torch.rand(len(labels), generator=generator, dtype=torch.float64) * weights.double().sum()
-    return torch.searchsorted(weights.double().cumsum(0), chosen, right=True).clamp(max=len(labels) - 1)
+    chosen = torch.rand(len(labels), generator=generator, dtype=torch.float64) * weights.sum()
+    return torch.searchsorted(weights.cumsum(0), chosen, right=True).clamp(max=len(labels) - 1)
 
 
 def bucketed(

@@ -97,12 +97,13 @@ def opened(
             features = OnDisk(store, rows, readings, budget=round(settings.stream_mb * 1e6))
         else:
             features = InMemory(read_streams(store, rows, readings))
+        made = store.provenance()
         number = {label: i for i, label in enumerate(known)}
         kept = tuple(store.utterances[row] for row in rows)
         data = Dataset(
             utterances=kept, classes=known, labels=torch.tensor([number[utterance.label] for utterance in kept]),
             features=features, rates={modality: reading.to_hz for modality, reading in readings.items()}, names=names,
-            digest=store.digest, provenance={name: store.provenance()[name] for name in names.values()},
+            digest=store.digest, provenance={name: made[name] for name in names.values()},
             notes=(*_notes_on_labels(store.utterances, known), *_notes_on_streams(store, rows, names)),
         )  # fmt: skip
         yield data if settings.max_seconds is None else data.only(list(names), settings.max_seconds)

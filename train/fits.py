@@ -5,7 +5,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -44,26 +44,18 @@ class FitTask:
     model: Path | None = None
     about: Mapping[str, Any] | None = None
 
-    def _key(self, data: Dataset, split: Split) -> str:
-        """A hash of everything that the result depends on."""
-        settings = self.settings.model_dump(mode="json", exclude=HARMLESS)
-        what = [
-            ALGORITHM,
-            self.kind,
-            settings,
-            self.seed,
-            self.fold,
-            data.digest,
-            dict(data.names),
-            data.classes,
-            split.digest,
-        ]
-        return blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=12).hexdigest()
-
     def path(self, data: Dataset, split: Split) -> Path:
-        """The file of its result. `data` may hold more modalities than the task wants, `split` is its protocol's."""
+        """The file of its result, named after a hash of everything that the result depends on.
+
+        `data` may hold more modalities than the task wants, `split` is its protocol's.
+        """
+        settings = self.settings.model_dump(mode="json", exclude=HARMLESS)
         names = {name: data.names[name] for name in wanted_modalities(self.settings)}
-        return self.folder / f"{self._key(replace(data, names=names), split)}.npz"
+        what = [
+            ALGORITHM, self.kind, settings, self.seed, self.fold, data.digest, names, data.classes, split.digest,
+        ]  # fmt: skip
+        key = blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=12).hexdigest()
+        return self.folder / f"{key}.npz"
 
 
 @dataclass(frozen=True, kw_only=True)

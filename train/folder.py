@@ -11,6 +11,7 @@ from typing import Any
 
 from ..shared.errors import FoalError, UsageError
 from ..shared.files import TEMPORARY_PREFIX, temporary_is_stale, temporary_name
+from .report import write_json
 
 OLDER = "older-"
 FITS = "fits"
@@ -45,7 +46,7 @@ def new_run(out: Path, about: Mapping[str, Any], *, ours: frozenset[str], resume
             else:
                 _empty(unfinished)
             (unfinished / FITS).mkdir(exist_ok=True)
-            _write(unfinished / RUN, about)
+            write_json(unfinished / RUN, about)
             try:
                 yield unfinished
             except BaseException:
@@ -136,10 +137,6 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _write(path: Path, about: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(about, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _may_be_replaced(out: Path, ours: frozenset[str]) -> bool:

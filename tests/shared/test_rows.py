@@ -13,9 +13,9 @@ import pytest
 from foal.shared import indexed_shards
 from foal.shared.errors import StoreError
 from foal.shared.index import FeatureStore
+from foal.shared.indexed_shards import shard_rows
 from foal.shared.join import write_index
 from foal.shared.rows import PackedRows
-from foal.shared.shard import shard_rows
 from foal.shared.utterance import Utterance
 
 MakeFeatures = Callable[..., Path]
