@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..shared.options import PARAMS_OPTION, SET_OPTION, option, settings_from
+from ..shared.options import BREAK_LOCK_OPTION, PARAMS_OPTION, SET_OPTION, option, settings_from
 
 
 def clean(
@@ -21,6 +21,7 @@ def clean(
     imported: Annotated[
         bool, typer.Option("--imported", help="Imported features of unused keys are stale too")
     ] = False,
+    break_lock: Annotated[bool, BREAK_LOCK_OPTION] = False,
     manifest: Annotated[Path | None, option("corpus.manifest", "--manifest", "-m")] = None,
     root: Annotated[Path | None, option("corpus.root", "--root", "-r")] = None,
     features: Annotated[Path | None, option("extract.features", "--features")] = None,
@@ -36,4 +37,4 @@ def clean(
 
     settings = settings_from(params, assign, corpus__manifest=manifest, corpus__root=root, extract__features=features)
     place = features / "feats.h5" if features is not None else settings.index
-    clean_features(settings, place, keep=keep or [], imported=imported, remove=remove)
+    clean_features(settings, place, keep=keep or [], imported=imported, remove=remove, break_lock=break_lock)

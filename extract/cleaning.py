@@ -13,6 +13,7 @@ from ..shared.console import make_console
 from ..shared.errors import EncoderError, FoalError, StoreError, UsageError
 from ..shared.fingerprint import media_fingerprint
 from ..shared.index import FeatureStore
+from ..shared.lock import locked
 from ..shared.settings import MODALITIES, ExtractSettings, Settings, modality_of
 from ..shared.stale import ABSENT, OTHER, Stale, find_stale
 from ..shared.utterance import read_manifest
@@ -22,8 +23,9 @@ HEX = frozenset("0123456789abcdef")
 
 
 def clean_features(
-    settings: Settings, index: Path, *, keep: Sequence[str] = (), imported: bool = False, remove: bool = False
-) -> None:
+    settings: Settings, index: Path, *, keep: Sequence[str] = (), imported: bool = False, remove: bool = False,
+    break_lock: bool = False,
+) -> None:  # fmt: skip
     """List what is stale in the features folder; with `remove`, remove exactly what is listed.
 
     What `index`, the settings' index or one in the features folder points to stays. Raises StoreError if one of them
@@ -31,6 +33,8 @@ def clean_features(
     """
     console = make_console()
     features = settings.extract.features
+    if features.exists() and not features.is_dir():
+        raise UsageError(f"{features}: expected a folder of features, got a file")
     manifest = read_manifest(settings.corpus.manifest)
     kept_keys = _checked(keep, features)
     indexed = _indexed_shards([index, settings.index, features / "feats.h5"])
@@ -60,8 +64,9 @@ def clean_features(
         console.print("imported: no encoder's settings say whether they are needed; --imported lists them too")
     if any(one.reason == ABSENT for one in going):
         console.print(f"{ABSENT}: of no utterance in {settings.corpus.manifest}; do they belong to another manifest?")
-    if remove:
-        count, size = remove_files(features, going)
+    if remove and going:
+        with locked(features, break_lock=break_lock):
+            count, size = remove_files(features, going)
         console.print(f"removed {count} of {len(going)} files ({decimal(size)})")
     elif going:
         console.print(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..shared.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
+from ..shared.options import BREAK_LOCK_OPTION, PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
 
 
 def extract(
@@ -28,6 +28,12 @@ def extract(
     fps: Annotated[float | None, option("extract.face.fps", "--fps")] = None,
     chunk_seconds: Annotated[float | None, option("extract.chunk_seconds", "--chunk-seconds")] = None,
     store: Annotated[str | None, option("extract.store", "--store")] = None,
+    max_failures: Annotated[str | None, option("extract.max_failures", "--max-failures", metavar="N|P%")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed before, though nothing has changed since")
+    ] = False,
+    break_lock: Annotated[bool, BREAK_LOCK_OPTION] = False,
+    allow_outside: Annotated[bool | None, option("corpus.allow_outside", "--allow-outside/--no-allow-outside")] = None,
     index: Annotated[
         Path | None,
         typer.Option(
@@ -57,11 +63,17 @@ def extract(
         extract__audio__revision=revision, extract__face__encoder=face_encoder, extract__face__fps=fps,
         extract__chunk_seconds=chunk_seconds, extract__store=store, extract__verify=verify,
         extract__face__view=view, extract__audio__layers=_layers(layers), extract__precision=precision,
-        extract__fingerprint=fingerprint, extract__scheduler=scheduler,
+        extract__fingerprint=fingerprint, extract__scheduler=scheduler, extract__max_failures=max_failures,
+        corpus__allow_outside=allow_outside,
     )  # fmt: skip
     # Shards in a folder of the user's own: their index belongs beside them, not over the project's.
     place = index or (features / "feats.h5" if features is not None else settings.index)
-    raise typer.Exit(run(settings, split, index=None if no_index else place, dry_run=dry_run))
+    raise typer.Exit(
+        run(
+            settings, split, index=None if no_index else place, dry_run=dry_run, retry_failed=retry_failed,
+            break_lock=break_lock,
+        )
+    )  # fmt: skip
 
 
 def _layers(text: str | None) -> str | list[str] | None:

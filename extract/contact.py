@@ -11,7 +11,7 @@ from rich.progress import track
 from ..shared.errors import UsageError
 from ..shared.index import FeatureStore, Modality
 from ..shared.settings import modality_of
-from ..shared.utterance import Utterance
+from ..shared.utterance import Utterance, check_inside
 from .glimpse import USUAL_SIZE, Glimpse, Look, glimpses, media_of
 from .sheet import Cell, check_sheet, draw, write_sheet
 
@@ -23,11 +23,13 @@ Groups = dict[str, list[int]]
 
 
 def make_sheet(
-    out: Path, index: Path, *, root: Path, stream: str | None, per_speaker: int, speakers: int, console: Console
-) -> str:
+    out: Path, index: Path, *, root: Path, stream: str | None, per_speaker: int, speakers: int, console: Console,
+    allow_outside: bool = False,
+) -> str:  # fmt: skip
     """Draw `per_speaker` utterances of up to `speakers` speakers (0: as many as fit); gives a line about it.
 
-    Raises UsageError if there is no stream of pictures, or none of the media is below `root`.
+    Raises UsageError if there is no stream of pictures, or none of the media is below `root`; ManifestError if a path
+    leads out of it and may not.
     """
     check_sheet(out)
     with FeatureStore(index) as store:
@@ -38,6 +40,8 @@ def make_sheet(
         total, digest, packed = len(store), store.digest, store.packed_inside
     videos = media_of(looks.values())
     _check_root(root, videos, index)
+    if not allow_outside:
+        check_inside((look.utterance for look in looks.values()), root, index)
 
     found: dict[str, Glimpse] = {}
     what, silent = f"decoding {len(videos)} videos", not console.is_terminal

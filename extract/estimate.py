@@ -5,17 +5,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.filesize import decimal
 from rich.table import Table
 
+from ..shared.console import duration
 from ..shared.errors import MediaError
 from ..shared.machine import this_machine
-from ..shared.settings import FaceSettings, Settings
+from ..shared.settings import Settings
 from ..shared.shard import Entry
-from ..shared.timing import AUDIO_RATE_HZ, Seconds
-from .audio import AudioEncoder
+from ..shared.timing import Seconds
 from .plan import Chunk, by_media
 from .recipe import Recipe
 from .see import DamagedError
@@ -43,32 +42,22 @@ def estimate(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Reci
         if not todo:
             continue
         hours = sum(chunk.seconds for chunk in todo) / 3600
-        size = hours * 3600 * _bytes_per_second(recipe, encoders, of_settings.store)
+        size = hours * 3600 * encoders.bytes_per_second(recipe.stream)
         cost = _trial(todo, encoders, settings.corpus.root, settings, machine.decoders)
         size_all += size
         seconds_all += 0.0 if cost is None else cost * hours * 3600
         table.add_row(
             recipe.stream, str(sum(len(chunk.utterances) for chunk in todo)), f"{hours:.2f} h", str(len(todo)),
-            decimal(round(size)), "unknown" if cost is None else _duration(cost * hours * 3600),
+            decimal(round(size)), "unknown" if cost is None else duration(cost * hours * 3600),
         )  # fmt: skip
     workers = min(machine.workers, len(chunks))
     ids = {utterance.id for chunk in chunks for utterance in chunk.utterances}
     longest = START_SECONDS + seconds_all / workers
     table.columns[0].footer, table.columns[1].footer = "all", str(len(ids))
     table.columns[4].footer = decimal(round(size_all))
-    table.columns[5].footer = f"{_duration(longest)} with {workers} worker{'s' * (workers > 1)}"
+    table.columns[5].footer = f"{duration(longest)} with {workers} worker{'s' * (workers > 1)}"
     table.title = "left to extract (time estimated from a trial on this machine)"
     return table
-
-
-def _bytes_per_second(recipe: Recipe, encoders: Encoders, store: str) -> float:
-    """Bytes of features per second of media."""
-    encoder = encoders.load(recipe.stream)
-    if isinstance(encoder, AudioEncoder):
-        return float(np.prod(encoder.frame_shape)) * AUDIO_RATE_HZ * np.dtype(store).itemsize
-    assert isinstance(recipe.settings, FaceSettings)
-    boxes = 16 if recipe.settings.view == "face" else 0
-    return (encoder.encoder.width * np.dtype(store).itemsize + boxes + 1) * recipe.settings.fps
 
 
 def _trial(chunks: Sequence[Chunk], encoders: Encoders, root: Path, settings: Settings, decoders: int) -> float | None:
@@ -93,8 +82,3 @@ def _trial(chunks: Sequence[Chunk], encoders: Encoders, root: Path, settings: Se
         if any(isinstance(entry, Entry) and len(entry.values) for entry in entries):
             return took / max(0.1, share * len(part.utterances))
     return None
-
-
-def _duration(seconds: Seconds) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"

@@ -1,6 +1,7 @@
 """InceptionResnetV1 (FaceNet), or a small seeded network for the demo; and the one way to build any face path."""
 
 from collections.abc import Sequence
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -91,7 +92,9 @@ def _load_encoder(weights: Weights, device: torch.device, precision: str) -> Pic
             model.load_state_dict(state, strict=True)
         except Exception as error:
             # A cut-off download, a pickle of something else and another network each fail in their own way.
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            # PyTorch's own words about a pickle are advice to run it.
+            pickled = isinstance(error, UnpicklingError)
+            first = "not weights alone" if pickled else str(error).partition("\n")[0] or type(error).__name__
             raise EncoderError(
                 f"{weights.path}: expected the weights of InceptionResnetV1, got another file ({first})"
             ) from None

@@ -1,6 +1,7 @@
 """From sound files to the hidden states of their utterances: decoded ahead, encoded alone or in batches."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -9,13 +10,22 @@ from numpy.typing import NDArray
 from ..shared.ahead import ahead
 from ..shared.errors import MediaError
 from ..shared.shard import Entry
-from ..shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_ORIGIN, SAMPLE_RATE
+from ..shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_ORIGIN, SAMPLE_RATE, Seconds
 from ..shared.utterance import Utterance
 from .audio import AudioEncoder
-from .part import Part, Results, as_media_error
+from .part import Part, Results, as_media_error, check_stretch
 from .sound import SAME_LENGTH, NoAudioTrackError, Sound, Wave, already_cut
 
-Heard = tuple[Part, Utterance, Wave | Entry | MediaError]
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """An utterance's sound, (samples,) at 16 kHz; and of its stretch the seconds that the file declares and lacks."""
+
+    wave: Wave
+    missing: tuple[Seconds, Seconds] | None
+
+
+Heard = tuple[Part, Utterance, Cut | Entry | MediaError]
 """An utterance's sound; or at once what comes of it, where there is nothing to encode."""
 
 QUEUE_BYTES = 64 << 20
@@ -57,23 +67,31 @@ def hear(part: Part, frame_shape: tuple[int, ...]) -> Iterator[Heard]:
     else:
         for utterance in part.utterances:
             try:
-                whole = already_cut(sound.seconds, utterance)
-                yield part, utterance, sound.cut(utterance.start, utterance.end, whole=whole)
+                check_stretch(utterance)
+                # By the declared length: what is left of a dialog may well be as long as one of its utterances.
+                whole = already_cut(sound.declared or sound.seconds, utterance)
+                wave = sound.cut(utterance.start, utterance.end, whole=whole)
+                stretch = (None, None) if whole else (utterance.start, utterance.end)
+                yield part, utterance, Cut(wave=wave, missing=sound.missing(*stretch))
             except Exception as error:
                 yield part, utterance, as_media_error(error)
 
 
 def _encoded(pool: Sequence[Heard], encoder: AudioEncoder) -> Results:
-    waves = [sound for _, _, sound in pool if isinstance(sound, np.ndarray)]
+    waves = [sound.wave for _, _, sound in pool if isinstance(sound, Cut)]
     states = iter(encoder.encode(waves))
     for part, utterance, sound in pool:
-        if isinstance(sound, np.ndarray):
+        if isinstance(sound, Cut):
             yield utterance, _entry(part, utterance, sound, next(states))
         else:
             yield utterance, sound
 
 
-def _entry(part: Part, utterance: Utterance, wave: Wave, values: NDArray[np.float32]) -> Entry:
+def _entry(part: Part, utterance: Utterance, cut: Cut, values: NDArray[np.float32]) -> Entry:
+    quality = sound_quality(cut.wave)
+    if cut.missing is not None:
+        wanted, missing = cut.missing
+        quality["decoded"] = 1.0 - min(1.0, missing / wanted)
     return Entry(
         id=utterance.id,
         values=values,
@@ -81,8 +99,8 @@ def _entry(part: Part, utterance: Utterance, wave: Wave, values: NDArray[np.floa
         origin=(utterance.start or 0.0) + AUDIO_ORIGIN,
         source=utterance.source("audio"),
         media=part.fingerprint,
-        note=_note(len(wave), utterance),
-        quality=sound_quality(wave),
+        note=_note(cut, utterance),
+        quality=quality,
     )
 
 
@@ -93,18 +111,21 @@ def sound_quality(wave: Wave) -> dict[str, float]:
     return {"clipping": float(np.mean(np.abs(wave) >= FULL_SCALE)), "silence": float(np.mean(silent))}
 
 
-def _note(samples: int, utterance: Utterance) -> str:
-    if samples < AUDIO_FRAME_SAMPLES:
+def _note(cut: Cut, utterance: Utterance) -> str:
+    if cut.missing is not None and cut.missing[1]:
+        wanted, missing = cut.missing
+        return f"only {max(0.0, wanted - missing):.2f} of {wanted:.2f} s of sound could be decoded"
+    if len(cut.wave) < AUDIO_FRAME_SAMPLES:
         return "shorter than 25 ms, filled up with silence"
-    got, wanted = samples / SAMPLE_RATE, utterance.seconds
-    if wanted is not None and abs(got - wanted) > SAME_LENGTH:
-        return f"{got:.2f} s of sound for an utterance of {wanted:.2f} s"
+    got, length = len(cut.wave) / SAMPLE_RATE, utterance.seconds
+    if length is not None and abs(got - length) > SAME_LENGTH:
+        return f"{got:.2f} s of sound for an utterance of {length:.2f} s"
     return ""
 
 
 def _samples(pool: Sequence[Heard]) -> int:
-    return sum(len(sound) for _, _, sound in pool if isinstance(sound, np.ndarray))
+    return sum(len(sound.wave) for _, _, sound in pool if isinstance(sound, Cut))
 
 
 def _bytes(item: Heard) -> int:
-    return item[2].nbytes if isinstance(item[2], np.ndarray) else 0
+    return item[2].wave.nbytes if isinstance(item[2], Cut) else 0

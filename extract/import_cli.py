@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..shared.errors import UsageError
-from ..shared.options import PARAMS_OPTION, SET_OPTION, option, settings_from
+from ..shared.options import BREAK_LOCK_OPTION, PARAMS_OPTION, SET_OPTION, option, settings_from
 from ..shared.settings import STREAM_NAME
 
 
@@ -38,6 +38,7 @@ def import_features(
         typer.Option("--name", help="Call the stream face/NAME (or audio/NAME) [default: plain audio and face]"),
     ] = None,
     store: Annotated[str | None, option("extract.store", "--store")] = None,
+    break_lock: Annotated[bool, BREAK_LOCK_OPTION] = False,
     params: Annotated[Path | None, PARAMS_OPTION] = None,
     assign: Annotated[list[str] | None, SET_OPTION] = None,
 ) -> None:
@@ -52,7 +53,7 @@ def import_features(
     folders = {modality: folder for modality, folder in (("audio", audio), ("face", face)) if folder is not None}
     rates = {modality: rate for modality, rate in (("audio", audio_rate), ("face", face_rate)) if rate is not None}
     _check_request(folders, out, rates, name)
-    run(settings, folders, out, rates=rates, name=name)
+    run(settings, folders, out, rates=rates, name=name, break_lock=break_lock)
 
 
 def _check_request(folders: Mapping[str, Path], out: Path, rates: Mapping[str, float], name: str | None) -> None:
@@ -68,7 +69,10 @@ def _check_request(folders: Mapping[str, Path], out: Path, rates: Mapping[str, f
         if not 0 < rate_hz < math.inf:
             raise UsageError(f"--{modality}-rate: expected frames per second above 0, got {rate_hz:g}")
     if name is not None and not STREAM_NAME.fullmatch(name):
-        raise UsageError(f"--name: expected a name such as clip, of letters, digits, '.', '_' and '-', got {name!r}")
+        raise UsageError(
+            "--name: expected a name such as clip, of letters, digits, '.', '_' and '-' (quality and a few more are "
+            f"taken), got {name!r}"
+        )
     if name is not None and len(folders) > 1:
         raise UsageError(f"--name: expected one modality, got {' and '.join(folders)}; import them one by one")
     if out.exists() and not out.is_dir():

@@ -7,7 +7,7 @@ import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from ..shared.catalog import shard_files, shard_folder
-from ..shared.console import make_console
+from ..shared.catalog import shard_files, shard_folder, shard_name
+from ..shared.console import make_console, some_of
 from ..shared.errors import StoreError, UsageError
 from ..shared.files import remove_stale_temporaries
 from ..shared.join import write_index
+from ..shared.lock import locked
 from ..shared.settings import MODALITIES, Settings
 from ..shared.shard import Entry, ShardHeader, ShardWriter
 from ..shared.utterance import Utterance, read_manifest, splits_of
@@ -44,8 +45,9 @@ class Found:
 
 
 def import_features(
-    settings: Settings, folders: Mapping[str, Path], out: Path, *, rates: Mapping[str, float], name: str | None
-) -> None:
+    settings: Settings, folders: Mapping[str, Path], out: Path, *, rates: Mapping[str, float], name: str | None,
+    break_lock: bool = False,
+) -> None:  # fmt: skip
     """Write the .npy files of `folders` (by modality) as shards below `out`, and out/feats.h5 over them.
 
     `rates` (by modality, Hz) replace the estimated ones; `name` makes the stream `face/name` of the only modality.
@@ -62,11 +64,14 @@ def import_features(
     kept = [utterance for utterance in manifest if any(utterance.id in found.paths for found, _ in sources)]
     _report_missing(manifest, kept, [found for found, _ in sources], console)
 
-    remove_stale_temporaries(out)
-    for found, header in sources:
-        _write_shards(found, header, kept, splits_of(manifest), out)
     keys = {f"{header.modality}/{name}" if name else header.modality: header.key for _, header in sources}
-    joined = write_index(out / "feats.h5", kept, out, keys)
+    with locked(out, break_lock=break_lock) as word:
+        if word:
+            console.print(word)
+        remove_stale_temporaries(out)
+        for found, header in sources:
+            _write_shards(found, header, kept, splits_of(manifest), out)
+        joined = write_index(out / "feats.h5", kept, out, keys)
     for path, reason in joined.damaged.items():
         console.print(f"warning: {path}: {reason}")
     streams = "; ".join(
@@ -187,14 +192,10 @@ def _report_missing(
     here = {utterance.id for utterance in kept}
     if without := [utterance.id for utterance in manifest if utterance.id not in here]:
         folders = " or ".join(str(found.folder) for found in sources)
-        console.print(f"left out, because not in {folders}: {_counted(without)}")
+        console.print(f"left out, because not in {folders}: {some_of(without)}")
     for found in sources:
         if without := [utterance.id for utterance in kept if utterance.id not in found.paths]:
-            console.print(f"without {found.modality}, because not in {found.folder}: {_counted(without)}")
-
-
-def _counted(names: Sequence[str], most: int = 5) -> str:
-    return f"{len(names)} utterances ({', '.join(names[:most])}{', ...' if len(names) > most else ''})"
+            console.print(f"without {found.modality}, because not in {found.folder}: {some_of(without)}")
 
 
 def _write_shards(
@@ -206,10 +207,7 @@ def _write_shards(
     written: set[Path] = set()
     for split, members in splits_of(kept).items():
         for part in _cut(found, members, np.dtype(store).itemsize):
-            names = json.dumps([(utterance.id, utterance.source(found.modality)) for utterance in part])
-            path = shard_folder(out, split, found.modality, header.key) / (
-                blake2b(names.encode(), digest_size=8).hexdigest() + ".h5"
-            )
+            path = shard_folder(out, split, found.modality, header.key) / shard_name(found.modality, part)
             with ShardWriter(path, header, dtype=store, command=command) as writer:
                 for utterance in part:
                     writer.add(_entry(found, utterance, header.rate_hz))

@@ -26,6 +26,7 @@ def inspect(
         typer.Option("--stream", help="Contact sheet: whose pictures, such as face/clip [default: the first]"),
     ] = None,
     root: Annotated[Path | None, option("corpus.root", "--root", "-r")] = None,
+    allow_outside: Annotated[bool | None, option("corpus.allow_outside", "--allow-outside/--no-allow-outside")] = None,
     params: Annotated[Path | None, PARAMS_OPTION] = None,
 ) -> None:
     """Show what a feats.h5 holds.
@@ -37,7 +38,7 @@ def inspect(
     from ..shared.inspect import check_table, describe, write_table
 
     console = make_console()
-    settings = settings_from(params, None, corpus__root=root)
+    settings = settings_from(params, None, corpus__root=root, corpus__allow_outside=allow_outside)
     place = index or settings.index
     if csv is not None:
         check_table(csv)
@@ -56,6 +57,6 @@ def inspect(
         console.print(
             make_sheet(
                 contact_sheet, place, root=settings.corpus.root, stream=stream, per_speaker=per_speaker,
-                speakers=speakers, console=console,
+                speakers=speakers, console=console, allow_outside=settings.corpus.allow_outside,
             )
         )  # fmt: skip

@@ -1,24 +1,33 @@
-"""What came of an extraction: the table, failures.csv, the word about the index."""
+"""What came of an extraction: the table, the utterances that are not whole, the word about the index."""
 
-import csv
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 
 from ..shared.catalog import Media, read_catalog
-from ..shared.files import replaced_atomically
+from ..shared.console import some_of
 from ..shared.join import Joined
 from ..shared.settings import Settings
-from ..shared.utterance import Utterance, split_folder, splits_of
+from ..shared.utterance import Utterance, splits_of
 from .failure import Failure
 from .recipe import Recipe
 
-REMEDY = "mend or replace the file, or take the row out of the manifest; then run the same command again"
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What lies in the features folder: counted in a table; (id, stream) of utterances without features.
+
+    `short` are those of which less could be decoded than their file declares.
+    """
+
+    table: Table
+    missing: tuple[tuple[str, str], ...]
+    short: tuple[str, ...]
 
 
-def summary(settings: Settings, utterances: list[Utterance], recipes: Sequence[Recipe]) -> Table:
+def outcome(settings: Settings, utterances: list[Utterance], recipes: Sequence[Recipe]) -> Outcome:
     """Per split and stream: how many utterances have features, how many the modality, how many frames."""
     random = " (random weights)" if any(recipe.header.random_weights for recipe in recipes) else ""
     table = Table(
@@ -26,31 +35,32 @@ def summary(settings: Settings, utterances: list[Utterance], recipes: Sequence[R
     )
     for column in table.columns[3:]:
         column.justify = "right"
+    missing: list[tuple[str, str]] = []
+    short: dict[str, None] = {}
     by_split, media = splits_of(utterances), Media(settings.corpus.root)
     for recipe in recipes:
         catalog = read_catalog(settings.extract.features, recipe.modality, recipe.header.key, by_split)
         for split, members in by_split.items():
-            found = [located for u in members if (located := catalog.find(u, recipe.modality, media)) is not None]
+            by_id = {u.id: catalog.find(u, recipe.modality, media) for u in members}
+            found = [located for located in by_id.values() if located is not None]
+            missing += [(name, recipe.stream) for name, located in by_id.items() if located is None]
+            short |= {name: None for name, at in by_id.items() if at is not None and at.quality.get("decoded", 1.0) < 1}
             frames, valid = sum(at.length for at in found), sum(at.valid_frames for at in found)
             table.add_row(
                 split, recipe.stream, recipe.header.encoder, f"{len(found)}/{len(members)}",
                 str(sum(at.valid_frames > 0 for at in found)), str(frames), f"{valid / max(1, frames):.1%}",
             )  # fmt: skip
-    return table
+    return Outcome(table=table, missing=tuple(missing), short=tuple(short))
 
 
-def write_failures(features: Path, utterances: Sequence[Utterance], failures: Sequence[Failure]) -> None:
-    """failures.csv of each split: this run's failures with reason and remedy; none, no file."""
-    for split in splits_of(utterances):
-        path = features / split_folder(split) / "failures.csv"
-        rows = [failure for failure in failures if failure.split == split]
-        if not rows:
-            path.unlink(missing_ok=True)
-            continue
-        with replaced_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["id", "split", "modality", "media", "reason", "remedy"])
-            writer.writerows([f.id, f.split, f.modality, f.media, f.reason, REMEDY] for f in rows)
+def report_outcome(found: Outcome, console: Console) -> None:
+    """Show the table, and name the utterances that are not whole."""
+    console.print(found.table)
+    if found.short:
+        console.print(
+            f"decoded only in part, since their files are damaged or cut off: {some_of(found.short)}; "
+            "`foal inspect --csv` has the share of each in the columns called decoded"
+        )
 
 
 def report_index(joined: Joined, console: Console) -> None:
@@ -58,11 +68,7 @@ def report_index(joined: Joined, console: Console) -> None:
     for path, reason in joined.damaged.items():
         console.print(f"warning: {path}: {reason}")
     if joined.not_extracted:
-        some = ", ".join(joined.not_extracted[:5]) + (", ..." if len(joined.not_extracted) > 5 else "")
-        console.print(
-            f"not in the index, because not extracted or of changed media: {len(joined.not_extracted)} utterances "
-            f"({some})"
-        )
+        console.print(f"not in the index, because not extracted or of changed media: {some_of(joined.not_extracted)}")
     console.print(f"{joined.path}: {joined.utterances} utterances{'' if joined.changed else ', unchanged'}")
 
 

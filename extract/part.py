@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from ..shared.errors import MediaError
+from ..shared.fingerprint import media_fingerprint
+from ..shared.settings import ExtractSettings
 from ..shared.shard import Entry
+from ..shared.timing import LONGEST
 from ..shared.utterance import Utterance
+from .probe import first_line
 
 Results = Iterator[tuple[Utterance, Entry | MediaError]]
 """Each utterance with its features, or with what is wrong with its stretch of the file."""
@@ -47,9 +51,20 @@ class Part:
             yield utterance, as_media_error(error)
 
 
+def fingerprint_of(path: Path | None, settings: ExtractSettings) -> str:
+    """What a media file is now, as the settings want it told; empty where there is none, or none can be read."""
+    return media_fingerprint(path, content=settings.fingerprint == "content") if path else ""
+
+
 def as_media_error(error: Exception) -> MediaError:
     """Decoders and encoders meet files that nobody foresaw; one of them must not cost the others."""
     if isinstance(error, MediaError):
         return error
-    first = str(error).splitlines()[0] if str(error) else ""
-    return MediaError(f"cannot be processed ({type(error).__name__}: {first})")
+    return MediaError(f"cannot be processed ({type(error).__name__}: {first_line(str(error))})")
+
+
+def check_stretch(utterance: Utterance) -> None:
+    """Raise MediaError for times that are of no recording."""
+    for name, seconds in (("start", utterance.start), ("end", utterance.end)):
+        if seconds is not None and seconds > LONGEST:
+            raise MediaError(f"expected seconds of the file, got {name} = {seconds:g}; mend it in the manifest")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..shared.crop import Box
 from ..shared.errors import MediaError
-from ..shared.timing import Seconds, face_times, nearest_frames
-from ..shared.utterance import Box
+from ..shared.timing import LONGEST, Seconds, face_count, face_times, nearest_frames
 from .patient import PatientVideo
 from .probe import probe
 
@@ -21,14 +21,16 @@ Picture = NDArray[np.uint8]
 
 FULL: Box = (0.0, 0.0, 1.0, 1.0)
 
-_LONGEST: Seconds = 1e6
-"""Timestamps beyond this are the fillers of containers without any (AVI with B-frames begins at -3e17)."""
-
 DECORD_HOLDS = 128 << 20
 """Bytes of decoded pictures above which a video goes through PyAV: decord decodes as far ahead as it likes."""
 
 _SAME_TIME: Seconds = 1e-3
 _BEYOND: Seconds = 1.0
+
+_SHOWN: Seconds = 60.0
+"""A video lasts no longer than this for each of its pictures, else one of its time stamps is damaged."""
+
+_DAY: Seconds = 86_400.0
 
 try:
     import decord
@@ -81,13 +83,33 @@ class Video:
         self.shown_at = times + max(0.0, declared.video_start)
         usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
         self.seconds: Seconds = float(self.shown_at[-1]) + usual
+        file_ends = self.seconds if self._reader is not None else self._patient.file_ends
+        ends = declared.video.end(self.seconds, file_ends)
+        self.declared = ends if ends is None or ends > self.seconds + max(0.05, 2 * usual) else self.seconds
+
+    def looks(self, stretch: Stretch, plan: NDArray[np.int64]) -> int | None:
+        """How many of a stretch's times the file declares a picture for; None where it declares nothing."""
+        there = int(np.count_nonzero(plan >= 0))
+        if self.declared is None:
+            return None
+        start, end = stretch.start or 0.0, self.declared if stretch.end is None else min(stretch.end, self.declared)
+        if end <= max(start, self.seconds):
+            return there
+        # The file is cut off.
+        before = int(np.argmax(plan >= 0)) if there else 0
+        return max(there, face_count(end - start, stretch.fps) - before)
 
     def plan(self, stretch: Stretch) -> NDArray[np.int64]:
-        """The frame nearest to each of the stretch's times, -1 where the video shows nothing then."""
+        """The frame nearest to each of the stretch's times, -1 where the video shows nothing then.
+
+        Raises MediaError for a stretch that no few pictures can fill.
+        """
         start = stretch.start or 0.0
         end = self.seconds if stretch.end is None else stretch.end
         # A label may end a little after its video; one that ends a year after it must not fill the memory.
         end = min(end, max(self.seconds, start) + _BEYOND)
+        if end - start > min(_DAY, _SHOWN * (len(self.shown_at) + 1)):
+            raise MediaError(f"expected a video, got {len(self.shown_at)} pictures for {end - start:.0f} s")
         return nearest_frames(face_times(start, max(0.0, end - start), stretch.fps), self.shown_at)
 
     def pictures(self, plans: Sequence[NDArray[np.int64]], boxes: Sequence[Box]) -> Iterator[tuple[int, int, Picture]]:
@@ -131,7 +153,7 @@ def _open_decord(path: Path) -> Any:
     decord.logging.set_level(decord.logging.QUIET)
     try:
         # num_threads=0, the default, fails on VP9; more than one gains nothing beside the face detector.
-        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+        reader = decord.VideoReader(str(path.absolute()), ctx=decord.cpu(0), num_threads=1)
         return reader if len(reader) else None
     except _DECORD_ERRORS:
         return None
@@ -141,7 +163,8 @@ def _presentation_times(reader: Any) -> NDArray[np.float64]:
     """Seconds from the time of the first frame that is shown, ascending, (frames,)."""
     count = len(reader)
     times = np.asarray(reader.get_frame_timestamp(np.arange(count)), np.float64)[:, 0]
-    if np.isfinite(times).all() and np.abs(times).max() < _LONGEST and (np.diff(times) > 0).all():
+    # Beyond are the fillers of containers without any (AVI with B-frames begins at -3e17).
+    if np.isfinite(times).all() and np.abs(times).max() < LONGEST and (np.diff(times) > 0).all():
         # Frames before the cut of a video cut without re-encoding: decord lists their times but never gives them.
         return times[times >= -_SAME_TIME]
     fps = float(reader.get_avg_fps())

@@ -1,10 +1,9 @@
 """What is left to extract, cut into chunks; pure."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 
+from ..shared.catalog import shard_name
 from ..shared.settings import modality_of
 from ..shared.timing import Seconds
 from ..shared.utterance import Utterance, splits_of
@@ -27,8 +26,7 @@ class Chunk:
     @property
     def name(self) -> str:
         """The shard's file name: the same utterances give the same name."""
-        content = [(utterance.id, utterance.source(self.modality)) for utterance in self.utterances]
-        return blake2b(json.dumps(content).encode(), digest_size=8).hexdigest() + ".h5"
+        return shard_name(self.modality, self.utterances)
 
 
 def plan_chunks(
@@ -61,6 +59,18 @@ def by_media(chunk: Chunk) -> list[Chunk]:
         replace(chunk, utterances=tuple(group), seconds=share * len(group))
         for group in _media_groups(chunk.utterances, chunk.modality)
     ]
+
+
+def halves(chunk: Chunk) -> list[Chunk]:
+    """A chunk cut in two, between files or, of a single file, between utterances; none for a single utterance."""
+    groups = [list(piece.utterances) for piece in by_media(chunk)]
+    if len(groups) == 1:
+        groups = [[utterance] for utterance in chunk.utterances]
+    if len(groups) == 1:
+        return []
+    share = chunk.seconds / len(chunk.utterances)
+    halved = [[u for group in part for u in group] for part in (groups[: len(groups) // 2], groups[len(groups) // 2 :])]
+    return [replace(chunk, utterances=tuple(half), seconds=share * len(half)) for half in halved]
 
 
 def _media_groups(utterances: Sequence[Utterance], modality: str) -> list[list[Utterance]]:

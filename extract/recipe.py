@@ -13,7 +13,7 @@ from .weights import FACENET_SIZE, Weights, find_audio_weights, find_face_weight
 
 # Part of the keys; goes up when a change of the code changes the numbers.
 AUDIO_ALGORITHM = 2
-FACE_ALGORITHM = 2
+FACE_ALGORITHM = 3
 
 FACE_ONLY = ("size", "margin", "min_face", "min_probability", "detect_every")
 """What changes nothing where no face is looked for."""

@@ -8,23 +8,35 @@ from pathlib import Path
 from rich.console import Console
 
 from ..shared.catalog import Media, read_catalog, shard_folder
-from ..shared.console import make_console
+from ..shared.console import make_console, some_of
 from ..shared.errors import EncoderError, FoalError, UsageError
 from ..shared.files import remove_stale_temporaries
-from ..shared.join import Joined, write_index
+from ..shared.fingerprint import media_fingerprint
+from ..shared.join import Joined, check_index, write_index
+from ..shared.lock import locked
 from ..shared.options import comma_list
 from ..shared.settings import MODALITIES, Settings, modality_of
-from ..shared.utterance import Utterance, read_manifest, select_splits, splits_of
-from .failure import ChunkResult, Failure, chunk_failed
-from .outcome import report_failures, report_index, summary, write_failures
-from .pending import pending_chunks
-from .plan import Chunk, by_media
+from ..shared.stale import removable_damage
+from ..shared.timing import Seconds
+from ..shared.utterance import Utterance, check_inside, read_manifest, select_splits, splits_of
+from .failure import ChunkResult, Failure
+from .outcome import outcome, report_failures, report_index, report_outcome
+from .pending import Pending, pending_chunks
+from .plan import Chunk
+from .quarantine import Quarantine
 from .recipe import Recipe, present_key, recipe
+from .space import check_space
 
 QUARANTINED_EXIT = 3
 
+LEAST_SILENCE: Seconds = 60.0
+"""So long a worker may give no sign of life."""
 
-def extract(settings: Settings, splits: Sequence[str], *, index: Path | None, dry_run: bool = False) -> int:
+
+def extract(
+    settings: Settings, splits: Sequence[str], *, index: Path | None, dry_run: bool = False,
+    retry_failed: bool = False, break_lock: bool = False,
+) -> int:  # fmt: skip
     """Extract what is missing of the given splits and index it; gives the exit code (0, or 3 with failures).
 
     Raises FoalError: nothing that was finished before is lost, and the same command goes on from there.
@@ -33,33 +45,45 @@ def extract(settings: Settings, splits: Sequence[str], *, index: Path | None, dr
     features = settings.extract.features
     manifest = read_manifest(settings.corpus.manifest)
     utterances = select_splits(manifest, _separate(splits, manifest))
+    if not settings.corpus.allow_outside:
+        check_inside(utterances, settings.corpus.root, settings.corpus.manifest)
+    if index is not None:
+        check_index(index, features)
     recipes = _recipes(settings, utterances)
-    if not dry_run:
-        remove_stale_temporaries(features)
-
-    chunks = pending_chunks(settings, utterances, recipes, console)
-    if not chunks:
-        console.print("nothing is left to do")
-    elif not settings.corpus.root.is_dir():
-        raise UsageError(
-            f"{settings.corpus.root}: expected the corpus root (--root, key corpus.root) that the paths of "
-            f"{settings.corpus.manifest} start from, got no such folder"
-        )
+    quarantine = Quarantine(settings, utterances)
     if dry_run:
-        if chunks:
+        pending = pending_chunks(settings, utterances, recipes, console, None if retry_failed else quarantine)
+        if _something_left(settings, pending, console):
             from .estimate import estimate
 
-            console.print(estimate(settings, chunks, recipes))
+            console.print(estimate(settings, pending.chunks, recipes))
         return 0
-    failures = _run(settings, chunks, recipes, console) if chunks else []
-
-    write_failures(features, utterances, failures)
-    console.print(summary(settings, utterances, recipes))
-    report_failures(failures, console)
-    if len({failure.id for failure in failures}) == len(utterances):
-        raise FoalError(f"none of the {len(utterances)} utterances could be extracted: {failures[0].reason}")
-    if index is not None:
-        report_index(_index(settings, manifest, recipes, index), console)
+    with locked(features, break_lock=break_lock) as word:
+        if word:
+            console.print(word)
+        remove_stale_temporaries(features)
+        pending = pending_chunks(settings, utterances, recipes, console, None if retry_failed else quarantine)
+        stamps = {path: media_fingerprint(path) for path in pending.damaged}
+        failures, keys = list(pending.standing), {recipe.stream: recipe.header.key for recipe in recipes}
+        try:
+            _check_failures(settings, failures, len(utterances))
+            if _something_left(settings, pending, console):
+                _run(settings, pending.chunks, recipes, console, quarantine, failures, len(utterances))
+        except BaseException:
+            # What has failed until then will not do better next time; the disk may be full, though.
+            with suppress(FoalError, OSError):
+                quarantine.write(utterances, failures, keys, ended=False)
+            raise
+        finally:
+            remove_stale_temporaries(features)
+        quarantine.write(utterances, failures, keys)
+        for path, (modality, key) in pending.damaged.items():
+            if media_fingerprint(path) == stamps[path] and removable_damage(path, modality, key):
+                path.unlink()
+                console.print(f"{path}: removed; its utterances were extracted again, into other shards")
+        _report(settings, utterances, recipes, failures, console)
+        if index is not None:
+            report_index(_index(settings, manifest, recipes, index), console)
     return QUARANTINED_EXIT if failures else 0
 
 
@@ -88,70 +112,113 @@ def _recipes(settings: Settings, utterances: Sequence[Utterance]) -> list[Recipe
     return recipes
 
 
-def _run(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe], console: Console) -> list[Failure]:
-    """Work off the chunks on Dask workers; gives the failures."""
+def _something_left(settings: Settings, pending: Pending, console: Console) -> bool:
+    """Whether there is; says so if there is not. Raises UsageError if there is, but no corpus root."""
+    if not pending.chunks:
+        console.print("nothing is left to do")
+    elif not settings.corpus.root.is_dir():
+        raise UsageError(
+            f"{settings.corpus.root}: expected the corpus root (--root, key corpus.root) that the paths of "
+            f"{settings.corpus.manifest} start from, got no such folder"
+        )
+    return bool(pending.chunks)
+
+
+def _run(
+    settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe], console: Console,
+    quarantine: Quarantine, failures: list[Failure], utterances: int,
+) -> None:  # fmt: skip
+    """Work off the chunks on Dask workers, and append what failed to `failures`."""
     # Dask and torch take seconds to import, and a run with nothing to do needs neither.
-    from distributed import Future, KilledWorker, as_completed
+    from distributed import Future
 
     from ..shared.cluster import local_cluster, remote_cluster
     from ..shared.machine import this_machine
+    from .dispatch import Dispatch
     from .progress import Tally, shown
     from .worker import EncoderPlugin, check_encoders, extract_chunk
 
     by_stream = {recipe.stream: recipe for recipe in recipes}
-    check_encoders(settings.extract, {chunk.stream: by_stream[chunk.stream] for chunk in chunks})
     of_settings = settings.extract
+    sizes = check_encoders(of_settings, {chunk.stream: by_stream[chunk.stream] for chunk in chunks})
+    if of_settings.check_space:
+        check_space(of_settings.features, sum(chunk.seconds * sizes[chunk.stream] for chunk in chunks))
     # The last bits of a sum depend on the number of threads: it must not change when only a chunk or two are left.
     if of_settings.scheduler is not None:
-        cluster = remote_cluster(of_settings.scheduler, EncoderPlugin(of_settings, by_stream, None))
-        console.print(f"{len(chunks)} chunks on the workers of {of_settings.scheduler}")
+        plugin = EncoderPlugin(of_settings, by_stream, None)
+        cluster = remote_cluster(of_settings.scheduler, plugin)
+        said = f"{len(chunks)} chunks on the workers of {of_settings.scheduler}"
     else:
         machine = this_machine(of_settings)
         workers = min(machine.workers, len(chunks))
         if of_settings.precision == "fp16" and not machine.devices:
             console.print("warning: on a CPU fp16 is several times slower than fp32; bf16 is faster than both")
         where = f" on {len(machine.devices)} GPU{'s' * (len(machine.devices) > 1)}" if machine.devices else ""
-        console.print(f"{len(chunks)} chunks on {workers} worker{'s' * (workers > 1)}{where}")
-        cluster = local_cluster(workers, EncoderPlugin(of_settings, by_stream, machine))
-    tally, failures = Tally(chunks), list[Failure]()
+        said = f"{len(chunks)} chunks on {workers} worker{'s' * (workers > 1)}{where}"
+        plugin = EncoderPlugin(of_settings, by_stream, machine)
+        # A worker that imports says nothing for a while.
+        cluster = local_cluster(workers, plugin, silence=max(LEAST_SILENCE, of_settings.patience))
+    tally = Tally(chunks)
     command = " ".join(["foal", *sys.argv[1:]])
     with cluster as client, shown(tally, console) as display:
+        console.print(said)
 
-        def submit(chunk: Chunk) -> "Future[ChunkResult]":
-            key = by_stream[chunk.stream].header.key
-            folder = shard_folder(of_settings.features, chunk.split, chunk.modality, key)
+        def submit(chunk: Chunk, key: str) -> "Future[ChunkResult]":
+            header = by_stream[chunk.stream].header
+            folder = shard_folder(of_settings.features, chunk.split, chunk.modality, header.key)
             return client.submit(
                 extract_chunk,
                 chunk,
+                plugin=plugin.name,
                 root=settings.corpus.root.absolute(),
                 shard=folder.absolute() / chunk.name,
                 store=of_settings.store,
                 command=command,
-                key=f"{chunk.stream}-{chunk.split}-{chunk.name}",
+                key=key,
                 priority=chunk.seconds,
             )
 
-        open_chunks = {submit(chunk): chunk for chunk in chunks}
-        completed = as_completed(list(open_chunks))
-        for future in completed:
-            chunk = open_chunks.pop(future)
-            try:
-                result: ChunkResult = future.result()
-            except KilledWorker:
-                # One of its files kills the process that decodes it: each on its own, to know which.
-                parts = by_media(chunk)
-                if len(parts) > 1:
-                    again = {submit(part): part for part in parts}
-                    open_chunks |= again
-                    completed.update(again)
-                    continue
-                result = chunk_failed(chunk, "the worker process died over this file")
-            # A result still held would be computed again if its worker died.
-            future.release()
+        def what_now(chunk: Chunk) -> str:
+            return quarantine.fingerprint(chunk.utterances[0].media(chunk.modality))
+
+        dispatch = Dispatch(
+            client, submit, name=plugin.name, patience=of_settings.patience, fingerprint=what_now
+        )  # fmt: skip
+        for result in dispatch.results(chunks):
             failures += result.failures
             tally.add(result)
             display.advance()
-    return failures
+            _check_failures(settings, failures, utterances)
+
+
+def _check_failures(settings: Settings, failures: Sequence[Failure], utterances: int) -> None:
+    """Raise FoalError if more utterances failed than the settings allow."""
+    failed = {failure.id for failure in failures}
+    if len(failed) > settings.extract.failures_allowed(utterances):
+        raise FoalError(
+            f"{len(failed)} of {utterances} utterances failed, more than --max-failures {settings.extract.max_failures}"
+            f" allows, so the run was ended; the last: {failures[-1].id}: {failures[-1].reason}\n"
+            "finished shards stay; the failures.csv of each split names all that failed, with remedies"
+        )
+
+
+def _report(
+    settings: Settings, utterances: list[Utterance], recipes: Sequence[Recipe], failures: Sequence[Failure],
+    console: Console,
+) -> None:  # fmt: skip
+    """Say what there is now. Raises FoalError if all failed, or if features are gone that there should be."""
+    found = outcome(settings, utterances, recipes)
+    report_outcome(found, console)
+    report_failures(failures, console)
+    if len({failure.id for failure in failures}) == len(utterances):
+        raise FoalError(f"none of the {len(utterances)} utterances could be extracted: {failures[0].reason}")
+    known = {(failure.id, failure.modality) for failure in failures}
+    if gone := [name for name, stream in found.missing if (name, stream) not in known]:
+        raise FoalError(
+            f"{settings.extract.features}: expected the features of all utterances now, but those of "
+            f"{some_of(list(dict.fromkeys(gone)))} are not there; folder or media were changed during the run: "
+            "run the same command again"
+        )
 
 
 def _index(settings: Settings, manifest: Sequence[Utterance], recipes: Sequence[Recipe], out: Path) -> Joined:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..shared.ahead import ahead
 from ..shared.errors import MediaError
@@ -15,7 +16,7 @@ from ..shared.shard import Entry
 from ..shared.timing import face_times
 from ..shared.utterance import Utterance
 from .face import FaceBatches, FacePath
-from .part import Part, Results
+from .part import Part, Results, check_stretch
 from .picture import FULL, NoVideoTrackError, Stretch, Video, VideoDamagedError
 from .track import Shot, Track
 
@@ -24,9 +25,13 @@ QUEUE_BYTES = 64 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """Of each utterance of a video, the number of pictures that will come."""
+    """Of each utterance of a video, the number of pictures that will come, and that the file declares (None: of none);
+    no pictures will come of those with a problem, by their number.
+    """
 
     lengths: list[int]
+    declared: list[int | None]
+    problems: dict[int, MediaError]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,7 @@ class _Open:
     part: Part
     tracks: list[Track]
     results: list[tuple[Utterance, Entry | MediaError]]
+    problems: dict[int, MediaError]
 
     @property
     def finished(self) -> bool:
@@ -72,11 +78,13 @@ def face_entries(parts: Sequence[Part], path: FacePath, *, decoders: int) -> Res
     jobs = [partial(see, part, path.settings, path.encoder.width) for part in parts]
     with ahead(jobs, threads=decoders, size=_bytes, budget=QUEUE_BYTES) as lanes:
         for part, lane in zip(parts, lanes, strict=True):
-            current = _Open(part=part, tracks=[], results=[])
+            current = _Open(part=part, tracks=[], results=[], problems={})
             waiting.append(current)
             for item in lane:
                 if isinstance(item, Planned):
-                    current.tracks.extend(Track.empty(length, path.encoder.width) for length in item.lengths)
+                    lengths = zip(item.lengths, item.declared, strict=True)
+                    current.tracks.extend(Track.empty(length, path.encoder.width, told) for length, told in lengths)
+                    current.problems.update(item.problems)
                 elif isinstance(item, Shown):
                     batches.push(current.tracks[item.number], item.shot)
                 else:
@@ -97,14 +105,14 @@ def see(part: Part, settings: FaceSettings, width: int) -> Iterator[Seen]:
             yield from part.without((width,), part.unnamed)
             return
         video = Video(part.path, patiently=part.patiently)
-        plans = [video.plan(Stretch(start=u.start, end=u.end, fps=settings.fps)) for u in part.utterances]
+        planned, plans = _planned(video, part.utterances, settings.fps)
         boxes = [FULL if settings.view == "frame" else utterance.box for utterance in part.utterances]
     except NoVideoTrackError:
         yield from part.without((width,), "no video track")
     except Exception as error:
         yield from part.failed(error)
     else:
-        yield Planned(lengths=[len(plan) for plan in plans])
+        yield planned
         try:
             for number, position, picture in video.pictures(plans, boxes):
                 yield Shown(number=number, shot=Shot(position=position, picture=picture))
@@ -113,12 +121,31 @@ def see(part: Part, settings: FaceSettings, width: int) -> Iterator[Seen]:
             raise DamagedError(part.path) from None
 
 
+def _planned(video: Video, utterances: Sequence[Utterance], fps: float) -> tuple[Planned, list[NDArray[np.int64]]]:
+    """What will come of each utterance, and which frames it wants; nothing of those that want what no video has."""
+    planned, plans = Planned(lengths=[], declared=[], problems={}), []
+    for number, utterance in enumerate(utterances):
+        stretch = Stretch(start=utterance.start, end=utterance.end, fps=fps)
+        plan, declared = np.empty(0, np.int64), None
+        try:
+            check_stretch(utterance)
+            plan = video.plan(stretch)
+            declared = video.looks(stretch, plan)
+        except MediaError as error:
+            planned.problems[number] = error
+        planned.lengths.append(len(plan))
+        planned.declared.append(declared)
+        plans.append(plan)
+    return planned, plans
+
+
 def _results(done: _Open, settings: FaceSettings) -> Results:
     yield from done.results
-    for utterance, track in zip(done.part.utterances, done.tracks, strict=False):
+    for number, (utterance, track) in enumerate(zip(done.part.utterances, done.tracks, strict=False)):
         yield (
             utterance,
-            Entry(
+            done.problems.get(number)
+            or Entry(
                 id=utterance.id,
                 values=track.values,
                 valid=track.valid,
@@ -127,7 +154,7 @@ def _results(done: _Open, settings: FaceSettings) -> Results:
                 media=done.part.fingerprint,
                 note=track.note(),
                 boxes=track.boxes if settings.view == "face" else None,
-                quality={"probability": float(np.mean(track.probabilities))} if track.probabilities else {},
+                quality=track.quality(),
             ),
         )
 

@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 from ..shared.errors import MediaError
 from ..shared.timing import SAMPLE_RATE, Seconds, to_samples
 from ..shared.utterance import Utterance
-from .probe import regular_file
-from .soundtrack import read_soundtrack
+from .declared import declared_sound
+from .probe import first_line, probe, regular_file
+from .soundtrack import Soundtrack, check_rate, read_soundtrack
 
 Wave = NDArray[np.float32]
 
 _SOUNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".aif", ".aiff", ".w64", ".caf", ".au"})
 _BLOCK = 1 << 16
+_FIRST = 1 << 20
+"""Samples that are taken on trust; beyond them memory grows with what is really decoded."""
+
 SAME_LENGTH: Seconds = 0.1
 
 
@@ -30,7 +34,8 @@ class Sound:
     def __init__(self, path: Path) -> None:
         """Read it all. Raises MediaError, or NoAudioTrackError."""
         regular_file(path)
-        self.mono, self.rate_hz = _read(path)
+        self._track = track = _read(path)
+        self.mono, self.rate_hz = track.mono, track.rate_hz
         # Extremes hold every NaN and infinity, and need no second array.
         if not np.isfinite([self.mono.min(initial=0.0), self.mono.max(initial=0.0)]).all():
             raise MediaError("the sound holds NaN or infinite samples")
@@ -39,6 +44,25 @@ class Sound:
     def seconds(self) -> Seconds:
         """Length of the file's sound."""
         return len(self.mono) / self.rate_hz
+
+    @property
+    def declared(self) -> Seconds | None:
+        """Length that the file says it has, as decoded where that is the same; None where it says nothing."""
+        declared = self._track.declared
+        return declared if declared is None or declared > self.seconds + self._track.slack else self.seconds
+
+    def missing(self, start: Seconds | None, end: Seconds | None) -> tuple[Seconds, Seconds] | None:
+        """Of a stretch, the seconds that the file declares and those of them that are not to be had.
+
+        Padding of the codec, the size of a frame or two, is never missing. None where the file declares nothing.
+        """
+        if self.declared is None:
+            return None
+        first = start or 0.0
+        last = self.declared if end is None else min(end, self.declared)
+        lost = max(0.0, last - max(first, self.seconds))
+        lost += sum(max(0.0, min(last, to) - max(first, since)) for since, to in self._track.holes)
+        return (last - first, 0.0 if lost <= self._track.slack else lost) if last > first else None
 
     def cut(self, start: Seconds | None, end: Seconds | None, *, whole: bool = False) -> Wave:
         """A stretch as 16 kHz mono, (samples,), as far as the file goes; `whole` for a file that has been cut already.
@@ -49,8 +73,10 @@ class Sound:
         if end is not None and not whole:
             last = min(last, to_samples(end, self.rate_hz))
         if first >= last:
+            declared = self.declared
+            cut_off = f" (cut off: it declares {declared:.2f} s)" if declared and declared > self.seconds else ""
             raise MediaError(
-                f"expected sound from {start or 0.0:g} s on, got a file of {self.seconds:.2f} s"
+                f"expected sound from {start or 0.0:g} s on, got a file of {self.seconds:.2f} s{cut_off}"
                 if self.mono.size
                 else "expected sound, got a track without samples"
             )
@@ -73,8 +99,8 @@ def already_cut(seconds: Seconds, utterance: Utterance) -> bool:
     return abs(seconds - utterance.seconds) < min(SAME_LENGTH, utterance.end - seconds)
 
 
-def _read(path: Path) -> tuple[Wave, int]:
-    """Mono at the file's own rate, and that rate in Hz."""
+def _read(path: Path) -> Soundtrack:
+    """The whole track, at the file's own rate."""
     if path.suffix.lower() not in _SOUNDFILE_SUFFIXES:
         return _read_container(path)
     try:
@@ -82,23 +108,32 @@ def _read(path: Path) -> tuple[Wave, int]:
     except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
         try:
             return _read_container(path)
-        except MediaError:
-            raise MediaError(f"the sound cannot be read ({str(error).rsplit(':', 1)[-1].strip()})") from None
+        except (MediaError, NoAudioTrackError) as second:
+            if isinstance(second, NoAudioTrackError) and probe(path).video_codec is not None:
+                raise
+            reason = first_line(str(error).rsplit(":", 1)[-1].strip())
+            raise MediaError(f"the sound cannot be read ({reason})") from None
 
 
-def _read_soundfile(path: Path) -> tuple[Wave, int]:
+def _read_soundfile(path: Path) -> Soundtrack:
     """Block by block, so that never more than the mono sound is in memory. Raises what soundfile raises."""
     with soundfile.SoundFile(path) as file:
-        mono = np.empty(file.frames, np.float32)
-        buffer = np.empty((_BLOCK, file.channels), np.float32)
+        check_rate(file.samplerate)
+        mono = np.empty(min(file.frames, _FIRST), np.float32)
+        buffer = np.empty((max(1, _BLOCK // file.channels), file.channels), np.float32)
         count = 0
-        while len(block := file.read(out=buffer[: len(mono) - count])):
+        while len(block := file.read(out=buffer[: file.frames - count])):
+            if count + len(block) > len(mono):
+                # In place, where the C library can: there are never two of it.
+                mono.resize(min(file.frames, 2 * len(mono)), refcheck=False)
             block.mean(axis=1, out=mono[count : count + len(block)])
             count += len(block)
-        return mono[:count], int(file.samplerate)
+        mono.resize(count, refcheck=False)
+        declared = declared_sound(path, file.format, file.frames / file.samplerate)
+        return Soundtrack(mono=mono, rate_hz=int(file.samplerate), declared=declared)
 
 
-def _read_container(path: Path) -> tuple[Wave, int]:
+def _read_container(path: Path) -> Soundtrack:
     track = read_soundtrack(path)
     if track is None:
         raise NoAudioTrackError

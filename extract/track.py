@@ -63,6 +63,7 @@ class Follower:
 class Track:
     """What has been found of an utterance: embeddings `values` (t_v, d_v), `valid` (t_v,), `boxes` (t_v, 4).
 
+    `declared` is the number of its pictures that the file says it has, where it does, and `seen` of those decoded.
     A box is in fractions of the picture, NaN where there is no face. `waiting` counts pictures on their way to the
     encoder.
     """
@@ -70,6 +71,7 @@ class Track:
     values: NDArray[np.float32]
     valid: NDArray[np.bool_]
     boxes: NDArray[np.float32]
+    declared: int | None = None
     seen: int = 0
     waiting: int = 0
     ended: bool = False
@@ -80,9 +82,10 @@ class Track:
     _started: bool = False
 
     @classmethod
-    def empty(cls, length: int, width: int) -> "Track":
+    def empty(cls, length: int, width: int, declared: int | None = None) -> "Track":
         """Of an utterance with `length` pictures."""
         return cls(
+            declared=declared,
             values=np.zeros((length, width), np.float32),
             valid=np.zeros(length, bool),
             boxes=np.full((length, 4), np.nan, np.float32),
@@ -138,10 +141,16 @@ class Track:
         self.values[position], self.valid[position] = values, True
         self.waiting -= 1
 
+    def quality(self) -> dict[str, float]:
+        """The share of the declared pictures that was decoded, and the detector's mean probability."""
+        known = {"decoded": min(1.0, self.seen / self.declared)} if self.declared else {}
+        return known | ({"probability": float(np.mean(self.probabilities))} if self.probabilities else {})
+
     def note(self) -> str:
         """Why pictures or the whole face are missing; empty if nothing is."""
-        if self.seen < len(self.valid):
-            return f"only {self.seen} of {len(self.valid)} pictures could be decoded"
+        wanted = max(len(self.valid), self.declared or 0)
+        if self.seen < wanted:
+            return f"only {self.seen} of {wanted} pictures could be decoded"
         return "" if self.valid.any() else "no face found"
 
 

@@ -2,31 +2,36 @@
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from distributed import Worker, get_worker
 
-from ..shared.cluster import NamedPlugin
+from ..shared.cluster import NamedPlugin, name_of_run
 from ..shared.errors import FoalError, MediaError, StoreError
-from ..shared.fingerprint import media_fingerprint
 from ..shared.machine import Machine, visible_device
 from ..shared.settings import AudioSettings, ExtractSettings, FaceSettings
-from ..shared.shard import ShardWriter
+from ..shared.shard import ShardReader, ShardWriter, verify_shard
+from ..shared.timing import AUDIO_RATE_HZ
+from ..shared.utterance import Utterance
 from .audio import AudioEncoder
 from .audio_model import load_audio_encoder
 from .face import FacePath
 from .facenet import load_face_path
-from .failure import ChunkResult, Failure, failures_of
+from .failure import CHANGED, CHECK, MEND, ChunkResult, Failure, failure_of
 from .hear import audio_entries
-from .part import Part, Results, as_media_error
+from .part import Part, Results, as_media_error, fingerprint_of
 from .plan import Chunk, by_media
 from .recipe import Recipe
 from .see import DamagedError, face_entries
 
-PLUGIN = "foal-encoders"
+BEGUN = "foal-begun"
+"""Topic of the events by which workers say which task they begin; the run's deadlines count from there."""
 
 
 class Encoders:
@@ -62,20 +67,32 @@ class Encoders:
             return audio_entries(parts, encoder, decoders=decoders)
         return face_entries(parts, encoder, decoders=decoders)
 
+    def bytes_per_second(self, stream: str) -> float:
+        """Bytes of features per second of media."""
+        encoder, recipe = self.load(stream), self._recipes[stream]
+        itemsize = np.dtype(self._settings.store).itemsize
+        if isinstance(encoder, AudioEncoder):
+            return float(np.prod(encoder.frame_shape)) * AUDIO_RATE_HZ * itemsize
+        assert isinstance(recipe.settings, FaceSettings)
+        boxes = 16 if recipe.settings.view == "face" else 0
+        return (encoder.encoder.width * itemsize + boxes + 1) * recipe.settings.fps
 
-def check_encoders(settings: ExtractSettings, recipes: Mapping[str, Recipe]) -> None:
-    """Load every encoder once, before any worker starts. Raises EncoderError for one that cannot be."""
-    for stream in recipes:
-        Encoders(settings, recipes, torch.device("cpu")).load(stream)
+
+def check_encoders(settings: ExtractSettings, recipes: Mapping[str, Recipe]) -> dict[str, float]:
+    """Load every encoder once, before any worker starts; gives the bytes of its features per second of media.
+
+    Raises EncoderError for one that cannot be loaded.
+    """
+    # Each by itself: they need not be in memory together.
+    return {stream: Encoders(settings, recipes, torch.device("cpu")).bytes_per_second(stream) for stream in recipes}
 
 
 class EncoderPlugin(NamedPlugin):
     """Gives each worker its device, its threads and its encoders."""
 
-    name = PLUGIN
-
     def __init__(self, settings: ExtractSettings, recipes: Mapping[str, Recipe], machine: Machine | None) -> None:
         """For the workers of a machine, or (None) for workers that somebody else has started."""
+        self.name = name_of_run("foal-encoders")
         self.settings, self.recipes, self._machine = settings, recipes, machine
 
     def setup(self, worker: Worker) -> None:
@@ -92,16 +109,36 @@ class EncoderPlugin(NamedPlugin):
 
 
 def extract_chunk(
-    chunk: Chunk, *, root: Path, shard: Path, store: Literal["float16", "float32"], command: str
+    chunk: Chunk, *, plugin: str, root: Path, shard: Path, store: Literal["float16", "float32"], command: str
 ) -> ChunkResult:
     """Turn a chunk into its shard. A media file that cannot be read costs its utterances only.
 
     Raises FoalError if the shard cannot be written.
     """
-    plugin = get_worker().plugins[PLUGIN]
-    assert isinstance(plugin, EncoderPlugin)
-    with plugin.busy:
-        return _extract(chunk, plugin, root=root, shard=shard, store=store, command=command)
+    worker = get_worker()
+    of_run = worker.plugins[plugin]
+    assert isinstance(of_run, EncoderPlugin)
+    with of_run.busy:
+        if (frames := _frames_there(chunk, of_run, root=root, shard=shard)) is not None:
+            return ChunkResult(chunk=chunk, frames=frames, failures=())
+        # To load an encoder takes as long as it takes; a deadline is for the media.
+        of_run.encoders.load(chunk.stream)
+        worker.log_event(BEGUN, {"key": worker.get_current_task(), "worker": worker.address})
+        began = time.perf_counter()
+        result = _extract(chunk, of_run, root=root, shard=shard, store=store, command=command)
+        return replace(result, took=time.perf_counter() - began)
+
+
+def _frames_there(chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Path) -> int | None:
+    """The frames in the chunk's shard, if it is there in order: Dask does a task again whose worker died after it."""
+    if not shard.exists() or verify_shard(shard):
+        return None
+    with ShardReader(shard) as found:
+        have = {(name, *at) for name, *at in zip(found.ids, found.sources, found.media, strict=True)}
+        parts = [part_of(piece, root, plugin.settings, set()) for piece in by_media(chunk)]
+        wanted = {(u.id, u.source(chunk.modality), part.fingerprint) for part in parts for u in part.utterances}
+        current = found.header.key == plugin.recipes[chunk.stream].header.key and wanted <= have
+        return int(found.offsets[-1]) if current else None
 
 
 def _extract(
@@ -129,7 +166,7 @@ def part_of(piece: Chunk, root: Path, settings: ExtractSettings, patiently: set[
     media = piece.utterances[0].media(piece.modality)
     path = root / media if media else None
     # Taken before decoding: if the file changes meanwhile, the next run sees that it did.
-    fingerprint = media_fingerprint(path, content=settings.fingerprint == "content") if path else ""
+    fingerprint = fingerprint_of(path, settings)
     return Part(
         modality=piece.modality, path=path, fingerprint=fingerprint, utterances=piece.utterances,
         patiently=path in patiently,
@@ -142,6 +179,15 @@ def _attempt(
 ) -> ChunkResult:  # fmt: skip
     """Extract the parts, those of a group in common batches; `apart`, a group that fails costs its own only."""
     failures: list[Failure] = []
+    of_file = {part.utterances[0].media(chunk.modality): part for group in groups for part in group}
+
+    def failed(utterances: Iterable[Utterance], error: Exception, remedy: str = MEND) -> None:
+        for utterance in utterances:
+            part = of_file[utterance.media(chunk.modality)]
+            # A file that vanished or changed meanwhile may do well another time.
+            what = part.fingerprint if fingerprint_of(part.path, plugin.settings) == part.fingerprint else CHANGED
+            failures.append(failure_of(chunk, utterance, str(error), what, remedy=remedy))
+
     with ShardWriter(shard, plugin.recipes[chunk.stream].header, dtype=store, command=command) as writer:
         for group in groups:
             waiting = {utterance.id: utterance for part in group for utterance in part.utterances}
@@ -149,22 +195,22 @@ def _attempt(
                 for utterance, entry in plugin.encoders.entries(chunk.stream, group, decoders=plugin.machine.decoders):
                     del waiting[utterance.id]
                     if isinstance(entry, MediaError):
-                        failures += failures_of(chunk, [utterance], str(entry))
+                        failed([utterance], entry)
                         continue
                     try:
                         writer.add(entry)
                     except StoreError as error:
-                        failures += failures_of(chunk, [utterance], str(error))
+                        failed([utterance], error, CHECK)
             except DamagedError:
                 raise
             except Exception as error:
                 if not apart or not _of_the_media(error):
                     raise
-                failures += failures_of(chunk, waiting.values(), str(as_media_error(error)))
+                failed(waiting.values(), as_media_error(error))
         frames = writer.frames
     return ChunkResult(chunk=chunk, frames=frames, failures=tuple(failures))
 
 
 def _of_the_media(error: Exception) -> bool:
     """Whether an error may come from one of the files: errors of ours about other things do not."""
-    return isinstance(error, MediaError) or not isinstance(error, FoalError | MemoryError)
+    return isinstance(error, MediaError) or not isinstance(error, FoalError)

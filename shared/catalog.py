@@ -1,7 +1,9 @@
 """What lies in a features folder: the shards of each split, modality and key, and the utterances in them."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from .errors import StoreError
 from .files import TEMPORARY_PREFIX
 from .fingerprint import CONTENT, media_fingerprint
+from .hdf5 import FutureError
 from .shard import ShardHeader, ShardReader, damage_in
 from .utterance import Utterance, split_folder
 
@@ -80,6 +83,12 @@ def shard_folder(features: Path, split: str, modality: str, key: str) -> Path:
     return features / split_folder(split) / f"{modality}-{key[:KEY_LENGTH]}"
 
 
+def shard_name(modality: str, utterances: Iterable[Utterance]) -> str:
+    """The file name of a shard: the same utterances give the same name."""
+    content = [(utterance.id, utterance.source(modality)) for utterance in utterances]
+    return blake2b(json.dumps(content).encode(), digest_size=8).hexdigest() + ".h5"
+
+
 def keys_on_disk(features: Path, modality: str) -> list[str]:
     """The (shortened) keys for which the folder holds shards of a modality."""
     folders = features.glob(f"*/{modality}-*")
@@ -103,19 +112,24 @@ def read_catalog(
 ) -> Catalog:
     """Open every shard of a modality and key and note what it holds; a damaged one is noted, not raised.
 
-    With `verify` every value is read and compared with its checksum.
+    With `verify` every byte is compared with the seal and every value with its checksum. Raises FutureError for a
+    shard of a newer foal, which nobody may replace.
     """
     catalog = Catalog()
     created: dict[Path, str] = {}
     for path in shard_files(features, modality, key, splits):
         try:
-            with ShardReader(path) as shard:
+            with ShardReader(path, whole=verify) as shard:
                 if shard.header.modality != modality or not shard.header.key.startswith(key):
-                    raise StoreError(f"a foreign shard: its key is {shard.header.modality}-{shard.header.key}")
+                    raise StoreError(
+                        f"a foreign shard: its key is {shard.header.modality[:64]}-{shard.header.key[:64]}"
+                    )
                 if verify and (damage := damage_in(shard)):
                     raise StoreError(damage[0])
                 _add(catalog, path, shard)
                 created[path] = shard.created
+        except FutureError:
+            raise
         except StoreError as error:
             catalog.damaged[path] = str(error).removeprefix(f"{path}: ")
     for found in catalog.located.values():

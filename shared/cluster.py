@@ -2,17 +2,25 @@
 
 import logging
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
+from uuid import uuid4
 
 import dask
 from distributed import Client, LocalCluster, WorkerPlugin
+from distributed.comm.core import CommClosedError
+from distributed.security import Security
 
-from .errors import UsageError
+from .errors import FoalError, UsageError
+from .timing import Seconds
 
 LOOPBACK = "127.0.0.1"
 CONNECT_SECONDS = 20
+REGISTRATIONS = 5
+STARTS = 3
 
 WORKER_ENVIRONMENT = {
     # The C library keeps freed memory for the next tensor. Dask's own setting gives it back at once, and every large
@@ -32,12 +40,23 @@ class NamedPlugin(WorkerPlugin):
     name: str
 
 
+def name_of_run(kind: str) -> str:
+    """A name that no other run has: several may share a scheduler, with its plugins, tasks and topics."""
+    return f"{kind}-{uuid4().hex[:12]}"
+
+
 @contextmanager
-def local_cluster(workers: int, plugin: NamedPlugin) -> Iterator[Client]:
-    """Worker processes of one task at a time, reachable from this machine alone, with the run's plugin."""
-    # A worker that is killed four times over the same chunk is not going to live through a fifth.
+def local_cluster(workers: int, plugin: NamedPlugin, *, silence: Seconds = 300.0) -> Iterator[Client]:
+    """Worker processes of one task at a time, reachable from this machine alone, with the run's plugin.
+
+    One that gives no sign of life for `silence` seconds is replaced. Raises FoalError if they cannot be started.
+    """
     configured = {
-        "distributed.scheduler.allowed-failures": 3,
+        # A worker may be killed by somebody else; of two over the same task it is the task.
+        "distributed.scheduler.allowed-failures": 1,
+        # A worker that holds much memory would be left without work for good; one that holds too much is replaced.
+        "distributed.worker.memory.pause": False,
+        "distributed.scheduler.worker-ttl": f"{silence}s",
         # A chunk is minutes of work: none should wait at a busy worker while another one has nothing to do.
         "distributed.scheduler.worker-saturation": 1.0,
         # Looks at every worker's stack a hundred times a second, for a page that is not shown.
@@ -48,19 +67,36 @@ def local_cluster(workers: int, plugin: NamedPlugin) -> Iterator[Client]:
             **WORKER_ENVIRONMENT,
         },
     }
+    # Whoever can talk to a scheduler has code of theirs run by it, and every user of a machine reaches its loopback:
+    # the certificate of this one run is held in memory and by its own processes alone.
+    security = Security.temporary()
     with dask.config.set(configured), _interrupts_held_back():
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host=LOOPBACK,
-            # None would still open the default port; 0 takes a free one.
-            dashboard_address=f"{LOOPBACK}:0",
-            silence_logs=logging.CRITICAL,
-        )
-    with cluster, Client(cluster) as client:
-        client.register_plugin(plugin)
+        cluster = _started(workers, security)
+    with _loss_named(), cluster, Client(cluster, security=security) as client:
+        _equip(client, plugin)
         yield client
+
+
+def _started(workers: int, security: Security) -> LocalCluster:
+    """The scheduler and its workers; one of them may be killed at its very beginning. Raises FoalError."""
+    for left in reversed(range(STARTS)):
+        try:
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host=LOOPBACK,
+                # None would still open the default port; 0 takes a free one.
+                dashboard_address=f"{LOOPBACK}:0",
+                security=security,
+                silence_logs=logging.CRITICAL,
+            )
+        except RuntimeError as error:
+            if not left:
+                raise FoalError(
+                    f"{workers} worker processes cannot be started ({error}); if memory is short, say fewer --workers"
+                ) from error
+    raise AssertionError
 
 
 @contextmanager
@@ -73,15 +109,49 @@ def remote_cluster(address: str, plugin: NamedPlugin) -> Iterator[Client]:
         client = Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise UsageError(f"--scheduler {address}: expected a running Dask scheduler, got none ({error})") from None
-    with client:
+    except (TypeError, RuntimeError) as error:
+        # Certificates without the scheme, or the scheme without certificates.
+        raise UsageError(
+            f"--scheduler {address}: the address and Dask's settings for TLS do not fit together ({error}); "
+            "docs/reliability.md shows both"
+        ) from None
+    with _loss_named(), client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise UsageError(f"--scheduler {address}: expected a scheduler with workers, got one without")
-        client.register_plugin(plugin)
+        _equip(client, plugin)
         try:
             yield client
         finally:
-            # They outlive this run, and should not keep what it loaded.
-            client.unregister_worker_plugin(plugin.name)
+            # They outlive this run, and should not keep what it loaded; one of them may just be dying.
+            with suppress(OSError, TimeoutError, CancelledError):
+                client.unregister_worker_plugin(plugin.name)
+
+
+def _equip(client: Client, plugin: NamedPlugin) -> None:
+    """Register the plugin. One of the workers may die over it; the next one in its place is given it at its start."""
+    for left in reversed(range(REGISTRATIONS)):
+        try:
+            client.register_plugin(plugin)
+            return
+        except OSError:
+            if not left or client.status != "running":
+                raise
+            time.sleep(1.0)
+
+
+@contextmanager
+def _loss_named() -> Iterator[None]:
+    """Say in a sentence that the scheduler was lost, however Dask noticed; its own tracebacks would bury it."""
+    # Dask gives many of its loggers a level of their own.
+    for name in [*logging.root.manager.loggerDict, "asyncio"]:
+        if name.partition(".")[0] in ("distributed", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    except (CommClosedError, CancelledError) as error:
+        raise FoalError(
+            "the connection to the scheduler is lost; what was finished stays, the same command goes on from there"
+        ) from error
 
 
 @contextmanager

@@ -17,6 +17,17 @@ def make_console() -> Console:
     return console
 
 
+def duration(seconds: float) -> str:
+    """A length of time as people say it: `2 h 5 min` or `3 min 20 s`."""
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
+
+
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """How many utterances there are, and the first few of them by name."""
+    return f"{len(names)} utterances ({', '.join(names[:most])}{', ...' if len(names) > most else ''})"
+
+
 def count_table(
     heading: str, classes: Sequence[str], rows: Mapping[str, Sequence[int]], *, total: bool, title: str | None = None
 ) -> Table:

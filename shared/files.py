@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise FoalError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise FoalError(f"{path}: cannot be written: {_why(error)}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -65,6 +66,13 @@ def temporary_is_stale(path: Path) -> bool:
     except OSError:
         return False
     return int(pid) == os.getpid()
+
+
+def _why(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{os.strerror(error.errno)}; what was finished stays: make room, then run the same command again"
+    # HDF5 puts a paragraph of its own where the system's sentence belongs.
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _sync_folder(folder: Path) -> None:

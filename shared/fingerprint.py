@@ -11,9 +11,12 @@ CONTENT = "xxh3:"
 
 
 def media_fingerprint(path: Path, *, content: bool = False) -> str:
-    """Size in bytes and time of change of a media file, or a hash of its content; empty where there is no file."""
+    """Size in bytes and time of change of a media file, or a hash of its content; empty where none can be read."""
     try:
-        if content:
+        if not os.access(path, os.R_OK):
+            return ""
+        # To read a pipe could take forever.
+        if content and path.is_file():
             with path.open("rb") as file:
                 return CONTENT + hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
         status = os.stat(path)

@@ -1,7 +1,6 @@
 """feats.h5: the manifest and the shards joined; FeatureStore opens it and reads features by utterance."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -10,40 +9,20 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .entry import finite
 from .errors import StoreError
-from .hdf5 import damage_named, open_hdf5
+from .index_file import FORMAT, REMEDY, VERSION, WHOLE_UP_TO, Modality, Stream, read_index
 from .indexed_shards import IndexedShards
+from .quoted import quoted, shortened
 from .rows import PackedRows
+from .seal import Told
 from .shard import REMEDY as SHARD_REMEDY
 from .shard import ShardReader, Values, feature_checksum
-from .utterance import COLUMNS, NUMBERS, Utterance
 
-FORMAT, VERSION = "foal-feats", 3
-REMEDY = "make it anew with `foal index`"
+__all__ = ["FORMAT", "REMEDY", "VERSION", "FeatureStore", "Modality", "Packed"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Modality:
-    """One stream of features: frames of `frame_shape` ([layers,] width) at `rate_hz`, and how they were made.
-
-    `name` is that of the modality, or `face/clip` where a modality has several encoders.
-    """
-
-    name: str
-    frame_shape: tuple[int, ...]
-    rate_hz: float
-    encoder: str
-    revision: str
-    weights: str
-    random_weights: bool
-    key: str
-    dtype: str
-    config: Mapping[str, Any]
-
-    @property
-    def width(self) -> int:
-        """Numbers per frame (and layer)."""
-        return self.frame_shape[-1]
+_BLOCK = 8 * 2**20
+"""Bytes of values that are checked at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,69 +40,15 @@ class FeatureStore:
     Shards are looked at when first read. Every one must be where the index says, with the content it says.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, whole_up_to: float = WHOLE_UP_TO, told: Told = lambda count: None) -> None:
+        """Of an index of at most `whole_up_to` bytes the seal is checked first, `told` of the bytes."""
         self.path = path
+        content = read_index(path, whole_up_to=whole_up_to, told=told)
+        self.digest, self.packed_inside, self.utterances = content.digest, content.packed, content.utterances
+        self._streams = content.streams
+        self.modalities = {name: stream.modality for name, stream in content.streams.items()}
+        self._shards = IndexedShards(path, content.shards)
         self._inside: dict[str, PackedRows] = {}
-        self._file = open_hdf5(
-            path,
-            kind=FORMAT,
-            version=VERSION,
-            missing="there is no such file; make it with `foal extract` or `foal index`",
-        )
-        try:
-            with damage_named(path, REMEDY):
-                self._read()
-        except StoreError:
-            self.close()
-            raise
-
-    def _read(self) -> None:
-        attrs = self._file.attrs
-        self.digest = str(attrs["digest"])
-        self.packed_inside = bool(attrs["packed"])
-        self.utterances = self._read_utterances()
-        shards = self._file["shards"]
-        self._shards = IndexedShards(self.path, shards)
-        self.modalities: dict[str, Modality] = {}
-        self._columns: dict[str, dict[str, NDArray[np.int64]]] = {}
-        self._notes: dict[str, list[str]] = {}
-        self._checksums: dict[str, list[str]] = {}
-        self._origins: dict[str, NDArray[np.float64]] = {}
-        self._quality: dict[str, dict[str, NDArray[np.float32]]] = {}
-        for name in self._stream_names():
-            group = self._file[f"modalities/{name}"]
-            a = group.attrs
-            self.modalities[name] = Modality(
-                name=name, frame_shape=tuple(int(side) for side in a["frame_shape"]), rate_hz=float(a["rate_hz"]),
-                encoder=str(a["encoder"]), revision=str(a["revision"]), weights=str(a["weights"]),
-                random_weights=bool(a["random_weights"]), key=str(a["key"]), dtype=str(a["dtype"]),
-                config=json.loads(a["config"]),
-            )  # fmt: skip
-            columns = {column: group[column][:] for column in ("shard", "row", "offset", "length", "valid_frames")}
-            if any(len(column) != len(self.utterances) for column in columns.values()):
-                raise StoreError(f"{self.path}: damaged ({name} does not cover every utterance); {REMEDY}")
-            self._columns[name] = columns
-            self._notes[name] = [str(text) for text in group["note"].asstr()[:]]
-            self._checksums[name] = [str(text) for text in group["checksum"].asstr()[:]]
-            self._origins[name] = group["origin"][:]
-            self._quality[name] = {column: values[:] for column, values in group.get("quality", {}).items()}
-
-    def _stream_names(self) -> list[str]:
-        """`face` and `face/clip` alike: the groups that say how they were made, in the order of their names."""
-        names: list[str] = []
-        self._file["modalities"].visititems(lambda name, item: names.append(name) if "key" in item.attrs else None)
-        return sorted(names)
-
-    def _read_utterances(self) -> tuple[Utterance, ...]:
-        table = self._file["utterances"]
-        columns: dict[str, list[Any]] = {}
-        for name in COLUMNS:
-            if name in NUMBERS:
-                columns[name] = [None if np.isnan(value) else float(value) for value in table[name][:]]
-            else:
-                columns[name] = [str(text) for text in table[name].asstr()[:]]
-        rows = zip(*(columns[name] for name in COLUMNS), strict=True)
-        return tuple(Utterance(**dict(zip(COLUMNS, row, strict=True))) for row in rows)
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -144,9 +69,7 @@ class FeatureStore:
     def close(self) -> None:
         """Close the index and every open shard."""
         self._inside.clear()
-        if hasattr(self, "_shards"):  # a damaged index has none
-            self._shards.close()
-        self._file.close()
+        self._shards.close()
 
     @property
     def random_weights(self) -> bool:
@@ -155,22 +78,22 @@ class FeatureStore:
 
     def lengths(self, name: str) -> NDArray[np.int64]:
         """Frames of each utterance in a modality, (n,)."""
-        return self._columns[self._modality(name)]["length"]
+        return self._stream(name).length
 
     def valid_frames(self, name: str) -> NDArray[np.int64]:
         """Valid frames of each utterance in a modality, (n,)."""
-        return self._columns[self._modality(name)]["valid_frames"]
+        return self._stream(name).valid_frames
 
     def notes(self, name: str) -> list[str]:
         """Why a modality is missing, per utterance; empty where it is not."""
-        return self._notes[self._modality(name)]
+        return self._stream(name).notes
 
     def quality(self, name: str) -> dict[str, NDArray[np.float32]]:
         """What is known of each utterance's sound or picture, by column, (n,) each; NaN where it is not known.
 
         Of faces `face_rate` is the share of pictures with a face, NaN without a picture.
         """
-        columns = dict(self._quality[self._modality(name)])
+        columns = dict(self._stream(name).quality)
         if name.partition("/")[0] == "face":
             lengths = self.lengths(name)
             rate = np.where(lengths > 0, self.valid_frames(name) / np.maximum(lengths, 1), np.nan)
@@ -189,8 +112,8 @@ class FeatureStore:
 
     def places(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where each utterance of a modality lies: the number of its shard, and its offset there, (n,) each."""
-        column = self._columns[self._modality(name)]
-        return column["shard"], column["offset"]
+        stream = self._stream(name)
+        return stream.shard, stream.offset
 
     def packed(
         self, name: str, rows: Sequence[int] | None = None, *, out: tuple[Values, NDArray[np.bool_]] | None = None
@@ -200,14 +123,15 @@ class FeatureStore:
         Read shard by shard in the order of the disk, neighbours in one go; several threads may do so at once. Raises
         StoreError for values that do not match their checksum.
         """
-        column = self._columns[self._modality(name)]
-        modality = self.modalities[name]
+        stream = self._stream(name)
+        modality = stream.modality
         wanted = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
-        lengths = column["length"][wanted]
+        lengths = stream.length[wanted]
+        self.check_files(name, wanted)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         frames = int(offsets[-1])
         values, valid = out or (np.empty((frames, *modality.frame_shape), modality.dtype), np.empty(frames, bool))
-        shard, start = column["shard"][wanted], column["offset"][wanted]
+        shard, start = stream.shard[wanted], stream.offset[wanted]
         order = np.lexsort((start, shard))
         # A run is a stretch of utterances that lie side by side both on the disk and in the answer.
         follows = (
@@ -245,29 +169,50 @@ class FeatureStore:
         """Where the face of an utterance was, (t, 4) as in `Entry`; None for features without boxes, or packed ones."""
         if self.packed_inside:
             return None
-        column = self._columns[self._modality(name)]
-        start = int(column["offset"][row])
-        with self.open_shard(int(column["shard"][row])) as reader:
-            return reader.boxes(start, start + int(column["length"][row]))
+        stream = self._stream(name)
+        start = int(stream.offset[row])
+        with self.open_shard(int(stream.shard[row])) as reader:
+            return reader.boxes(start, start + int(stream.length[row]))
 
     def _check(self, name: str, row: int, values: Values, valid: NDArray[np.bool_]) -> None:
-        origin, checksum = float(self._origins[name][row]), self._checksums[name][row]
-        if feature_checksum(values, valid, origin) != checksum:
+        stream = self._streams[name]
+        if feature_checksum(values, valid, stream.origins[row]) != stream.checksums[row]:
             raise StoreError(
-                f"{self._file_of(name, row)}: the {name} values of utterance {self.utterances[row].id!r} "
+                f"{self._file_of(name, row)}: the {name} values of utterance {quoted(self.utterances[row].id)} "
                 f"do not match their checksum; {SHARD_REMEDY}"
             )
 
     def _file_of(self, name: str, row: int) -> Path:
         """The file that holds the values of an utterance."""
-        return self.path if self.packed_inside else self.shard_paths[int(self._columns[name]["shard"][row])]
+        return self.path if self.packed_inside else self.shard_paths[int(self._streams[name].shard[row])]
 
-    def _modality(self, name: str) -> str:
-        if name not in self.modalities:
+    def _stream(self, name: str) -> Stream:
+        if name not in self._streams:
             raise StoreError(
-                f"{self.path}: there are no {name} features; it holds {', '.join(self.modalities) or 'none'}"
+                f"{self.path}: there are no {name} features; it holds {shortened(', '.join(self.modalities)) or 'none'}"
             )
-        return name
+        return self._streams[name]
+
+    def check_files(self, name: str, rows: Sequence[int] | NDArray[np.int64] | None = None) -> None:
+        """Raise StoreError unless the shards of these utterances are there, of the sizes that the index says.
+
+        Cheap, and looked at once: to be called before memory is taken for what the index promises.
+        """
+        if not self.packed_inside:
+            shard = self._stream(name).shard
+            self._shards.check(np.unique(shard if rows is None else shard[np.asarray(rows, np.int64)]).tolist())
+
+    def stream(self, name: str) -> Stream:
+        """All that the index says of a stream."""
+        return self._stream(name)
+
+    def shard_is_outside(self, shard: int) -> bool:
+        """Whether a shard's path leads out of the index' folder: then it is not to be looked at."""
+        return self._shards.is_outside(shard)
+
+    def check_shard(self, shard: int, reader: ShardReader) -> None:
+        """Raise StoreError unless an open shard is the one that was indexed."""
+        self._shards.check_same(shard, reader)
 
     def open_shard(self, shard: int) -> ShardReader:
         """Open one of the shards and check that it is the one that was indexed."""
@@ -280,17 +225,36 @@ class FeatureStore:
             return self._shards.rows(shard, modality.frame_shape, np.dtype(modality.dtype))
         if name not in self._inside:
             again = "ask for the file again, or pack it anew with `foal index --pack`"
-            self._inside[name] = PackedRows.within(self._file["modalities"][name].id, self.path, again)
+            self._inside[name] = PackedRows(self.path, self._streams[name].inside or {}, remedy=again)
         return self._inside[name]
 
     def check_rows(self) -> list[tuple[Path, str]]:
-        """Read every utterance and compare it with the checksum in the index; gives the file and what is wrong."""
+        """Read every utterance, compare it with its checksum, look for NaN; gives the files and what is wrong."""
         problems = []
         for name in self.modalities:
-            for row in range(len(self)):
+            for block in self.blocks(name):
                 try:
-                    self.packed(name, [row])
-                except StoreError as error:
-                    path = self._file_of(name, row)
-                    problems.append((path, str(error).removeprefix(f"{path}: ")))
+                    sound = finite(self.packed(name, block).values)
+                except StoreError:
+                    sound = False
+                if not sound:
+                    problems += [problem for row in block for problem in self._problem(name, row)]
         return problems
+
+    def blocks(self, name: str) -> Iterator[list[int]]:
+        """All rows of a stream in the order of the disk, about so many bytes at a time."""
+        stream = self._stream(name)
+        per_frame = int(np.prod(stream.modality.frame_shape)) * np.dtype(stream.modality.dtype).itemsize
+        order = np.lexsort((stream.offset, stream.shard))
+        block = np.cumsum(stream.length[order]) * per_frame // _BLOCK
+        cuts = np.flatnonzero((np.diff(block) != 0) | (np.diff(stream.shard[order]) != 0)) + 1
+        yield from (rows.tolist() for rows in np.split(order, cuts) if len(rows))
+
+    def _problem(self, name: str, row: int) -> list[tuple[Path, str]]:
+        path = self._file_of(name, row)
+        try:
+            if finite(self.packed(name, [row]).values):
+                return []
+        except StoreError as error:
+            return [(path, str(error).removeprefix(f"{path}: "))]
+        return [(path, f"the {name} values of utterance {quoted(self.utterances[row].id)} are NaN or infinite")]

@@ -1,6 +1,5 @@
 """What a feats.h5 holds, as tables for people, and the quality of each utterance as a CSV file."""
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from .console import count_table
+from .csv_rows import write_rows
 from .errors import UsageError
 from .files import replaced_atomically
 from .index import FeatureStore, Modality
@@ -23,6 +23,7 @@ CLIPPED = 0.001
 """Share of clipped samples beyond which an utterance is named clipped; a single loud sample is heard by nobody."""
 
 SILENT = 0.5
+MOST_NAMES = 5
 
 
 def describe(path: Path) -> list[Table | str]:
@@ -66,9 +67,7 @@ def write_table(path: Path, index: Path) -> str:
                 columns[f"{name}:{quality}"] = ["" if np.isnan(value) else f"{value:.4g}" for value in values]
             columns[f"{name}:note"] = store.notes(name)
     with replaced_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        write_rows(file, list(columns), zip(*columns.values(), strict=True))
     return f"{path}: the quality of {len(columns['id'])} utterances"
 
 
@@ -113,7 +112,8 @@ def _shows_faces(modality: Modality) -> bool:
 
 def _quality(store: FeatureStore, name: str) -> str:
     """What is remarkable about a stream's sound or pictures, in one line; empty if nothing is known of it."""
-    quality, said = {key: values[np.isfinite(values)] for key, values in store.quality(name).items()}, []
+    columns, said = store.quality(name), list[str]()
+    quality = {key: values[np.isfinite(values)] for key, values in columns.items()}
     if len(rate := quality.get("face_rate", np.empty(0))):
         what = "face rate" if _shows_faces(store.modalities[name]) else "valid pictures"
         said.append(f"{what} mean {rate.mean():.3f}, 5th percentile {np.percentile(rate, 5):.3f}")
@@ -123,6 +123,11 @@ def _quality(store: FeatureStore, name: str) -> str:
         said.append(f"{_share(clipping > CLIPPED)} utterances with more than {CLIPPED:.1%} clipped samples")
     if len(silence := quality.get("silence", np.empty(0))):
         said.append(f"{_share(silence > SILENT)} more than half silent")
+    if len(decoded := quality.get("decoded", np.empty(0))):
+        which = [store.utterances[row].id for row in np.flatnonzero(columns["decoded"] < 1)]
+        more = ", ..." if len(which) > MOST_NAMES else ""
+        named = f" ({', '.join(which[:MOST_NAMES])}{more})" if which else ""
+        said.append(f"{_share(decoded < 1)} only partly decoded{named}")
     return f"{name} quality: {'; '.join(said)}" if said else ""
 
 

@@ -1,9 +1,9 @@
 """Joins a manifest and the shards of a features folder into feats.h5."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -13,12 +13,20 @@ import h5py
 import numpy as np
 
 from .catalog import Catalog, Located, Media, keys_on_disk, read_catalog
+from .checked import put_attributes, text_table
 from .errors import StoreError, UsageError
 from .files import replaced_atomically
-from .index import FORMAT, VERSION, FeatureStore
+from .hdf5 import HDF5_START, FutureError, read_claim
+from .index import FeatureStore
+from .index_file import FORMAT, VERSION
 from .indexed_shards import SHARD_PLACES, shard_rows
-from .settings import modality_of
+from .inside import Inside
+from .quoted import quoted
+from .seal import bears_seal, open_regular, write_seal
+from .settings import STREAM_RESERVED, modality_of
+from .shard import FORMAT as SHARD_FORMAT
 from .shard import ShardHeader, ShardReader
+from .steady import new_hdf5
 from .utterance import COLUMNS, NUMBERS, Utterance
 
 
@@ -58,6 +66,14 @@ def choose_keys(features: Path, modalities: Sequence[str], preferred: Mapping[st
     return chosen
 
 
+def check_index(path: Path, features: Path | None = None) -> None:
+    """Raise UsageError unless an index can come to `path`: over an older one or nothing, above the shards' folder."""
+    if os.path.lexists(path) and not _ours(path):
+        raise UsageError(f"{path}: expected a feats.h5 to replace, or nothing, got another file")
+    if features is not None:
+        _relative([features], path.parent)
+
+
 def write_index(
     path: Path,
     utterances: Sequence[Utterance],
@@ -70,10 +86,11 @@ def write_index(
     """Write feats.h5 over the shards with the given key per modality; a file that would say the same is left alone.
 
     An utterance is in the index once every modality of `keys` has been extracted for it, were it to say that it is
-    missing. Raises StoreError if that holds for none.
+    missing. Raises StoreError if that holds for none, FutureError if the file or a shard is of a newer foal.
     """
-    if path.exists() and not _ours(path):
-        raise UsageError(f"{path}: expected a feats.h5 to replace, or nothing, got another file")
+    check_index(path)
+    if bad := [name for name in keys if name.partition("/")[2] in STREAM_RESERVED]:
+        raise UsageError(f"{bad[0]}: a stream cannot have this name; call it otherwise")
     catalogs = {name: read_catalog(features, modality_of(name), key) for name, key in keys.items()}
     rows: list[tuple[Utterance, dict[str, Located]]] = []
     not_extracted: list[str] = []
@@ -94,31 +111,45 @@ def write_index(
     digest = _digest(rows, catalogs)
     changed = _stamp(path) != (digest, pack)
     if changed:
-        with replaced_atomically(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs.update(format=FORMAT, version=VERSION, digest=digest, packed=pack)
-            _write_utterances(file.create_group("utterances"), [utterance for utterance, _ in rows])
-            _write_modalities(file, path.parent, rows, catalogs, pack=pack)
+        with replaced_atomically(path) as temporary:
+            with new_hdf5(temporary) as file:
+                put_attributes(file.attrs, format=FORMAT, version=VERSION, digest=digest, packed=pack)
+                _write_utterances(file.create_group("utterances"), [utterance for utterance, _ in rows])
+                _write_modalities(file, path.parent, rows, catalogs, pack=pack)
+            write_seal(temporary)
     return Joined(path=path, utterances=len(rows), not_extracted=tuple(not_extracted), damaged=damaged, changed=changed)
 
 
 def _ours(path: Path) -> bool:
     """Whether a file says to be an index, were it damaged: a slip in `-o` must not cost anybody's file."""
     try:
-        with h5py.File(path, "r") as file:
-            return bool(file.attrs.get("format") == FORMAT)
-    except OSError:
-        # A torn index of ours has lost its attributes but not its first bytes.
-        return path.is_file() and path.read_bytes()[:8] == b"\x89HDF\r\n\x1a\n"
+        handle = open_regular(path)
+        try:
+            start, sealed = os.pread(handle, len(HDF5_START), 0), bears_seal(handle)
+        finally:
+            os.close(handle)
+        claim = read_claim(path)
+    except (OSError, StoreError):
+        return False
+    if claim is not None and claim.format in (FORMAT, SHARD_FORMAT):
+        return claim.format == FORMAT
+    # A torn index has lost its attributes, but not both its first and its last bytes; an empty file is nobody's.
+    return sealed or not start or (claim is None and start == HDF5_START)
 
 
 def _stamp(path: Path) -> tuple[str, bool] | None:
-    """Content and kind of the index that is there and in order, else None."""
-    with suppress(StoreError), FeatureStore(path) as store:
-        if not store.packed_inside:
-            for shard in range(len(store.shard_paths)):
-                store.open_shard(shard).close()
-        return store.digest, store.packed_inside
-    return None
+    """Content and kind of the index that is there and in order, else None. Raises FutureError."""
+    try:
+        # Of whatever size: what is found to be in order here is left alone.
+        with FeatureStore(path, whole_up_to=math.inf) as store:
+            if not store.packed_inside:
+                for shard in range(len(store.shard_paths)):
+                    store.open_shard(shard).close()
+            return store.digest, store.packed_inside
+    except FutureError:
+        raise
+    except StoreError:
+        return None
 
 
 def _digest(rows: list[tuple[Utterance, dict[str, Located]]], catalogs: Mapping[str, Catalog]) -> str:
@@ -139,14 +170,13 @@ def _write_utterances(group: h5py.Group, utterances: list[Utterance]) -> None:
         if name in NUMBERS:
             group[name] = np.array([np.nan if value is None else value for value in column], np.float64)
         else:
-            group.create_dataset(name, data=column, dtype=h5py.string_dtype("utf-8"))
+            group[name] = text_table(column)
 
 
 def _write_modalities(
     file: h5py.File, folder: Path, rows: list[tuple[Utterance, dict[str, Located]]],
     catalogs: Mapping[str, Catalog], *, pack: bool,
 ) -> None:  # fmt: skip
-    text = h5py.string_dtype("utf-8")
     paths: list[Path] = []
     digests: list[str] = []
     for name, catalog in catalogs.items():
@@ -154,8 +184,8 @@ def _write_modalities(
         used = list(dict.fromkeys(at.shard for at in found))
         header = _common_header(name, used, catalog)
         group = file.create_group(f"modalities/{name}")
-        group.attrs.update(
-            frame_shape=np.array(catalog.frame_shapes[used[0]], np.int64), rate_hz=header.rate_hz,
+        put_attributes(
+            group.attrs, frame_shape=np.array(catalog.frame_shapes[used[0]], np.int64), rate_hz=header.rate_hz,
             encoder=header.encoder, revision=header.revision, weights=header.weights,
             random_weights=header.random_weights, key=header.key, dtype=catalog.dtypes[used[0]],
             config=json.dumps(dict(header.config), sort_keys=True),
@@ -173,16 +203,16 @@ def _write_modalities(
         group["origin"] = np.array([at.origin for at in found], np.float64)
         for column in sorted({name for at in found for name in at.quality}):
             group[f"quality/{column}"] = np.array([at.quality.get(column, np.nan) for at in found], np.float32)
-        group.create_dataset("note", data=[at.note for at in found], dtype=text)
-        group.create_dataset("checksum", data=[at.checksum for at in found], dtype=text)
+        group["note"] = text_table([at.note for at in found])
+        group["checksum"] = text_table([at.checksum for at in found])
         if pack:
             _copy_values(group, found, catalog)
         else:
             paths += used
             digests += [catalog.digests[path] for path in used]
     shards = file.create_group("shards")
-    shards.create_dataset("path", data=[_relative(path, folder) for path in paths], dtype=text)
-    shards.create_dataset("digest", data=digests, dtype=text)
+    shards["path"] = text_table(_relative(paths, folder))
+    shards["digest"] = text_table(digests)
     shards["size"] = np.array([path.stat().st_size for path in paths], np.int64)
     places = [_place(path, digest) for path, digest in zip(paths, digests, strict=True)]
     for name, in_file in zip(SHARD_PLACES, np.array(places, np.int64).reshape(-1, 3).T, strict=True):
@@ -220,7 +250,9 @@ def _copy_values(group: h5py.Group, found: list[Located], catalog: Catalog) -> N
             reader = ShardReader(at.shard)
         entry = reader.entry(at.row)
         if entry.checksum() != at.checksum:
-            raise StoreError(f"{at.shard}: the values of {entry.id!r} do not match their checksum; run `foal extract`")
+            raise StoreError(
+                f"{at.shard}: the values of {quoted(entry.id)} do not match their checksum; run `foal extract`"
+            )
         values[offset : offset + at.length] = entry.values
         valid[offset : offset + at.length] = entry.valid
         offset += at.length
@@ -228,12 +260,15 @@ def _copy_values(group: h5py.Group, found: list[Located], catalog: Catalog) -> N
         reader.close()
 
 
-def _relative(path: Path, folder: Path) -> str:
-    """The shard's path as seen from the index; it must lie below the index' folder, so that both move together."""
-    relative = os.path.relpath(path.absolute(), folder.absolute())
-    if relative.startswith(".."):
-        raise UsageError(
-            f"{path}: the index must lie in a folder above its shards; got {folder.absolute()} "
-            "(or use --pack to copy the values into it)"
-        )
-    return Path(relative).as_posix()
+def _relative(paths: Sequence[Path], folder: Path) -> list[str]:
+    """The shards' paths as seen from the index; they must lie below the index' folder, so that both move together."""
+    inside, found = Inside(folder), []
+    for path in paths:
+        relative = Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
+        if way := inside.way_out(relative):
+            raise UsageError(
+                f"{path}: the index must lie in a folder above its shards; got {folder.absolute()}, and a path from "
+                f"there {way} (or use --pack to copy the values into it)"
+            )
+        found.append(relative)
+    return found

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import typer
-import yaml
 
 from .errors import SettingsError
+from .plain_yaml import PlainYamlError, parse_yaml
+from .quoted import quoted, shortened
 from .settings import PARAMS, Settings, field_of, load_settings
 
 
@@ -41,6 +42,10 @@ SET_OPTION = typer.Option(
     show_default=False,
 )
 
+BREAK_LOCK_OPTION = typer.Option(
+    "--break-lock", help="Take the features folder over from a run on another machine, known to be dead"
+)
+
 
 def settings_from(params: Path | None, assignments: Sequence[str] | None, **options: Any) -> Settings:
     """Settings with the options laid over them; option names write `__` for the dots of their keys, None: not given."""
@@ -48,11 +53,11 @@ def settings_from(params: Path | None, assignments: Sequence[str] | None, **opti
     for assignment in assignments or ():
         key, equals, text = assignment.partition("=")
         if not equals:
-            raise SettingsError(f"--set: expected KEY=VALUE, got {assignment!r}")
+            raise SettingsError(f"--set: expected KEY=VALUE, got {quoted(assignment)}")
         try:
-            overrides[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise SettingsError(f"--set {key}: expected a YAML value, got {text!r}") from None
+            overrides[key.strip()] = parse_yaml(text)
+        except PlainYamlError:
+            raise SettingsError(f"--set {shortened(key)}: expected a YAML value, got {quoted(text)}") from None
     overrides |= {name.replace("__", "."): value for name, value in options.items() if value is not None}
     return load_settings(params, overrides)
 

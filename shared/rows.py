@@ -1,64 +1,70 @@
-"""Reading packed rows of values at the speed of the disk: past HDF5, where the file says that they lie in one piece."""
+"""Reading packed rows at the speed of the disk: past HDF5, which only has to say where in the file they lie."""
 
+import math
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from .checked import Checked, Place
 from .hdf5 import damage_named
+from .seal import open_regular
+
+MOST_NUMBERS = 1 << 26
+"""In one frame; the largest encoders, all their layers kept, have a thousandth of that."""
 
 
-class Place(NamedTuple):
-    """Where a dataset lies: its first byte in the file (-1: none, or it lies in pieces), and its form."""
+def places_of(group: Checked) -> dict[str, Place]:
+    """Where the values and flags of a shard or a packed stream lie. Raises ValueError, KeyError and others."""
+    places = {"values": group.place("values", "f", (2, 3, 4)), "valid": group.place("valid", "b", (1,))}
+    values, valid = places["values"], places["valid"]
+    if values.dtype not in (np.float16, np.float32) or not values.dtype.isnative:
+        raise ValueError(f"values: expected float16 or float32, got {values.dtype}")
+    if values.shape[0] != valid.shape[0]:
+        raise ValueError(f"{values.shape[0]} frames, but {valid.shape[0]} validity flags")
+    check_frame_shape(values.shape[1:])
+    return places
 
-    offset: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+
+def check_frame_shape(shape: Sequence[int]) -> None:
+    """Raise ValueError unless this may be the shape of a frame, ([layers,] width)."""
+    if not 1 <= len(shape) <= 3 or min(shape) < 1 or math.prod(shape) > MOST_NUMBERS:
+        raise ValueError(f"expected frames of 1 to {MOST_NUMBERS} numbers, got the shape {tuple(shape)}")
 
 
 class PackedRows:
-    """The datasets `values` and `valid` of an HDF5 file; no HDF5 file needs to be open.
+    """Tables of an HDF5 file such as `values` and `valid`; no HDF5 file needs to be open.
 
     Several threads may read at once. Raises StoreError that names the file for damaged content.
     """
 
-    def __init__(self, path: Path, places: Mapping[str, Place], *, remedy: str, group: bytes = b"/") -> None:
-        self.places, self._path, self._remedy, self._group = places, path, remedy, group
+    def __init__(self, path: Path, places: Mapping[str, Place], *, remedy: str) -> None:
+        self.places, self._path, self._remedy = places, path, remedy
         with damage_named(path, remedy):
-            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._handle = open_regular(path)
         # Closed when nobody refers to it any more: a thread may still be reading what another one has put away.
-        weakref.finalize(self, os.close, self._handle)
+        self._closed = weakref.finalize(self, os.close, self._handle)
 
-    @classmethod
-    def within(cls, group: h5py.h5g.GroupID, path: Path, remedy: str) -> Self:
-        """Of an open file or group."""
-        places = {}
-        with damage_named(path, remedy):
-            for name in ("values", "valid"):
-                # Its identifier alone: h5py's own object takes three times as long to make.
-                dataset = h5py.h5d.open(group, name.encode())
-                in_one_piece = dataset.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
-                offset = dataset.get_offset() if in_one_piece else None
-                places[name] = Place(-1 if offset is None else offset, dataset.shape, dataset.dtype)
-        return cls(path, places, remedy=remedy, group=h5py.h5i.get_name(group))
+    def close(self) -> None:
+        """Close the file at once; nothing may be read afterwards, by nobody."""
+        self._closed()
 
     def read(self, name: str, start: int, out: NDArray[Any]) -> None:
         """Fill `out` (m, ...) with the rows from `start` on."""
         with damage_named(self._path, self._remedy):
+            if not self._closed.alive:
+                raise ValueError("it is closed")
             offset, shape, dtype = self.places[name]
             if start < 0 or start + len(out) > shape[0] or out.shape[1:] != shape[1:]:
                 raise ValueError(f"rows {start} to {start + len(out)} of {name}, which has {shape[0]}")
             if not out.nbytes:
                 return
             if offset < 0 or dtype != out.dtype or not out.flags.c_contiguous:
-                with h5py.File(self._path, "r") as file:
-                    file[self._group][name].read_direct(out, np.s_[start : start + len(out)])
-                return
+                raise ValueError(f"{name}: expected {out.dtype} in one piece, got {dtype}")
             place = offset + start * (out.nbytes // len(out))
             view = memoryview(out.reshape(-1).view(np.uint8))  # type: ignore[arg-type]  # a buffer all the same
             while len(view):
@@ -66,3 +72,5 @@ class PackedRows:
                 if count == 0:
                     raise ValueError(f"{name} ends before its time")
                 view, place = view[count:], place + count
+            if dtype == np.dtype(bool) and out.view(np.uint8).max() > 1:
+                raise ValueError(f"{name}: a flag that is neither true nor false")

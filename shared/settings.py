@@ -1,24 +1,29 @@
 """params.yaml as frozen models; every key has its unit and default here and nowhere else."""
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from .errors import SettingsError
+from .params_file import check_finite, put, read_params
+from .quoted import quoted, shortened
 from .section import Section
 from .train_settings import PRESETS, TrainSettings
 
 Modality = Literal["audio", "face"]
 MODALITIES: tuple[str, ...] = get_args(Modality)
 
-STREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What may follow the slash in `face/clip`: no slash, no space, since it becomes a path inside HDF5."""
+STREAM_RESERVED = frozenset(
+    {"shard", "row", "offset", "length", "valid_frames", "origin", "note", "checksum", "quality", "values", "valid"}
+)
+STREAM_NAME = re.compile(rf"(?!(?:{'|'.join(sorted(STREAM_RESERVED))})\Z)[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}")
+"""What may follow the slash in `face/clip`, which becomes a path inside HDF5: no slash, no space, no table of ours."""
 
 
 def modality_of(stream: str) -> str:
@@ -34,6 +39,10 @@ class CorpusSettings(Section):
     )
     root: Path = Field(Path("data/synthetic"), description="folder that the manifest's paths start from")
     manifest: Path = Field(Path("manifests/corpus.csv"), description="the manifest (CSV)")
+    allow_outside: bool = Field(
+        False,
+        description="let the manifest's paths lead outside the corpus root: absolute, through .. or symbolic links",
+    )
     classes: tuple[str, ...] | None = Field(
         None, description="labels to keep, in this order (none = the corpus' usual ones)"
     )
@@ -43,7 +52,7 @@ class SynthSettings(Section):
     """The corpus that is drawn and spoken."""
 
     utterances: int = Field(160, ge=20, le=5000, description="utterances of the four classes, over five sessions")
-    seed: int = Field(2024, ge=0, description="the same seed draws the same corpus")
+    seed: int = Field(2024, ge=0, lt=1 << 63, description="the same seed draws the same corpus")
 
 
 class AudioSettings(Section):
@@ -129,11 +138,23 @@ class ExtractSettings(Section):
     )
     chunk_seconds: float = Field(60.0, gt=0, description="media in one task and one shard, in seconds")
     store: Literal["float16", "float32"] = Field("float16", description="number format of the stored features")
+    max_failures: int | str | None = Field(
+        None,
+        description="failed utterances beyond which a run is ended early: a number, or a share of them such as 5% "
+        "(none = never)",
+    )
+    patience: float = Field(
+        300.0,
+        gt=0,
+        description="seconds that any chunk may take; beyond them and five times the time that others took for as much "
+        "media, its worker is stopped",
+    )
+    check_space: bool = Field(True, description="compare the free disk space with the features' size before a run")
     verify: bool = Field(True, description="compare finished shards with their checksums before taking them as done")
     fingerprint: Literal["stat", "content"] = Field(
         "stat", description="how a changed media file is noticed: stat (size and time of change) or content (a hash)"
     )
-    seed: int = Field(2024, ge=0, description="seed of encoders with random weights")
+    seed: int = Field(2024, ge=0, lt=1 << 63, description="seed of encoders with random weights")
     audio: AudioSettings = AudioSettings()
     face: FaceSettings = FaceSettings()
     streams: dict[str, dict[str, Any]] = Field(
@@ -141,6 +162,20 @@ class ExtractSettings(Section):
         description="more encoders beside extract.audio and extract.face: audio/NAME or face/NAME, each with the keys "
         "in which it differs, such as {face/clip: {encoder: openai/clip-vit-base-patch32, view: frame}}",
     )
+
+    @field_validator("max_failures")
+    @classmethod
+    def _check_failures(cls, value: int | str | None) -> int | str | None:
+        if value is not None and not re.fullmatch(r"[0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,6})?%|100%", str(value)):
+            raise ValueError(f"extract.max_failures: expected a number from 0 on or a share such as 5%, got {value!r}")
+        return value
+
+    def failures_allowed(self, utterances: int) -> float:
+        """So many of the utterances may fail without ending the run."""
+        if self.max_failures is None:
+            return math.inf
+        number, share, _ = str(self.max_failures).partition("%")
+        return float(number) / 100 * utterances if share else float(number)
 
     @model_validator(mode="after")
     def _check_streams(self) -> Self:
@@ -180,24 +215,30 @@ class Settings(Section):
 
 PARAMS = Path("params.yaml")
 
+MOST_PROBLEMS = 20
+
 
 def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Read params.yaml (defaults where there is none) and lay `overrides` ({"extract.workers": 2}) over it.
 
     Raises SettingsError that names the key and, if it is unknown, the nearest one.
     """
-    values = _read_yaml(path or PARAMS, required=path is not None)
+    values = read_params(path or PARAMS, required=path is not None)
     overrides = overrides or {}
     if isinstance(train := values.get("train"), dict):
         # A preset that is asked for now means more than the file's keys; what is given beside it, more than the preset.
-        for key in PRESETS.get(str(overrides.get("train.preset")), {}):
+        preset = overrides.get("train.preset")
+        for key in PRESETS.get(preset, {}) if isinstance(preset, str) else ():
             train.pop(key, None)
     for key, value in overrides.items():
-        _put(values, key, value)
+        put(values, key, value)
+    check_finite(values)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(detail) for detail in error.errors())) from None
+        found = error.errors(include_url=False)
+        more = f"\n... and {len(found) - MOST_PROBLEMS} more" if len(found) > MOST_PROBLEMS else ""
+        raise SettingsError("\n".join(shortened(_explain(d)) for d in found[:MOST_PROBLEMS]) + more) from None
 
 
 def field_of(key: str) -> FieldInfo:
@@ -212,32 +253,6 @@ def field_of(key: str) -> FieldInfo:
     return model.model_fields[last]
 
 
-def _read_yaml(path: Path, *, required: bool) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if required:
-            raise SettingsError(f"{path}: there is no such settings file") from None
-        return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path}: cannot be read as YAML: {error}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise SettingsError(f"{path}: expected sections such as 'extract:', got a {type(values).__name__}")
-    return values
-
-
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    for section in sections:
-        inner = values.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise SettingsError(f"settings key '{section}': expected a section with keys of its own, got {inner!r}")
-        values = inner
-    values[last] = value
-
-
 def _explain(detail: Any) -> str:
     """One line of English for one of pydantic's findings."""
     loc = [str(part) for part in detail["loc"]]
@@ -250,7 +265,7 @@ def _explain(detail: Any) -> str:
         near = difflib.get_close_matches(loc[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
         return f"unknown key '{key}' in the settings; {hint}"
-    return f"settings key '{key}': {detail['msg'][:1].lower()}{detail['msg'][1:]}, got {detail['input']!r}"
+    return f"settings key '{key}': {detail['msg'][:1].lower()}{detail['msg'][1:]}, got {quoted(detail['input'])}"
 
 
 def _known_keys(sections: list[str]) -> list[str]:

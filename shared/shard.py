@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -12,70 +12,27 @@ from typing import Any, Literal, Self
 
 import h5py
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
+from .checked import LONGEST_ATTRIBUTE, Checked, put_attributes, text_table
+from .entry import Entry, ShardHeader, Values, feature_checksum, finite
 from .errors import StoreError
 from .files import replaced_atomically
 from .hdf5 import damage_named, open_hdf5
+from .quoted import quoted
+from .rows import PackedRows, places_of
+from .seal import Told, write_seal
+from .steady import new_hdf5
 
-FORMAT, VERSION = "foal-shard", 2
+__all__ = ["Entry", "ShardHeader", "ShardReader", "ShardWriter", "Values", "feature_checksum", "verify_shard"]
+
+FORMAT, VERSION = "foal-shard", 3
 REMEDY = "run `foal extract` again to restore the shard (`foal import`, where its features were imported)"
 
-Values = NDArray[np.float16] | NDArray[np.float32]
+LONGEST_COMMAND = 4000
 
-
-@dataclass(frozen=True, kw_only=True)
-class ShardHeader:
-    """How the features of a shard were made.
-
-    `key` hashes everything that changes the numbers; `rate_hz` is frames per second; `config` is the full
-    configuration behind the key; `weights` is the hash of the encoder's weights.
-    """
-
-    modality: str
-    key: str
-    rate_hz: float
-    encoder: str
-    revision: str
-    weights: str
-    random_weights: bool
-    config: Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One utterance's features: values (t, [layers,] width), valid (t,), and where they come from.
-
-    `origin` is the time of the first frame in seconds of the media; `source` says which stretch of which file, and
-    `media` the file's fingerprint: together they tell whether the features are still those of the manifest's row (no
-    fingerprint: they are tied to no file). `note` is why a modality is missing, if it is.
-
-    For people to look at, and not part of the checksum: `boxes` (t, 4), where the face was, x0, y0, x1, y1 as fractions
-    of the person's part of the picture, NaN where it was not, or None for features without; `quality`, by name.
-    """
-
-    id: str
-    values: Values
-    valid: NDArray[np.bool_]
-    origin: float
-    source: str
-    media: str
-    note: str = ""
-    boxes: NDArray[np.float32] | None = None
-    quality: Mapping[str, float] = field(default_factory=dict)
-
-    def checksum(self) -> str:
-        """Hash of all that training reads."""
-        return feature_checksum(self.values, self.valid, self.origin)
-
-
-def feature_checksum(values: Values, valid: NDArray[np.bool_], origin: float) -> str:
-    """Hash of one utterance's features, as hex; against damage, not against malice, and faster than any disk."""
-    digest = xxhash.xxh3_128(np.ascontiguousarray(values).data)
-    digest.update(np.ascontiguousarray(valid).data)
-    digest.update(repr(float(origin)).encode())
-    return str(digest.hexdigest())
+_BLOCK = 8 * 2**20
+"""Bytes of values that are checked at a time."""
 
 
 class ShardWriter:
@@ -104,9 +61,9 @@ class ShardWriter:
             raise StoreError(
                 f"{entry.id}: expected frames of shape {self._entries[0].values.shape[1:]}, got {values.shape[1:]}"
             )
-        if not np.isfinite(values).all():
-            finite = bool(np.isfinite(entry.values).all())
-            why = "too large for float16; set extract.store to float32" if finite else "NaN or infinite"
+        if not finite(values):
+            finite_before = bool(np.isfinite(entry.values).all())
+            why = "too large for float16; set extract.store to float32" if finite_before else "NaN or infinite"
             raise StoreError(f"{entry.id}: the {self.header.modality} features are {why}")
         self._entries.append(replace(entry, values=values, valid=entry.valid.astype(bool)))
 
@@ -122,85 +79,103 @@ class ShardWriter:
             self._write()
 
     def _write(self) -> None:
-        entries = self._entries
-        offsets = np.cumsum([0, *(len(entry.values) for entry in entries)], dtype=np.int64)
-        checksums = [entry.checksum() for entry in entries]
-        text = h5py.string_dtype("utf-8")
-        with replaced_atomically(self.path) as temporary:
-            with h5py.File(temporary, "w") as file:
-                file["values"] = np.concatenate([entry.values for entry in entries])
-                file["valid"] = np.concatenate([entry.valid for entry in entries])
-                file["offsets"] = offsets
-                file["origin"] = np.array([entry.origin for entry in entries], np.float64)
-                for name, column in (
-                    ("ids", [entry.id for entry in entries]),
-                    ("source", [entry.source for entry in entries]),
-                    ("media", [entry.media for entry in entries]),
-                    ("note", [entry.note for entry in entries]),
-                    ("checksum", checksums),
-                ):
-                    file.create_dataset(name, data=column, dtype=text)
-                if any(entry.boxes is not None for entry in entries):
-                    file["boxes"] = np.concatenate([_boxes(entry) for entry in entries])
-                for name in sorted({name for entry in entries for name in entry.quality}):
-                    known = [entry.quality.get(name, np.nan) for entry in entries]
-                    file[f"quality/{name}"] = np.array(known, np.float32)
-                header = self.header
-                file.attrs.update(
-                    format=FORMAT, version=VERSION, modality=header.modality, key=header.key,
-                    rate_hz=header.rate_hz, encoder=header.encoder, revision=header.revision,
-                    weights=header.weights, random_weights=header.random_weights,
-                    config=json.dumps(dict(header.config), sort_keys=True), versions=json.dumps(_versions()),
-                    command=self.command, created=datetime.now(UTC).isoformat(timespec="microseconds"),
-                    digest=_digest(header.key, [entry.id for entry in entries], checksums),
-                )  # fmt: skip
-            problems = verify_shard(temporary)
-            if problems:
-                raise StoreError(f"{self.path}: what was written does not read back: {problems[0]}")
+        try:
+            with replaced_atomically(self.path) as temporary:
+                with new_hdf5(temporary) as file:
+                    self._fill(file)
+                write_seal(temporary)
+                problems = verify_shard(temporary)
+                if problems:
+                    raise StoreError(f"{self.path}: what was written does not read back: {problems[0]}")
+        except ValueError as error:
+            raise StoreError(f"{self.path}: cannot be written: {error}") from None
+
+    def _fill(self, file: h5py.File) -> None:
+        entries, header = self._entries, self.header
+        file["values"] = np.concatenate([entry.values for entry in entries])
+        file["valid"] = np.concatenate([entry.valid for entry in entries])
+        file["offsets"] = np.cumsum([0, *(len(entry.values) for entry in entries)], dtype=np.int64)
+        file["origin"] = np.array([entry.origin for entry in entries], np.float64)
+        ids, checksums = [entry.id for entry in entries], [entry.checksum() for entry in entries]
+        file["ids"], file["checksum"] = text_table(ids), text_table(checksums)
+        file["source"] = text_table([entry.source for entry in entries])
+        file["media"] = text_table([entry.media for entry in entries])
+        # What went wrong is told in other programs' words.
+        file["note"] = text_table([entry.note.replace("\0", "") for entry in entries])
+        if any(entry.boxes is not None for entry in entries):
+            file["boxes"] = np.concatenate([_boxes(entry) for entry in entries])
+        for name in sorted({name for entry in entries for name in entry.quality}):
+            known = [entry.quality.get(name, np.nan) for entry in entries]
+            file[f"quality/{name}"] = np.array(known, np.float32)
+        config = json.dumps(dict(header.config), sort_keys=True)
+        if len(config) > LONGEST_ATTRIBUTE:
+            raise ValueError(f"expected a configuration of {LONGEST_ATTRIBUTE} bytes at most, got {len(config)}")
+        put_attributes(
+            file.attrs, format=FORMAT, version=VERSION, modality=header.modality, key=header.key,
+            rate_hz=header.rate_hz, encoder=header.encoder, revision=header.revision,
+            weights=header.weights, random_weights=header.random_weights, config=config,
+            versions=json.dumps(_versions()), command=self.command.replace("\0", "")[:LONGEST_COMMAND],
+            created=datetime.now(UTC).isoformat(timespec="microseconds"), digest=_digest(header.key, ids, checksums),
+        )  # fmt: skip
+
+
+def open_shard(path: Path, *, whole: bool = False, told: Told = lambda count: None) -> Checked:
+    """Open a shard's file, its seal checked (to the last bit if `whole`); raises as `ShardReader` does."""
+    return open_hdf5(
+        path, kind=FORMAT, version=VERSION, missing=f"the shard is gone; {REMEDY}", remedy=REMEDY,
+        whole_up_to=math.inf if whole else 0, told=told,
+    )  # fmt: skip
 
 
 class ShardReader:
-    """An open shard. Raises StoreError for a file that is missing, damaged, foreign or from a newer foal."""
+    """An open shard. Raises StoreError for a file that is missing, damaged, foreign or (FutureError) from a newer foal.
 
-    def __init__(self, path: Path) -> None:
+    Its tables are read at once and the values later; of `whole` ones the seal is checked first, `told` of the bytes.
+    """
+
+    def __init__(self, path: Path, *, whole: bool = False, told: Told = lambda count: None) -> None:
         self.path = path
-        self._file = open_hdf5(path, kind=FORMAT, version=VERSION, missing=f"the shard is gone; {REMEDY}")
+        root = open_shard(path, whole=whole, told=told)
         try:
             with damage_named(path, REMEDY):
-                self._read_header()
-        except StoreError:
-            self.close()
-            raise
+                self._read_tables(root)
+        finally:
+            root.close()
 
-    def _read_header(self) -> None:
-        attrs = self._file.attrs
+    def _read_tables(self, root: Checked) -> None:
         self.header = ShardHeader(
-            modality=str(attrs["modality"]), key=str(attrs["key"]), rate_hz=float(attrs["rate_hz"]),
-            encoder=str(attrs["encoder"]), revision=str(attrs["revision"]), weights=str(attrs["weights"]),
-            random_weights=bool(attrs["random_weights"]), config=json.loads(attrs["config"]),
+            modality=root.text("modality"), key=root.text("key"), rate_hz=root.rate("rate_hz"),
+            encoder=root.text("encoder"), revision=root.text("revision"), weights=root.text("weights"),
+            random_weights=root.flag("random_weights"), config=root.mapping("config"),
         )  # fmt: skip
-        self.digest = str(attrs["digest"])
-        self.created = str(attrs["created"])
+        self.digest, self.created = root.text("digest"), root.text("created")
         self.ids, self.sources, self.media, self.notes, self.checksums = (
-            [str(text) for text in self._file[name].asstr()[:]]
-            for name in ("ids", "source", "media", "note", "checksum")
+            root.texts(name) for name in ("ids", "source", "media", "note", "checksum")
         )
-        self.offsets: NDArray[np.int64] = self._file["offsets"][:]
-        self.origins: NDArray[np.float64] = self._file["origin"][:]
-        self.frame_shape: tuple[int, ...] = self._file["values"].shape[1:]
-        self.dtype: np.dtype[Any] = self._file["values"].dtype
-        self.quality: dict[str, NDArray[np.float32]] = {
-            name: column[:] for name, column in self._file.get("quality", {}).items()
-        }
-        frames = self._file["values"].shape[0]
+        self.offsets = root.numbers("offsets", np.int64)
+        self.origins = root.numbers("origin", np.float64)
+        places = places_of(root)
+        frames, *frame_shape = places["values"].shape
+        self.frame_shape: tuple[int, ...] = tuple(frame_shape)
+        self.dtype: np.dtype[Any] = places["values"].dtype
+        if "boxes" in root:
+            places["boxes"] = root.place("boxes", "f", (2,))
+            if places["boxes"].shape != (frames, 4) or places["boxes"].dtype != np.float32:
+                raise ValueError("boxes: expected four numbers per frame")
+        quality = root.group("quality") if "quality" in root else None
+        self.quality: dict[str, NDArray[np.float32]] = (
+            {} if quality is None else {name: quality.numbers(name, np.float32) for name in quality.names()}
+        )
         if not (
             len(self.ids) == len(self.sources) == len(self.media) == len(self.notes) == len(self.checksums)
             == len(self.origins) == len(self.offsets) - 1
-            and self.offsets[0] == 0 and self.offsets[-1] == frames == self._file["valid"].shape[0]
-            and (np.diff(self.offsets) >= 0).all()
+            and self.offsets[0] == 0 and self.offsets[-1] == frames
+            and (self.offsets[1:] >= self.offsets[:-1]).all() and np.isfinite(self.origins).all()
             and all(len(column) == len(self.ids) for column in self.quality.values())
         ):  # fmt: skip
             raise StoreError(f"{self.path}: damaged (offsets, ids and values do not fit together); {REMEDY}")
+        self._rows = PackedRows(self.path, places, remedy=REMEDY)
+        self.size = root.size
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -212,27 +187,28 @@ class ShardReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the reader is of no use afterwards."""
-        self._file.close()
+        """Close the file; its tables can still be looked at."""
+        self._rows.close()
 
     def values(self, start: int, stop: int) -> Values:
         """Packed rows start:stop of values, (stop - start, [layers,] width)."""
-        values: Values = self._read("values", start, stop)
-        return values
+        return self._read("values", start, stop)
 
     def valid(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Packed rows start:stop of the validity flags, (stop - start,)."""
-        flags: NDArray[np.bool_] = self._read("valid", start, stop)
-        return flags
+        return self._read("valid", start, stop)
 
     def boxes(self, start: int, stop: int) -> NDArray[np.float32] | None:
         """Packed rows start:stop of the boxes, (stop - start, 4), or None for features without."""
-        boxes: NDArray[np.float32] | None = self._read("boxes", start, stop) if "boxes" in self._file else None
-        return boxes
+        return self._read("boxes", start, stop) if "boxes" in self._rows.places else None
 
-    def _read(self, name: str, start: int, stop: int) -> Any:
-        with damage_named(self.path, REMEDY):
-            return self._file[name][start:stop]
+    def _read(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        place = self._rows.places[name]
+        if not 0 <= start <= stop <= place.shape[0]:
+            raise StoreError(f"{self.path}: expected frames of its {place.shape[0]}, got {start} to {stop}")
+        out = np.empty((stop - start, *place.shape[1:]), place.dtype)
+        self._rows.read(name, start, out)
+        return out
 
     def entry(self, row: int) -> Entry:
         """One utterance of the shard."""
@@ -251,7 +227,7 @@ class ShardReader:
 def verify_shard(path: Path) -> list[str]:
     """Everything wrong with a shard, read to its last byte; empty if nothing is."""
     try:
-        with ShardReader(path) as shard:
+        with ShardReader(path, whole=True) as shard:
             return damage_in(shard)
     except StoreError as error:
         return [str(error).removeprefix(f"{path}: ")]
@@ -260,12 +236,19 @@ def verify_shard(path: Path) -> list[str]:
 def damage_in(shard: ShardReader) -> list[str]:
     """Everything wrong with the content of an open shard. Raises StoreError if it cannot be read."""
     problems = []
-    for row, (name, checksum) in enumerate(zip(shard.ids, shard.checksums, strict=True)):
-        entry = shard.entry(row)
-        if entry.checksum() != checksum:
-            problems.append(f"utterance {name!r}: its values do not match their checksum")
-        elif not np.isfinite(entry.values).all():
-            problems.append(f"utterance {name!r}: NaN or infinite values")
+    per_frame = math.prod(shard.frame_shape) * shard.dtype.itemsize
+    # Blocks of utterances that begin within the same so many bytes.
+    blocks = np.split(np.arange(len(shard)), np.flatnonzero(np.diff(shard.offsets[:-1] * per_frame // _BLOCK)) + 1)
+    for rows in blocks if len(shard) else ():
+        first, stop = int(shard.offsets[rows[0]]), int(shard.offsets[rows[-1] + 1])
+        values, valid = shard.values(first, stop), shard.valid(first, stop)
+        sound = finite(values)
+        for row in rows:
+            part = slice(int(shard.offsets[row]) - first, int(shard.offsets[row + 1]) - first)
+            if feature_checksum(values[part], valid[part], shard.origins[row]) != shard.checksums[row]:
+                problems.append(f"utterance {quoted(shard.ids[row])}: its values do not match their checksum")
+            elif not sound and not finite(values[part]):
+                problems.append(f"utterance {quoted(shard.ids[row])}: NaN or infinite values")
     if len(set(shard.ids)) != len(shard.ids):
         problems.append("an utterance stands in it twice")
     if shard.digest != _digest(shard.header.key, shard.ids, shard.checksums):

@@ -1,6 +1,7 @@
 """What in a features folder nothing needs any more: shards of other configurations, superseded, damaged, left over."""
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,16 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-import numpy as np
-
 from .catalog import KEY_LENGTH, Located, Media, keys_on_disk, read_catalog, shard_files
 from .errors import StoreError
 from .files import stale_temporaries
 from .fingerprint import media_fingerprint
-from .hdf5 import damage_named
+from .hdf5 import HDF5_START, Claim, FutureError, read_claim
+from .seal import bears_seal, is_intact, open_regular, read_seal
 from .settings import modality_of
-from .shard import FORMAT, VERSION, ShardReader
+from .shard import FORMAT, VERSION, ShardReader, damage_in
 from .utterance import Utterance, split_folder
 
 OTHER = "another configuration"
@@ -29,7 +28,6 @@ LEFT_OVER = "left over from a killed run"
 CURRENT = "current"
 CHANGED_MEDIA, CHANGED_ROW, NEWER = "of changed media", "of a changed row", "in a newer shard"
 
-HDF5_START = b"\x89HDF\r\n\x1a\n"
 OUR_NAME = re.compile(r"[0-9a-f]{16}\.h5")
 
 
@@ -85,8 +83,10 @@ def _of_another_key(features: Path, modality: str, key: str) -> list[Stale]:
     found = []
     for path in shard_files(features, modality, key):
         stamp, said = media_fingerprint(path), _read_claim(path)
-        if said is not None and said.belongs(modality, key):
-            found.append(_stale(path, OTHER, stamp, rows=said.rows, modality=modality, key=key, imported=said.imported))
+        # Anywhere else it is somebody's copy.
+        if said is not None and _belongs(said.modality, said.key, modality, key):
+            rows, imported = said.utterances, _imported(said)
+            found.append(_stale(path, OTHER, stamp, rows=rows, modality=modality, key=key, imported=imported))
     return found
 
 
@@ -110,7 +110,7 @@ def _judge(
             reason = ABSENT if set(+counts) == {ABSENT} else SUPERSEDED
             stale.append(_stale(path, reason, stamps[path], rows=counts.total(), modality=modality, key=key))
     for path in catalog.damaged:
-        if path in stamps and _is_damaged_shard(path, modality, key):
+        if path in stamps and removable_damage(path, modality, key):
             stale.append(_stale(path, DAMAGED, stamps[path], rows=0, modality=modality, key=key))
     return stale, sum(states.values(), Counter())
 
@@ -141,54 +141,64 @@ def _stale(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Claim:
-    """What a file says of itself, of this or an older version of foal."""
-
-    modality: str
-    key: str
-    rows: int
-    imported: bool
-
-    def belongs(self, modality: str, key: str) -> bool:
-        """Whether it lies in its own folder; anywhere else it is somebody's copy."""
-        return self.modality == modality and self.key[:KEY_LENGTH] == key
-
-
-def _read_claim(path: Path) -> _Claim | None:
+def _read_claim(path: Path) -> Claim | None:
     """What a shard says of itself, were it of an older foal; None for all other files and those of a newer foal."""
+    with suppress(OSError, StoreError):
+        said = read_claim(path)
+        if said is not None and said.format == FORMAT and said.version is not None and said.version <= VERSION:
+            return said
+    return None
+
+
+def _imported(claim: Claim) -> bool:
+    with suppress(ValueError, RecursionError):
+        config = json.loads(claim.config or "")
+        return isinstance(config, dict) and config.get("provenance") == "imported"
+    return False
+
+
+def removable_damage(path: Path, modality: str, key: str) -> bool:
+    """Whether a file in the folder of this modality and key is one of our shards, and damaged beyond use.
+
+    Such a file may be deleted once its utterances were extracted again. One that is in order is not, nor one that only
+    could not be read (a permission, a lock, the network), a symbolic link, or one of a newer foal; in doubt it is
+    somebody else's.
+    """
     try:
-        with h5py.File(path, "r") as file, damage_named(path, "not read further"):
-            attrs = file.attrs
-            if attrs.get("format") != FORMAT or attrs["version"] > VERSION:
-                return None
-            imported = json.loads(attrs["config"]).get("provenance") == "imported"
-            return _Claim(modality=attrs["modality"], key=attrs["key"], rows=len(file["ids"]), imported=imported)
-    except (OSError, StoreError):
-        return None
-
-
-def _is_damaged_shard(path: Path, modality: str, key: str) -> bool:
-    """Whether a file that could not be read as one of these shards is one of them; in doubt it is somebody else's."""
-    with suppress(StoreError), ShardReader(path):
-        # Of another folder, or it was only busy a moment ago.
-        return False
-    try:
-        with h5py.File(path, "r") as file:
-            said = {name: file.attrs.get(name) for name in ("format", "version", "modality", "key")}
-    except OSError as error:
-        # With an error number the system refused (a permission, a lock, the network): that is no damage.
-        return error.errno is None and (OUR_NAME.fullmatch(path.name) is not None or _starts_like_hdf5(path))
-    except (RuntimeError, KeyError, ValueError, TypeError):
-        return True
-    known = isinstance(said["version"], int | np.integer) and bool(said["version"] <= VERSION)
-    ours = said["format"] == FORMAT and said["modality"] == modality and str(said["key"])[:KEY_LENGTH] == key
-    return known and ours
-
-
-def _starts_like_hdf5(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(HDF5_START)) == HDF5_START
+        if path.is_symlink():
+            return False
+        with suppress(FutureError), ShardReader(path, whole=True) as shard:
+            # Of another folder, or it was only busy a moment ago.
+            return bool(damage_in(shard)) and _belongs(shard.header.modality, shard.header.key, modality, key)
     except OSError:
         return False
+    except StoreError:
+        return _is_ours(path, modality, key)
+    return False
+
+
+def _is_ours(path: Path, modality: str, key: str) -> bool:
+    """Whether a file that cannot be read as a shard is one of these, nevertheless."""
+    try:
+        handle = open_regular(path)
+        try:
+            start, seal, sealed = os.pread(handle, len(HDF5_START), 0), read_seal(handle), bears_seal(handle)
+            if seal is not None and not is_intact(handle, seal):
+                return True
+        finally:
+            os.close(handle)
+        said = read_claim(path)
+    except (OSError, StoreError):
+        return False
+    if seal is not None:
+        # In perfect order, and not readable here all the same: an older foal's, another format, or made with malice.
+        return said is not None and said.format == FORMAT and _belongs(said.modality, said.key, modality, key)
+    if said is None:
+        return sealed or OUR_NAME.fullmatch(path.name) is not None or start == HDF5_START
+    if said.format == FORMAT and (said.version or 0) <= VERSION:
+        return sealed or _belongs(said.modality, said.key, modality, key)
+    return sealed and said.version in (None, VERSION)
+
+
+def _belongs(modality: str | None, found_key: str | None, wanted: str, key: str) -> bool:
+    return modality == wanted and (found_key or "")[:KEY_LENGTH] == key[:KEY_LENGTH]

@@ -19,6 +19,9 @@ AUDIO_ORIGIN: Seconds = AUDIO_FRAME_SAMPLES / 2 / SAMPLE_RATE
 
 SAME_TIME: Seconds = 5e-4
 
+LONGEST: Seconds = 1e6
+"""Nothing that people film or record lasts eleven days; what a manifest or a file says beyond is a mistake."""
+
 
 def to_samples(seconds: Seconds, rate_hz: float) -> int:
     """The sample nearest to a time; halves go up, so that neighbouring cuts never overlap."""
@@ -37,9 +40,14 @@ def samples_of_frames(first: int, last: int) -> tuple[int, int]:
 
 def face_times(start: Seconds, seconds: Seconds, fps: float) -> NDArray[np.float64]:
     """The times at which a stretch of video is looked at: the middles of its 1/fps long pieces, at least one."""
-    count = max(1, math.floor(seconds * fps + 0.5))
+    count = face_count(seconds, fps)
     times: NDArray[np.float64] = start + (np.arange(count, dtype=np.float64) + 0.5) / fps
     return times
+
+
+def face_count(seconds: Seconds, fps: float) -> int:
+    """How many these times are."""
+    return max(1, math.floor(seconds * fps + 0.5))
 
 
 def nearest_frames(times: NDArray[np.float64], shown_at: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -1,65 +1,199 @@
 """Checks features folders and indexes byte by byte, and names what is wrong."""
 
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from .catalog import KEY_LENGTH
 from .errors import StoreError, UsageError
 from .files import TEMPORARY_PREFIX
+from .hdf5 import read_claim
 from .index import FeatureStore
-from .shard import ShardReader, verify_shard
+from .quoted import quoted, shortened
+from .seal import Told
+from .shard import FORMAT as SHARD_FORMAT
+from .shard import ShardReader, damage_in
 
 Problem = tuple[Path, str]
 
-OUR_OTHER_FILES = frozenset({"feats.h5", "failures.csv", ".gitignore"})
-"""What may lie beside the splits or in one of them; .gitignore is DVC's."""
+OUR_OTHER_FILES = frozenset({"feats.h5", "failures.csv", ".gitignore", ".foal.lock"})
+"""What may lie beside the splits or in one of them; .gitignore is DVC's, the last one tells who is extracting."""
+
+THREADS = 8
+"""That read at a time, at most: reading and hashing run beside each other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A file to be checked: a shard, an index, or one of which it is known already what is wrong (`reason`)."""
+
+    path: Path
+    kind: str
+    in_folder: bool = False
+    reason: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes to be read."""
+        try:
+            return os.stat(self.path).st_size if self.kind and self.path.is_file() else 0
+        except OSError:
+            return 0
 
 
 def verify_target(target: Path) -> tuple[int, list[Problem]]:
     """Check a folder of shards, one shard, or a feats.h5; gives the number of files looked at and what is wrong."""
-    if target.is_dir():
-        return _verify_folder(target)
-    if not target.exists():
-        raise UsageError(f"{target}: expected a feats.h5, a shard or a folder of shards, got nothing there")
-    try:
-        with FeatureStore(target) as store:
-            return _verify_index(store)
-    except StoreError as error:
-        if _is_shard(target):
-            return 1, [(target, reason) for reason in verify_shard(target)]
-        return 1, [(target, str(error).removeprefix(f"{target}: "))]
+    jobs = look_through([target])
+    return len(jobs), verify_files(jobs)
 
 
-def _is_shard(path: Path) -> bool:
-    try:
-        ShardReader(path).close()
-    except StoreError:
-        return False
-    return True
+def look_through(targets: Sequence[Path]) -> list[Job]:
+    """What there is to check in folders, shards and indexes, each file once, the shards of the indexes included.
 
-
-def _verify_folder(folder: Path) -> tuple[int, list[Problem]]:
-    checked, problems = 0, []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        checked += 1
-        if path.name.startswith(TEMPORARY_PREFIX):
-            problems.append((path, "left over from a run that was killed; the next `foal extract` removes it"))
-        elif len(path.relative_to(folder).parts) <= 2 and path.name in OUR_OTHER_FILES:
-            continue
-        elif path.suffix != ".h5":
-            problems.append((path, "a foreign file; expected only shards (*.h5) here"))
+    Raises UsageError for a target that is not there.
+    """
+    jobs: dict[Path, Job] = {}
+    for target in targets:
+        if target.is_dir():
+            found = _in_folder(target)
+        elif os.path.lexists(target):
+            found = iter([Job(path=target, kind="shard" if _says_shard(target) else "index")])
         else:
-            problems += [(path, reason) for reason in verify_shard(path)]
-    return checked, problems
+            raise UsageError(f"{target}: expected a feats.h5, a shard or a folder of shards, got nothing there")
+        for job in found:
+            jobs.setdefault(job.path.absolute(), job)
+    for job in [job for job in jobs.values() if job.kind == "index"]:
+        for path in _shards_of(job.path):
+            jobs.setdefault(path.absolute(), Job(path=path, kind="shard"))
+    return list(jobs.values())
 
 
-def _verify_index(store: FeatureStore) -> tuple[int, list[Problem]]:
+def verify_files(jobs: Sequence[Job], told: Told = lambda count: None) -> list[Problem]:
+    """What is wrong with them, in their order; `told` of the bytes that were read, from any thread."""
+    seen: dict[Path, ShardReader] = {}
+    pool = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
+    try:
+        shards = pool.map(partial(_verify_shard, seen=seen, told=told), [job for job in jobs if job.kind == "shard"])
+        of_shards: list[list[Problem]] = list(shards)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    of_shard = iter(of_shards)
+    problems: list[Problem] = []
+    for job in jobs:
+        if job.kind == "shard":
+            problems += next(of_shard)
+        elif job.kind == "index":
+            named = {path.absolute() for path, _ in problems}.union(
+                path.absolute() for found in of_shards for path, _ in found
+            )
+            problems += _verify_index(job.path, seen, named, told)
+        elif job.reason:
+            problems.append((job.path, job.reason))
+    return list(dict.fromkeys(problems))
+
+
+def _in_folder(folder: Path) -> Iterator[Job]:
+    for path in _files_below(folder, set()):
+        parts = path.relative_to(folder).parts
+        if not path.is_file():
+            yield Job(path=path, kind="", reason="expected a file, got a folder, a pipe, a device or a link to nothing")
+        elif path.name.startswith(TEMPORARY_PREFIX):
+            yield Job(
+                path=path, kind="", reason="left over from a run that was killed; the next `foal extract` removes it"
+            )
+        elif parts == ("feats.h5",):
+            yield Job(path=path, kind="index")
+        elif len(parts) <= 2 and path.name in OUR_OTHER_FILES:
+            yield Job(path=path, kind="")
+        elif path.suffix != ".h5":
+            yield Job(path=path, kind="", reason="a foreign file; expected only shards (*.h5) here")
+        else:
+            yield Job(path=path, kind="shard", in_folder=True)
+
+
+def _files_below(folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
+    """All but folders, and folders that are called like a shard, sorted; linked ones are looked into, circles not."""
+    status = os.stat(folder)
+    within = above | {(status.st_dev, status.st_ino)}
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir() or path.suffix == ".h5":
+            yield path
+        elif (path.stat().st_dev, path.stat().st_ino) not in within:
+            yield from _files_below(path, within)
+
+
+def _says_shard(path: Path) -> bool:
+    try:
+        claim = read_claim(path)
+    except (OSError, StoreError):
+        return False
+    return claim is not None and claim.format == SHARD_FORMAT
+
+
+def _shards_of(index: Path) -> list[Path]:
+    try:
+        with FeatureStore(index) as store:
+            return [path for number, path in enumerate(store.shard_paths) if not store.shard_is_outside(number)]
+    except StoreError:
+        return []
+
+
+def _verify_shard(job: Job, seen: dict[Path, ShardReader], told: Told) -> list[Problem]:
+    """What is wrong with a shard; one in order is put among the `seen`."""
+    path = job.path
+    try:
+        with ShardReader(path, whole=True, told=told) as shard:
+            reasons = damage_in(shard)
+            key = f"{shard.header.modality}-{shard.header.key}"
+            of_folder = f"{shard.header.modality}-{shard.header.key[:KEY_LENGTH]}"
+            if job.in_folder and path.absolute().parent.name != of_folder:
+                reasons.append(f"a foreign shard: its key is {shortened(key, 200)}")
+            if not reasons:
+                seen[path.absolute()] = shard
+    except StoreError as error:
+        reasons = [str(error).removeprefix(f"{path}: ")]
+    return [(path, reason) for reason in reasons]
+
+
+def _verify_index(path: Path, seen: Mapping[Path, ShardReader], named: set[Path], told: Told) -> list[Problem]:
+    """What is wrong with an index, and with its shards that are not among the `named` but not those it means."""
+    try:
+        with FeatureStore(path, whole_up_to=float("inf"), told=told) as store:
+            return store.check_rows() if store.packed_inside else _pointed_to(store, seen, named)
+    except StoreError as error:
+        return [(path, str(error).removeprefix(f"{path}: "))]
+
+
+def _pointed_to(store: FeatureStore, seen: Mapping[Path, ShardReader], named: set[Path]) -> list[Problem]:
+    """The values were compared with their shards' own checksums: what is left is that the index says the same."""
     problems: list[Problem] = []
     for number, path in enumerate(store.shard_paths):
+        reader = seen.get(path.absolute())
+        if path.absolute() in named:
+            continue
         try:
-            store.open_shard(number).close()
+            if reader is None:
+                store.open_shard(number).close()
+            else:
+                store.check_shard(number, reader)
         except StoreError as error:
             problems.append((path, str(error).removeprefix(f"{path}: ")))
-        else:
-            problems += [(path, reason) for reason in verify_shard(path)]
-    damaged = {path for path, _ in problems}
-    problems += [problem for problem in store.check_rows() if problem[0] not in damaged]
-    return 1 + len(store.shard_paths), problems
+    another = {path for path, _ in problems}
+    readers = [None if path in another else seen.get(path.absolute()) for path in store.shard_paths]
+    for name in store.modalities:
+        stream = store.stream(name)
+        columns = (stream.shard, stream.row, stream.offset, stream.length, stream.origins, stream.checksums)
+        for utterance, number, row, offset, length, *says in zip(store.utterances, *columns, strict=True):
+            reader = readers[number]
+            if reader is not None and not (
+                row < len(reader)
+                and (reader.ids[row], reader.offsets[row], reader.offsets[row + 1])
+                == (utterance.id, offset, offset + length)
+                and [reader.origins[row], reader.checksums[row]] == says
+            ):
+                place = store.shard_paths[number]
+                problems.append((store.path, f"its {name} row of {quoted(utterance.id)} is not that of {place}"))
+    return problems

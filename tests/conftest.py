@@ -181,7 +181,7 @@ def foal_in() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         words = ["foal", *map(str, arguments)]
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         out, err = io.StringIO(), io.StringIO()
         try:
             with (

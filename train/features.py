@@ -188,6 +188,8 @@ def read_streams(store: FeatureStore, rows: Sequence[int], readings: Mapping[str
 
 def _read(store: FeatureStore, rows: Sequence[int], reading: Reading) -> Stream:
     kind = store.modalities[reading.name]
+    # What is allocated next is what the index says, which may come from anybody.
+    store.check_files(reading.name, rows)
     lengths = _pooled(store, rows, reading)
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
     values = torch.from_numpy(np.empty((int(offsets[-1]), *kind.frame_shape), kind.dtype))

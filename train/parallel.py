@@ -8,7 +8,7 @@ from pathlib import Path
 
 from distributed import KilledWorker, Worker, as_completed, get_worker
 
-from ..shared.cluster import NamedPlugin, local_cluster, remote_cluster
+from ..shared.cluster import NamedPlugin, local_cluster, name_of_run, remote_cluster
 from ..shared.errors import TrainingError
 from ..shared.machine import Machine, cores_here, devices_here, share_out, visible_device
 from ..shared.settings import Settings
@@ -19,16 +19,13 @@ from .fits import FitTask, run_fit
 from .optimize import chosen_device
 from .protocol import Split, split
 
-PLUGIN = "foal-features"
-
 
 class FeaturesPlugin(NamedPlugin):
     """Gives each worker its device, its threads and one open copy of the features."""
 
-    name = PLUGIN
-
     def __init__(self, settings: Settings, features: Path, modalities: Sequence[str], machine: Machine | None) -> None:
         """For the workers of a machine, or (None) for workers that somebody else has started."""
+        self.name = name_of_run("foal-features")
         self._settings, self._features, self._modalities, self._machine = settings, features, modalities, machine
 
     def setup(self, worker: Worker) -> None:
@@ -63,12 +60,12 @@ class FeaturesPlugin(NamedPlugin):
         return self._splits[protocol]
 
 
-def fit_in_worker(task: FitTask) -> None:
-    """Run a task inside a worker; its result is on disk afterwards."""
-    plugin = get_worker().plugins[PLUGIN]
-    assert isinstance(plugin, FeaturesPlugin)
-    with plugin.busy, deterministic(plugin.device, task.settings.threads or 1):
-        run_fit(task, plugin.data(), plugin.split(task.settings.protocol), plugin.device)
+def fit_in_worker(task: FitTask, plugin: str) -> None:
+    """Run a task inside a worker, with the plugin of this name; its result is on disk afterwards."""
+    of_run = get_worker().plugins[plugin]
+    assert isinstance(of_run, FeaturesPlugin)
+    with of_run.busy, deterministic(of_run.device, task.settings.threads or 1):
+        run_fit(task, of_run.data(), of_run.split(task.settings.protocol), of_run.device)
 
 
 def fits_in_parallel(
@@ -77,13 +74,16 @@ def fits_in_parallel(
     """Run tasks on Dask workers, and give the number of each when it is done. What a task raises is raised here."""
     scheduler = settings.extract.scheduler
     if scheduler is not None:
-        cluster = remote_cluster(scheduler, FeaturesPlugin(settings, features.absolute(), modalities, None))
+        plugin = FeaturesPlugin(settings, features.absolute(), modalities, None)
+        cluster = remote_cluster(scheduler, plugin)
     else:
         machine = machine_for_fits(settings)
         plugin = FeaturesPlugin(settings, features.absolute(), modalities, machine)
         cluster = local_cluster(min(machine.workers, len(tasks)), plugin)
     with cluster as client:
-        futures = {client.submit(fit_in_worker, task, pure=False): place for place, task in enumerate(tasks)}
+        futures = {
+            client.submit(fit_in_worker, task, plugin.name, pure=False): place for place, task in enumerate(tasks)
+        }
         for future in as_completed(list(futures)):
             task = tasks[futures[future]]
             try:

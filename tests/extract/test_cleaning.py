@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import yaml
 
@@ -13,8 +14,10 @@ from foal.extract.cleaning import remove_files
 from foal.extract.indexing import describe
 from foal.extract.recipe import present_key, recipe
 from foal.shared.catalog import Media
+from foal.shared.checked import text_table
 from foal.shared.fingerprint import media_fingerprint
 from foal.shared.index import FeatureStore
+from foal.shared.seal import write_seal
 from foal.shared.settings import ExtractSettings
 from foal.shared.shard import ShardHeader
 from foal.shared.stale import find_stale
@@ -58,7 +61,8 @@ def old_shards(project: Path, modality: str = "*") -> set[Path]:
 def mark_imported(paths: Iterable[Path]) -> None:
     for path in paths:
         with h5py.File(path, "r+") as file:
-            file.attrs["config"] = '{"provenance": "imported"}'
+            file.attrs["config"] = np.bytes_('{"provenance": "imported"}')
+        write_seal(path)
 
 
 def test_clean_lists_and_removes_only_when_told(foal: Foal, foal_here: Foal, project: Path) -> None:
@@ -168,10 +172,12 @@ def test_superseded_shards_go(
         (project / utterance.audio).write_text("sound")
     for path in project.glob(f"features/*/audio-{key_of('audio')[:8]}/*.h5"):
         with h5py.File(path, "r+") as file:
-            file["media"][:] = [
-                media_fingerprint(project / f"{name[1:]}.wav", content=fingerprint == "content")
-                for name in file["ids"].asstr()
-            ]
+            names = list(file["ids"].asstr())
+            del file["media"]
+            file["media"] = text_table(
+                [media_fingerprint(project / f"{name[1:]}.wav", content=fingerprint == "content") for name in names]
+            )
+        write_seal(path)
     assert foal_here("clean", "--remove", "--keep", OLD).stdout.count("superseded") == 0
     assert shard.exists()
     for utterance in some_utterances:

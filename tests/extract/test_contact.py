@@ -14,7 +14,7 @@ from foal.extract.detect import cut_face
 from foal.extract.picture import Stretch, Video
 from foal.extract.sheet import BESIDE, BOX, EMPTY, PICTURE, WARNING, WIDTH, check_sheet, fitted
 from foal.shared.console import make_console
-from foal.shared.errors import UsageError
+from foal.shared.errors import ManifestError, UsageError
 from foal.shared.index import FeatureStore
 from foal.shared.join import write_index
 from foal.shared.shard import Entry, ShardHeader, ShardWriter
@@ -160,6 +160,26 @@ def test_without_its_media_the_sheet_names_the_root(extracted: Path, tmp_path: P
                 speakers=24, console=make_console(),
             )  # fmt: skip
     assert not (tmp_path / "s.png").exists()
+
+
+@pytest.mark.slow
+def test_a_root_of_links_is_drawn_from_only_if_that_is_allowed(
+    extracted: Path, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    for part in synthetic_corpus.iterdir():
+        (root / part.name).symlink_to(part)
+    with pytest.raises(ManifestError, match=r"feats\.h5, id .*, column (audio|video): .* symbolic link leads"):
+        make_sheet(
+            tmp_path / "s.png", extracted / "feats.h5", root=root, stream=None, per_speaker=1, speakers=2,
+            console=make_console(),
+        )  # fmt: skip
+    make_sheet(
+        tmp_path / "s.png", extracted / "feats.h5", root=root, stream=None, per_speaker=1, speakers=2,
+        console=make_console(), allow_outside=True,
+    )  # fmt: skip
+    assert (tmp_path / "s.png").exists()
 
 
 @pytest.mark.slow

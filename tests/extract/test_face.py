@@ -113,6 +113,10 @@ def test_embeddings_do_not_depend_on_the_batch(pictures: list[np.ndarray], encod
         assert other.valid.all()
         np.testing.assert_allclose(other.boxes, together.boxes, atol=1e-4)
         assert np.linalg.norm(together.values - other.values) <= 1e-4 * np.linalg.norm(together.values)
+    # With one batch size they do not change at all, whoever is in the chunk.
+    among = through(usual, pictures[:3], pictures, pictures[::-1])[1]
+    assert np.array_equal(among.values, together.values)
+    assert np.array_equal(among.boxes, together.boxes)
 
 
 def test_a_picture_without_a_face_is_zero_and_invalid(pictures: list[np.ndarray]) -> None:

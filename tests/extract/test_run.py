@@ -67,8 +67,8 @@ def test_shards_say_how_they_were_made(extracted: Path) -> None:
                 "rate_hz",
             ):
                 assert name in file.attrs
-            assert path.parent.name == f"{file.attrs['modality']}-{file.attrs['key'][:8]}"
-            assert "foal extract --split session1,session2" in file.attrs["command"]
+            assert path.parent.name == f"{file.attrs['modality'].decode()}-{file.attrs['key'].decode()[:8]}"
+            assert b"foal extract --split session1,session2" in file.attrs["command"]
         with ShardReader(path) as shard:
             assert all(media for media in shard.media)
 

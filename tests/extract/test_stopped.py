@@ -31,7 +31,7 @@ def shards(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.glob("features/*/*/[!.]*.h5")}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_stopped_it_ends_its_workers_and_goes_on_later(
     foal_here: Foal, synthetic_corpus: Path, tmp_path: Path, number: signal.Signals, code: int, scheduler: str
 ) -> None:

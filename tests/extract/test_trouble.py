@@ -1,6 +1,7 @@
 """Files that cannot be read, are gone or change: what becomes of their utterances, and of the others."""
 
 import csv
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -76,6 +77,34 @@ def test_trouble_costs_its_own_utterances_and_nothing_else(foal_here: Foal, mixe
     assert not (mixed / "features" / "mixed" / "failures.csv").exists()
     with FeatureStore(mixed / "feats.h5") as store:
         assert len(store) == 7
+
+
+def test_files_that_are_cut_off_are_marked_by_how_much_is_gone(foal_here: Foal, mixed: Path, scheduler: str) -> None:
+    write_manifest(
+        mixed / "m.csv",
+        [
+            Utterance(id=name, corpus="mixed", label="hap", audio=f"{name}.wav", video=f"{name}.avi", crop="left")
+            for name in ("whole", "cut")
+        ],
+    )
+    for name in ("whole", "cut"):
+        shutil.copy(mixed / "media" / "tone.wav", mixed / "media" / f"{name}.wav")
+        shutil.copy(mixed / "media" / "talk.avi", mixed / "media" / f"{name}.avi")
+    os.truncate(mixed / "media" / "cut.wav", 44 + 2 * 9600)
+    os.truncate(mixed / "media" / "cut.avi", (mixed / "media" / "cut.avi").stat().st_size // 4)
+    done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", "media", "--scheduler", scheduler, "--fps", "2")
+    assert done.returncode == 0, done.stderr
+    with FeatureStore(mixed / "feats.h5") as store:
+        assert store.quality("audio")["decoded"].tolist() == pytest.approx([1.0, 0.4])
+        whole, cut = store.quality("face")["decoded"].tolist()
+        notes = store.notes("audio"), store.notes("face")
+        pictures = store.lengths("face").tolist()
+    assert whole == 1.0
+    assert 0.05 < cut < 0.5
+    assert notes[0] == ["", "only 0.60 of 1.50 s of sound could be decoded"]
+    assert notes[1][1] == f"only {round(cut * pictures[0])} of {pictures[0]} pictures could be decoded"
+    done = foal_here("inspect")
+    assert done.stdout.count("; 1 of 2 only partly decoded (cut)") == 2
 
 
 def test_a_changed_media_file_is_extracted_again(foal_here: Foal, mixed: Path, scheduler: str) -> None:

@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from foal.shared.catalog import Media, read_catalog
 from foal.shared.errors import StoreError, UsageError
+from foal.shared.hdf5 import FutureError
 from foal.shared.index import FeatureStore
 from foal.shared.join import choose_keys, write_index
 from foal.shared.shard import ShardReader
@@ -18,6 +20,7 @@ from foal.shared.verify import verify_target
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 MakeFeatures = Callable[..., Path]
+Altered = Callable[[Path], AbstractContextManager[h5py.File]]
 
 
 def directly(features: Path, utterance: Utterance, modality: str) -> np.ndarray:
@@ -102,7 +105,9 @@ def test_an_index_beside_its_shards_is_refused_unless_packed(
     assert not (tmp_path / "other" / "feats.h5").exists()
 
 
-def test_missing_changed_and_damaged_shards_are_named_never_zeros(store_path: Path, tmp_path: Path) -> None:
+def test_missing_changed_and_damaged_shards_are_named_never_zeros(
+    store_path: Path, tmp_path: Path, altered: Altered
+) -> None:
     shard = next((tmp_path / "features" / "session2").glob("audio-*/*.h5"))
     whole = shard.read_bytes()
 
@@ -117,13 +122,16 @@ def test_missing_changed_and_damaged_shards_are_named_never_zeros(store_path: Pa
         store.packed("audio")
 
     shard.write_bytes(whole)
-    with h5py.File(shard, "r+") as file:
-        file.attrs["digest"] = "another"
+    with altered(shard) as file:
+        file.attrs["digest"] = np.bytes_("another")
     with FeatureStore(store_path) as store, pytest.raises(StoreError, match="not the one"):
-        store.packed("audio")
+        store.open_shard(store.shard_paths.index(shard))
+    assert ["digest does not match" in reason for path, reason in verify_target(store_path)[1] if path == shard] == [
+        True
+    ]
 
     shard.write_bytes(whole)
-    with h5py.File(shard, "r+") as file:
+    with altered(shard) as file:
         file["values"][0, 0] += 1
     assert any(path == shard for path, _ in verify_target(store_path)[1])
     with FeatureStore(store_path) as store, pytest.raises(StoreError, match="do not match their checksum"):
@@ -142,6 +150,69 @@ def test_an_index_takes_no_other_files_place(
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.parametrize("pack", [False, True], ids=["shards", "packed"])
+def test_a_damaged_index_is_replaced_and_a_newer_one_is_not(
+    store_path: Path, tmp_path: Path, some_utterances: list[Utterance], altered: Altered, pack: bool
+) -> None:
+    def again() -> bool:
+        return write_index(store_path, some_utterances, tmp_path / "features", KEYS, pack=pack).changed
+
+    again()
+    whole = store_path.read_bytes()
+    assert not again()
+    format_at = whole.index(b"foal-feats")
+    for content in (b"", whole[:700], whole[:-1], b"\0" + whole[1:], whole[:format_at] + b"F" + whole[format_at + 1 :]):
+        store_path.write_bytes(content)
+        assert again()
+        assert store_path.read_bytes() == whole
+    with altered(store_path) as file:
+        file.attrs["version"] = 99
+    newer = store_path.read_bytes()
+    with pytest.raises(FutureError, match="version 99"):
+        again()
+    assert store_path.read_bytes() == newer
+    shard = next((tmp_path / "features").rglob("*.h5"))
+    before = shard.read_bytes()
+    with pytest.raises(UsageError, match="got another file"):
+        write_index(shard, some_utterances, tmp_path / "features", KEYS)
+    assert shard.read_bytes() == before
+
+
+def test_shards_of_a_newer_foal_are_nobodys_to_extract_again(store_path: Path, altered: Altered) -> None:
+    shard = next((store_path.parent / "features").glob("session2/audio-*/*.h5"))
+    with altered(shard) as file:
+        file.attrs["version"] = 99
+    for verify in (False, True):
+        with pytest.raises(FutureError, match="foal-shard version 99"):
+            read_catalog(store_path.parent / "features", "audio", KEYS["audio"], verify=verify)
+
+
+def test_a_link_that_leads_out_is_not_followed(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+) -> None:
+    make_features(tmp_path / "elsewhere" / "features", some_utterances)
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "features").symlink_to(tmp_path / "elsewhere" / "features")
+    with pytest.raises(UsageError, match="a symbolic link leads to"):
+        write_index(project / "feats.h5", some_utterances, project / "features", KEYS)
+    # One that stays inside, and a linked folder of all, do no harm.
+    write_index(tmp_path / "feats.h5", some_utterances, project / "features", KEYS)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "link").symlink_to(tmp_path)
+    with FeatureStore(tmp_path / "other" / "link" / "feats.h5") as store:
+        assert len(store.packed("audio").offsets) == 19
+    (project / "features").unlink()
+    (project / "features").symlink_to("/")
+    with FeatureStore(tmp_path / "feats.h5") as store, pytest.raises(StoreError, match="a symbolic link leads to"):
+        store.packed("audio")
+
+
+def test_streams_that_would_take_a_tables_place(store_path: Path, some_utterances: list[Utterance]) -> None:
+    with pytest.raises(UsageError, match="face/quality: a stream cannot have this name"):
+        write_index(store_path, some_utterances, store_path.parent / "features", KEYS | {"face/quality": KEYS["face"]})
+
+
 def test_verify_names_foreign_and_left_over_files(store_path: Path, tmp_path: Path) -> None:
     features = tmp_path / "features"
     assert verify_target(features)[1] == []
@@ -152,18 +223,18 @@ def test_verify_names_foreign_and_left_over_files(store_path: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("damage", ["text", "truncated", "foreign", "future", "no table"])
-def test_a_broken_index_is_refused(store_path: Path, damage: str) -> None:
+def test_a_broken_index_is_refused(store_path: Path, altered: Altered, damage: str) -> None:
     if damage == "text":
         store_path.write_text("id,label")
     elif damage == "truncated":
         store_path.write_bytes(store_path.read_bytes()[:700])
     else:
-        with h5py.File(store_path, "r+") as file:
+        with altered(store_path) as file:
             if damage == "no table":
                 del file["utterances/label"]
             else:
                 file.attrs["format" if damage == "foreign" else "version"] = 99
-    with pytest.raises(StoreError, match=r"feats\.h5"):
+    with pytest.raises(FutureError if damage == "future" else StoreError, match=r"feats\.h5"):
         FeatureStore(store_path)
 
 

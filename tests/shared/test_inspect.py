@@ -16,6 +16,7 @@ from foal.shared.utterance import Utterance, write_manifest
 KEY = "0" * 64
 CLIPPING = (0.0, 0.25, 0.0005, None)
 SILENCE = (0.1, 0.9, 0.51, None)
+DECODED = (1.0, 0.4, 1.0, None)
 FACES = (10, 8, 0, None)
 
 
@@ -35,13 +36,13 @@ def store_path(tmp_path: Path) -> Path:
         )  # fmt: skip
         with ShardWriter(tmp_path / "f" / "one" / f"{stream}-00000000" / "a.h5", header, dtype="float16") as writer:
             for number, utterance in enumerate(utterances):
-                faces, clipping, silence = FACES[number], CLIPPING[number], SILENCE[number]
+                faces, clipping, silence, decoded = FACES[number], CLIPPING[number], SILENCE[number], DECODED[number]
                 length = 0 if faces is None else 10
                 quality = {}
                 if stream == "face" and faces:
                     quality = {"probability": 0.987654}
-                elif stream == "audio" and clipping is not None and silence is not None:
-                    quality = {"clipping": clipping, "silence": silence}
+                elif stream == "audio" and clipping is not None and silence is not None and decoded is not None:
+                    quality = {"clipping": clipping, "silence": silence, "decoded": decoded}
                 writer.add(
                     Entry(
                         id=utterance.id, values=np.zeros((length, 3), np.float32), origin=0.0, media="",
@@ -73,6 +74,7 @@ def test_the_table_says_what_the_store_says(store_path: Path, tmp_path: Path) ->
                 np.testing.assert_allclose(said, values, rtol=1e-4)
     assert rows[1]["face:probability"] == "0.9877"
     assert rows[2]["face:face_rate"] == "0"
+    assert [row["audio:decoded"] for row in rows] == ["1", "0.4", "1", ""]
     assert rows[3]["face:face_rate"] == rows[3]["audio:clipping"] == rows[2]["face:probability"] == ""
 
 
@@ -97,6 +99,8 @@ def test_the_quality_of_each_stream_is_one_line(store_path: Path) -> None:
     (audio,) = [line for line in lines if line.startswith("audio quality")]
     (face,) = [line for line in lines if line.startswith("face quality")]
     assert "1 of 3 utterances with more than 0.1% clipped samples; 2 of 3 more than half silent" in audio
+    assert audio.endswith("; 1 of 3 only partly decoded (u1)")
+    assert "decoded" not in face
     assert "face rate mean 0.600, 5th percentile 0.080; detection probability mean 0.988" in face
 
 

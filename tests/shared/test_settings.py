@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,58 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
     params.write_text(text)
     with pytest.raises(SettingsError, match=words):
         load_settings(params)
+
+
+BOMB = "a0: &a0 [x, x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n}, ' * 9}]\n" for n in range(9))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (BOMB, r"line \d+: too many values"),
+        ("&a [*a]", "too many values"),
+        ("[" * 5000, "cannot be read as YAML"),
+        ("train: {epochs: 1}\ntrain: {epochs: 2}", "line 2: the key 'train' stands twice"),
+        ("corpus: !!python/name:os.system", "could not determine a constructor"),
+        ("corpus: {root: 2024-13-45}", "a value is not what its form says"),
+        (f"extract: {{workers: {'9' * 9000}}}", "a value is not what its form says"),
+        (f"extract: {{workers: 0x{'f' * 9000}}}", "extract.workers.*got int that is too large to be shown"),
+        ("extract: {batch_seconds: .inf}", "'extract.batch_seconds': expected finite numbers, got inf"),
+        ('corpus: {root: "\\ud800"}', "line 1: expected text, got NUL or half a character"),
+        ("# " + "x" * 300_000, "bytes at most"),
+        (f"train: {{epochs: {'x' * 9000}}}", "train.epochs"),
+    ],
+    ids=range(12),
+)
+def test_what_means_harm_is_refused_in_a_few_words(tmp_path: Path, text: str, words: str) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text(text)
+    with pytest.raises(SettingsError, match=words) as caught:
+        load_settings(params)
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["train.epochs=[", "train.epochs=&a [*a]", "." * 999 + "=1", "train.preset=0x" + "f" * 9000, "a=\udc80", "train"],
+)
+def test_a_harmful_assignment(text: str) -> None:
+    with pytest.raises(SettingsError):
+        settings_from(None, [text])
+
+
+def test_what_is_no_settings_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(SettingsError, match="expected a settings file, got a folder, a pipe or a device"):
+            load_settings(path)
+
+
+def test_anchors_and_merge_keys_may_be_used(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("extract:\n  audio: &all {revision: v1}\n  face: {<<: *all, fps: 5}\n")
+    face = load_settings(params).extract.face
+    assert (face.revision, face.fps) == ("v1", 5)
 
 
 def test_settings_are_frozen() -> None:

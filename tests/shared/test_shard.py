@@ -1,3 +1,6 @@
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import h5py
@@ -8,8 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from foal.shared.errors import StoreError
+from foal.shared.hdf5 import FutureError
+from foal.shared.seal import SEAL_SIZE, write_seal
 from foal.shared.shard import Entry, ShardHeader, ShardReader, ShardWriter, verify_shard
 
+Altered = Callable[[Path], AbstractContextManager[h5py.File]]
 HEADER = ShardHeader(
     modality="audio", key="k" * 64, rate_hz=50.0, encoder="e", revision="r", weights="w", random_weights=True,
     config={"layers": "last", "nested": {"a": [1, 2]}},
@@ -97,7 +103,7 @@ def test_frames_of_two_shapes_are_refused(tmp_path: Path) -> None:
         write(tmp_path / "s.h5", entry("a"), entry("b", np.ones((2, 5), np.float32)))
 
 
-def test_what_is_damaged_or_foreign_is_named(tmp_path: Path) -> None:
+def test_what_is_damaged_or_foreign_is_named(tmp_path: Path, altered: Altered) -> None:
     path = write(tmp_path / "s.h5", entry("a"), entry("b"))
     whole = path.read_bytes()
 
@@ -108,23 +114,60 @@ def test_what_is_damaged_or_foreign_is_named(tmp_path: Path) -> None:
     path.write_bytes(whole)
     with h5py.File(path, "r+") as file:
         file["values"][4, 1] = 7
+    assert "seal" in verify_shard(path)[0]
+    write_seal(path)
     assert verify_shard(path) == ["utterance 'b': its values do not match their checksum"]
     path.write_bytes(whole)
-    with h5py.File(path, "r+") as file:
-        file.attrs["version"] = 99
-    assert "version 99" in verify_shard(path)[0]
-    path.write_bytes(whole)
-    with h5py.File(path, "r+") as file:
+    with altered(path) as file:
         del file["offsets"]
     assert "damaged" in verify_shard(path)[0]
     path.write_bytes(whole)
-    with h5py.File(path, "r+") as file:
+    with altered(path) as file:
         file["offsets"][:] = [0, 99, 6]
     assert "do not fit together" in verify_shard(path)[0]
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
     assert "expected a file of format foal-shard" in verify_shard(tmp_path / "other.h5")[0]
     assert "gone" in verify_shard(tmp_path / "none.h5")[0]
+    os.mkfifo(tmp_path / "pipe.h5")
+    assert "expected a regular file" in verify_shard(tmp_path / "pipe.h5")[0]
+    assert "expected a regular file" in verify_shard(tmp_path)[0]
+
+
+def test_older_and_newer_versions_are_told_apart_from_damage(tmp_path: Path, altered: Altered) -> None:
+    path = write(tmp_path / "s.h5", entry("a"))
+    with altered(path) as file:
+        file.attrs["version"] = 99
+    with pytest.raises(FutureError, match="foal-shard version 99, this foal reads 3; update foal"):
+        ShardReader(path)
+    with path.open("r+b") as raw:
+        raw.seek(-1 - SEAL_SIZE, os.SEEK_END)
+        raw.write(b"?")
+    with pytest.raises(StoreError, match="do not match their seal") as caught:
+        ShardReader(path)
+    assert not isinstance(caught.value, FutureError)
+    # Before there were seals, text was of any length.
+    with h5py.File(path, "w") as file:
+        file.attrs.update(format="foal-shard", version=2)
+    with pytest.raises(StoreError, match=r"version 2, .* it is from an older foal: make it anew"):
+        ShardReader(path)
+    with h5py.File(path, "w") as file:
+        file.attrs.update(format="foal-shard", version=99)
+    with pytest.raises(StoreError, match="the seal, is missing or wrong") as caught:
+        ShardReader(path)
+    assert not isinstance(caught.value, FutureError)
+
+
+@given(texts=st.lists(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")), min_size=1))
+def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    ends = [text + end for text in texts for end in ("", " ", "\n")]
+    ids = [f"{number} {text}" for number, text in enumerate(ends)]
+    path = write(
+        tmp_path_factory.mktemp("texts") / "s.h5",
+        *(entry(name, note=text, source=text, media="") for name, text in zip(ids, ends, strict=True)),
+    )
+    with ShardReader(path) as shard:
+        assert (shard.ids, shard.notes, shard.sources, shard.media) == (ids, ends, ends, [""] * len(ends))
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +190,27 @@ def test_no_flipped_bit_of_the_values_goes_unseen(whole: tuple[Path, range], byt
     spoilt = path.with_name("spoilt.h5")
     spoilt.write_bytes(content)
     assert verify_shard(spoilt)
+    write_seal(spoilt)
+    assert "checksum" in verify_shard(spoilt)[0]
+
+
+def test_no_flipped_bit_of_the_seal_goes_unseen(whole: tuple[Path, range]) -> None:
+    path, _ = whole
+    content = bytearray(path.read_bytes())
+    spoilt = path.with_name("spoilt.h5")
+    for byte in range(len(content) - SEAL_SIZE, len(content)):
+        for bit in range(8):
+            content[byte] ^= 1 << bit
+            spoilt.write_bytes(content)
+            content[byte] ^= 1 << bit
+            assert "seal" in verify_shard(spoilt)[0]
+
+
+def test_a_seal_is_one_line_and_put_but_once(whole: tuple[Path, range]) -> None:
+    path, _ = whole
+    before = path.read_bytes()
+    assert before[-SEAL_SIZE:].startswith(b"\nfoal-seal 01 %016x " % (len(before) - SEAL_SIZE))
+    again = path.with_name("again.h5")
+    again.write_bytes(before)
+    write_seal(again)
+    assert again.read_bytes() == before

@@ -184,3 +184,14 @@ def test_imported_features_are_told_apart(tmp_path: Path, one_split: list[Uttera
     write_shard(features, one_split, root=tmp_path / "media", config={"provenance": "imported"})
     found = find_stale(features, one_split, {"audio": OLD}, Media(tmp_path / "media"))
     assert [(one.reason, one.imported) for one in found.stale] == [(OTHER, True)]
+
+
+def test_what_a_strangers_shard_points_to_is_not_opened(tmp_path: Path, one_split: list[Utterance]) -> None:
+    os.mkfifo(tmp_path / "never")
+    path = shard_folder(tmp_path / "features", one_split[0].split, "audio", OLD) / "0123456789abcdef.h5"
+    path.parent.mkdir(parents=True)
+    with h5py.File(path, "w") as file:
+        file.attrs.update(format="foal-shard", version=VERSION, modality="audio", key=OLD, config="[" * 5000)
+        file["ids"] = h5py.ExternalLink(str(tmp_path / "never"), "x")
+    (stale,) = find_stale(tmp_path / "features", one_split, KEYS, Media(tmp_path)).stale
+    assert (stale.path, stale.reason, stale.rows, stale.imported) == (path, OTHER, 0, False)

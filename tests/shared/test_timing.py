@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foal.shared.timing import SAME_TIME, face_times, nearest_frames, to_samples
+from foal.shared.timing import SAME_TIME, face_count, face_times, nearest_frames, to_samples
 
 
 @given(st.floats(0, 1e5), st.sampled_from([8000, 16000, 44100, 48000]))
@@ -14,6 +14,7 @@ def test_a_sample_is_never_further_than_half_a_sample(seconds: float, rate: int)
 def test_looks_lie_inside_and_are_evenly_spaced(start: float, seconds: float, fps: float) -> None:
     times = face_times(start, seconds, fps)
     assert len(times) == max(1, np.floor(seconds * fps + 0.5))
+    assert len(times) == face_count(seconds, fps)
     assert times[0] > start
     assert times[-1] <= start + max(seconds, 1 / fps) + 0.5 / fps
     np.testing.assert_allclose(np.diff(times), 1 / fps, rtol=1e-6)

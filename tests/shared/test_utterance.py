@@ -1,11 +1,20 @@
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foal.shared.crop import parse_crop
 from foal.shared.errors import ManifestError, UsageError
-from foal.shared.utterance import Utterance, parse_crop, read_manifest, select_splits, split_folder, write_manifest
+from foal.shared.utterance import (
+    Utterance,
+    check_inside,
+    read_manifest,
+    select_splits,
+    split_folder,
+    write_manifest,
+)
 
 HEADER = "id,corpus,session,speaker,gender,label,audio,video,start,end,crop"
 GOOD = "u1,c,session1,s,F,hap,a.wav,v.avi,0.5,1.5,left"
@@ -92,6 +101,62 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, kind: str) -> None:
         path.write_bytes(b"\xff\xfe\x00\x80" * 50)
     with pytest.raises(ManifestError, match=r"m\.csv"):
         read_manifest(path)
+
+
+@pytest.mark.parametrize("number", ["1e999", "nan", "1_0", "\u0661", "9" * 5000, "0x1"])
+def test_numbers_are_written_as_everybody_writes_them(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(f"{HEADER}\n{GOOD.replace('1.5', number)}")
+    with pytest.raises(ManifestError, match="column end: expected a number") as caught:
+        read_manifest(path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.csv")
+    with pytest.raises(ManifestError, match="got a folder, a pipe or a device"):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_a_line_has_an_end(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(f"{HEADER}\n" + "," * (1 << 20))
+    with pytest.raises(ManifestError, match="expected lines of less than"):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_names_with_every_kind_of_line_end_read_back(tmp_path: Path) -> None:
+    rows = [Utterance(id=name, corpus="c", audio="a.wav") for name in ("a\nb", "a\rb", "a\r\nb", "\r", "plain")]
+    write_manifest(tmp_path / "m.csv", rows)
+    assert read_manifest(tmp_path / "m.csv") == rows
+
+
+@pytest.mark.parametrize(
+    ("media", "words"),
+    [
+        ("a.wav", ""), ("in/a.wav", ""), ("in/../a.wav", ""), ("gone/a.wav", ""), ("in/link.wav", ""), (".", ""),
+        ("/etc/passwd", "absolute"), ("../a.wav", r"through \.\."), ("in/../../root2/a.wav", r"through \.\."),
+        ("out/a.wav", "symbolic link"), ("out.wav", "symbolic link"), ("out/../a.wav", "symbolic link"),
+        ("twice/a.wav", "symbolic link"), ("in/back", "symbolic link"),
+    ],
+)  # fmt: skip
+def test_what_leads_out_of_the_root(tmp_path: Path, media: str, words: str) -> None:
+    real = tmp_path / "real"
+    (real / "in").mkdir(parents=True)
+    (tmp_path / "root2" / "sub").mkdir(parents=True)
+    (tmp_path / "root").symlink_to("real")
+    (real / "out").symlink_to("../root2/sub")
+    (real / "twice").symlink_to("out")
+    (real / "out.wav").symlink_to("/etc/hostname")
+    (real / "in" / "link.wav").symlink_to("../a.wav")
+    (real / "in" / "back").symlink_to("../../root2")
+    row = Utterance(id="u", corpus="c", video=media)
+    if not words:
+        check_inside([row], tmp_path / "root", tmp_path / "m.csv")
+        return
+    with pytest.raises(ManifestError, match=rf"m\.csv, id 'u', column video: .*{words}.*allow-outside"):
+        check_inside([row], tmp_path / "root", tmp_path / "m.csv")
+    with pytest.raises(ManifestError, match="and 5 more"):
+        check_inside([row] * 25, tmp_path / "root", tmp_path / "m.csv")
 
 
 def test_unknown_split_lists_the_known(some_utterances: list[Utterance]) -> None:

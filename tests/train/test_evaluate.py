@@ -15,9 +15,11 @@ import pytest
 import torch
 from rich.console import Console
 
+from foal.shared.checked import text_table
 from foal.shared.errors import StoreError, TrainingError, UsageError
 from foal.shared.index import FeatureStore
 from foal.shared.join import write_index
+from foal.shared.seal import write_seal
 from foal.shared.settings import Settings
 from foal.shared.shard import Entry, ShardReader, ShardWriter
 from foal.shared.train_settings import TrainSettings
@@ -269,7 +271,9 @@ def run_over(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
     feats = shutil.copytree(run.parent, folder / "mixed") / "feats.h5"
     with h5py.File(feats, "r+") as file:
         for column in ("corpus", "session"):
-            file["utterances"][column][:] = [getattr(u, column) for u in utterances]
+            del file["utterances"][column]
+            file["utterances"][column] = text_table([getattr(u, column) for u in utterances])
+    write_seal(feats)
     return feats
 
 
@@ -357,7 +361,8 @@ def test_chosen_on_test_says_so(feats: Path, tmp_path: Path) -> None:
 def test_what_does_not_belong_together(run: Path, feats: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run.parent, tmp_path / "copy") / "feats.h5"
     with h5py.File(copy, "r+") as file:
-        file["modalities/face"].attrs["encoder"] = "facebook/other"
+        file["modalities/face"].attrs["encoder"] = np.bytes_("facebook/other")
+    write_seal(copy)
     with pytest.raises(TrainingError, match=r"expected face features of random:test .* got facebook/other .*feats\.h5"):
         evaluate(SETTINGS, run, copy, tmp_path / "out")
     with pytest.raises(StoreError, match="expected the folder of a finished `foal train`"):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from foal.shared.errors import TrainingError
 from foal.shared.index import FeatureStore
+from foal.shared.seal import write_seal
 from foal.shared.shard import feature_checksum
 from foal.shared.train_settings import TrainSettings
 from foal.shared.utterance import Utterance
@@ -215,6 +216,7 @@ def put_in(path: Path, row: int, number: float, *, valid: bool, frame: int) -> N
         group["values"][start : start + length] = values
         group["valid"][start : start + length] = flags
         group["checksum"][row] = feature_checksum(values, flags, float(group["origin"][row]))
+    write_seal(path)
 
 
 @pytest.mark.parametrize("stored", [True], indirect=True, ids=["packed"])
@@ -246,6 +248,7 @@ def test_large_numbers_are_numbers(tmp_path: Path, stored: Path) -> None:
             flags = group["valid"][start : start + length]
             part = values[start : start + length]
             group["checksum"][row] = feature_checksum(part, flags, float(group["origin"][row]))
+    write_seal(path)
     for how in ({"pool_hz": None}, {"pool_hz": 10.0}, {"stream": True}):
         with opened(path, TrainSettings(stream_mb=BUDGET / 1e6, **how), classes=None) as data:  # type: ignore[arg-type]
             mean, deviation = frame_statistics(data.features, torch.arange(N))["audio"]

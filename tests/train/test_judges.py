@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from foal.shared.errors import StoreError, TrainingError
+from foal.shared.seal import write_seal
 from foal.shared.settings import Settings
 from foal.shared.train_settings import TrainSettings
 from foal.shared.utterance import Utterance
@@ -210,7 +211,8 @@ def test_features_of_another_encoder(
     with opened(feats, QUICK, classes=None) as data:
         check_encoders(judge, data, run, feats)
     with h5py.File(feats, "r+") as file:
-        file[f"modalities/{modality}"].attrs[key] = value
+        file[f"modalities/{modality}"].attrs[key] = np.bytes_(value)
+    write_seal(feats)
     with opened(feats, QUICK, classes=None) as data, pytest.raises(TrainingError) as caught:
         check_encoders(judge, data, run, feats)
     assert str(caught.value) == (

@@ -1,0 +1,64 @@
+"""HDF5 files on disks that may be full: HDF5 is not told, since it never quite gets over it."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+
+@contextmanager
+def new_hdf5(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file to be filled. Raises OSError, when it is closed, if the disk refused any part of it.
+
+    HDF5 tries to write what is left again and again: h5py raises RuntimeError then, and prints tracebacks that nobody
+    can catch when its objects are thrown away.
+    """
+    disk = _Disk(path)
+    try:
+        with h5py.File(disk, "w") as file:
+            yield file
+        if disk.refused is not None:
+            raise disk.refused
+    finally:
+        disk.file.close()
+
+
+class _Disk(io.RawIOBase):
+    """A file that takes everything and remembers the first thing that it could not keep."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("wb+", buffering=0)
+        self.refused: OSError | None = None
+
+    def readinto(self, buffer: Any) -> int:
+        return self.file.readinto(buffer)
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def write(self, content: Any) -> int:
+        rest = memoryview(content).cast("B")
+        size = len(rest)
+        try:
+            # One call may write a part only, of more than 2 GB always.
+            while len(rest) and self.refused is None:
+                rest = rest[self.file.write(rest) :]
+        except OSError as error:
+            self.refused = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self.file.truncate(size)
+        except OSError as error:
+            self.refused = self.refused or error
+            return size or 0

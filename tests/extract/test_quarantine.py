@@ -1,0 +1,127 @@
+"""What failed is not tried again before something changes, and too many failures end a run."""
+
+import csv
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from foal.extract.plan import Chunk, halves
+from foal.shared.index import FeatureStore
+from foal.shared.utterance import Utterance, write_manifest
+
+Foal = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def rows(count: int, *, files: int) -> tuple[Utterance, ...]:
+    return tuple(
+        Utterance(id=f"u{number}", corpus="c", audio=f"{number % files}.wav", start=float(number), end=number + 1.0)
+        for number in range(count)
+    )
+
+
+def test_halves_cut_between_files_then_between_utterances() -> None:
+    chunk = Chunk(stream="audio", split="c", utterances=rows(6, files=3), seconds=6.0)
+    first, second = halves(chunk)
+    assert [u.id for u in first.utterances] == ["u0", "u3"]
+    assert [u.id for u in second.utterances] == ["u1", "u4", "u2", "u5"]
+    assert first.seconds + second.seconds == pytest.approx(6.0)
+    parts = [piece.utterances[0].id for piece in halves(first)]
+    assert parts == ["u0", "u3"]
+    assert halves(halves(first)[0]) == []
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Eight tones, of which three are text."""
+    root = tmp_path / "media"
+    root.mkdir()
+    for number in range(8):
+        soundfile.write(root / f"{number}.wav", np.sin(np.arange(8000) / (5 + number)) / 3, 16000)
+    for number in (1, 4, 6):
+        (root / f"{number}.wav").write_text("no sound\n" * 9)
+    write_manifest(
+        tmp_path / "m.csv",
+        [Utterance(id=f"u{n}", corpus="c", label="hap", audio=f"{n}.wav", end=0.5) for n in range(8)],
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def extract(foal_here: Foal, corpus: Path, scheduler: str) -> Foal:
+    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--modalities", "audio", "--chunk-seconds", "1"]
+
+    def run(*more: str | Path) -> "subprocess.CompletedProcess[str]":
+        return foal_here(*usual, "--scheduler", scheduler, *more)
+
+    return run
+
+
+def failures(corpus: Path) -> dict[str, dict[str, str]]:
+    with (corpus / "features" / "c" / "failures.csv").open(newline="") as file:
+        return {row["id"]: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.slow
+def test_what_failed_is_tried_again_when_something_changed(corpus: Path, extract: Foal) -> None:
+    done = extract()
+    assert done.returncode == 3, done.stderr
+    assert set(failures(corpus)) == {"u1", "u4", "u6"}
+    before = (corpus / "features" / "c" / "failures.csv").read_text()
+
+    again = extract()
+    assert again.returncode == 3
+    assert "5 of 8 utterances already extracted, 3 failed before (--retry-failed tries them again)" in again.stdout
+    assert "nothing is left to do" in again.stdout
+    assert (corpus / "features" / "c" / "failures.csv").read_text() == before
+
+    retried = extract("--retry-failed")
+    assert retried.returncode == 3
+    assert "nothing is left to do" not in retried.stdout
+    assert set(failures(corpus)) == {"u1", "u4", "u6"}
+
+    shutil.copy(corpus / "media" / "0.wav", corpus / "media" / "4.wav")
+    mended = extract()
+    assert mended.returncode == 3
+    assert set(failures(corpus)) == {"u1", "u6"}
+    with FeatureStore(corpus / "feats.h5") as store:
+        assert {utterance.id for utterance in store.utterances} == {"u0", "u2", "u3", "u4", "u5", "u7"}
+
+    # Another encoder may do better, and its failures do not take the place of the others.
+    other = extract("--set", "extract.seed=1")
+    assert "nothing is left to do" not in other.stdout
+    assert set(failures(corpus)) == {"u1", "u6"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["", "id,split\nu1,c\n", "\x00\x01", "id,id,id\n1,2,3,4,5\n", "é".encode("latin-1")])
+def test_a_garbled_list_of_failures_quarantines_nothing(corpus: Path, extract: Foal, text: str | bytes) -> None:
+    extract()
+    path = corpus / "features" / "c" / "failures.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert extract().returncode == 3
+    assert set(failures(corpus)) == {"u1", "u4", "u6"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("allowed", "code"), [("2", 1), ("3", 3), ("30%", 1), ("37.5%", 3), ("0", 1)])
+def test_too_many_failures_end_the_run(corpus: Path, extract: Foal, allowed: str, code: int) -> None:
+    done = extract("--max-failures", allowed)
+    assert done.returncode == code, done.stderr
+    if code == 1:
+        assert f"more than --max-failures {allowed} allows" in done.stderr
+        assert failures(corpus)
+        # The verdict does not change by asking again.
+        assert extract("--max-failures", allowed).returncode == 1
+        assert extract().returncode == 3
+
+
+@pytest.mark.parametrize("wrong", ["-1", "many", "101%", "5 %", "1e3", ""])
+def test_a_limit_that_is_none_is_named(corpus: Path, extract: Foal, wrong: str) -> None:
+    done = extract(f"--max-failures={wrong}")
+    assert done.returncode == 2
+    assert "extract.max_failures" in done.stderr

@@ -1,0 +1,93 @@
+"""Reads hostile files with every reader there is, one case after the other, in little memory; says what came of each.
+
+Run as a script, `hostile_reader.py FOLDER MEMORY`, with cases as JSON lines [number, fault, file] on its input.
+"""
+
+import json
+import resource
+import sys
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+
+from foal.shared.catalog import Media, read_catalog
+from foal.shared.errors import FoalError
+from foal.shared.index import FeatureStore
+from foal.shared.join import write_index
+from foal.shared.shard import ShardReader, verify_shard
+from foal.shared.stale import find_stale, removable_damage
+from foal.shared.utterance import Utterance
+from foal.shared.verify import verify_target
+
+KEYS = {"audio": "a" * 64, "face": "f" * 64}
+ROWS = [Utterance(id=f"u{i}", session=("one", "two")[i % 2], audio="a.wav", video="v.mp4", end=1.0) for i in range(6)]
+
+
+def values_of(index: Path) -> dict[str, str]:
+    """A hash of the features of each stream, all utterances."""
+    with FeatureStore(index) as store:
+        found = {}
+        for name in store.modalities:
+            packed = store.packed(name)
+            found[name] = blake2b(packed.values.tobytes() + packed.valid.tobytes()).hexdigest()
+            store.check_rows()
+            store.quality(name)
+            if len(store):
+                store.boxes(name, 0)
+        return found
+
+
+def entries_of(path: Path) -> None:
+    with ShardReader(path) as shard:
+        for row in range(len(shard)):
+            shard.entry(row)
+
+
+def readings(folder: Path, file: str) -> dict[str, Callable[[], object]]:
+    """Every way to read the file; those with an index give the values that they read."""
+    path, features, shard = folder / file, folder / "features", "features" in file
+    index = folder / ("feats.h5" if shard else file)
+    found: dict[str, Callable[[], object]] = {
+        "verify it": lambda: verify_target(path),
+        "verify all": lambda: verify_target(folder / "features") and verify_target(index),
+        "read": lambda: values_of(index),
+        "shard": lambda: entries_of(path),
+        "verify shard": lambda: verify_shard(path),
+        "stale": lambda: find_stale(features, ROWS, KEYS, Media(folder)),
+        "removable": lambda: removable_damage(path, "audio", KEYS["audio"]),
+        "catalog": lambda: read_catalog(features, "audio", KEYS["audio"], verify=True),
+        "index anew": lambda: write_index(folder / "new.h5", ROWS, features, KEYS),
+        "index over it": lambda: write_index(index, ROWS, features, KEYS, pack="packed" in file),
+    }  # fmt: skip
+    return found
+
+
+def outcome(folder: Path, file: str, wanted: dict[str, str]) -> str:
+    """What is wrong with what came of it; empty if nothing is."""
+    for name, read in readings(folder, file).items():
+        try:
+            got = read()
+        except FoalError as error:
+            if not str(error) or len(str(error)) > 4000:
+                return f"{name}: a message of {len(str(error))} characters"
+        except BaseException as error:
+            return f"{name}: {type(error).__name__}: {error}"[:1000]
+        else:
+            if name == "read" and any(wanted.get(stream, value) != value for stream, value in got.items()):
+                return f"{name}: other values"
+    return ""
+
+
+def main(folder: Path, memory: int) -> None:
+    """Read what the input names. The memory counts from what Python and the libraries have already."""
+    wanted = values_of(folder / "whole" / "feats.h5")
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + memory
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    for line in sys.stdin:
+        number, _, file = json.loads(line)
+        print(json.dumps([number, outcome(folder / str(number), file, wanted)]), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,77 @@
+"""An encoder whose numbers are none, or too large to be stored: those utterances fail, the others do not."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+from foal.shared.index import FeatureStore
+from foal.shared.utterance import Utterance, write_manifest
+
+UTTERANCES = 8
+LARGEST = 65504.0
+"""In float16."""
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    chance = np.random.default_rng(0)
+    (tmp_path / "media").mkdir()
+    for number in range(UTTERANCES):
+        soundfile.write(tmp_path / "media" / f"{number}.wav", chance.normal(size=8000) / 9, 16000)
+    rows = [Utterance(id=f"u{n}", corpus="c", label="hap", audio=f"{n}.wav", end=0.5) for n in range(UTTERANCES)]
+    write_manifest(tmp_path / "m.csv", rows)
+    torch.manual_seed(0)
+    config = Wav2Vec2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, conv_dim=(8,) * 7,
+        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    Wav2Vec2Model(config).save_pretrained(tmp_path / "model")
+    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(tmp_path / "model")
+    return tmp_path
+
+
+def changed(folder: Path, factor: float) -> None:
+    """Multiply what the model puts out."""
+    model = Wav2Vec2Model.from_pretrained(folder)
+    with torch.no_grad():
+        for tensor in model.encoder.layers[-1].final_layer_norm.parameters():
+            tensor.mul_(factor)
+    model.save_pretrained(folder)
+
+
+def listed(corpus: Path) -> dict[str, str]:
+    with (corpus / "features" / "c" / "failures.csv").open(newline="") as file:
+        return {row["id"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def test_numbers_that_are_none_cost_their_utterances(start: Any, trial: Any, corpus: Path) -> None:
+    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--modalities", "audio", "-j", "1"]
+    usual += ["--audio-encoder", corpus / "model"]
+    run = start(corpus, *usual, "--store", "float32", "--index", "large.h5")
+    assert run.finish() == 0, run.err
+    with FeatureStore(corpus / "large.h5") as store:
+        peaks = [float(np.abs(store.packed("audio", [row]).values).max()) for row in range(UTTERANCES)]
+    changed(corpus / "model", LARGEST / float(np.median(peaks)))
+    too_large = {f"u{n}" for n, peak in enumerate(peaks) if peak > np.median(peaks)}
+    with trial("an encoder's numbers too large for float16", "the utterances are listed, the others done", count=4):
+        assert len(too_large) == 4
+        run = start(corpus, *usual)
+        assert run.finish() == 3, run.err
+        assert set(listed(corpus)) == too_large
+        assert all("set extract.store to float32" in reason for reason in listed(corpus).values())
+        run = start(corpus, *usual, "--store", "float32")
+        assert run.finish() == 0, run.err
+    changed(corpus / "model", float("nan"))
+    with trial("an encoder that gives NaN", "every utterance is listed, the run has failed", count=UTTERANCES):
+        run = start(corpus, *usual)
+        assert run.finish() == 1
+        assert "none of the 8 utterances could be extracted" in run.err
+        assert len(listed(corpus)) == UTTERANCES
+        assert all("NaN or infinite" in reason for reason in listed(corpus).values())
+        assert run.out.count("failed:") == UTTERANCES

@@ -1,0 +1,100 @@
+"""One command at a time: who holds a folder is named, and the lock of a dead process is none."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from foal.shared.errors import FoalError
+from foal.shared.lock import LOCK_NAME, locked
+
+HOLD = "import sys, time; from pathlib import Path; from foal.shared.lock import locked\n"
+HOLD += "with locked(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(600)"
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_folder_is_held_once(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
+    for break_lock in (False, True):
+        with pytest.raises(FoalError) as told, locked(tmp_path, break_lock=break_lock):
+            pass
+        assert f"in use by process {holder.pid} on {socket.gethostname()} since 20" in str(told.value)
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with locked(tmp_path) as word:
+        assert f"process {holder.pid}" in word
+        assert "was killed; its lock is removed" in word
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_is_free_again_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "new" / "folder"):
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+    with locked(tmp_path / "new") as word:
+        assert word == ""
+        (tmp_path / "new" / "shard").touch()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["shard"]
+
+
+def test_a_lock_of_another_host_is_believed(tmp_path: Path) -> None:
+    said = {"host": "elsewhere", "pid": 7, "since": "2026-01-02T03:04:05+00:00", "command": "foal extract -s all"}
+    (tmp_path / LOCK_NAME).write_text(json.dumps(said))
+    ago = time.time() - 7500
+    os.utime(tmp_path / LOCK_NAME, (ago, ago))
+    with pytest.raises(FoalError) as told, locked(tmp_path):
+        pass
+    for words in ("process 7 on elsewhere since 2026-01-02", "2 h 5 min old", "`foal extract -s all`", "--break-lock"):
+        assert words in str(told.value)
+    assert json.loads((tmp_path / LOCK_NAME).read_text()) == said
+    with locked(tmp_path, break_lock=True) as word:
+        assert "is broken" in word
+        assert json.loads((tmp_path / LOCK_NAME).read_text())["host"] == socket.gethostname()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}', "[" * 5000, "\0" * 99])
+def test_a_lock_that_says_nothing_is_of_a_dead_process(tmp_path: Path, content: str) -> None:
+    (tmp_path / LOCK_NAME).write_text(content)
+    with locked(tmp_path) as word:
+        assert word == ""
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(FoalError, match=r"expected a folder|cannot be written"), locked(place):
+            pass
+
+
+def test_a_lock_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / LOCK_NAME).symlink_to(tmp_path / "precious")
+    with pytest.raises(FoalError), locked(tmp_path / "features"):
+        pass
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_whoever_lost_the_lock_leaves_that_of_the_other(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        (tmp_path / LOCK_NAME).unlink()
+        with locked(tmp_path):
+            pass
+        (tmp_path / LOCK_NAME).write_text("another's")
+    assert (tmp_path / LOCK_NAME).read_text() == "another's"

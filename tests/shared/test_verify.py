@@ -1,0 +1,168 @@
+"""`foal verify`: what it looks at, what it names, in which order; and which damaged files may be removed."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from foal.shared.errors import UsageError
+from foal.shared.join import write_index
+from foal.shared.seal import write_seal
+from foal.shared.shard import VERSION
+from foal.shared.stale import removable_damage
+from foal.shared.utterance import Utterance
+from foal.shared.verify import look_through, verify_files, verify_target
+
+MakeFeatures = Callable[..., Path]
+Altered = Callable[[Path], AbstractContextManager[h5py.File]]
+KEY = "a" * 64
+KEYS = {"audio": KEY, "face": KEY}
+
+
+@pytest.fixture
+def features(tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]) -> Path:
+    folder = make_features(tmp_path / "features", some_utterances, key=KEY)
+    write_index(tmp_path / "feats.h5", some_utterances, folder, KEYS)
+    return folder
+
+
+def named(target: Path) -> dict[str, str]:
+    return {path.relative_to(target).as_posix(): reason for path, reason in verify_target(target)[1]}
+
+
+def test_what_is_no_shard_of_its_folder_is_named_in_order(features: Path) -> None:
+    assert verify_target(features) == (6, [])
+    one = features / "session1" / "audio-aaaaaaaa"
+    (features / ".foal.lock").write_text("{}")
+    (one / "b.txt").write_text("notes")
+    (one / ".tmp-host~1~x.h5").write_text("half")
+    os.mkfifo(one / "c.h5")
+    os.mkfifo(one / "d.txt")
+    (one / "e.h5").mkdir()
+    (one / "f.h5").symlink_to("nowhere")
+    (one / "again").symlink_to(features)
+    shutil.copy(features / "session1" / "face-aaaaaaaa" / "shard.h5", one / "g.h5")
+    shutil.copy(one / "shard.h5", one / "h.h5")  # somebody else's name, but in order
+    shutil.copy(one / "shard.h5", features / "x.h5")
+    found = named(features)
+    names = (".tmp-host~1~x.h5", "b.txt", "c.h5", "d.txt", "e.h5", "f.h5", "g.h5")
+    assert list(found) == [*(f"session1/audio-aaaaaaaa/{name}" for name in names), "x.h5"]
+    assert "killed" in found["session1/audio-aaaaaaaa/.tmp-host~1~x.h5"]
+    assert found["session1/audio-aaaaaaaa/g.h5"] == f"a foreign shard: its key is face-{KEY}"
+    assert found["x.h5"] == f"a foreign shard: its key is audio-{KEY}"
+    for name in ("c.h5", "d.txt", "e.h5", "f.h5"):
+        assert found[f"session1/audio-aaaaaaaa/{name}"].startswith("expected a file, got")
+    with pytest.raises(UsageError, match="got nothing there"):
+        verify_target(features / "nowhere")
+    assert "expected a regular file" in verify_target(one / "c.h5")[1][0][1]
+
+
+def test_every_file_is_read_once_and_every_byte_is_told(features: Path, tmp_path: Path) -> None:
+    jobs = look_through([features, tmp_path / "feats.h5", features / "session1"])
+    assert len(jobs) == len({job.path for job in jobs}) == 7
+    told: list[int] = []
+    assert verify_files(jobs, told.append) == []
+    assert 0 <= sum(job.size for job in jobs) - sum(told) <= 64 * len(jobs)
+
+
+def test_an_index_that_says_other_than_its_shards_is_named(features: Path, tmp_path: Path, altered: Altered) -> None:
+    index = tmp_path / "feats.h5"
+    assert verify_target(index) == (7, [])
+    whole = index.read_bytes()
+    for change in ("row", "checksum", "origin"):
+        with altered(index) as file:
+            column = file[f"modalities/face/{change}"]
+            column[0] = b"0" if change == "checksum" else column[0] + 1
+        ((path, reason),) = verify_target(index)[1]
+        assert path == index
+        assert reason.startswith("its face row of 'u0' is not that of ")
+        index.write_bytes(whole)
+    shard = features / "session1" / "face-aaaaaaaa" / "shard.h5"
+    other = features / "session2" / "face-aaaaaaaa" / "shard.h5"
+    shutil.copyfile(other, shard)
+    assert [(path, "not the one that" in reason) for path, reason in verify_target(index)[1]] == [(shard, True)]
+    # The folder by itself is in order: who has these utterances twice loses nothing.
+    assert verify_target(features) == (6, [])
+
+
+def test_numbers_that_are_none_in_a_packed_index(
+    features: Path, tmp_path: Path, some_utterances: list[Utterance], altered: Altered
+) -> None:
+    packed = tmp_path / "packed.h5"
+    write_index(packed, some_utterances, features, KEYS, pack=True)
+    assert verify_target(packed) == (1, [])
+    with altered(packed) as file:
+        file["modalities/audio/values"][0, 0] = np.nan
+    assert ["do not match their checksum" in reason for _, reason in verify_target(packed)[1]] == [True]
+
+
+def test_the_command(
+    features: Path, tmp_path: Path, foal_here: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = foal_here("verify")
+    assert done.returncode == 0
+    assert re.fullmatch(r"7 files in order, [0-9.,]+ kB at [0-9.,]+ [kMG]?B(ytes)?/s\n", done.stdout)
+    shard = features / "session3" / "face-aaaaaaaa" / "shard.h5"
+    with shard.open("r+b") as file:
+        file.write(b"\0")
+    done = foal_here("verify")
+    assert done.returncode == 1
+    first, last = done.stdout.splitlines()
+    assert first.startswith(f"{shard.relative_to(tmp_path)}: damaged (its bytes do not match their seal)")
+    assert last == "1 problems; `foal extract` restores what is missing or damaged"
+
+
+def test_only_damaged_shards_of_ours_may_be_removed(features: Path, altered: Altered) -> None:
+    folder = features / "session1" / "audio-aaaaaaaa"
+    whole = (folder / "shard.h5").read_bytes()
+
+    def removable(name: str, content: bytes | None = None) -> bool:
+        if content is not None:
+            (folder / name).write_bytes(content)
+        return removable_damage(folder / name, "audio", "aaaaaaaa")
+
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    assert not removable("shard.h5")
+    assert removable("any name.h5", bytes(flipped))
+    assert removable("any name.h5", whole[:-1])
+    assert removable("any name.h5", whole[:900])
+    assert removable("any name.h5", b"\0" + whole[1:])
+    assert removable("any name.h5", bytes(len(whole) - 64) + whole[-64:])
+    for content in (b"", bytes(900), b"text"):
+        assert removable("0123456789abcdef.h5", content)
+        assert not removable("any name.h5", content)
+    for at in range(64):  # of the seal
+        for bit in range(8):
+            flipped = bytearray(whole)
+            flipped[-64 + at] ^= 1 << bit
+            assert removable("any name.h5", bytes(flipped))
+
+    # Another folder's, in order or not to be told; a newer foal's; links; what is not a file.
+    assert not removable("b.h5", (features / "session1" / "face-aaaaaaaa" / "shard.h5").read_bytes())
+    (folder / "newer.h5").write_bytes(whole)
+    with altered(folder / "newer.h5") as file:
+        file.attrs["version"] = VERSION + 1
+    assert not removable("newer.h5")
+    with h5py.File(folder / "newer.h5", "r+") as file:  # it loses its seal: sealed otherwise, perhaps
+        assert file.attrs["version"] == VERSION + 1
+        file.attrs["version"] = VERSION + 2
+    assert not removable("newer.h5")
+    with h5py.File(folder / "0123456789abcdef.h5", "w") as file:
+        file["x"] = 1
+    assert not removable("0123456789abcdef.h5")
+    write_seal(folder / "0123456789abcdef.h5")
+    assert not removable("0123456789abcdef.h5")
+    (folder / "any name.h5").write_bytes(whole[:900])
+    (folder / "link.h5").symlink_to("any name.h5")
+    os.mkfifo(folder / "0000000000000000.h5")
+    (folder / "0000000000000001.h5").mkdir()
+    for name in ("link.h5", "0000000000000000.h5", "0000000000000001.h5", "0000000000000002.h5"):
+        assert not removable(name)
