@@ -19,6 +19,9 @@ from .timing import Seconds
 
 LOOPBACK = "127.0.0.1"
 CONNECT_SECONDS = 20
+SILENT = logging.CRITICAL + 1
+"""Dask calls critical, with a traceback, what a run that ends over an error cannot avoid: its client is gone."""
+
 REGISTRATIONS = 5
 STARTS = 3
 
@@ -89,7 +92,7 @@ def _started(workers: int, security: Security) -> LocalCluster:
                 # None would still open the default port; 0 takes a free one.
                 dashboard_address=f"{LOOPBACK}:0",
                 security=security,
-                silence_logs=logging.CRITICAL,
+                silence_logs=SILENT,
             )
         except RuntimeError as error:
             if not left:
@@ -145,7 +148,7 @@ def _loss_named() -> Iterator[None]:
     # Dask gives many of its loggers a level of their own.
     for name in [*logging.root.manager.loggerDict, "asyncio"]:
         if name.partition(".")[0] in ("distributed", "asyncio"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+            logging.getLogger(name).setLevel(SILENT)
     try:
         yield
     except (CommClosedError, CancelledError) as error:

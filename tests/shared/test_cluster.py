@@ -57,3 +57,34 @@ def test_an_address_without_its_certificates_is_named(
     done = foal("extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--scheduler", client.scheduler.address)
     assert done.returncode == 2
     assert "TLS do not fit together" in done.stderr
+
+
+TALK = """
+import time
+from distributed import get_worker
+from foal.shared.cluster import NamedPlugin, local_cluster
+
+class Nothing(NamedPlugin):
+    name = "nothing"
+
+def talk():
+    while True:
+        get_worker().log_event("said", "something")
+        time.sleep(0.0005)
+
+if __name__ == "__main__":
+    with local_cluster(2, Nothing()) as client:
+        client.subscribe_topic("said", lambda event: None)
+        talking = [client.submit(talk, pure=False) for _ in range(2)]
+        time.sleep(1.5)
+        raise SystemExit("it ends over a mistake")
+"""
+
+
+def test_a_run_that_ends_while_its_workers_talk_says_its_one_sentence(tmp_path: Path) -> None:
+    """Dask's scheduler finds its client gone, which it calls critical."""
+    script = tmp_path / "talk.py"
+    script.write_text(TALK)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "it ends over a mistake\n"
