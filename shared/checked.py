@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple, Self, TypeVar
 
 import h5py
@@ -18,8 +19,11 @@ HIGHEST_RATE = 1e6
 LONGEST_ATTRIBUTE = 60_000
 """Bytes; HDF5 has room for a little more."""
 
-_CLASSES = {"i": h5py.h5t.INTEGER, "f": h5py.h5t.FLOAT, "b": h5py.h5t.ENUM, "S": h5py.h5t.STRING}
-_Number = TypeVar("_Number", np.int64, np.float32, np.float64)
+MOST_PADDING = 1 << 20
+"""Bytes by which the longest text of a table may lengthen all others; else they stand one behind the other."""
+
+_CLASSES = {"i": h5py.h5t.INTEGER, "u": h5py.h5t.INTEGER, "f": h5py.h5t.FLOAT, "b": h5py.h5t.ENUM, "S": h5py.h5t.STRING}
+_Number = TypeVar("_Number", np.uint8, np.int64, np.float32, np.float64)
 
 
 class Place(NamedTuple):
@@ -90,12 +94,19 @@ class Checked:
         return table
 
     def texts(self, name: str) -> list[str]:
-        """A table of texts, (n,)."""
-        dataset, place = self._dataset(name, "S", 1)
-        self._spend(name, place)
-        table = np.empty(place.shape, place.dtype)
-        dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, table)
-        found = list(map(bytes.decode, table.tolist()))
+        """A table of texts, (n,), in either form of `put_texts`."""
+        if _ends(name) in self:
+            whole = self.numbers(name, np.uint8).tobytes()
+            ends = [0, *self.numbers(_ends(name), np.int64).tolist()]
+            if ends != sorted(ends) or ends[-1] != len(whole):
+                raise ValueError(f"{name}: texts that do not end one behind the other")
+            found = [whole[start:end].decode() for start, end in pairwise(ends)]
+        else:
+            dataset, place = self._dataset(name, "S", 1)
+            self._spend(name, place)
+            table = np.empty(place.shape, place.dtype)
+            dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, table)
+            found = list(map(bytes.decode, table.tolist()))
         if "\0" in "".join(found):
             raise ValueError(f"{name}: text with a NUL in it")
         return found
@@ -209,22 +220,41 @@ def _dtype(name: str, stored: Any, kinds: str) -> np.dtype[Any]:
 
 
 def _said(kind: str) -> str:
-    return {"i": "whole numbers", "f": "numbers", "b": "true or false", "S": "text"}[kind]
+    return {"i": "whole numbers", "u": "bytes", "f": "numbers", "b": "true or false", "S": "text"}[kind]
 
 
-def text_table(texts: Sequence[str]) -> NDArray[Any]:
-    """Texts as a table of a fixed length, as `texts` reads it. Raises ValueError for a NUL, which would end one."""
-    encoded = [_encoded(text) for text in texts]
-    return np.array(encoded, h5py.string_dtype("utf-8", max(1, *map(len, encoded), 1)))
+def put_texts(group: Any, **columns: Sequence[str]) -> None:
+    """Write tables of texts into a group (h5py's), as `texts` reads them. Raises ValueError for a NUL.
+
+    All of a table have one length, which other programs read best, unless a long one would make it mostly padding: then
+    `NAME` holds their bytes and `NAME_end` where each ends.
+    """
+    for name, texts in columns.items():
+        encoded = [_encoded(text) for text in texts]
+        longest, total = max(map(len, encoded), default=0), sum(map(len, encoded))
+        if longest * len(encoded) <= MOST_PADDING + 2 * total:
+            group[name] = np.array(encoded, _fixed(longest))
+        else:
+            group[name] = np.frombuffer(b"".join(encoded), np.uint8)
+            group[_ends(name)] = np.cumsum([len(text) for text in encoded], dtype=np.int64)
 
 
 def put_attributes(attributes: Any, **values: Any) -> None:
     """Write attributes (h5py's) as they are read here: text with a fixed length."""
     for name, value in values.items():
         if isinstance(value, str):
-            attributes.create(name, text_table([value])[0], dtype=text_table([value]).dtype)
+            text = _encoded(value)
+            attributes.create(name, np.array(text, _fixed(len(text))))
         else:
             attributes[name] = value
+
+
+def _ends(name: str) -> str:
+    return f"{name}_end"
+
+
+def _fixed(length: int) -> Any:
+    return h5py.string_dtype("utf-8", max(1, length))
 
 
 def _encoded(text: str) -> bytes:

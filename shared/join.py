@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from .catalog import Catalog, Located, Media, keys_on_disk, read_catalog
-from .checked import put_attributes, text_table
+from .checked import put_attributes, put_texts
 from .errors import StoreError, UsageError
 from .files import replaced_atomically
 from .hdf5 import HDF5_START, FutureError, read_claim
@@ -165,12 +165,10 @@ def _digest(rows: list[tuple[Utterance, dict[str, Located]]], catalogs: Mapping[
 
 
 def _write_utterances(group: h5py.Group, utterances: list[Utterance]) -> None:
-    for name in COLUMNS:
-        column = [getattr(utterance, name) for utterance in utterances]
-        if name in NUMBERS:
-            group[name] = np.array([np.nan if value is None else value for value in column], np.float64)
-        else:
-            group[name] = text_table(column)
+    columns = {name: [getattr(utterance, name) for utterance in utterances] for name in COLUMNS}
+    for name in NUMBERS:
+        group[name] = np.array([np.nan if value is None else value for value in columns.pop(name)], np.float64)
+    put_texts(group, **columns)
 
 
 def _write_modalities(
@@ -203,16 +201,14 @@ def _write_modalities(
         group["origin"] = np.array([at.origin for at in found], np.float64)
         for column in sorted({name for at in found for name in at.quality}):
             group[f"quality/{column}"] = np.array([at.quality.get(column, np.nan) for at in found], np.float32)
-        group["note"] = text_table([at.note for at in found])
-        group["checksum"] = text_table([at.checksum for at in found])
+        put_texts(group, note=[at.note for at in found], checksum=[at.checksum for at in found])
         if pack:
             _copy_values(group, found, catalog)
         else:
             paths += used
             digests += [catalog.digests[path] for path in used]
     shards = file.create_group("shards")
-    shards["path"] = text_table(_relative(paths, folder))
-    shards["digest"] = text_table(digests)
+    put_texts(shards, path=_relative(paths, folder), digest=digests)
     shards["size"] = np.array([path.stat().st_size for path in paths], np.int64)
     places = [_place(path, digest) for path, digest in zip(paths, digests, strict=True)]
     for name, in_file in zip(SHARD_PLACES, np.array(places, np.int64).reshape(-1, 3).T, strict=True):

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .checked import LONGEST_ATTRIBUTE, Checked, put_attributes, text_table
+from .checked import LONGEST_ATTRIBUTE, Checked, put_attributes, put_texts
 from .entry import Entry, ShardHeader, Values, feature_checksum, finite
 from .errors import StoreError
 from .files import replaced_atomically
@@ -97,11 +97,12 @@ class ShardWriter:
         file["offsets"] = np.cumsum([0, *(len(entry.values) for entry in entries)], dtype=np.int64)
         file["origin"] = np.array([entry.origin for entry in entries], np.float64)
         ids, checksums = [entry.id for entry in entries], [entry.checksum() for entry in entries]
-        file["ids"], file["checksum"] = text_table(ids), text_table(checksums)
-        file["source"] = text_table([entry.source for entry in entries])
-        file["media"] = text_table([entry.media for entry in entries])
-        # What went wrong is told in other programs' words.
-        file["note"] = text_table([entry.note.replace("\0", "") for entry in entries])
+        put_texts(
+            file, ids=ids, checksum=checksums, source=[entry.source for entry in entries],
+            media=[entry.media for entry in entries],
+            # What went wrong is told in other programs' words.
+            note=[entry.note.replace("\0", "") for entry in entries],
+        )  # fmt: skip
         if any(entry.boxes is not None for entry in entries):
             file["boxes"] = np.concatenate([_boxes(entry) for entry in entries])
         for name in sorted({name for entry in entries for name in entry.quality}):

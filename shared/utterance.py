@@ -26,7 +26,11 @@ ALL = "all"
 LONGEST_FOLDER = 200
 MOST_BYTES = 1 << 30
 LONGEST_LINE = 1 << 20
-"""Of a manifest: so many bytes, and characters in a line; no corpus has more, and what is hostile may."""
+LONGEST_NAME = 4096
+"""Of a manifest: so many bytes, and characters in a line and in a cell; no corpus has more, and what is hostile may.
+
+A transcript may be as long as csv lets a cell be (131,072).
+"""
 
 MOST_PROBLEMS = 20
 
@@ -233,6 +237,8 @@ def _row_problem(row: dict[str, str]) -> str | None:
     for column, text in row.items():
         if "\0" in text:
             return f"{column}: expected text without NUL characters, got {quoted(text)}"
+        if len(text) > LONGEST_NAME and column not in ("transcript", *NUMBERS):
+            return f"{column}: expected {LONGEST_NAME:,} characters at most, got {len(text):,}"
     if not row["id"]:
         return "id: expected a name, got nothing"
     if not (row["session"] or row["corpus"]):

@@ -193,7 +193,7 @@ def _per_class(
 def _per_group(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], groups: Sequence[str], classes: int
 ) -> dict[str, dict[str, Any]]:
-    where = np.asarray(groups)
+    where = np.asarray(groups, object)
     return {
         str(name): {
             **_scores(labels[where == name], predicted[:, where == name], classes),

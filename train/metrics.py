@@ -65,7 +65,7 @@ def counts_by_speaker(
     labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], speakers: Sequence[str], classes: int
 ) -> Counts:
     """Labels and speakers (n), predicted (seeds, n) -> (seeds, speakers, c, c), speakers sorted by name."""
-    names, speaker = np.unique(np.asarray(speakers), return_inverse=True)
+    names, speaker = np.unique(np.asarray(speakers, object), return_inverse=True)
     return np.stack(
         [
             np.stack([confusion(labels[speaker == s], row[speaker == s], classes) for s in range(len(names))])

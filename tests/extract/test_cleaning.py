@@ -14,7 +14,7 @@ from foal.extract.cleaning import remove_files
 from foal.extract.indexing import describe
 from foal.extract.recipe import present_key, recipe
 from foal.shared.catalog import Media
-from foal.shared.checked import text_table
+from foal.shared.checked import put_texts
 from foal.shared.fingerprint import media_fingerprint
 from foal.shared.index import FeatureStore
 from foal.shared.seal import write_seal
@@ -174,9 +174,8 @@ def test_superseded_shards_go(
         with h5py.File(path, "r+") as file:
             names = list(file["ids"].asstr())
             del file["media"]
-            file["media"] = text_table(
-                [media_fingerprint(project / f"{name[1:]}.wav", content=fingerprint == "content") for name in names]
-            )
+            files = [project / f"{name[1:]}.wav" for name in names]
+            put_texts(file, media=[media_fingerprint(path, content=fingerprint == "content") for path in files])
         write_seal(path)
     assert foal_here("clean", "--remove", "--keep", OLD).stdout.count("superseded") == 0
     assert shard.exists()

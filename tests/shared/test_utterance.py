@@ -68,6 +68,10 @@ def test_a_manifest_reads_back_as_it_was_written(
         (f"{HEADER}\n{GOOD.replace('1.5', 'nan')}", r"line 2, column end: expected a number"),
         (f"{HEADER}\n{GOOD.replace('left', 'middle')}", r"line 2, column crop"),
         (f"{HEADER}\n{GOOD}\n{GOOD}", r"line 3, column id: expected unique ids, got 'u1' again \(first on line 2\)"),
+        (
+            f"{HEADER}\n{GOOD.replace('u1', 'u' * 5000)}",
+            r"line 2, column id: expected 4,096 characters at most, got 5,000",
+        ),
         (f"{HEADER}\n{GOOD},x", r"as many cells"),
         (f"{HEADER}\nu1,c", r"as many cells"),
         (f"{HEADER}\n{GOOD.replace('u1', '')}", r"column id"),

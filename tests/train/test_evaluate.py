@@ -15,7 +15,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from foal.shared.checked import text_table
+from foal.shared.checked import put_texts
 from foal.shared.errors import StoreError, TrainingError, UsageError
 from foal.shared.index import FeatureStore
 from foal.shared.join import write_index
@@ -272,7 +272,7 @@ def run_over(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
     with h5py.File(feats, "r+") as file:
         for column in ("corpus", "session"):
             del file["utterances"][column]
-            file["utterances"][column] = text_table([getattr(u, column) for u in utterances])
+            put_texts(file["utterances"], **{column: [getattr(u, column) for u in utterances]})
     write_seal(feats)
     return feats
 

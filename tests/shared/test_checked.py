@@ -1,0 +1,90 @@
+"""Tables of texts, of one length or one behind the other, and what a stranger may write in their place."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from foal.shared.checked import MOST_PADDING, Checked, put_texts
+
+TEXTS = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=20)
+LONG = ["short", "", "ü" * 20_000, *["row"] * 200]
+
+
+def written(path: Path, **columns: list[str]) -> Path:
+    with h5py.File(path, "w") as file:
+        put_texts(file, **columns)
+    return path
+
+
+def read(path: Path, name: str) -> list[str]:
+    checked = Checked.root(h5py.h5f.open(bytes(path)), path.stat().st_size)
+    try:
+        return checked.texts(name)
+    finally:
+        checked.close()
+
+
+@given(TEXTS, st.booleans())
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_texts_come_back_in_either_form(tmp_path: Path, texts: list[str], with_a_long_one: bool) -> None:
+    texts = [*texts, *LONG] if with_a_long_one else texts
+    path = written(tmp_path / "t.h5", name=texts)
+    assert read(path, "name") == texts
+
+
+def test_one_long_text_does_not_lengthen_the_others(tmp_path: Path) -> None:
+    """Ten thousand utterances beside one whose transcript is as long as a CSV field may be: 1.3 GB of padding."""
+    texts = ["so they said"] * 10_000
+    texts[17] = "word " * 26_000
+    path = written(tmp_path / "t.h5", transcript=texts)
+    assert path.stat().st_size < 1e6
+    assert read(path, "transcript") == texts
+
+
+def test_ordinary_tables_are_what_any_program_reads(tmp_path: Path) -> None:
+    with h5py.File(written(tmp_path / "t.h5", ids=["a", "böse", ""])) as file:
+        assert list(file["ids"].asstr()) == ["a", "böse", ""]
+        assert set(file) == {"ids"}
+
+
+ENDS = np.cumsum([len(text.encode()) for text in LONG])
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        ENDS[:-1],
+        ENDS - 1,
+        ENDS + 1,
+        ENDS[::-1],
+        ENDS * 2**40,
+        -ENDS,
+        ENDS.astype(np.float64),
+        ENDS.astype(np.int32),
+        ENDS[:0],
+    ],
+    ids=["one missing", "early", "late", "backwards", "far away", "negative", "fractions", "narrow", "none"],
+)
+def test_ends_that_are_no_ends_are_refused(tmp_path: Path, ends: Any) -> None:
+    assert len(LONG) * len(LONG[2].encode()) > MOST_PADDING
+    path = written(tmp_path / "t.h5", name=LONG)
+    with h5py.File(path, "r+") as file:
+        del file["name_end"]
+        file["name_end"] = np.asarray(ends)
+    with pytest.raises(ValueError, match="name"):
+        read(path, "name")
+
+
+@pytest.mark.parametrize("content", [np.frombuffer(b"\xff" * 40_000, np.uint8), np.zeros(40_000, np.uint8)])
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path, content: Any) -> None:
+    path = written(tmp_path / "t.h5", name=LONG)
+    with h5py.File(path, "r+") as file:
+        del file["name"], file["name_end"]
+        file["name"], file["name_end"] = content, np.array([len(content)])
+    with pytest.raises(ValueError, match=r"NUL|utf-8"):
+        read(path, "name")
