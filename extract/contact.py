@@ -8,11 +8,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from ..shared.errors import UsageError
+from ..shared.errors import StoreError, UsageError
 from ..shared.index import FeatureStore, Modality
 from ..shared.settings import modality_of
 from ..shared.utterance import Utterance, check_inside
-from .glimpse import USUAL_SIZE, Glimpse, Look, glimpses, media_of
+from .glimpse import USUAL_SIZE, Glimpse, Look, cut_settings, glimpses, media_of
 from .sheet import Cell, check_sheet, draw, write_sheet
 
 MOST_CELLS = 240
@@ -28,8 +28,8 @@ def make_sheet(
 ) -> str:  # fmt: skip
     """Draw `per_speaker` utterances of up to `speakers` speakers (0: as many as fit); gives a line about it.
 
-    Raises UsageError if there is no stream of pictures, or none of the media is below `root`; ManifestError if a path
-    leads out of it and may not.
+    Raises UsageError if there is no stream of pictures, or none of the media is below `root`; StoreError if no faces
+    are cut out as the stream says; ManifestError if a path leads out of the root and may not.
     """
     check_sheet(out)
     with FeatureStore(index) as store:
@@ -57,13 +57,20 @@ def make_sheet(
 
 
 def picture_stream(store: FeatureStore, name: str | None) -> Modality:
-    """The stream of that name, or the first one of pictures. Raises UsageError if it has no pictures."""
+    """The stream of that name, or the first one of pictures.
+
+    Raises UsageError if it has no pictures, StoreError if its faces cannot have been cut out as it says.
+    """
     names = [stream for stream in store.modalities if modality_of(stream) == "face"]
     if name is None and names:
         name = names[0]
     if name not in names:
         there = f"it holds pictures as {', '.join(names)}" if names else "it holds no features of pictures"
         raise UsageError(f"{store.path}: expected a stream of pictures, got {name or 'none'}; {there}")
+    try:
+        cut_settings(store.modalities[name])
+    except StoreError as error:
+        raise StoreError(f"{store.path}: {error}") from None
     return store.modalities[name]
 
 
@@ -156,7 +163,7 @@ def _explained(modality: Modality, *, packed: bool) -> str:
             f"The person's part of the picture {moment}. A packed file holds no boxes: "
             "look at the index over the shards to see the faces."
         )
-    size = modality.config.get("size") or USUAL_SIZE
+    size = cut_settings(modality).size or USUAL_SIZE
     return (
         f"The person's part of the picture {moment}, with the box of the face; beside it the face as the encoder "
         f"gets it{f' ({size} x {size} pixels)' if size != USUAL_SIZE else ''}."

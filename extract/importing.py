@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from ..shared.catalog import shard_files, shard_folder, shard_name
+from ..shared.catalog import Catalog, read_catalog, shard_folder, shard_name
 from ..shared.console import make_console, some_of
-from ..shared.errors import StoreError, UsageError
+from ..shared.errors import FoalError, StoreError, UsageError
 from ..shared.files import remove_stale_temporaries
-from ..shared.join import write_index
+from ..shared.join import check_index, write_index
 from ..shared.lock import locked
 from ..shared.settings import MODALITIES, Settings
 from ..shared.shard import Entry, ShardHeader, ShardWriter
+from ..shared.stale import removable_damage
 from ..shared.utterance import Utterance, read_manifest, splits_of
 
 SHARD_BYTES = 64 * 2**20
@@ -51,8 +52,9 @@ def import_features(
     """Write the .npy files of `folders` (by modality) as shards below `out`, and out/feats.h5 over them.
 
     `rates` (by modality, Hz) replace the estimated ones; `name` makes the stream `face/name` of the only modality.
-    Every file is checked before anything is written. Raises UsageError if no file belongs to the manifest or a rate is
-    missing, StoreError that names the file if its numbers cannot be features.
+    Every file is checked before anything is written, and so is what lies where they go. Raises UsageError if no file
+    belongs to the manifest, a rate is missing or another file lies in the index' place; StoreError that names the file
+    if its numbers cannot be features, or another file lies in a shard's place; FutureError over files of a newer foal.
     """
     console, store = make_console(), settings.extract.store
     manifest = read_manifest(settings.corpus.manifest)
@@ -65,13 +67,19 @@ def import_features(
     _report_missing(manifest, kept, [found for found, _ in sources], console)
 
     keys = {f"{header.modality}/{name}" if name else header.modality: header.key for _, header in sources}
+    index, splits = out / "feats.h5", splits_of(manifest)
+    check_index(index, out)
     with locked(out, break_lock=break_lock) as word:
         if word:
             console.print(word)
         remove_stale_temporaries(out)
-        for found, header in sources:
-            _write_shards(found, header, kept, splits_of(manifest), out)
-        joined = write_index(out / "feats.h5", kept, out, keys)
+        planned = [_planned(found, header, kept, out) for found, header in sources]
+        for (_, header), shards in zip(sources, planned, strict=True):
+            _check_places(shards, header, read_catalog(out, header.modality, header.key, splits))
+        for (found, header), shards in zip(sources, planned, strict=True):
+            _write_shards(found, header, shards)
+            _remove_earlier(read_catalog(out, header.modality, header.key, splits), header, shards)
+        joined = write_index(index, kept, out, keys)
     for path, reason in joined.damaged.items():
         console.print(f"warning: {path}: {reason}")
     streams = "; ".join(
@@ -147,6 +155,9 @@ def _opened(path: Path) -> NDArray[Any]:
         raise StoreError(
             f"{path}: expected a whole .npy file of numbers, got one that cannot be read: {error}"
         ) from None
+    except (MemoryError, RecursionError):
+        # Python's parser, to which NumPy gives the header, says so of brackets and signs without end.
+        raise StoreError(f"{path}: expected a whole .npy file of numbers, got one whose header is too deep") from None
     return array
 
 
@@ -198,22 +209,44 @@ def _report_missing(
             console.print(f"without {found.modality}, because not in {found.folder}: {some_of(without)}")
 
 
-def _write_shards(
-    found: Found, header: ShardHeader, kept: Sequence[Utterance], splits: Iterable[str], out: Path
-) -> None:
-    """Write one modality, and remove the shards of an earlier import of `splits` that these replace."""
+def _planned(found: Found, header: ShardHeader, kept: Sequence[Utterance], out: Path) -> dict[Path, list[Utterance]]:
+    """The shards of one modality, and the utterances that each will hold."""
+    itemsize = np.dtype(header.config["store"]).itemsize
+    return {
+        shard_folder(out, split, found.modality, header.key) / shard_name(found.modality, part): part
+        for split, members in splits_of(kept).items()
+        for part in _cut(found, members, itemsize)
+    }
+
+
+def _check_places(planned: Iterable[Path], header: ShardHeader, there: Catalog) -> None:
+    """Raise StoreError if something that is no shard of ours lies where one is to be written."""
+    for path in planned:
+        ours = path in there.headers or removable_damage(path, header.modality, header.key)
+        if os.path.lexists(path) and not ours:
+            raise StoreError(
+                f"{path}: expected a shard of an earlier import to replace, or nothing, got another file, or one that "
+                "cannot be read; move it away"
+            )
+
+
+def _write_shards(found: Found, header: ShardHeader, planned: Mapping[Path, Sequence[Utterance]]) -> None:
     command = " ".join(["foal", *sys.argv[1:]])
-    store = header.config["store"]
-    written: set[Path] = set()
-    for split, members in splits_of(kept).items():
-        for part in _cut(found, members, np.dtype(store).itemsize):
-            path = shard_folder(out, split, found.modality, header.key) / shard_name(found.modality, part)
-            with ShardWriter(path, header, dtype=store, command=command) as writer:
-                for utterance in part:
-                    writer.add(_entry(found, utterance, header.rate_hz))
-            written.add(path)
-    for path in set(shard_files(out, found.modality, header.key, splits)) - written:
-        path.unlink()
+    for path, part in planned.items():
+        with ShardWriter(path, header, dtype=header.config["store"], command=command) as writer:
+            for utterance in part:
+                writer.add(_entry(found, utterance, header.rate_hz))
+
+
+def _remove_earlier(there: Catalog, header: ShardHeader, written: Iterable[Path]) -> None:
+    """Remove the shards of an earlier import, which those `written` replace; whatever else lies there stays."""
+    earlier = [path for path in there.headers if not path.is_symlink()]
+    earlier += [path for path in there.damaged if removable_damage(path, header.modality, header.key)]
+    for path in sorted({*earlier} - {*written}):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise FoalError(f"{path}: an earlier import's shard cannot be removed: {error.strerror}") from None
 
 
 def _cut(found: Found, utterances: Iterable[Utterance], itemsize: int) -> list[list[Utterance]]:

@@ -122,7 +122,7 @@ def describe(header: ShardHeader) -> str:
         if config.get(name) is not None and (name in ALWAYS_SAID or config[name] != value):
             parts.append(_said(name, config[name]))
     if "precision" in config:
-        parts.append(config["precision"])
+        parts.append(str(config["precision"]))
     if (store := config.get("store", "float16")) != "float16":
         parts.append(f"stored as {store}")
     return ", ".join(parts)
@@ -130,7 +130,7 @@ def describe(header: ShardHeader) -> str:
 
 def _said(name: str, value: Any) -> str:
     if name == "fps":
-        return f"{value:g} Hz"
+        return f"{value:g} Hz" if isinstance(value, int | float) else f"{value} Hz"
     return f"{name.replace('_', ' ')} {','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
 
 

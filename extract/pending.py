@@ -1,14 +1,15 @@
 """What is left to extract: the manifest compared with the shards on disk and with the media."""
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from ..shared.answers import answers
 from ..shared.catalog import Media, read_catalog
+from ..shared.console import duration
 from ..shared.errors import MediaError
 from ..shared.settings import Settings
 from ..shared.timing import Seconds
@@ -21,6 +22,8 @@ from .recipe import Recipe
 
 BELIEVED: Seconds = 3600.0
 """A manifest's longer utterances are looked up in their media: a slip in `end` must not ask for a disk of its own."""
+
+SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +43,11 @@ def pending_chunks(
 
     With a `quarantine`, what stands in it is not tried again. Raises FutureError over shards of a newer foal.
     """
-    features, root = settings.extract.features, settings.corpus.root
+    features = settings.extract.features
     left: dict[str, list[Utterance]] = {}
     standing: list[Failure] = []
     damaged: dict[Path, tuple[str, str]] = {}
-    media = Media(root)
+    media = Media(settings.corpus.root)
     for recipe in recipes:
         modality, key = recipe.modality, recipe.header.key
         catalog = read_catalog(features, modality, key, splits_of(utterances), verify=settings.extract.verify)
@@ -59,26 +62,53 @@ def pending_chunks(
             f"{recipe.stream} ({modality}-{key[:8]}): {len(utterances) - len(todo)} of {len(utterances)} utterances "
             "already extracted" + (f", {len(failed)} failed before (--retry-failed tries them again)" if failed else "")
         )
-    lengths = _lengths(root, {u.id: u for todo in left.values() for u in todo}.values())
-    chunks = [
-        chunk
-        for stream, todo in left.items()
-        for chunk in plan_chunks(todo, stream, lengths, chunk_seconds=settings.extract.chunk_seconds)
-    ]
-    return Pending(chunks=sorted(chunks, key=lambda chunk: -chunk.seconds), standing=standing, damaged=damaged)
+    chunks = sorted(_planned(settings, left, console), key=lambda chunk: -chunk.seconds)
+    return Pending(chunks=chunks, standing=standing, damaged=damaged)
 
 
-def _lengths(root: Path, utterances: Iterable[Utterance]) -> dict[str, Seconds]:
-    """Seconds of each utterance; those without an end, or of hours, are looked up in their media's header."""
+def _planned(settings: Settings, left: Mapping[str, Sequence[Utterance]], console: Console) -> Iterator[Chunk]:
+    """What is left of each stream, in chunks."""
+    everything = {u.id: u for todo in left.values() for u in todo}
+    patience = settings.extract.patience
+    lengths, silent = _lengths(settings.corpus.root, everything.values(), patience)
+    if silent:
+        some = ", ".join(sorted(silent)[:SHOWN]) + (", ..." if len(silent) > SHOWN else "")
+        console.print(
+            f"warning: {len(silent)} file{'s' * (len(silent) > 1)} did not say within {duration(patience)} how long "
+            f"{'they are' if len(silent) > 1 else 'it is'} ({some}); each is tried on its own, at the end"
+        )
+    for stream, todo in left.items():
+        heard = [u for u in todo if not silent & {u.audio, u.video}]
+        yield from plan_chunks(heard, stream, lengths, chunk_seconds=settings.extract.chunk_seconds)
+        # A file that never answers costs its worker a deadline, and so would each half of a chunk that it is in.
+        unheard = [u for u in todo if silent & {u.audio, u.video}]
+        yield from plan_chunks(unheard, stream, lengths, chunk_seconds=0.0)
 
-    def length(utterance: Utterance) -> Seconds:
-        if utterance.seconds is not None and utterance.seconds < BELIEVED:
-            return utterance.seconds
+
+def _lengths(
+    root: Path, utterances: Iterable[Utterance], patience: Seconds
+) -> tuple[dict[str, Seconds], frozenset[str]]:
+    """Seconds of each utterance, by id, and the files that did not answer (0 seconds, as of what is no media file).
+
+    Those without an end, or of hours, are looked up in their media's header, each file once.
+    """
+    lengths: dict[str, Seconds] = {}
+    unknown: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        seconds = utterance.seconds
+        if seconds is not None and seconds < BELIEVED:
+            lengths[utterance.id] = seconds
+        else:
+            unknown.setdefault(utterance.video or utterance.audio, []).append(utterance)
+
+    def declared(media: str) -> Seconds:
         with suppress(MediaError):
-            declared = probe(root / (utterance.video or utterance.audio)).seconds or 0.0
-            return max(0.0, min(declared, utterance.end or declared) - (utterance.start or 0.0))
+            return probe(root / media).seconds or 0.0
         return 0.0
 
-    todo = list(utterances)
-    with ThreadPoolExecutor(8) as threads:
-        return dict(zip((utterance.id for utterance in todo), threads.map(length, todo), strict=True))
+    found = answers(unknown, declared, patience=patience)
+    for media, members in unknown.items():
+        whole = found.get(media, 0.0)
+        for utterance in members:
+            lengths[utterance.id] = max(0.0, min(whole, utterance.end or whole) - (utterance.start or 0.0))
+    return lengths, frozenset(unknown.keys() - found.keys())

@@ -1,11 +1,13 @@
 """failures.csv of each split: what could not be extracted and why; it is not tried again before something changes."""
 
 import csv
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ..shared.csv_rows import write_rows
+from ..shared.errors import FoalError
 from ..shared.files import replaced_atomically
 from ..shared.settings import Settings
 from ..shared.utterance import Utterance, split_folder, splits_of
@@ -23,9 +25,14 @@ class Quarantine:
     """What earlier runs put into the failures.csv of some splits; what is taken out of these files is tried again."""
 
     def __init__(self, settings: Settings, utterances: Iterable[Utterance]) -> None:
-        """Read them; a file that is missing or was garbled quarantines nothing."""
+        """Read them; a file that is missing or was garbled quarantines nothing.
+
+        Raises FoalError if none can be written there, which would only be noticed when all is done.
+        """
         self._settings = settings
         self._folder = {split: settings.extract.features / split_folder(split) for split in splits_of(utterances)}
+        for folder in self._folder.values():
+            _check(folder / FILE)
         self._rows = {split: _read(folder / FILE) for split, folder in self._folder.items()}
 
     def standing(self, utterance: Utterance, recipe: Recipe) -> Failure | None:
@@ -48,7 +55,8 @@ class Quarantine:
     ) -> None:  # fmt: skip
         """Write what failed of the streams of this run (`keys`: theirs); none, no file. Rows of other streams stay.
 
-        Of a run that has not `ended` well all rows stay: it may not have come to what it was to try again.
+        Of a run that has not `ended` well all rows stay: it may not have come to what it was to try again. Raises
+        FoalError.
         """
         by_split: dict[str, dict[tuple[str, str], Row]] = {split: {} for split in self._folder}
         for split, members in splits_of(utterances).items():
@@ -70,11 +78,23 @@ class Quarantine:
                 ):
                     write_rows(file, COLUMNS, [[row[name] for name in COLUMNS] for _, row in sorted(rows.items())])
             else:
-                path.unlink(missing_ok=True)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise FoalError(f"{path}: cannot be removed, and nothing failed: {error.strerror}") from error
 
     def fingerprint(self, media: str) -> str:
         """What a file, by its path in the manifest, is now."""
         return fingerprint_of(self._settings.corpus.root / media if media else None, self._settings.extract)
+
+
+def _check(path: Path) -> None:
+    if os.path.lexists(path) and not (os.path.isfile(path) or os.path.islink(path)):
+        what = "a folder" if os.path.isdir(path) else "a pipe or a device"
+        raise FoalError(
+            f"{path}: expected the list of what could not be extracted, or nothing, got {what}; move it away, then run "
+            "the same command again"
+        )
 
 
 def _read(path: Path) -> dict[tuple[str, str], Row]:

@@ -61,7 +61,7 @@ def extract(
     with locked(features, break_lock=break_lock) as word:
         if word:
             console.print(word)
-        remove_stale_temporaries(features)
+        remove_stale_temporaries(features, index)
         pending = pending_chunks(settings, utterances, recipes, console, None if retry_failed else quarantine)
         stamps = {path: media_fingerprint(path) for path in pending.damaged}
         failures, keys = list(pending.standing), {recipe.stream: recipe.header.key for recipe in recipes}

@@ -1,5 +1,6 @@
 """What every corpus builder gives back, and what they share: classes, folds, the search for media."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,11 +42,21 @@ def chosen_classes(wanted: Sequence[str] | None, known: Sequence[str], usual: Se
 
 
 def media_files(root: Path, suffixes: frozenset[str]) -> Iterator[Path]:
-    """Media files below a folder in one fixed order; hidden ones (macOS leaves `._*` twins) are none."""
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if path.suffix.lower() in suffixes and not hidden and path.is_file():
+    """Media files below a folder in one fixed order; hidden ones (macOS leaves `._*` twins) are none.
+
+    Raises OSError for a folder that cannot be read: without its files the corpus would be another.
+    """
+    found: list[Path] = []
+    for folder, below, names in os.walk(root, onerror=_raise):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    for path in sorted(found):
+        if path.suffix.lower() in suffixes and path.is_file():
             yield path
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def unique(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[str]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..shared.errors import ManifestError, UsageError
+from ..shared.quoted import quoted
 from ..shared.utterance import Utterance
 from .build import (
     AUDIO_SUFFIXES,
@@ -27,6 +28,12 @@ def build(root: Path, classes: Sequence[str] | None = None, *, speaker: str | No
     """
     pattern = _compiled(speaker)
     existing_root(root, "one sub-folder per label")
+    corpus = root.resolve().name
+    if corpus != corpus.encode("utf-8", "replace").decode():
+        raise ManifestError(
+            f"{quoted(str(root))}: expected a folder whose name is valid UTF-8, since it is the corpus' name in the "
+            f"manifest, got {quoted(corpus)}; rename it"
+        )
     labels = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not labels:
         raise ManifestError(f"{root}: expected one sub-folder per label, got none")
@@ -43,13 +50,14 @@ def build(root: Path, classes: Sequence[str] | None = None, *, speaker: str | No
                 problems.append(f"{name}: a second {kind} file beside {first}; left out")
         for stem, found in media.items():
             match = pattern.search(stem.name) if pattern else None
-            if pattern and match is None:
+            # An optional group may find nothing in a name that matches.
+            if pattern and not (match and match[1]):
                 problems.append(f"{stem.relative_to(root)}: no speaker found by {speaker!r}; left out")
                 continue
             video = found.get("video", "")
             utterances.append(
                 Utterance(
-                    id=stem.relative_to(root).as_posix(), corpus=root.resolve().name, label=label,
+                    id=stem.relative_to(root).as_posix(), corpus=corpus, label=label,
                     speaker=match[1] if match else "", audio=found.get("audio", video), video=video,
                 )
             )  # fmt: skip

@@ -62,7 +62,9 @@ def build(root: Path, classes: Sequence[str] | None = None, *, corpus: str = "ie
     for session in sessions:
         labels = session / "dialog" / "EmoEvaluation"
         # Only files directly in this folder: below it lie the single annotators' files with the same names.
-        dialogs = [path for path in sorted(labels.glob("*.txt")) if path.is_file() and not path.name.startswith("._")]
+        # Path.glob says nothing of a folder that may not be read.
+        files = sorted(labels.iterdir()) if labels.is_dir() else []
+        dialogs = [path for path in files if path.suffix == ".txt" and path.is_file() and path.name[:2] != "._"]
         if not dialogs:
             problems.append(f"{labels}: expected the label files of the dialogs (*.txt), got none")
         for dialog in dialogs:

@@ -1,7 +1,9 @@
 """The spine of `foal synth`, `foal corpus` and `foal manifest`."""
 
 import json
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from ..shared.console import count_table, make_console
@@ -15,6 +17,9 @@ from .synthetic import write_corpus
 
 STAMP = "foal-synth.json"
 """Lies in a drawn corpus and says with which settings it was drawn; only a folder with it is ever replaced."""
+
+LONGEST_RECORD = 1 << 16
+"""Bytes of a record of `foal corpus`; what is larger is none."""
 
 GENERATOR = 1
 MOST_PROBLEMS = 20
@@ -37,6 +42,11 @@ def draw(out: Path, settings: SynthSettings) -> None:
 def provide(settings: Settings, record: Path) -> None:
     """Make sure the corpus of params.yaml is there and note what it is; a licensed corpus is never touched."""
     corpus = settings.corpus
+    if os.path.lexists(record) and not _is_record(record):
+        raise UsageError(
+            f"{record}: expected a record of `foal corpus` to replace, or nothing, got another file; give another name "
+            "(--record)"
+        )
     if corpus.kind == "synthetic":
         stamp = corpus.root / STAMP
         if stamp.is_file() and stamp.read_text() == _stamp(settings.synth):
@@ -75,18 +85,35 @@ def write(settings: CorpusSettings, *, speaker: str | None = None) -> None:
     console.print(f"{settings.manifest}: {len(built.utterances)} utterances, {speakers or 'unknown'} speakers")
 
 
+def _is_record(path: Path) -> bool:
+    """Whether a regular file is what `provide` notes; of pipes and devices nothing is read."""
+    with suppress(OSError, ValueError, RecursionError):
+        if path.is_file():
+            with path.open("rb") as file:
+                note = json.loads(file.read(LONGEST_RECORD))
+            return isinstance(note, dict) and {"kind", "root"} <= note.keys() <= {"kind", "root", "drawn"}
+    return False
+
+
 def _build(settings: CorpusSettings, speaker: str | None) -> Built:
-    match settings.kind:
-        case "iemocap":
-            return iemocap.build(settings.root, settings.classes)
-        case "synthetic":
-            return iemocap.build(settings.root, settings.classes, corpus="synthetic")
-        case "cremad":
-            return cremad.build(settings.root, settings.classes)
-        case "ravdess":
-            return ravdess.build(settings.root, settings.classes)
-        case "folder":
-            return folder.build(settings.root, settings.classes, speaker=speaker)
+    root, classes = settings.root, settings.classes
+    try:
+        match settings.kind:
+            case "iemocap":
+                return iemocap.build(root, classes)
+            case "synthetic":
+                return iemocap.build(root, classes, corpus="synthetic")
+            case "cremad":
+                return cremad.build(root, classes)
+            case "ravdess":
+                return ravdess.build(root, classes)
+            case "folder":
+                return folder.build(root, classes, speaker=speaker)
+    except OSError as error:
+        raise ManifestError(
+            f"{error.filename or root}: expected to read all of the corpus, cannot read this ({error.strerror}), so no "
+            "manifest was written; mend its permissions or its disk, or take it out of the corpus"
+        ) from error
 
 
 def _stamp(settings: SynthSettings) -> str:

@@ -91,7 +91,7 @@ def shard_name(modality: str, utterances: Iterable[Utterance]) -> str:
 
 def keys_on_disk(features: Path, modality: str) -> list[str]:
     """The (shortened) keys for which the folder holds shards of a modality."""
-    folders = features.glob(f"*/{modality}-*")
+    folders = features.glob(f"*/{modality}-{'[0-9a-f]' * KEY_LENGTH}")
     return sorted({folder.name.removeprefix(f"{modality}-") for folder in folders if any(folder.glob("*.h5"))})
 
 

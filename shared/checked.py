@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple, Self, TypeVar
@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from .groups import check_group
 from .seal import SEAL_SIZE
 
 MOST_NAMES = 1000
@@ -54,6 +55,7 @@ class Checked:
     """
 
     def __init__(self, group: Any, content: _Content) -> None:
+        check_group(group, content.length)
         self._group, self._content = group, content
 
     @classmethod
@@ -123,10 +125,11 @@ class Checked:
         return found
 
     def mapping(self, name: str) -> dict[str, Any]:
-        """An attribute that is the JSON of an object; RecursionError is a RuntimeError."""
+        """An attribute that is the JSON of an object, which can be written again; RecursionError is a RuntimeError."""
         found = json.loads(self.text(name))
         if not isinstance(found, dict):
             raise ValueError(f"{name}: expected a JSON object, got {type(found).__name__}")
+        as_json(name, found)
         return found
 
     def integer(self, name: str) -> int:
@@ -221,6 +224,14 @@ def _dtype(name: str, stored: Any, kinds: str) -> np.dtype[Any]:
 
 def _said(kind: str) -> str:
     return {"i": "whole numbers", "u": "bytes", "f": "numbers", "b": "true or false", "S": "text"}[kind]
+
+
+def as_json(name: str, values: Mapping[str, Any]) -> str:
+    """The JSON of an attribute. Raises ValueError for one that is too large, NaN, infinity and half characters."""
+    text = json.dumps(dict(values), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    if (size := len(text.encode())) > LONGEST_ATTRIBUTE:
+        raise ValueError(f"{name}: expected JSON of {LONGEST_ATTRIBUTE} bytes at most, got {size}")
+    return text
 
 
 def put_texts(group: Any, **columns: Sequence[str]) -> None:

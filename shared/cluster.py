@@ -1,6 +1,7 @@
 """The Dask workers of a run: started on this machine, or those of a scheduler that is running already."""
 
 import logging
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ CONNECT_SECONDS = 20
 SILENT = logging.CRITICAL + 1
 """Dask calls critical, with a traceback, what a run that ends over an error cannot avoid: its client is gone."""
 
-REGISTRATIONS = 5
+REGISTRATIONS = 30
 STARTS = 3
 
 WORKER_ENVIRONMENT = {
@@ -73,11 +74,21 @@ def local_cluster(workers: int, plugin: NamedPlugin, *, silence: Seconds = 300.0
     # Whoever can talk to a scheduler has code of theirs run by it, and every user of a machine reaches its loopback:
     # the certificate of this one run is held in memory and by its own processes alone.
     security = Security.temporary()
-    with dask.config.set(configured), _interrupts_held_back():
-        cluster = _started(workers, security)
-    with _loss_named(), cluster, Client(cluster, security=security) as client:
-        _equip(client, plugin)
-        yield client
+    _allow_open_files()
+    with _loss_named():
+        with dask.config.set(configured), _interrupts_held_back():
+            cluster = _started(workers, security)
+        with cluster, Client(cluster, security=security) as client:
+            _equip(client, plugin)
+            yield client
+
+
+def _allow_open_files() -> None:
+    """As many as the system lets us have: each worker costs several, and 1024 is only usual for old programs' sake."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Where there is no upper limit the system may refuse to be told so; the lower one is then left as it is.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _started(workers: int, security: Security) -> LocalCluster:
@@ -97,7 +108,8 @@ def _started(workers: int, security: Security) -> LocalCluster:
         except RuntimeError as error:
             if not left:
                 raise FoalError(
-                    f"{workers} worker processes cannot be started ({error}); if memory is short, say fewer --workers"
+                    f"{workers} worker processes cannot be started ({error}); if memory or file descriptors "
+                    "(ulimit -n) are short, say fewer --workers"
                 ) from error
     raise AssertionError
 
@@ -121,7 +133,16 @@ def remote_cluster(address: str, plugin: NamedPlugin) -> Iterator[Client]:
     with _loss_named(), client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise UsageError(f"--scheduler {address}: expected a scheduler with workers, got one without")
-        _equip(client, plugin)
+        try:
+            _equip(client, plugin)
+        except (FoalError, OSError, CancelledError):
+            raise
+        except Exception as error:
+            # Whatever a worker raises over it: mostly that there is no foal, or an older one.
+            raise UsageError(
+                f"--scheduler {address}: expected workers with this version of foal, got some that cannot load it "
+                f"({error}); install the same foal in their environment"
+            ) from None
         try:
             yield client
         finally:
@@ -159,14 +180,15 @@ def _loss_named() -> Iterator[None]:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C reaches every process of the terminal; those started by threads started here leave it to this one.
+    """Ctrl-C, or a terminal that closes, reaches all its processes; those started meanwhile leave it to this one.
 
     A blocked signal is inherited by threads and processes, and one that comes meanwhile is delivered afterwards.
     """
-    # Started by the first spawned process, the tracker would unblock the signal in the thread that spawns.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
+        # Started by the first spawned process, the tracker would unblock SIGINT in the thread that spawns.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

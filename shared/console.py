@@ -1,17 +1,41 @@
 """Where commands print to."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 LOG_WIDTH = 160
 """Columns where nobody has a terminal: in a log a table had better be wide than folded."""
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """The text with control characters, except newline and tab, and halves of characters as Python writes them.
+
+    Names and notes may come from a stranger's file, who could steer the terminal with them.
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+class _Console(Console):
+    def render_str(self, text: str, **options: Any) -> Text:
+        # Before it is measured, so that tables stay straight.
+        return super().render_str(visible(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
+
 
 def make_console() -> Console:
-    """A console for tables and lines: an id such as [/b] is no markup, and no line is broken in a log."""
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    """A console for tables and lines: an id is no markup and steers no terminal, and no line is broken in a log."""
+    console = _Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = LOG_WIDTH
     return console

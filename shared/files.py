@@ -1,7 +1,9 @@
 """Files that appear whole or not at all."""
 
 import errno
+import glob
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +12,9 @@ from pathlib import Path
 from .errors import FoalError
 
 TEMPORARY_PREFIX = ".tmp-"
+
+_PID = re.compile("[0-9]{1,9}")
+"""Digits that the kernel takes for a process; a name may hold any others."""
 
 
 @contextmanager
@@ -46,18 +51,25 @@ def stale_temporaries(features: Path) -> list[Path]:
     return [path for path in found if path.is_file() and temporary_is_stale(path)]
 
 
-def remove_stale_temporaries(features: Path) -> None:
-    """Remove them, as far as they can be."""
-    for path in stale_temporaries(features):
+def remove_stale_temporaries(features: Path, index: Path | None = None) -> None:
+    """Remove them, as far as they can be, and those of the index, which may lie elsewhere."""
+    for path in stale_temporaries(features) + (_stale_of(index) if index is not None else []):
         with suppress(OSError):
             path.unlink()
+
+
+def _stale_of(path: Path) -> list[Path]:
+    """What killed runs on this machine left half-written of one file, and of no other beside it."""
+    found = sorted(path.parent.glob(f"{TEMPORARY_PREFIX}*~{glob.escape(path.name)}"))
+    # A file may itself be called other~feats.h5.
+    return [one for one in found if one.name.split("~", 2)[2:] == [path.name] and temporary_is_stale(one)]
 
 
 def temporary_is_stale(path: Path) -> bool:
     """Whether a temporary file belongs to a process of this machine that lives no more."""
     host, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("~")
     pid = rest.partition("~")[0]
-    if host != socket.gethostname() or not pid.isdigit():
+    if host != socket.gethostname() or _PID.fullmatch(pid) is None:
         return False
     try:
         os.kill(int(pid), 0)

@@ -11,10 +11,9 @@ import h5py
 
 from .checked import Checked
 from .errors import StoreError
+from .groups import check_group
 from .quoted import quoted, shortened
-from .seal import Seal, Told, is_intact, open_regular, read_seal
-
-HDF5_START = b"\x89HDF\r\n\x1a\n"
+from .seal import Seal, Told, is_intact, newer_seal, open_regular, read_seal
 
 
 class FutureError(StoreError):
@@ -46,7 +45,9 @@ def open_hdf5(
     with _opened(path, missing) as handle:
         seal = read_seal(handle)
         if seal is None:
-            raise StoreError(f"{path}: {_why_unsealed(path, kind, version, remedy)}")
+            if newer := newer_seal(handle):
+                raise FutureError(f"{path}: sealed in version {newer}, this foal reads 1; update foal")
+            raise _unsealed(path, kind, version, remedy)
         whole = seal.length <= whole_up_to
         if whole:
             _check(path, handle, seal, remedy, told)
@@ -118,10 +119,8 @@ def _open_sealed(path: Path, seal: Seal, kind: str, version: int) -> Checked:
             found, found_version = root.text("format"), root.integer("version")
         if found != kind:
             raise StoreError(f"{path}: expected a file of format {kind}, got {quoted(found)}")
-        if found_version > version:
-            raise FutureError(f"{path}: {kind} version {found_version}, this foal reads {version}; update foal")
-        if found_version < version:
-            raise StoreError(f"{path}: {_older(kind, found_version, version)}")
+        if found_version != version:
+            raise _other_version(path, kind, found_version, version)
     except StoreError:
         file.close()
         raise
@@ -136,27 +135,33 @@ def _access() -> Any:
     return access
 
 
-def _why_unsealed(path: Path, kind: str, version: int, remedy: str) -> str:
-    """What is wrong with a file that has no seal: it is of an older foal, foreign, or has lost it."""
+def _unsealed(path: Path, kind: str, version: int, remedy: str) -> StoreError:
+    """What is wrong with a file that has no seal: it is of another foal, foreign, or has lost it."""
     claim = None
     with suppress(OSError, StoreError):
         claim = read_claim(path)
     if claim is None:
-        return f"expected a {kind} file, got one that is cut short or that HDF5 cannot open; {remedy}"
+        return StoreError(
+            f"{path}: expected a {kind} file, got one that is cut short or that HDF5 cannot open; {remedy}"
+        )
     if claim.format != kind:
-        return f"expected a file of format {kind}, got {quoted(claim.format)}"
-    if claim.version is not None and claim.version < version:
-        return _older(kind, claim.version, version)
-    return f"damaged (its last line, the seal, is missing or wrong); {remedy}"
+        return StoreError(f"{path}: expected a file of format {kind}, got {quoted(claim.format)}")
+    if claim.version is not None and claim.version != version:
+        return _other_version(path, kind, claim.version, version)
+    return StoreError(f"{path}: damaged (its last line, the seal, is missing or wrong); {remedy}")
 
 
-def _older(kind: str, found: int, version: int) -> str:
-    return f"{kind} version {found}, this foal reads {version}; it is from an older foal: make it anew"
+def _other_version(path: Path, kind: str, found: int, version: int) -> StoreError:
+    said = f"{path}: {kind} version {found}, this foal reads {version}"
+    if found > version:
+        return FutureError(f"{said}; update foal")
+    return StoreError(f"{said}; it is from an older foal: make it anew")
 
 
 def _count(file: Any, name: bytes) -> int:
     """The length of a table that is stored in the file itself; to follow a link could take forever."""
     try:
+        check_group(h5py.h5g.open(file, b"/"), file.get_filesize())
         if file.links.get_info(name).type != h5py.h5l.TYPE_HARD:
             return 0
         shape = h5py.h5d.open(file, name).shape

@@ -13,17 +13,18 @@ import h5py
 import numpy as np
 
 from .catalog import Catalog, Located, Media, keys_on_disk, read_catalog
-from .checked import put_attributes, put_texts
+from .checked import as_json, put_attributes, put_texts
 from .errors import StoreError, UsageError
 from .files import replaced_atomically
-from .hdf5 import HDF5_START, FutureError, read_claim
+from .groups import HDF5_START
+from .hdf5 import FutureError, read_claim
 from .index import FeatureStore
 from .index_file import FORMAT, VERSION
 from .indexed_shards import SHARD_PLACES, shard_rows
 from .inside import Inside
 from .quoted import quoted
 from .seal import bears_seal, open_regular, write_seal
-from .settings import STREAM_RESERVED, modality_of
+from .settings import INDEX_NAME, STREAM_RESERVED, modality_of
 from .shard import FORMAT as SHARD_FORMAT
 from .shard import ShardHeader, ShardReader
 from .steady import new_hdf5
@@ -67,9 +68,18 @@ def choose_keys(features: Path, modalities: Sequence[str], preferred: Mapping[st
 
 
 def check_index(path: Path, features: Path | None = None) -> None:
-    """Raise UsageError unless an index can come to `path`: over an older one or nothing, above the shards' folder."""
+    """Raise UsageError unless an index can come to `path`: over an older one or nothing, above the shards' folder.
+
+    Raises FutureError if the one that is there is of a newer foal.
+    """
     if os.path.lexists(path) and not _ours(path):
         raise UsageError(f"{path}: expected a feats.h5 to replace, or nothing, got another file")
+    try:
+        FeatureStore(path).close()
+    except FutureError:
+        raise
+    except StoreError:
+        pass  # missing or damaged
     if features is not None:
         _relative([features], path.parent)
 
@@ -133,8 +143,10 @@ def _ours(path: Path) -> bool:
         return False
     if claim is not None and claim.format in (FORMAT, SHARD_FORMAT):
         return claim.format == FORMAT
-    # A torn index has lost its attributes, but not both its first and its last bytes; an empty file is nobody's.
-    return sealed or not start or (claim is None and start == HDF5_START)
+    # A torn index has lost its attributes, but not its last bytes or its first ones and its name; an empty file is
+    # nobody's.
+    torn = claim is None and start == HDF5_START and path.name == INDEX_NAME
+    return sealed or not start or torn
 
 
 def _stamp(path: Path) -> tuple[str, bool] | None:
@@ -186,7 +198,7 @@ def _write_modalities(
             group.attrs, frame_shape=np.array(catalog.frame_shapes[used[0]], np.int64), rate_hz=header.rate_hz,
             encoder=header.encoder, revision=header.revision, weights=header.weights,
             random_weights=header.random_weights, key=header.key, dtype=catalog.dtypes[used[0]],
-            config=json.dumps(dict(header.config), sort_keys=True),
+            config=as_json("config", header.config),
         )  # fmt: skip
         number = {path: len(paths) + i for i, path in enumerate(used)}
         columns: dict[str, list[int]] = {

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import pwd
 import socket
 import sys
 import threading
@@ -22,6 +23,7 @@ SIGN_OF_LIFE = 30.0
 """Seconds between two signs of life, which are the lock file's time of change: another host cannot ask our kernel."""
 
 _LONGEST = 1000
+_LET_REMOVE = "let that user or an administrator remove the file, then run the same command again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +53,15 @@ def locked(folder: Path, *, break_lock: bool = False) -> Iterator[str]:
     try:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handle, held = _open(path)
+            handle, word = _acquired(path, break_lock=break_lock)
         except FileNotFoundError:
             # Another command, which came to nothing, has just removed the folder that it had made.
             folder.mkdir(parents=True, exist_ok=True)
-            handle, held = _open(path)
+            handle, word = _acquired(path, break_lock=break_lock)
     except OSError as error:
         place = path if os.path.lexists(path) else folder
         raise FoalError(f"{place}: cannot be written: {os.strerror(error.errno or 0)}") from None
     try:
-        word = _taken_over(handle, path, held=held, break_lock=break_lock)
         me = Holder(
             host=socket.gethostname(), pid=os.getpid(), since=datetime.now().astimezone().isoformat(timespec="seconds"),
             command=" ".join(["foal", *sys.argv[1:]])[:_LONGEST],
@@ -86,10 +87,32 @@ def locked(folder: Path, *, break_lock: bool = False) -> Iterator[str]:
                 place.rmdir()
 
 
-def _open(path: Path) -> tuple[int, bool | None]:
-    """The lock file, and whether another process holds it (None: this file system cannot say). Raises OSError."""
+def _acquired(path: Path, *, break_lock: bool) -> tuple[int, str]:
+    """The lock file, held and ours to write, and what is to be said of its holder before. Raises OSError, FoalError."""
+    word = ""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        handle, held = _open(path)
+        try:
+            word = _taken_over(handle, path, held=held, break_lock=break_lock) or word
+            if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR:
+                return handle, word
+            # Of another user, whose umask keeps us from writing into it. The kernel would lock it for us, but it would
+            # go on to name the dead one, and give no sign of life. While we hold it, it may be removed like our own:
+            # whoever else has it open sees that it is not the same any more.
+            _remove(handle, path)
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _open(path: Path) -> tuple[int, bool | None]:
+    """The lock file, and whether another process holds it (None: this file system cannot say).
+
+    It is open for reading alone if we may do no more. Raises OSError, and FoalError if we may not even read it.
+    """
+    while True:
+        handle = _handle(path)
         held: bool | None = False
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,6 +122,45 @@ def _open(path: Path) -> tuple[int, bool | None]:
             return handle, held
         # Its holder ended, and removed it between our two steps.
         os.close(handle)
+
+
+def _handle(path: Path) -> int:
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        # The umask decides whether a group may take over what we leave if we are killed.
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+    except PermissionError:
+        with suppress(FileNotFoundError):
+            try:
+                return os.open(path, os.O_RDONLY | flags)
+            except PermissionError:
+                raise FoalError(
+                    f"{path}: expected a lock that says who holds the folder, got one of {_owner(path)} that we may "
+                    f"not read; if none of their runs is at work there, {_LET_REMOVE}"
+                ) from None
+        # There is none, or not any more.
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+
+
+def _remove(handle: int, path: Path) -> None:
+    """Remove a lock that nobody holds. Raises FoalError if we may not."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        holder = _read(handle)
+        raise FoalError(
+            f"{path}: expected a lock that we may write or remove, got one of {_owner(path)} "
+            f"({os.strerror(error.errno or 0)}), left by {holder or 'an unknown process'}, which is at work no more; "
+            f"{_LET_REMOVE}"
+        ) from None
+
+
+def _owner(path: Path) -> str:
+    number = path.lstat().st_uid
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"
 
 
 def _same(handle: int, path: Path) -> bool:

@@ -16,6 +16,7 @@ SEAL_SIZE = 64
 
 SEAL_NAME = b"\nfoal-seal "
 _LINE = re.compile(rb"\nfoal-seal 01 ([0-9a-f]{16}) ([0-9a-f]{32})\n")
+_VERSION = re.compile(rb"\nfoal-seal ([0-9]{2})")
 _PIECE = 1 << 20
 
 Told = Callable[[int], object]
@@ -61,6 +62,21 @@ def read_seal(handle: int) -> Seal | None:
     return Seal(end, line[2].decode()) if line is not None and int(line[1], 16) == end else None
 
 
+def newer_seal(handle: int) -> int | None:
+    """The version of an open file's seal if a newer foal wrote it, in whatever form; else None.
+
+    One flipped bit makes another number of ours, too; the hash is then still right.
+    """
+    end = os.fstat(handle).st_size - SEAL_SIZE
+    line = os.pread(handle, SEAL_SIZE, end) if end >= 0 else b""
+    found = _VERSION.match(line)
+    if found is None or int(found[1]) <= 1:
+        return None
+    ours = _LINE.fullmatch(line[: found.start(1)] + b"01" + line[found.end(1) :])
+    flipped = _bits_apart(found[1], b"01") == 1 and ours is not None and _digest(handle, end) == ours[2].decode()
+    return None if flipped else int(found[1])
+
+
 def is_intact(handle: int, seal: Seal, told: Told = lambda count: None) -> bool:
     """Whether an open file is what its seal says, read to its last byte."""
     return _digest(handle, seal.length, told) == seal.digest
@@ -71,7 +87,11 @@ def bears_seal(handle: int) -> bool:
     end = os.fstat(handle).st_size - SEAL_SIZE
     line = os.pread(handle, SEAL_SIZE, end) if end >= 0 else b""
     # One bit of the name itself may have flipped, too.
-    return sum((one ^ other).bit_count() for one, other in zip(line, SEAL_NAME, strict=False)) <= 1 and bool(line)
+    return _bits_apart(line, SEAL_NAME) <= 1 and bool(line)
+
+
+def _bits_apart(one: bytes, other: bytes) -> int:
+    return sum((a ^ b).bit_count() for a, b in zip(one, other, strict=False))
 
 
 def _digest(handle: int, length: int, told: Told = lambda count: None) -> str:

@@ -19,6 +19,7 @@ from .train_settings import PRESETS, TrainSettings
 Modality = Literal["audio", "face"]
 MODALITIES: tuple[str, ...] = get_args(Modality)
 
+INDEX_NAME = "feats.h5"
 STREAM_RESERVED = frozenset(
     {"shard", "row", "offset", "length", "valid_frames", "origin", "note", "checksum", "quality", "values", "valid"}
 )
@@ -209,7 +210,7 @@ class Settings(Section):
     corpus: CorpusSettings = CorpusSettings()
     synth: SynthSettings = SynthSettings()
     extract: ExtractSettings = ExtractSettings()
-    index: Path = Field(Path("feats.h5"), description="the index over the shards, which training reads")
+    index: Path = Field(Path(INDEX_NAME), description="the index over the shards, which training reads")
     train: TrainSettings = TrainSettings()
 
 

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .checked import LONGEST_ATTRIBUTE, Checked, put_attributes, put_texts
+from .checked import Checked, as_json, put_attributes, put_texts
 from .entry import Entry, ShardHeader, Values, feature_checksum, finite
 from .errors import StoreError
 from .files import replaced_atomically
@@ -108,13 +108,10 @@ class ShardWriter:
         for name in sorted({name for entry in entries for name in entry.quality}):
             known = [entry.quality.get(name, np.nan) for entry in entries]
             file[f"quality/{name}"] = np.array(known, np.float32)
-        config = json.dumps(dict(header.config), sort_keys=True)
-        if len(config) > LONGEST_ATTRIBUTE:
-            raise ValueError(f"expected a configuration of {LONGEST_ATTRIBUTE} bytes at most, got {len(config)}")
         put_attributes(
             file.attrs, format=FORMAT, version=VERSION, modality=header.modality, key=header.key,
             rate_hz=header.rate_hz, encoder=header.encoder, revision=header.revision,
-            weights=header.weights, random_weights=header.random_weights, config=config,
+            weights=header.weights, random_weights=header.random_weights, config=as_json("config", header.config),
             versions=json.dumps(_versions()), command=self.command.replace("\0", "")[:LONGEST_COMMAND],
             created=datetime.now(UTC).isoformat(timespec="microseconds"), digest=_digest(header.key, ids, checksums),
         )  # fmt: skip

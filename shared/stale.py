@@ -13,7 +13,7 @@ from .catalog import KEY_LENGTH, Located, Media, keys_on_disk, read_catalog, sha
 from .errors import StoreError
 from .files import stale_temporaries
 from .fingerprint import media_fingerprint
-from .hdf5 import HDF5_START, Claim, FutureError, read_claim
+from .hdf5 import Claim, FutureError, read_claim
 from .seal import bears_seal, is_intact, open_regular, read_seal
 from .settings import modality_of
 from .shard import FORMAT, VERSION, ShardReader, damage_in
@@ -182,7 +182,7 @@ def _is_ours(path: Path, modality: str, key: str) -> bool:
     try:
         handle = open_regular(path)
         try:
-            start, seal, sealed = os.pread(handle, len(HDF5_START), 0), read_seal(handle), bears_seal(handle)
+            seal, sealed = read_seal(handle), bears_seal(handle)
             if seal is not None and not is_intact(handle, seal):
                 return True
         finally:
@@ -194,7 +194,7 @@ def _is_ours(path: Path, modality: str, key: str) -> bool:
         # In perfect order, and not readable here all the same: an older foal's, another format, or made with malice.
         return said is not None and said.format == FORMAT and _belongs(said.modality, said.key, modality, key)
     if said is None:
-        return sealed or OUR_NAME.fullmatch(path.name) is not None or start == HDF5_START
+        return sealed or OUR_NAME.fullmatch(path.name) is not None
     if said.format == FORMAT and (said.version or 0) <= VERSION:
         return sealed or _belongs(said.modality, said.key, modality, key)
     return sealed and said.version in (None, VERSION)

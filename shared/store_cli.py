@@ -28,6 +28,7 @@ def verify(
     """
     from rich.filesize import decimal
 
+    from .console import visible
     from .verify import look_through, verify_files
 
     settings = settings_from(params, None, extract__features=features)
@@ -40,7 +41,7 @@ def verify(
     with _progress(size) as told:
         problems = verify_files(jobs, told)
     for path, reason in problems:
-        typer.echo(f"{path}: {reason}")
+        typer.echo(visible(f"{path}: {reason}"))
     if problems:
         typer.echo(f"{len(problems)} problems; `foal extract` restores what is missing or damaged")
         raise typer.Exit(1)

@@ -3,8 +3,10 @@
 import csv
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TextIO
@@ -161,8 +163,8 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
 
     Raises ManifestError for rows that could not be read again, and for a file in its place that is no manifest.
     """
-    if path.is_file() and not path.read_bytes()[:3] == b"id,":
-        raise ManifestError(f"{path}: expected a manifest to replace, or nothing, got another file")
+    if os.path.lexists(path) and not _is_manifest(path):
+        raise ManifestError(f"{path}: expected a manifest to replace, or nothing, got another file; give another name")
     with replaced_atomically(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             write_rows(file, COLUMNS, ([_to_text(getattr(u, column)) for column in COLUMNS] for u in utterances))
@@ -215,6 +217,17 @@ def select_splits(utterances: Sequence[Utterance], wanted: Sequence[str]) -> lis
 def split_folder(split: str) -> str:
     """The split's name as a folder: the same, with what a folder's name may not hold percent-encoded."""
     return quote(split, safe=" ")
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a regular file begins with the header of a manifest; of pipes and devices nothing is read."""
+    with suppress(OSError, UnicodeDecodeError, csv.Error, ManifestError):
+        if path.is_file():
+            with path.open("rb") as file:
+                line = file.readline(LONGEST_NAME).decode("utf-8-sig")
+            _check_header(path, next(csv.reader([line], strict=True), None))
+            return True
+    return False
 
 
 def _check_header(path: Path, names: Sequence[str] | None) -> None:

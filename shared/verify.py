@@ -57,7 +57,7 @@ def look_through(targets: Sequence[Path]) -> list[Job]:
     """
     jobs: dict[Path, Job] = {}
     for target in targets:
-        if target.is_dir():
+        if os.path.isdir(target):
             found = _in_folder(target)
         elif os.path.lexists(target):
             found = iter([Job(path=target, kind="shard" if _says_shard(target) else "index")])
@@ -96,33 +96,40 @@ def verify_files(jobs: Sequence[Job], told: Told = lambda count: None) -> list[P
 
 
 def _in_folder(folder: Path) -> Iterator[Job]:
-    for path in _files_below(folder, set()):
-        parts = path.relative_to(folder).parts
-        if not path.is_file():
-            yield Job(path=path, kind="", reason="expected a file, got a folder, a pipe, a device or a link to nothing")
-        elif path.name.startswith(TEMPORARY_PREFIX):
-            yield Job(
-                path=path, kind="", reason="left over from a run that was killed; the next `foal extract` removes it"
-            )
-        elif parts == ("feats.h5",):
-            yield Job(path=path, kind="index")
-        elif len(parts) <= 2 and path.name in OUR_OTHER_FILES:
-            yield Job(path=path, kind="")
-        elif path.suffix != ".h5":
-            yield Job(path=path, kind="", reason="a foreign file; expected only shards (*.h5) here")
-        else:
-            yield Job(path=path, kind="shard", in_folder=True)
+    """All but folders, sorted; a linked folder is never entered: inside the target it is looked at in its own place."""
+    waiting, root = [folder], Path(os.path.realpath(folder))
+    while waiting:
+        path = waiting.pop()
+        try:
+            if path != folder and (not path.is_dir() or path.suffix == ".h5"):
+                yield _job(folder, path)
+            elif path == folder or not path.is_symlink():
+                waiting += sorted(path.iterdir(), reverse=True)
+            elif not Path(os.path.realpath(path)).is_relative_to(root):
+                yield Job(
+                    path=path, kind="",
+                    reason=f"a symbolic link that leads out of {folder}, not followed; expected a folder in its place",
+                )  # fmt: skip
+        except OSError as error:
+            yield Job(path=path, kind="", reason=f"cannot be read: {error.strerror}; mend its permissions or its disk")
 
 
-def _files_below(folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
-    """All but folders, and folders that are called like a shard, sorted; linked ones are looked into, circles not."""
-    status = os.stat(folder)
-    within = above | {(status.st_dev, status.st_ino)}
-    for path in sorted(folder.iterdir()):
-        if not path.is_dir() or path.suffix == ".h5":
-            yield path
-        elif (path.stat().st_dev, path.stat().st_ino) not in within:
-            yield from _files_below(path, within)
+def _job(folder: Path, path: Path) -> Job:
+    """What to do about something in a folder. Raises OSError."""
+    parts = path.relative_to(folder).parts
+    if not path.is_file():
+        return Job(path=path, kind="", reason="expected a file, got a folder, a pipe, a device or a link to nothing")
+    if path.name.startswith(TEMPORARY_PREFIX):
+        return Job(
+            path=path, kind="", reason="left over from a run that was killed; the next `foal extract` removes it"
+        )
+    if parts == ("feats.h5",):
+        return Job(path=path, kind="index")
+    if len(parts) <= 2 and path.name in OUR_OTHER_FILES:
+        return Job(path=path, kind="")
+    if path.suffix != ".h5":
+        return Job(path=path, kind="", reason="a foreign file; expected only shards (*.h5) here")
+    return Job(path=path, kind="shard", in_folder=True)
 
 
 def _says_shard(path: Path) -> bool:

@@ -192,7 +192,15 @@ def _read(store: FeatureStore, rows: Sequence[int], reading: Reading) -> Stream:
     store.check_files(reading.name, rows)
     lengths = _pooled(store, rows, reading)
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
-    values = torch.from_numpy(np.empty((int(offsets[-1]), *kind.frame_shape), kind.dtype))
+    shape = (int(offsets[-1]), *kind.frame_shape)
+    try:
+        values = torch.from_numpy(np.empty(shape, kind.dtype))
+    except MemoryError:
+        size = math.prod(shape) * np.dtype(kind.dtype).itemsize
+        raise TrainingError(
+            f"{store.path}: the memory does not suffice for the {reading.name} features ({size / 1e9:,.1f} GB); leave "
+            "them on the disk with --stream, or take shorter or fewer utterances"
+        ) from None
     valid = torch.zeros(len(values), dtype=torch.bool)
 
     def read(piece: tuple[int, int]) -> None:

@@ -1,6 +1,7 @@
 """`foal clean`, and what `foal index` says, on real shards."""
 
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -211,6 +212,14 @@ def test_a_features_folder_that_is_a_link_is_cleaned(foal_here: Foal, project: P
     (project / "features").symlink_to(project / "disk")
     assert "removed 6 of 6 files" in foal_here("clean", "--remove").stdout
     assert not old_shards(project)
+
+
+def test_the_next_run_removes_what_a_killed_one_left_of_the_index(foal_here: Foal, project: Path) -> None:
+    killed = f".tmp-{socket.gethostname()}~{2**22 + 1}"
+    for name in ("feats.h5", "other.h5"):
+        (project / f"{killed}~{name}").write_text("half of an index")
+    assert foal_here("extract", "--split", "all").returncode == 0
+    assert [path.name for path in project.glob(".tmp-*")] == [f"{killed}~other.h5"]
 
 
 def test_a_shard_written_anew_meanwhile_stays(project: Path, some_utterances: list[Utterance]) -> None:

@@ -14,7 +14,7 @@ from foal.extract.detect import cut_face
 from foal.extract.picture import Stretch, Video
 from foal.extract.sheet import BESIDE, BOX, EMPTY, PICTURE, WARNING, WIDTH, check_sheet, fitted
 from foal.shared.console import make_console
-from foal.shared.errors import ManifestError, UsageError
+from foal.shared.errors import ManifestError, StoreError, UsageError
 from foal.shared.index import FeatureStore
 from foal.shared.join import write_index
 from foal.shared.shard import Entry, ShardHeader, ShardWriter
@@ -202,29 +202,80 @@ def test_the_commands_refusals(foal: Foal, foal_in: Foal, extracted: Path, tmp_p
     assert not (tmp_path / "s.png").exists()
 
 
-@pytest.fixture
-def faceless(tmp_path: Path, make_video: MakeVideo) -> Path:
-    """An index over one utterance in which no face was found, and one whose file is gone."""
-    make_video(tmp_path / "v.mp4", frames=40)
+def index_of_one(folder: Path, box: float, **config: object) -> Path:
+    """An index over one utterance of v.mp4, with the same number at each place of its boxes, and one without a file."""
     utterances = [
         Utterance(id=name, corpus="test", speaker="s", label="neu", video=f"{name}.mp4", end=1.6) for name in ("v", "w")
     ]
-    write_manifest(tmp_path / "m.csv", utterances)
+    write_manifest(folder / "m.csv", utterances)
     header = ShardHeader(
         modality="face", key="0" * 64, rate_hz=10.0, encoder="random:test", revision="", weights="0",
-        random_weights=True, config={"view": "face", "margin": 0.2, "size": None},
+        random_weights=True, config={"view": "face", "margin": 0.2, "size": None, **config},
     )  # fmt: skip
-    with ShardWriter(tmp_path / "f" / "test" / "face-00000000" / "a.h5", header, dtype="float16") as writer:
+    boxes = np.tile(np.array([-box, -box, box, box], np.float32), (16, 1))
+    with ShardWriter(folder / "f" / "test" / "face-00000000" / "a.h5", header, dtype="float16") as writer:
         for utterance in utterances:
             writer.add(
                 Entry(
                     id=utterance.id, values=np.zeros((16, 4), np.float32), valid=np.zeros(16, bool), origin=0.05,
-                    source=utterance.source("face"), media="", note="no face found",
-                    boxes=np.full((16, 4), np.nan, np.float32),
+                    source=utterance.source("face"), media="", note="no face found", boxes=boxes,
                 )
             )  # fmt: skip
-    write_index(tmp_path / "feats.h5", utterances, tmp_path / "f", {"face": "0" * 64})
-    return tmp_path
+    write_index(folder / "feats.h5", utterances, folder / "f", {"face": "0" * 64})
+    return folder
+
+
+@pytest.fixture
+def faceless(tmp_path: Path, make_video: MakeVideo) -> Path:
+    """An index over one utterance in which no face was found, and one whose file is gone."""
+    make_video(tmp_path / "v.mp4", frames=40)
+    return index_of_one(tmp_path, np.nan)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"size": 4000}, "size: input should be less than or equal to 1024, got 4000"),
+        ({"size": [160]}, r"size: .* got \[160\]"),
+        ({"size": 0}, "size: .* got 0"),
+        ({"margin": 20.0}, "margin: input should be less than or equal to 2, got 20"),
+        ({"margin": -3}, "margin: .* got -3"),
+        ({"margin": None}, "margin: .* got None"),
+    ],
+)
+def test_a_configuration_that_foal_does_not_extract_with_is_refused(
+    tmp_path: Path, make_video: MakeVideo, config: dict[str, object], words: str
+) -> None:
+    make_video(tmp_path / "v.mp4", frames=40)
+    index_of_one(tmp_path, 0.5, **config)
+    with pytest.raises(StoreError, match=rf"feats\.h5: the configuration of 'face' .*{words}"):
+        make_sheet(
+            tmp_path / "s.png", tmp_path / "feats.h5", root=tmp_path, stream=None, per_speaker=2, speakers=24,
+            console=make_console(),
+        )  # fmt: skip
+    assert not (tmp_path / "s.png").exists()
+
+
+def test_a_picture_with_a_box_that_no_face_can_have_is_left_out(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "v.mp4", frames=40)
+    middle = middle_picture(tmp_path / "v.mp4")
+    for box, shown in ((0.0, False), (1.0, True), (10.0, False)):
+        index_of_one(tmp_path, box)
+        make_sheet(
+            tmp_path / "s.png", tmp_path / "feats.h5", root=tmp_path, stream=None, per_speaker=2, speakers=24,
+            console=make_console(),
+        )  # fmt: skip
+        # A part without box and mark.
+        part = middle[-20:-4, 4:-4]
+        assert (place_of(part, pixels(tmp_path / "s.png")) is not None) == shown
+
+
+def middle_picture(video: Path) -> np.ndarray:
+    """As the sheet shows it, of the utterance of `index_of_one`."""
+    opened = Video(video)
+    plan = opened.plan(Stretch(start=None, end=1.6, fps=10.0))
+    ((_, _, picture),) = opened.pictures([plan[7:8]], [FULL])
+    return pixels(fitted(picture, None))
 
 
 def test_without_a_face_the_middle_picture_says_so(faceless: Path, read_number: ReadNumber) -> None:
@@ -235,9 +286,7 @@ def test_without_a_face_the_middle_picture_says_so(faceless: Path, read_number: 
             console=make_console(),
         )  # fmt: skip
     sheet = pixels(faceless / "s.png")
-    video = Video(faceless / "v.mp4")
-    plan = video.plan(Stretch(start=None, end=1.6, fps=10.0))
-    (middle,) = (pixels(fitted(picture, None)) for _, _, picture in video.pictures([plan[7:8]], [FULL]))
+    middle = middle_picture(faceless / "v.mp4")
     assert read_number(middle) == 19
     height, width = middle.shape[:2]
     # All but the mark in its upper left corner.

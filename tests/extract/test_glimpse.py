@@ -1,6 +1,8 @@
 """What a contact sheet shows of one file: the picture and the face of each look, or why there is none."""
 
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from foal.extract.detect import cut_face
 from foal.extract.facenet import FACENET_SIZE
-from foal.extract.glimpse import USUAL_SIZE, Glimpse, Look, glimpses
+from foal.extract.glimpse import LARGEST_CUT, USUAL_SIZE, Glimpse, Look, face_image, glimpses
 from foal.extract.picture import Stretch, Video
 from foal.shared.index import Modality
 from foal.shared.utterance import Utterance
@@ -35,6 +37,17 @@ def look(name: str, position: int, *, box: list[float] | None = None, crop: str 
 def number_of(glimpse: Glimpse, read_number: ReadNumber) -> int:
     assert glimpse.picture is not None, glimpse.problem
     return read_number(np.asarray(glimpse.picture))
+
+
+@contextmanager
+def at_most(megabytes: int) -> Iterator[None]:
+    """Of NumPy's and Python's memory."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < megabytes << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_damaged_video_shows_what_is_left_of_it(
@@ -72,3 +85,43 @@ def test_the_face_has_the_streams_size_and_margin(tmp_path: Path, make_video: Ma
         assert found.face is not None
         np.testing.assert_array_equal(np.asarray(found.face), wanted.round().byte().permute(1, 2, 0).numpy())
     assert USUAL_SIZE == FACENET_SIZE
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [-1e6, -1e6, 1e6, 1e6], [-30, 0.2, 30, 0.5], [0.2, 0.2, 0.5, 9.0], [8.0, 0.2, 9.0, 0.5], [0.5, 0.2, 0.5, 0.5],
+        [0.5, 0.5, 0.2, 0.2], [-3e38, -3e38, 3e38, 3e38],
+    ],
+)  # fmt: skip
+def test_a_box_of_no_face_leaves_the_picture_out(tmp_path: Path, make_video: MakeVideo, box: list[float]) -> None:
+    make_video(tmp_path / "v.mp4", frames=10)
+    with at_most(20):
+        found = glimpses(tmp_path, "v.mp4", [look("bad", 2, box=box), look("good", 2)], modality())
+    assert found["bad"].picture is found["bad"].face is None
+    assert "the box stored is none of a face in this picture" in found["bad"].problem
+    assert found["good"].picture is not None
+
+
+def test_a_face_that_reaches_far_out_of_a_large_picture_takes_little_memory(tmp_path: Path) -> None:
+    picture = np.zeros((1000, 1200, 3), np.uint8)
+    picture[500:] = 200
+    with at_most(4 * LARGEST_CUT**2 >> 20):
+        face = face_image(picture, np.array([-1, -1, 2, 2], np.float32), modality(size=64, margin=2.0))
+    shown = np.asarray(face).astype(int)
+    assert shown.shape == (64, 64, 3)
+    assert shown[:28].max() <= 1
+    assert shown[36:].min() >= 199
+
+
+def test_a_face_out_of_a_narrow_picture_is_one(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "v.mp4", frames=10)
+    narrow = look("a", 2, box=[-0.9, 0.1, 1.9, 0.6], crop="0.4,0,0.6,1")
+    assert glimpses(tmp_path, "v.mp4", [narrow], modality())["a"].face is not None
+
+
+def test_a_rate_that_nobody_films_at_makes_no_large_plan(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "v.mp4", frames=100)
+    with at_most(8):
+        found = glimpses(tmp_path, "v.mp4", [look("a", 5)], modality(rate_hz=1e6))
+    assert found["a"].picture is not None

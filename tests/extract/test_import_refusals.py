@@ -3,12 +3,18 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from foal.extract.import_cli import import_features
-from foal.shared.errors import FoalError, StoreError, UsageError
+from foal.shared.errors import StoreError, UsageError
+from foal.shared.hdf5 import FutureError
+from foal.shared.index import FeatureStore
+from foal.shared.seal import write_seal
+from foal.shared.shard import ShardReader
 from foal.shared.utterance import Utterance, write_manifest
+from foal.shared.verify import verify_target
 
 
 @pytest.fixture
@@ -44,6 +50,18 @@ def archive(path: Path) -> None:
         np.savez(file, np.ones((30, 6)))
 
 
+def signs_without_end(path: Path) -> None:
+    write_header(path, "-" * 9000 + "1\n")
+
+
+def sums_without_end(path: Path) -> None:
+    write_header(path, "+".join(["1"] * 4000) + "\n")
+
+
+def write_header(path: Path, text: str) -> None:
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode())
+
+
 def array(values: object, dtype: object = None) -> Callable[[Path], None]:
     return lambda path: np.save(path, np.array(values, dtype))
 
@@ -55,6 +73,8 @@ def array(values: object, dtype: object = None) -> Callable[[Path], None]:
         (Path.touch, r"expected a whole \.npy file of numbers"),
         (truncated, r"expected a whole \.npy file of numbers"),
         (torn_header, r"expected a whole \.npy file of numbers"),
+        (signs_without_end, r"expected a whole \.npy file of numbers, got one whose header is too deep"),
+        (sums_without_end, r"expected a whole \.npy file of numbers, got one whose header is too deep"),
         (archive, r"expected a whole \.npy file of numbers"),
         (array([{"a": 1}], object), "Python objects"),
         (array(["a", "b"]), "expected an array of numbers, got one of type <U1"),
@@ -104,9 +124,101 @@ def test_wrong_usage(manifest: Path, tmp_path: Path, options: dict[str, object],
         import_features(**{"out": tmp_path / "out", "manifest": manifest, **options, **places})  # type: ignore[arg-type]
 
 
-def test_a_file_of_the_users_is_not_replaced(manifest: Path, tmp_path: Path) -> None:
-    folder = write_arrays(tmp_path / "audio")
-    (folder / "feats.h5").write_text("notes of mine")
-    with pytest.raises(FoalError, match="to replace, or nothing, got another file"):
-        import_features(folder, manifest, folder)
-    assert (folder / "feats.h5").read_text() == "notes of mine"
+@pytest.fixture
+def imported(manifest: Path, tmp_path: Path) -> dict[Path, bytes]:
+    """The files of an import of plain audio into out/, after which other values wait to be imported."""
+    import_features(tmp_path / "out", manifest, write_arrays(tmp_path / "audio"))
+    for path in (tmp_path / "audio").iterdir():
+        np.save(path, np.load(path) + 1)
+    return written(tmp_path / "out")
+
+
+def written(out: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in out.rglob("*.h5") if path.is_file()}
+
+
+def make_newer(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file.attrs["version"] = file.attrs["version"] + 1
+    write_seal(path)
+
+
+def test_a_file_of_the_users_is_not_replaced(manifest: Path, tmp_path: Path, imported: dict[Path, bytes]) -> None:
+    index = tmp_path / "out" / "feats.h5"
+    index.write_text("notes of mine")
+    with pytest.raises(UsageError, match="to replace, or nothing, got another file"):
+        import_features(tmp_path / "out", manifest, tmp_path / "audio")
+    assert written(tmp_path / "out") == {**imported, index: b"notes of mine"}
+
+
+@pytest.mark.parametrize("which", ["index", "shard", "other shard"])
+def test_a_file_of_a_newer_foal_is_refused_before_anything_is_written(
+    manifest: Path, tmp_path: Path, imported: dict[Path, bytes], which: str
+) -> None:
+    out = tmp_path / "out"
+    # Of the last split: nothing before it may be written either.
+    shard = sorted(out.glob("session3/audio-*/*.h5"))[0]
+    place = {"index": out / "feats.h5", "shard": shard, "other shard": shard.with_name("other.h5")}[which]
+    if which == "other shard":
+        place.write_bytes(shard.read_bytes())
+    make_newer(place)
+    before = written(out)
+    with pytest.raises(FutureError, match=rf"{place}: .* update foal"):
+        import_features(out, manifest, tmp_path / "audio")
+    assert written(out) == before
+
+
+def test_what_is_no_shard_of_ours_stays(manifest: Path, tmp_path: Path, imported: dict[Path, bytes]) -> None:
+    out = tmp_path / "out"
+    (old,) = out.glob("session1/audio-*/*.h5")
+    folder = old.parent
+    (folder / "notes.h5").write_text("notes of mine")
+    (folder / "folder.h5").mkdir()
+    with h5py.File(folder / "results.h5", "w") as file:
+        file["x"] = np.arange(9)
+    # Somebody's copy, with its link, of a shard of another key.
+    import_features(tmp_path / "named", manifest, tmp_path / "audio", name="other")
+    (other,) = tmp_path.glob("named/session1/audio-*/*.h5")
+    (folder / "copy.h5").write_bytes(other.read_bytes())
+    (folder / "link.h5").symlink_to(other)
+    strange = {path: path.read_bytes() for path in folder.glob("[cnrl]*.h5")}
+    assert len(strange) == 4
+
+    # One utterance less gives its shard another name.
+    (tmp_path / "audio" / "u0.npy").unlink()
+    import_features(out, manifest, tmp_path / "audio")
+    assert {path: path.read_bytes() for path in strange} == strange
+    assert (folder / "folder.h5").is_dir()
+    assert not old.exists()
+    (new,) = {path for path in folder.iterdir() if path.is_file()} - strange.keys()
+    with ShardReader(new) as shard:
+        assert shard.ids == ["u3", "u6", "u9", "u12", "u15"]
+    with FeatureStore(out / "feats.h5") as store:
+        assert len(store) == 17
+
+
+def test_another_file_in_a_shards_place_is_refused_before_anything_is_written(
+    manifest: Path, tmp_path: Path, imported: dict[Path, bytes]
+) -> None:
+    out = tmp_path / "out"
+    (place,) = out.glob("session3/audio-*/*.h5")
+    place.unlink()
+    with h5py.File(place, "w") as file:
+        file["x"] = np.arange(9)
+    before = written(out)
+    with pytest.raises(StoreError, match=rf"{place}: expected a shard of an earlier import to replace, or nothing"):
+        import_features(out, manifest, tmp_path / "audio")
+    assert written(out) == before
+
+
+def test_damaged_shards_of_an_earlier_import_are_replaced_or_removed(
+    manifest: Path, tmp_path: Path, imported: dict[Path, bytes]
+) -> None:
+    out = tmp_path / "out"
+    for place in out.glob("session*/audio-*/*.h5"):
+        place.write_bytes(place.read_bytes()[:-100])
+    (out / "feats.h5").write_bytes((out / "feats.h5").read_bytes()[:-100])
+    (tmp_path / "audio" / "u0.npy").unlink()
+    import_features(out, manifest, tmp_path / "audio")
+    assert len(written(out)) == len(imported)
+    assert verify_target(out)[1] == []

@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from foal.extract.failure import Failure
 from foal.extract.plan import Chunk, halves
+from foal.extract.quarantine import Quarantine
+from foal.shared.errors import FoalError
 from foal.shared.index import FeatureStore
-from foal.shared.utterance import Utterance, write_manifest
+from foal.shared.settings import ExtractSettings, Settings
+from foal.shared.utterance import Utterance, split_folder, write_manifest
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -125,3 +129,30 @@ def test_a_limit_that_is_none_is_named(corpus: Path, extract: Foal, wrong: str) 
     done = extract(f"--max-failures={wrong}")
     assert done.returncode == 2
     assert "extract.max_failures" in done.stderr
+
+
+def test_a_folder_in_the_place_of_the_list_is_found_before_the_run(corpus: Path, foal_here: Foal) -> None:
+    place = corpus / "features" / "c" / "failures.csv"
+    place.mkdir(parents=True)
+    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--modalities", "audio"]
+    for more in ([], ["--dry-run"]):
+        done = foal_here(*usual, *more)
+        assert done.returncode == 1
+        assert "failures.csv: expected the list of what could not be extracted, or nothing, got a folder" in done.stderr
+        assert "move it away" in done.stderr
+    assert [*corpus.glob("features/*/*")] == [place]
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_folder_that_takes_its_place_during_the_run_is_named(tmp_path: Path, failed: bool) -> None:
+    utterances = rows(1, files=1)
+    quarantine = Quarantine(Settings(extract=ExtractSettings(features=tmp_path)), utterances)
+    failure = Failure(
+        id="u0", split=utterances[0].split, modality="audio", media="0.wav", reason="r", remedy="m", source="s",
+        fingerprint="",
+    )  # fmt: skip
+    place = tmp_path / split_folder(failure.split) / "failures.csv"
+    place.mkdir(parents=True)
+    with pytest.raises(FoalError, match=f"{place}: cannot be (written|removed)"):
+        quarantine.write(utterances, [failure] * failed, {"audio": "0" * 64})
+    assert place.is_dir()

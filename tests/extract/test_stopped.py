@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,31 +31,96 @@ def shards(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.glob("features/*/*/[!.]*.h5")}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_stopped_it_ends_its_workers_and_goes_on_later(
-    foal_here: Foal, synthetic_corpus: Path, tmp_path: Path, number: signal.Signals, code: int, scheduler: str
-) -> None:
+# Whatever runs the tests may have some of the signals ignored.
+COMMAND = """
+import signal, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+for number in map(int, sys.argv.pop(1).split()):
+    signal.signal(number, signal.SIG_IGN)
+from foal.shared.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def started(
+    foal_here: Foal, synthetic_corpus: Path, tmp_path: Path
+) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Start an extraction as the first of a process group, with some signals ignored, and wait for its first shard."""
     assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
-    options = ["-s", "session1,session2", "-m", "m.csv", "-r", str(synthetic_corpus), "--chunk-seconds", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from foal.shared.cli import main; main()", "extract", *options, "-j", "2"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not shards(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    # As a terminal does: to every process of the group, not only to the first.
-    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    processes = []
+
+    def start(*options: str, ignored: tuple[signal.Signals, ...] = ()) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, " ".join(str(int(number)) for number in ignored), "extract", *options],
+            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        processes.append(process)
+        deadline = time.monotonic() + 120
+        while not shards(tmp_path) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return process
+
+    yield start
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture
+def options(synthetic_corpus: Path) -> list[str]:
+    return ["-s", "session1,session2", "-m", "m.csv", "-r", str(synthetic_corpus), "--chunk-seconds", "1"]
+
+
+def ended_by(process: "subprocess.Popen[str]", code: int) -> None:
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "Traceback" not in stderr
-    assert "the same command goes on from there" in stderr
+    assert stderr == "foal: stopped; what was finished stays, the same command goes on from there\n"
     deadline = time.monotonic() + 10
     while (left := alive_in_group(process.pid)) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not left
+
+
+@pytest.mark.parametrize(
+    ("number", "to_all", "code"),
+    [(signal.SIGINT, True, 130), (signal.SIGTERM, True, 143), (signal.SIGHUP, True, 129), (signal.SIGTERM, False, 143)],
+)
+def test_stopped_it_ends_its_workers_and_goes_on_later(
+    foal_here: Foal, started: Callable[..., "subprocess.Popen[str]"], options: list[str], tmp_path: Path,
+    number: signal.Signals, to_all: bool, code: int, scheduler: str,
+) -> None:  # fmt: skip
+    process = started(*options, "-j", "2")
+    # As a terminal does: to every process of the group, not only to the first.
+    os.killpg(process.pid, number) if to_all else process.send_signal(number)
+    ended_by(process, code)
     finished = shards(tmp_path)
     assert len(finished) > 0
-    assert foal_here("extract", *options, "--scheduler", scheduler).returncode == 0
-    assert shards(tmp_path).items() > finished.items()
+    if number == signal.SIGINT:
+        assert foal_here("extract", *options, "--scheduler", scheduler).returncode == 0
+        assert shards(tmp_path).items() > finished.items()
     assert not list(tmp_path.rglob(".tmp-*"))
+
+
+def test_asked_again_and_again_it_says_its_sentence_once(
+    started: Callable[..., "subprocess.Popen[str]"], options: list[str]
+) -> None:
+    process = started(*options, "-j", "2")
+    for _ in range(6):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.25)
+    ended_by(process, 130)
+
+
+def test_under_nohup_it_goes_on_when_the_terminal_closes(
+    started: Callable[..., "subprocess.Popen[str]"], options: list[str]
+) -> None:
+    process = started(*options, "-j", "1", "--modalities", "audio", ignored=(signal.SIGHUP, signal.SIGINT))
+    os.killpg(process.pid, signal.SIGHUP)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert stderr == ""

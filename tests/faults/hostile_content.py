@@ -43,7 +43,10 @@ def attribute_cases() -> Cases:
     texts = {"number": 7, "many": np.array([b"a", b"b"]), "any length": "a", "huge": np.bytes_(b"x" * 60_000),
              "nothing": h5py.Empty("f"), "no UTF-8": np.bytes_(b"\xff\xfe")}  # fmt: skip
     jsons = {"list": b"[]", "number": b"7", "deep": b"[" * 60_000, "deeper": b'{"a":' * 12_000, "torn": b'{"a": 1',
-             "long number": b'{"a": ' + b"9" * 50_000 + b"}", "NaN": b"NaN"}  # fmt: skip
+             "long number": b'{"a": ' + b"9" * 50_000 + b"}", "NaN": b"NaN", "not finite": b'{"a": [NaN, 1e999]}',
+             "half a character": b'{"a": "\\ud800"}', "long once written again": b'{"a": [' + b"1e5," * 14_000 + b"1]}",
+             "of other types": b'{"fps": "x", "precision": 5, "store": [1], "name": {}, "provenance": "imported",'
+                               b' "size": 1000000, "margin": -1e300, "layers": {}, "model": 7}'}  # fmt: skip
     found: Cases = []
     streams = "modalities/audio"
     for group, file, of_texts, of_numbers in (

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import struct
 import sys
 import zipfile
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from hostile_content import SHARD, Cases, Change, attribute_cases, edited, numbe
 
 from foal.shared.catalog import shard_folder
 from foal.shared.join import write_index
-from foal.shared.seal import write_seal
+from foal.shared.seal import SEAL_SIZE, write_seal
 from foal.shared.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
@@ -111,6 +112,43 @@ def group_cases() -> Cases:
     return found
 
 
+def name_cases() -> Cases:
+    """HDF5 follows the free blocks of the heap in which a group's names lie, from one to the next."""
+
+    def led(to: Callable[[int, int], int]) -> Change:
+        def change(path: Path) -> None:
+            content, at = bytearray(path.read_bytes()), -1
+            while (at := content.find(b"HEAP", at + 1)) >= 0:
+                size, block, start = struct.unpack_from("<QQQ", content, at + 8)
+                if block + 16 <= size and start + size <= len(content):
+                    struct.pack_into("<Q", content, start + block, to(block, size))
+            path.write_bytes(content)
+            write_seal(path)
+
+        return change
+
+    def behind_a_user_block(path: Path) -> None:
+        path.write_bytes(bytes(512) + path.read_bytes()[:-SEAL_SIZE])
+        write_seal(path)
+
+    def in_another_form(path: Path) -> None:
+        with h5py.File(path) as old, h5py.File(path.with_suffix(".new"), "w", libver="latest") as new:
+            for name in old:
+                old.copy(name, new)
+            new.attrs.update(old.attrs)
+        path.with_suffix(".new").replace(path)
+        write_seal(path)
+
+    found: Cases = []
+    for file in (SHARD, "feats.h5", "packed.h5"):
+        circle = "names of members whose list is a circle, or leads out of the file"
+        ways = [lambda block, size: block, lambda block, size: 0, lambda block, size: size - 8,
+                lambda block, size: 1 << 40]  # fmt: skip
+        found += [(circle, file, led(to)) for to in ways]
+        found += [("HDF5 of another form", file, change) for change in (behind_a_user_block, in_another_form)]
+    return found
+
+
 def file_cases() -> Cases:
     chance = random.Random(3)
 
@@ -185,6 +223,7 @@ def main(folder: Path) -> None:
         *number_cases(),
         *path_cases(),
         *group_cases(),
+        *name_cases(),
         *file_cases(),
         *fuzz_cases(),
     ]

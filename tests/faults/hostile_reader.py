@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
+from foal.extract.indexing import describe
 from foal.shared.catalog import Media, read_catalog
 from foal.shared.errors import FoalError
 from foal.shared.index import FeatureStore
@@ -39,6 +40,7 @@ def values_of(index: Path) -> dict[str, str]:
 
 def entries_of(path: Path) -> None:
     with ShardReader(path) as shard:
+        describe(shard.header)
         for row in range(len(shard)):
             shard.entry(row)
 

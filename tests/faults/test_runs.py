@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,7 +25,7 @@ Start = Callable[..., Any]
 
 MANY = 5000
 KILL_EVERY = (3.0, 6.0)
-"""Seconds between two kills: a worker needs half as many to begin."""
+"""Seconds between two kills, and from the shard that was finished since the one before."""
 
 SOAK_SECONDS = float(os.environ.get("FOAL_SOAK_SECONDS", "1800"))
 GROWTH = 1.05
@@ -90,7 +91,7 @@ def test_two_runs_on_one_scheduler(
 
 
 def test_many_utterances_and_dying_workers(
-    start: Start, trial: Any, tmp_path: Path, features_of: Any, foal_in: Any
+    start: Start, trial: Any, tmp_path: Path, features_of: Any, finished_shards: Any
 ) -> None:
     root = tmp_path / "media"
     root.mkdir()
@@ -106,7 +107,11 @@ def test_many_utterances_and_dying_workers(
     with trial("kill -9 of a worker, every few seconds, of 5,000 utterances", "all are done", count=0) as more:
         run = start(tmp_path, *usual, "-j", "2")
         while run.process.poll() is None:
-            time.sleep(chance.uniform(*KILL_EVERY))
+            # On a machine on which a worker takes longer than that to begin, the run would never come to anything.
+            before = len(finished_shards(tmp_path / "features"))
+            run.wait_for(lambda: len(finished_shards(tmp_path / "features")) > before)  # noqa: B023
+            with suppress(subprocess.TimeoutExpired):
+                run.process.wait(timeout=chance.uniform(*KILL_EVERY))
             if workers := run.workers():
                 with suppress(psutil.NoSuchProcess):
                     chance.choice(workers).kill()

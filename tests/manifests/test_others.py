@@ -76,6 +76,14 @@ def test_a_folder_per_label(tmp_path: Path) -> None:
     assert sum(len(speakers) for speakers in folds.values()) == 6
 
 
+@pytest.mark.parametrize("pattern", ["^(?:s1|(s[2-9]))_", "^(s[2-9])?", "^(s[2-9]|)"])
+def test_a_name_in_which_the_speakers_group_finds_nothing_is_left_out(tmp_path: Path, pattern: str) -> None:
+    touch(tmp_path, "joy/s1_a.mp4", "joy/s2_a.mp4", "fear/s3_a.mp4")
+    built = folder.build(tmp_path, speaker=pattern)
+    assert [utterance.speaker for utterance in built.utterances] == ["s3", "s2"]
+    assert list(built.problems) == [f"joy/s1_a: no speaker found by {pattern!r}; left out"]
+
+
 @pytest.mark.parametrize("pattern", ["(", "no group"])
 def test_a_speaker_pattern_that_cannot_be(tmp_path: Path, pattern: str) -> None:
     with pytest.raises(UsageError, match="--speaker"):

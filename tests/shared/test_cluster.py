@@ -1,4 +1,4 @@
-"""Who can talk to the workers of a local run: its own processes, and nobody else."""
+"""The workers: who can talk to those of a local run (its own processes, and nobody else), and what they need."""
 
 import os
 import subprocess
@@ -57,6 +57,83 @@ def test_an_address_without_its_certificates_is_named(
     done = foal("extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--scheduler", client.scheduler.address)
     assert done.returncode == 2
     assert "TLS do not fit together" in done.stderr
+
+
+WITHOUT_FOAL = """
+import sys
+class Nowhere:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "foal":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Nowhere())
+"""
+
+
+def test_workers_without_foal_are_named(
+    foal: Callable[..., "subprocess.CompletedProcess[str]"], synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    assert foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without/sitecustomize.py").write_text(WITHOUT_FOAL)
+    told = tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    scheduler = subprocess.Popen(
+        [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", told], **quiet
+    )
+    worker = subprocess.Popen(
+        [*dask, "worker", "--no-nanny", "--no-dashboard", "--scheduler-file", told, "--local-directory", tmp_path],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "without")}, **quiet,
+    )  # fmt: skip
+    try:
+        with Client(scheduler_file=str(told), timeout=60) as client:
+            client.wait_for_workers(1, timeout=60)
+            address = client.scheduler.address
+        done = foal(
+            "extract",
+            "-s",
+            "all",
+            "-m",
+            "m.csv",
+            "-r",
+            synthetic_corpus,
+            "--modalities",
+            "audio",
+            "--scheduler",
+            address,
+        )
+    finally:
+        for process in (worker, scheduler):
+            process.kill()
+            process.wait()
+    assert done.returncode == 2
+    assert f"foal: --scheduler {address}: expected workers with this version of foal" in done.stderr
+    assert "No module named 'foal'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_few_file_descriptors_are_named(
+    synthetic_corpus: Path, foal: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    assert foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
+    command = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (28, 28))
+from foal.shared.cli import main
+main()
+"""
+    options = ["extract", "-s", "all", "-m", "m.csv", "-r", str(synthetic_corpus), "--modalities", "audio", "-j", "1"]
+    done = subprocess.run(
+        [sys.executable, "-c", command, *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "file descriptors" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 TALK = """

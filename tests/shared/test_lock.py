@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -98,3 +99,86 @@ def test_whoever_lost_the_lock_leaves_that_of_the_other(tmp_path: Path) -> None:
             pass
         (tmp_path / LOCK_NAME).write_text("another's")
     assert (tmp_path / LOCK_NAME).read_text() == "another's"
+
+
+# Root in all but the right to pass over the permissions of others' files.
+NOT_ALMIGHTY = "-dac_override,-dac_read_search,-fowner"
+OURS = """
+import os, sys
+from pathlib import Path
+from foal.shared.errors import FoalError
+from foal.shared.lock import LOCK_NAME, locked
+folder = Path(sys.argv[1])
+os.umask(2)
+try:
+    with locked(folder) as word:
+        print(word, oct((folder / LOCK_NAME).stat().st_mode), (folder / LOCK_NAME).read_text())
+except FoalError as error:
+    print(error)
+"""
+ANOTHER = 12345
+SAID = '{"host": "%s", "pid": %d, "since": "2026-01-02T03:04:05+00:00", "command": "foal extract -s all"}'
+
+
+def as_one_of_many(folder: Path) -> str:
+    """What a process says that takes the lock and that others' permissions hold for."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv, to make files of another user")
+    command = ["setpriv", "--bounding-set", NOT_ALMIGHTY, "--inh-caps", NOT_ALMIGHTY, sys.executable, "-c", OURS]
+    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=120, check=False)
+    assert not done.stderr
+    return done.stdout
+
+
+def left_by_another(folder: Path, *, mode: int = 0o644, host: str | None = None) -> Path:
+    lock = folder / LOCK_NAME
+    lock.write_text(SAID % (host or socket.gethostname(), 7))
+    lock.chmod(mode)
+    os.chown(lock, ANOTHER, ANOTHER)
+    return lock
+
+
+def test_the_umask_decides_who_may_take_over_a_lock(tmp_path: Path) -> None:
+    assert oct(0o100664) in as_one_of_many(tmp_path)
+
+
+def test_the_lock_of_a_dead_run_of_another_user_is_removed(tmp_path: Path) -> None:
+    left_by_another(tmp_path)
+    said = as_one_of_many(tmp_path)
+    assert "process 7 on " in said
+    assert "was killed; its lock is removed" in said
+    assert oct(0o100664) in said, "a lock of one's own takes its place"
+    assert '"pid": 7,' not in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_lock_of_a_living_run_of_another_user_is_believed(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
+    lock = tmp_path / LOCK_NAME
+    lock.chmod(0o644)
+    os.chown(lock, ANOTHER, ANOTHER)
+    assert f"in use by process {holder.pid} on {socket.gethostname()} since 20" in as_one_of_many(tmp_path)
+    assert json.loads(lock.read_text())["pid"] == holder.pid
+
+
+def test_the_lock_of_another_user_on_another_host_is_believed(tmp_path: Path) -> None:
+    lock = left_by_another(tmp_path, host="elsewhere")
+    said = as_one_of_many(tmp_path)
+    assert "in use by process 7 on elsewhere" in said
+    assert "--break-lock" in said
+    assert lock.exists()
+
+
+@pytest.mark.parametrize(("mode", "folder_mode", "words"), [
+    (0o644, 0o1777, ("that we may write or remove", "user 12345", "process 7 on", "at work no more", "let that user")),
+    (0o600, 0o777, ("that we may not read", "user 12345", "let that user")),
+])  # fmt: skip
+def test_a_lock_of_another_user_that_has_to_stay_is_explained(
+    tmp_path: Path, mode: int, folder_mode: int, words: tuple[str, ...]
+) -> None:
+    lock = left_by_another(tmp_path, mode=mode)
+    tmp_path.chmod(folder_mode)
+    os.chown(tmp_path, ANOTHER, ANOTHER)
+    said = as_one_of_many(tmp_path)
+    assert str(lock) in said
+    assert all(word in said for word in words), said
+    assert lock.exists()

@@ -146,7 +146,7 @@ def test_damaged_shards_and_left_over_files_but_no_others(
 ) -> None:
     features = make_features(tmp_path / "features", some_utterances, key=KEY)
     folder = features / "session1" / "audio-aaaaaaaa"
-    torn = folder / "torn.h5"
+    torn = folder / "fedcba9876543210.h5"
     torn.write_bytes((folder / "shard.h5").read_bytes()[:900])
     zeroed = folder / "0123456789abcdef.h5"
     zeroed.write_bytes(b"\0" * 900)
@@ -173,6 +173,8 @@ def test_damaged_shards_and_left_over_files_but_no_others(
     other = features / "session1" / "audio-cccccccc"
     other.mkdir()
     (other / "shard.h5").write_bytes(torn.read_bytes())
+    # Any program's HDF5 file looks so when its end is lost.
+    (folder / "results.h5").write_bytes(torn.read_bytes())
 
     assert reasons(features, some_utterances, tmp_path) == {
         torn: DAMAGED, zeroed: DAMAGED, headless: DAMAGED, left: LEFT_OVER

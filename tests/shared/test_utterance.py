@@ -1,4 +1,6 @@
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -181,6 +183,48 @@ def test_a_manifest_takes_no_other_files_place_and_holds_no_row_that_cannot_be_r
     with pytest.raises(ManifestError, match=r"m\.csv, line 3, column id: expected unique ids"):
         write_manifest(tmp_path / "m.csv", [one, one])
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"id,and,other\n1,2,3\n",
+        b"id,",
+        b"",
+        HEADER.encode() + b",notes\n",
+        HEADER[:-5].encode(),
+        b"id," * (1 << 20),
+        b"\xff",
+    ],
+)
+def test_what_only_begins_like_a_manifest_stays(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "data.csv"
+    path.write_bytes(content)
+    with pytest.raises(ManifestError, match="expected a manifest to replace, or nothing, got another file"):
+        write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
+    assert path.read_bytes() == content
+
+
+def test_pipes_sockets_folders_and_loose_links_stay(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loose").symlink_to("nowhere")
+    (tmp_path / "null").symlink_to("/dev/null")
+    with suppress(PermissionError):  # root alone makes devices
+        os.mknod(tmp_path / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    before = {path: path.lstat().st_mode for path in tmp_path.iterdir()}
+    for path in before:
+        with pytest.raises(ManifestError, match="got another file"):
+            write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
+    assert before == {path: path.lstat().st_mode for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("start", [HEADER, f"\ufeff{HEADER}\r", ",".join(HEADER.split(",")[::-1]), f"{HEADER},fold"])
+def test_an_older_manifest_is_replaced(tmp_path: Path, start: str) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(start + "\n", encoding="utf-8")
+    write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
+    assert len(read_manifest(path)) == 1
 
 
 def test_only_what_changes_the_numbers_is_the_source() -> None:

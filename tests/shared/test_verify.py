@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -31,6 +32,18 @@ def features(tmp_path: Path, make_features: MakeFeatures, some_utterances: list[
     folder = make_features(tmp_path / "features", some_utterances, key=KEY)
     write_index(tmp_path / "feats.h5", some_utterances, folder, KEYS)
     return folder
+
+
+def foal_as_somebody(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command as one who may not read everything; root gives that up, or the test is left out."""
+    somebody: list[str] = []
+    if os.geteuid() == 0:
+        without = "-dac_override,-dac_read_search"
+        somebody = ["setpriv", f"--bounding-set={without}", f"--inh-caps={without}"]
+        if shutil.which("setpriv") is None or subprocess.run([*somebody, "true"], check=False).returncode:
+            pytest.skip("root may read everything here, and cannot give it up")
+    command = [sys.executable, "-c", "from foal.shared.cli import main; main()", *arguments]
+    return subprocess.run([*somebody, *command], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
 def named(target: Path) -> dict[str, str]:
@@ -62,6 +75,44 @@ def test_what_is_no_shard_of_its_folder_is_named_in_order(features: Path) -> Non
     with pytest.raises(UsageError, match="got nothing there"):
         verify_target(features / "nowhere")
     assert "expected a regular file" in verify_target(one / "c.h5")[1][0][1]
+
+
+def test_linked_folders_are_not_followed_and_those_that_lead_out_are_named(features: Path, tmp_path: Path) -> None:
+    ladder = [features / f"d{number}" for number in range(19)]
+    for rung, below in zip(ladder, [*ladder[1:], features], strict=True):
+        rung.mkdir()
+        for name in "ab":
+            (rung / name).symlink_to(below)  # 2 ** 18 ways to the last one
+    (features / "linked").symlink_to(features / "session1" / "audio-aaaaaaaa")
+    assert verify_target(features) == (6, [])
+
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.txt").write_text("not ours to look at")
+    (tmp_path / "features2").symlink_to(outside)  # begins like the target's name
+    (features / "session1" / "away").symlink_to(outside)
+    (features / "root").symlink_to("/")
+    (features / "second").symlink_to(tmp_path / "features2")
+    found = named(features)
+    assert list(found) == ["root", "second", "session1/away"]
+    assert all("a symbolic link that leads out" in reason for reason in found.values())
+    # The target itself may be a link.
+    (tmp_path / "link").symlink_to(features)
+    assert list(named(tmp_path / "link")) == list(found)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444], ids=["unreadable", "only its names"])
+def test_a_folder_that_may_not_be_read_is_named(features: Path, tmp_path: Path, mode: int) -> None:
+    locked = features / "session2" / "face-aaaaaaaa"
+    locked.chmod(mode)
+    try:
+        done = foal_as_somebody(tmp_path, "verify", "features")
+    finally:
+        locked.chmod(0o755)
+    assert done.returncode == 1, done.stderr
+    first, last = done.stdout.splitlines()
+    assert re.fullmatch(r"features/session2/face-aaaaaaaa(/shard\.h5)?: cannot be read: Permission denied; .*", first)
+    assert last.startswith("1 problems")
 
 
 def test_every_file_is_read_once_and_every_byte_is_told(features: Path, tmp_path: Path) -> None:
@@ -133,7 +184,9 @@ def test_only_damaged_shards_of_ours_may_be_removed(features: Path, altered: Alt
     assert not removable("shard.h5")
     assert removable("any name.h5", bytes(flipped))
     assert removable("any name.h5", whole[:-1])
-    assert removable("any name.h5", whole[:900])
+    assert removable("0123456789abcdef.h5", whole[:900])
+    # Any program's HDF5 file looks so when its end is lost.
+    assert not removable("any name.h5", whole[:900])
     assert removable("any name.h5", b"\0" + whole[1:])
     assert removable("any name.h5", bytes(len(whole) - 64) + whole[-64:])
     for content in (b"", bytes(900), b"text"):
@@ -155,12 +208,16 @@ def test_only_damaged_shards_of_ours_may_be_removed(features: Path, altered: Alt
         assert file.attrs["version"] == VERSION + 1
         file.attrs["version"] = VERSION + 2
     assert not removable("newer.h5")
+    for version in (b"02", b"03", b"17"):
+        assert not removable(
+            "newer.h5", whole[:-64] + whole[-64:].replace(b" 01 ", b" %s " % version)[:-9] + b"another!\n"
+        )
     with h5py.File(folder / "0123456789abcdef.h5", "w") as file:
         file["x"] = 1
     assert not removable("0123456789abcdef.h5")
     write_seal(folder / "0123456789abcdef.h5")
     assert not removable("0123456789abcdef.h5")
-    (folder / "any name.h5").write_bytes(whole[:900])
+    (folder / "any name.h5").write_bytes(bytes(flipped))
     (folder / "link.h5").symlink_to("any name.h5")
     os.mkfifo(folder / "0000000000000000.h5")
     (folder / "0000000000000001.h5").mkdir()

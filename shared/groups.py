@@ -1,0 +1,76 @@
+"""Looking at a group of an HDF5 file before HDF5 does: it follows one list in there wherever that leads.
+
+The names of a group's members lie in a local heap, whose free blocks are a list; libhdf5 (2.0) reads it block by block,
+each into memory of its own, and one that is a circle takes all memory there is, past any signal. The layout is that of
+the HDF5 file format specification, sections III.D (local heaps) and IV.A (object headers of version 1):
+https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+
+HDF5_START = b"\x89HDF\r\n\x1a\n"
+CONTINUATION, SYMBOL_TABLE = 0x10, 0x11
+NO_MORE_BLOCKS = 1
+MOST_BYTES = 1 << 20
+"""Of a piece of a header, or of the names; ours have some kilobytes."""
+MOST_PIECES = 64
+
+
+def check_group(group: Any, length: int) -> None:
+    """Raise ValueError unless HDF5 may look for the members of an open group (h5py's low-level), of a file so long."""
+    handle = h5py.h5i.get_file_id(group).get_vfd_handle()
+    # Behind a user block all addresses would be counted from its end.
+    if os.pread(handle, len(HDF5_START), 0) != HDF5_START:
+        raise ValueError("an HDF5 file that begins with something else")
+    low, high = h5py.h5g.get_objinfo(group, b".").objno
+    for kind, content in _messages(handle, low + (high << 64), length):
+        if kind == SYMBOL_TABLE:
+            _, heap = struct.unpack_from("<QQ", content)
+            _check_heap(handle, heap, length)
+
+
+def _messages(handle: int, address: int, length: int) -> Iterator[tuple[int, bytes]]:
+    """Kind and content of all that an object header holds."""
+    version, _, _, _, size = struct.unpack("<BBHII", _read(handle, address, 12, length))
+    if version != 1:
+        raise ValueError("a group in another form than foal writes")
+    pieces = [(address + 16, size)]
+    for start, count in pieces:
+        piece, at = _read(handle, start, count, length), 0
+        while at + 8 <= len(piece):
+            kind, long = struct.unpack_from("<HH", piece, at)
+            content = piece[at + 8 : at + 8 + long]
+            if len(content) != long or (kind in (CONTINUATION, SYMBOL_TABLE) and long < 16):
+                raise ValueError("a group whose header is damaged")
+            if kind == CONTINUATION:
+                pieces.append(struct.unpack_from("<QQ", content))
+                if len(pieces) > MOST_PIECES:
+                    raise ValueError("a group whose header has no end")
+            yield kind, content
+            at += 8 + long
+
+
+def _check_heap(handle: int, address: int, length: int) -> None:
+    name, size, block, start = struct.unpack("<4s4xQQQ", _read(handle, address, 32, length))
+    if name != b"HEAP":
+        raise ValueError("a group without names")
+    names, seen = _read(handle, start, size, length), set[int]()
+    while block != NO_MORE_BLOCKS:
+        if block in seen or block + 16 > len(names):
+            raise ValueError("a group whose names are damaged")
+        seen.add(block)
+        (block,) = struct.unpack_from("<Q", names, block)
+
+
+def _read(handle: int, start: int, count: int, length: int) -> bytes:
+    if count > MOST_BYTES or start + count > length:
+        raise ValueError("a group that ends behind the file, or is far too large")
+    found = os.pread(handle, count, start)
+    if len(found) != count:
+        raise ValueError("a group that ends behind the file")
+    return found

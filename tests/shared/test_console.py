@@ -1,0 +1,90 @@
+"""What a stranger's file says reaches the terminal as text, and in no other way."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.progress import Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from foal.shared.catalog import shard_folder
+from foal.shared.console import make_console, visible
+from foal.shared.shard import Entry, ShardHeader, ShardWriter
+from foal.shared.utterance import Utterance, write_manifest
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\r"
+SHOWN = r"\x1b]0;owned\x07\x1b[2J\x9b31m\r"
+
+
+def test_only_newlines_and_tabs_pass() -> None:
+    every = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
+    assert not set(visible(every)) & set(every) - {"\n", "\t"}
+    assert visible("a\tb\n\xa0äé€😀\udcff") == "a\tb\n\xa0äé€😀\\udcff"
+    assert visible(EVIL) == SHOWN
+
+
+@pytest.mark.parametrize("kind", [str, Text])
+def test_lines_and_tables_show_control_characters(
+    capsys: pytest.CaptureFixture[str], kind: Callable[[str], str | Text]
+) -> None:
+    console = make_console()
+    table = Table("name", "other", title=EVIL)
+    table.add_row("[bold]" + EVIL, "x")
+    for part in (EVIL, table, kind(EVIL)):
+        console.print(part)
+    printed = capsys.readouterr().out
+    shown = SHOWN if kind is str else SHOWN.replace(r"\x07", "").replace(r"\r", "")  # rich itself takes these out
+    assert "[bold]" + SHOWN in printed
+    assert shown in printed
+    assert not set(printed) & set(EVIL) - set(SHOWN)
+    # What is drawn is as wide as what is seen.
+    assert len({len(line) for line in printed.splitlines() if line[0] in "┏┃┡│└"}) == 1
+
+
+def test_a_terminal_keeps_its_colours_and_bars(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    console = make_console()
+    assert console.is_terminal
+    console.print(EVIL, style="bold")
+    assert capsys.readouterr().out == f"\x1b[1m{SHOWN}\x1b[0m\n"
+    with Progress(TextColumn("{task.description}", markup=False), console=console) as progress:
+        progress.add_task(EVIL, total=1)
+    printed = capsys.readouterr().out
+    assert "\x1b[?25l" in printed  # the cursor hidden meanwhile, as ever
+    assert "\x1b]0;owned" not in printed
+    assert r"\x1b]0;owned" in printed
+
+
+def test_an_encoder_that_would_steer_the_terminal(
+    foal_here: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    one = Utterance(id="u", corpus="c", label=EVIL.strip(), audio="a.wav")
+    write_manifest(tmp_path / "m.csv", [one])
+    header = ShardHeader(
+        modality="audio", key="a" * 64, rate_hz=50.0, encoder=EVIL, revision="", weights="0",
+        random_weights=False, config={"provenance": "imported", "name": EVIL},
+    )  # fmt: skip
+    with ShardWriter(
+        shard_folder(tmp_path / "features", "c", "audio", "a" * 64) / "x.h5", header, dtype="float16"
+    ) as w:
+        w.add(
+            Entry(
+                id="u", values=np.ones((2, 3), np.float32), valid=np.ones(2, bool), origin=0.0,
+                source=one.source("audio"), media="",
+            )
+        )  # fmt: skip
+    indexed = foal_here("index", "-m", "m.csv", "--modalities", "audio")
+    inspected = foal_here("inspect")
+    for done in (indexed, inspected):
+        assert done.returncode == 0, done.stderr
+        assert SHOWN in done.stdout
+        assert not set(done.stdout) & set("\x1b\x07\x9b\r")
+    assert f"named {SHOWN}" in indexed.stdout

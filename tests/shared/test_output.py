@@ -1,0 +1,91 @@
+"""What comes from the outside of a command: an output that takes nothing, Dask's configuration."""
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Foal = Callable[..., "subprocess.CompletedProcess[str]"]
+COMMAND = [sys.executable, "-c", "from foal.shared.cli import main; main()"]
+FULL = Path("/dev/full")
+
+
+@pytest.fixture
+def extraction(foal_here: Foal, synthetic_corpus: Path) -> list[str]:
+    assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
+    return ["extract", "-s", "all", "-m", "m.csv", "-r", str(synthetic_corpus), "--modalities", "audio", "-j", "1"]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["help", "extract"])
+def test_an_output_on_a_full_disk_is_one_sentence(
+    extraction: list[str], tmp_path: Path, command: str, unbuffered: str
+) -> None:
+    arguments = ["--help"] if command == "help" else extraction
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=100,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered}, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("foal: standard output cannot be written ([Errno 28] ")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob(".tmp-*"))
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
+def test_with_nowhere_to_complain_the_exit_code_still_says_it(tmp_path: Path) -> None:
+    with FULL.open("w") as full:
+        done = subprocess.run([*COMMAND, "--help"], stdout=full, stderr=full, cwd=tmp_path, timeout=100, check=False)
+    assert done.returncode == 1
+
+
+def test_an_output_on_a_terminal_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    terminal, end = pty.openpty()
+    os.close(terminal)
+    try:
+        done = subprocess.run(
+            [*COMMAND, "--help"], stdout=end, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=100, check=False
+        )
+    finally:
+        os.close(end)
+    assert done.returncode == 1
+    assert done.stderr.startswith("foal: standard output cannot be written ([Errno 5] ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_has_gone_is_told_nothing(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [*COMMAND, "--help"],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            timeout=100,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("text", ["distributed: [a", "just words", "distributed: {logging: {distributed: loud}}"])
+def test_a_slip_in_the_configuration_of_dask_is_named(extraction: list[str], tmp_path: Path, text: str) -> None:
+    (tmp_path / "dask").mkdir()
+    (tmp_path / "dask/mine.yaml").write_text(text)
+    done = subprocess.run(
+        [*COMMAND, *extraction], capture_output=True, text=True, cwd=tmp_path, timeout=100,
+        env={**os.environ, "DASK_CONFIG": str(tmp_path / "dask")}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("foal: expected a configuration that Dask can read")
+    assert "DASK_CONFIG" in done.stderr
+    assert "Traceback" not in done.stderr
