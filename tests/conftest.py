@@ -1,12 +1,13 @@
 """What several rooms' tests need: small real media, feature folders, the command itself."""
 
+import fcntl
 import io
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, chdir, contextmanager, redirect_stderr, redirect_stdout
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -103,6 +104,27 @@ def damage_packets(path: Path, which: slice) -> None:
         # In AVI a chunk begins with a header of eight bytes.
         content[position + 8 : position + size] = bytes(size - 8)
     path.write_bytes(content)
+
+
+@pytest.fixture
+def silent() -> Callable[[Path], AbstractContextManager[None]]:
+    """`with silent(file):` to open it takes as long as the system gives the holder of a lease: 45 s or `lease_time`."""
+
+    @contextmanager
+    def held(file: Path) -> Iterator[None]:
+        before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+        handle = os.open(file, os.O_RDWR)
+        try:
+            try:
+                fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            except OSError:
+                pytest.skip("this file system knows no leases")
+            yield
+        finally:
+            os.close(handle)
+            signal.signal(signal.SIGIO, before)
+
+    return held
 
 
 @pytest.fixture

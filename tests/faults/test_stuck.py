@@ -1,13 +1,12 @@
 """A file over which workers die, one that never answers, and a worker that stands still."""
 
 import csv
-import fcntl
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import soundfile
 from foal.shared.utterance import Utterance, write_manifest
 
 Start = Callable[..., Any]
+Silent = Callable[[Path], AbstractContextManager[None]]
 FILES = 16
 
 
@@ -96,19 +96,6 @@ def test_the_utterance_that_kills_workers_is_found(
 
 
 @contextmanager
-def silent(file: Path) -> Iterator[None]:
-    """To open the file takes as long as the system gives the holder of a lease: three quarters of a minute."""
-    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
-    handle = os.open(file, os.O_RDWR)
-    try:
-        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        yield
-    finally:
-        os.close(handle)
-        signal.signal(signal.SIGIO, before)
-
-
-@contextmanager
 def lease_time(seconds: int) -> Iterator[None]:
     place = Path("/proc/sys/fs/lease-break-time")
     before = place.read_text()
@@ -122,7 +109,7 @@ def lease_time(seconds: int) -> Iterator[None]:
         place.write_text(before)
 
 
-def test_a_file_that_never_answers(start: Start, trial: Any, corpus: Path, features_of: Any) -> None:
+def test_a_file_that_never_answers(start: Start, trial: Any, corpus: Path, features_of: Any, silent: Silent) -> None:
     usual = [*USUAL, *AUDIO, "--set", "extract.patience=12"]
     with (
         trial("a file that never answers", "its utterance is found and listed, the others are done"),
@@ -141,7 +128,7 @@ def test_a_file_that_never_answers(start: Start, trial: Any, corpus: Path, featu
 
 
 def test_a_file_that_never_answers_how_long_it_is(
-    start: Start, trial: Any, corpus: Path, features_of: Any, finished_shards: Any
+    start: Start, trial: Any, corpus: Path, features_of: Any, finished_shards: Any, silent: Silent
 ) -> None:
     """The manifest says of nobody where it ends: the main process itself asks the files, before there are workers."""
     rows = [Utterance(id=f"u{n}", corpus="c", label="hap", audio=f"{n}.wav") for n in range(FILES)]
