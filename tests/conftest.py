@@ -3,6 +3,7 @@
 import fcntl
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,6 +189,29 @@ def foal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             timeout=300,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def somebody() -> list[str]:
+    """What stands before a command for which the permissions of files hold; root gives up not to care about them."""
+    if os.geteuid() != 0:
+        return []
+    without = "-dac_override,-dac_read_search,-fowner"
+    words = ["setpriv", f"--bounding-set={without}", f"--inh-caps={without}"]
+    if shutil.which("setpriv") is None or subprocess.run([*words, "true"], check=False).returncode:
+        pytest.skip("root may do everything here, and cannot give it up")
+    return words
+
+
+@pytest.fixture
+def foal_as_somebody(somebody: list[str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the `foal` command, as `foal` does, as one for whom the permissions of files hold."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*somebody, sys.executable, "-c", "from foal.shared.cli import main; main()", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
 
     return run
 

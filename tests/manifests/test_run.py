@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,18 +12,6 @@ import pytest
 from foal.shared.utterance import read_manifest
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def foal_as_somebody(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command as one who may not read everything; root gives that up, or the test is left out."""
-    somebody: list[str] = []
-    if os.geteuid() == 0:
-        without = "-dac_override,-dac_read_search"
-        somebody = ["setpriv", f"--bounding-set={without}", f"--inh-caps={without}"]
-        if shutil.which("setpriv") is None or subprocess.run([*somebody, "true"], check=False).returncode:
-            pytest.skip("root may read everything here, and cannot give it up")
-    command = [sys.executable, "-c", "from foal.shared.cli import main; main()", *arguments]
-    return subprocess.run([*somebody, *command], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_manifest_prints_its_table_and_the_verdict(foal: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
@@ -95,7 +82,7 @@ def test_a_record_takes_its_own_place_but_no_pipes(foal_here: Foal, tmp_path: Pa
 @pytest.mark.parametrize("mode", [0o000, 0o444], ids=["unreadable", "only its names"])
 @pytest.mark.parametrize("kind", ["folder", "cremad", "iemocap"])
 def test_a_corpus_of_which_a_part_may_not_be_read_becomes_no_manifest(
-    tmp_path: Path, synthetic_corpus: Path, kind: str, mode: int
+    foal_as_somebody: Foal, tmp_path: Path, synthetic_corpus: Path, kind: str, mode: int
 ) -> None:
     if kind == "iemocap":
         shutil.copytree(synthetic_corpus, tmp_path / "c")
@@ -107,7 +94,7 @@ def test_a_corpus_of_which_a_part_may_not_be_read_becomes_no_manifest(
             (folder / "1001_DFA_ANG_XX.mp4").touch()
     locked.chmod(mode)
     try:
-        done = foal_as_somebody(tmp_path, "manifest", kind, "c", "-o", "m.csv")
+        done = foal_as_somebody("manifest", kind, "c", "-o", "m.csv")
     finally:
         locked.chmod(0o755)
     assert done.returncode == 1

@@ -2,13 +2,12 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -101,8 +100,6 @@ def test_whoever_lost_the_lock_leaves_that_of_the_other(tmp_path: Path) -> None:
     assert (tmp_path / LOCK_NAME).read_text() == "another's"
 
 
-# Root in all but the right to pass over the permissions of others' files.
-NOT_ALMIGHTY = "-dac_override,-dac_read_search,-fowner"
 OURS = """
 import os, sys
 from pathlib import Path
@@ -117,17 +114,23 @@ except FoalError as error:
     print(error)
 """
 ANOTHER = 12345
+AsOneOfMany = Callable[[Path], str]
 SAID = '{"host": "%s", "pid": %d, "since": "2026-01-02T03:04:05+00:00", "command": "foal extract -s all"}'
 
 
-def as_one_of_many(folder: Path) -> str:
+@pytest.fixture
+def as_one_of_many(somebody: list[str]) -> Callable[[Path], str]:
     """What a process says that takes the lock and that others' permissions hold for."""
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        pytest.skip("needs root and setpriv, to make files of another user")
-    command = ["setpriv", "--bounding-set", NOT_ALMIGHTY, "--inh-caps", NOT_ALMIGHTY, sys.executable, "-c", OURS]
-    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=120, check=False)
-    assert not done.stderr
-    return done.stdout
+    if os.geteuid() != 0:
+        pytest.skip("only root can make files of another user")
+
+    def run(folder: Path) -> str:
+        command = [*somebody, sys.executable, "-c", OURS, str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert not done.stderr
+        return done.stdout
+
+    return run
 
 
 def left_by_another(folder: Path, *, mode: int = 0o644, host: str | None = None) -> Path:
@@ -138,11 +141,11 @@ def left_by_another(folder: Path, *, mode: int = 0o644, host: str | None = None)
     return lock
 
 
-def test_the_umask_decides_who_may_take_over_a_lock(tmp_path: Path) -> None:
+def test_the_umask_decides_who_may_take_over_a_lock(tmp_path: Path, as_one_of_many: AsOneOfMany) -> None:
     assert oct(0o100664) in as_one_of_many(tmp_path)
 
 
-def test_the_lock_of_a_dead_run_of_another_user_is_removed(tmp_path: Path) -> None:
+def test_the_lock_of_a_dead_run_of_another_user_is_removed(tmp_path: Path, as_one_of_many: AsOneOfMany) -> None:
     left_by_another(tmp_path)
     said = as_one_of_many(tmp_path)
     assert "process 7 on " in said
@@ -152,7 +155,9 @@ def test_the_lock_of_a_dead_run_of_another_user_is_removed(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-def test_the_lock_of_a_living_run_of_another_user_is_believed(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
+def test_the_lock_of_a_living_run_of_another_user_is_believed(
+    tmp_path: Path, holder: "subprocess.Popen[str]", as_one_of_many: AsOneOfMany
+) -> None:
     lock = tmp_path / LOCK_NAME
     lock.chmod(0o644)
     os.chown(lock, ANOTHER, ANOTHER)
@@ -160,7 +165,7 @@ def test_the_lock_of_a_living_run_of_another_user_is_believed(tmp_path: Path, ho
     assert json.loads(lock.read_text())["pid"] == holder.pid
 
 
-def test_the_lock_of_another_user_on_another_host_is_believed(tmp_path: Path) -> None:
+def test_the_lock_of_another_user_on_another_host_is_believed(tmp_path: Path, as_one_of_many: AsOneOfMany) -> None:
     lock = left_by_another(tmp_path, host="elsewhere")
     said = as_one_of_many(tmp_path)
     assert "in use by process 7 on elsewhere" in said
@@ -173,7 +178,7 @@ def test_the_lock_of_another_user_on_another_host_is_believed(tmp_path: Path) ->
     (0o600, 0o777, ("that we may not read", "user 12345", "let that user")),
 ])  # fmt: skip
 def test_a_lock_of_another_user_that_has_to_stay_is_explained(
-    tmp_path: Path, mode: int, folder_mode: int, words: tuple[str, ...]
+    tmp_path: Path, as_one_of_many: AsOneOfMany, mode: int, folder_mode: int, words: tuple[str, ...]
 ) -> None:
     lock = left_by_another(tmp_path, mode=mode)
     tmp_path.chmod(folder_mode)

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -32,18 +31,6 @@ def features(tmp_path: Path, make_features: MakeFeatures, some_utterances: list[
     folder = make_features(tmp_path / "features", some_utterances, key=KEY)
     write_index(tmp_path / "feats.h5", some_utterances, folder, KEYS)
     return folder
-
-
-def foal_as_somebody(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command as one who may not read everything; root gives that up, or the test is left out."""
-    somebody: list[str] = []
-    if os.geteuid() == 0:
-        without = "-dac_override,-dac_read_search"
-        somebody = ["setpriv", f"--bounding-set={without}", f"--inh-caps={without}"]
-        if shutil.which("setpriv") is None or subprocess.run([*somebody, "true"], check=False).returncode:
-            pytest.skip("root may read everything here, and cannot give it up")
-    command = [sys.executable, "-c", "from foal.shared.cli import main; main()", *arguments]
-    return subprocess.run([*somebody, *command], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
 def named(target: Path) -> dict[str, str]:
@@ -102,11 +89,13 @@ def test_linked_folders_are_not_followed_and_those_that_lead_out_are_named(featu
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o444], ids=["unreadable", "only its names"])
-def test_a_folder_that_may_not_be_read_is_named(features: Path, tmp_path: Path, mode: int) -> None:
+def test_a_folder_that_may_not_be_read_is_named(
+    features: Path, foal_as_somebody: Callable[..., "subprocess.CompletedProcess[str]"], mode: int
+) -> None:
     locked = features / "session2" / "face-aaaaaaaa"
     locked.chmod(mode)
     try:
-        done = foal_as_somebody(tmp_path, "verify", "features")
+        done = foal_as_somebody("verify", "features")
     finally:
         locked.chmod(0o755)
     assert done.returncode == 1, done.stderr
