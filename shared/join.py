@@ -67,21 +67,19 @@ def choose_keys(features: Path, modalities: Sequence[str], preferred: Mapping[st
     return chosen
 
 
-def check_index(path: Path, features: Path | None = None) -> None:
+def check_index(path: Path, features: Path) -> None:
     """Raise UsageError unless an index can come to `path`: over an older one or nothing, above the shards' folder.
 
     Raises FutureError if the one that is there is of a newer foal.
     """
-    if os.path.lexists(path) and not _ours(path):
-        raise UsageError(f"{path}: expected a feats.h5 to replace, or nothing, got another file")
+    _check_place(path)
     try:
         FeatureStore(path).close()
     except FutureError:
         raise
     except StoreError:
         pass  # missing or damaged
-    if features is not None:
-        _relative([features], path.parent)
+    _relative([features], path.parent)
 
 
 def write_index(
@@ -98,7 +96,7 @@ def write_index(
     An utterance is in the index once every modality of `keys` has been extracted for it, were it to say that it is
     missing. Raises StoreError if that holds for none, FutureError if the file or a shard is of a newer foal.
     """
-    check_index(path)
+    _check_place(path)
     if bad := [name for name in keys if name.partition("/")[2] in STREAM_RESERVED]:
         raise UsageError(f"{bad[0]}: a stream cannot have this name; call it otherwise")
     catalogs = {name: read_catalog(features, modality_of(name), key) for name, key in keys.items()}
@@ -128,6 +126,11 @@ def write_index(
                 _write_modalities(file, path.parent, rows, catalogs, pack=pack)
             write_seal(temporary)
     return Joined(path=path, utterances=len(rows), not_extracted=tuple(not_extracted), damaged=damaged, changed=changed)
+
+
+def _check_place(path: Path) -> None:
+    if os.path.lexists(path) and not _ours(path):
+        raise UsageError(f"{path}: expected a feats.h5 to replace, or nothing, got another file")
 
 
 def _ours(path: Path) -> bool:
