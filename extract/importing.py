@@ -18,8 +18,8 @@ from rich.console import Console
 
 from ..shared.catalog import Catalog, read_catalog, shard_folder, shard_name
 from ..shared.console import make_console, some_of
-from ..shared.errors import FoalError, StoreError, UsageError
-from ..shared.files import remove_stale_temporaries
+from ..shared.errors import StoreError, UsageError
+from ..shared.files import remove, remove_stale_temporaries
 from ..shared.join import check_index, write_index
 from ..shared.lock import locked
 from ..shared.settings import MODALITIES, Settings
@@ -243,10 +243,7 @@ def _remove_earlier(there: Catalog, header: ShardHeader, written: Iterable[Path]
     earlier = [path for path in there.headers if not path.is_symlink()]
     earlier += [path for path in there.damaged if removable_damage(path, header.modality, header.key)]
     for path in sorted({*earlier} - {*written}):
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise FoalError(f"{path}: an earlier import's shard cannot be removed: {error.strerror}") from None
+        remove(path)
 
 
 def _cut(found: Found, utterances: Iterable[Utterance], itemsize: int) -> list[list[Utterance]]:

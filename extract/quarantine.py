@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..shared.csv_rows import write_rows
 from ..shared.errors import FoalError
-from ..shared.files import replaced_atomically
+from ..shared.files import remove, replaced_atomically
 from ..shared.settings import Settings
 from ..shared.utterance import Utterance, split_folder, splits_of
 from .failure import Failure, state_of
@@ -78,10 +78,7 @@ class Quarantine:
                 ):
                     write_rows(file, COLUMNS, [[row[name] for name in COLUMNS] for _, row in sorted(rows.items())])
             else:
-                try:
-                    path.unlink(missing_ok=True)
-                except OSError as error:
-                    raise FoalError(f"{path}: cannot be removed, and nothing failed: {error.strerror}") from error
+                remove(path)
 
     def fingerprint(self, media: str) -> str:
         """What a file, by its path in the manifest, is now."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from ..shared.catalog import Media, read_catalog, shard_folder
 from ..shared.console import make_console, some_of
 from ..shared.errors import EncoderError, FoalError, UsageError
-from ..shared.files import remove_stale_temporaries
+from ..shared.files import remove, remove_stale_temporaries
 from ..shared.fingerprint import media_fingerprint
 from ..shared.join import Joined, check_index, write_index
 from ..shared.lock import locked
@@ -79,7 +79,7 @@ def extract(
         quarantine.write(utterances, failures, keys)
         for path, (modality, key) in pending.damaged.items():
             if media_fingerprint(path) == stamps[path] and removable_damage(path, modality, key):
-                path.unlink()
+                remove(path)
                 console.print(f"{path}: removed; its utterances were extracted again, into other shards")
         _report(settings, utterances, recipes, failures, console)
         if index is not None:

@@ -45,6 +45,14 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY_PREFIX}{socket.gethostname()}~{os.getpid()}~{path.name}")
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there. Raises FoalError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise FoalError(f"{path}: cannot be removed: {error.strerror}") from error
+
+
 def stale_temporaries(features: Path) -> list[Path]:
     """What killed runs on this machine left half-written, where foal writes: in the folder and two levels below it."""
     found = [path for depth in ("", "*/", "*/*/") for path in sorted(features.glob(f"{depth}{TEMPORARY_PREFIX}*"))]
