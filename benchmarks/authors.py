@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 from torch.utils.data import WeightedRandomSampler
 
-from foal.shared.index import FeatureStore
+from foal.shared.store.feature_store import FeatureStore
 
 WIDTH, HEADS, LAYERS = 512, 4, 2
 ATTENTION_DROPOUT, PROJECTION_DROPOUT = 0.1, 0.5

@@ -37,25 +37,25 @@ from facenet_pytorch import MTCNN, InceptionResnetV1
 from say import machine, say
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from foal.extract.audio_model import load_audio_encoder
-from foal.extract.detect import Face, cut_face, overlap
-from foal.extract.face import FaceBatches, FacePath, PictureEncoder
-from foal.extract.facenet import load_face_path
-from foal.extract.hear import hear
-from foal.extract.part import Part
-from foal.extract.picture import Picture, Stretch, Video
-from foal.extract.see import Planned, Shown, see
-from foal.extract.sound import Sound, Wave, already_cut
-from foal.extract.track import Track
-from foal.extract.weights import find_audio_weights, find_face_weights
-from foal.manifests.actor import actor
-from foal.manifests.folder import build as read_clips
+from foal.extract.audio.loading import load_audio_encoder
+from foal.extract.audio.pipeline import hear
+from foal.extract.encoders.weights import find_audio_weights, find_face_weights
+from foal.extract.face.batching import FaceBatches, FacePath, PictureEncoder
+from foal.extract.face.detector import Face, cut_face, overlap
+from foal.extract.face.facenet import load_face_path
+from foal.extract.face.pipeline import Planned, Shown, see
+from foal.extract.face.tracker import Track
+from foal.extract.media.media_group import Part
+from foal.extract.media.video import Picture, Stretch, Video
+from foal.extract.media.waveform import Sound, Wave, already_cut
 from foal.manifests.iemocap import build as read_dialogs
-from foal.manifests.portrait import Portrait
-from foal.manifests.scene import GENDERS, Turn, plan
-from foal.manifests.synthetic import write_dialog
-from foal.shared.index import FeatureStore
-from foal.shared.settings import ExtractSettings
+from foal.manifests.label_folders import build as read_clips
+from foal.manifests.synthetic.cast import actor
+from foal.manifests.synthetic.corpus import write_dialog
+from foal.manifests.synthetic.portrait import Portrait
+from foal.manifests.synthetic.script import GENDERS, Turn, plan
+from foal.shared.config.settings import ExtractSettings
+from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance, read_manifest, write_manifest
 
 CPU = torch.device("cpu")
@@ -242,7 +242,7 @@ def face_path(settings: ExtractSettings) -> FacePath:
 def foal(work: Path, spec: dict[str, Any], name: str, *options: str) -> tuple[float, float]:
     """Seconds that the whole command takes, and bytes that its largest worker had at its peak."""
     command = [
-        sys.executable, "-c", "from foal.shared.cli import main; main()", "extract", "--split", "all", "--manifest",
+        sys.executable, "-c", "from foal.shared.cli.main import main; main()", "extract", "--split", "all", "--manifest",
         "m.csv", "--root", "/", "--features", name, "--audio-encoder", spec["encoder"], "--face-encoder",
         "random:facenet", "--fps", str(spec["fps"]), "--store", "float32", *options,
     ]  # fmt: skip

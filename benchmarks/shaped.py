@@ -21,9 +21,9 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from foal.manifests.iemocap import CLASSES, PUBLISHED
-from foal.shared.catalog import shard_folder
-from foal.shared.join import write_index
-from foal.shared.shard import Entry, ShardHeader, ShardWriter
+from foal.shared.store.catalog import shard_folder
+from foal.shared.store.index_writer import write_index
+from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.timing import AUDIO_ORIGIN, AUDIO_RATE_HZ, SAMPLE_RATE, audio_frames, face_times, to_samples
 from foal.shared.utterance import Utterance, splits_of
 

@@ -30,18 +30,18 @@ from authors import authors_step_seconds
 from say import machine, say
 from shaped import write_shaped
 
-from foal.shared.index import FeatureStore
-from foal.shared.settings import Settings
-from foal.shared.train_settings import TrainSettings
-from foal.train.batches import training_batches
-from foal.train.data import Batch
-from foal.train.dataset import opened
-from foal.train.deterministic import deterministic
-from foal.train.features import Reading, read_streams
-from foal.train.fit import architecture, standardise, train_epoch
-from foal.train.model import build
-from foal.train.optimize import Optimizer
-from foal.train.protocol import split
+from foal.shared.config.settings import Settings
+from foal.shared.config.train_settings import TrainSettings
+from foal.shared.store.feature_store import FeatureStore
+from foal.train.data.batches import training_batches
+from foal.train.data.dataset import opened
+from foal.train.data.features import Reading, read_streams
+from foal.train.data.protocol import split
+from foal.train.data.sequences import Batch
+from foal.train.fit.device import deterministic
+from foal.train.fit.loop import architecture, standardise, train_epoch
+from foal.train.fit.optimizer import Optimizer
+from foal.train.model.foalnet import build
 from foal.train.run import train
 
 SAME_WIDTH = TrainSettings(preset="paper", max_seconds=6.0, compat="reference")

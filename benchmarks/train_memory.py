@@ -77,14 +77,14 @@ def child(features: Path, how: str, limit_gb: float) -> None:
         confine(round(limit_gb * GB))
     import torch
 
-    from foal.shared.index import FeatureStore
-    from foal.shared.train_settings import TrainSettings
-    from foal.train.batches import training_batches
-    from foal.train.dataset import opened
-    from foal.train.deterministic import deterministic
-    from foal.train.fit import fit
-    from foal.train.protocol import split
-    from foal.train.statistics import frame_statistics
+    from foal.shared.config.train_settings import TrainSettings
+    from foal.shared.store.feature_store import FeatureStore
+    from foal.train.data.batches import training_batches
+    from foal.train.data.dataset import opened
+    from foal.train.data.normalization import frame_statistics
+    from foal.train.data.protocol import split
+    from foal.train.fit.device import deterministic
+    from foal.train.fit.loop import fit
 
     settings = TrainSettings(epochs=1, stream=how == "stream")
     if how == "load":

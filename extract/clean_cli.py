@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..shared.options import BREAK_LOCK_OPTION, PARAMS_OPTION, SET_OPTION, option, settings_from
+from ..shared.cli.options import BREAK_LOCK_OPTION, PARAMS_OPTION, SET_OPTION, option, settings_from
 
 
 def clean(
@@ -33,7 +33,7 @@ def clean(
     Those of other configurations than the settings', those whose utterances were changed, extracted anew or taken out
     of the manifest, and damaged ones. What feats.h5 points to is kept, and so are files that are not foal's.
     """
-    from .cleaning import clean_features
+    from .maintenance.clean import clean_features
 
     settings = settings_from(params, assign, corpus__manifest=manifest, corpus__root=root, extract__features=features)
     place = features / "feats.h5" if features is not None else settings.index

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..shared.options import BREAK_LOCK_OPTION, PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
+from ..shared.cli.options import BREAK_LOCK_OPTION, PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
 
 
 def extract(
@@ -101,7 +101,7 @@ def index(
 
     That is the file that training reads. `foal extract` writes it too.
     """
-    from .indexing import index_features
+    from .maintenance.index import index_features
 
     settings = settings_from(
         params,

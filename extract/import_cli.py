@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..shared.cli.options import BREAK_LOCK_OPTION, PARAMS_OPTION, SET_OPTION, option, settings_from
+from ..shared.config.settings import STREAM_NAME
 from ..shared.errors import UsageError
-from ..shared.options import BREAK_LOCK_OPTION, PARAMS_OPTION, SET_OPTION, option, settings_from
-from ..shared.settings import STREAM_NAME
 
 
 def import_features(
@@ -47,7 +47,7 @@ def import_features(
     Folders with one file ID.npy per utterance of the manifest, (width,) or (frames, width), become shards and a
     feats.h5 to train on. Imported again, they replace those of the last time.
     """
-    from .importing import import_features as run
+    from .maintenance.import_features import import_features as run
 
     settings = settings_from(params, assign, corpus__manifest=manifest, extract__store=store)
     folders = {modality: folder for modality, folder in (("audio", audio), ("face", face)) if folder is not None}

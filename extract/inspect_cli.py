@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..shared.options import PARAMS_OPTION, option, settings_from
+from ..shared.cli.options import PARAMS_OPTION, option, settings_from
 
 
 def inspect(
@@ -34,8 +34,8 @@ def inspect(
     Utterances, classes by session, frames, widths, quality, and how the features were made; --csv gives the quality by
     utterance, --contact-sheet the pictures to check by eye.
     """
-    from ..shared.console import make_console
-    from ..shared.inspect import check_table, describe, write_table
+    from ..shared.cli.console import make_console
+    from .inspect.tables import check_table, describe, write_table
 
     console = make_console()
     settings = settings_from(params, None, corpus__root=root, corpus__allow_outside=allow_outside)
@@ -44,7 +44,7 @@ def inspect(
         check_table(csv)
     if contact_sheet is not None:
         # Before torch and the decoders are loaded, which takes seconds.
-        from .sheet import check_sheet
+        from .inspect.sheet_layout import check_sheet
 
         check_sheet(contact_sheet)
     for part in describe(place):
@@ -52,7 +52,7 @@ def inspect(
     if csv is not None:
         console.print(write_table(csv, place))
     if contact_sheet is not None:
-        from .contact import make_sheet
+        from .inspect.contact_sheet import make_sheet
 
         console.print(
             make_sheet(

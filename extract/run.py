@@ -7,25 +7,25 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..shared.catalog import Media, read_catalog, shard_folder
-from ..shared.console import make_console, some_of
+from ..shared.cli.console import make_console, some_of
+from ..shared.cli.options import comma_list
+from ..shared.config.settings import MODALITIES, Settings, modality_of
 from ..shared.errors import EncoderError, FoalError, UsageError
-from ..shared.files import remove, remove_stale_temporaries
-from ..shared.fingerprint import media_fingerprint
-from ..shared.join import Joined, check_index, write_index
-from ..shared.lock import locked
-from ..shared.options import comma_list
-from ..shared.settings import MODALITIES, Settings, modality_of
-from ..shared.stale import removable_damage
+from ..shared.files.atomic import remove, remove_stale_temporaries
+from ..shared.files.fingerprint import media_fingerprint
+from ..shared.files.lock import locked
+from ..shared.files.space import check_space
+from ..shared.store.catalog import Media, read_catalog, shard_folder
+from ..shared.store.index_writer import Joined, check_index, write_index
 from ..shared.timing import Seconds
 from ..shared.utterance import Utterance, check_inside, read_manifest, select_splits, splits_of
-from .failure import ChunkResult, Failure
-from .outcome import outcome, report_failures, report_index, report_outcome
-from .pending import Pending, pending_chunks
-from .plan import Chunk
-from .quarantine import Quarantine
-from .recipe import Recipe, present_key, recipe
-from .space import check_space
+from .maintenance.stale import removable_damage
+from .schedule.failure import ChunkResult, Failure
+from .schedule.failures import Quarantine
+from .schedule.pending import Pending, pending_chunks
+from .schedule.plan import Chunk
+from .schedule.stream_spec import Recipe, present_key, recipe
+from .schedule.summary import outcome, report_failures, report_index, report_outcome
 
 QUARANTINED_EXIT = 3
 
@@ -54,7 +54,7 @@ def extract(
     if dry_run:
         pending = pending_chunks(settings, utterances, recipes, console, None if retry_failed else quarantine)
         if _something_left(settings, pending, console):
-            from .estimate import estimate
+            from .schedule.estimate import estimate
 
             console.print(estimate(settings, pending.chunks, recipes))
         return 0
@@ -132,11 +132,11 @@ def _run(
     # Dask and torch take seconds to import, and a run with nothing to do needs neither.
     from distributed import Future
 
-    from ..shared.cluster import local_cluster, remote_cluster
-    from ..shared.machine import this_machine
-    from .dispatch import Dispatch
-    from .progress import Tally, shown
-    from .worker import EncoderPlugin, check_encoders, extract_chunk
+    from ..shared.parallel.cluster import local_cluster, remote_cluster
+    from ..shared.parallel.resources import this_machine
+    from .schedule.dispatch import Dispatch
+    from .schedule.progress import Tally, shown
+    from .schedule.worker import EncoderPlugin, check_encoders, extract_chunk
 
     by_stream = {recipe.stream: recipe for recipe in recipes}
     of_settings = settings.extract

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..shared.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
+from ..shared.cli.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
 
 
 def synth(

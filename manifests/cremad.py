@@ -7,8 +7,16 @@ from pathlib import Path
 
 from ..shared.errors import ManifestError
 from ..shared.utterance import Utterance
-from .build import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Built, chosen_classes, existing_root, folds_by_speaker, media_files
-from .build import unique as unique_ids
+from .common import (
+    AUDIO_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Built,
+    chosen_classes,
+    existing_root,
+    folds_by_speaker,
+    media_files,
+)
+from .common import unique as unique_ids
 
 CLASSES = ("neu", "hap", "sad", "ang", "fea", "dis")
 _NAME = re.compile(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_([A-Z]{2})")

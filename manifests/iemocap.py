@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..shared.errors import ManifestError
 from ..shared.utterance import Utterance
-from .build import Built, chosen_classes, existing_root, table_of, unique
+from .common import Built, chosen_classes, existing_root, table_of, unique
 
 LABELS = ("neu", "hap", "exc", "sad", "ang", "fru", "fea", "sur", "dis", "oth", "xxx")
 CLASSES = ("neu", "hap", "sad", "ang")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..shared.errors import ManifestError
 from ..shared.utterance import Utterance
-from .build import VIDEO_SUFFIXES, Built, chosen_classes, existing_root, folds_by_speaker, media_files, unique
+from .common import VIDEO_SUFFIXES, Built, chosen_classes, existing_root, folds_by_speaker, media_files, unique
 
 CLASSES = ("neu", "cal", "hap", "sad", "ang", "fea", "dis", "sur")
 _NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])")

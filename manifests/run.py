@@ -6,14 +6,15 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from ..shared.console import count_table, make_console
+from ..shared.cli.console import count_table, make_console
+from ..shared.config.settings import CorpusSettings, Settings, SynthSettings
 from ..shared.errors import ManifestError, UsageError
-from ..shared.files import replaced_atomically
-from ..shared.settings import CorpusSettings, Settings, SynthSettings
+from ..shared.files.atomic import replaced_atomically
 from ..shared.utterance import write_manifest
-from . import cremad, folder, iemocap, ravdess
-from .build import Built, table_of
-from .synthetic import write_corpus
+from . import cremad, iemocap, ravdess
+from . import label_folders as folder
+from .common import Built, table_of
+from .synthetic.corpus import write_corpus
 
 STAMP = "foal-synth.json"
 """Lies in a drawn corpus and says with which settings it was drawn; only a folder with it is ever replaced."""

@@ -1,6 +1,6 @@
 """The person's part of the picture, as a manifest writes it."""
 
-from .quoted import quoted
+from .text import quoted
 
 Box = tuple[float, float, float, float]
 """A part of the picture as fractions of its width and height: x0, y0, x1, y1."""

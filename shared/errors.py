@@ -7,7 +7,7 @@
     ├── MediaError           exit 1   a media file that cannot be read; costs its utterances, never the run
     ├── EncoderError         exit 1   weights that are missing, damaged or of another shape
     ├── StoreError           exit 1   a shard or feats.h5 that is missing, damaged or foreign
-    │   └── FutureError      exit 1   one of a newer foal, in order (shared/hdf5.py)
+    │   └── FutureError      exit 1   one of a newer foal, in order (shared/hdf5/opening.py)
     └── TrainingError        exit 1   features from which nothing can be trained
 
 A message says what was expected, what came, where, and what to do. Errors of other libraries are translated where

@@ -13,11 +13,11 @@ from typing import TextIO
 from urllib.parse import quote
 
 from .crop import Box, as_number, parse_crop
-from .csv_rows import write_rows
 from .errors import ManifestError, UsageError
-from .files import replaced_atomically
-from .inside import Inside
-from .quoted import quoted, shortened
+from .files.atomic import replaced_atomically
+from .files.confinement import Inside
+from .files.csv_rows import write_rows
+from .text import quoted, shortened
 
 REQUIRED = ("id", "corpus", "session", "speaker", "gender", "label", "audio", "video", "start", "end", "crop")
 OPTIONAL = ("fold", "transcript", "valence", "arousal", "dominance")

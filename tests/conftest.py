@@ -20,8 +20,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from jaxtyping import install_import_hook
 
-from foal.shared.catalog import shard_folder
-from foal.shared.shard import Entry, ShardHeader, ShardWriter
+from foal.shared.store.catalog import shard_folder
+from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
 # The same examples every time; no deadline, since the first call of anything is slow.
@@ -29,8 +29,8 @@ hypothesis_settings.register_profile("foal", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("foal")
 
 # The shapes that heads and losses declare are checked at every call; before any of them is imported.
-SHAPED = ("attention", "losses", "model", "objective", "projection", "sequences")
-install_import_hook([f"foal.train.{name}" for name in SHAPED], "beartype.beartype")
+SHAPED = ("layers", "losses", "foalnet", "objective", "projection", "sequences")
+install_import_hook([f"foal.train.model.{name}" for name in SHAPED], "beartype.beartype")
 
 # Frames carry their number as ten black or white bars, which survive any codec.
 BITS = 10
@@ -182,7 +182,7 @@ def foal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", "from foal.shared.cli import main; main()", *map(str, arguments)],
+            [sys.executable, "-c", "from foal.shared.cli.main import main; main()", *map(str, arguments)],
             cwd=cwd or tmp_path,
             capture_output=True,
             text=True,
@@ -210,7 +210,7 @@ def foal_as_somebody(somebody: list[str], tmp_path: Path) -> Callable[..., subpr
     """Run the `foal` command, as `foal` does, as one for whom the permissions of files hold."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*somebody, sys.executable, "-c", "from foal.shared.cli import main; main()", *arguments]
+        command = [*somebody, sys.executable, "-c", "from foal.shared.cli.main import main; main()", *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
 
     return run
@@ -223,7 +223,7 @@ def foal_in() -> Callable[..., subprocess.CompletedProcess[str]]:
     It sees the arguments, the folder and the streams that a process of its own would; all is then put back. An error
     that would show a traceback comes out as it is.
     """
-    from foal.shared.cli import main
+    from foal.shared.cli.main import main
 
     def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         words = ["foal", *map(str, arguments)]
@@ -254,7 +254,7 @@ def foal_here(
 @pytest.fixture(scope="session")
 def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn corpus of 20 utterances in IEMOCAP's layout; read only."""
-    from foal.manifests.synthetic import write_corpus
+    from foal.manifests.synthetic.corpus import write_corpus
 
     root = tmp_path_factory.mktemp("synthetic") / "corpus"
     write_corpus(root, utterances=20, seed=7)

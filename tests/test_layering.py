@@ -48,7 +48,7 @@ def test_every_module_says_what_it_is(path: Path) -> None:
 )
 def test_help_loads_nothing_heavy(command: str, unwanted: set[str]) -> None:
     code = (
-        "import sys\nfrom foal.shared.cli import main\n"
+        "import sys\nfrom foal.shared.cli.main import main\n"
         f"try: main([{command!r}, '--help'])\nexcept SystemExit: pass\n"
         "print('\\n'.join(sys.modules), file=sys.stderr)"
     )

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ..shared.cli.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
 from ..shared.errors import UsageError
-from ..shared.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
 
 
 def ablate(
@@ -42,10 +42,10 @@ def ablate(
         extract__scheduler=scheduler, train__protocol=protocol, train__audio=audio, train__face=face,
         train__preset=preset, train__epochs=epochs, train__pool_hz=pool_hz, train__device=device,
     )  # fmt: skip
-    from ..shared.console import make_console
-    from .ablate import ablate as run
-    from .ablation_report import table_of
-    from .progress import fits_shown
+    from ..shared.cli.console import make_console
+    from .ablate.run import ablate as run
+    from .report.ablation import table_of
+    from .report.progress import fits_shown
 
     console = make_console()
     with fits_shown(console) as progress:

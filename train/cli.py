@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from ..shared.cli.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
+from ..shared.config.train_settings import TrainSettings
 from ..shared.errors import UsageError
-from ..shared.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
-from ..shared.train_settings import TrainSettings
 
 
 def train(
@@ -80,10 +80,10 @@ def train(
         train__threads=threads,
         train__device=device,
     )
-    from ..shared.console import make_console
-    from .folder import unfinished_run
-    from .progress import shown
-    from .report import table_of
+    from ..shared.cli.console import make_console
+    from .report.files import table_of
+    from .report.progress import shown
+    from .report.run_folder import unfinished_run
     from .run import train as run
 
     console = make_console()
@@ -104,8 +104,8 @@ def results(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run, or its metrics.json")] = Path("runs/main"),
 ) -> None:
     """Show the results of a finished run again."""
-    from ..shared.console import make_console
-    from .report import read_metrics, table_of
+    from ..shared.cli.console import make_console
+    from .report.files import read_metrics, table_of
 
     make_console().print(table_of(read_metrics(run)))
     typer.echo(f"results: {run}")

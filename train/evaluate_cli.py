@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..shared.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
+from ..shared.cli.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
 
 
 def evaluate(
@@ -37,9 +37,9 @@ def evaluate(
         params, assign, index=features, train__audio=audio, train__face=face, train__stream=stream,
         train__threads=threads, train__device=device,
     )  # fmt: skip
-    from ..shared.console import make_console
-    from .evaluate import evaluate as run
-    from .evaluation_table import table_of
+    from ..shared.cli.console import make_console
+    from .evaluate.run import evaluate as run
+    from .report.evaluation_table import table_of
 
     console = make_console()
     splits = [name for text in split or ["all"] for name in comma_list(text) or []]

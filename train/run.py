@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..shared.settings import Settings
-from .course import Epoch
-from .dataset import Dataset, opened
-from .deterministic import deterministic
-from .fits import FitResult, FitTask, FoldScore, run_fit, score_of
-from .folder import FITS, RUN, check_same, new_run, unfinished_run
-from .metrics import pooled_scores
-from .optimize import chosen_device
-from .plots import plot_confusion, plot_learning
-from .protocol import Split, check_classes, speakers_in_several, split
-from .report import read_metrics, title_of, write_history, write_json, write_predictions
+from ..shared.config.settings import Settings
+from .data.dataset import Dataset, opened
+from .data.protocol import Split, check_classes, speakers_in_several, split
+from .fit.device import deterministic
+from .fit.history import Epoch
+from .fit.optimizer import chosen_device
+from .fit.task import FitResult, FitTask, FoldScore, run_fit, score_of
+from .metrics.classification import pooled_scores
+from .report.files import read_metrics, title_of, write_history, write_json, write_predictions
+from .report.plots import plot_confusion, plot_learning
+from .report.run_folder import FITS, RUN, check_same, new_run, unfinished_run
 
 OUR_FILES = frozenset(
     {"metrics.json", RUN, "predictions.csv", "history.csv", "confusion.png", "learning.png", "models", "evaluation"}
@@ -72,7 +72,7 @@ def train(
 
 
 def _in_parallel(settings: Settings, features: Path, data: Dataset, tasks: Sequence[FitTask]) -> Iterator[int]:
-    from .parallel import fits_in_parallel
+    from .fit.parallel import fits_in_parallel
 
     return fits_in_parallel(settings, features, list(data.names), tasks)
 

@@ -27,13 +27,13 @@ from transformers import (
     WavLMModel,
 )  # fmt: skip
 
-from foal.extract.audio import AudioEncoder
-from foal.extract.audio_config import audio_frame_shape
-from foal.extract.audio_model import load_audio_encoder
-from foal.extract.padding import PaddedModel
-from foal.extract.weights import find_audio_weights
+from foal.extract.audio.config import audio_frame_shape
+from foal.extract.audio.encoder import AudioEncoder
+from foal.extract.audio.loading import load_audio_encoder
+from foal.extract.audio.padding import PaddedModel
+from foal.extract.encoders.weights import find_audio_weights
+from foal.shared.config.settings import AudioSettings
 from foal.shared.errors import EncoderError, MediaError
-from foal.shared.settings import AudioSettings
 from foal.shared.timing import audio_frames
 
 CPU = torch.device("cpu")

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import yaml
 
-from foal.extract.cleaning import remove_files
-from foal.extract.indexing import describe
-from foal.extract.recipe import present_key, recipe
-from foal.shared.catalog import Media
-from foal.shared.checked import put_texts
-from foal.shared.fingerprint import media_fingerprint
-from foal.shared.index import FeatureStore
-from foal.shared.seal import write_seal
-from foal.shared.settings import ExtractSettings
-from foal.shared.shard import ShardHeader
-from foal.shared.stale import find_stale
+from foal.extract.maintenance.clean import remove_files
+from foal.extract.maintenance.index import describe
+from foal.extract.maintenance.stale import find_stale
+from foal.extract.schedule.stream_spec import present_key, recipe
+from foal.shared.config.settings import ExtractSettings
+from foal.shared.files.fingerprint import media_fingerprint
+from foal.shared.hdf5.checked_reader import put_texts
+from foal.shared.hdf5.seal import write_seal
+from foal.shared.store.catalog import Media
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.shard import ShardHeader
 from foal.shared.utterance import Utterance, write_manifest
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 from av.packet import Packet
 
-from foal.extract.picture import Video
-from foal.extract.sound import Sound
+from foal.extract.media.video import Video
+from foal.extract.media.waveform import Sound
 from foal.shared.errors import MediaError
 
 CLICKS = (0.5, 1.25, 2.0)

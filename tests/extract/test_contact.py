@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foal.extract.contact import MOST_CELLS, by_speaker, choose, make_sheet, spread
-from foal.extract.detect import cut_face
-from foal.extract.picture import Stretch, Video
-from foal.extract.sheet import BESIDE, BOX, EMPTY, PICTURE, WARNING, WIDTH, check_sheet, fitted
-from foal.shared.console import make_console
+from foal.extract.face.detector import cut_face
+from foal.extract.inspect.contact_sheet import MOST_CELLS, by_speaker, choose, make_sheet, spread
+from foal.extract.inspect.sheet_layout import BESIDE, BOX, EMPTY, PICTURE, WARNING, WIDTH, check_sheet, fitted
+from foal.extract.media.video import Stretch, Video
+from foal.shared.cli.console import make_console
 from foal.shared.errors import ManifestError, StoreError, UsageError
-from foal.shared.index import FeatureStore
-from foal.shared.join import write_index
-from foal.shared.shard import Entry, ShardHeader, ShardWriter
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.index_writer import write_index
+from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance, write_manifest
 
 MakeVideo = Callable[..., Path]

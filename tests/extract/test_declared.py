@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from foal.extract.hear import hear
-from foal.extract.part import Part
-from foal.extract.picture import FULL, Stretch, Video, VideoDamagedError
-from foal.extract.probe import check_size, probe
-from foal.extract.sound import Sound
-from foal.extract.soundtrack import check_rate
+from foal.extract.audio.pipeline import hear
+from foal.extract.media.audio_track import check_rate
+from foal.extract.media.media_group import Part
+from foal.extract.media.probe import check_size, probe
+from foal.extract.media.video import FULL, Stretch, Video, VideoDamagedError
+from foal.extract.media.waveform import Sound
 from foal.shared.errors import MediaError
-from foal.shared.shard import Entry
+from foal.shared.store.shard import Entry
 from foal.shared.utterance import Utterance
 
 MakeVideo = Callable[..., Path]

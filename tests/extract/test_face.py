@@ -9,14 +9,14 @@ import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
 
-from foal.extract.detect import Face, FaceDetector, cut_face, overlap
-from foal.extract.face import FaceBatches, FacePath
-from foal.extract.facenet import load_face_path
-from foal.extract.picture import Stretch, Video
-from foal.extract.track import Follower, Shot, Track
-from foal.extract.weights import find_face_weights
+from foal.extract.encoders.weights import find_face_weights
+from foal.extract.face.batching import FaceBatches, FacePath
+from foal.extract.face.detector import Face, FaceDetector, cut_face, overlap
+from foal.extract.face.facenet import load_face_path
+from foal.extract.face.tracker import Follower, Shot, Track
+from foal.extract.media.video import Stretch, Video
+from foal.shared.config.settings import FaceSettings
 from foal.shared.errors import EncoderError
-from foal.shared.settings import FaceSettings
 
 CPU = torch.device("cpu")
 HALF = (0.0, 0.0, 0.5, 1.0)
@@ -222,7 +222,7 @@ class Opens:
 
 def test_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("foal.extract.weights._FACENET_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("foal.extract.encoders.weights._FACENET_URL", "http://127.0.0.1:9")
     with pytest.raises(EncoderError, match=r"fetch .*vggface2.pt and put it at .*checkpoints"):
         find_face_weights("vggface2", "main", 0)
     (tmp_path / "checkpoints" / "20180402-114759-vggface2.pt").write_bytes(b"x")

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foal.extract.detect import cut_face
-from foal.extract.facenet import FACENET_SIZE
-from foal.extract.glimpse import LARGEST_CUT, USUAL_SIZE, Glimpse, Look, face_image, glimpses
-from foal.extract.picture import Stretch, Video
-from foal.shared.index import Modality
+from foal.extract.face.detector import cut_face
+from foal.extract.face.facenet import FACENET_SIZE
+from foal.extract.inspect.preview import LARGEST_CUT, USUAL_SIZE, Glimpse, Look, face_image, glimpses
+from foal.extract.media.video import Stretch, Video
+from foal.shared.store.feature_store import Modality
 from foal.shared.utterance import Utterance
 
 MakeVideo = Callable[..., Path]

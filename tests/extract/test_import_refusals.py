@@ -9,12 +9,12 @@ import pytest
 
 from foal.extract.import_cli import import_features
 from foal.shared.errors import StoreError, UsageError
-from foal.shared.hdf5 import FutureError
-from foal.shared.index import FeatureStore
-from foal.shared.seal import write_seal
-from foal.shared.shard import ShardReader
+from foal.shared.hdf5.opening import FutureError
+from foal.shared.hdf5.seal import write_seal
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.shard import ShardReader
+from foal.shared.store.verify import verify_target
 from foal.shared.utterance import Utterance, write_manifest
-from foal.shared.verify import verify_target
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from foal.extract.import_cli import import_features
-from foal.extract.importing import SHARD_BYTES
+from foal.extract.maintenance.import_features import SHARD_BYTES
 from foal.shared.errors import StoreError, UsageError
-from foal.shared.files import temporary_name
-from foal.shared.index import FeatureStore
-from foal.shared.shard import ShardReader
+from foal.shared.files.atomic import temporary_name
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.shard import ShardReader
+from foal.shared.store.verify import verify_target
 from foal.shared.utterance import Utterance, read_manifest, write_manifest
-from foal.shared.verify import verify_target
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 

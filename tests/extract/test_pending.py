@@ -11,9 +11,9 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from foal.extract.pending import pending_chunks
-from foal.extract.recipe import recipe
-from foal.shared.settings import Settings
+from foal.extract.schedule.pending import pending_chunks
+from foal.extract.schedule.stream_spec import recipe
+from foal.shared.config.settings import Settings
 from foal.shared.utterance import Utterance
 
 Silent = Callable[[Path], AbstractContextManager[None]]

@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from foal.extract.patient import PatientVideo
-from foal.extract.picture import NoVideoTrackError, Stretch, Video, VideoDamagedError
+from foal.extract.media.pyav_video import PatientVideo
+from foal.extract.media.video import NoVideoTrackError, Stretch, Video, VideoDamagedError
 from foal.shared.errors import MediaError
 from foal.shared.timing import face_times
 
@@ -90,9 +90,9 @@ def test_a_long_video_is_decoded_no_further_than_it_is_looked_at(
     tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video(tmp_path / "v.mp4", frames=60, b_frames=2)
-    monkeypatch.setattr("foal.extract.picture.DECORD_HOLDS", 60 * 160 * 96 * 3 - 1)
+    monkeypatch.setattr("foal.extract.media.video.DECORD_HOLDS", 60 * 160 * 96 * 3 - 1)
     assert Video(path)._reader is None
-    monkeypatch.setattr("foal.extract.picture.DECORD_HOLDS", 60 * 160 * 96 * 3)
+    monkeypatch.setattr("foal.extract.media.video.DECORD_HOLDS", 60 * 160 * 96 * 3)
     assert Video(path)._reader is not None
     last = PatientVideo(path)
     assert [number for number, _ in last.decode({3, 20})] == [3, 20]

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foal.extract.plan import by_media, plan_chunks
+from foal.extract.schedule.plan import by_media, plan_chunks
 from foal.shared.utterance import Utterance
 
 

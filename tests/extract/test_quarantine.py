@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from foal.extract.failure import Failure
-from foal.extract.plan import Chunk, halves
-from foal.extract.quarantine import Quarantine
+from foal.extract.schedule.failure import Failure
+from foal.extract.schedule.failures import Quarantine
+from foal.extract.schedule.plan import Chunk, halves
+from foal.shared.config.settings import ExtractSettings, Settings
 from foal.shared.errors import FoalError
-from foal.shared.index import FeatureStore
-from foal.shared.settings import ExtractSettings, Settings
+from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance, split_folder, write_manifest
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from foal.extract.recipe import present_key, recipe
-from foal.shared.settings import ExtractSettings
+from foal.extract.schedule.stream_spec import present_key, recipe
+from foal.shared.config.settings import ExtractSettings
 
 BASE: dict[str, Any] = {"streams": {"face/whole": {"view": "frame"}}}
 

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from foal.shared.index import FeatureStore
-from foal.shared.shard import ShardReader
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.shard import ShardReader
 from foal.shared.utterance import read_manifest
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ def extracted(foal_in: Foal, synthetic_corpus: Path, tmp_path_factory: pytest.Te
     folder = tmp_path_factory.mktemp("extracted")
     assert foal_in(folder, "manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
     arguments = ["extract", "--split", "session1,session2", "-m", "m.csv", "-r", str(synthetic_corpus)]
-    command = [sys.executable, "-c", "from foal.shared.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from foal.shared.cli.main import main; main()", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return folder

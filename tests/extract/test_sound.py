@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from foal.extract.sound import NoAudioTrackError, Sound, already_cut
+from foal.extract.media.waveform import NoAudioTrackError, Sound, already_cut
 from foal.shared.errors import MediaError
 from foal.shared.utterance import Utterance
 

@@ -38,7 +38,7 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
 for number in map(int, sys.argv.pop(1).split()):
     signal.signal(number, signal.SIG_IGN)
-from foal.shared.cli import main
+from foal.shared.cli.main import main
 main()
 """
 

@@ -19,7 +19,7 @@ from transformers import (
     Wav2Vec2Model,
 )  # fmt: skip
 
-from foal.shared.index import FeatureStore
+from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance, read_manifest, write_manifest
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from foal.shared.index import FeatureStore
+from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance, read_manifest, write_manifest
 
 pytestmark = pytest.mark.slow

@@ -16,8 +16,8 @@ import transformers as hf
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from foal.extract.vision import VisionEncoder, load_vision_encoder, vision_width
-from foal.extract.weights import Weights
+from foal.extract.encoders.weights import Weights
+from foal.extract.face.vision import VisionEncoder, load_vision_encoder, vision_width
 from foal.shared.errors import EncoderError
 
 CPU = torch.device("cpu")
@@ -227,8 +227,8 @@ def test_loading_is_silent(vit: Saved) -> None:
     script = f"""
 import torch
 from pathlib import Path
-from foal.extract.vision import load_vision_encoder
-from foal.extract.weights import Weights
+from foal.extract.face.vision import load_vision_encoder
+from foal.extract.encoders.weights import Weights
 load_vision_encoder(Weights(name="vit", revision="", digest="", path=Path({str(vit.folder)!r})), torch.device("cpu"))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -12,8 +12,8 @@ import pytest
 import torch
 import transformers as hf
 
-from foal.extract.vision import VisionEncoder, load_vision_encoder, vision_width
-from foal.extract.weights import Weights
+from foal.extract.encoders.weights import Weights
+from foal.extract.face.vision import VisionEncoder, load_vision_encoder, vision_width
 from foal.shared.errors import EncoderError
 
 VIT = {

@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from foal.shared.shard import ShardReader
+from foal.shared.store.shard import ShardReader
 
 Trial = Callable[..., AbstractContextManager[Callable[[int], None]]]
 Values = dict[tuple[str, str, str], tuple[bytes, bytes]]
-COMMAND = [sys.executable, "-c", "from foal.shared.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from foal.shared.cli.main import main; main()"]
 
 LEDGER = "fault"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from foal.shared.seal import write_seal
+from foal.shared.hdf5.seal import write_seal
 
 SHARD = "features/one/audio-aaaaaaaa/0123456789abcdef.h5"
 VLEN = h5py.string_dtype("utf-8")

@@ -17,10 +17,10 @@ import h5py
 import numpy as np
 from hostile_content import SHARD, Cases, Change, attribute_cases, edited, number_cases, table_cases
 
-from foal.shared.catalog import shard_folder
-from foal.shared.join import write_index
-from foal.shared.seal import SEAL_SIZE, write_seal
-from foal.shared.shard import Entry, ShardHeader, ShardWriter
+from foal.shared.hdf5.seal import SEAL_SIZE, write_seal
+from foal.shared.store.catalog import shard_folder
+from foal.shared.store.index_writer import write_index
+from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
 KEYS = {"audio": "a" * 64, "face": "f" * 64}

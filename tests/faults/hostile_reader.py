@@ -10,15 +10,15 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
-from foal.extract.indexing import describe
-from foal.shared.catalog import Media, read_catalog
+from foal.extract.maintenance.index import describe
+from foal.extract.maintenance.stale import find_stale, removable_damage
 from foal.shared.errors import FoalError
-from foal.shared.index import FeatureStore
-from foal.shared.join import write_index
-from foal.shared.shard import ShardReader, verify_shard
-from foal.shared.stale import find_stale, removable_damage
+from foal.shared.store.catalog import Media, read_catalog
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.index_writer import write_index
+from foal.shared.store.shard import ShardReader, verify_shard
+from foal.shared.store.verify import verify_target
 from foal.shared.utterance import Utterance
-from foal.shared.verify import verify_target
 
 KEYS = {"audio": "a" * 64, "face": "f" * 64}
 ROWS = [Utterance(id=f"u{i}", session=("one", "two")[i % 2], audio="a.wav", video="v.mp4", end=1.0) for i in range(6)]

@@ -13,10 +13,10 @@ import pytest
 from distributed import LocalCluster
 
 from foal.shared.errors import StoreError
-from foal.shared.index import VERSION as INDEX_VERSION
-from foal.shared.index import FeatureStore
-from foal.shared.seal import write_seal
-from foal.shared.shard import VERSION
+from foal.shared.hdf5.seal import write_seal
+from foal.shared.store.feature_store import VERSION as INDEX_VERSION
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.shard import VERSION
 
 FLIPS, CUTS, AT_ONCE, INDEX_FLIPS = 300, 50, 25, 50
 MENDED = "named by `foal verify`; `foal extract` made it again, the values byte for byte the same"

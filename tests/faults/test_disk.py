@@ -82,7 +82,7 @@ def test_a_limit_on_the_size_of_files(
     with trial("files may not grow beyond a limit", "the run ends in a sentence, every shard is whole"):
         code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
         done = subprocess.run(
-            [sys.executable, "-c", f"{code}from foal.shared.cli import main; main()", *usual, "-j", "2"],
+            [sys.executable, "-c", f"{code}from foal.shared.cli.main import main; main()", *usual, "-j", "2"],
             cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 1, done.stderr

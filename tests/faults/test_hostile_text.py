@@ -23,9 +23,9 @@ MEMORY = 1 << 30
 CHILD = f"""
 import json, resource, signal, sys, time
 from pathlib import Path
-from foal.extract.plan import plan_chunks
+from foal.extract.schedule.plan import plan_chunks
 from foal.shared.errors import FoalError
-from foal.shared.options import settings_from
+from foal.shared.cli.options import settings_from
 from foal.shared.utterance import check_inside, read_manifest, select_splits, split_folder
 assert "torch" not in sys.modules
 now = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize"))

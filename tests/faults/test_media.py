@@ -39,7 +39,7 @@ USUAL = (
     "extract", "-s", "all", "-m", "m.csv", "-r", "media", "--fps", "5", "--chunk-seconds", "8", "-j", "2",
     # The last bits of a face depend on those beside it in a batch.
 )  # fmt: skip
-COMMAND = [sys.executable, "-c", "from foal.shared.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from foal.shared.cli.main import main; main()"]
 HEALTHY = 59
 EXTRA_MEMORY = 1 << 30
 """Bytes that damaged files may cost a worker beyond what healthy ones do."""

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import soundfile
 
-from foal.shared.index import FeatureStore
+from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance, read_manifest, write_manifest
 
 Trial = Callable[..., AbstractContextManager[object]]

@@ -10,7 +10,7 @@ import soundfile
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from foal.shared.index import FeatureStore
+from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance, write_manifest
 
 UTTERANCES = 8

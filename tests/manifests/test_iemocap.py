@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from foal.manifests.build import Built
+from foal.manifests.common import Built
 from foal.manifests.iemocap import CLASSES, PUBLISHED, build
 from foal.shared.errors import ManifestError, UsageError
 

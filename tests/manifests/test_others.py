@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from foal.manifests import cremad, folder, ravdess
+from foal.manifests import cremad, ravdess
+from foal.manifests import label_folders as folder
 from foal.shared.errors import ManifestError, UsageError
 from foal.shared.utterance import Utterance
 

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from foal.manifests.actor import CAST, Gender, actor
-from foal.manifests.film import RATE, TOP, film
-from foal.manifests.portrait import HEIGHT, WIDTH, Portrait
-from foal.manifests.scene import CLASSES, GENDERS, SESSIONS, Turn, plan
-from foal.manifests.speaking import speak
-from foal.manifests.synthetic import write_corpus
+from foal.manifests.synthetic.cast import CAST, Gender, actor
+from foal.manifests.synthetic.corpus import write_corpus
+from foal.manifests.synthetic.portrait import HEIGHT, WIDTH, Portrait
+from foal.manifests.synthetic.script import CLASSES, GENDERS, SESSIONS, Turn, plan
+from foal.manifests.synthetic.video import RATE, TOP, film
+from foal.manifests.synthetic.voice import speak
 from foal.shared.errors import FoalError, UsageError
 
 UTTERANCES = 20

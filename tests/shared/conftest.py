@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from foal.shared.seal import write_seal
+from foal.shared.hdf5.seal import write_seal
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foal.shared.ahead import ahead
+from foal.shared.parallel.prefetch import ahead
 
 
 def counting(first: int, count: int) -> Callable[[], Iterator[int]]:

@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from foal.shared.answers import SILENCES, answers
+from foal.extract.schedule.timeouts import SILENCES, answers
 
 PATIENCE = 1.5
 
 HANGING = """
 import sys, time
-from foal.shared.answers import answers
-from foal.shared.stopping import StoppedError, Stopping
+from foal.extract.schedule.timeouts import answers
+from foal.shared.cli.signals import StoppedError, Stopping
 Stopping().listen()
 print("asking", flush=True)
 try:

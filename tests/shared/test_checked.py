@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foal.shared.checked import MOST_PADDING, Checked, put_texts
+from foal.shared.hdf5.checked_reader import MOST_PADDING, Checked, put_texts
 
 TEXTS = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=20)
 LONG = ["short", "", "ü" * 20_000, *["row"] * 200]

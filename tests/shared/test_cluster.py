@@ -10,7 +10,7 @@ import psutil
 import pytest
 from distributed import Client
 
-from foal.shared.cluster import NamedPlugin, local_cluster
+from foal.shared.parallel.cluster import NamedPlugin, local_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +119,7 @@ def test_few_file_descriptors_are_named(
     command = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (28, 28))
-from foal.shared.cli import main
+from foal.shared.cli.main import main
 main()
 """
     options = ["extract", "-s", "all", "-m", "m.csv", "-r", str(synthetic_corpus), "--modalities", "audio", "-j", "1"]
@@ -139,7 +139,7 @@ main()
 TALK = """
 import time
 from distributed import get_worker
-from foal.shared.cluster import NamedPlugin, local_cluster
+from foal.shared.parallel.cluster import NamedPlugin, local_cluster
 
 class Nothing(NamedPlugin):
     name = "nothing"

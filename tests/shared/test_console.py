@@ -10,9 +10,9 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from foal.shared.catalog import shard_folder
-from foal.shared.console import make_console, visible
-from foal.shared.shard import Entry, ShardHeader, ShardWriter
+from foal.shared.cli.console import make_console, visible
+from foal.shared.store.catalog import shard_folder
+from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance, write_manifest
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\r"

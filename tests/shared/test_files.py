@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from foal.shared.files import remove_stale_temporaries, temporary_is_stale
+from foal.shared.files.atomic import remove_stale_temporaries, temporary_is_stale
 
 HERE = f".tmp-{socket.gethostname()}"
 GONE = 2**22 + 1  # more than Linux numbers processes

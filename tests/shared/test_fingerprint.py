@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import xxhash
 
-from foal.shared.fingerprint import CONTENT, media_fingerprint
+from foal.shared.files.fingerprint import CONTENT, media_fingerprint
 
 
 @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (3 << 20) + 7])

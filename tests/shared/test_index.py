@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foal.shared.catalog import Media, read_catalog
 from foal.shared.errors import StoreError, UsageError
-from foal.shared.hdf5 import FutureError
-from foal.shared.index import FeatureStore
-from foal.shared.join import choose_keys, write_index
-from foal.shared.shard import ShardReader
+from foal.shared.hdf5.opening import FutureError
+from foal.shared.store.catalog import Media, read_catalog
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.index_writer import choose_keys, write_index
+from foal.shared.store.shard import ShardReader
+from foal.shared.store.verify import verify_target
 from foal.shared.utterance import Utterance
-from foal.shared.verify import verify_target
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 MakeFeatures = Callable[..., Path]

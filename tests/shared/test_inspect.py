@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foal.extract.inspect.tables import check_table, describe, write_table
 from foal.shared.errors import UsageError
-from foal.shared.index import FeatureStore
-from foal.shared.inspect import check_table, describe, write_table
-from foal.shared.join import write_index
-from foal.shared.shard import Entry, ShardHeader, ShardWriter
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.index_writer import write_index
+from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance, write_manifest
 
 KEY = "0" * 64

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from foal.shared.errors import FoalError
-from foal.shared.lock import LOCK_NAME, locked
+from foal.shared.files.lock import LOCK_NAME, locked
 
-HOLD = "import sys, time; from pathlib import Path; from foal.shared.lock import locked\n"
+HOLD = "import sys, time; from pathlib import Path; from foal.shared.files.lock import locked\n"
 HOLD += "with locked(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(600)"
 
 
@@ -104,7 +104,7 @@ OURS = """
 import os, sys
 from pathlib import Path
 from foal.shared.errors import FoalError
-from foal.shared.lock import LOCK_NAME, locked
+from foal.shared.files.lock import LOCK_NAME, locked
 folder = Path(sys.argv[1])
 os.umask(2)
 try:

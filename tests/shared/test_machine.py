@@ -2,9 +2,9 @@
 
 import pytest
 
+from foal.shared.config.settings import ExtractSettings
 from foal.shared.errors import UsageError
-from foal.shared.machine import Machine, devices_here, share_out, this_machine, visible_device
-from foal.shared.settings import ExtractSettings
+from foal.shared.parallel.resources import Machine, devices_here, share_out, this_machine, visible_device
 
 
 def shared(cores: int, devices: tuple[str, ...] = (), **chosen: object) -> Machine:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
-COMMAND = [sys.executable, "-c", "from foal.shared.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from foal.shared.cli.main import main; main()"]
 FULL = Path("/dev/full")
 
 

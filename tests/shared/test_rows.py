@@ -11,16 +11,16 @@ import h5py
 import numpy as np
 import pytest
 
-from foal.shared import indexed_shards
-from foal.shared.checked import Checked
 from foal.shared.errors import StoreError
-from foal.shared.hdf5 import damage_named
-from foal.shared.index import FeatureStore
-from foal.shared.indexed_shards import shard_rows
-from foal.shared.join import write_index
-from foal.shared.rows import PackedRows, places_of
-from foal.shared.seal import SEAL_SIZE, write_seal
-from foal.shared.shard import ShardReader
+from foal.shared.hdf5.checked_reader import Checked
+from foal.shared.hdf5.opening import damage_named
+from foal.shared.hdf5.raw_rows import PackedRows, places_of
+from foal.shared.hdf5.seal import SEAL_SIZE, write_seal
+from foal.shared.store import index_shards as indexed_shards
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.index_shards import shard_rows
+from foal.shared.store.index_writer import write_index
+from foal.shared.store.shard import ShardReader
 from foal.shared.utterance import Utterance
 
 MakeFeatures = Callable[..., Path]

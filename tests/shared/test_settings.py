@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from foal.shared.cli.options import comma_list, settings_from
+from foal.shared.config.settings import Settings, field_of, load_settings
+from foal.shared.config.train_settings import PRESETS, REFERENCE, TrainSettings
 from foal.shared.errors import SettingsError
-from foal.shared.options import comma_list, settings_from
-from foal.shared.settings import Settings, field_of, load_settings
-from foal.shared.train_settings import PRESETS, REFERENCE, TrainSettings
 
 
 def test_defaults_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from foal.shared.errors import StoreError
-from foal.shared.hdf5 import FutureError
-from foal.shared.seal import SEAL_SIZE, write_seal
-from foal.shared.shard import Entry, ShardHeader, ShardReader, ShardWriter, verify_shard
+from foal.shared.hdf5.opening import FutureError
+from foal.shared.hdf5.seal import SEAL_SIZE, write_seal
+from foal.shared.store.shard import Entry, ShardHeader, ShardReader, ShardWriter, verify_shard
 
 Altered = Callable[[Path], AbstractContextManager[h5py.File]]
 HEADER = ShardHeader(

@@ -8,10 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from foal.shared.catalog import Media, shard_folder
-from foal.shared.fingerprint import media_fingerprint
-from foal.shared.shard import VERSION, Entry, ShardHeader, ShardWriter
-from foal.shared.stale import (
+from foal.extract.maintenance.stale import (
     ABSENT,
     CHANGED_MEDIA,
     CHANGED_ROW,
@@ -23,6 +20,9 @@ from foal.shared.stale import (
     SUPERSEDED,
     find_stale,
 )
+from foal.shared.files.fingerprint import media_fingerprint
+from foal.shared.store.catalog import Media, shard_folder
+from foal.shared.store.shard import VERSION, Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
 MakeFeatures = Callable[..., Path]

@@ -30,7 +30,7 @@ except BaseException:
 """,
 }
 WORK = """
-from foal.shared.stopping import StoppedError, Stopping
+from foal.shared.cli.signals import StoppedError, Stopping
 stopping = Stopping()
 stopping.listen()
 try:
@@ -42,7 +42,7 @@ except StoppedError:
     sys.exit(stopping.number)
 """
 COMMAND = """
-from foal.shared.cli import main
+from foal.shared.cli.main import main
 seen = []
 def once(*_):
     if "foal.manifests.cli" in sys.modules and not seen:
@@ -53,7 +53,7 @@ gc.callbacks.append(once)
 main(["manifest", "--help"])
 """
 IGNORED = """
-from foal.shared.cli import main
+from foal.shared.cli.main import main
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 sys.meta_path.insert(0, type("Once", (), {"find_spec": lambda *_: interrupt()}))
 main(["manifest", "--help"])

@@ -12,13 +12,13 @@ import h5py
 import numpy as np
 import pytest
 
+from foal.extract.maintenance.stale import removable_damage
 from foal.shared.errors import UsageError
-from foal.shared.join import write_index
-from foal.shared.seal import write_seal
-from foal.shared.shard import VERSION
-from foal.shared.stale import removable_damage
+from foal.shared.hdf5.seal import write_seal
+from foal.shared.store.index_writer import write_index
+from foal.shared.store.shard import VERSION
+from foal.shared.store.verify import look_through, verify_files, verify_target
 from foal.shared.utterance import Utterance
-from foal.shared.verify import look_through, verify_files, verify_target
 
 MakeFeatures = Callable[..., Path]
 Altered = Callable[[Path], AbstractContextManager[h5py.File]]

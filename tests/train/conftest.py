@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from foal.shared.join import write_index
+from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance
-from foal.train.batches import collate
-from foal.train.data import Batch, Stream
-from foal.train.dataset import Dataset
-from foal.train.features import InMemory
-from foal.train.model import Architecture, FoalNet, build
+from foal.train.data.batches import collate
+from foal.train.data.dataset import Dataset
+from foal.train.data.features import InMemory
+from foal.train.data.sequences import Batch, Stream
+from foal.train.model.foalnet import Architecture, FoalNet, build
 
 torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
 

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
+from foal.shared.config.settings import ExtractSettings, Settings
+from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import UsageError
-from foal.shared.index import FeatureStore
-from foal.shared.settings import ExtractSettings, Settings
-from foal.shared.train_settings import TrainSettings
+from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
-from foal.train.ablate import ablate
+from foal.train.ablate.run import ablate
+from foal.train.ablate.systems import System, systems_for
 from foal.train.ablate_cli import _seeds
-from foal.train.dataset import opened
-from foal.train.fits import FitTask, load_result, run_fit
-from foal.train.metrics import pooled_scores
-from foal.train.protocol import split
+from foal.train.data.dataset import opened
+from foal.train.data.protocol import split
+from foal.train.fit.task import FitTask, load_result, run_fit
+from foal.train.metrics.classification import pooled_scores
 from foal.train.run import probability_table, versions
-from foal.train.systems import System, systems_for
 
 CPU = torch.device("cpu")
 # No sequence is as long as six seconds: the row that is cut there is the fit that is not.
@@ -82,7 +82,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
                 run_fit(task, data, split(data.utterances, task.settings.protocol, data.speakers), CPU)
                 yield number
 
-    monkeypatch.setattr("foal.train.ablate.fits_in_parallel", fits)
+    monkeypatch.setattr("foal.train.ablate.run.fits_in_parallel", fits)
     return asked
 
 

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
-from foal.train.ablation_report import plot_ablation, table_of, write_markdown
+from foal.train.report.ablation import plot_ablation, table_of, write_markdown
 
 
 def row(key: str, name: str, ua: float, **values: Any) -> dict[str, Any]:

@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 import pytest
 
-from foal.shared.catalog import shard_folder
-from foal.shared.cli import main
+from foal.shared.cli.main import main
+from foal.shared.config.settings import Settings
+from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError
-from foal.shared.index import FeatureStore
-from foal.shared.join import write_index
-from foal.shared.settings import Settings
-from foal.shared.train_settings import TrainSettings
+from foal.shared.store.catalog import shard_folder
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance, write_manifest
-from foal.train.course import Epoch
-from foal.train.fits import FoldScore
+from foal.train.fit.history import Epoch
+from foal.train.fit.task import FoldScore
 from foal.train.run import train
 
 MakeIndex = Callable[..., Path]

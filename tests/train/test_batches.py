@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from foal.train.batches import balanced_draws, bucketed, evaluation_batches, training_batches
-from foal.train.data import Stream
-from foal.train.dataset import Dataset
+from foal.train.data.batches import balanced_draws, bucketed, evaluation_batches, training_batches
+from foal.train.data.dataset import Dataset
+from foal.train.data.sequences import Stream
 
 CPU = torch.device("cpu")
 

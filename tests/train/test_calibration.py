@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from foal.train.calibration import expected_calibration_error, reliability
+from foal.train.metrics.calibration import expected_calibration_error, reliability
 
 
 @st.composite

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from foal.shared.train_settings import TrainSettings
-from foal.train.data import Batch, Frames, Stream
-from foal.train.dataset import Dataset
-from foal.train.fit import architecture
-from foal.train.model import FoalNet
-from foal.train.objective import Losses, Pairs, Terms, draw_pairs, objective
+from foal.shared.config.train_settings import TrainSettings
+from foal.train.data.dataset import Dataset
+from foal.train.data.sequences import Batch, Frames, Stream
+from foal.train.fit.loop import architecture
+from foal.train.model.foalnet import FoalNet
+from foal.train.model.objective import Losses, Pairs, Terms, draw_pairs, objective
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]

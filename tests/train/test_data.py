@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from foal.train.data import Batch, Stream, averaged, frame_index, pooled_lengths
-from foal.train.dataset import Dataset
-from foal.train.features import InMemory
+from foal.train.data.dataset import Dataset
+from foal.train.data.features import InMemory
+from foal.train.data.sequences import Batch, Stream, averaged, frame_index, pooled_lengths
 
 MakeStream = Callable[..., Stream]
 Make = Callable[..., Dataset]

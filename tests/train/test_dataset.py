@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
-from foal.shared.index import FeatureStore
-from foal.shared.join import write_index
-from foal.shared.train_settings import TrainSettings
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance
-from foal.train.data import Batch
-from foal.train.dataset import Dataset, chosen_names, opened
-from foal.train.features import InMemory
+from foal.train.data.dataset import Dataset, chosen_names, opened
+from foal.train.data.features import InMemory
+from foal.train.data.sequences import Batch
 
 MakeIndex = Callable[..., Path]
 BatchOf = Callable[[Dataset, Tensor], Batch]

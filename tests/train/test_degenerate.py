@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from foal.shared.train_settings import TrainSettings
-from foal.train.data import Batch, Frames, Stream
-from foal.train.dataset import Dataset
-from foal.train.features import InMemory
-from foal.train.fit import fit, standardise, train_epoch
-from foal.train.model import FoalNet
-from foal.train.optimize import Optimizer
-from foal.train.protocol import check_classes, split
+from foal.shared.config.train_settings import TrainSettings
+from foal.train.data.dataset import Dataset
+from foal.train.data.features import InMemory
+from foal.train.data.protocol import check_classes, split
+from foal.train.data.sequences import Batch, Frames, Stream
+from foal.train.fit.loop import fit, standardise, train_epoch
+from foal.train.fit.optimizer import Optimizer
+from foal.train.model.foalnet import FoalNet
 
 BatchOf = Callable[[Dataset, Tensor], Batch]
 Make = Callable[..., Dataset]

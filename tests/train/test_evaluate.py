@@ -15,22 +15,22 @@ import pytest
 import torch
 from rich.console import Console
 
-from foal.shared.checked import put_texts
+from foal.shared.config.settings import Settings
+from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError, TrainingError, UsageError
-from foal.shared.index import FeatureStore
-from foal.shared.join import write_index
-from foal.shared.seal import write_seal
-from foal.shared.settings import Settings
-from foal.shared.shard import Entry, ShardReader, ShardWriter
-from foal.shared.train_settings import TrainSettings
+from foal.shared.hdf5.checked_reader import put_texts
+from foal.shared.hdf5.seal import write_seal
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.index_writer import write_index
+from foal.shared.store.shard import Entry, ShardReader, ShardWriter
 from foal.shared.utterance import Utterance
-from foal.train.dataset import Dataset, opened
-from foal.train.evaluate import evaluate
-from foal.train.evaluation_table import table_of
-from foal.train.judges import benches, read_judges
-from foal.train.metrics import pooled_scores
-from foal.train.predict import predict
-from foal.train.robust import halved, without
+from foal.train.data.dataset import Dataset, opened
+from foal.train.data.modality_dropout import halved, without
+from foal.train.evaluate.ensemble import benches, read_judges
+from foal.train.evaluate.run import evaluate
+from foal.train.fit.predict import predict
+from foal.train.metrics.classification import pooled_scores
+from foal.train.report.evaluation_table import table_of
 from foal.train.run import train
 
 CPU = torch.device("cpu")

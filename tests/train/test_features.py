@@ -11,19 +11,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
-from foal.shared.index import FeatureStore
-from foal.shared.seal import write_seal
-from foal.shared.shard import feature_checksum
-from foal.shared.train_settings import TrainSettings
+from foal.shared.hdf5.seal import write_seal
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.shard import feature_checksum
 from foal.shared.utterance import Utterance
-from foal.train import features as features_module
-from foal.train.batches import training_batches
-from foal.train.data import gather
-from foal.train.dataset import Dataset, opened
-from foal.train.features import PARTS_AT_ONCE, Features, OnDisk, Reading, read_streams
-from foal.train.predict import predict
-from foal.train.statistics import frame_statistics
+from foal.train.data import features as features_module
+from foal.train.data.batches import training_batches
+from foal.train.data.dataset import Dataset, opened
+from foal.train.data.features import PARTS_AT_ONCE, Features, OnDisk, Reading, read_streams
+from foal.train.data.normalization import frame_statistics
+from foal.train.data.sequences import gather
+from foal.train.fit.predict import predict
 
 CPU = torch.device("cpu")
 N = 60

@@ -4,15 +4,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
-from foal.shared.train_settings import TrainSettings
-from foal.train.data import Stream
-from foal.train.dataset import Dataset
-from foal.train.features import InMemory
-from foal.train.fit import Fitted, fit
-from foal.train.metrics import confusion, unweighted_accuracy
-from foal.train.predict import predict
-from foal.train.protocol import Fold, split
+from foal.train.data.dataset import Dataset
+from foal.train.data.features import InMemory
+from foal.train.data.protocol import Fold, split
+from foal.train.data.sequences import Stream
+from foal.train.fit.loop import Fitted, fit
+from foal.train.fit.predict import predict
+from foal.train.metrics.classification import confusion, unweighted_accuracy
 
 CPU = torch.device("cpu")
 SMALL = TrainSettings(

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError
-from foal.shared.train_settings import TrainSettings
-from foal.train.course import Epoch
-from foal.train.data import Stream
-from foal.train.dataset import Dataset, opened
-from foal.train.fits import FitTask, load_result, run_fit, score_of
-from foal.train.protocol import split
-from foal.train.regression import mean_features, regress
+from foal.train.data.dataset import Dataset, opened
+from foal.train.data.protocol import split
+from foal.train.data.sequences import Stream
+from foal.train.fit.history import Epoch
+from foal.train.fit.logistic_regression import mean_features, regress
+from foal.train.fit.task import FitTask, load_result, run_fit, score_of
 
 CPU = torch.device("cpu")
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, device="cpu")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from foal.shared.errors import FoalError, UsageError
-from foal.train.folder import FITS, kept_folder, new_run, unfinished_run
+from foal.train.report.run_folder import FITS, kept_folder, new_run, unfinished_run
 
 METRICS = {"protocol": "loso-nested", "features": "0", "seeds": [0]}
 ABOUT = {"protocol": "loso-nested", "settings": {"epochs": 3, "seeds": [0]}}
@@ -225,7 +225,7 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
         interrupt(folder, finished="1.npz")
     script = (
-        "import os, pathlib, sys\nfrom foal.train.folder import new_run\n"
+        "import os, pathlib, sys\nfrom foal.train.report.run_folder import new_run\n"
         f"with new_run(pathlib.Path(sys.argv[1]), {ABOUT!r}, ours=frozenset(), resume=True):\n    os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "both")], check=False).returncode == 9

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from foal.train.data import Batch
-from foal.train.dataset import Dataset
-from foal.train.features import InMemory
-from foal.train.model import FoalNet
-from foal.train.objective import Losses, Terms, objective
-from foal.train.predict import predict
+from foal.train.data.dataset import Dataset
+from foal.train.data.features import InMemory
+from foal.train.data.sequences import Batch
+from foal.train.fit.predict import predict
+from foal.train.model.foalnet import FoalNet
+from foal.train.model.objective import Losses, Terms, objective
 
 BatchOf = Callable[[Dataset, Tensor], Batch]
 CPU = torch.device("cpu")

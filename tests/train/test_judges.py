@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from foal.shared.config.settings import Settings
+from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError, TrainingError
-from foal.shared.seal import write_seal
-from foal.shared.settings import Settings
-from foal.shared.train_settings import TrainSettings
+from foal.shared.hdf5.seal import write_seal
 from foal.shared.utterance import Utterance
-from foal.train.dataset import Dataset, opened
-from foal.train.judges import Judge, benches, check_encoders, read_judges
-from foal.train.model import FoalNet
-from foal.train.protocol import split
+from foal.train.data.dataset import Dataset, opened
+from foal.train.data.protocol import split
+from foal.train.evaluate.ensemble import Judge, benches, check_encoders, read_judges
+from foal.train.model.foalnet import FoalNet
 from foal.train.run import train
 
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=1, batch_size=8, bootstrap=50, device="cpu")

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foal.shared.catalog import shard_folder
-from foal.shared.join import write_index
-from foal.shared.settings import Settings
-from foal.shared.shard import Entry, ShardHeader, ShardWriter
-from foal.shared.train_settings import TrainSettings
+from foal.shared.config.settings import Settings
+from foal.shared.config.train_settings import TrainSettings
+from foal.shared.store.catalog import shard_folder
+from foal.shared.store.index_writer import write_index
+from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 from foal.train.run import train
 

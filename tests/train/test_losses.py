@@ -9,7 +9,7 @@ from jaxtyping import TypeCheckError
 from scipy.stats import chisquare
 from torch import Tensor
 
-from foal.train.losses import avel_loss, draw_negatives, draw_positives, mem_loss
+from foal.train.model.losses import avel_loss, draw_negatives, draw_positives, mem_loss
 
 ALL = torch.ones(64, dtype=torch.bool)
 

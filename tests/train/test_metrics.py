@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
-from foal.train.metrics import (
+from foal.train.metrics.classification import (
     bootstrap_intervals,
     confusion,
     macro_f1,

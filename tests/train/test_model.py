@@ -6,11 +6,11 @@ from jaxtyping import TypeCheckError
 from torch import Tensor
 
 from foal.shared.errors import TrainingError
-from foal.train.attention import CrossAttention
-from foal.train.data import Batch, Frames
-from foal.train.dataset import Dataset
-from foal.train.model import Architecture, FoalNet, build
-from foal.train.sequences import SequenceDropout, masked_mean
+from foal.train.data.dataset import Dataset
+from foal.train.data.sequences import Batch, Frames
+from foal.train.model.foalnet import Architecture, FoalNet, build
+from foal.train.model.layers import CrossAttention
+from foal.train.model.sequences import SequenceDropout, masked_mean
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from foal.train.data import Batch, Frames, Stream
-from foal.train.dataset import Dataset
-from foal.train.features import InMemory
-from foal.train.losses import avel_loss
-from foal.train.model import FoalNet
-from foal.train.objective import Losses, Terms, draw_pairs, objective
+from foal.train.data.dataset import Dataset
+from foal.train.data.features import InMemory
+from foal.train.data.sequences import Batch, Frames, Stream
+from foal.train.model.foalnet import FoalNet
+from foal.train.model.losses import avel_loss
+from foal.train.model.objective import Losses, Terms, draw_pairs, objective
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]

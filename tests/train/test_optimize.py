@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
-from foal.shared.train_settings import TrainSettings
-from foal.train.dataset import Dataset
-from foal.train.model import MAX_LOG_SCALE, FoalNet
-from foal.train.optimize import Optimizer, chosen_device, half_precision, share_of_rate
+from foal.train.data.dataset import Dataset
+from foal.train.fit.optimizer import Optimizer, chosen_device, half_precision, share_of_rate
+from foal.train.model.foalnet import MAX_LOG_SCALE, FoalNet
 
 CPU = torch.device("cpu")
 

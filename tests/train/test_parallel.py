@@ -8,11 +8,11 @@ from unittest.mock import patch
 import pytest
 from distributed import LocalCluster
 
+from foal.shared.config.settings import ExtractSettings, Settings
+from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
-from foal.shared.settings import ExtractSettings, Settings
-from foal.shared.train_settings import TrainSettings
-from foal.train.course import Epoch
-from foal.train.fits import FoldScore
+from foal.train.fit.history import Epoch
+from foal.train.fit.task import FoldScore
 from foal.train.run import train
 
 QUICK = TrainSettings(

@@ -6,10 +6,10 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from foal.shared.config.train_settings import Protocol
 from foal.shared.errors import TrainingError
-from foal.shared.train_settings import Protocol
 from foal.shared.utterance import Utterance
-from foal.train.protocol import Fold, Split, check_classes, group_of, natural_key, speakers_in_several, split
+from foal.train.data.protocol import Fold, Split, check_classes, group_of, natural_key, speakers_in_several, split
 
 
 def corpus(

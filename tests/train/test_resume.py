@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import torch
 
+from foal.shared.config.settings import Settings
+from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import FoalError, UsageError
-from foal.shared.settings import Settings
-from foal.shared.train_settings import TrainSettings
-from foal.train import resume
-from foal.train.course import Epoch
-from foal.train.dataset import Dataset
-from foal.train.fit import Fitted, fit
-from foal.train.fits import FoldScore
-from foal.train.protocol import split
+from foal.train.data.dataset import Dataset
+from foal.train.data.protocol import split
+from foal.train.fit import snapshot as resume
+from foal.train.fit.history import Epoch
+from foal.train.fit.loop import Fitted, fit
+from foal.train.fit.task import FoldScore
 from foal.train.run import train
 
 CPU = torch.device("cpu")

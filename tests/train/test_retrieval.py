@@ -6,7 +6,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
-from foal.train.retrieval import fit_bridge, retrieval
+from foal.train.metrics.retrieval import fit_bridge, retrieval
 
 
 @given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 12), st.integers(1, 4))

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from foal.train.data import Batch, Frames
-from foal.train.dataset import Dataset
-from foal.train.robust import halved, without, without_one
+from foal.train.data.dataset import Dataset
+from foal.train.data.modality_dropout import halved, without, without_one
+from foal.train.data.sequences import Batch, Frames
 
 BatchOf = Callable[[Dataset, Tensor], Batch]
 

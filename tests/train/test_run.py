@@ -12,18 +12,18 @@ import pytest
 import torch
 from rich.console import Console
 
+from foal.shared.config.settings import Settings
+from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError, TrainingError
-from foal.shared.join import write_index
-from foal.shared.settings import Settings
-from foal.shared.train_settings import TrainSettings
+from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance
-from foal.train.checkpoint import load_model
-from foal.train.course import Epoch
-from foal.train.dataset import opened
-from foal.train.fits import FoldScore
-from foal.train.predict import predict
-from foal.train.progress import shown
-from foal.train.report import table_of
+from foal.train.data.dataset import opened
+from foal.train.fit.history import Epoch
+from foal.train.fit.predict import predict
+from foal.train.fit.task import FoldScore
+from foal.train.model.checkpoint import load_model
+from foal.train.report.files import table_of
+from foal.train.report.progress import shown
 from foal.train.run import train
 
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, device="cpu")

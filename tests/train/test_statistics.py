@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from foal.train import statistics
-from foal.train.data import Stream
-from foal.train.dataset import Dataset
-from foal.train.features import InMemory
-from foal.train.statistics import frame_statistics
+from foal.train.data import normalization as statistics
+from foal.train.data.dataset import Dataset
+from foal.train.data.features import InMemory
+from foal.train.data.normalization import frame_statistics
+from foal.train.data.sequences import Stream
 
 MakeStream = Callable[..., Stream]
 

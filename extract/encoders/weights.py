@@ -1,0 +1,190 @@
+"""Where an encoder's weights come from, and their hash; nothing is loaded here."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...shared.errors import EncoderError
+
+RANDOM = "random:"
+_MODEL_FILES = ("config.json", "preprocessor_config.json")
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+FACENET_FILES = {
+    "vggface2": "20180402-114759-vggface2.pt",
+    "casia-webface": "20180408-102900-casia-webface.pt",
+}
+FACENET_SIZE = 160
+"""Side in pixels of the pictures that InceptionResnetV1 was trained on."""
+
+_FACENET_URL = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9"
+_FACENET_SHA256 = {"vggface2": "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b"}
+"""Of the released files, as far as it is published; that of casia-webface is not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """An encoder as found: its name, revision, the hash of all that defines it, and its file or folder.
+
+    Random weights have no path: `name` and `seed` define them.
+    """
+
+    name: str
+    revision: str
+    digest: str
+    path: Path | None
+    seed: int = 0
+
+    @property
+    def random(self) -> bool:
+        """Whether the encoder never learned anything."""
+        return self.path is None
+
+
+def find_audio_weights(encoder: str, revision: str, seed: int, *, fetch: bool = True) -> Weights:
+    """A wav2vec2-family model: random:tiny, a local folder, or a hub name (downloaded if it is not cached yet).
+
+    Raises EncoderError; without `fetch`, for everything that is not on this machine.
+    """
+    if encoder.startswith(RANDOM):
+        return _random_weights(encoder, seed, ("random:tiny",))
+    return _find_model(encoder, revision, key="extract.audio.encoder", fetch=fetch)
+
+
+def find_face_weights(encoder: str, revision: str, seed: int, *, fetch: bool = True) -> Weights:
+    """Of a network for pictures: random:*, InceptionResnetV1's (by name as torch has cached them, or a local file), or
+    a vision model's folder or hub name.
+
+    Raises EncoderError, also for a cached file that is not the one released under its name; without `fetch`, for
+    everything that is not on this machine.
+    """
+    if encoder.startswith(RANDOM):
+        return _random_weights(encoder, seed, ("random:tiny", "random:facenet"))
+    if encoder in FACENET_FILES:
+        path = _torch_cache() / FACENET_FILES[encoder]
+        if not path.is_file() and fetch:
+            _fetch(encoder, path)
+        _check_released(encoder, path)
+    elif Path(encoder).is_file():
+        path = Path(encoder)
+    elif Path(encoder).is_dir() or encoder.count("/") == 1:
+        return _find_model(encoder, revision, key="extract.face.encoder", fetch=fetch)
+    else:
+        known = ", ".join((*FACENET_FILES, "random:tiny", "random:facenet"))
+        raise EncoderError(
+            f"unknown face encoder {encoder!r}: expected {known}, a weight file, the folder of a vision model or its "
+            "name on the hub (OWNER/NAME); there is no such file or folder"
+        )
+    return Weights(name=encoder, revision="local", digest=_hash_files([path]), path=path)
+
+
+def _find_model(encoder: str, revision: str, *, key: str, fetch: bool) -> Weights:
+    """A transformers model in a folder or on the hub."""
+    folder = Path(encoder)
+    if folder.is_dir():
+        revision = "local"
+    else:
+        folder, revision = _download(encoder, revision, key, fetch=fetch)
+    weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if weights is None or not (folder / "config.json").is_file():
+        raise EncoderError(
+            f"{folder}: expected config.json and {' or '.join(_WEIGHTS)}, got {_listing(folder) or 'nothing'}"
+        )
+    files = [folder / name for name in _MODEL_FILES if (folder / name).is_file()]
+    return Weights(name=encoder, revision=revision, digest=_hash_files([*files, weights]), path=folder)
+
+
+def _check_released(encoder: str, path: Path) -> None:
+    if not path.is_file():
+        raise EncoderError(f"{encoder} is not on this machine: there is no {path}")
+    wanted = _FACENET_SHA256.get(encoder)
+    if wanted is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != wanted:
+        raise EncoderError(
+            f"{path}: expected the weights released as {encoder} (SHA-256 {wanted[:16]}...), got another or a cut-off "
+            f"file ({found[:16]}...); remove it, and it is downloaded again"
+        )
+
+
+def _random_weights(encoder: str, seed: int, known: tuple[str, ...]) -> Weights:
+    if encoder not in known:
+        raise EncoderError(f"unknown encoder {encoder!r}: of those with random weights there are {', '.join(known)}")
+    digest = hashlib.sha256(json.dumps([encoder, seed]).encode()).hexdigest()
+    return Weights(name=encoder, revision=f"seed {seed}", digest=digest, path=None, seed=seed)
+
+
+def _download(name: str, revision: str, key: str, *, fetch: bool) -> tuple[Path, str]:
+    """The hub's snapshot as a folder, and its commit. Only data is fetched, never code."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        # Many models hold their weights twice; the second kind is fetched only where the first is missing.
+        for weights in _WEIGHTS:
+            wanted = [*_MODEL_FILES, weights]
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=not fetch))
+            if (folder / weights).is_file():
+                break
+    except HFValidationError:
+        raise EncoderError(f"{name!r} is neither a folder nor the name of a model on the hub") from None
+    except Exception as error:
+        # Every layer below has its own exceptions (hub, HTTP client, sockets); none says what to do.
+        if not fetch:
+            raise EncoderError(f"{name} (revision {revision}) is not on this machine") from None
+        raise EncoderError(
+            f"{name} (revision {revision}) could not be downloaded ({type(error).__name__}); "
+            f"fetch config.json, preprocessor_config.json and model.safetensors from https://huggingface.co/{name} "
+            f"into a folder and give that folder as {key}"
+        ) from None
+    return folder, folder.name
+
+
+def _fetch(encoder: str, path: Path) -> None:
+    """Download one of facenet-pytorch's weight files to where facenet-pytorch would look for it."""
+    from torch.hub import download_url_to_file
+
+    url = f"{_FACENET_URL}/{path.name}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        download_url_to_file(url, str(path), progress=False)
+    except OSError as error:
+        raise EncoderError(
+            f"the weights of {encoder} could not be downloaded ({error}); fetch {url} and put it at {path}, "
+            "or give the file's path as extract.face.encoder"
+        ) from None
+
+
+def _torch_cache() -> Path:
+    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
+    return Path(home).expanduser() / "checkpoints"
+
+
+def _hash_files(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() if path.suffix == ".json" else b"weights")
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _listing(folder: Path) -> str:
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:8])
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; raises EncoderError if it holds none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise EncoderError(f"{path}: expected a JSON file, got one that cannot be read ({error})") from None
+    if not isinstance(content, dict):
+        raise EncoderError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content

@@ -1,0 +1,103 @@
+"""failures.csv of each split: what could not be extracted and why; it is not tried again before something changes."""
+
+import csv
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ...shared.config.settings import Settings
+from ...shared.errors import FoalError
+from ...shared.files.atomic import remove, replaced_atomically
+from ...shared.files.csv_rows import write_rows
+from ...shared.utterance import Utterance, split_folder, splits_of
+from ..media.media_group import fingerprint_of
+from .failure import Failure, state_of
+from .stream_spec import Recipe
+
+FILE = "failures.csv"
+COLUMNS = ("id", "split", "modality", "media", "reason", "remedy", "state")
+
+Row = dict[str, str]
+
+
+class Quarantine:
+    """What earlier runs put into the failures.csv of some splits; what is taken out of these files is tried again."""
+
+    def __init__(self, settings: Settings, utterances: Iterable[Utterance]) -> None:
+        """Read them; a file that is missing or was garbled quarantines nothing.
+
+        Raises FoalError if none can be written there, which would only be noticed when all is done.
+        """
+        self._settings = settings
+        self._folder = {split: settings.extract.features / split_folder(split) for split in splits_of(utterances)}
+        for folder in self._folder.values():
+            _check(folder / FILE)
+        self._rows = {split: _read(folder / FILE) for split, folder in self._folder.items()}
+
+    def standing(self, utterance: Utterance, recipe: Recipe) -> Failure | None:
+        """Why an utterance failed in a stream, where neither file nor row nor encoder have changed since."""
+        row = self._rows[utterance.split].get((utterance.id, recipe.stream))
+        if row is None:
+            return None
+        media, source = utterance.media(recipe.modality), utterance.source(recipe.modality)
+        fingerprint = self.fingerprint(media)
+        if row["state"] != state_of(recipe.header.key, source, fingerprint):
+            return None
+        return Failure(
+            id=utterance.id, split=utterance.split, modality=recipe.stream, media=media, reason=row["reason"],
+            remedy=row["remedy"], source=source, fingerprint=fingerprint,
+        )  # fmt: skip
+
+    def write(
+        self, utterances: Sequence[Utterance], failures: Iterable[Failure], keys: Mapping[str, str], *,
+        ended: bool = True,
+    ) -> None:  # fmt: skip
+        """Write what failed of the streams of this run (`keys`: theirs); none, no file. Rows of other streams stay.
+
+        Of a run that has not `ended` well all rows stay: it may not have come to what it was to try again. Raises
+        FoalError.
+        """
+        by_split: dict[str, dict[tuple[str, str], Row]] = {split: {} for split in self._folder}
+        for split, members in splits_of(utterances).items():
+            ids = {utterance.id for utterance in members}
+            for (name, stream), row in self._rows[split].items():
+                if name in ids and (stream not in keys or not ended):
+                    by_split[split][name, stream] = row
+        for f in failures:
+            by_split[f.split][f.id, f.modality] = {
+                "id": f.id, "split": f.split, "modality": f.modality, "media": f.media, "reason": f.reason,
+                "remedy": f.remedy, "state": f.state(keys[f.modality]),
+            }  # fmt: skip
+        for split, rows in by_split.items():
+            path = self._folder[split] / FILE
+            if rows:
+                with (
+                    replaced_atomically(path) as temporary,
+                    temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+                ):
+                    write_rows(file, COLUMNS, [[row[name] for name in COLUMNS] for _, row in sorted(rows.items())])
+            else:
+                remove(path)
+
+    def fingerprint(self, media: str) -> str:
+        """What a file, by its path in the manifest, is now."""
+        return fingerprint_of(self._settings.corpus.root / media if media else None, self._settings.extract)
+
+
+def _check(path: Path) -> None:
+    if os.path.lexists(path) and not (os.path.isfile(path) or os.path.islink(path)):
+        what = "a folder" if os.path.isdir(path) else "a pipe or a device"
+        raise FoalError(
+            f"{path}: expected the list of what could not be extracted, or nothing, got {what}; move it away, then run "
+            "the same command again"
+        )
+
+
+def _read(path: Path) -> dict[tuple[str, str], Row]:
+    with suppress(OSError, UnicodeDecodeError, csv.Error):
+        if path.is_file():
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = [row for row in csv.DictReader(file) if all(isinstance(row.get(name), str) for name in COLUMNS)]
+            return {(row["id"], row["modality"]): {name: row[name] for name in COLUMNS} for row in rows}
+    return {}

@@ -1,0 +1,216 @@
+"""What runs inside a Dask worker: its encoders, loaded once, and one chunk of utterances to one shard."""
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from distributed import Worker, get_worker
+
+from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings
+from ...shared.errors import FoalError, MediaError, StoreError
+from ...shared.parallel.cluster import NamedPlugin, name_of_run
+from ...shared.parallel.resources import Machine, visible_device
+from ...shared.store.shard import ShardReader, ShardWriter, verify_shard
+from ...shared.timing import AUDIO_RATE_HZ
+from ...shared.utterance import Utterance
+from ..audio.encoder import AudioEncoder
+from ..audio.loading import load_audio_encoder
+from ..audio.pipeline import audio_entries
+from ..face.batching import FacePath
+from ..face.facenet import load_face_path
+from ..face.pipeline import DamagedError, face_entries
+from ..media.media_group import Part, Results, as_media_error, fingerprint_of
+from .failure import CHANGED, CHECK, MEND, ChunkResult, Failure, failure_of
+from .plan import Chunk, by_media
+from .stream_spec import Recipe
+
+BEGUN = "foal-begun"
+"""Topic of the events by which workers say which task they begin; the run's deadlines count from there."""
+
+
+class Encoders:
+    """The encoders of some streams on one device, each loaded when it is first needed and then kept."""
+
+    def __init__(self, settings: ExtractSettings, recipes: Mapping[str, Recipe], device: torch.device) -> None:
+        self._settings, self._recipes, self._device = settings, recipes, device
+        self._loaded: dict[str, AudioEncoder | FacePath] = {}
+
+    def load(self, stream: str) -> AudioEncoder | FacePath:
+        """A stream's encoder. Raises EncoderError."""
+        if stream not in self._loaded:
+            recipe, settings = self._recipes[stream], self._settings
+            if isinstance(recipe.settings, AudioSettings):
+                seconds = settings.batch_seconds
+                if seconds is None:
+                    seconds = 0.0 if self._device.type == "cpu" else 240.0
+                self._loaded[stream] = load_audio_encoder(
+                    recipe.weights, self._device, recipe.settings, precision=settings.precision, batch_seconds=seconds
+                )
+            else:
+                assert isinstance(recipe.settings, FaceSettings)
+                self._loaded[stream] = load_face_path(
+                    recipe.settings, recipe.weights, self._device, precision=settings.precision,
+                    batch=settings.batch_pictures,
+                )  # fmt: skip
+        return self._loaded[stream]
+
+    def entries(self, stream: str, parts: Sequence[Part], *, decoders: int) -> Results:
+        """The features of all utterances of the parts, in order. Raises DamagedError."""
+        encoder = self.load(stream)
+        if isinstance(encoder, AudioEncoder):
+            return audio_entries(parts, encoder, decoders=decoders)
+        return face_entries(parts, encoder, decoders=decoders)
+
+    def bytes_per_second(self, stream: str) -> float:
+        """Bytes of features per second of media."""
+        encoder, recipe = self.load(stream), self._recipes[stream]
+        itemsize = np.dtype(self._settings.store).itemsize
+        if isinstance(encoder, AudioEncoder):
+            return float(np.prod(encoder.frame_shape)) * AUDIO_RATE_HZ * itemsize
+        assert isinstance(recipe.settings, FaceSettings)
+        boxes = 16 if recipe.settings.view == "face" else 0
+        return (encoder.encoder.width * itemsize + boxes + 1) * recipe.settings.fps
+
+
+def check_encoders(settings: ExtractSettings, recipes: Mapping[str, Recipe]) -> dict[str, float]:
+    """Load every encoder once, before any worker starts; gives the bytes of its features per second of media.
+
+    Raises EncoderError for one that cannot be loaded.
+    """
+    # Each by itself: they need not be in memory together.
+    return {stream: Encoders(settings, recipes, torch.device("cpu")).bytes_per_second(stream) for stream in recipes}
+
+
+class EncoderPlugin(NamedPlugin):
+    """Gives each worker its device, its threads and its encoders."""
+
+    def __init__(self, settings: ExtractSettings, recipes: Mapping[str, Recipe], machine: Machine | None) -> None:
+        """For the workers of a machine, or (None) for workers that somebody else has started."""
+        self.name = name_of_run("foal-encoders")
+        self.settings, self.recipes, self._machine = settings, recipes, machine
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask in each worker."""
+        self.machine = self._machine or Machine.of_others(self.settings, threads=worker.state.nthreads)
+        torch.set_num_threads(self.machine.threads)
+        if self._machine is not None and self.machine.devices:
+            # Before CUDA is first asked for anything: the worker then sees its own GPU and no other.
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(self.machine.devices, str(worker.name))
+        device = torch.device("cuda" if self.machine.devices else "cpu")
+        self.encoders = Encoders(self.settings, self.recipes, device)
+        # A worker of somebody else's may run several tasks at once; its encoders serve one.
+        self.busy = threading.Lock()
+
+
+def extract_chunk(
+    chunk: Chunk, *, plugin: str, root: Path, shard: Path, store: Literal["float16", "float32"], command: str
+) -> ChunkResult:
+    """Turn a chunk into its shard. A media file that cannot be read costs its utterances only.
+
+    Raises FoalError if the shard cannot be written.
+    """
+    worker = get_worker()
+    of_run = worker.plugins[plugin]
+    assert isinstance(of_run, EncoderPlugin)
+    with of_run.busy:
+        if (frames := _frames_there(chunk, of_run, root=root, shard=shard)) is not None:
+            return ChunkResult(chunk=chunk, frames=frames, failures=())
+        # To load an encoder takes as long as it takes; a deadline is for the media.
+        of_run.encoders.load(chunk.stream)
+        worker.log_event(BEGUN, {"key": worker.get_current_task(), "worker": worker.address})
+        began = time.perf_counter()
+        result = _extract(chunk, of_run, root=root, shard=shard, store=store, command=command)
+        return replace(result, took=time.perf_counter() - began)
+
+
+def _frames_there(chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Path) -> int | None:
+    """The frames in the chunk's shard, if it is there in order: Dask does a task again whose worker died after it."""
+    if not shard.exists() or verify_shard(shard):
+        return None
+    with ShardReader(shard) as found:
+        have = {(name, *at) for name, *at in zip(found.ids, found.sources, found.media, strict=True)}
+        parts = [part_of(piece, root, plugin.settings, set()) for piece in by_media(chunk)]
+        wanted = {(u.id, u.source(chunk.modality), part.fingerprint) for part in parts for u in part.utterances}
+        current = found.header.key == plugin.recipes[chunk.stream].header.key and wanted <= have
+        return int(found.offsets[-1]) if current else None
+
+
+def _extract(
+    chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Path, store: Literal["float16", "float32"], command: str
+) -> ChunkResult:
+    patiently: set[Path] = set()
+    together = True
+    while True:
+        parts = [part_of(piece, root, plugin.settings, patiently) for piece in by_media(chunk)]
+        groups = [parts] if together else [[part] for part in parts]
+        try:
+            # An attempt that fails leaves nothing: what is written does not depend on the attempts before it.
+            return _attempt(chunk, groups, plugin, shard, store, command, apart=not together)
+        except DamagedError as damaged:
+            patiently.add(damaged.path)
+        except Exception as error:
+            if not together or not _of_the_media(error):
+                raise
+            # An encoder met something that nobody foresaw: each file on its own, so that it costs no others.
+            together = False
+
+
+def part_of(piece: Chunk, root: Path, settings: ExtractSettings, patiently: set[Path]) -> Part:
+    """The utterances of one file, and what the file is now."""
+    media = piece.utterances[0].media(piece.modality)
+    path = root / media if media else None
+    # Taken before decoding: if the file changes meanwhile, the next run sees that it did.
+    fingerprint = fingerprint_of(path, settings)
+    return Part(
+        modality=piece.modality, path=path, fingerprint=fingerprint, utterances=piece.utterances,
+        patiently=path in patiently,
+    )  # fmt: skip
+
+
+def _attempt(
+    chunk: Chunk, groups: Sequence[Sequence[Part]], plugin: EncoderPlugin, shard: Path,
+    store: Literal["float16", "float32"], command: str, *, apart: bool,
+) -> ChunkResult:  # fmt: skip
+    """Extract the parts, those of a group in common batches; `apart`, a group that fails costs its own only."""
+    failures: list[Failure] = []
+    of_file = {part.utterances[0].media(chunk.modality): part for group in groups for part in group}
+
+    def failed(utterances: Iterable[Utterance], error: Exception, remedy: str = MEND) -> None:
+        for utterance in utterances:
+            part = of_file[utterance.media(chunk.modality)]
+            # A file that vanished or changed meanwhile may do well another time.
+            what = part.fingerprint if fingerprint_of(part.path, plugin.settings) == part.fingerprint else CHANGED
+            failures.append(failure_of(chunk, utterance, str(error), what, remedy=remedy))
+
+    with ShardWriter(shard, plugin.recipes[chunk.stream].header, dtype=store, command=command) as writer:
+        for group in groups:
+            waiting = {utterance.id: utterance for part in group for utterance in part.utterances}
+            try:
+                for utterance, entry in plugin.encoders.entries(chunk.stream, group, decoders=plugin.machine.decoders):
+                    del waiting[utterance.id]
+                    if isinstance(entry, MediaError):
+                        failed([utterance], entry)
+                        continue
+                    try:
+                        writer.add(entry)
+                    except StoreError as error:
+                        failed([utterance], error, CHECK)
+            except DamagedError:
+                raise
+            except Exception as error:
+                if not apart or not _of_the_media(error):
+                    raise
+                failed(waiting.values(), as_media_error(error))
+        frames = writer.frames
+    return ChunkResult(chunk=chunk, frames=frames, failures=tuple(failures))
+
+
+def _of_the_media(error: Exception) -> bool:
+    """Whether an error may come from one of the files: errors of ours about other things do not."""
+    return isinstance(error, MediaError) or not isinstance(error, FoalError)

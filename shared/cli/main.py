@@ -1,0 +1,155 @@
+"""The `foal` command: finds its subcommands by entry point and imports only the one that is called."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import FoalError, UsageError
+from .signals import StoppedError, Stopping
+
+COMMANDS = "foal.commands"
+# In the order in which they are used; a command from another package comes after these.
+ORDER = ("synth", "corpus", "manifest", "extract", "import", "index", "inspect", "verify", "clean", "train", "results")
+PRINTING = ("click", "rich", "typer")
+"""The packages that write to standard output for us."""
+
+
+class _Commands(TyperGroup):
+    """A group whose commands live elsewhere."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        names = _entry_points()
+        return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = _entry_points().get(cmd_name)
+        if found is None:
+            return None
+        target = found.load()
+        app = target if isinstance(target, typer.Typer) else _single(target)
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
+
+def _single(function: Any) -> typer.Typer:
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(function)
+    return app
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=COMMANDS)}
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"foal {version('foal-mer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _foal(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+) -> None:
+    """Audio-visual emotion recognition: extract features once, train Foal-Net heads from them in minutes.
+
+    Settings come from params.yaml in this folder; every option overrides its key there.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; a FoalError becomes one message and its exit code, a signal 128 and its number."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    stopping = Stopping()
+    try:
+        try:
+            stopping.listen()
+            _call([argument for argument in arguments if argument != "--debug"])
+        finally:
+            stopping.over()
+    except BaseException as error:
+        # A signal may come just before the clause above begins.
+        stopping.over()
+        if stopping.number is not None:
+            if debug and not isinstance(error, StoppedError | SystemExit):
+                traceback.print_exception(error)
+            _say("stopped; what was finished stays, the same command goes on from there")
+            _leave(128 + stopping.number)
+        if isinstance(error, BrokenPipeError):
+            # The reader of our output (`| head`) has gone; nobody is left to tell.
+            _leave(1)
+        told = error if isinstance(error, FoalError) else _translated(error)
+        if told is None or debug:
+            raise
+        _say(str(told))
+        _leave(told.exit_code)
+
+
+def _call(arguments: list[str]) -> None:
+    try:
+        app(arguments, prog_name="foal")
+    except SystemExit:
+        # At the exit of the interpreter it would be too late to say that it cannot be written.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        raise
+
+
+def _say(text: str) -> None:
+    # Imported late: it brings rich with it.
+    from .console import visible
+
+    # The terminal may be gone, or the disk full that takes the errors.
+    with suppress(OSError):
+        typer.echo(f"foal: {visible(text)}", err=True)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit; what standard output does not take any more is given up, which the interpreter would complain about."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _translated(error: BaseException) -> FoalError | None:
+    """What other libraries raise wherever they are used, as an error of ours."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [frame.f_globals.get("__name__", "") for frame in frames]
+    if isinstance(error, OSError) and error.filename is None:
+        if modules[-1] == __name__ or modules[-1].partition(".")[0] in PRINTING:
+            return FoalError(
+                f"standard output cannot be written ({error}); what was finished stays, the same command goes on from "
+                "there once its output has a place to go"
+            )
+    elif isinstance(error, Exception) and not isinstance(error, ImportError):
+        # Dask reads its configuration when it is imported, and a slip in it comes out there.
+        imported = [module for module, frame in zip(modules, frames, strict=True) if frame.f_code.co_name == "<module>"]
+        if imported and imported[-1].partition(".")[0] in ("dask", "distributed"):
+            return UsageError(
+                f"expected a configuration that Dask can read, got {type(error).__name__}: {error}\n"
+                "mend its files (in $DASK_CONFIG, ~/.config/dask or /etc/dask) or the variables named DASK_..."
+            )
+    return None

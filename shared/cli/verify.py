@@ -1,0 +1,71 @@
+"""`foal verify`: checks what lies on the disk."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import PARAMS_OPTION, option, settings_from
+
+if TYPE_CHECKING:
+    from ..hdf5.seal import Told
+
+
+def verify(
+    target: Annotated[
+        Path | None, typer.Argument(help="A feats.h5, a shard, or a folder of shards [default: both of params.yaml]")
+    ] = None,
+    params: Annotated[Path | None, PARAMS_OPTION] = None,
+    features: Annotated[Path | None, option("extract.features", "--features")] = None,
+) -> None:
+    """Check shards and index, byte by byte.
+
+    Seals, checksums, shapes, NaN, missing and foreign files; exit code 1, with the names, if anything is wrong.
+    """
+    from rich.filesize import decimal
+
+    from ..store.verify import look_through, verify_files
+    from .console import visible
+
+    settings = settings_from(params, None, extract__features=features)
+    targets = [target] if target is not None else [settings.extract.features]
+    if target is None and features is None and settings.index.exists():
+        targets.append(settings.index)
+    began = time.monotonic()
+    jobs = look_through(targets)
+    size = sum(job.size for job in jobs)
+    with _progress(size) as told:
+        problems = verify_files(jobs, told)
+    for path, reason in problems:
+        typer.echo(visible(f"{path}: {reason}"))
+    if problems:
+        typer.echo(f"{len(problems)} problems; `foal extract` restores what is missing or damaged")
+        raise typer.Exit(1)
+    per_second = decimal(round(size / max(1e-3, time.monotonic() - began)))
+    typer.echo(f"{len(jobs)} files in order, {decimal(size)} at {per_second}/s")
+
+
+@contextmanager
+def _progress(size: int) -> "Iterator[Told]":
+    """Something to call with the number of bytes that were read; a bar on a terminal, nothing elsewhere."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from .console import make_console
+
+    console = make_console()
+    if not console.is_terminal:
+        yield lambda count: None
+        return
+    columns = (TextColumn("checking"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task, lock = progress.add_task("", total=size), threading.Lock()
+
+        def told(count: int) -> None:
+            with lock:
+                progress.update(task, advance=count)
+
+        yield told

@@ -1,0 +1,103 @@
+"""Files that appear whole or not at all."""
+
+import errno
+import glob
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import FoalError
+
+TEMPORARY_PREFIX = ".tmp-"
+
+_PID = re.compile("[0-9]{1,9}")
+"""Digits that the kernel takes for a process; a name may hold any others."""
+
+
+@contextmanager
+def replaced_atomically(path: Path) -> Iterator[Path]:
+    """Hand out a temporary name beside `path`; when the block ends well, it becomes `path`, else it is removed.
+
+    The data is on the disk before the name is: a power cut leaves the old file or the new one.
+    """
+    temporary = temporary_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise FoalError(f"{path}: cannot be written: {_why(error)}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside `path` that says which process on which machine is writing it."""
+    if not path.name:
+        raise FoalError(f"{path}: expected the name of a file or folder to write")
+    return path.with_name(f"{TEMPORARY_PREFIX}{socket.gethostname()}~{os.getpid()}~{path.name}")
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there. Raises FoalError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise FoalError(f"{path}: cannot be removed: {error.strerror}") from error
+
+
+def stale_temporaries(features: Path) -> list[Path]:
+    """What killed runs on this machine left half-written, where foal writes: in the folder and two levels below it."""
+    found = [path for depth in ("", "*/", "*/*/") for path in sorted(features.glob(f"{depth}{TEMPORARY_PREFIX}*"))]
+    return [path for path in found if path.is_file() and temporary_is_stale(path)]
+
+
+def remove_stale_temporaries(features: Path, index: Path | None = None) -> None:
+    """Remove them, as far as they can be, and those of the index, which may lie elsewhere."""
+    for path in stale_temporaries(features) + (_stale_of(index) if index is not None else []):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _stale_of(path: Path) -> list[Path]:
+    """What killed runs on this machine left half-written of one file, and of no other beside it."""
+    found = sorted(path.parent.glob(f"{TEMPORARY_PREFIX}*~{glob.escape(path.name)}"))
+    # A file may itself be called other~feats.h5.
+    return [one for one in found if one.name.split("~", 2)[2:] == [path.name] and temporary_is_stale(one)]
+
+
+def temporary_is_stale(path: Path) -> bool:
+    """Whether a temporary file belongs to a process of this machine that lives no more."""
+    host, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("~")
+    pid = rest.partition("~")[0]
+    if host != socket.gethostname() or _PID.fullmatch(pid) is None:
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return int(pid) == os.getpid()
+
+
+def _why(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{os.strerror(error.errno)}; what was finished stays: make room, then run the same command again"
+    # HDF5 puts a paragraph of its own where the system's sentence belongs.
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

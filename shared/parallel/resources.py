@@ -1,0 +1,71 @@
+"""How a machine's cores and GPUs are shared out among workers; pure but for looking what there is."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..config.settings import ExtractSettings
+from ..errors import UsageError
+
+MOST_DECODERS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The workers of a run: how many, on which GPUs (none: on the CPU), with how many threads each."""
+
+    workers: int
+    devices: tuple[str, ...]
+    threads: int
+    decoders: int
+
+    @classmethod
+    def of_others(cls, settings: ExtractSettings, *, threads: int) -> "Machine":
+        """What a worker that somebody else has started makes of itself: one, with the GPU that it was given, if any."""
+        return share_out(settings, cores=threads, devices=[] if settings.device == "cpu" else devices_here()[:1])
+
+
+def share_out(settings: ExtractSettings, *, cores: int, devices: Sequence[str]) -> Machine:
+    """One worker per GPU, or per two cores, and the cores shared out among them, where the settings do not say.
+
+    On a machine of two cores two workers: a second thread would gain less than a second worker.
+    """
+    workers, decoders = settings.workers, settings.decoders
+    devices = () if settings.device == "cpu" else tuple(devices)
+    usual = len(devices) or max(min(2, cores), cores // 2)
+    count = workers or usual
+    threads = settings.threads or max(1, cores // count)
+    return Machine(
+        workers=count,
+        devices=devices,
+        threads=threads,
+        decoders=decoders or (min(MOST_DECODERS, max(1, cores // count)) if devices else 1),
+    )
+
+
+def cores_here() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def devices_here(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; asks the driver, but opens none."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    names = [name.strip() for name in named.split(",")] if named else [str(number) for number in range(count)]
+    return names[:count]
+
+
+def visible_device(devices: Sequence[str], worker: str) -> str:
+    """The GPU of a worker, by the number that is its name; workers beyond the GPUs share them."""
+    return devices[int(worker) % len(devices)]
+
+
+def this_machine(settings: ExtractSettings) -> Machine:
+    """The present machine, shared out as the settings say. Raises UsageError where they want a GPU in vain."""
+    devices = devices_here() if settings.device != "cpu" else []
+    if settings.device == "cuda" and not devices:
+        raise UsageError("extract.device is cuda: expected a GPU, but PyTorch sees none; say auto or cpu")
+    return share_out(settings, cores=cores_here(), devices=devices)

@@ -1,0 +1,85 @@
+"""What a trained network makes of utterances beside their classes: embeddings, and matched pairs."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from ..data.batches import collate, evaluation_batches
+from ..data.dataset import Dataset
+from ..model.foalnet import FoalNet
+from ..model.losses import draw_negatives, draw_positives
+
+PAIR_BATCH = 64
+PAIRS_SEED = 0
+
+
+@torch.inference_mode()
+def embeddings(
+    model: FoalNet, data: Dataset, rows: Tensor, *, batch_size: int, device: torch.device
+) -> dict[str, Tensor]:
+    """AVEL embeddings (m, d) of utterances `rows` (m,), by modality, on the CPU; NaN where the modality is missing."""
+    assert model.alignment is not None
+    width = model.architecture.width
+    tables = {name: torch.full((len(data), width), torch.nan) for name in model.projections}
+    for batch in evaluation_batches(data, rows, batch_size=batch_size, device=device):
+        for name, side in model.project(batch.frames).items():
+            embedded = model.alignment.embed(side).masked_fill(~side.present[:, None], torch.nan)
+            tables[name][batch.rows.cpu()] = embedded.float().cpu()
+    return {name: table[rows] for name, table in tables.items()}
+
+
+class Pairs:
+    """Collects what the matching heads say of pairs, of which it is known whether they match."""
+
+    def __init__(self) -> None:
+        self._scores: list[NDArray[np.float64]] = []
+        self._kinds: list[NDArray[np.int64]] = []
+
+    @torch.inference_mode()
+    def add(self, model: FoalNet, data: Dataset, rows: Tensor, *, device: torch.device) -> None:
+        """Judge, for each of `rows` (m,), its own pair, one with another emotion and one with another of its emotion.
+
+        Partners are drawn alike likely from batches of random utterances, the same for every network.
+        """
+        chance = torch.Generator(device).manual_seed(PAIRS_SEED)
+        order = torch.Generator().manual_seed(PAIRS_SEED)
+        for visit in data.features.visits(rows):
+            for chosen in torch.split(torch.randperm(len(visit.rows), generator=order), PAIR_BATCH):
+                batch = collate(data, visit, chosen, device)
+                projected = model.project(batch.frames)
+                present = projected["audio"].present & projected["face"].present
+                alike = torch.zeros(len(batch.rows), len(batch.rows), device=device)
+                negative = draw_negatives(alike, batch.labels, present, chance)
+                positive = draw_positives(batch.labels, batch.rows, present, chance)
+                own = torch.arange(len(batch.rows), device=device)
+                partners = torch.stack([own, negative.rows, positive.rows])
+                fused = model.fuse(projected, {"audio": partners, "face": partners})
+                shares = torch.stack([logits.float().softmax(-1)[..., 1] for logits in model.match(fused).values()])
+                counted = torch.stack([present, negative.found, positive.found])  # (3, b)
+                kinds = torch.arange(3, device=device)[:, None].expand_as(counted)
+                self._scores.append(shares.mean(0)[counted].double().cpu().numpy())
+                self._kinds.append(kinds[counted].cpu().numpy())
+
+    def scores(self) -> Mapping[str, float] | None:
+        """Accuracy and AUC of own pairs, and AUC of pairs of two utterances, against those that do not match."""
+        score, kind = np.concatenate(self._scores), np.concatenate(self._kinds)
+        if not all((kind == number).any() for number in (0, 1, 2)):
+            return None
+        negatives = kind == 1
+        matches = ~negatives
+        # As many own pairs as others that match: each kind weighs alike against those that do not.
+        weights = np.where(
+            negatives, 1 / negatives.sum(), 1 / (2 * np.where(kind == 0, (kind == 0).sum(), (kind == 2).sum()))
+        )
+        right = (score > 0.5) == matches
+        return {
+            "accuracy": float((right * weights).sum() / weights.sum()),
+            "auc": float(roc_auc_score(matches, score, sample_weight=weights)),
+            "auc_own": float(roc_auc_score(matches[kind != 2], score[kind != 2])),
+            "auc_other": float(roc_auc_score(matches[kind != 0], score[kind != 0])),
+            "pairs": len(score),
+        }

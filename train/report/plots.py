@@ -1,0 +1,83 @@
+"""The two pictures of a run: confusion matrix and learning curves, as PNG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ..fit.history import Epoch
+
+INK, MUTED, BLUE, ORANGE, GREEN = "#1f2933", "#9aa5b1", "#2563a8", "#c2571a", "#3a7d44"
+RESOLUTION_DPI = 150
+
+
+def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
+    """Shares of each true class, with counts (over all seeds) beneath."""
+    classes = metrics["classes"]
+    counts = np.array(metrics["confusion"])
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = 2.6 + 0.75 * len(classes)
+    with matplotlib.style.context("default"):
+        picture, (axes,) = figure(side, side, panels=1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            axes.text(
+                column, row, f"{share:.0%}\n{counts[row, column]}",
+                ha="center", va="center", fontsize=9, color="white" if share > 0.55 else INK,
+            )  # fmt: skip
+        axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(classes)), classes)
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        axes.set_title(
+            f"{title}\nUA {100 * metrics['ua_mean']:.1f}%  WA {100 * metrics['wa_mean']:.1f}%",
+            fontsize=10, loc="left", color=INK,
+        )  # fmt: skip
+        save(picture, path)
+
+
+def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, int], int], *, title: str) -> None:
+    """Training losses and development UA by epoch, a thin line per seed and fold; dots mark the `best` epochs."""
+    runs: dict[tuple[int, int], list[Epoch]] = {}
+    for row in history:
+        runs.setdefault((row.seed, row.fold), []).append(row)
+    with matplotlib.style.context("default"):
+        picture, (left, right) = figure(9, 3.6, panels=2)
+        losses = (("classes", "loss_classes", BLUE), ("AVEL", "loss_align", ORANGE), ("MEM", "loss_match", GREEN))
+        for label, field, colour in losses:
+            if not any(getattr(row, field) for row in history):
+                continue  # switched off
+            for number, rows in enumerate(runs.values()):
+                epochs, values = [row.epoch for row in rows], [getattr(row, field) for row in rows]
+                left.plot(epochs, values, color=colour, lw=1, alpha=0.6, label=label if number == 0 else None)
+        for run, rows in runs.items():
+            right.plot([row.epoch for row in rows], [100 * row.dev_ua for row in rows], color=MUTED, lw=1)
+            right.plot(best[run], 100 * rows[best[run] - 1].dev_ua, "o", color=BLUE, ms=5)
+        left.legend(frameon=False, fontsize=9)
+        left.set(xlabel="epoch", ylabel="training loss (unweighted)", ylim=(0, None))
+        right.set(xlabel="epoch", ylabel="development UA (%)", ylim=(0, 100))
+        for axes in (left, right):
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(axis="y", color="#e4e7eb", lw=0.8)
+            axes.set_axisbelow(True)
+        picture.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
+        right.set_title("dots: epochs that were kept", fontsize=9, loc="right", color=MUTED)
+        save(picture, path)
+
+
+def figure(width: float, height: float, *, panels: int) -> tuple[Figure, list[Axes]]:
+    """Without pyplot: no global state, no display, nothing to close."""
+    picture = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(picture)
+    return picture, [picture.add_subplot(1, panels, panel + 1) for panel in range(panels)]
+
+
+def save(picture: Figure, path: Path) -> None:
+    """PNG without the library's name in it: the same picture gives the same bytes."""
+    picture.savefig(path, dpi=RESOLUTION_DPI, metadata={"Software": None})
