@@ -55,8 +55,9 @@ from foal.manifests.synthetic.corpus import write_dialog
 from foal.manifests.synthetic.portrait import Portrait
 from foal.manifests.synthetic.script import GENDERS, Turn, plan
 from foal.shared.config.settings import ExtractSettings
+from foal.shared.manifest import read_manifest, write_manifest
 from foal.shared.store.feature_store import FeatureStore
-from foal.shared.utterance import Utterance, read_manifest, write_manifest
+from foal.shared.utterance import Utterance
 
 CPU = torch.device("cpu")
 SAME_BOX = 20
@@ -242,8 +243,8 @@ def face_path(settings: ExtractSettings) -> FacePath:
 def foal(work: Path, spec: dict[str, Any], name: str, *options: str) -> tuple[float, float]:
     """Seconds that the whole command takes, and bytes that its largest worker had at its peak."""
     command = [
-        sys.executable, "-c", "from foal.shared.cli.main import main; main()", "extract", "--split", "all", "--manifest",
-        "m.csv", "--root", "/", "--features", name, "--audio-encoder", spec["encoder"], "--face-encoder",
+        sys.executable, "-c", "from foal.shared.cli.main import main; main()", "extract", "--split", "all",
+        "--manifest", "m.csv", "--root", "/", "--features", name, "--audio-encoder", spec["encoder"], "--face-encoder",
         "random:facenet", "--fps", str(spec["fps"]), "--store", "float32", *options,
     ]  # fmt: skip
     began, peak = time.perf_counter(), 0.0

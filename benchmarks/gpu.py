@@ -21,7 +21,7 @@ from memory import DIALOG_SECONDS, copies
 from say import machine, say
 
 from extract import draw, foal, save_encoder
-from foal.shared.utterance import write_manifest
+from foal.shared.manifest import write_manifest
 
 QUERY = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
 START_S = 20.0

@@ -18,7 +18,8 @@ from say import machine, say
 
 from extract import draw, foal, save_encoder
 from foal.manifests.iemocap import build as read_dialogs
-from foal.shared.utterance import Utterance, write_manifest
+from foal.shared.manifest import write_manifest
+from foal.shared.utterance import Utterance
 
 FPS = 2.0
 DIALOG_SECONDS = 180.0

@@ -15,7 +15,7 @@ from pathlib import Path
 from say import machine, say
 
 from extract import draw, foal, rows_of, save_encoder
-from foal.shared.utterance import write_manifest
+from foal.shared.manifest import write_manifest
 
 ONE_THREAD = ("--set", "extract.threads=1", "--chunk-seconds", "30")
 

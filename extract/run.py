@@ -7,21 +7,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..shared.cli.console import make_console, some_of
+from ..shared.cli.console import make_console
 from ..shared.cli.options import comma_list
 from ..shared.config.settings import MODALITIES, Settings, modality_of
 from ..shared.errors import EncoderError, FoalError, UsageError
-from ..shared.files.atomic import remove, remove_stale_temporaries
+from ..shared.files.atomic import check_space, remove, remove_stale_temporaries
 from ..shared.files.fingerprint import media_fingerprint
 from ..shared.files.lock import locked
-from ..shared.files.space import check_space
+from ..shared.manifest import check_inside, read_manifest
 from ..shared.store.catalog import Media, read_catalog, shard_folder
 from ..shared.store.index_writer import Joined, check_index, write_index
+from ..shared.text import some_of
 from ..shared.timing import Seconds
-from ..shared.utterance import Utterance, check_inside, read_manifest, select_splits, splits_of
+from ..shared.utterance import Utterance, select_splits, splits_of
 from .maintenance.stale import removable_damage
-from .schedule.failure import ChunkResult, Failure
-from .schedule.failures import Quarantine
+from .schedule.failures import ChunkResult, Failure, Quarantine
 from .schedule.pending import Pending, pending_chunks
 from .schedule.plan import Chunk
 from .schedule.stream_spec import Recipe, present_key, recipe

@@ -10,7 +10,7 @@ from ..shared.cli.console import count_table, make_console
 from ..shared.config.settings import CorpusSettings, Settings, SynthSettings
 from ..shared.errors import ManifestError, UsageError
 from ..shared.files.atomic import replaced_atomically
-from ..shared.utterance import write_manifest
+from ..shared.manifest import write_manifest
 from . import cremad, iemocap, ravdess
 from . import label_folders as folder
 from .common import Built, table_of

@@ -29,7 +29,7 @@ hypothesis_settings.register_profile("foal", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("foal")
 
 # The shapes that heads and losses declare are checked at every call; before any of them is imported.
-SHAPED = ("layers", "losses", "foalnet", "objective", "projection", "sequences")
+SHAPED = ("layers", "losses", "foalnet", "objective")
 install_import_hook([f"foal.train.model.{name}" for name in SHAPED], "beartype.beartype")
 
 # Frames carry their number as ten black or white bars, which survive any codec.

@@ -1,40 +1,127 @@
-"""`shared` knows nobody; the other rooms know `shared` only; nothing heavy is imported before it is needed."""
+"""The layering rules, kept over the imports; every folder with modules is packaged; `--help` imports nothing heavy.
+
+`shared` imports no other package; `manifests`, `extract` and `train` import only `shared`; `predict` may import all of
+them. Inside a package, the sub-packages and the modules beside them never import each other in a circle.
+"""
 
 import ast
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("shared", "manifests", "extract", "train")
-MODULES = [path for room in ROOMS for path in sorted((ROOT / room).glob("*.py"))]
+ALLOWED = {
+    "shared": {"shared"},
+    "manifests": {"manifests", "shared"},
+    "extract": {"extract", "shared"},
+    "train": {"train", "shared"},
+    "predict": {"predict", "extract", "train", "manifests", "shared"},
+}
+PACKAGES = [name for name in ALLOWED if (ROOT / name).is_dir()]
+MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
-def rooms_imported(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module:
-            found.add(node.module.split(".")[0])
-        elif isinstance(node, ast.ImportFrom) and node.level == 2:
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found |= set(node.module.split(".")[1:2]) if node.module.startswith("foal") else set()
-        elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("foal.")}
-    return found
+def imported_modules(source: str, module: tuple[str, ...], *, is_package: bool) -> Iterator[tuple[str, ...]]:
+    """The modules of foal that a source imports, as paths from the root: ("shared", "store", "shard").
+
+    `module` is the place of the source itself; a relative import of any level is resolved against it.
+    """
+    package = module if is_package else module[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            yield from (tuple(name[1:]) for name in names if name[0] == "foal")
+        elif isinstance(node, ast.ImportFrom):
+            name = node.module.split(".") if node.module else []
+            if node.level:
+                base = [*package[: len(package) - (node.level - 1)], *name]
+            elif name[0] == "foal":
+                base = name[1:]
+            else:
+                continue
+            # `from . import shard` imports a module; `from .shard import X` imports a name from one.
+            yield from ((*base, alias.name) for alias in node.names)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_a_room_knows_shared_only(path: Path) -> None:
-    allowed = set() if path.parent.name == "shared" else {"shared"}
-    assert rooms_imported(path) <= allowed
+def imports_of(path: Path) -> Iterator[tuple[str, ...]]:
+    module = path.relative_to(ROOT).with_suffix("").parts
+    is_package = module[-1] == "__init__"
+    yield from imported_modules(
+        path.read_text(encoding="utf-8"), module[:-1] if is_package else module, is_package=is_package
+    )
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_every_module_says_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text()))
+def forbidden(source: str, module: tuple[str, ...]) -> set[str]:
+    """The packages that a module imports although its own package may not."""
+    found = {imported[0] for imported in imported_modules(source, module, is_package=False)}
+    return (found & set(ALLOWED)) - ALLOWED[module[0]]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_package_imports_only_the_packages_that_it_may(path: Path) -> None:
+    assert not {imported[0] for imported in imports_of(path)} & set(ALLOWED) - ALLOWED[path.relative_to(ROOT).parts[0]]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_sub_packages_never_import_each_other_in_a_circle(package: str) -> None:
+    graph: dict[str, set[str]] = {}
+    for path in (ROOT / package).rglob("*.py"):
+        parts = path.relative_to(ROOT / package).with_suffix("").parts
+        if parts == ("__init__",):
+            continue
+        targets = {imported[1] for imported in imports_of(path) if imported[0] == package and len(imported) > 1}
+        graph.setdefault(parts[0], set()).update(targets - {parts[0]})
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"{package}: circle {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "found"),
+    [
+        ("from ..train.run import train", ("extract", "run"), {"train"}),
+        ("from ...train.run import train", ("extract", "media", "video"), {"train"}),
+        ("from ... import train", ("extract", "media", "video"), {"train"}),
+        ("import foal.extract.run", ("train", "fit", "loop"), {"extract"}),
+        ("from foal.extract import run", ("train", "fit", "loop"), {"extract"}),
+        ("def f():\n    from ..extract.run import extract", ("shared", "manifest"), {"extract"}),
+        ("from ..audio.encoder import AudioEncoder", ("extract", "media", "video"), set()),
+        ("from ...shared.errors import FoalError", ("extract", "media", "video"), set()),
+        ("from .train import x", ("extract", "media", "video"), set()),
+    ],
+)
+def test_a_breach_at_any_depth_is_found(source: str, module: tuple[str, ...], found: set[str]) -> None:
+    assert forbidden(source, module) == found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_module_has_a_docstring(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_every_folder_with_an_init_is_packaged() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found = {path.parent.relative_to(ROOT).parts for name in PACKAGES for path in (ROOT / name).rglob("__init__.py")}
+    assert sorted(settings["tool"]["setuptools"]["packages"]) == sorted(
+        ["foal", *(".".join(("foal", *parts)) for parts in found)]
+    )
+
+
+def test_every_folder_with_modules_is_a_package() -> None:
+    assert [path for path in MODULES if not (path.parent / "__init__.py").exists()] == []
+
+
+def test_no_folder_is_crowded_and_no_module_is_long() -> None:
+    counts = {folder: len(list(folder.glob("*.py"))) - 1 for folder in {path.parent for path in MODULES}}
+    assert {folder.name: count for folder, count in counts.items() if count > 12} == {}
+    lines = {path: path.read_text(encoding="utf-8").count("\n") for path in MODULES}
+    assert {path.name: count for path, count in lines.items() if count > 300} == {}
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
 """`foal train` from top to bottom: features in, a folder of results out."""
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,12 @@ import torch
 
 from ..shared.config.settings import Settings
 from .data.dataset import Dataset, opened
-from .data.protocol import Split, check_classes, speakers_in_several, split
-from .fit.device import deterministic
+from .data.protocol import Split, check_classes, split
+from .fit.device import chosen_device, deterministic
 from .fit.history import Epoch
-from .fit.optimizer import chosen_device
-from .fit.task import FitResult, FitTask, FoldScore, run_fit, score_of
+from .fit.task import FitResult, FitTask, FoldScore, probability_table, run_fit, score_of
 from .metrics.classification import pooled_scores
-from .report.files import read_metrics, title_of, write_history, write_json, write_predictions
+from .report.files import notes_on, read_metrics, title_of, versions, write_history, write_json, write_predictions
 from .report.plots import plot_confusion, plot_learning
 from .report.run_folder import FITS, RUN, check_same, new_run, unfinished_run
 
@@ -123,37 +120,3 @@ def _write_all(
     best = {(result.seed, result.fold): result.epoch or 1 for result in results}
     plot_learning(folder / "learning.png", history, best, title=title_of(metrics))
     return metrics
-
-
-def probability_table(
-    data: Dataset, folds: Split, results: Sequence[FitResult], seed: int
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """What a seed's folds say of the utterances that they test: (n, c), NaN elsewhere."""
-    table = np.full((len(data), len(data.classes)), np.nan, np.float32)
-    for result in results:
-        if result.seed == seed:
-            table[folds.folds[result.fold - 1].test_rows.numpy()] = result.probabilities
-    return table
-
-
-def notes_on(data: Dataset, folds: Split) -> list[str]:
-    """What whoever reads the numbers must know."""
-    notes = []
-    if data.random_weights:
-        notes.append(
-            "random weights: an encoder of these features never learned anything; the numbers only show that all works"
-        )
-    if folds.selected_on_test:
-        notes.append("selected on test: the test group chose the epoch, so these numbers are too good")
-    if several := speakers_in_several(folds.groups, data.speakers):
-        notes.append(
-            f"{len(several)} of {len(set(data.speakers))} speakers are in more than one {folds.kind}: "
-            "the results are not speaker-independent"
-        )
-    return notes
-
-
-def versions() -> str:
-    """Of what computed the numbers."""
-    found = {"foal": version("foal-mer"), "python": platform.python_version(), "torch": torch.__version__}
-    return ", ".join(f"{name} {number}" for name, number in {**found, "numpy": np.__version__}.items())

@@ -1,19 +1,30 @@
 """Audio encoders: wav2vec2 and its family, frozen; one utterance at a time or in batches, with the same result."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...shared.timing import AUDIO_FRAME_SAMPLES, SAMPLE_RATE, Seconds
-from ..encoders.inference import halved
-from ..encoders.precision import autocast
+from ...shared.timing import AUDIO_FRAME_SAMPLES, SAMPLE_RATE, Seconds, audio_frames, samples_of_frames
+from ..encoders.inference import autocast, halved
 from ..media.waveform import Wave
 from .config import Layers
 from .padding import PaddedModel
-from .windows import Window, cut_windows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Samples start:stop are encoded, and of their frames first:last are kept."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
 
 Piece = tuple[int, Window, Tensor]
 """A window of wave number i, and its samples."""
@@ -87,3 +98,25 @@ class AudioEncoder:
 
 def _count(layers: Layers, model: PaddedModel) -> int:
     return model.count if isinstance(layers, str) else len(layers)
+
+
+def cut_windows(samples: int, longest: int) -> list[Window]:
+    """The windows of a wave, at most `longest` samples each: one, if it is no longer than that.
+
+    The kept frames follow each other without gap or overlap. Each has a sixth of a window on either side of it that is
+    not kept, except where the wave ends.
+    """
+    frames, per_window = audio_frames(samples), audio_frames(longest)
+    if samples <= longest:
+        return [Window(start=0, stop=samples, first=0, last=frames)]
+    context = per_window // 6
+    hop = per_window - 2 * context
+    cuts = [0, *range(context + hop, frames - context, hop), frames]
+    windows = []
+    for first, last in pairwise(cuts):
+        # The last window is no shorter than the others: it begins earlier instead.
+        begin = max(0, min(first - context, frames - per_window))
+        start, end = samples_of_frames(begin, begin + per_window)
+        stop = samples if last == frames else end
+        windows.append(Window(start=start, stop=stop, first=first - begin, last=last - begin))
+    return windows

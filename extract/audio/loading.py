@@ -8,7 +8,7 @@ from transformers import AutoModel, PreTrainedModel, Wav2Vec2Config, Wav2Vec2Mod
 from ...shared.config.settings import AudioSettings
 from ...shared.errors import EncoderError
 from ...shared.timing import Seconds
-from ..encoders.quiet import quiet
+from ..encoders.inference import quiet
 from ..encoders.weights import Weights, read_json
 from .config import TINY_LAYERS, TINY_WIDTH, audio_config, chosen_layers
 from .encoder import AudioEncoder

@@ -11,7 +11,7 @@ from torch import nn
 
 from ...shared.config.settings import FaceSettings
 from ...shared.errors import EncoderError
-from ..encoders.precision import autocast
+from ..encoders.inference import autocast
 from ..encoders.weights import FACENET_SIZE, Weights
 from ..media.video import Picture
 from .batching import FacePath, PictureEncoder

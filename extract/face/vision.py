@@ -19,8 +19,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, MODEL_MAPPING_NAMES
 
 from ...shared.errors import EncoderError
-from ..encoders.precision import autocast
-from ..encoders.quiet import quiet
+from ..encoders.inference import autocast, quiet
 from ..encoders.weights import Weights, read_json
 
 _UNLISTED = ("clip_vision_model", "siglip_vision_model", "dinov3_vit", "dinov3_convnext")

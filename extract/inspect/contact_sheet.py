@@ -10,8 +10,9 @@ from rich.progress import track
 
 from ...shared.config.settings import modality_of
 from ...shared.errors import StoreError, UsageError
+from ...shared.manifest import check_inside
 from ...shared.store.feature_store import FeatureStore, Modality
-from ...shared.utterance import Utterance, check_inside
+from ...shared.utterance import Utterance
 from .preview import USUAL_SIZE, Glimpse, Look, cut_settings, glimpses, media_of
 from .sheet_layout import Cell, check_sheet, draw, write_sheet
 

@@ -11,8 +11,7 @@ from rich.table import Table
 from ...shared.cli.console import count_table
 from ...shared.config.settings import modality_of
 from ...shared.errors import UsageError
-from ...shared.files.atomic import replaced_atomically
-from ...shared.files.csv_rows import write_rows
+from ...shared.files.atomic import replaced_atomically, write_rows
 from ...shared.store.feature_store import FeatureStore, Modality
 from ...shared.utterance import Utterance, splits_of
 

@@ -13,9 +13,9 @@ from ...shared.config.settings import MODALITIES, ExtractSettings, Settings, mod
 from ...shared.errors import EncoderError, FoalError, StoreError, UsageError
 from ...shared.files.fingerprint import media_fingerprint
 from ...shared.files.lock import locked
+from ...shared.manifest import read_manifest
 from ...shared.store.catalog import KEY_LENGTH, Media
 from ...shared.store.feature_store import FeatureStore
-from ...shared.utterance import read_manifest
 from ..schedule.stream_spec import present_key
 from .stale import ABSENT, OTHER, Stale, find_stale
 

@@ -16,15 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from ...shared.cli.console import make_console, some_of
+from ...shared.cli.console import make_console
 from ...shared.config.settings import MODALITIES, Settings
 from ...shared.errors import StoreError, UsageError
 from ...shared.files.atomic import remove, remove_stale_temporaries
 from ...shared.files.lock import locked
+from ...shared.manifest import read_manifest
 from ...shared.store.catalog import Catalog, read_catalog, shard_folder, shard_name
 from ...shared.store.index_writer import check_index, write_index
 from ...shared.store.shard import Entry, ShardHeader, ShardWriter
-from ...shared.utterance import Utterance, read_manifest, splits_of
+from ...shared.text import some_of
+from ...shared.utterance import Utterance, splits_of
 from .stale import removable_damage
 
 SHARD_BYTES = 64 * 2**20

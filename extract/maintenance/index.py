@@ -20,10 +20,10 @@ from ...shared.config.settings import (
     modality_of,
 )
 from ...shared.errors import EncoderError, StoreError, UsageError
+from ...shared.manifest import read_manifest
 from ...shared.store.catalog import KEY_LENGTH, Media, keys_on_disk, shard_files
 from ...shared.store.index_writer import choose_keys, write_index
 from ...shared.store.shard import ShardHeader, ShardReader
-from ...shared.utterance import read_manifest
 from ..encoders.weights import FACENET_SIZE
 from ..schedule.stream_spec import present_key
 from ..schedule.summary import report_index

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...shared.crop import Box
 from ...shared.errors import MediaError
 from ...shared.timing import LONGEST, Seconds, face_count, face_times, nearest_frames
+from ...shared.utterance import Box
 from .probe import probe
 from .pyav_video import PatientVideo
 

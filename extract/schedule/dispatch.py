@@ -9,10 +9,10 @@ from queue import Empty, SimpleQueue
 
 from distributed import Client, Future, KilledWorker
 
-from ...shared.cli.console import duration
 from ...shared.errors import FoalError
+from ...shared.text import duration
 from ...shared.timing import Seconds
-from .failure import CHANGED, DIED, HUNG, ChunkResult, failure_of
+from .failures import CHANGED, DIED, HUNG, ChunkResult, failure_of
 from .plan import Chunk, halves
 from .worker import BEGUN
 

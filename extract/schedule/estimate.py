@@ -9,11 +9,11 @@ import torch
 from rich.filesize import decimal
 from rich.table import Table
 
-from ...shared.cli.console import duration
 from ...shared.config.settings import Settings
 from ...shared.errors import MediaError
 from ...shared.parallel.resources import this_machine
 from ...shared.store.shard import Entry
+from ...shared.text import duration
 from ...shared.timing import Seconds
 from ..face.pipeline import DamagedError
 from .plan import Chunk, by_media

@@ -7,15 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ...shared.cli.console import duration
 from ...shared.config.settings import Settings
 from ...shared.errors import MediaError
 from ...shared.store.catalog import Media, read_catalog
+from ...shared.text import duration
 from ...shared.timing import Seconds
 from ...shared.utterance import Utterance, splits_of
 from ..media.probe import probe
-from .failure import Failure
-from .failures import Quarantine
+from .failures import Failure, Quarantine
 from .plan import Chunk, plan_chunks
 from .stream_spec import Recipe
 from .timeouts import answers

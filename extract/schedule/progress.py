@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .failure import ChunkResult
+from .failures import ChunkResult
 from .plan import Chunk
 
 SECONDS_BETWEEN_LINES = 5.0

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from ...shared.cli.console import some_of
 from ...shared.config.settings import Settings
 from ...shared.store.catalog import Media, read_catalog
 from ...shared.store.index_writer import Joined
+from ...shared.text import some_of
 from ...shared.utterance import Utterance, splits_of
-from .failure import Failure
+from .failures import Failure
 from .stream_spec import Recipe
 
 

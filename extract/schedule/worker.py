@@ -26,7 +26,7 @@ from ..face.batching import FacePath
 from ..face.facenet import load_face_path
 from ..face.pipeline import DamagedError, face_entries
 from ..media.media_group import Part, Results, as_media_error, fingerprint_of
-from .failure import CHANGED, CHECK, MEND, ChunkResult, Failure, failure_of
+from .failures import CHANGED, CHECK, MEND, ChunkResult, Failure, failure_of
 from .plan import Chunk, by_media
 from .stream_spec import Recipe
 

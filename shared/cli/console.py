@@ -1,6 +1,5 @@
 """Where commands print to."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,18 +8,10 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from ..text import visible
+
 LOG_WIDTH = 160
 """Columns where nobody has a terminal: in a log a table had better be wide than folded."""
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-
-
-def visible(text: str) -> str:
-    """The text with control characters, except newline and tab, and halves of characters as Python writes them.
-
-    Names and notes may come from a stranger's file, who could steer the terminal with them.
-    """
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class _Console(Console):
@@ -39,17 +30,6 @@ def make_console() -> Console:
     if not console.is_terminal:
         console.width = LOG_WIDTH
     return console
-
-
-def duration(seconds: float) -> str:
-    """A length of time as people say it: `2 h 5 min` or `3 min 20 s`."""
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
-
-
-def some_of(names: Sequence[str], most: int = 5) -> str:
-    """How many utterances there are, and the first few of them by name."""
-    return f"{len(names)} utterances ({', '.join(names[:most])}{', ...' if len(names) > most else ''})"
 
 
 def count_table(

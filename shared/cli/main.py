@@ -117,7 +117,7 @@ def _call(arguments: list[str]) -> None:
 
 def _say(text: str) -> None:
     # Imported late: it brings rich with it.
-    from .console import visible
+    from ..text import visible
 
     # The terminal may be gone, or the disk full that takes the errors.
     with suppress(OSError):

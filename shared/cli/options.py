@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import typer
 
-from ..config.plain_yaml import PlainYamlError, parse_yaml
+from ..config.loading import PlainYamlError, parse_yaml
 from ..config.settings import PARAMS, Settings, field_of, load_settings
 from ..errors import SettingsError
 from ..text import quoted, shortened

@@ -29,7 +29,7 @@ def verify(
     from rich.filesize import decimal
 
     from ..store.verify import look_through, verify_files
-    from .console import visible
+    from ..text import visible
 
     settings = settings_from(params, None, extract__features=features)
     targets = [target] if target is not None else [settings.extract.features]

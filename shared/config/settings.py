@@ -12,8 +12,7 @@ from pydantic.fields import FieldInfo
 
 from ..errors import SettingsError
 from ..text import quoted, shortened
-from .loading import check_finite, put, read_params
-from .section import Section
+from .loading import Section, check_finite, put, read_params
 from .train_settings import PRESETS, TrainSettings
 
 Modality = Literal["audio", "face"]

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from .section import Section
+from .loading import Section
 
 Protocol = Literal["loso-nested", "loso-reference", "speakers-nested", "folds-nested"]
 Fault = Literal["temperature", "sum", "own-pairs", "same-class"]

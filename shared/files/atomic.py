@@ -1,13 +1,18 @@
 """Files that appear whole or not at all."""
 
+import csv
 import errno
 import glob
 import os
 import re
+import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
+
+from rich.filesize import decimal
 
 from ..errors import FoalError
 
@@ -101,3 +106,30 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+SPARE = 16 << 20
+"""Bytes beyond the features: tables, temporary files, the index."""
+
+
+def check_space(features: Path, needed: float) -> None:
+    """Raise FoalError if the file system of the features folder has fewer than `needed` bytes (and some) left."""
+    folder = features.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed + SPARE > free:
+        raise FoalError(
+            f"{features}: expected room for {decimal(round(needed) + SPARE)} of features, got {decimal(free)} free; "
+            "make room, put --features elsewhere or extract fewer splits (`--dry-run` shows the sizes)"
+        )
+
+
+def write_rows(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a header and rows, lines ending in a newline."""
+    plain, quoting = (csv.writer(file, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    plain.writerow(header)
+    for row in rows:
+        # Python quotes a carriage return only if lines end in one, but always reads it as the end of a row.
+        returns = any(isinstance(cell, str) and "\r" in cell for cell in row)
+        (quoting if returns else plain).writerow(row)

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ..cli.console import duration
 from ..errors import FoalError
+from ..text import duration
 
 LOCK_NAME = ".foal.lock"
 SIGN_OF_LIFE = 30.0

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config.settings import STREAM_NAME, STREAM_RESERVED
-from ..crop import parse_crop
 from ..hdf5.checked_reader import Checked, Place
 from ..hdf5.opening import damage_named, open_hdf5
 from ..hdf5.raw_rows import check_frame_shape, places_of
 from ..hdf5.seal import Told
-from ..utterance import COLUMNS, NUMBERS, Utterance
+from ..utterance import COLUMNS, NUMBERS, Utterance, parse_crop
 from .index_shards import ShardTable
 
 FORMAT, VERSION = "foal-feats", 4

@@ -19,10 +19,11 @@ from foal.shared.config.settings import ExtractSettings
 from foal.shared.files.fingerprint import media_fingerprint
 from foal.shared.hdf5.checked_reader import put_texts
 from foal.shared.hdf5.seal import write_seal
+from foal.shared.manifest import write_manifest
 from foal.shared.store.catalog import Media
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.shard import ShardHeader
-from foal.shared.utterance import Utterance, write_manifest
+from foal.shared.utterance import Utterance
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 MakeFeatures = Callable[..., Path]

@@ -15,10 +15,11 @@ from foal.extract.inspect.sheet_layout import BESIDE, BOX, EMPTY, PICTURE, WARNI
 from foal.extract.media.video import Stretch, Video
 from foal.shared.cli.console import make_console
 from foal.shared.errors import ManifestError, StoreError, UsageError
+from foal.shared.manifest import write_manifest
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
-from foal.shared.utterance import Utterance, write_manifest
+from foal.shared.utterance import Utterance
 
 MakeVideo = Callable[..., Path]
 ReadNumber = Callable[[np.ndarray], int]

@@ -7,14 +7,15 @@ import h5py
 import numpy as np
 import pytest
 
-from foal.extract.import_cli import import_features
+from foal.extract.cli import import_features
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.hdf5.opening import FutureError
 from foal.shared.hdf5.seal import write_seal
+from foal.shared.manifest import write_manifest
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.shard import ShardReader
 from foal.shared.store.verify import verify_target
-from foal.shared.utterance import Utterance, write_manifest
+from foal.shared.utterance import Utterance
 
 
 @pytest.fixture

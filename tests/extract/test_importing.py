@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foal.extract.import_cli import import_features
+from foal.extract.cli import import_features
 from foal.extract.maintenance.import_features import SHARD_BYTES
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.files.atomic import temporary_name
+from foal.shared.manifest import read_manifest, write_manifest
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.shard import ShardReader
 from foal.shared.store.verify import verify_target
-from foal.shared.utterance import Utterance, read_manifest, write_manifest
+from foal.shared.utterance import Utterance
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 

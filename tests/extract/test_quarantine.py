@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from foal.extract.schedule.failure import Failure
-from foal.extract.schedule.failures import Quarantine
+from foal.extract.schedule.failures import Failure, Quarantine
 from foal.extract.schedule.plan import Chunk, halves
 from foal.shared.config.settings import ExtractSettings, Settings
 from foal.shared.errors import FoalError
+from foal.shared.manifest import write_manifest
 from foal.shared.store.feature_store import FeatureStore
-from foal.shared.utterance import Utterance, split_folder, write_manifest
+from foal.shared.utterance import Utterance, split_folder
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 

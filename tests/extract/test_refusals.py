@@ -13,7 +13,8 @@ import torch
 from distributed import LocalCluster
 from transformers import BertConfig, BertModel, Wav2Vec2Config, Wav2Vec2Model
 
-from foal.shared.utterance import Utterance, read_manifest, write_manifest
+from foal.shared.manifest import read_manifest, write_manifest
+from foal.shared.utterance import Utterance
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = {

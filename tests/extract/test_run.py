@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
+from foal.shared.manifest import read_manifest
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.shard import ShardReader
-from foal.shared.utterance import read_manifest
 
 pytestmark = pytest.mark.slow
 

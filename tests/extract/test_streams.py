@@ -19,8 +19,9 @@ from transformers import (
     Wav2Vec2Model,
 )  # fmt: skip
 
+from foal.shared.manifest import read_manifest, write_manifest
 from foal.shared.store.feature_store import FeatureStore
-from foal.shared.utterance import Utterance, read_manifest, write_manifest
+from foal.shared.utterance import Utterance
 
 pytestmark = pytest.mark.slow
 

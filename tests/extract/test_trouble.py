@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from foal.shared.manifest import read_manifest, write_manifest
 from foal.shared.store.feature_store import FeatureStore
-from foal.shared.utterance import Utterance, read_manifest, write_manifest
+from foal.shared.utterance import Utterance
 
 pytestmark = pytest.mark.slow
 

@@ -23,7 +23,8 @@ import psutil
 import pytest
 import soundfile
 
-from foal.shared.utterance import Utterance, write_manifest
+from foal.shared.manifest import write_manifest
+from foal.shared.utterance import Utterance
 
 Trial = Callable[..., AbstractContextManager[object]]
 Start = Callable[..., Any]

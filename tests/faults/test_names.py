@@ -16,8 +16,9 @@ import psutil
 import pytest
 import soundfile
 
+from foal.shared.manifest import read_manifest, write_manifest
 from foal.shared.store.feature_store import FeatureStore
-from foal.shared.utterance import Utterance, read_manifest, write_manifest
+from foal.shared.utterance import Utterance
 
 Trial = Callable[..., AbstractContextManager[object]]
 Start = Callable[..., Any]

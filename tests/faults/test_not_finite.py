@@ -10,8 +10,9 @@ import soundfile
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
+from foal.shared.manifest import write_manifest
 from foal.shared.store.feature_store import FeatureStore
-from foal.shared.utterance import Utterance, write_manifest
+from foal.shared.utterance import Utterance
 
 UTTERANCES = 8
 LARGEST = 65504.0

@@ -19,7 +19,8 @@ import pytest
 import soundfile
 from distributed import LocalCluster
 
-from foal.shared.utterance import Utterance, read_manifest, write_manifest
+from foal.shared.manifest import read_manifest, write_manifest
+from foal.shared.utterance import Utterance
 
 Start = Callable[..., Any]
 

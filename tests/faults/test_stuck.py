@@ -15,7 +15,8 @@ import psutil
 import pytest
 import soundfile
 
-from foal.shared.utterance import Utterance, write_manifest
+from foal.shared.manifest import write_manifest
+from foal.shared.utterance import Utterance
 
 Start = Callable[..., Any]
 Silent = Callable[[Path], AbstractContextManager[None]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from foal.shared.utterance import read_manifest
+from foal.shared.manifest import read_manifest
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 

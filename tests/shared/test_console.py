@@ -10,10 +10,12 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from foal.shared.cli.console import make_console, visible
+from foal.shared.cli.console import make_console
+from foal.shared.manifest import write_manifest
 from foal.shared.store.catalog import shard_folder
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
-from foal.shared.utterance import Utterance, write_manifest
+from foal.shared.text import visible
+from foal.shared.utterance import Utterance
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\r"
 SHOWN = r"\x1b]0;owned\x07\x1b[2J\x9b31m\r"

@@ -8,10 +8,11 @@ import pytest
 
 from foal.extract.inspect.tables import check_table, describe, write_table
 from foal.shared.errors import UsageError
+from foal.shared.manifest import write_manifest
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
-from foal.shared.utterance import Utterance, write_manifest
+from foal.shared.utterance import Utterance
 
 KEY = "0" * 64
 CLIPPING = (0.0, 0.25, 0.0005, None)

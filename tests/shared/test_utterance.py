@@ -7,16 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foal.shared.crop import parse_crop
 from foal.shared.errors import ManifestError, UsageError
-from foal.shared.utterance import (
-    Utterance,
-    check_inside,
-    read_manifest,
-    select_splits,
-    split_folder,
-    write_manifest,
-)
+from foal.shared.manifest import check_inside, read_manifest, write_manifest
+from foal.shared.utterance import Utterance, parse_crop, select_splits, split_folder
 
 HEADER = "id,corpus,session,speaker,gender,label,audio,video,start,end,crop"
 GOOD = "u1,c,session1,s,F,hap,a.wav,v.avi,0.5,1.5,left"

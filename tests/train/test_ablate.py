@@ -17,12 +17,12 @@ from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
 from foal.train.ablate.run import ablate
 from foal.train.ablate.systems import System, systems_for
-from foal.train.ablate_cli import _seeds
+from foal.train.cli import _seeds
 from foal.train.data.dataset import opened
 from foal.train.data.protocol import split
-from foal.train.fit.task import FitTask, load_result, run_fit
+from foal.train.fit.task import FitTask, load_result, probability_table, run_fit
 from foal.train.metrics.classification import pooled_scores
-from foal.train.run import probability_table, versions
+from foal.train.report.files import versions
 
 CPU = torch.device("cpu")
 # No sequence is as long as six seconds: the row that is cut there is the fit that is not.

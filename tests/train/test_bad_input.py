@@ -12,10 +12,11 @@ from foal.shared.cli.main import main
 from foal.shared.config.settings import Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError
+from foal.shared.manifest import write_manifest
 from foal.shared.store.catalog import shard_folder
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
-from foal.shared.utterance import Utterance, write_manifest
+from foal.shared.utterance import Utterance
 from foal.train.fit.history import Epoch
 from foal.train.fit.task import FoldScore
 from foal.train.run import train

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import kstest, permutation_test
 
-from foal.train.metrics.classification import bootstrap_intervals, unweighted_accuracy
-from foal.train.metrics.significance import bootstrap_gain, paired_permutation, speaker_draws
+from foal.train.metrics.classification import bootstrap_intervals, speaker_draws, unweighted_accuracy
+from foal.train.metrics.significance import bootstrap_gain, paired_permutation
 
 
 def predictions(truths: NDArray[np.int64], *, seeds: int, accuracy: float, random: np.random.Generator) -> NDArray:

@@ -30,7 +30,7 @@ from foal.train.evaluate.ensemble import benches, read_judges
 from foal.train.evaluate.run import evaluate
 from foal.train.fit.predict import predict
 from foal.train.metrics.classification import pooled_scores
-from foal.train.report.evaluation_table import table_of
+from foal.train.report.evaluation import table_of
 from foal.train.run import train
 
 CPU = torch.device("cpu")

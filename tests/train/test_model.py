@@ -9,8 +9,7 @@ from foal.shared.errors import TrainingError
 from foal.train.data.dataset import Dataset
 from foal.train.data.sequences import Batch, Frames
 from foal.train.model.foalnet import Architecture, FoalNet, build
-from foal.train.model.layers import CrossAttention
-from foal.train.model.sequences import SequenceDropout, masked_mean
+from foal.train.model.layers import CrossAttention, SequenceDropout, masked_mean
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]

@@ -11,7 +11,8 @@ from torch import Tensor
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
 from foal.train.data.dataset import Dataset
-from foal.train.fit.optimizer import Optimizer, chosen_device, half_precision, share_of_rate
+from foal.train.fit.device import chosen_device, half_precision
+from foal.train.fit.optimizer import Optimizer, share_of_rate
 from foal.train.model.foalnet import MAX_LOG_SCALE, FoalNet
 
 CPU = torch.device("cpu")

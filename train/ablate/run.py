@@ -14,13 +14,12 @@ from ...shared.store.feature_store import FeatureStore
 from ..data.dataset import Dataset, opened
 from ..data.protocol import Split, check_classes, split
 from ..fit.parallel import fits_in_parallel
-from ..fit.task import FitResult, FitTask, load_result
+from ..fit.task import FitResult, FitTask, load_result, probability_table
 from ..metrics.classification import counts_by_speaker, mean_ua, pooled_scores
 from ..metrics.significance import bootstrap_gain, paired_permutation
 from ..report.ablation import plot_ablation, write_markdown
-from ..report.files import write_json
+from ..report.files import notes_on, versions, write_json
 from ..report.run_folder import FITS, kept_folder
-from ..run import notes_on, probability_table, versions
 from .systems import BASELINE, System, systems_for
 
 OUR_FILES = frozenset({"ablation.json", "ablation.md", "ablation.png", FITS, ".gitignore"})

@@ -15,8 +15,7 @@ from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError
 from ...shared.store.feature_store import FeatureStore
 from ...shared.utterance import Utterance
-from .features import Features, InMemory, OnDisk, Reading, read_streams
-from .heap import keep_heap_small
+from .features import Features, InMemory, OnDisk, Reading, keep_heap_small, read_streams
 
 
 @dataclass(frozen=True, kw_only=True)

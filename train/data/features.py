@@ -1,6 +1,8 @@
 """Where the features of a dataset are: all in memory, or on disk and in memory a part at a time."""
 
+import ctypes
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -251,3 +253,21 @@ def _pooled(store: FeatureStore, rows: Sequence[int], reading: Reading) -> Tenso
 
 def _cut(stream: Stream, longest: int | None) -> Stream:
     return stream if longest is None else replace(stream, lengths=stream.lengths.clamp(max=longest))
+
+
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+
+
+LARGE = 4 << 20
+
+
+def keep_heap_small() -> None:
+    """One heap for all threads, and large tensors given back to the system at once; glibc only, elsewhere nothing.
+
+    By default every thread has a heap of its own, and what was freed in one is of no use to the others.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:  # musl has none
+            mallopt(M_ARENA_MAX, 1)
+            mallopt(M_MMAP_THRESHOLD, LARGE)

@@ -18,18 +18,16 @@ from ..data.dataset import Dataset, opened
 from ..data.modality_dropout import halved, without
 from ..data.protocol import group_of
 from ..data.sequences import Batch
-from ..fit.device import deterministic
+from ..fit.device import chosen_device, deterministic
 from ..fit.logistic_regression import mean_features
-from ..fit.optimizer import chosen_device
 from ..fit.predict import predict
 from ..metrics.calibration import expected_calibration_error, reliability
 from ..metrics.classification import confusion, macro_f1, pooled_scores, unweighted_accuracy, weighted_accuracy
 from ..metrics.retrieval import fit_bridge, retrieval
 from ..report.evaluation import plot_calibration, plot_overview
-from ..report.files import title_of, write_json
+from ..report.files import title_of, versions, write_json
 from ..report.plots import plot_confusion
 from ..report.run_folder import kept_folder
-from ..run import versions
 from .ensemble import Bench, benches, check_encoders, read_judges
 from .matching import Pairs, embeddings
 

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 import torch
 
+from ...shared.config.train_settings import TrainSettings
+from ...shared.errors import TrainingError
+
 
 @contextmanager
 def deterministic(device: torch.device, threads: int) -> Iterator[None]:
@@ -25,3 +28,27 @@ def deterministic(device: torch.device, threads: int) -> Iterator[None]:
         torch.set_num_threads(before[0])
         if device.type == "cuda":  # to ask for nothing costs a second and 150 MB of imports
             torch.use_deterministic_algorithms(before[1])
+
+
+def half_precision(settings: TrainSettings, device: torch.device) -> torch.dtype | None:
+    """The format that `settings.precision` means on a device; CPUs compute in float32."""
+    if device.type != "cuda" or settings.precision == "fp32":
+        return None
+    if settings.precision == "auto":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
+    return torch.bfloat16 if settings.precision == "bf16" else torch.float16
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device that train.device names. Raises TrainingError if there is none such."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise TrainingError(f"train.device: expected auto, cpu, cuda or cuda:N, got {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise TrainingError(f"train.device is {name}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
+    return device

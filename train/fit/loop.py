@@ -18,8 +18,8 @@ from ..data.protocol import Fold
 from ..data.sequences import Batch
 from ..metrics.classification import confusion, unweighted_accuracy, weighted_accuracy
 from ..model.foalnet import Architecture, FoalNet, build
+from ..model.layers import Projection
 from ..model.objective import Terms, objective
-from ..model.projection import Projection
 from .history import Course, Epoch
 from .optimizer import Optimizer
 from .predict import predict

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ...shared.config.train_settings import TrainSettings
-from ...shared.errors import TrainingError
 from ..model.foalnet import FoalNet
+from .device import half_precision
 
 
 class Optimizer:
@@ -65,27 +65,3 @@ def share_of_rate(settings: TrainSettings, epochs: float) -> float:
         return 1.0
     left = max(settings.epochs - settings.warmup, 1e-9)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (epochs - settings.warmup) / left)))
-
-
-def half_precision(settings: TrainSettings, device: torch.device) -> torch.dtype | None:
-    """The format that `settings.precision` means on a device; CPUs compute in float32."""
-    if device.type != "cuda" or settings.precision == "fp32":
-        return None
-    if settings.precision == "auto":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
-    return torch.bfloat16 if settings.precision == "bf16" else torch.float16
-
-
-def chosen_device(name: str) -> torch.device:
-    """The device that train.device names. Raises TrainingError if there is none such."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise TrainingError(f"train.device: expected auto, cpu, cuda or cuda:N, got {name!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise TrainingError(f"train.device is {name}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
-    return device

@@ -15,8 +15,7 @@ from ...shared.parallel.cluster import NamedPlugin, local_cluster, name_of_run, 
 from ...shared.parallel.resources import Machine, cores_here, devices_here, share_out, visible_device
 from ..data.dataset import Dataset, opened
 from ..data.protocol import Split, split
-from .device import deterministic
-from .optimizer import chosen_device
+from .device import chosen_device, deterministic
 from .task import FitTask, run_fit
 
 

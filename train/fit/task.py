@@ -4,7 +4,7 @@ import json
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -151,3 +151,14 @@ def score_of(data: Dataset, fold: Fold, result: FitResult) -> FoldScore:
         seed=result.seed, fold=fold.number, test=fold.test, dev=fold.dev, epoch=result.epoch or 0, n=len(labels),
         ua=float(unweighted_accuracy(counts)), wa=float(weighted_accuracy(counts)), f1=float(macro_f1(counts)),
     )  # fmt: skip
+
+
+def probability_table(
+    data: Dataset, folds: Split, results: Sequence[FitResult], seed: int
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What a seed's folds say of the utterances that they test: (n, c), NaN elsewhere."""
+    table = np.full((len(data), len(data.classes)), np.nan, np.float32)
+    for result in results:
+        if result.seed == seed:
+            table[folds.folds[result.fold - 1].test_rows.numpy()] = result.probabilities
+    return table

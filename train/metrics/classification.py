@@ -112,3 +112,8 @@ def pooled_scores(
 def _mean_over_present(per_class: Numbers, counts: Counts) -> Numbers:
     present = counts.sum(-1) > 0
     return np.asarray(np.where(present, per_class, 0.0).sum(-1) / np.maximum(present.sum(-1), 1))
+
+
+def speaker_draws(speakers: int, resamples: int) -> NDArray[np.int64]:
+    """How often each resample draws each speaker, (resamples, speakers): the draws of metrics.bootstrap_intervals."""
+    return np.random.default_rng(BOOTSTRAP_SEED).multinomial(speakers, [1 / speakers] * speakers, size=resamples)

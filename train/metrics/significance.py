@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .classification import BOOTSTRAP_SEED, Counts, Numbers
+from .classification import Counts, Numbers, speaker_draws
 
 PERMUTATION_SEED = 0
 _CHUNK = 1024  # permutations at a time, so that memory does not grow with their number
@@ -47,11 +47,6 @@ def bootstrap_gain(system: Counts, baseline: Counts, *, resamples: int) -> list[
     drawn = draws @ truths  # resamples, c
     gains = (draws @ hits / np.maximum(drawn, 1)).sum(1) / np.maximum(np.count_nonzero(drawn, axis=1), 1)
     return [float(end) for end in np.percentile(gains, [2.5, 97.5])]
-
-
-def speaker_draws(speakers: int, resamples: int) -> NDArray[np.int64]:
-    """How often each resample draws each speaker, (resamples, speakers): the draws of metrics.bootstrap_intervals."""
-    return np.random.default_rng(BOOTSTRAP_SEED).multinomial(speakers, [1 / speakers] * speakers, size=resamples)
 
 
 def _paired(system: Counts, baseline: Counts) -> tuple[Numbers, Counts]:

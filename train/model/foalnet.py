@@ -11,9 +11,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from ...shared.errors import TrainingError
 from ..data.sequences import Frames
-from .layers import CrossAttention
-from .projection import Projected, Projection
-from .sequences import masked_mean
+from .layers import CrossAttention, Projected, Projection, masked_mean
 
 INITIAL_LOG_SCALE = math.log(1 / 0.07)
 MAX_LOG_SCALE = math.log(100.0)

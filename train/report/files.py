@@ -2,12 +2,15 @@
 
 import csv
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -16,6 +19,7 @@ from torch import Tensor
 
 from ...shared.errors import UsageError
 from ..data.dataset import Dataset
+from ..data.protocol import Split, speakers_in_several
 from ..fit.history import Epoch
 
 _SHOWN = {
@@ -116,3 +120,26 @@ def percent(share: float) -> str:
 
 def _rounded(value: float) -> float | str:
     return f"{value:.6f}" if isinstance(value, float) else value
+
+
+def notes_on(data: Dataset, folds: Split) -> list[str]:
+    """What whoever reads the numbers must know."""
+    notes = []
+    if data.random_weights:
+        notes.append(
+            "random weights: an encoder of these features never learned anything; the numbers only show that all works"
+        )
+    if folds.selected_on_test:
+        notes.append("selected on test: the test group chose the epoch, so these numbers are too good")
+    if several := speakers_in_several(folds.groups, data.speakers):
+        notes.append(
+            f"{len(several)} of {len(set(data.speakers))} speakers are in more than one {folds.kind}: "
+            "the results are not speaker-independent"
+        )
+    return notes
+
+
+def versions() -> str:
+    """Of what computed the numbers."""
+    found = {"foal": version("foal-mer"), "python": platform.python_version(), "torch": torch.__version__}
+    return ", ".join(f"{name} {number}" for name, number in {**found, "numpy": np.__version__}.items())
