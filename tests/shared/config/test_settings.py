@@ -15,7 +15,7 @@ def test_defaults_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_repository_params_are_valid_and_complete() -> None:
-    settings = load_settings(Path(__file__).parents[2] / "params.yaml")
+    settings = load_settings(Path(__file__).parents[3] / "params.yaml")
     assert settings.corpus.kind == "synthetic"
 
 
