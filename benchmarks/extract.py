@@ -138,9 +138,9 @@ def measure(work: Path, spec: dict[str, Any]) -> dict[str, Any]:
     say(f"{len(utterances)} utterances; the parts alone")
     decode_s, detect_s, encode_s, media_s = parts_alone(utterances, spec)
     say(f"decode {decode_s:.1f} s, detect {detect_s:.1f} s, encode {encode_s:.1f} s; foal with one worker")
-    wall_s, peak = foal(work, spec, "one", "--workers", "1", "--set", "extract.threads=1")
+    wall_s, peak = foal(work, spec, "one", "--workers", "1", "--set", "cluster.threads=1")
     say(f"{wall_s:.1f} s; with two")
-    two_wall_s, _ = foal(work, spec, "two", "--workers", "2", "--set", "extract.threads=1")
+    two_wall_s, _ = foal(work, spec, "two", "--workers", "2", "--set", "cluster.threads=1")
     say(f"{two_wall_s:.1f} s; the documented way")
     began = time.perf_counter()
     subprocess.run([sys.executable, __file__, "--naive", str(work)], check=True)
@@ -245,7 +245,7 @@ def foal(work: Path, spec: dict[str, Any], name: str, *options: str) -> tuple[fl
     command = [
         sys.executable, "-c", "from foal.shared.cli.main import main; main()", "extract", "--split", "all",
         "--manifest", "m.csv", "--root", "/", "--features", name, "--audio-encoder", spec["encoder"], "--face-encoder",
-        "random:facenet", "--fps", str(spec["fps"]), "--store", "float32", *options,
+        "random:facenet", "--fps", str(spec["fps"]), "--dtype", "float32", *options,
     ]  # fmt: skip
     began, peak = time.perf_counter(), 0.0
     process = subprocess.Popen(command, cwd=work, stdout=subprocess.DEVNULL)

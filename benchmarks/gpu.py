@@ -45,7 +45,7 @@ def main() -> None:
         with Watched() as watched:
             batched_s, _ = foal(work, spec, "batched", *usual)
         say(f"batched: {batched_s:.1f} s")
-        singly = ["--set", "extract.batch_seconds=0", "--set", "extract.batch_pictures=1"]
+        singly = ["--set", "extract.batch_seconds=0", "--set", "extract.batch_images=1"]
         single_s, _ = foal(work, spec, "single", *usual, *singly)
     result = {
         "utterances_per_s": round(arguments.utterances / batched_s, 2),

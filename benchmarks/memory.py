@@ -38,7 +38,7 @@ def main() -> None:
         peaks = {}
         for name, count in (("few", arguments.few), ("many", arguments.many)):
             write_manifest(work / "m.csv", copies(work / "corpus", count))
-            seconds, peak = foal(work, spec, name, "--workers", "1", "--set", "extract.threads=1")
+            seconds, peak = foal(work, spec, name, "--workers", "1", "--set", "cluster.threads=1")
             peaks[name] = round(peak / 2**20)
             say(f"{count} utterances: {seconds:.0f} s, {peaks[name]} MB")
     result = {

@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, default=1.0, help="of the 5,531 utterances, for a quick look")
     parser.add_argument("--full", action="store_true", help="also all five folds of one seed")
     parser.add_argument("--workers", default="1", help="with --full: numbers of workers, with commas")
-    parser.add_argument("--store", type=Path, help="where the features are kept for another run")
+    parser.add_argument("--dtype", type=Path, help="where the features are kept for another run")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         place = arguments.store or Path(scratch)
@@ -176,7 +176,9 @@ def read_speed(features: Path, tries: int = 5) -> float:
     """How fast all features are read, checksums and all, over copying the same bytes from plain files."""
     with FeatureStore(features) as store, tempfile.TemporaryDirectory(dir=features.parent) as scratch:
         rows = list(range(len(store)))
-        readings = {name: Reading(name=name, rate_hz=m.rate_hz, pool_hz=None) for name, m in store.modalities.items()}
+        readings = {
+            name: Reading(name=name, rate_hz=m.rate_hz, frame_rate=None) for name, m in store.modalities.items()
+        }
         streams = read_streams(store, rows, readings)
         plain = {}
         for name, stream in streams.items():

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--limit-gb", type=float, default=2.0)
     parser.add_argument("--times", type=float, default=10.0)
     parser.add_argument("--fraction", type=float, default=1.0, help="of the 5,531 utterances in memory")
-    parser.add_argument("--store", type=Path, help="where the features are kept for another run")
+    parser.add_argument("--dtype", type=Path, help="where the features are kept for another run")
     parser.add_argument("--child", nargs=3, metavar=("FEATURES", "HOW", "LIMIT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -88,7 +88,7 @@ def child(features: Path, how: str, limit_gb: float) -> None:
 
     settings = TrainSettings(epochs=1, stream=how == "stream")
     if how == "load":
-        settings = settings.model_copy(update={"pool_hz": None})
+        settings = settings.model_copy(update={"frame_rate": None})
     before, began, device = largest(), time.perf_counter(), torch.device("cpu")
     with deterministic(device, 1), opened(features, settings, classes=None) as data:
         folds = split(data.utterances, "loso-nested", data.speakers).folds

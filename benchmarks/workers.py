@@ -17,7 +17,7 @@ from say import machine, say
 from extract import draw, foal, rows_of, save_encoder
 from foal.shared.manifest import write_manifest
 
-ONE_THREAD = ("--set", "extract.threads=1", "--chunk-seconds", "30")
+ONE_THREAD = ("--set", "cluster.threads=1", "--chunk-seconds", "30")
 
 
 def main() -> None:

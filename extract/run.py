@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..shared.cli.console import make_console
+from ..shared.cli.console import get_console
 from ..shared.cli.options import comma_list
 from ..shared.config.settings import MODALITIES, Settings, modality_of
 from ..shared.errors import EncoderError, FoalError, UsageError
-from ..shared.files.atomic import check_space, remove, remove_stale_temporaries
+from ..shared.files.atomic import check_disk_space, remove, remove_stale_temporaries
 from ..shared.files.fingerprint import media_fingerprint
 from ..shared.files.lock import locked
 from ..shared.manifest import check_inside, read_manifest
@@ -41,8 +41,8 @@ def extract(
 
     Raises FoalError: nothing that was finished before is lost, and the same command goes on from there.
     """
-    console = make_console()
-    features = settings.extract.features
+    console = get_console()
+    features = settings.extract.features_dir
     manifest = read_manifest(settings.corpus.manifest)
     utterances = select_splits(manifest, _separate(splits, manifest))
     if not settings.corpus.allow_outside:
@@ -96,11 +96,11 @@ def _separate(splits: Sequence[str], manifest: Sequence[Utterance]) -> list[str]
 def _recipes(settings: Settings, utterances: Sequence[Utterance]) -> list[Recipe]:
     """How each stream is made. Raises UsageError where two are the same, or the manifest has nothing for one."""
     recipes: list[Recipe] = []
-    for stream in dict.fromkeys(settings.extract.modalities):
+    for stream in dict.fromkeys(settings.extract.streams):
         modality = modality_of(stream)
         if not any(utterance.media(modality) for utterance in utterances):
             column = "video" if modality == "face" else "audio"
-            others = [name for name in settings.extract.modalities if modality_of(name) != modality]
+            others = [name for name in settings.extract.streams if modality_of(name) != modality]
             raise UsageError(
                 f"{settings.corpus.manifest}: {stream} features need the column {column}, which is empty in all "
                 f"{len(utterances)} rows; extract with --modalities {','.join(others) or '(another)'}"
@@ -141,23 +141,23 @@ def _run(
     by_stream = {recipe.stream: recipe for recipe in recipes}
     of_settings = settings.extract
     sizes = check_encoders(of_settings, {chunk.stream: by_stream[chunk.stream] for chunk in chunks})
-    if of_settings.check_space:
-        check_space(of_settings.features, sum(chunk.seconds * sizes[chunk.stream] for chunk in chunks))
+    if of_settings.check_disk_space:
+        check_disk_space(of_settings.features_dir, sum(chunk.seconds * sizes[chunk.stream] for chunk in chunks))
     # The last bits of a sum depend on the number of threads: it must not change when only a chunk or two are left.
-    if of_settings.scheduler is not None:
-        plugin = EncoderPlugin(of_settings, by_stream, None)
-        cluster = remote_cluster(of_settings.scheduler, plugin)
-        said = f"{len(chunks)} chunks on the workers of {of_settings.scheduler}"
+    if settings.cluster.scheduler is not None:
+        plugin = EncoderPlugin(settings, by_stream, None)
+        cluster = remote_cluster(settings.cluster.scheduler, plugin)
+        said = f"{len(chunks)} chunks on the workers of {settings.cluster.scheduler}"
     else:
-        machine = this_machine(of_settings)
+        machine = this_machine(settings.cluster, decode_threads=of_settings.decode_threads)
         workers = min(machine.workers, len(chunks))
         if of_settings.precision == "fp16" and not machine.devices:
             console.print("warning: on a CPU fp16 is several times slower than fp32; bf16 is faster than both")
         where = f" on {len(machine.devices)} GPU{'s' * (len(machine.devices) > 1)}" if machine.devices else ""
         said = f"{len(chunks)} chunks on {workers} worker{'s' * (workers > 1)}{where}"
-        plugin = EncoderPlugin(of_settings, by_stream, machine)
+        plugin = EncoderPlugin(settings, by_stream, machine)
         # A worker that imports says nothing for a while.
-        cluster = local_cluster(workers, plugin, silence=max(LEAST_SILENCE, of_settings.patience))
+        cluster = local_cluster(workers, plugin, silence=max(LEAST_SILENCE, of_settings.task_timeout))
     tally = Tally(chunks)
     command = " ".join(["foal", *sys.argv[1:]])
     with cluster as client, shown(tally, console) as display:
@@ -165,14 +165,14 @@ def _run(
 
         def submit(chunk: Chunk, key: str) -> "Future[ChunkResult]":
             header = by_stream[chunk.stream].header
-            folder = shard_folder(of_settings.features, chunk.split, chunk.modality, header.key)
+            folder = shard_folder(of_settings.features_dir, chunk.split, chunk.modality, header.key)
             return client.submit(
                 extract_chunk,
                 chunk,
                 plugin=plugin.name,
                 root=settings.corpus.root.absolute(),
                 shard=folder.absolute() / chunk.name,
-                store=of_settings.store,
+                store=of_settings.dtype,
                 command=command,
                 key=key,
                 priority=chunk.seconds,
@@ -182,7 +182,7 @@ def _run(
             return quarantine.fingerprint(chunk.utterances[0].media(chunk.modality))
 
         dispatch = Dispatch(
-            client, submit, name=plugin.name, patience=of_settings.patience, fingerprint=what_now
+            client, submit, name=plugin.name, patience=of_settings.task_timeout, fingerprint=what_now
         )  # fmt: skip
         for result in dispatch.results(chunks):
             failures += result.failures
@@ -215,7 +215,7 @@ def _report(
     known = {(failure.id, failure.modality) for failure in failures}
     if gone := [name for name, stream in found.missing if (name, stream) not in known]:
         raise FoalError(
-            f"{settings.extract.features}: expected the features of all utterances now, but those of "
+            f"{settings.extract.features_dir}: expected the features of all utterances now, but those of "
             f"{some_of(list(dict.fromkeys(gone)))} are not there; folder or media were changed during the run: "
             "run the same command again"
         )
@@ -223,11 +223,11 @@ def _report(
 
 def _index(settings: Settings, manifest: Sequence[Utterance], recipes: Sequence[Recipe], out: Path) -> Joined:
     """Join the manifest with the shards of this run, and with those of other streams that cover them all."""
-    features, media = settings.extract.features, Media(settings.corpus.root)
+    features, media = settings.extract.features_dir, Media(settings.corpus.root)
     catalogs = [(recipe.modality, read_catalog(features, recipe.modality, recipe.header.key)) for recipe in recipes]
     covered = [u for u in manifest if all(catalog.find(u, modality, media) for modality, catalog in catalogs)]
     keys = {recipe.stream: recipe.header.key for recipe in recipes}
-    for stream in (*MODALITIES, *settings.extract.streams):
+    for stream in (*MODALITIES, *settings.extract.encoders):
         if stream not in keys:
             with suppress(EncoderError):
                 key = present_key(settings.extract, stream)

@@ -1,64 +1,62 @@
-"""`foal synth`, `foal corpus` and `foal manifest`: from a corpus on disk to its manifest."""
+"""The commands `foal synth`, `corpus` and `manifest`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..shared.cli.options import PARAMS_OPTION, SET_OPTION, comma_list, option, settings_from
+from ..shared.cli.options import setting, with_settings
+from ..shared.config.settings import Settings
 
 
+@with_settings(utterances=setting("synth.utterances", "--utterances", "-n"), seed="synth.seed")
 def synth(
-    out: Annotated[Path, typer.Argument(help="Folder to draw the corpus into; must not exist or be empty")],
-    utterances: Annotated[int | None, option("synth.utterances", "--utterances", "-n")] = None,
-    seed: Annotated[int | None, option("synth.seed", "--seed")] = None,
-    params: Annotated[Path | None, PARAMS_OPTION] = None,
-    assign: Annotated[list[str] | None, SET_OPTION] = None,
+    *,
+    settings: Settings,
+    out: Annotated[Path, typer.Argument(help="Folder to write the corpus to; must be empty or not exist")],
 ) -> None:
-    """Draw and speak a small corpus.
+    """Generate a small synthetic audio-visual corpus in IEMOCAP's directory layout.
 
-    In IEMOCAP's layout, without licence or network, the same on every run.
+    Needs no licence and no network. The same seed gives the same files.
     """
     from .run import draw
 
-    draw(out, settings_from(params, assign, synth__utterances=utterances, synth__seed=seed).synth)
+    draw(out, settings.synth)
 
 
+@with_settings(kind="corpus.kind", root=setting("corpus.root", "--root", "-r"))
 def corpus(
-    params: Annotated[Path | None, PARAMS_OPTION] = None,
-    kind: Annotated[str | None, option("corpus.kind", "--kind")] = None,
-    root: Annotated[Path | None, option("corpus.root", "--root")] = None,
-    record: Annotated[Path, typer.Option("--record", help="Where to note what was found (JSON)")] = Path("corpus.json"),
-    assign: Annotated[list[str] | None, SET_OPTION] = None,
+    *,
+    settings: Settings,
+    record: Annotated[Path, typer.Option("--record", help="JSON file that describes the corpus")] = Path("corpus.json"),
 ) -> None:
-    """Provide the corpus of params.yaml.
+    """Prepare the corpus of params.yaml.
 
-    The synthetic one is drawn if need be; a licensed one must be there, and is never touched.
+    Generates the synthetic corpus if it is missing. For a licensed corpus only checks that it exists.
     """
     from .run import provide
 
-    provide(settings_from(params, assign, corpus__kind=kind, corpus__root=root), record)
+    provide(settings, record)
 
 
+@with_settings(
+    kind=setting("corpus.kind", argument=True, metavar="KIND"),
+    root=setting("corpus.root", argument=True, metavar="ROOT"),
+    out=setting("corpus.manifest", "--out", "-o"),
+    classes=setting("corpus.classes", metavar="A,B,..."),
+)
 def manifest(
-    kind: Annotated[str | None, typer.Argument(help="iemocap, cremad, ravdess, folder or synthetic")] = None,
-    root: Annotated[Path | None, typer.Argument(help="The corpus' folder")] = None,
-    out: Annotated[Path | None, option("corpus.manifest", "-o", "--out")] = None,
-    classes: Annotated[str | None, option("corpus.classes", "--classes", metavar="A,B,...")] = None,
+    *,
+    settings: Settings,
     speaker: Annotated[
         str | None,
-        typer.Option("--speaker", help="folder only: pattern whose first group in a file's name is the speaker"),
+        typer.Option("--speaker", help="folder only: regular expression whose first group is the speaker"),
     ] = None,
-    params: Annotated[Path | None, PARAMS_OPTION] = None,
-    assign: Annotated[list[str] | None, SET_OPTION] = None,
 ) -> None:
     """Write the manifest of a corpus.
 
-    One line per utterance: who said what, when, with which label, in which files.
+    A CSV file with one row per utterance: id, session, speaker, label, media files and times.
     """
     from .run import write
 
-    settings = settings_from(
-        params, assign, corpus__kind=kind, corpus__root=root, corpus__manifest=out, corpus__classes=comma_list(classes)
-    )
     write(settings.corpus, speaker=speaker)

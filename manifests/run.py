@@ -6,7 +6,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from ..shared.cli.console import count_table, make_console
+from ..shared.cli.console import count_table, get_console
 from ..shared.config.settings import CorpusSettings, Settings, SynthSettings
 from ..shared.errors import ManifestError, UsageError
 from ..shared.files.atomic import replaced_atomically
@@ -28,7 +28,7 @@ MOST_PROBLEMS = 20
 
 def draw(out: Path, settings: SynthSettings) -> None:
     """Draw the synthetic corpus into a new folder."""
-    console = make_console()
+    console = get_console()
     every = 1 if console.is_terminal else 5
 
     def on_dialog(done: int, total: int) -> None:
@@ -51,7 +51,7 @@ def provide(settings: Settings, record: Path) -> None:
     if corpus.kind == "synthetic":
         stamp = corpus.root / STAMP
         if stamp.is_file() and stamp.read_text() == _stamp(settings.synth):
-            make_console().print(f"{corpus.root}: already drawn")
+            get_console().print(f"{corpus.root}: already drawn")
         else:
             if stamp.is_file():
                 shutil.rmtree(corpus.root)
@@ -67,7 +67,7 @@ def provide(settings: Settings, record: Path) -> None:
 
 def write(settings: CorpusSettings, *, speaker: str | None = None) -> None:
     """Build a manifest, say what is odd about the corpus, show its table."""
-    console = make_console()
+    console = get_console()
     if speaker is not None and settings.kind != "folder":
         raise UsageError(f"--speaker is for `foal manifest folder`; {settings.kind} names its speakers itself")
     built = _build(settings, speaker)

@@ -64,7 +64,7 @@ def test_the_pipeline_keeps_its_shards_and_never_owns_the_corpus() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     assert list(stages) == ["corpus", "manifest", "extract", "index", "train"]
     assert stages["extract"]["foreach"] == [f"session{n}" for n in range(1, 6)]
-    assert stages["extract"]["do"]["outs"] == [{"${extract.features}/${item}": {"persist": True}}]
+    assert stages["extract"]["do"]["outs"] == [{"${extract.features_dir}/${item}": {"persist": True}}]
     assert stages["corpus"]["outs"] == ["corpus.json"]
     assert stages["extract"]["do"]["cmd"].endswith("|| test $? -eq 3")
     assert "corpus.root" not in json.dumps([stage.get("outs") for stage in stages.values()])

@@ -38,10 +38,13 @@ def train(
     then nothing is left behind.
     """
     t = settings.train
-    device = chosen_device(t.device)
+    device = chosen_device(settings.cluster.device)
     # Where workers do the work, nothing is read here.
-    reading = t.model_copy(update={"stream": t.stream or parallel})
-    with deterministic(device, t.threads), opened(features, reading, classes=settings.corpus.classes) as data:
+    reading = t.model_copy(update={"load": "disk" if parallel else t.load})
+    with (
+        deterministic(device, settings.cluster.threads),
+        opened(features, reading, classes=settings.corpus.classes) as data,
+    ):
         folds = split(data.utterances, t.protocol, data.speakers)
         check_classes(folds.folds, data.labels, data.classes)
         about = about_run(settings, data, folds, device)
@@ -81,7 +84,7 @@ def about_run(settings: Settings, data: Dataset, folds: Split, device: torch.dev
     return {
         "protocol": folds.protocol, "selected_on_test": folds.selected_on_test, "features": data.digest,
         "splits": folds.digest, "random_weights": data.random_weights, "modalities": t.modalities,
-        "streams": list(data.names.values()), "align": t.align and paired, "match": t.match and paired,
+        "streams": list(data.names.values()), "avel": t.avel and paired, "mem": t.mem and paired,
         "compat": list(t.compat) if paired else [], "classes": list(data.classes), "n": len(folds.tested),
         "seeds": list(dict.fromkeys(t.seeds)), "versions": versions(), "settings": t.model_dump(mode="json"),
         "provenance": dict(data.provenance), "rates": dict(data.rates), "threads": torch.get_num_threads(),
@@ -92,7 +95,7 @@ def about_run(settings: Settings, data: Dataset, folds: Split, device: torch.dev
 
 
 IN_METRICS = (
-    "protocol", "selected_on_test", "features", "splits", "random_weights", "modalities", "streams", "align", "match",
+    "protocol", "selected_on_test", "features", "splits", "random_weights", "modalities", "streams", "avel", "mem",
     "compat", "classes", "n", "seeds", "versions",
 )  # fmt: skip
 

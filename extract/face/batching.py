@@ -77,7 +77,7 @@ class FaceBatches:
         if self._path.detector is None:
             self._prepare(track, shot, None)
             return
-        self._hold(track.gather(shot, self._path.settings.detect_every))
+        self._hold(track.gather(shot, self._path.settings.detect_stride))
         self._held += shot.picture.nbytes
         if len(self._spans) >= self._together or self._held > PICTURES_HELD:
             self._detect()
@@ -138,7 +138,7 @@ class FaceBatches:
         tensors = [tensor for _, _, tensor in prepared]
         # Always as many: libraries choose their ways of computing by the shape, and the last bits with them.
         tensors += tensors[-1:] * (self._path.batch - len(tensors))
-        remedy = "lower extract.batch_pictures or extract.face.size"
+        remedy = "lower extract.batch_images or extract.face.size"
         embeddings = halved(lambda batch: list(self._path.encoder.encode(batch)), tensors, remedy=remedy)
         for (track, position, _), values in zip(prepared, embeddings, strict=False):
             track.take(position, values)

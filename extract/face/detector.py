@@ -33,10 +33,10 @@ class FaceDetector:
     Only `detect` with keep_all is used: the other calls fail on pictures without a face.
     """
 
-    def __init__(self, *, min_face: float, min_probability: float, device: torch.device) -> None:
+    def __init__(self, *, min_face_fraction: float, min_probability: float, device: torch.device) -> None:
         self.device = device
         self._mtcnn = MTCNN(keep_all=True, device=device)
-        self._min_face, self._min_probability = min_face, min_probability
+        self._min_face, self._min_probability = min_face_fraction, min_probability
 
     def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
         """All faces of each picture (h, w, 3), RGB, all pictures of one size."""

@@ -66,9 +66,11 @@ def load_face_path(
             f"got {settings.size}"
         )
     detector = None
-    if settings.view == "face":
+    if settings.region == "face":
         # In fp32 whatever the precision: MTCNN fails in bf16.
-        detector = FaceDetector(min_face=settings.min_face, min_probability=settings.min_probability, device=device)
+        detector = FaceDetector(
+            min_face_fraction=settings.min_face_fraction, min_probability=settings.min_probability, device=device
+        )
     return FacePath(
         detector=detector, encoder=encoder, settings=settings, batch=batch or USUAL_BATCH[device.type]
     )  # fmt: skip

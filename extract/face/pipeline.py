@@ -106,7 +106,7 @@ def see(part: Part, settings: FaceSettings, width: int) -> Iterator[Seen]:
             return
         video = Video(part.path, patiently=part.patiently)
         planned, plans = _planned(video, part.utterances, settings.fps)
-        boxes = [FULL if settings.view == "frame" else utterance.box for utterance in part.utterances]
+        boxes = [FULL if settings.region == "frame" else utterance.box for utterance in part.utterances]
     except NoVideoTrackError:
         yield from part.without((width,), "no video track")
     except Exception as error:
@@ -153,7 +153,7 @@ def _results(done: _Open, settings: FaceSettings) -> Results:
                 source=utterance.source("face"),
                 media=done.part.fingerprint,
                 note=track.note(),
-                boxes=track.boxes if settings.view == "face" else None,
+                boxes=track.boxes if settings.region == "face" else None,
                 quality=track.quality(),
             ),
         )

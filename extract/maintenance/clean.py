@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from ...shared.cli.console import make_console
+from ...shared.cli.console import get_console
 from ...shared.config.settings import MODALITIES, ExtractSettings, Settings, modality_of
 from ...shared.errors import EncoderError, FoalError, StoreError, UsageError
 from ...shared.files.fingerprint import media_fingerprint
@@ -31,8 +31,8 @@ def clean_features(
     What `index`, the settings' index or one in the features folder points to stays. Raises StoreError if one of them
     cannot be read, since it is not known then what it points to.
     """
-    console = make_console()
-    features = settings.extract.features
+    console = get_console()
+    features = settings.extract.features_dir
     if features.exists() and not features.is_dir():
         raise UsageError(f"{features}: expected a folder of features, got a file")
     manifest = read_manifest(settings.corpus.manifest)
@@ -79,7 +79,7 @@ def _keys_in_use(settings: ExtractSettings) -> tuple[dict[str, str], dict[str, s
 
     A modality of which no stream is wanted counts by its own settings: they are what `foal extract` would make.
     """
-    streams = [*settings.modalities, *settings.streams]
+    streams = [*settings.streams, *settings.encoders]
     streams += [modality for modality in MODALITIES if modality not in map(modality_of, streams)]
     keys: dict[str, str] = {}
     unknown: dict[str, str] = {}

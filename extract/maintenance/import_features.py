@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from ...shared.cli.console import make_console
+from ...shared.cli.console import get_console
 from ...shared.config.settings import MODALITIES, Settings
 from ...shared.errors import StoreError, UsageError
 from ...shared.files.atomic import remove, remove_stale_temporaries
@@ -58,7 +58,7 @@ def import_features(
     belongs to the manifest, a rate is missing or another file lies in the index' place; StoreError that names the file
     if its numbers cannot be features, or another file lies in a shard's place; FutureError over files of a newer foal.
     """
-    console, store = make_console(), settings.extract.store
+    console, store = get_console(), settings.extract.dtype
     manifest = read_manifest(settings.corpus.manifest)
     sources: list[tuple[Found, ShardHeader]] = []
     for modality in (modality for modality in MODALITIES if modality in folders):
@@ -142,7 +142,7 @@ def _checked_shape(path: Path, store: str) -> tuple[int, int]:
         with np.errstate(over="ignore"):
             fits = np.isfinite(extremes.astype(store)).all()
         if not fits:
-            remedy = "; set extract.store to float32 (--store float32)" if store == "float16" else ""
+            remedy = "; set extract.dtype to float32 (--store float32)" if store == "float16" else ""
             raise StoreError(f"{path}: the values are too large for {store} ({abs(extremes).max():g}){remedy}")
     return (1, len(array)) if array.ndim == 1 else array.shape
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.filesize import decimal
 
-from ...shared.cli.console import make_console
+from ...shared.cli.console import get_console
 from ...shared.config.settings import (
     MODALITIES,
     STREAM_NAME,
@@ -38,12 +38,12 @@ def index_features(settings: Settings, out: Path, *, pack: bool, keys: Sequence[
     Where the folder holds shards of several keys, those of the present settings count, unless `keys` (STREAM=KEY) say
     otherwise.
     """
-    console = make_console()
+    console = get_console()
     manifest = read_manifest(settings.corpus.manifest)
-    features, media = settings.extract.features, Media(settings.corpus.root)
+    features, media = settings.extract.features_dir, Media(settings.corpus.root)
     given = _given(keys)
     streams = sorted(
-        dict.fromkeys((*settings.extract.modalities, *given)), key=lambda name: MODALITIES.index(modality_of(name))
+        dict.fromkeys((*settings.extract.streams, *given)), key=lambda name: MODALITIES.index(modality_of(name))
     )
     chosen = choose_keys(features, streams, _preferred(settings.extract, streams, given))
     for stream in streams:
@@ -73,7 +73,7 @@ def _preferred(settings: ExtractSettings, streams: Sequence[str], given: Mapping
 
     Raises UsageError if there are shards, but none of a stream's key.
     """
-    features, preferred = settings.features, dict(given)
+    features, preferred = settings.features_dir, dict(given)
     wanted = Counter(map(modality_of, streams))
     for stream in streams:
         modality = modality_of(stream)

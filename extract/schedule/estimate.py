@@ -29,7 +29,7 @@ START_SECONDS: Seconds = 10.0
 def estimate(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe]) -> Table:
     """A table of the features that are left to extract, with a bottom line."""
     of_settings = settings.extract
-    machine = this_machine(of_settings)
+    machine = this_machine(settings.cluster, decode_threads=of_settings.decode_threads)
     torch.set_num_threads(machine.threads)
     device = torch.device("cuda" if machine.devices else "cpu")
     encoders = Encoders(of_settings, {recipe.stream: recipe for recipe in recipes}, device)
@@ -43,7 +43,7 @@ def estimate(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Reci
             continue
         hours = sum(chunk.seconds for chunk in todo) / 3600
         size = hours * 3600 * encoders.bytes_per_second(recipe.stream)
-        cost = _trial(todo, encoders, settings.corpus.root, settings, machine.decoders)
+        cost = _trial(todo, encoders, settings.corpus.root, settings, machine.decode_threads)
         size_all += size
         seconds_all += 0.0 if cost is None else cost * hours * 3600
         table.add_row(

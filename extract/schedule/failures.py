@@ -31,7 +31,7 @@ DIED = (
 
 HUNG = (
     "copy or convert the file, or take the row out of the manifest; if disk or machine were only slow, raise "
-    "extract.patience, and try it again with --retry-failed"
+    "extract.task_timeout, and try it again with --retry-failed"
 )
 
 
@@ -93,7 +93,7 @@ class Quarantine:
         Raises FoalError if none can be written there, which would only be noticed when all is done.
         """
         self._settings = settings
-        self._folder = {split: settings.extract.features / split_folder(split) for split in splits_of(utterances)}
+        self._folder = {split: settings.extract.features_dir / split_folder(split) for split in splits_of(utterances)}
         for folder in self._folder.values():
             _check(folder / FILE)
         self._rows = {split: _read(folder / FILE) for split, folder in self._folder.items()}

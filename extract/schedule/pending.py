@@ -42,7 +42,7 @@ def pending_chunks(
 
     With a `quarantine`, what stands in it is not tried again. Raises FutureError over shards of a newer foal.
     """
-    features = settings.extract.features
+    features = settings.extract.features_dir
     left: dict[str, list[Utterance]] = {}
     standing: list[Failure] = []
     damaged: dict[Path, tuple[str, str]] = {}
@@ -68,7 +68,7 @@ def pending_chunks(
 def _planned(settings: Settings, left: Mapping[str, Sequence[Utterance]], console: Console) -> Iterator[Chunk]:
     """What is left of each stream, in chunks."""
     everything = {u.id: u for todo in left.values() for u in todo}
-    patience = settings.extract.patience
+    patience = settings.extract.task_timeout
     lengths, silent = _lengths(settings.corpus.root, everything.values(), patience)
     if silent:
         some = ", ".join(sorted(silent)[:SHOWN]) + (", ..." if len(silent) > SHOWN else "")

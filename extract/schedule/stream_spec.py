@@ -15,7 +15,7 @@ from ..encoders.weights import FACENET_SIZE, Weights, find_audio_weights, find_f
 AUDIO_ALGORITHM = 2
 FACE_ALGORITHM = 3
 
-FACE_ONLY = ("size", "margin", "min_face", "min_probability", "detect_every")
+FACE_ONLY = ("size", "margin", "min_face_fraction", "min_probability", "detect_stride")
 """What changes nothing where no face is looked for."""
 
 
@@ -52,10 +52,10 @@ def recipe(settings: ExtractSettings, stream: str, *, fetch: bool = True) -> Rec
         # Said or not, the encoder's own size is the same pictures; a vision model takes no other.
         vision = weights.path is not None and weights.path.is_dir()
         changes["size"] = None if vision else of_stream.size or FACENET_SIZE
-        if of_stream.view != "face":
+        if of_stream.region != "face":
             changes = {name: value for name, value in changes.items() if name not in (*FACE_ONLY, "detector")}
         rate_hz = of_stream.fps
-    changes |= {"weights": weights.digest, "precision": settings.precision, "store": settings.store}
+    changes |= {"weights": weights.digest, "precision": settings.precision, "dtype": settings.dtype}
     modality = modality_of(stream)
     key = sha256(json.dumps([modality, changes], sort_keys=True).encode()).hexdigest()
     header = ShardHeader(

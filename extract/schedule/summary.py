@@ -39,7 +39,7 @@ def outcome(settings: Settings, utterances: list[Utterance], recipes: Sequence[R
     short: dict[str, None] = {}
     by_split, media = splits_of(utterances), Media(settings.corpus.root)
     for recipe in recipes:
-        catalog = read_catalog(settings.extract.features, recipe.modality, recipe.header.key, by_split)
+        catalog = read_catalog(settings.extract.features_dir, recipe.modality, recipe.header.key, by_split)
         for split, members in by_split.items():
             by_id = {u.id: catalog.find(u, recipe.modality, media) for u in members}
             found = [located for located in by_id.values() if located is not None]

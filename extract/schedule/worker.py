@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from distributed import Worker, get_worker
 
-from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings
+from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings, Settings
 from ...shared.errors import FoalError, MediaError, StoreError
 from ...shared.parallel.cluster import NamedPlugin, name_of_run
 from ...shared.parallel.resources import Machine, visible_device
@@ -56,7 +56,7 @@ class Encoders:
                 assert isinstance(recipe.settings, FaceSettings)
                 self._loaded[stream] = load_face_path(
                     recipe.settings, recipe.weights, self._device, precision=settings.precision,
-                    batch=settings.batch_pictures,
+                    batch=settings.batch_images,
                 )  # fmt: skip
         return self._loaded[stream]
 
@@ -70,11 +70,11 @@ class Encoders:
     def bytes_per_second(self, stream: str) -> float:
         """Bytes of features per second of media."""
         encoder, recipe = self.load(stream), self._recipes[stream]
-        itemsize = np.dtype(self._settings.store).itemsize
+        itemsize = np.dtype(self._settings.dtype).itemsize
         if isinstance(encoder, AudioEncoder):
             return float(np.prod(encoder.frame_shape)) * AUDIO_RATE_HZ * itemsize
         assert isinstance(recipe.settings, FaceSettings)
-        boxes = 16 if recipe.settings.view == "face" else 0
+        boxes = 16 if recipe.settings.region == "face" else 0
         return (encoder.encoder.width * itemsize + boxes + 1) * recipe.settings.fps
 
 
@@ -90,14 +90,17 @@ def check_encoders(settings: ExtractSettings, recipes: Mapping[str, Recipe]) -> 
 class EncoderPlugin(NamedPlugin):
     """Gives each worker its device, its threads and its encoders."""
 
-    def __init__(self, settings: ExtractSettings, recipes: Mapping[str, Recipe], machine: Machine | None) -> None:
+    def __init__(self, settings: Settings, recipes: Mapping[str, Recipe], machine: Machine | None) -> None:
         """For the workers of a machine, or (None) for workers that somebody else has started."""
         self.name = name_of_run("foal-encoders")
-        self.settings, self.recipes, self._machine = settings, recipes, machine
+        self.settings, self.recipes, self._machine = settings.extract, recipes, machine
+        self._cluster = settings.cluster
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask in each worker."""
-        self.machine = self._machine or Machine.of_others(self.settings, threads=worker.state.nthreads)
+        self.machine = self._machine or Machine.of_others(
+            self._cluster, threads=worker.state.nthreads, decode_threads=self.settings.decode_threads
+        )
         torch.set_num_threads(self.machine.threads)
         if self._machine is not None and self.machine.devices:
             # Before CUDA is first asked for anything: the worker then sees its own GPU and no other.
@@ -192,7 +195,9 @@ def _attempt(
         for group in groups:
             waiting = {utterance.id: utterance for part in group for utterance in part.utterances}
             try:
-                for utterance, entry in plugin.encoders.entries(chunk.stream, group, decoders=plugin.machine.decoders):
+                for utterance, entry in plugin.encoders.entries(
+                    chunk.stream, group, decoders=plugin.machine.decode_threads
+                ):
                     del waiting[utterance.id]
                     if isinstance(entry, MediaError):
                         failed([utterance], entry)

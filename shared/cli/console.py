@@ -24,12 +24,22 @@ class _Console(Console):
             yield Segment(text if control else visible(text), style, control)
 
 
-def make_console() -> Console:
-    """A console for tables and lines: an id is no markup and steers no terminal, and no line is broken in a log."""
-    console = _Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
-    return console
+_console: _Console | None = None
+
+
+def start_console(*, quiet: bool = False) -> Console:
+    """Create the console of this command; with `quiet` it prints nothing."""
+    global _console
+    # Ids are not markup, and lines are not broken in a log.
+    _console = _Console(highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=quiet)
+    if not _console.is_terminal:
+        _console.width = LOG_WIDTH
+    return _console
+
+
+def get_console() -> Console:
+    """The console of this command, for tables, lines and progress bars."""
+    return _console or start_console()
 
 
 def count_table(

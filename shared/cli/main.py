@@ -1,5 +1,6 @@
 """The `foal` command: finds its subcommands by entry point and imports only the one that is called."""
 
+import difflib
 import os
 import sys
 import traceback
@@ -11,12 +12,21 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from ..config.renamed import RENAMED_OPTIONS
 from ..errors import FoalError, UsageError
+from .console import start_console
+from .logs import configure_logging
 from .signals import StoppedError, Stopping
 
 COMMANDS = "foal.commands"
-# In the order in which they are used; a command from another package comes after these.
-ORDER = ("synth", "corpus", "manifest", "extract", "import", "index", "inspect", "verify", "clean", "train", "results")
+GLOBAL_FLAGS = ("--debug", "--verbose", "--quiet")
+# In the order of work; tests compare them with the entry points of pyproject.toml.
+PANELS = {
+    "Corpus": ("synth", "corpus", "manifest"),
+    "Features": ("extract", "import", "index", "inspect", "verify", "clean"),
+    "Training": ("train", "ablate", "evaluate", "results"),
+}
+ORDER = tuple(name for names in PANELS.values() for name in names)
 PRINTING = ("click", "rich", "typer")
 """The packages that write to standard output for us."""
 
@@ -28,6 +38,15 @@ class _Commands(TyperGroup):
         names = _entry_points()
         return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        known = self.list_commands(ctx)
+        if args[0] not in known:
+            near = difflib.get_close_matches(args[0], known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"commands are {', '.join(known)}"
+            raise UsageError(f"there is no command '{args[0]}'; {hint}")
+        _check_renamed(args)
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found = _entry_points().get(cmd_name)
         if found is None:
@@ -36,11 +55,22 @@ class _Commands(TyperGroup):
         app = target if isinstance(target, typer.Typer) else _single(target)
         command = typer.main.get_command(app)
         command.name = cmd_name
+        panel = next((panel for panel, names in PANELS.items() if cmd_name in names), "Other")
+        setattr(command, "rich_help_panel", panel)
         return command
 
 
+def _check_renamed(args: list[str]) -> None:
+    """Raise UsageError for an option of an earlier version, with its new name."""
+    renamed = RENAMED_OPTIONS.get(args[0], {})
+    for argument in args[1:]:
+        option = argument.partition("=")[0]
+        if option in renamed:
+            raise UsageError(f"foal {args[0]}: the option {option} was renamed to {renamed[option]}")
+
+
 def _single(function: Any) -> typer.Typer:
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
     app.command()(function)
     return app
 
@@ -52,8 +82,7 @@ def _entry_points() -> dict[str, EntryPoint]:
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -68,23 +97,27 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _foal(
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
-    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks. Works with every command, like the next two."),
+    verbose: bool = typer.Option(False, "--verbose", help="Log more."),
+    quiet: bool = typer.Option(False, "--quiet", help="Print only warnings, errors and --json."),
 ) -> None:
-    """Audio-visual emotion recognition: extract features once, train Foal-Net heads from them in minutes.
+    """Audio-visual emotion recognition: extract features once, train small heads from them in minutes.
 
-    Settings come from params.yaml in this folder; every option overrides its key there.
+    Settings come from params.yaml in the working folder; every option overrides its key there.
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a FoalError becomes one message and its exit code, a signal 128 and its number."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in arguments
+    debug, verbose, quiet = (flag in arguments for flag in GLOBAL_FLAGS)
+    start_console(quiet=quiet)
+    configure_logging(verbose=verbose, quiet=quiet)
     stopping = Stopping()
     try:
         try:
             stopping.listen()
-            _call([argument for argument in arguments if argument != "--debug"])
+            _call([argument for argument in arguments if argument not in GLOBAL_FLAGS])
         finally:
             stopping.over()
     except BaseException as error:

@@ -1,67 +1,220 @@
-"""Command-line options made from the settings: their help, unit and default stand once, in settings.py."""
+"""Command-line options generated from settings keys: type, help and default are declared once, in shared/config.
 
-from collections.abc import Sequence
+A command lists the settings keys that it exposes; the decorator adds the options, loads the settings and passes them:
+
+    @with_settings(manifest="corpus.manifest", epochs="train.epochs", out=setting("index", "--out", "-o"))
+    def command(*, settings: Settings, pack: Annotated[bool, typer.Option("--pack", help="...")] = False) -> None: ...
+
+Every option overrides its key of params.yaml. `--params` and `--set` are added to each command.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from ..config.loading import PlainYamlError, parse_yaml
-from ..config.settings import PARAMS, Settings, field_of, load_settings
+from ..config.loading import YamlError, parse_yaml
+from ..config.settings import PARAMS, Settings, load_settings, settings_field
 from ..errors import SettingsError
 from ..text import quoted, shortened
 
+PANELS = {
+    "corpus": "Corpus",
+    "synth": "Synthetic corpus",
+    "cluster": "Workers and devices",
+    "extract.audio": "Audio encoder",
+    "extract.face": "Face encoder",
+    "extract": "Extraction",
+    "index": "Input and output",
+    "train": "Training",
+}
+"""Help panel by the longest matching prefix of a key."""
 
-def option(key: str, *flags: str, metavar: str | None = None) -> Any:
-    """A typer option that overrides the settings key `key` when it is given."""
-    field = field_of(key)
-    text = field.description or key
-    if metavar is None and get_origin(field.annotation) is Literal:
-        metavar = "|".join(map(str, get_args(field.annotation)))
-    return typer.Option(
-        *flags,
-        help=f"{text[:1].upper()}{text[1:]} [key {key}, default: {_shown(field.default)}]",
-        metavar=metavar,
-        show_default=False,
-    )
+COMMON_PANEL = "Settings"
+
+BREAK_LOCK_OPTION = typer.Option(
+    "--break-lock", help="Take over the features folder from a run on another machine that is known to have ended"
+)
+FORCE_OPTION = typer.Option("--force", help="Replace an existing output that foal would otherwise refuse to replace")
+JSON_OPTION = typer.Option("--json", help="Print the result as one JSON object on the last line")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A settings key exposed as an option, or as a positional argument."""
+
+    key: str
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    argument: bool = False
+
+
+def setting(key: str, *flags: str, metavar: str | None = None, argument: bool = False) -> Setting:
+    """Expose the settings key `key`; without flags the option is named after the parameter."""
+    return Setting(key=key, flags=flags, metavar=metavar, argument=argument)
+
+
+def with_settings(**exposed: str | Setting) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a command so that it has one option per settings key and is called with the loaded `settings`.
+
+    Args:
+        exposed: parameter name to settings key ("train.epochs") or to `setting(...)`.
+
+    The command takes `settings: Settings` and, if it declares it, `given: frozenset[str]`, the keys that options set.
+    Its other parameters stay as they are. Raises KeyError, when the module is imported, for an unknown key.
+    """
+    specs = {name: setting(spec) if isinstance(spec, str) else spec for name, spec in exposed.items()}
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.name not in ("settings", "given")]
+        arguments = [_parameter(name, spec) for name, spec in specs.items() if spec.argument]
+        options = [_parameter(name, spec) for name, spec in specs.items() if not spec.argument]
+        parameters = [*arguments, *own, *options, *_COMMON]
+
+        @functools.wraps(function)
+        def command(**values: Any) -> None:
+            params, assignments = values.pop("params"), values.pop("assignments")
+            set_by_option = {
+                spec.key: _parsed(spec.key, value)
+                for name, spec in specs.items()
+                if (value := values.pop(name)) is not None
+            }
+            settings = settings_from(params, assignments or (), set_by_option)
+            if "given" in signature.parameters:
+                values["given"] = frozenset(set_by_option)
+            function(settings=settings, **values)
+
+        keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+        # Typer reads both.
+        command.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return decorate
+
+
+def settings_from(params: Path | None, assignments: Sequence[str], overrides: Mapping[str, Any]) -> Settings:
+    """Load settings: the file, then `KEY=VALUE` assignments, then the overrides of options. Raises SettingsError."""
+    return load_settings(params, _assigned(assignments) | dict(overrides))
+
+
+def comma_list(text: str | None) -> list[str] | None:
+    """Split `a,b` into ["a", "b"]; None stays None."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _parameter(name: str, spec: Setting) -> inspect.Parameter:
+    """The typer parameter of a setting; its default None means "not given"."""
+    field = settings_field(spec.key)
+    kind = _option_type(field.annotation)
+    text = field.description or spec.key
+    shared: dict[str, Any] = {
+        "help": f"{text[:1].upper()}{text[1:]} (key {spec.key}, default: {_shown(field.default)})",
+        "metavar": spec.metavar or _metavar(field.annotation),
+        "show_default": False,
+        "rich_help_panel": None if spec.argument else _panel(spec.key),
+    }
+    flag = f"--{name.replace('_', '-')}"
+    flags = spec.flags or ((f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,))
+    declared = typer.Argument(**shared) if spec.argument else typer.Option(*flags, **shared)
+    optional: Any = kind | None
+    annotation: Any = Annotated[optional, declared]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The members of a union other than None; of another type, itself."""
+    if get_origin(annotation) in (Union, UnionType):
+        return [member for member in get_args(annotation) if member is not NoneType]
+    return [annotation]
+
+
+def _option_type(annotation: Any) -> type:
+    """The type that typer parses: bool, int, float, Path, or str for everything that foal parses itself."""
+    members = _members(annotation)
+    return members[0] if len(members) == 1 and members[0] in (bool, int, float, Path) else str
+
+
+def _metavar(annotation: Any) -> str | None:
+    members = _members(annotation)
+    choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
+    if any(get_origin(member) is tuple for member in members):
+        choices.append("A,B,...")
+    if choices:
+        return "|".join(map(str, choices))
+    return {Path: "PATH", str: "TEXT"}.get(members[0])
+
+
+def _panel(key: str) -> str:
+    prefix = key
+    while prefix not in PANELS:
+        prefix = prefix.rpartition(".")[0]
+    return PANELS[prefix]
+
+
+def _parsed(key: str, value: Any) -> Any:
+    """A comma list for keys that hold several values; a single word stays a word where the key allows one."""
+    members = _members(settings_field(key).annotation)
+    if not isinstance(value, str) or not any(get_origin(member) is tuple for member in members):
+        return value
+    return value if len(members) > 1 and value.isalpha() else comma_list(value)
 
 
 def _shown(default: Any) -> str:
     if isinstance(default, tuple):
-        return ",".join(str(part) for part in default)
+        return ",".join(map(str, default)) or "none"
     return "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
 
 
-PARAMS_OPTION = typer.Option(
-    "--params", help=f"Settings file [default: {PARAMS} where there is one]", show_default=False
-)
-SET_OPTION = typer.Option(
-    "--set",
-    metavar="KEY=VALUE",
-    help="Override any settings key, for example train.epochs=20; may be repeated",
-    show_default=False,
-)
-
-BREAK_LOCK_OPTION = typer.Option(
-    "--break-lock", help="Take the features folder over from a run on another machine, known to be dead"
-)
-
-
-def settings_from(params: Path | None, assignments: Sequence[str] | None, **options: Any) -> Settings:
-    """Settings with the options laid over them; option names write `__` for the dots of their keys, None: not given."""
+def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
+    """The overrides of `--set KEY=VALUE`. Raises SettingsError."""
     overrides: dict[str, Any] = {}
-    for assignment in assignments or ():
+    for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
             raise SettingsError(f"--set: expected KEY=VALUE, got {quoted(assignment)}")
         try:
             overrides[key.strip()] = parse_yaml(text)
-        except PlainYamlError:
+        except YamlError:
             raise SettingsError(f"--set {shortened(key)}: expected a YAML value, got {quoted(text)}") from None
-    overrides |= {name.replace("__", "."): value for name, value in options.items() if value is not None}
-    return load_settings(params, overrides)
+    return overrides
 
 
-def comma_list(text: str | None) -> list[str] | None:
-    """`a,b` as ["a", "b"]; None stays None."""
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+_COMMON = [
+    inspect.Parameter(
+        "params",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            Path | None,
+            typer.Option(
+                "--params",
+                metavar="FILE",
+                help=f"Settings file (default: {PARAMS} if it exists)",
+                show_default=False,
+                rich_help_panel=COMMON_PANEL,
+            ),
+        ],
+    ),
+    inspect.Parameter(
+        "assignments",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            list[str] | None,
+            typer.Option(
+                "--set",
+                metavar="KEY=VALUE",
+                help="Override any settings key, for example train.epochs=20; may be repeated",
+                show_default=False,
+                rich_help_panel=COMMON_PANEL,
+            ),
+        ],
+    ),
+]

@@ -9,31 +9,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import PARAMS_OPTION, option, settings_from
+from ..config.settings import Settings
+from .options import with_settings
 
 if TYPE_CHECKING:
     from ..hdf5.seal import Told
 
 
+@with_settings(features_dir="extract.features_dir")
 def verify(
+    *,
+    settings: Settings,
+    given: frozenset[str],
     target: Annotated[
-        Path | None, typer.Argument(help="A feats.h5, a shard, or a folder of shards [default: both of params.yaml]")
+        Path | None,
+        typer.Argument(
+            help="A feats.h5, a shard, or a folder of shards (default: both of params.yaml)", show_default=False
+        ),
     ] = None,
-    params: Annotated[Path | None, PARAMS_OPTION] = None,
-    features: Annotated[Path | None, option("extract.features", "--features")] = None,
 ) -> None:
-    """Check shards and index, byte by byte.
+    """Verify shards and index byte by byte.
 
-    Seals, checksums, shapes, NaN, missing and foreign files; exit code 1, with the names, if anything is wrong.
+    Checks seals, checksums, shapes and NaN, and lists missing and foreign files. Exit code 1 if anything is wrong.
     """
     from rich.filesize import decimal
 
     from ..store.verify import look_through, verify_files
     from ..text import visible
 
-    settings = settings_from(params, None, extract__features=features)
-    targets = [target] if target is not None else [settings.extract.features]
-    if target is None and features is None and settings.index.exists():
+    targets = [target] if target is not None else [settings.extract.features_dir]
+    if target is None and not given and settings.index.exists():
         targets.append(settings.index)
     began = time.monotonic()
     jobs = look_through(targets)
@@ -54,9 +59,9 @@ def _progress(size: int) -> "Iterator[Told]":
     """Something to call with the number of bytes that were read; a bar on a terminal, nothing elsewhere."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    from .console import make_console
+    from .console import get_console
 
-    console = make_console()
+    console = get_console()
     if not console.is_terminal:
         yield lambda count: None
         return

@@ -1,32 +1,53 @@
-"""The file params.yaml and dotted keys, before anybody knows what they mean."""
+"""Reading params.yaml: YAML 1.2 as DVC reads it, dotted keys, and the base class of all settings sections."""
 
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import SettingsError
 from ..text import quoted, shortened
+from .renamed import RENAMED_KEYS
 
-DEEPEST_KEY = 6
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class YamlError(Exception):
+    """The text is not valid YAML; the message has one line."""
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse a YAML 1.2 text: `1e-4` is a number, `yes` is text. Raises YamlError, also for a key given twice."""
+    # Imported late: `--help` reads no settings file.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise YamlError(f"{where}{str(error.problem or error.context).partition(chr(10))[0]}") from None
+    except (YAMLError, ValueError) as error:
+        raise YamlError(str(error).partition("\n")[0]) from None
 
 
 def read_params(path: Path, *, required: bool) -> dict[str, Any]:
-    """The sections of a settings file; of one that need not be there, and is not, none. Raises SettingsError."""
+    """Read the sections of a settings file; an absent file that is not required has none. Raises SettingsError."""
     try:
         if path.exists() and not path.is_file():
-            raise SettingsError(f"{path}: expected a settings file, got a folder, a pipe or a device")
-        if path.stat().st_size > MOST_BYTES:
-            raise SettingsError(f"{path}: expected a settings file of {MOST_BYTES:,} bytes at most, got more")
+            raise SettingsError(f"{path}: expected a settings file, got a folder or a device")
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if required:
             raise SettingsError(f"{path}: there is no such settings file") from None
         return {}
-    except (OSError, ValueError, PlainYamlError) as error:
+    except (OSError, ValueError, YamlError) as error:
         raise SettingsError(f"{path}: cannot be read as YAML: {shortened(str(error))}") from None
     if values is None:
         return {}
@@ -35,104 +56,46 @@ def read_params(path: Path, *, required: bool) -> dict[str, Any]:
     return values
 
 
-def put(values: dict[str, Any], key: str, value: Any) -> None:
-    """Lay a value over a dotted key. Raises SettingsError where there is no section."""
+def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key such as `extract.face.fps` in place. Raises SettingsError if a section on the way is a value."""
     *sections, last = key.split(".")
-    if len(sections) > DEEPEST_KEY:
-        raise SettingsError(f"unknown key {quoted(key)} in the settings")
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            wanted = "expected a section with keys of its own"
-            raise SettingsError(f"settings key {quoted(section)}: {wanted}, got {quoted(inner)}")
+            raise SettingsError(f"settings key {quoted(section)}: expected a section with keys, got {quoted(inner)}")
         values = inner
     values[last] = value
 
 
-def check_finite(values: dict[str, Any]) -> None:
-    """Raise SettingsError for .inf and .nan, which compare with bounds as no other number does."""
+def check_renamed(values: dict[str, Any]) -> None:
+    """Raise SettingsError for a key of an earlier version, with the new name."""
     for key, value in _leaves(values):
-        if not_finite(value):
+        parent = key
+        while parent and parent not in RENAMED_KEYS:
+            parent = parent.rpartition(".")[0]
+        if parent:
+            raise SettingsError(f"settings key '{parent}' was renamed to '{RENAMED_KEYS[parent]}'")
+        if key.startswith("extract.streams.") or (key == "extract.streams" and value == {}):
+            raise SettingsError("settings key 'extract.streams': the mapping was renamed to 'extract.encoders'")
+
+
+def check_finite(values: dict[str, Any]) -> None:
+    """Raise SettingsError for .inf and .nan, which satisfy bounds in unexpected ways."""
+    for key, value in _leaves(values):
+        if _not_finite(value):
             raise SettingsError(f"settings key {quoted(key)}: expected finite numbers, got {quoted(value)}")
+
+
+def _not_finite(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_not_finite(part) for part in value)
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every dotted key with a value of its own, and the value."""
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-class Section(BaseModel):
-    """A part of params.yaml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-MOST_BYTES = 1 << 18
-
-
-MOST_NODES = 50_000
-
-
-DEEPEST = 50
-
-
-class PlainYamlError(Exception):
-    """The text is no YAML, or more than data; says why in a line."""
-
-
-def parse_yaml(text: str) -> Any:
-    """The value of a YAML text. Raises PlainYamlError."""
-    if len(text) > MOST_BYTES:
-        raise PlainYamlError(f"expected {MOST_BYTES:,} characters at most, got {len(text):,}")
-    try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _check(node)
-        return loader.construct_document(node)
-    except yaml.YAMLError as error:
-        raise PlainYamlError(str(error)) from None
-    except RecursionError:
-        raise PlainYamlError("it is nested too deeply") from None
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError) as error:
-        # 2024-13-45, !!int x, !!timestamp x, a number of a million digits: PyYAML lets Python's own errors through.
-        raise PlainYamlError(f"a value is not what its form says ({error})") from None
-
-
-def not_finite(value: Any) -> bool:
-    """Whether .inf or .nan is anywhere in a parsed value."""
-    if isinstance(value, dict):
-        return any(not_finite(part) for part in value.values())
-    if isinstance(value, list | tuple | set):
-        return any(not_finite(part) for part in value)
-    return isinstance(value, float) and not math.isfinite(value)
-
-
-def _check(root: yaml.Node) -> None:
-    """Raise PlainYamlError for what would grow when it is built, and for what means two things."""
-    left, seen = [(root, 1)], 0
-    while left:
-        node, depth = left.pop()
-        seen += 1
-        line = node.start_mark.line + 1
-        if depth > DEEPEST or seen + len(left) > MOST_NODES:
-            raise PlainYamlError(f"line {line}: too many values, one within the other (aliases that grow?)")
-        if isinstance(node, yaml.MappingNode):
-            keys: set[tuple[str, str]] = set()
-            for key, value in node.value:
-                if isinstance(key, yaml.ScalarNode):
-                    if (key.tag, key.value) in keys:
-                        raise PlainYamlError(
-                            f"line {key.start_mark.line + 1}: the key {key.value[:100]!r} stands twice"
-                        )
-                    keys.add((key.tag, key.value))
-                left += [(key, depth + 1), (value, depth + 1)]
-        elif isinstance(node, yaml.SequenceNode):
-            left += [(part, depth + 1) for part in node.value]
-        elif any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in node.value):
-            raise PlainYamlError(f"line {line}: expected text, got NUL or half a character")

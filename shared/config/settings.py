@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 
 from ..errors import SettingsError
 from ..text import quoted, shortened
-from .loading import Section, check_finite, put, read_params
+from .loading import Section, check_finite, check_renamed, read_params, set_dotted
+from .renamed import RENAMED_KEYS
 from .train_settings import PRESETS, TrainSettings
 
 Modality = Literal["audio", "face"]
@@ -55,6 +56,37 @@ class SynthSettings(Section):
     seed: int = Field(2024, ge=0, lt=1 << 63, description="the same seed draws the same corpus")
 
 
+class ClusterSettings(Section):
+    """Workers, threads and devices, for extraction and for training."""
+
+    workers: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Dask worker processes (0 = extraction: one per GPU, else one per two cores and at least two; "
+        "training: none, the fits run in this process; ablation: one per GPU, else one per core)",
+    )
+    scheduler: str | None = Field(
+        None,
+        description="address of a running Dask scheduler, such as tcp://HOST:8786 (none = workers on this machine)",
+    )
+    threads: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="CPU threads of a process (0 = extraction: the cores divided among the workers; training: half of "
+        "the cores, or one in each worker)",
+    )
+    device: str = Field("auto", description="device to compute on: auto (a GPU if there is one), cpu, cuda or cuda:N")
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value):
+            raise ValueError(f"cluster.device: expected auto, cpu, cuda or cuda:N, got {value!r}")
+        return value
+
+
 class AudioSettings(Section):
     """What is computed from the sound; every key is part of the shard's key."""
 
@@ -87,7 +119,7 @@ class FaceSettings(Section):
         "or random:tiny (random ones have seeded random weights)",
     )
     revision: str = Field("main", description="branch, tag or commit of a hub encoder")
-    view: Literal["face", "crop", "frame"] = Field(
+    region: Literal["face", "crop", "frame"] = Field(
         "face", description="what the encoder sees: the detected face, the person's part of the picture, or all of it"
     )
     fps: float = Field(10.0, gt=0, le=1000, description="pictures looked at, per second (Hz)")
@@ -95,9 +127,11 @@ class FaceSettings(Section):
         None, ge=16, le=1024, description="side of the face picture given to the encoder, in pixels (none = its own)"
     )
     margin: float = Field(0.2, ge=0, le=2, description="added around the detected face, as a fraction of its side")
-    min_face: float = Field(0.1, gt=0, le=1, description="smallest face looked for, as a fraction of the crop's height")
+    min_face_fraction: float = Field(
+        0.1, gt=0, le=1, description="smallest face looked for, as a fraction of the crop's height"
+    )
     min_probability: float = Field(0.9, ge=0, le=1, description="a detection below this probability is no face")
-    detect_every: int = Field(
+    detect_stride: int = Field(
         4,
         ge=1,
         le=1000,
@@ -108,19 +142,10 @@ class FaceSettings(Section):
 class ExtractSettings(Section):
     """How features are computed and laid down."""
 
-    features: Path = Field(Path("features"), description="folder of the shards")
-    modalities: tuple[str, ...] = Field(
-        ("audio", "face"), min_length=1, description="what is extracted: audio, face, or names of extract.streams"
+    features_dir: Path = Field(Path("features"), description="folder of the shards")
+    streams: tuple[str, ...] = Field(
+        ("audio", "face"), min_length=1, description="streams to extract: audio, face, or names from extract.encoders"
     )
-    workers: int = Field(
-        0, ge=0, le=1024, description="Dask worker processes (0 = one per GPU, else one per two cores, at least two)"
-    )
-    scheduler: str | None = Field(
-        None,
-        description="address of a running Dask scheduler, such as tcp://HOST:8786 (none = workers of this machine)",
-    )
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads of a worker (0 = the cores, shared out)")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where encoders run (auto = on GPUs if any)")
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="numbers that encoders compute with; bf16 and fp16 are faster and less exact"
     )
@@ -129,27 +154,27 @@ class ExtractSettings(Section):
         ge=0,
         description="sound in one batch, in seconds (none = 240 on a GPU; on a CPU 0: one utterance at a time)",
     )
-    batch_pictures: int = Field(0, ge=0, le=65536, description="pictures in one batch (0 = 128 on a GPU, 16 on a CPU)")
-    decoders: int = Field(
+    batch_images: int = Field(0, ge=0, le=65536, description="pictures in one batch (0 = 128 on a GPU, 16 on a CPU)")
+    decode_threads: int = Field(
         0,
         ge=0,
         le=64,
         description="decoding threads of a worker, ahead of its encoder (0 = up to 8 on a GPU, else one)",
     )
     chunk_seconds: float = Field(60.0, gt=0, description="media in one task and one shard, in seconds")
-    store: Literal["float16", "float32"] = Field("float16", description="number format of the stored features")
+    dtype: Literal["float16", "float32"] = Field("float16", description="number format of the stored features")
     max_failures: int | str | None = Field(
         None,
         description="failed utterances beyond which a run is ended early: a number, or a share of them such as 5% "
         "(none = never)",
     )
-    patience: float = Field(
+    task_timeout: float = Field(
         300.0,
         gt=0,
         description="seconds that any chunk may take; beyond them and five times the time that others took for as much "
         "media, its worker is stopped",
     )
-    check_space: bool = Field(True, description="compare the free disk space with the features' size before a run")
+    check_disk_space: bool = Field(True, description="compare the free disk space with the features' size before a run")
     verify: bool = Field(True, description="compare finished shards with their checksums before taking them as done")
     fingerprint: Literal["stat", "content"] = Field(
         "stat", description="how a changed media file is noticed: stat (size and time of change) or content (a hash)"
@@ -157,10 +182,10 @@ class ExtractSettings(Section):
     seed: int = Field(2024, ge=0, lt=1 << 63, description="seed of encoders with random weights")
     audio: AudioSettings = AudioSettings()
     face: FaceSettings = FaceSettings()
-    streams: dict[str, dict[str, Any]] = Field(
+    encoders: dict[str, dict[str, Any]] = Field(
         {},
         description="more encoders beside extract.audio and extract.face: audio/NAME or face/NAME, each with the keys "
-        "in which it differs, such as {face/clip: {encoder: openai/clip-vit-base-patch32, view: frame}}",
+        "in which it differs, such as {face/clip: {encoder: openai/clip-vit-base-patch32, region: frame}}",
     )
 
     @field_validator("max_failures")
@@ -179,28 +204,32 @@ class ExtractSettings(Section):
 
     @model_validator(mode="after")
     def _check_streams(self) -> Self:
-        for name in self.streams:
+        for name in self.encoders:
             modality, slash, rest = name.partition("/")
             if modality not in MODALITIES or not slash or not STREAM_NAME.fullmatch(rest):
-                raise ValueError(f"extract.streams: expected names like face/clip or audio/hubert, got {name!r}")
+                raise ValueError(f"extract.encoders: expected names like face/clip or audio/hubert, got {name!r}")
             self.stream(name)
-        known = (*MODALITIES, *self.streams)
-        if unknown := [name for name in self.modalities if name not in known]:
-            raise ValueError(f"extract.modalities: expected some of {', '.join(known)}, got {', '.join(unknown)}")
+        known = (*MODALITIES, *self.encoders)
+        if unknown := [name for name in self.streams if name not in known]:
+            raise ValueError(f"extract.streams: expected some of {', '.join(known)}, got {', '.join(unknown)}")
         return self
 
     def stream(self, name: str) -> AudioSettings | FaceSettings:
-        """The settings of a stream: those of its modality, with what extract.streams says otherwise."""
+        """The settings of a stream: those of its modality, with what extract.encoders says otherwise."""
         base = self.audio if modality_of(name) == "audio" else self.face
-        changes = self.streams.get(name, {})
+        changes = self.encoders.get(name, {})
         known = type(base).model_fields
         if unknown := [key for key in changes if key not in known]:
+            old = f"extract.{modality_of(name)}.{unknown[0]}"
+            if old in RENAMED_KEYS:
+                new = RENAMED_KEYS[old].rpartition(".")[2]
+                raise ValueError(f"extract.encoders.{name}: key '{unknown[0]}' was renamed to '{new}'")
             near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5) or list(known)
-            raise ValueError(f"extract.streams.{name}: unknown key {unknown[0]!r}; did you mean {', '.join(near)}?")
+            raise ValueError(f"extract.encoders.{name}: unknown key {unknown[0]!r}; did you mean {', '.join(near)}?")
         try:
             return type(base).model_validate({**base.model_dump(), **changes})
         except ValidationError as error:
-            raise ValueError(f"extract.streams.{name}: {_explain(error.errors()[0])}") from None
+            raise ValueError(f"extract.encoders.{name}: {_explain(error.errors()[0])}") from None
 
 
 class Settings(Section):
@@ -208,6 +237,7 @@ class Settings(Section):
 
     corpus: CorpusSettings = CorpusSettings()
     synth: SynthSettings = SynthSettings()
+    cluster: ClusterSettings = ClusterSettings()
     extract: ExtractSettings = ExtractSettings()
     index: Path = Field(Path(INDEX_NAME), description="the index over the shards, which training reads")
     train: TrainSettings = TrainSettings()
@@ -219,7 +249,7 @@ MOST_PROBLEMS = 20
 
 
 def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Read params.yaml (defaults where there is none) and lay `overrides` ({"extract.workers": 2}) over it.
+    """Read params.yaml (defaults where there is none) and lay `overrides` ({"cluster.workers": 2}) over it.
 
     Raises SettingsError that names the key and, if it is unknown, the nearest one.
     """
@@ -231,7 +261,8 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
         for key in PRESETS.get(preset, {}) if isinstance(preset, str) else ():
             train.pop(key, None)
     for key, value in overrides.items():
-        put(values, key, value)
+        set_dotted(values, key, value)
+    check_renamed(values)
     check_finite(values)
     try:
         return Settings.model_validate(values)
@@ -241,7 +272,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
         raise SettingsError("\n".join(shortened(_explain(d)) for d in found[:MOST_PROBLEMS]) + more) from None
 
 
-def field_of(key: str) -> FieldInfo:
+def settings_field(key: str) -> FieldInfo:
     """The field behind a dotted key such as `extract.face.fps`; raises KeyError."""
     model: type[BaseModel] = Settings
     *sections, last = key.split(".")

@@ -14,7 +14,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "light": {},
     # Li et al. 2024 and their code; the protocol stays honest.
     "paper": {
-        "width": 512, "heads": 4, "layers": 2, "dropout": 0.1, "projection_dropout": 0.5, "pool_hz": None,
+        "width": 512, "heads": 4, "layers": 2, "dropout": 0.1, "projection_dropout": 0.5, "frame_rate": None,
         "modality_dropout": 0.0, "batch_size": 16, "batch_frames": None, "epochs": 40, "learning_rate": 1e-4,
         "schedule": "constant", "warmup": 0.0, "clip": None,
     },
@@ -31,10 +31,10 @@ class TrainSettings(Section):
     modalities: Literal["both", "audio", "face"] = Field("both", description="the streams the network sees")
     audio: str | None = Field(None, description="which audio features, such as audio/hubert (none = the only ones)")
     face: str | None = Field(None, description="which face features, such as face/clip (none = the only ones)")
-    align: bool = Field(True, description="train with AVEL, audio-video emotion alignment")
-    match: bool = Field(True, description="train with MEM, cross-modal emotion label matching")
-    align_weight: float = Field(1.0, ge=0, description="weight of the AVEL loss")
-    match_weight: float = Field(0.1, ge=0, description="weight of the MEM loss")
+    avel: bool = Field(True, description="train with AVEL, audio-video emotion alignment")
+    mem: bool = Field(True, description="train with MEM, cross-modal emotion label matching")
+    avel_weight: float = Field(1.0, ge=0, description="weight of the AVEL loss")
+    mem_weight: float = Field(0.1, ge=0, description="weight of the MEM loss")
     compat: tuple[Fault, ...] = Field(
         (),
         description="what the authors' code does otherwise, to compare with: reference (the first three), or some of "
@@ -47,7 +47,7 @@ class TrainSettings(Section):
         "utterance a fold, else loso-nested)",
     )
     seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1, description="one full run over the folds per seed")
-    pool_hz: float | None = Field(
+    frame_rate: float | None = Field(
         10.0, gt=0, description="faster features are averaged to this many frames per second (Hz; none = as they are)"
     )
     max_seconds: float | None = Field(
@@ -69,7 +69,9 @@ class TrainSettings(Section):
         "memory has a bound (none = any)",
     )
     epochs: int = Field(40, ge=1, le=10000, description="most epochs of one fold")
-    patience: int = Field(15, ge=1, description="epochs without a better development UA before a fold stops")
+    early_stopping_patience: int = Field(
+        15, ge=1, description="epochs without a better development UA before a fold stops"
+    )
     learning_rate: float = Field(1e-3, gt=0, le=1, description="AdamW's step size, at its highest")
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="how the step size goes on after the warm-up: down to zero over all epochs, or constant"
@@ -78,15 +80,14 @@ class TrainSettings(Section):
     clip: float | None = Field(1.0, gt=0, description="longest gradient; longer ones are scaled to it (none = any)")
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's weight decay")
     bootstrap: int = Field(1000, ge=10, description="speaker resamples behind a 95% interval")
-    stream: bool = Field(
-        False, description="read the features from disk in every epoch, for those that are larger than the memory"
+    load: Literal["memory", "disk"] = Field(
+        "memory",
+        description="memory: read the features once; disk: read them in every epoch, if they exceed the memory",
     )
-    stream_mb: float = Field(128.0, gt=0, description="features in memory at a time when they are streamed, in MB")
+    disk_buffer_mb: float = Field(128.0, gt=0, description="features in memory at a time when they are streamed, in MB")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="numbers that a GPU computes with (auto = bf16 where it can); a CPU always takes fp32"
     )
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads (0 = half of what PyTorch would take)")
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
 
     @model_validator(mode="before")
     @classmethod

@@ -112,7 +112,7 @@ SPARE = 16 << 20
 """Bytes beyond the features: tables, temporary files, the index."""
 
 
-def check_space(features: Path, needed: float) -> None:
+def check_disk_space(features: Path, needed: float) -> None:
     """Raise FoalError if the file system of the features folder has fewer than `needed` bytes (and some) left."""
     folder = features.absolute()
     while not folder.exists():

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..config.settings import ExtractSettings
+from ..config.settings import ClusterSettings
 from ..errors import UsageError
 
 MOST_DECODERS = 8
@@ -17,20 +17,21 @@ class Machine:
     workers: int
     devices: tuple[str, ...]
     threads: int
-    decoders: int
+    decode_threads: int
 
     @classmethod
-    def of_others(cls, settings: ExtractSettings, *, threads: int) -> "Machine":
+    def of_others(cls, settings: ClusterSettings, *, threads: int, decode_threads: int) -> "Machine":
         """What a worker that somebody else has started makes of itself: one, with the GPU that it was given, if any."""
-        return share_out(settings, cores=threads, devices=[] if settings.device == "cpu" else devices_here()[:1])
+        devices = [] if settings.device == "cpu" else devices_here()[:1]
+        return share_out(settings, cores=threads, devices=devices, decode_threads=decode_threads)
 
 
-def share_out(settings: ExtractSettings, *, cores: int, devices: Sequence[str]) -> Machine:
+def share_out(settings: ClusterSettings, *, cores: int, devices: Sequence[str], decode_threads: int = 0) -> Machine:
     """One worker per GPU, or per two cores, and the cores shared out among them, where the settings do not say.
 
     On a machine of two cores two workers: a second thread would gain less than a second worker.
     """
-    workers, decoders = settings.workers, settings.decoders
+    workers = settings.workers
     devices = () if settings.device == "cpu" else tuple(devices)
     usual = len(devices) or max(min(2, cores), cores // 2)
     count = workers or usual
@@ -39,7 +40,7 @@ def share_out(settings: ExtractSettings, *, cores: int, devices: Sequence[str]) 
         workers=count,
         devices=devices,
         threads=threads,
-        decoders=decoders or (min(MOST_DECODERS, max(1, cores // count)) if devices else 1),
+        decode_threads=decode_threads or (min(MOST_DECODERS, max(1, cores // count)) if devices else 1),
     )
 
 
@@ -63,9 +64,12 @@ def visible_device(devices: Sequence[str], worker: str) -> str:
     return devices[int(worker) % len(devices)]
 
 
-def this_machine(settings: ExtractSettings) -> Machine:
+def this_machine(settings: ClusterSettings, *, decode_threads: int = 0) -> Machine:
     """The present machine, shared out as the settings say. Raises UsageError where they want a GPU in vain."""
     devices = devices_here() if settings.device != "cpu" else []
-    if settings.device == "cuda" and not devices:
-        raise UsageError("extract.device is cuda: expected a GPU, but PyTorch sees none; say auto or cpu")
-    return share_out(settings, cores=cores_here(), devices=devices)
+    name, _, number = settings.device.partition(":")
+    if name == "cuda" and int(number or 0) >= len(devices):
+        raise UsageError(f"cluster.device is {settings.device}, but PyTorch sees {len(devices)} GPUs; use auto or cpu")
+    if number:
+        devices = [devices[int(number)]]
+    return share_out(settings, cores=cores_here(), devices=devices, decode_threads=decode_threads)

@@ -63,7 +63,7 @@ class ShardWriter:
             )
         if not finite(values):
             finite_before = bool(np.isfinite(entry.values).all())
-            why = "too large for float16; set extract.store to float32" if finite_before else "NaN or infinite"
+            why = "too large for float16; set extract.dtype to float32" if finite_before else "NaN or infinite"
             raise StoreError(f"{entry.id}: the {self.header.modality} features are {why}")
         self._entries.append(replace(entry, values=values, valid=entry.valid.astype(bool)))
 

@@ -132,7 +132,7 @@ def test_a_changed_media_file_is_extracted_again(foal_here: Foal, mixed: Path, s
 
 def test_the_index_holds_no_features_of_other_media(foal_here: Foal, mixed: Path, scheduler: str) -> None:
     write_manifest(mixed / "m.csv", [u for u in read_manifest(mixed / "m.csv") if u.id in ("good", "faceless")])
-    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--modalities", "audio", "--scheduler", scheduler]
+    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "--scheduler", scheduler]
     tone = mixed / "media" / "tone.wav"
 
     def indexed() -> dict[str, np.ndarray]:

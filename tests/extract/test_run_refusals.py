@@ -56,12 +56,12 @@ def shapeless(folder: Path) -> None:
         (None, ["--layers", "first"], "extract.audio.layers"),
         (bert, ["--face-encoder", "model"], "expected a vision model"),
         (None, ["--face-encoder", "nobody.pt"], "unknown face encoder"),
-        (None, ["--view", "profile"], "extract.face.view"),
+        (None, ["--region", "profile"], "extract.face.region"),
         (None, ["--modalities", "face/clip"], "expected some of audio, face, got face/clip"),
-        (None, ["--set", "extract.streams={face/x: {fsp: 3}}"], "did you mean fps"),
-        (None, ["--set", "extract.streams={smell/x: {}}"], "expected names like face/clip"),
-        (None, ["--set", "extract.streams={face/same: {}}", "--modalities", "face,face/same"], "are the same features"),
-        (None, ["--set", "extract.device=cuda"], "expected a GPU"),
+        (None, ["--set", "extract.encoders={face/x: {fsp: 3}}"], "did you mean fps"),
+        (None, ["--set", "extract.encoders={smell/x: {}}"], "expected names like face/clip"),
+        (None, ["--set", "extract.encoders={face/same: {}}", "--streams", "face,face/same"], "are the same features"),
+        (None, ["--set", "cluster.device=cuda"], "expected a GPU"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_had_is_said_before_any_worker_starts(
@@ -83,7 +83,7 @@ def test_a_scheduler_without_workers_or_none_at_all(
     foal_here: Foal, tone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("foal.shared.parallel.cluster.CONNECT_SECONDS", 1)
-    options = ["-s", "all", "-m", "m.csv", "-r", ".", "--modalities", "audio"]
+    options = ["-s", "all", "-m", "m.csv", "-r", ".", "--streams", "audio"]
     # As long as it is bound, nobody else can listen there.
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
@@ -99,7 +99,7 @@ def test_a_scheduler_without_workers_or_none_at_all(
 
 def test_a_view_without_videos(foal: Foal, tmp_path: Path) -> None:
     write_manifest(tmp_path / "m.csv", [Utterance(id="a", corpus="c", audio="tone.wav")])
-    done = foal("extract", "-s", "all", "-m", "m.csv", "-r", ".", "--view", "frame")
+    done = foal("extract", "-s", "all", "-m", "m.csv", "-r", ".", "--region", "frame")
     assert done.returncode == 2
     assert "face features need the column video, which is empty in all 1 rows" in done.stderr
     assert "--modalities audio" in done.stderr
@@ -109,7 +109,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     foal_here: Foal, tmp_path: Path, synthetic_corpus: Path
 ) -> None:
     assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
-    options = ["-s", "session1", "-m", "m.csv", "-r", synthetic_corpus, "--set", "extract.threads=1"]
+    options = ["-s", "session1", "-m", "m.csv", "-r", synthetic_corpus, "--set", "cluster.threads=1"]
     done = foal_here("extract", *options, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "left to extract" in done.stdout

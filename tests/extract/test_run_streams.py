@@ -68,8 +68,8 @@ def test_two_face_encoders_side_by_side_and_training_picks_one(
     (corpus / "params.yaml").write_text(
         f"corpus: {{manifest: m.csv, root: {synthetic_corpus}}}\n"
         f"extract:\n  scheduler: {scheduler}\n  modalities: [audio, face, face/clip, face/half]\n"
-        f"  streams:\n    face/clip: {{encoder: {clip}, view: frame, fps: 5}}\n"
-        "    face/half: {view: crop}\n"
+        f"  streams:\n    face/clip: {{encoder: {clip}, region: frame, fps: 5}}\n"
+        "    face/half: {region: crop}\n"
     )
     done = foal_here("extract", "--split", "all")
     assert done.returncode == 0, done.stderr
@@ -78,7 +78,7 @@ def test_two_face_encoders_side_by_side_and_training_picks_one(
         assert store.modalities["face/clip"].frame_shape == (12,)
         assert store.modalities["face/clip"].rate_hz == 5
         assert store.modalities["face/clip"].config["view"] == "frame"
-        assert "detect_every" not in store.modalities["face/clip"].config
+        assert "detect_stride" not in store.modalities["face/clip"].config
         seconds = np.array([utterance.seconds or 0 for utterance in store.utterances])
         np.testing.assert_allclose(store.lengths("face/clip"), seconds * 5, atol=1)
         np.testing.assert_allclose(store.quality("face/clip")["face_rate"], 1)
@@ -119,7 +119,7 @@ def test_batches_on_two_workers_equal_one_by_one_on_one(
     """Promise: 1e-5, any batch size, any order, 1 or 2 workers; here from the command to the shards."""
     usual = [
         "extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--modalities", "audio", "--audio-encoder",
-        wav2vec2, "--layers", "all", "--store", "float32", "--set", "extract.audio.max_seconds=2",
+        wav2vec2, "--layers", "all", "--dtype", "float32", "--set", "extract.audio.max_seconds=2",
     ]  # fmt: skip
     one = foal_here(*usual, "--features", "one", "--scheduler", scheduler)
     two = foal_here(*usual, "--features", "two", "-j", "2", "--set", "extract.batch_seconds=7", "--chunk-seconds", "5")
@@ -133,7 +133,7 @@ def test_batches_on_two_workers_equal_one_by_one_on_one(
 
 
 def test_content_fingerprints_look_into_the_file(foal_here: Foal, tmp_path: Path, scheduler: str) -> None:
-    sound, usual = tmp_path / "tone.wav", ["extract", "-s", "all", "-m", "m.csv", "-r", ".", "--modalities", "audio"]
+    sound, usual = tmp_path / "tone.wav", ["extract", "-s", "all", "-m", "m.csv", "-r", ".", "--streams", "audio"]
     usual += ["--fingerprint", "content", "--scheduler", scheduler]
     write_manifest(tmp_path / "m.csv", [Utterance(id="a", corpus="c", audio="tone.wav")])
     soundfile.write(sound, np.sin(np.arange(8000) / 9) / 3, 16000)
@@ -156,7 +156,7 @@ def test_a_video_that_decord_gives_up_on_changes_no_other(
     sound = make_video(tmp_path / "sound.mp4", frames=50)
     damaged = make_video(tmp_path / "damaged.mp4", frames=60, b_frames=2, damaged=slice(20, 24))
     rows = [Utterance(id=path.stem, corpus="c", video=path.name) for path in (damaged, sound)]
-    usual = ["-r", ".", "--modalities", "face", "--view", "frame", "--fps", "25", "--scheduler", scheduler]
+    usual = ["-r", ".", "--streams", "face", "--region", "frame", "--fps", "25", "--scheduler", scheduler]
     for name, some in (("both", rows), ("alone", rows[1:])):
         write_manifest(tmp_path / f"{name}.csv", some)
         done = foal_here("extract", "-s", "all", "-m", f"{name}.csv", *usual, "--features", name)

@@ -62,7 +62,7 @@ def test_a_disk_that_fills_up(
         trial("a disk that fills up", "the run ends in a sentence, every shard is whole, the next run goes on"),
     ):
         # The features would not fit from the start, and this is about finding out too late.
-        run = start(folder, *usual, "-j", "2", "--set", "extract.check_space=false")
+        run = start(folder, *usual, "-j", "2", "--set", "extract.check_disk_space=false")
         assert run.finish() == 1
         assert "No space left on device" in run.err
         assert "make room" in run.err

@@ -162,7 +162,7 @@ def hostile_yaml() -> Iterator[Made]:
         f"train.epochs=0x{'f' * 9000}", f"train.preset=0x{'f' * 9000}", f"train.epochs={'9' * 99_999}",
         "train.epochs=.inf",
         "extract.face=!!python/name:os.system", "extract..face=1", "extract.face.fps.x=1", "train.preset=[light]",
-        "corpus.root=\udc80", "extract.streams.a.b.c.d.e.f.g=1", "index=2024-99-99", 'index="\\0"',
+        "corpus.root=\udc80", "extract.encoders.a.b.c.d.e.f.g=1", "index=2024-99-99", 'index="\\0"',
     )):  # fmt: skip
         yield f"set-{place}.set", text.encode("utf-8", "surrogateescape"), text != "train="
 

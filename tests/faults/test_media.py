@@ -283,7 +283,7 @@ def test_a_file_without_permission(sources: dict[str, bytes], somebody: list[str
         (folder / "media" / "shut").chmod(0)
         with trial("a media file, or its folder, that may not be read", "listed in failures.csv", count=2):
             done = subprocess.run(
-                [*somebody, *COMMAND, *USUAL, "--modalities", "audio"], cwd=folder, capture_output=True, text=True,
+                [*somebody, *COMMAND, *USUAL, "--streams", "audio"], cwd=folder, capture_output=True, text=True,
                 timeout=300, check=False,
             )  # fmt: skip
             assert done.returncode == 3, done.stderr

@@ -52,9 +52,9 @@ def listed(corpus: Path) -> dict[str, str]:
 
 
 def test_numbers_that_are_none_cost_their_utterances(start: Any, trial: Any, corpus: Path) -> None:
-    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--modalities", "audio", "-j", "1"]
+    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "-j", "1"]
     usual += ["--audio-encoder", corpus / "model"]
-    run = start(corpus, *usual, "--store", "float32", "--index", "large.h5")
+    run = start(corpus, *usual, "--dtype", "float32", "--index", "large.h5")
     assert run.finish() == 0, run.err
     with FeatureStore(corpus / "large.h5") as store:
         peaks = [float(np.abs(store.packed("audio", [row]).values).max()) for row in range(UTTERANCES)]
@@ -65,8 +65,8 @@ def test_numbers_that_are_none_cost_their_utterances(start: Any, trial: Any, cor
         run = start(corpus, *usual)
         assert run.finish() == 3, run.err
         assert set(listed(corpus)) == too_large
-        assert all("set extract.store to float32" in reason for reason in listed(corpus).values())
-        run = start(corpus, *usual, "--store", "float32")
+        assert all("set extract.dtype to float32" in reason for reason in listed(corpus).values())
+        run = start(corpus, *usual, "--dtype", "float32")
         assert run.finish() == 0, run.err
     changed(corpus / "model", float("nan"))
     with trial("an encoder that gives NaN", "every utterance is listed, the run has failed", count=UTTERANCES):

@@ -58,7 +58,7 @@ def test_runs_that_begin_at_the_same_moment(
     start: Start, trial: Any, tmp_path: Path, synthetic_corpus: Path, foal_in: Any, features_of: Any
 ) -> None:
     assert foal_in(tmp_path, "manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
-    usual = ["extract", "-s", "session1", "-m", "m.csv", "-r", synthetic_corpus, "--modalities", "audio", "-j", "1"]
+    usual = ["extract", "-s", "session1", "-m", "m.csv", "-r", synthetic_corpus, "--streams", "audio", "-j", "1"]
     for _ in range(3):
         with trial("runs that begin at the same moment", "one works, the others say so", count=3):
             runs = [start(tmp_path, *usual) for _ in range(3)]
@@ -74,7 +74,7 @@ def test_two_runs_on_one_scheduler(
     start: Start, trial: Any, tmp_path: Path, synthetic_corpus: Path, foal_in: Any, features_of: Any
 ) -> None:
     assert foal_in(tmp_path, "manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
-    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--modalities", "audio"]
+    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--streams", "audio"]
     with (
         trial("two runs with different settings on one scheduler", "each as if it were alone", count=2),
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
@@ -103,7 +103,7 @@ def test_many_utterances_and_dying_workers(
         for n in range(MANY)
     ]
     write_manifest(tmp_path / "m.csv", utterances)
-    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--modalities", "audio", "--chunk-seconds", "5"]
+    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "--chunk-seconds", "5"]
     chance = random.Random(4)
     with trial("kill -9 of a worker, every few seconds, of 5,000 utterances", "all are done", count=0) as more:
         run = start(tmp_path, *usual, "-j", "2")

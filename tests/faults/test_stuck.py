@@ -78,7 +78,7 @@ def test_the_utterance_that_kills_workers_is_found(
     utterances = [Utterance(id=f"u{n}", corpus="c", label="hap", video=f"{n}.mp4", end=1.0) for n in range(8)]
     utterances[5] = Utterance(id="u5", corpus="c", label="hap", video="5.mp4", end=36.0)
     write_manifest(tmp_path / "m.csv", utterances)
-    usual = [*USUAL, "--modalities", "face", "--chunk-seconds", "100"]
+    usual = [*USUAL, "--streams", "face", "--chunk-seconds", "100"]
     with trial("a file over which every worker dies", "its utterance is found and listed, the others are done"):
         run = start(tmp_path, *usual)
         with deadly(run, root / "5.mp4"):
@@ -111,7 +111,7 @@ def lease_time(seconds: int) -> Iterator[None]:
 
 
 def test_a_file_that_never_answers(start: Start, trial: Any, corpus: Path, features_of: Any, silent: Silent) -> None:
-    usual = [*USUAL, *AUDIO, "--set", "extract.patience=12"]
+    usual = [*USUAL, *AUDIO, "--set", "extract.task_timeout=12"]
     with (
         trial("a file that never answers", "its utterance is found and listed, the others are done"),
         lease_time(600),
@@ -134,7 +134,7 @@ def test_a_file_that_never_answers_how_long_it_is(
     """The manifest says of nobody where it ends: the main process itself asks the files, before there are workers."""
     rows = [Utterance(id=f"u{n}", corpus="c", label="hap", audio=f"{n}.wav") for n in range(FILES)]
     write_manifest(corpus / "m.csv", rows)
-    usual = [*USUAL, *AUDIO, "--set", "extract.patience=12"]
+    usual = [*USUAL, *AUDIO, "--set", "extract.task_timeout=12"]
     with (
         trial("a file that never says how long it is", "its utterance is found and listed, the others are done"),
         lease_time(600),
@@ -171,7 +171,7 @@ def test_a_worker_that_stands_still(
     start: Start, trial: Any, corpus: Path, features_of: Any, finished_shards: Any
 ) -> None:
     with trial("a worker that stands still (SIGSTOP)", "it is replaced, its utterances are done by another"):
-        run = start(corpus, *USUAL, *AUDIO, "--chunk-seconds", "0.5", "--set", "extract.patience=12")
+        run = start(corpus, *USUAL, *AUDIO, "--chunk-seconds", "0.5", "--set", "extract.task_timeout=12")
         run.wait_for(lambda: finished_shards(corpus / "features"))
         for process in run.workers()[:1]:
             process.suspend()
@@ -184,7 +184,7 @@ def test_a_worker_that_stands_still(
 
 def test_a_run_that_is_paused(start: Start, trial: Any, corpus: Path, features_of: Any, finished_shards: Any) -> None:
     with trial("a run that is paused (Ctrl-Z) beyond all deadlines", "it goes on, nothing is done twice"):
-        run = start(corpus, *USUAL, *AUDIO, "--chunk-seconds", "0.5", "--set", "extract.patience=3")
+        run = start(corpus, *USUAL, *AUDIO, "--chunk-seconds", "0.5", "--set", "extract.task_timeout=3")
         run.wait_for(lambda: finished_shards(corpus / "features"))
         everybody = [*run.descendants(), psutil.Process(run.process.pid)]
         for process in reversed(everybody):

@@ -64,7 +64,7 @@ def test_a_run_leaves_all_it_should(feats: Path, tmp_path: Path) -> None:
 
     history = read_csv(out / "history.csv")
     assert len(history) == len([step for step in steps if isinstance(step, Epoch)])
-    assert float(history[0]["loss_align"]) > 0
+    assert float(history[0]["loss_avel"]) > 0
     assert len([step for step in steps if isinstance(step, FoldScore)]) == 6
     for picture in ("confusion.png", "learning.png"):
         assert (out / picture).read_bytes().startswith(b"\x89PNG")
@@ -99,7 +99,7 @@ def test_one_modality(feats: Path, tmp_path: Path, modality: str) -> None:
     metrics = train(settings(modalities=modality), feats, tmp_path / "run")
     assert metrics["modalities"] == modality
     assert metrics["align"] is metrics["match"] is False
-    assert all(float(row["loss_align"]) == 0 for row in read_csv(tmp_path / "run" / "history.csv"))
+    assert all(float(row["loss_avel"]) == 0 for row in read_csv(tmp_path / "run" / "history.csv"))
 
 
 def test_an_error_leaves_nothing(
@@ -157,7 +157,7 @@ def test_folds_for_training_development_and_test(
 
 
 def test_a_run_from_the_disk(feats: Path, tmp_path: Path) -> None:
-    streamed = settings(stream=True, stream_mb=0.0005, threads=1)
+    streamed = settings(stream=True, disk_buffer_mb=0.0005, threads=1)
     runs = [train(streamed, feats, tmp_path / name) for name in ("first", "second")]
     assert runs[0] == runs[1]
     assert runs[0]["features"] == train(settings(), feats, tmp_path / "there")["features"]

@@ -18,7 +18,7 @@ from foal.train.run import train
 KEY = "0" * 64
 N, SESSIONS, CLASSES = 240, 5, 4
 LONG = TrainSettings(
-    width=8, heads=1, layers=1, epochs=40, patience=40, batch_size=128, learning_rate=3e-2, schedule="constant",
+    width=8, heads=1, layers=1, epochs=40, early_stopping_patience=40, batch_size=128, learning_rate=3e-2, schedule="constant",
     warmup=0.0, threads=1, device="cpu",
 )  # fmt: skip
 

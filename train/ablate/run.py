@@ -26,7 +26,7 @@ OUR_FILES = frozenset({"ablation.json", "ablation.md", "ablation.png", FITS, ".g
 
 
 def ablate(
-    settings: Settings, features: Path, out: Path, *, faults: bool = False,
+    settings: Settings, features: Path, out: Path, *, deviations: bool = False,
     progress: Callable[[int, int, str], None] = lambda done, total, name: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Fit all systems, compare them, write ablation.json, .md and .png into `out`, and give back what the first says.
@@ -43,7 +43,7 @@ def ablate(
     ) as data:
         folds = split(data.utterances, t.protocol, data.speakers)
         check_classes(folds.folds, data.labels, data.classes)
-        systems = systems_for(modalities, folds.protocol, faults=faults)
+        systems = systems_for(modalities, folds.protocol, deviations=deviations)
         seeds = list(dict.fromkeys(t.seeds))
         with kept_folder(out, OUR_FILES) as folder:
             (folder / FITS).mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ...shared.config.train_settings import REFERENCE, Protocol, TrainSettings
 
-PLAIN = {"align": False, "match": False}
+PLAIN = {"avel": False, "mem": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class System:
     def settings(self, base: TrainSettings, protocol: Protocol) -> TrainSettings:
         """The run's settings with what makes this system; a regression knows only those that choose its features."""
         if self.kind == "regression":
-            features = {name: getattr(base, name) for name in ("audio", "face", "pool_hz", "max_seconds", "stream")}
+            features = {name: getattr(base, name) for name in ("audio", "face", "frame_rate", "max_seconds", "stream")}
             base = TrainSettings(**features)
         changes = {"modalities": self.modalities, "protocol": self.protocol or protocol, **self.changes}
         return base.model_copy(update=changes)
@@ -62,50 +62,52 @@ SYSTEMS = (
         parts=("audio", "face"),
     ),
     System(key=BASELINE, name="A+V fusion", what="cross-attention alone", changes=PLAIN),
-    System(key="align", name="+ AVEL", what="fusion and alignment", changes={"align": True, "match": False}),
-    System(key="match", name="+ MEM", what="fusion and matching", changes={"align": False, "match": True}),
+    System(key="avel", name="+ AVEL", what="fusion and alignment", changes={"avel": True, "mem": False}),
+    System(key="mem", name="+ MEM", what="fusion and matching", changes={"avel": False, "mem": True}),
     System(
         key="full", name="+ AVEL + MEM (Foal-Net)", what="fusion, alignment and matching",
-        changes={"align": True, "match": True},
+        changes={"avel": True, "mem": True},
     ),
     System(
         key="reference", name="Foal-Net, compat reference", what="temperature, sum and pairs as the authors have them",
-        changes={"align": True, "match": True, "compat": REFERENCE},
+        changes={"avel": True, "mem": True, "compat": REFERENCE},
     ),
 )  # fmt: skip
 
-FULL = {"align": True, "match": True}
-FAULTS = (
+FULL = {"avel": True, "mem": True}
+DEVIATIONS = (
     System(
-        key="fault-temperature", name="fault: divided by ln(1/0.07)", what="similarities over 2.66, almost flat",
+        key="deviation-temperature", name="deviation: divided by ln(1/0.07)",
+        what="similarities over 2.66, almost flat",
         changes={**FULL, "compat": ("temperature",)},
     ),
     System(
-        key="fault-sum", name="fault: sum over positives", what="AVEL grows with the batch",
+        key="deviation-sum", name="deviation: sum over positives", what="AVEL grows with the batch",
         changes={**FULL, "compat": ("sum",)},
     ),
     System(
-        key="fault-own-pairs", name="fault: own pairs only", what="MEM may learn 'same clip'",
+        key="deviation-own-pairs", name="deviation: own pairs only", what="MEM may learn 'same clip'",
         changes={**FULL, "compat": ("own-pairs",)},
     ),
     System(
-        key="fault-same-class", name="fault: same-class negatives", what="in batches of a single class",
+        key="deviation-same-class", name="deviation: same-class negatives", what="in batches of a single class",
         changes={**FULL, "compat": ("same-class",)},
     ),
     System(
-        key="fault-cut", name="fault: cut at 6 s", what="what comes later is not seen",
+        key="deviation-cut", name="deviation: cut at 6 s", what="what comes later is not seen",
         changes={**FULL, "max_seconds": 6.0},
     ),
     System(
-        key="fault-on-test", name="fault: epoch chosen on the test group", what="as the authors do", changes=FULL,
+        key="deviation-on-test", name="deviation: epoch chosen on the test group", what="as the authors do",
+        changes=FULL,
         protocol="loso-reference",
     ),
 )  # fmt: skip
 
 
-def systems_for(modalities: Sequence[str], protocol: Protocol, *, faults: bool) -> list[System]:
+def systems_for(modalities: Sequence[str], protocol: Protocol, *, deviations: bool) -> list[System]:
     """The systems that features of these modalities allow under a protocol."""
-    wanted = [*SYSTEMS, *(FAULTS if faults else ())]
+    wanted = [*SYSTEMS, *(DEVIATIONS if deviations else ())]
     if protocol != "loso-nested":
         wanted = [system for system in wanted if system.protocol is None]
     if len(modalities) == 2:

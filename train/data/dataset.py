@@ -79,7 +79,7 @@ def opened(
 ) -> Iterator[Dataset]:
     """All utterances of feats.h5 that have one of the classes (default: every label there is), with their features.
 
-    In memory, or (settings.stream) on disk; while the block lasts. Raises TrainingError if a modality is not in the
+    In memory, or (settings.load) on disk; while the block lasts. Raises TrainingError if a modality is not in the
     store, fewer than two classes remain, or a number in the features is none; StoreError for what cannot be read.
     """
     with FeatureStore(path) as store:
@@ -87,13 +87,13 @@ def opened(
         names = chosen_names(store, {name: named[name] for name in modalities or wanted_modalities(settings)})
         known, rows = _labelled(store, classes)
         readings = {
-            modality: Reading(name=name, rate_hz=store.modalities[name].rate_hz, pool_hz=settings.pool_hz)
+            modality: Reading(name=name, rate_hz=store.modalities[name].rate_hz, frame_rate=settings.frame_rate)
             for modality, name in names.items()
         }
         features: Features
-        if settings.stream:
+        if settings.load == "disk":
             keep_heap_small()
-            features = OnDisk(store, rows, readings, budget=round(settings.stream_mb * 1e6))
+            features = OnDisk(store, rows, readings, budget=round(settings.disk_buffer_mb * 1e6))
         else:
             features = InMemory(read_streams(store, rows, readings))
         made = store.provenance()

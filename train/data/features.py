@@ -99,12 +99,12 @@ class Reading:
 
     name: str
     rate_hz: float
-    pool_hz: float | None
+    frame_rate: float | None
 
     @property
     def to_hz(self) -> float:
         """The rate that comes out."""
-        return min(self.rate_hz, self.pool_hz or self.rate_hz)
+        return min(self.rate_hz, self.frame_rate or self.rate_hz)
 
 
 class OnDisk:

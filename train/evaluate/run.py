@@ -50,9 +50,9 @@ def evaluate(
     learned = TrainSettings.model_validate(about["settings"])
     names = {name: chosen for name in ("audio", "face") if (chosen := getattr(settings.train, name)) is not None}
     learned = learned.model_copy(update=names)
-    device = chosen_device(settings.train.device)
-    reading = learned.model_copy(update={"stream": settings.train.stream, "stream_mb": settings.train.stream_mb})
-    with deterministic(device, settings.train.threads), opened(features, reading, classes=about["classes"]) as data:
+    device = chosen_device(settings.cluster.device)
+    reading = learned.model_copy(update={"load": settings.train.load, "disk_buffer_mb": settings.train.disk_buffer_mb})
+    with deterministic(device, settings.cluster.threads), opened(features, reading, classes=about["classes"]) as data:
         check_encoders(judges[0], data, run, features)
         wanted = {utterance.id for utterance in select_splits(data.utterances, splits)}
         rows = torch.tensor([row for row, name in enumerate(data.ids) if name in wanted])
@@ -72,8 +72,8 @@ def evaluate(
         evaluation = _evaluation(data, seats, settings, device, about, say)
         notes = [*data.notes, *_notes(first, about)]
         metrics = {
-            **{key: about[key] for key in ("protocol", "selected_on_test", "random_weights", "modalities", "align",
-                                           "match", "compat", "streams")},
+            **{key: about[key] for key in ("protocol", "selected_on_test", "random_weights", "modalities", "avel",
+                                           "mem", "compat", "streams")},
             "run": {"features": about["features"], "splits": about["splits"], "versions": about["versions"]},
             "features": data.digest, "split": list(splits), "seeds": sorted(seats), "classes": list(data.classes),
             "versions": versions(), "n": len(first.rows), **evaluation, "notes": notes,
@@ -142,7 +142,7 @@ def _evaluation(
             for judge, some in bench.judges:
                 if len(some):
                     pairs.add(judge.model, data, some, device=device)
-        result["matching"] = pairs.scores() if about["match"] else None
+        result["matching"] = pairs.scores() if about["mem"] else None
     return result
 
 

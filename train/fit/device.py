@@ -40,7 +40,7 @@ def half_precision(settings: TrainSettings, device: torch.device) -> torch.dtype
 
 
 def chosen_device(name: str) -> torch.device:
-    """The device that train.device names. Raises TrainingError if there is none such."""
+    """The device that cluster.device names. Raises TrainingError if there is none such."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -48,7 +48,7 @@ def chosen_device(name: str) -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
-        raise TrainingError(f"train.device: expected auto, cpu, cuda or cuda:N, got {name!r}")
+        raise TrainingError(f"cluster.device: expected auto, cpu, cuda or cuda:N, got {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise TrainingError(f"train.device is {name}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
+        raise TrainingError(f"cluster.device is {name}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
     return device

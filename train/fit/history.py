@@ -16,8 +16,8 @@ class Epoch:
     epoch: int
     loss: float
     loss_classes: float
-    loss_align: float
-    loss_match: float
+    loss_avel: float
+    loss_mem: float
     dev_loss: float
     dev_ua: float
     dev_wa: float

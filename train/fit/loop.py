@@ -60,7 +60,7 @@ def fit(
         done = snapshots.restore() or Course(best=None, history=(), last_gain=0, best_state=model.state_dict())
         wide = 4 * settings.batch_size  # nothing is kept for a gradient in evaluation
         dev_labels = data.labels[fold.dev_rows]
-        while len(done.history) < settings.epochs and not done.waited(settings.patience):
+        while len(done.history) < settings.epochs and not done.waited(settings.early_stopping_patience):
             batches = training_batches(
                 data, fold.train_rows, batch_size=settings.batch_size, frames=settings.batch_frames,
                 generator=chances["batches"], device=device,
@@ -128,10 +128,10 @@ def _epoch(
     seed: int, fold: Fold, epoch: int, losses: list[float], probabilities: torch.Tensor, labels: torch.Tensor
 ) -> Epoch:
     counts = confusion(labels.numpy(), probabilities.argmax(1).numpy(), probabilities.shape[1])
-    total, classes, align, match = losses
+    total, classes, avel, mem = losses
     return Epoch(
         seed=seed, fold=fold.number, epoch=epoch,
-        loss=total, loss_classes=classes, loss_align=align, loss_match=match,
+        loss=total, loss_classes=classes, loss_avel=avel, loss_mem=mem,
         dev_loss=float(F.nll_loss(probabilities.clamp(min=1e-12).log(), labels)),
         dev_ua=float(unweighted_accuracy(counts)), dev_wa=float(weighted_accuracy(counts)),
     )  # fmt: skip

@@ -32,7 +32,8 @@ class FeaturesPlugin(NamedPlugin):
         if self._machine is not None and self._machine.devices:
             # Before CUDA is first asked for anything: the worker then sees its own GPU and no other.
             os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(self._machine.devices, str(worker.name))
-        self.device = chosen_device(self._settings.train.device)
+        self.threads = self._settings.cluster.threads or 1
+        self.device = chosen_device(self._settings.cluster.device)
         self._stack = ExitStack()
         self._data: Dataset | None = None
         self._splits: dict[Protocol | None, Split] = {}
@@ -63,7 +64,7 @@ def fit_in_worker(task: FitTask, plugin: str) -> None:
     """Run a task inside a worker, with the plugin of this name; its result is on disk afterwards."""
     of_run = get_worker().plugins[plugin]
     assert isinstance(of_run, FeaturesPlugin)
-    with of_run.busy, deterministic(of_run.device, task.settings.threads or 1):
+    with of_run.busy, deterministic(of_run.device, of_run.threads):
         run_fit(task, of_run.data(), of_run.split(task.settings.protocol), of_run.device)
 
 
@@ -71,7 +72,7 @@ def fits_in_parallel(
     settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]
 ) -> Iterator[int]:
     """Run tasks on Dask workers, and give the number of each when it is done. What a task raises is raised here."""
-    scheduler = settings.extract.scheduler
+    scheduler = settings.cluster.scheduler
     if scheduler is not None:
         plugin = FeaturesPlugin(settings, features.absolute(), modalities, None)
         cluster = remote_cluster(scheduler, plugin)
@@ -97,15 +98,16 @@ def fits_in_parallel(
 
 def machine_for_fits(settings: Settings) -> Machine:
     """One worker of one thread per core, or one per GPU, where the settings do not say: steps are small."""
-    device = chosen_device(settings.train.device)
+    device = chosen_device(settings.cluster.device)
     devices = devices_here() if device.type == "cuda" else []
     if device.index is not None:
         devices = devices[device.index : device.index + 1]
     cores = cores_here()
-    wanted = settings.extract.model_copy(
+    cluster = settings.cluster.model_copy(
         update={
-            "workers": settings.extract.workers or len(devices) or cores, "threads": settings.train.threads or 1,
-            "device": device.type, "decoders": 1,
+            "workers": settings.cluster.workers or len(devices) or cores,
+            "threads": settings.cluster.threads or 1,
+            "device": device.type,
         }
-    )  # fmt: skip
-    return share_out(wanted, cores=cores, devices=devices)
+    )
+    return share_out(cluster, cores=cores, devices=devices, decode_threads=1)

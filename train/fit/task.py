@@ -28,7 +28,7 @@ from .predict import predict
 
 ALGORITHM = 2
 """Raised whenever the same settings give other numbers than before: fits that are done no longer count then."""
-HARMLESS = {"seeds", "protocol", "threads", "device", "bootstrap"}
+HARMLESS = {"seeds", "protocol", "bootstrap"}
 """Settings that are no part of a fit: they change its numbers in the last bits at most, or are told apart elsewhere."""
 
 

@@ -16,12 +16,12 @@ from .losses import avel_loss, draw_negatives, draw_positives, mem_loss
 
 
 class Losses(NamedTuple):
-    """Scalars; `align` and `match` are unweighted, and 0 where the term is switched off."""
+    """Scalars; `avel` and `mem` are unweighted, and 0 where the term is switched off."""
 
     total: Float[Tensor, ""]
     classes: Float[Tensor, ""]
-    align: Float[Tensor, ""]
-    match: Float[Tensor, ""]
+    avel: Float[Tensor, ""]
+    mem: Float[Tensor, ""]
 
 
 class Pairs(NamedTuple):
@@ -40,8 +40,8 @@ class Pairs(NamedTuple):
 class Terms:
     """What is minimised beside the classes: weights of AVEL and MEM (None: left out), and faults that are wanted."""
 
-    align: float | None
-    match: float | None
+    avel: float | None
+    mem: float | None
     sum_positives: bool = False
     own_pairs: bool = False
     same_class: bool = False
@@ -50,8 +50,8 @@ class Terms:
     def of(cls, settings: TrainSettings) -> "Terms":
         """As the settings say."""
         return cls(
-            align=settings.align_weight if settings.align else None,
-            match=settings.match_weight if settings.match else None,
+            avel=settings.avel_weight if settings.avel else None,
+            mem=settings.mem_weight if settings.mem else None,
             sum_positives="sum" in settings.compat, own_pairs="own-pairs" in settings.compat,
             same_class="same-class" in settings.compat,
         )  # fmt: skip
@@ -60,28 +60,28 @@ class Terms:
 def objective(model: FoalNet, batch: Batch, terms: Terms, generator: torch.Generator) -> Losses:
     """The losses of a batch; a model of one modality has neither AVEL nor MEM."""
     projected = model.project(batch.frames)
-    align = match = batch.labels.new_zeros((), dtype=torch.float32)
+    avel = mem = batch.labels.new_zeros((), dtype=torch.float32)
     if model.alignment is None:
         fused = model.fuse(projected)
         classes = _class_loss(model, fused, batch)
-        return Losses(classes, classes, align, match)
+        return Losses(classes, classes, avel, mem)
 
     audio, face = projected["audio"], projected["face"]
     # Hard negatives need the similarities even where nobody learns from them.
-    with torch.set_grad_enabled(torch.is_grad_enabled() and terms.align is not None):
+    with torch.set_grad_enabled(torch.is_grad_enabled() and terms.avel is not None):
         similarities = model.alignment(audio, face)
-    if terms.align is not None:
-        align = avel_loss(similarities, batch.labels, audio.present & face.present, sum_positives=terms.sum_positives)
-    if terms.match is None:
+    if terms.avel is not None:
+        avel = avel_loss(similarities, batch.labels, audio.present & face.present, sum_positives=terms.sum_positives)
+    if terms.mem is None:
         fused = model.fuse(projected)
     else:
         pairs = draw_pairs(similarities, audio, face, batch, terms, generator)
         # The own pairs are fused once, for the class head and for MEM.
         fused = model.fuse(projected, {"audio": pairs.audio, "face": pairs.face})
         sides = [mem_loss(logits, pairs.matches, pairs.counted) for logits in model.match(fused).values()]
-        match = (sides[0] + sides[1]) / 2
+        mem = (sides[0] + sides[1]) / 2
     classes = _class_loss(model, fused, batch)
-    return Losses(classes + (terms.align or 0) * align + (terms.match or 0) * match, classes, align, match)
+    return Losses(classes + (terms.avel or 0) * avel + (terms.mem or 0) * mem, classes, avel, mem)
 
 
 def draw_pairs(

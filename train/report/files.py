@@ -23,7 +23,7 @@ from ..data.protocol import Split, speakers_in_several
 from ..fit.history import Epoch
 
 _SHOWN = {
-    "modalities", "align", "match", "random_weights", "seeds", "folds", "n", "protocol", "features", "ua_mean",
+    "modalities", "avel", "mem", "random_weights", "seeds", "folds", "n", "protocol", "features", "ua_mean",
     "wa_mean", "f1_mean", "ua_ci95", "wa_ci95", "per_class_recall", "notes", "compat", "selected_on_test", "splits",
 }  # fmt: skip
 
@@ -77,7 +77,7 @@ def write_predictions(
 
 def title_of(metrics: Mapping[str, Any]) -> str:
     """The run in a few words; random weights are said wherever numbers are shown."""
-    extras = [name for name, on in (("AVEL", metrics["align"]), ("MEM", metrics["match"])) if on]
+    extras = [name for name, on in (("AVEL", metrics["avel"]), ("MEM", metrics["mem"])) if on]
     what = " + ".join(["audio and face" if metrics["modalities"] == "both" else metrics["modalities"], *extras])
     said = [f"compat: {', '.join(metrics['compat'])}"] if metrics["compat"] else []
     said += ["selected on test"] if metrics["selected_on_test"] else []

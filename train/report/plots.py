@@ -49,7 +49,7 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
         runs.setdefault((row.seed, row.fold), []).append(row)
     with matplotlib.style.context("default"):
         picture, (left, right) = figure(9, 3.6, panels=2)
-        losses = (("classes", "loss_classes", BLUE), ("AVEL", "loss_align", ORANGE), ("MEM", "loss_match", GREEN))
+        losses = (("classes", "loss_classes", BLUE), ("AVEL", "loss_avel", ORANGE), ("MEM", "loss_mem", GREEN))
         for label, field, colour in losses:
             if not any(getattr(row, field) for row in history):
                 continue  # switched off

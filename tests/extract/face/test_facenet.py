@@ -31,7 +31,7 @@ def pictures(synthetic_corpus: Path) -> list[np.ndarray]:
 
 
 def detector(**changes: float) -> FaceDetector:
-    return FaceDetector(**({"min_face": 0.1, "min_probability": 0.9, "device": CPU} | changes))  # type: ignore[arg-type]
+    return FaceDetector(**({"min_face_fraction": 0.1, "min_probability": 0.9, "device": CPU} | changes))  # type: ignore[arg-type]
 
 
 def test_drawn_faces_are_found_one_by_one_as_together(pictures: list[np.ndarray]) -> None:
@@ -103,9 +103,9 @@ def through(face_path: FacePath, *utterances: list[np.ndarray]) -> list[Track]:
 @pytest.mark.parametrize("encoder", ["random:tiny", pytest.param("random:facenet", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("every", [1, 3])
 def test_embeddings_do_not_depend_on_the_batch(pictures: list[np.ndarray], encoder: str, every: int) -> None:
-    usual = path(encoder, detect_every=every)
+    usual = path(encoder, detect_stride=every)
     (together,) = through(usual, pictures)
-    (singly,) = through(path(encoder, detect_every=every, batch=1), pictures)
+    (singly,) = through(path(encoder, detect_stride=every, batch=1), pictures)
     others = through(replace(usual, batch=5), pictures[:3], pictures, pictures[::-1])
     assert together.values.shape == (len(pictures), usual.encoder.width)
     assert together.valid.all()
@@ -122,7 +122,7 @@ def test_embeddings_do_not_depend_on_the_batch(pictures: list[np.ndarray], encod
 def test_a_picture_without_a_face_is_zero_and_invalid(pictures: list[np.ndarray]) -> None:
     empty = np.zeros_like(pictures[0])
     for every in (1, 3):
-        (track,) = through(path(detect_every=every), [*pictures[:2], empty, empty, empty, pictures[2]])
+        (track,) = through(path(detect_stride=every), [*pictures[:2], empty, empty, empty, pictures[2]])
         assert track.valid.tolist() == [True, True, False, False, False, True]
         assert np.abs(track.values[0]).max() > 0
         assert not track.values[2].any()
@@ -145,11 +145,11 @@ class Counting(FaceDetector):
 
 def test_between_two_near_detections_nothing_is_detected(pictures: list[np.ndarray]) -> None:
     still = [pictures[0], *pictures] * 2
-    chosen = path(detect_every=4)
-    counting = Counting(min_face=0.1, min_probability=0.9, device=CPU)
+    chosen = path(detect_stride=4)
+    counting = Counting(min_face_fraction=0.1, min_probability=0.9, device=CPU)
     (followed,) = through(replace(chosen, detector=counting), still)
     assert counting.shown == 1 + 5
-    (detected,) = through(path(detect_every=1), still)
+    (detected,) = through(path(detect_stride=1), still)
     assert followed.valid.all()
     scale = np.tile(np.array(still[0].shape[1::-1]), 2)
     shared = [overlap(a, b) for a, b in zip(followed.boxes * scale, detected.boxes * scale, strict=True)]
@@ -161,7 +161,7 @@ def test_between_two_near_detections_nothing_is_detected(pictures: list[np.ndarr
 def test_a_jump_between_two_detections_is_detected_frame_by_frame(pictures: list[np.ndarray]) -> None:
     face, rest = pictures[0], np.full_like(pictures[0], 90)
     left, right = np.concatenate([face, rest], axis=1), np.concatenate([rest, face], axis=1)
-    (track,) = through(path(detect_every=4), [left, left, left, right, right])
+    (track,) = through(path(detect_stride=4), [left, left, left, right, right])
     middles = (track.boxes[:, 0] + track.boxes[:, 2]) / 2
     assert (middles[:3] < 0.5).all()
     assert (middles[3:] > 0.5).all()

@@ -13,7 +13,7 @@ from foal.extract.face.detector import cut_face
 from foal.extract.inspect.contact_sheet import MOST_CELLS, by_speaker, choose, make_sheet, spread
 from foal.extract.inspect.sheet_layout import BESIDE, BOX, EMPTY, PICTURE, WARNING, WIDTH, check_sheet, fitted
 from foal.extract.media.video import Stretch, Video
-from foal.shared.cli.console import make_console
+from foal.shared.cli.console import get_console
 from foal.shared.errors import ManifestError, StoreError, UsageError
 from foal.shared.manifest import write_manifest
 from foal.shared.store.feature_store import FeatureStore
@@ -33,7 +33,7 @@ def extracted(foal_in: Foal, synthetic_corpus: Path, tmp_path_factory: pytest.Te
     folder = tmp_path_factory.mktemp("contact")
     (folder / "params.yaml").write_text(
         f"corpus: {{root: {synthetic_corpus}, manifest: m.csv}}\n"
-        "extract:\n  modalities: [face, face/whole]\n  streams: {face/whole: {view: frame}}\n"
+        "extract:\n  modalities: [face, face/whole]\n  streams: {face/whole: {region: frame}}\n"
         f"  scheduler: {scheduler}\n"
     )
     for command in (
@@ -124,7 +124,7 @@ def test_each_cell_shows_the_speakers_half_its_box_and_the_encoders_face(
 def test_the_whole_picture_where_the_encoder_saw_it(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
     said = make_sheet(
         tmp_path / "s.png", extracted / "feats.h5", root=synthetic_corpus, stream="face/whole", per_speaker=1,
-        speakers=0, console=make_console(),
+        speakers=0, console=get_console(),
     )  # fmt: skip
     assert "2 of 4 utterances, 2 of 2 speakers" in said
     sheet = pixels(tmp_path / "s.png")
@@ -140,7 +140,7 @@ def test_the_whole_picture_where_the_encoder_saw_it(extracted: Path, synthetic_c
 def test_a_packed_file_shows_pictures_without_boxes(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
     make_sheet(
         tmp_path / "s.png", extracted / "packed.h5", root=synthetic_corpus, stream=None, per_speaker=2, speakers=0,
-        console=make_console(),
+        console=get_console(),
     )  # fmt: skip
     sheet = pixels(tmp_path / "s.png")
     assert not (sheet == BOX).all(-1).any()
@@ -158,7 +158,7 @@ def test_without_its_media_the_sheet_names_the_root(extracted: Path, tmp_path: P
         with pytest.raises(UsageError, match=f"{root}: expected the corpus root .--root"):
             make_sheet(
                 tmp_path / "s.png", extracted / "feats.h5", root=tmp_path / root, stream=None, per_speaker=2,
-                speakers=24, console=make_console(),
+                speakers=24, console=get_console(),
             )  # fmt: skip
     assert not (tmp_path / "s.png").exists()
 
@@ -174,11 +174,11 @@ def test_a_root_of_links_is_drawn_from_only_if_that_is_allowed(
     with pytest.raises(ManifestError, match=r"feats\.h5, id .*, column (audio|video): .* symbolic link leads"):
         make_sheet(
             tmp_path / "s.png", extracted / "feats.h5", root=root, stream=None, per_speaker=1, speakers=2,
-            console=make_console(),
+            console=get_console(),
         )  # fmt: skip
     make_sheet(
         tmp_path / "s.png", extracted / "feats.h5", root=root, stream=None, per_speaker=1, speakers=2,
-        console=make_console(), allow_outside=True,
+        console=get_console(), allow_outside=True,
     )  # fmt: skip
     assert (tmp_path / "s.png").exists()
 
@@ -252,7 +252,7 @@ def test_a_configuration_that_foal_does_not_extract_with_is_refused(
     with pytest.raises(StoreError, match=rf"feats\.h5: the configuration of 'face' .*{words}"):
         make_sheet(
             tmp_path / "s.png", tmp_path / "feats.h5", root=tmp_path, stream=None, per_speaker=2, speakers=24,
-            console=make_console(),
+            console=get_console(),
         )  # fmt: skip
     assert not (tmp_path / "s.png").exists()
 
@@ -264,7 +264,7 @@ def test_a_picture_with_a_box_that_no_face_can_have_is_left_out(tmp_path: Path, 
         index_of_one(tmp_path, box)
         make_sheet(
             tmp_path / "s.png", tmp_path / "feats.h5", root=tmp_path, stream=None, per_speaker=2, speakers=24,
-            console=make_console(),
+            console=get_console(),
         )  # fmt: skip
         # A part without box and mark.
         part = middle[-20:-4, 4:-4]
@@ -284,7 +284,7 @@ def test_without_a_face_the_middle_picture_says_so(faceless: Path, read_number: 
         # The second time over the first sheet.
         make_sheet(
             faceless / "s.png", faceless / "feats.h5", root=faceless, stream=None, per_speaker=2, speakers=24,
-            console=make_console(),
+            console=get_console(),
         )  # fmt: skip
     sheet = pixels(faceless / "s.png")
     middle = middle_picture(faceless / "v.mp4")
@@ -338,7 +338,7 @@ def test_one_file_gone_leaves_the_others(extracted: Path, synthetic_corpus: Path
         shutil.copy2(synthetic_corpus / video, tmp_path / video)
     make_sheet(
         tmp_path / "s.png", extracted / "feats.h5", root=tmp_path, stream=None, per_speaker=2, speakers=0,
-        console=make_console(),
+        console=get_console(),
     )  # fmt: skip
     sheet = pixels(tmp_path / "s.png")
     for name, (whole, box) in seen.items():

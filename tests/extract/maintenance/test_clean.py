@@ -91,7 +91,7 @@ def test_clean_lists_and_removes_only_when_told(foal: Foal, foal_here: Foal, pro
 
 def test_what_an_index_points_to_stays_until_it_is_made_anew(foal_here: Foal, project: Path) -> None:
     old = f"audio={OLD}", f"face={OLD}"
-    assert foal_here("index", "--key", old[0], "--key", old[1]).returncode == 0
+    assert foal_here("index", "--config-hash", old[0], "--config-hash", old[1]).returncode == 0
     before = files_below(project)
     for options in ([], ["--features", "features"]):
         done = foal_here("clean", "--remove", *options)
@@ -99,7 +99,9 @@ def test_what_an_index_points_to_stays_until_it_is_made_anew(foal_here: Foal, pr
         assert "still in feats.h5: run `foal index` first" in done.stdout
         assert files_below(project) == before
     assert foal_here("index").returncode == 0
-    assert foal_here("index", "--key", old[0], "--modalities", "audio", "-o", "features/feats.h5").returncode == 0
+    assert (
+        foal_here("index", "--config-hash", old[0], "--modalities", "audio", "-o", "features/feats.h5").returncode == 0
+    )
     done = foal_here("clean", "--remove")
     assert "still in features/feats.h5" in done.stdout
     assert old_shards(project, "audio")
@@ -144,12 +146,12 @@ def test_every_stream_of_the_settings_is_in_use(
 
 def test_keys_to_keep(foal_here: Foal, project: Path) -> None:
     for wrong, words in (("0000", "at least 8"), ("face-1234567z", "hexadecimal"), ("f" * 64, "no shards of key")):
-        done = foal_here("clean", "--remove", "--keep", wrong)
+        done = foal_here("clean", "--remove", "--keep-config", wrong)
         assert done.returncode == 2
         assert words in done.stderr
     before = files_below(project)
     for right in ("00000000", OLD, "audio-00000000"):
-        done = foal_here("clean", "--remove", "--keep", right)
+        done = foal_here("clean", "--remove", "--keep-config", right)
         assert done.returncode == 0, done.stderr
         assert files_below(project) == before
 
@@ -179,13 +181,13 @@ def test_superseded_shards_go(
             files = [project / f"{name[1:]}.wav" for name in names]
             put_texts(file, media=[media_fingerprint(path, content=fingerprint == "content") for path in files])
         write_seal(path)
-    assert foal_here("clean", "--remove", "--keep", OLD).stdout.count("superseded") == 0
+    assert foal_here("clean", "--remove", "--keep-config", OLD).stdout.count("superseded") == 0
     assert shard.exists()
     for utterance in some_utterances:
         if utterance.split == "session1":
             (project / utterance.audio).write_text("another sound")
     before = files_below(project)
-    done = foal_here("clean", "--remove", "--keep", OLD)
+    done = foal_here("clean", "--remove", "--keep-config", OLD)
     assert "superseded" in done.stdout
     assert files_below(project) == before - {shard}
 
@@ -270,14 +272,14 @@ def test_index_joins_several_streams_of_a_modality(
 
 
 def test_index_takes_the_keys_it_is_given(foal_here: Foal, project: Path) -> None:
-    done = foal_here("index", "--modalities", "face", "--key", "face/other=00000000")
+    done = foal_here("index", "--modalities", "face", "--config-hash", "face/other=00000000")
     assert done.returncode == 0, done.stderr
     with FeatureStore(project / "feats.h5") as store:
         assert {name: stream.key for name, stream in store.modalities.items()} == {
             "face": key_of("face"), "face/other": OLD
         }  # fmt: skip
     for wrong in ("smell=00000000", "face/=00000000", "face/a/b=00000000", "face", "face="):
-        done = foal_here("index", "--key", wrong)
+        done = foal_here("index", "--config-hash", wrong)
         assert done.returncode == 2
         assert "expected STREAM=KEY" in done.stderr
 
@@ -293,7 +295,7 @@ def test_index_does_not_guess_a_key(foal_here: Foal, project: Path) -> None:
     done = foal_here("index")
     assert done.returncode == 0, done.stderr
     assert f"face/x: random:test -> face-{key_of('face')[:8]}" in done.stdout
-    done = foal_here("index", "--features", "nowhere", "--key", "face/x=00000000")
+    done = foal_here("index", "--features", "nowhere", "--config-hash", "face/x=00000000")
     assert done.returncode == 2
     assert "there are no face shards in nowhere" in done.stderr
 

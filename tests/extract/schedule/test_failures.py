@@ -57,7 +57,7 @@ def corpus(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def extract(foal_here: Foal, corpus: Path, scheduler: str) -> Foal:
-    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--modalities", "audio", "--chunk-seconds", "1"]
+    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "--chunk-seconds", "1"]
 
     def run(*more: str | Path) -> "subprocess.CompletedProcess[str]":
         return foal_here(*usual, "--scheduler", scheduler, *more)
@@ -134,7 +134,7 @@ def test_a_limit_that_is_none_is_named(corpus: Path, extract: Foal, wrong: str) 
 def test_a_folder_in_the_place_of_the_list_is_found_before_the_run(corpus: Path, foal_here: Foal) -> None:
     place = corpus / "features" / "c" / "failures.csv"
     place.mkdir(parents=True)
-    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--modalities", "audio"]
+    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio"]
     for more in ([], ["--dry-run"]):
         done = foal_here(*usual, *more)
         assert done.returncode == 1

@@ -22,8 +22,8 @@ def keys(**changes: Any) -> dict[str, str]:
         ({"audio": {"max_seconds": 10}}, {"audio"}),
         ({"face": {"fps": 5}}, {"face", "face/whole"}),
         ({"face": {"margin": 0.5}}, {"face"}),
-        ({"face": {"min_face": 0.2}}, {"face"}),
-        ({"face": {"detect_every": 1}}, {"face"}),
+        ({"face": {"min_face_fraction": 0.2}}, {"face"}),
+        ({"face": {"detect_stride": 1}}, {"face"}),
         ({"face": {"size": 96}}, {"face"}),
         ({"face": {"encoder": "random:facenet"}}, {"face", "face/whole"}),
         ({"precision": "bf16"}, {"audio", "face", "face/whole"}),
@@ -39,7 +39,7 @@ def test_what_changes_the_numbers_changes_the_key_and_no_other(changes: dict[str
 @pytest.mark.parametrize(
     "changes",
     [
-        {"workers": 7}, {"threads": 3}, {"batch_seconds": 100}, {"batch_pictures": 5}, {"decoders": 4},
+        {"workers": 7}, {"threads": 3}, {"batch_seconds": 100}, {"batch_images": 5}, {"decoders": 4},
         {"verify": False}, {"chunk_seconds": 5}, {"fingerprint": "content"}, {"features": "elsewhere"},
         {"device": "cpu"}, {"face": {"size": 160}}, {"audio": {"revision": "other"}},
     ],

@@ -10,7 +10,7 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from foal.shared.cli.console import make_console
+from foal.shared.cli.console import get_console
 from foal.shared.manifest import write_manifest
 from foal.shared.store.catalog import shard_folder
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
@@ -32,7 +32,7 @@ def test_only_newlines_and_tabs_pass() -> None:
 def test_lines_and_tables_show_control_characters(
     capsys: pytest.CaptureFixture[str], kind: Callable[[str], str | Text]
 ) -> None:
-    console = make_console()
+    console = get_console()
     table = Table("name", "other", title=EVIL)
     table.add_row("[bold]" + EVIL, "x")
     for part in (EVIL, table, kind(EVIL)):
@@ -53,7 +53,7 @@ def test_a_terminal_keeps_its_colours_and_bars(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
-    console = make_console()
+    console = get_console()
     assert console.is_terminal
     console.print(EVIL, style="bold")
     assert capsys.readouterr().out == f"\x1b[1m{SHOWN}\x1b[0m\n"

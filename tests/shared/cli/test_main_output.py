@@ -17,7 +17,7 @@ FULL = Path("/dev/full")
 @pytest.fixture
 def extraction(foal_here: Foal, synthetic_corpus: Path) -> list[str]:
     assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
-    return ["extract", "-s", "all", "-m", "m.csv", "-r", str(synthetic_corpus), "--modalities", "audio", "-j", "1"]
+    return ["extract", "-s", "all", "-m", "m.csv", "-r", str(synthetic_corpus), "--streams", "audio", "-j", "1"]
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")

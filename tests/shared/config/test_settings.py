@@ -22,7 +22,7 @@ def test_the_repository_params_are_valid_and_complete() -> None:
 def test_an_option_overrides_its_key_and_the_rest_stays(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text("extract:\n  workers: 3\n  face:\n    fps: 5\n")
-    settings = settings_from(params, ["train.epochs=7"], extract__workers=1, extract__face__encoder=None)
+    settings = settings_from(params, ["train.epochs=7"], cluster__workers=1, extract__face__encoder=None)
     assert settings.extract.workers == 1
     assert settings.extract.face.fps == 5
     assert settings.train.epochs == 7
@@ -30,9 +30,9 @@ def test_an_option_overrides_its_key_and_the_rest_stays(tmp_path: Path) -> None:
 
 def test_none_is_a_value_of_a_key_but_no_option(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text("train:\n  pool_hz: 5\n")
-    assert settings_from(params, ["train.pool_hz=null"]).train.pool_hz is None
-    assert settings_from(params, None, train__pool_hz=None).train.pool_hz == 5
+    params.write_text("train:\n  frame_rate: 5\n")
+    assert settings_from(params, ["train.frame_rate=null"]).train.frame_rate is None
+    assert settings_from(params, None, train__pool_hz=None).train.frame_rate == 5
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ BOMB = "a0: &a0 [x, x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n}, ' * 9}]\
         ("corpus: !!python/name:os.system", "could not determine a constructor"),
         ("corpus: {root: 2024-13-45}", "a value is not what its form says"),
         (f"extract: {{workers: {'9' * 9000}}}", "a value is not what its form says"),
-        (f"extract: {{workers: 0x{'f' * 9000}}}", "extract.workers.*got int that is too large to be shown"),
+        (f"extract: {{workers: 0x{'f' * 9000}}}", "cluster.workers.*got int that is too large to be shown"),
         ("extract: {batch_seconds: .inf}", "'extract.batch_seconds': expected finite numbers, got inf"),
         ('corpus: {root: "\\ud800"}', "line 1: expected text, got NUL or half a character"),
         ("# " + "x" * 300_000, "bytes at most"),
@@ -149,7 +149,7 @@ def test_a_preset_that_is_asked_for_beats_the_file_and_options_beat_it(
     assignments = [] if isinstance(asked, dict) else asked
     train = settings_from(params, assignments, **options).train
     assert (train.preset, train.width, train.epochs) == ("paper", 512, 40)
-    assert train.patience == 3  # of which the preset says nothing
+    assert train.early_stopping_patience == 3  # of which the preset says nothing
     beaten = settings_from(
         params, [*assignments, "train.clip=null", "train.epochs=2"], **options, train__width=32
     ).train

@@ -122,7 +122,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (28, 28))
 from foal.shared.cli.main import main
 main()
 """
-    options = ["extract", "-s", "all", "-m", "m.csv", "-r", str(synthetic_corpus), "--modalities", "audio", "-j", "1"]
+    options = ["extract", "-s", "all", "-m", "m.csv", "-r", str(synthetic_corpus), "--streams", "audio", "-j", "1"]
     done = subprocess.run(
         [sys.executable, "-c", command, *options],
         cwd=tmp_path,

@@ -15,7 +15,7 @@ def test_threads_and_workers_as_they_are_chosen() -> None:
     assert shared(16, workers=2, threads=1) == Machine(workers=2, devices=(), threads=1, decoders=1)
     assert shared(16, ("0",), threads=2).decoders == 8
     if not devices_here():
-        with pytest.raises(UsageError, match=r"extract.device is cuda"):
+        with pytest.raises(UsageError, match=r"cluster.device is cuda"):
             this_machine(ExtractSettings(device="cuda"))
 
 

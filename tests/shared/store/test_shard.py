@@ -78,7 +78,7 @@ def test_values_are_one_contiguous_dataset_of_the_chosen_format(tmp_path: Path) 
     [
         (np.full((2, 4), np.nan, np.float32), "NaN"),
         (np.full((2, 4), np.inf, np.float32), "NaN or infinite"),
-        (np.full((2, 4), 1e6, np.float32), "extract.store to float32"),
+        (np.full((2, 4), 1e6, np.float32), "extract.dtype to float32"),
     ],
 )
 def test_numbers_that_cannot_be_stored_are_refused(tmp_path: Path, values: np.ndarray, words: str) -> None:

@@ -24,7 +24,7 @@ NAMES = {"audio": "audio", "face": "face"}
 
 def load(path: Path, classes: tuple[str, ...] | None = None, **how: Any) -> Dataset:
     """What is read, after the file is closed."""
-    with opened(path, TrainSettings(**{"pool_hz": None, **how}), classes=classes) as data:
+    with opened(path, TrainSettings(**{"frame_rate": None, **how}), classes=classes) as data:
         return data
 
 
@@ -38,7 +38,7 @@ def test_load(tmp_path: Path, some_utterances: list[Utterance], make_index: Make
         replace(u, label="" if i == 0 else "xxx" if i == 1 else u.label) for i, u in enumerate(some_utterances)
     ]
     path = make_index(tmp_path, utterances)
-    data, pooled = load(path, ("sad", "hap")), load(path, ("sad", "hap"), modalities="audio", pool_hz=10.0)
+    data, pooled = load(path, ("sad", "hap")), load(path, ("sad", "hap"), modalities="audio", frame_rate=10.0)
     with FeatureStore(path) as store:
         packed = store.packed("face")
         first = slice(*packed.offsets[2:4])

@@ -61,7 +61,7 @@ def dataset(stored: Path) -> Iterator[Opened]:
     with ExitStack() as stack:
 
         def make(**how: Any) -> Dataset:
-            settings = TrainSettings(stream_mb=BUDGET / 1e6, **how)
+            settings = TrainSettings(disk_buffer_mb=BUDGET / 1e6, **how)
             return stack.enter_context(opened(stored, settings, classes=None))
 
         yield make
@@ -78,7 +78,9 @@ def frames_of(features: Features, rows: Tensor, chance: torch.Generator | None =
     return sorted(found, key=lambda one: one[0])
 
 
-@pytest.mark.parametrize("how", [{"pool_hz": None}, {"pool_hz": 20.0}, {"pool_hz": 4.0}, {"max_seconds": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "how", [{"frame_rate": None}, {"frame_rate": 20.0}, {"frame_rate": 4.0}, {"max_seconds": 0.1}], ids=str
+)
 def test_in_memory_and_on_disk_are_the_same_frames(dataset: Opened, how: dict[str, Any]) -> None:
     there, streamed = dataset(**how), dataset(stream=True, **how)
     assert torch.equal(there.features.lengths, streamed.features.lengths)
@@ -132,7 +134,7 @@ def nbytes(features: Features, rows: Tensor) -> int:
 
 
 def test_one_utterance_may_be_larger_than_the_budget(stored: Path) -> None:
-    readings = {"audio": Reading(name="audio", rate_hz=50.0, pool_hz=None)}
+    readings = {"audio": Reading(name="audio", rate_hz=50.0, frame_rate=None)}
     with FeatureStore(stored) as store:
         features = OnDisk(store, range(N), readings, budget=1)
         visits = list(features.visits(torch.arange(N)))
@@ -155,11 +157,11 @@ def test_what_is_drawn_is_mixed_over_the_disk(dataset: Opened) -> None:
     assert places[-1] - places[0] > len(places)
 
 
-@pytest.mark.parametrize("pool_hz", [None, 10.0])
-def test_statistics_are_the_same_in_memory_and_on_disk(dataset: Opened, pool_hz: float | None) -> None:
+@pytest.mark.parametrize("frame_rate", [None, 10.0])
+def test_statistics_are_the_same_in_memory_and_on_disk(dataset: Opened, frame_rate: float | None) -> None:
     rows = torch.arange(3, N, 2)
-    there = frame_statistics(dataset(pool_hz=pool_hz).features, rows)
-    streamed = frame_statistics(dataset(pool_hz=pool_hz, stream=True).features, rows)
+    there = frame_statistics(dataset(frame_rate=frame_rate).features, rows)
+    streamed = frame_statistics(dataset(frame_rate=frame_rate, stream=True).features, rows)
     assert list(there) == list(streamed) == ["audio", "face"]
     for name in there:
         torch.testing.assert_close(streamed[name], there[name], rtol=1e-6, atol=1e-6)
@@ -186,7 +188,7 @@ def test_streamed_batches_are_an_epoch(dataset: Opened) -> None:
 
 
 def test_without_pooling_streams_are_what_is_stored(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readings = {name: Reading(name=name, rate_hz=10.0, pool_hz=None) for name in ("audio", "face")}
+    readings = {name: Reading(name=name, rate_hz=10.0, frame_rate=None) for name in ("audio", "face")}
     rows = [59, 3, 4, 5, 3, 30, 0]
     with FeatureStore(stored) as store:
         for read_bytes in (features_module.READ_BYTES, 40):
@@ -200,9 +202,9 @@ def test_without_pooling_streams_are_what_is_stored(stored: Path, monkeypatch: p
 
 
 def test_reading_in_pieces_changes_no_average(dataset: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = dataset(pool_hz=7.0).features
+    whole = dataset(frame_rate=7.0).features
     monkeypatch.setattr(features_module, "READ_BYTES", 40)
-    pieces = dataset(pool_hz=7.0).features
+    pieces = dataset(frame_rate=7.0).features
     assert frames_of(whole, torch.arange(N)) == frames_of(pieces, torch.arange(N))
 
 
@@ -220,10 +222,10 @@ def put_in(path: Path, row: int, number: float, *, valid: bool, frame: int) -> N
 
 
 @pytest.mark.parametrize("stored", [True], indirect=True, ids=["packed"])
-@pytest.mark.parametrize("how", [{"pool_hz": None}, {"pool_hz": 10.0}, {"stream": True}], ids=str)
+@pytest.mark.parametrize("how", [{"frame_rate": None}, {"frame_rate": 10.0}, {"stream": True}], ids=str)
 def test_what_is_no_number_names_its_utterance(tmp_path: Path, stored: Path, how: dict[str, Any]) -> None:
     path = tmp_path / "bad.h5"
-    settings = TrainSettings(stream_mb=BUDGET / 1e6, **how)
+    settings = TrainSettings(disk_buffer_mb=BUDGET / 1e6, **how)
     words = r"bad\.h5: utterance 'u41' has NaN or infinite numbers in its audio features; extract it again"
     for number, frame in product((np.nan, np.inf, -np.inf), (0, -1)):
         shutil.copy(stored, path)
@@ -249,8 +251,8 @@ def test_large_numbers_are_numbers(tmp_path: Path, stored: Path) -> None:
             part = values[start : start + length]
             group["checksum"][row] = feature_checksum(part, flags, float(group["origin"][row]))
     write_seal(path)
-    for how in ({"pool_hz": None}, {"pool_hz": 10.0}, {"stream": True}):
-        with opened(path, TrainSettings(stream_mb=BUDGET / 1e6, **how), classes=None) as data:  # type: ignore[arg-type]
+    for how in ({"frame_rate": None}, {"frame_rate": 10.0}, {"stream": True}):
+        with opened(path, TrainSettings(disk_buffer_mb=BUDGET / 1e6, **how), classes=None) as data:  # type: ignore[arg-type]
             mean, deviation = frame_statistics(data.features, torch.arange(N))["audio"]
         assert mean.tolist() == [60000.0] * 8
         assert deviation.tolist() == [1.0] * 8

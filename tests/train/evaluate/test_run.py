@@ -183,7 +183,7 @@ def test_twice_is_the_same(run: Path, feats: Path, tmp_path: Path) -> None:
     evaluate(SETTINGS, run, feats, tmp_path / "out")
     assert (tmp_path / "out" / "metrics.json").read_bytes() == first
     # Over the first one, streamed from the disk.
-    streamed = Settings(train=QUICK.model_copy(update={"stream": True, "stream_mb": 0.0005}))
+    streamed = Settings(train=QUICK.model_copy(update={"stream": True, "disk_buffer_mb": 0.0005}))
     again = evaluate(streamed, run, feats, tmp_path / "out")
     assert {name: again[name] for name in SCORES} == {name: read(run)[name] for name in SCORES}
     assert sorted(os.listdir(tmp_path / "out")) == sorted([*PICTURES, "metrics.json"])

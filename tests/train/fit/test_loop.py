@@ -16,7 +16,14 @@ from foal.train.metrics.classification import confusion, unweighted_accuracy
 
 CPU = torch.device("cpu")
 SMALL = TrainSettings(
-    width=16, heads=2, layers=1, epochs=12, patience=12, learning_rate=3e-3, batch_size=16, projection_dropout=0.1
+    width=16,
+    heads=2,
+    layers=1,
+    epochs=12,
+    early_stopping_patience=12,
+    learning_rate=3e-3,
+    batch_size=16,
+    projection_dropout=0.1,
 )
 
 

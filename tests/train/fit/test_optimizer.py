@@ -111,7 +111,7 @@ def test_a_cpu_computes_in_single_precision() -> None:
 def test_devices_that_are_not_there() -> None:
     assert chosen_device("cpu") == CPU
     for name in ("quantum", "mps", "cuda:x"):
-        with pytest.raises(TrainingError, match=f"train.device: expected auto, cpu, cuda or cuda:N, got '{name}'"):
+        with pytest.raises(TrainingError, match=f"cluster.device: expected auto, cpu, cuda or cuda:N, got '{name}'"):
             chosen_device(name)
-    with pytest.raises(TrainingError, match=r"train.device is cuda:99, but PyTorch sees \d+ CUDA devices"):
+    with pytest.raises(TrainingError, match=r"cluster.device is cuda:99, but PyTorch sees \d+ CUDA devices"):
         chosen_device("cuda:99")

@@ -24,7 +24,7 @@ from foal.train.run import train
 
 CPU = torch.device("cpu")
 QUICK = TrainSettings(
-    width=16, heads=2, layers=1, epochs=7, patience=4, learning_rate=5e-3, batch_size=8, bootstrap=50, threads=1,
+    width=16, heads=2, layers=1, epochs=7, early_stopping_patience=4, learning_rate=5e-3, batch_size=8, bootstrap=50, threads=1,
     device="cpu",
 )  # fmt: skip
 

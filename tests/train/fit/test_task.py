@@ -52,7 +52,7 @@ def test_whatever_changes_a_result_makes_it_another_fit(tmp_path: Path, make_dat
     }
     for name, value in (
         ("epochs", 3), ("width", 32), ("align", False), ("match", False), ("compat", ("sum",)), ("stream", True),
-        ("max_seconds", 1.0), ("pool_hz", None), ("modality_dropout", 0.1), ("schedule", "constant"), ("clip", None),
+        ("max_seconds", 1.0), ("frame_rate", None), ("modality_dropout", 0.1), ("schedule", "constant"), ("clip", None),
         ("warmup", 0.0), ("modalities", "audio"), ("precision", "fp32"), ("patience", 3), ("batch_size", 4),
     ):  # fmt: skip
         others[name] = task_in(tmp_path, settings=QUICK.model_copy(update={name: value}))
@@ -70,9 +70,9 @@ def test_whatever_changes_a_result_makes_it_another_fit(tmp_path: Path, make_dat
 def test_settings_that_give_other_numbers_are_no_harmless_ones(tmp_path: Path, feats: Path) -> None:
     """Streamed features are drawn part by part: how much is in memory decides what a batch is made of."""
     results, paths = [], []
-    for stream_mb in (0.0005, 1.0):
-        settings = QUICK.model_copy(update={"stream": True, "stream_mb": stream_mb})
-        task = task_in(tmp_path / str(stream_mb), settings=settings)
+    for disk_buffer_mb in (0.0005, 1.0):
+        settings = QUICK.model_copy(update={"stream": True, "disk_buffer_mb": disk_buffer_mb})
+        task = task_in(tmp_path / str(disk_buffer_mb), settings=settings)
         with opened(feats, settings, classes=None) as data:
             folds = split(data.utterances, "loso-nested", data.speakers)
             results.append(run_fit(task, data, folds, CPU).history)
