@@ -80,9 +80,14 @@ def main() -> None:
         features = arguments.features or write_shaped(Path(scratch), face_hz=30.0, fraction=0.05)
         for variant, wastes in variants.items():
             measured = authors_step_seconds(
-                features, steps=arguments.steps, threads=arguments.threads, seed=arguments.seed, wastes=wastes,
-                device=arguments.device, train_utterances=arguments.train_utterances,
-            )  # fmt: skip
+                features,
+                steps=arguments.steps,
+                threads=arguments.threads,
+                seed=arguments.seed,
+                wastes=wastes,
+                device=arguments.device,
+                train_utterances=arguments.train_utterances,
+            )
             say(f"{variant}: {measured}")
             result |= {f"{variant}_{name}": measured[name] for name in ("step_s", "cpu_s", "epoch_s", "data_share")}
     settings = {name: measured[name] for name in ("steps", "threads", "device", "precision", "epoch_steps")}
@@ -90,9 +95,15 @@ def main() -> None:
 
 
 def authors_step_seconds(
-    features: Path, *, steps: int, threads: int, seed: int = 0, wastes: Wastes = AS_IT_IS, device: str = "cpu",
+    features: Path,
+    *,
+    steps: int,
+    threads: int,
+    seed: int = 0,
+    wastes: Wastes = AS_IT_IS,
+    device: str = "cpu",
     train_utterances: int | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Train for some steps on the utterances of a feats.h5, and clock each from the making of its batch to its end.
 
     `step_s` and `compute_s` (without the making of the batch) are medians, `mean_step_s` is their mean, `data_share`
@@ -135,13 +146,21 @@ def authors_step_seconds(
     epoch_steps = math.ceil((train_utterances or math.ceil(len(utterances.labels) * 3 / 5)) / BATCH)
     typical = statistics.median if wastes.fixed_padding else statistics.fmean
     return {
-        "step_s": round(statistics.median(step_s), 5), "mean_step_s": round(statistics.fmean(step_s), 5),
+        "step_s": round(statistics.median(step_s), 5),
+        "mean_step_s": round(statistics.fmean(step_s), 5),
         "compute_s": round(statistics.median(a - b for a, b in zip(step_s, data_s, strict=True)), 5),
-        "cpu_s": round(statistics.median(cpu_s), 5), "data_share": round(sum(data_s) / sum(step_s), 4),
-        "epoch_steps": epoch_steps, "epoch_s": round(typical(step_s) * epoch_steps, 2), "loss": round(last_loss, 4),
-        "steps": steps, "threads": threads, "seed": seed, "device": device,
-        "precision": str(half).removeprefix("torch.") if mixed else "float32", **asdict(wastes),
-    }  # fmt: skip
+        "cpu_s": round(statistics.median(cpu_s), 5),
+        "data_share": round(sum(data_s) / sum(step_s), 4),
+        "epoch_steps": epoch_steps,
+        "epoch_s": round(typical(step_s) * epoch_steps, 2),
+        "loss": round(last_loss, 4),
+        "steps": steps,
+        "threads": threads,
+        "seed": seed,
+        "device": device,
+        "precision": str(half).removeprefix("torch.") if mixed else "float32",
+        **asdict(wastes),
+    }
 
 
 @contextmanager
@@ -202,7 +221,7 @@ def read_utterances(features: Path) -> Utterances:
         rows = np.flatnonzero((store.lengths("audio") > 0) & (store.lengths("face") > 0)).tolist()
         names = [store.utterances[row].label for row in rows]
         classes = {name: number for number, name in enumerate(sorted(set(names)))}
-        most = [math.floor(CUT_S * store.modalities[name].rate_hz + 0.5) for name in ("audio", "face")]
+        most = [math.floor(CUT_S * store.streams[name].rate_hz + 0.5) for name in ("audio", "face")]
         audio, face = (
             [store.packed(name, [row]).values[:longest] for row in rows]
             for name, longest in zip(("audio", "face"), most, strict=True)

@@ -147,14 +147,23 @@ def measure(work: Path, spec: dict[str, Any]) -> dict[str, Any]:
     naive_s = time.perf_counter() - began
     say(f"{naive_s:.1f} s")
     return {
-        "decode_s": round(decode_s, 2), "detect_s": round(detect_s, 2), "encode_s": round(encode_s, 2),
-        "wall_s": round(wall_s, 2), "overhead": round(wall_s / (decode_s + detect_s + encode_s), 3),
-        "two_wall_s": round(two_wall_s, 2), "two_workers": round(wall_s / two_wall_s, 2),
-        "naive_s": round(naive_s, 2), "speedup": round(naive_s / two_wall_s, 2),
+        "decode_s": round(decode_s, 2),
+        "detect_s": round(detect_s, 2),
+        "encode_s": round(encode_s, 2),
+        "wall_s": round(wall_s, 2),
+        "overhead": round(wall_s / (decode_s + detect_s + encode_s), 3),
+        "two_wall_s": round(two_wall_s, 2),
+        "two_workers": round(wall_s / two_wall_s, 2),
+        "naive_s": round(naive_s, 2),
+        "speedup": round(naive_s / two_wall_s, 2),
         **agreement(work, utterances, spec),
-        "peak_rss_mb": round(peak / 2**20), "realtime_factor": round(media_s / two_wall_s, 2),
-        "media_s": round(media_s, 1), "utterances": len(utterances), "fps": spec["fps"], "machine": machine(),
-    }  # fmt: skip
+        "peak_rss_mb": round(peak / 2**20),
+        "realtime_factor": round(media_s / two_wall_s, 2),
+        "media_s": round(media_s, 1),
+        "utterances": len(utterances),
+        "fps": spec["fps"],
+        "machine": machine(),
+    }
 
 
 def parts_alone(utterances: Sequence[Utterance], spec: dict[str, Any]) -> tuple[float, float, float, float]:
@@ -243,10 +252,28 @@ def face_path(settings: ExtractSettings) -> FacePath:
 def foal(work: Path, spec: dict[str, Any], name: str, *options: str) -> tuple[float, float]:
     """Seconds that the whole command takes, and bytes that its largest worker had at its peak."""
     command = [
-        sys.executable, "-c", "from foal.shared.cli.main import main; main()", "extract", "--split", "all",
-        "--manifest", "m.csv", "--root", "/", "--features", name, "--audio-encoder", spec["encoder"], "--face-encoder",
-        "random:facenet", "--fps", str(spec["fps"]), "--dtype", "float32", *options,
-    ]  # fmt: skip
+        sys.executable,
+        "-c",
+        "from foal.shared.cli.main import main; main()",
+        "extract",
+        "--split",
+        "all",
+        "--manifest",
+        "m.csv",
+        "--root",
+        "/",
+        "--features",
+        name,
+        "--audio-encoder",
+        spec["encoder"],
+        "--face-encoder",
+        "random:facenet",
+        "--fps",
+        str(spec["fps"]),
+        "--dtype",
+        "float32",
+        *options,
+    ]
     began, peak = time.perf_counter(), 0.0
     process = subprocess.Popen(command, cwd=work, stdout=subprocess.DEVNULL)
     watched = psutil.Process(process.pid)
@@ -339,10 +366,13 @@ def agreement(work: Path, utterances: Sequence[Utterance], spec: dict[str, Any])
                 same.append(float(cosines(packed.values[packed.valid] - mean, again[packed.valid] - mean).min()))
     iou = np.concatenate(ious)
     return {
-        "audio_cosine": round(min(audio), 6), "face_cosine": round(min(faces), 6), "face_same_box": round(min(same), 6),
-        "iou": round(float(np.median(iou)), 3), "iou_p05": round(float(np.percentile(iou, 5)), 3),
+        "audio_cosine": round(min(audio), 6),
+        "face_cosine": round(min(faces), 6),
+        "face_same_box": round(min(same), 6),
+        "iou": round(float(np.median(iou)), 3),
+        "iou_p05": round(float(np.percentile(iou, 5)), 3),
         "frames_compared": len(iou),
-    }  # fmt: skip
+    }
 
 
 def singly(

@@ -51,10 +51,12 @@ def main() -> None:
         "utterances_per_s": round(arguments.utterances / batched_s, 2),
         "one_by_one_per_s": round(arguments.utterances / single_s, 2),
         "batched_speedup": round(single_s / batched_s, 2),
-        "gpu_busy": round(watched.busy(), 3), "precision": arguments.precision, "utterances": arguments.utterances,
+        "gpu_busy": round(watched.busy(), 3),
+        "precision": arguments.precision,
+        "utterances": arguments.utterances,
         "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
         "machine": machine(),
-    }  # fmt: skip
+    }
     print(json.dumps(result))
 
 

@@ -42,9 +42,14 @@ def main() -> None:
             peaks[name] = round(peak / 2**20)
             say(f"{count} utterances: {seconds:.0f} s, {peaks[name]} MB")
     result = {
-        "few": arguments.few, "few_peak_mb": peaks["few"], "many": arguments.many, "many_peak_mb": peaks["many"],
-        "growth": round(peaks["many"] / peaks["few"], 3), "fps": FPS, "machine": machine(),
-    }  # fmt: skip
+        "few": arguments.few,
+        "few_peak_mb": peaks["few"],
+        "many": arguments.many,
+        "many_peak_mb": peaks["many"],
+        "growth": round(peaks["many"] / peaks["few"], 3),
+        "fps": FPS,
+        "machine": machine(),
+    }
     print(json.dumps(result))
 
 
@@ -61,10 +66,13 @@ def copies(corpus: Path, count: int) -> list[Utterance]:
             audio = (corpus / utterance.audio).resolve().as_posix().lstrip("/")
             rows.append(
                 replace(
-                    utterance, id=f"{utterance.id}-{number}", session="bench", audio=audio,
+                    utterance,
+                    id=f"{utterance.id}-{number}",
+                    session="bench",
+                    audio=audio,
                     video=video.resolve().as_posix().lstrip("/"),
                 )
-            )  # fmt: skip
+            )
     return rows[:count]
 
 

@@ -53,10 +53,12 @@ def main() -> None:
     path = write_shaped(arguments.folder, face_hz=arguments.face_hz, fraction=arguments.fraction, seed=arguments.seed)
     files = [*arguments.folder.rglob("*.h5")]
     result = {
-        "path": str(path), "seconds": round(time.perf_counter() - began, 1),
+        "path": str(path),
+        "seconds": round(time.perf_counter() - began, 1),
         "megabytes": round(sum(file.stat().st_size for file in files) / 1e6),
-        **figures(durations(round(UTTERANCES * arguments.fraction), arguments.seed)), "machine": machine(),
-    }  # fmt: skip
+        **figures(durations(round(UTTERANCES * arguments.fraction), arguments.seed)),
+        "machine": machine(),
+    }
     print(json.dumps(result))
 
 
@@ -74,9 +76,15 @@ def write_shaped(
         spec = {"shaped": modality, "rate_hz": rate_hz, "width": width, "utterances": len(rows), "seed": seed}
         keys[modality] = sha256(json.dumps(spec).encode()).hexdigest()
         header = ShardHeader(
-            modality=modality, key=keys[modality], rate_hz=rate_hz, encoder="random:shaped", revision="", weights="0",
-            random_weights=True, config=spec,
-        )  # fmt: skip
+            modality=modality,
+            config_hash=keys[modality],
+            rate_hz=rate_hz,
+            encoder="random:shaped",
+            revision="",
+            weights="0",
+            random_weights=True,
+            config=spec,
+        )
         chance = np.random.default_rng([seed, width])
         block = chance.standard_normal((BLOCK_FRAMES, width), np.float32).astype(np.float16)
         for split, some in splits_of(rows).items():
@@ -107,10 +115,13 @@ def durations(utterances: int = UTTERANCES, seed: int = 0) -> NDArray[np.float64
 def figures(seconds: NDArray[np.float64]) -> dict[str, float]:
     """What is known of IEMOCAP's durations, of these."""
     return {
-        "hours": round(float(seconds.sum()) / 3600, 3), "mean_s": round(float(seconds.mean()), 3),
-        "p95_s": round(float(np.percentile(seconds, 95)), 3), "longest_s": round(float(seconds.max()), 3),
-        "shortest_s": round(float(seconds.min()), 3), "over_6_s": round(float((seconds > CUT_S).mean()), 3),
-    }  # fmt: skip
+        "hours": round(float(seconds.sum()) / 3600, 3),
+        "mean_s": round(float(seconds.mean()), 3),
+        "p95_s": round(float(np.percentile(seconds, 95)), 3),
+        "longest_s": round(float(seconds.max()), 3),
+        "shortest_s": round(float(seconds.min()), 3),
+        "over_6_s": round(float((seconds > CUT_S).mean()), 3),
+    }
 
 
 def shaped_utterances(utterances: int = UTTERANCES, seed: int = 0) -> list[Utterance]:
@@ -131,12 +142,19 @@ def shaped_utterances(utterances: int = UTTERANCES, seed: int = 0) -> list[Utter
             clock = start + next(seconds)
             rows.append(
                 Utterance(
-                    id=f"{name}_{letter}{place:03d}", corpus="shaped", session=session, speaker=f"Ses0{number}{letter}",
-                    gender=letter, label=label, audio=f"Session{number}/sentences/wav/{name}/{name}_{place:03d}.wav",
-                    video=f"Session{number}/dialog/avi/DivX/{name}.avi", start=start, end=clock,
+                    id=f"{name}_{letter}{place:03d}",
+                    corpus="shaped",
+                    session=session,
+                    speaker=f"Ses0{number}{letter}",
+                    gender=letter,
+                    label=label,
+                    audio=f"Session{number}/sentences/wav/{name}/{name}_{place:03d}.wav",
+                    video=f"Session{number}/dialog/avi/DivX/{name}.avi",
+                    start=start,
+                    end=clock,
                     crop="left" if letter == marked else "right",
                 )
-            )  # fmt: skip
+            )
     return rows
 
 

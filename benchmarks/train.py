@@ -94,9 +94,13 @@ def compared(stores: dict[float, Path], arguments: argparse.Namespace) -> dict[s
         same(WARM_UP), own(WARM_UP), default(WARM_UP)
         for number in range(arguments.rounds):
             theirs = authors_step_seconds(
-                stores[30.0], steps=arguments.steps, threads=arguments.threads, seed=number, device=arguments.device,
+                stores[30.0],
+                steps=arguments.steps,
+                threads=arguments.threads,
+                seed=number,
+                device=arguments.device,
                 train_utterances=trained,
-            )  # fmt: skip
+            )
             seconds["authors"].append(theirs["epoch_s"])
             step, _ = same(4 * arguments.steps)
             seconds["same_width"].append(step * same_steps)
@@ -112,8 +116,9 @@ def compared(stores: dict[float, Path], arguments: argparse.Namespace) -> dict[s
         "speedup_same_width": round(epochs["authors"] / epochs["same_width"], 2),
         "speedup_own_losses": round(epochs["authors"] / epochs["own_losses"], 2),
         "speedup_default": round(epochs["authors"] / epochs["default"], 1),
-        "data_wait": round(statistics.median(waits), 4), "train_utterances": trained,
-    }  # fmt: skip
+        "data_wait": round(statistics.median(waits), 4),
+        "train_utterances": trained,
+    }
 
 
 WARM_UP = 16
@@ -141,9 +146,13 @@ class stepper:  # noqa: N801  (used like a function)
         def epochs() -> Iterator[Batch]:
             for _ in cycle([None]):
                 yield from training_batches(
-                    data, rows, batch_size=self._settings.batch_size, frames=self._settings.batch_frames,
-                    generator=chance, device=self._device,
-                )  # fmt: skip
+                    data,
+                    rows,
+                    batch_size=self._settings.batch_size,
+                    frames=self._settings.batch_frames,
+                    generator=chance,
+                    device=self._device,
+                )
 
         batches = epochs()
 
@@ -176,9 +185,7 @@ def read_speed(features: Path, tries: int = 5) -> float:
     """How fast all features are read, checksums and all, over copying the same bytes from plain files."""
     with FeatureStore(features) as store, tempfile.TemporaryDirectory(dir=features.parent) as scratch:
         rows = list(range(len(store)))
-        readings = {
-            name: Reading(name=name, rate_hz=m.rate_hz, frame_rate=None) for name, m in store.modalities.items()
-        }
+        readings = {name: Reading(name=name, rate_hz=m.rate_hz, frame_rate=None) for name, m in store.streams.items()}
         streams = read_streams(store, rows, readings)
         plain = {}
         for name, stream in streams.items():

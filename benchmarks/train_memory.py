@@ -50,15 +50,25 @@ def main() -> None:
         if not (disk / "feats.h5").exists():
             write_shaped(disk, face_hz=30.0, utterances=utterances)
         streamed = run(disk / "feats.h5", "stream", arguments.limit_gb)
-    print(json.dumps({
-        "ram_features_gb": round(loaded["bytes"] / GB, 2), "ram_largest_gb": round(loaded["largest"] / GB, 2),
-        "ram_ratio": round((loaded["largest"] - loaded["before"]) / loaded["bytes"], 3),
-        "ram_total_ratio": round(loaded["largest"] / loaded["bytes"], 3), "ram_s": round(loaded["seconds"], 1),
-        "default_largest_gb": round(default["largest"] / GB, 2), "default_s": round(default["seconds"], 1),
-        "default_ratio": round(default["largest"] / default["bytes"], 3),
-        "stream_features_gb": round(streamed["bytes"] / GB, 2), "stream_largest_gb": round(streamed["largest"] / GB, 2),
-        "stream_limit_gb": arguments.limit_gb, "stream_s": round(streamed["seconds"], 1), "machine": machine(),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "ram_features_gb": round(loaded["bytes"] / GB, 2),
+                "ram_largest_gb": round(loaded["largest"] / GB, 2),
+                "ram_ratio": round((loaded["largest"] - loaded["before"]) / loaded["bytes"], 3),
+                "ram_total_ratio": round(loaded["largest"] / loaded["bytes"], 3),
+                "ram_s": round(loaded["seconds"], 1),
+                "default_largest_gb": round(default["largest"] / GB, 2),
+                "default_s": round(default["seconds"], 1),
+                "default_ratio": round(default["largest"] / default["bytes"], 3),
+                "stream_features_gb": round(streamed["bytes"] / GB, 2),
+                "stream_largest_gb": round(streamed["largest"] / GB, 2),
+                "stream_limit_gb": arguments.limit_gb,
+                "stream_s": round(streamed["seconds"], 1),
+                "machine": machine(),
+            }
+        )
+    )
 
 
 def run(features: Path, how: str, limit_gb: float) -> dict[str, float]:
@@ -102,7 +112,7 @@ def child(features: Path, how: str, limit_gb: float) -> None:
             fit(data, folds[0], settings, seed=0, device=device)
     took = time.perf_counter() - began
     with FeatureStore(features) as store:
-        size = sum(int(store.lengths(name).sum()) * (2 * kind.width + 1) for name, kind in store.modalities.items())
+        size = sum(int(store.lengths(name).sum()) * (2 * kind.width + 1) for name, kind in store.streams.items())
     result = {"bytes": size, "largest": largest(), "before": before, "seconds": took}
     print(json.dumps(result))
 

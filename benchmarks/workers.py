@@ -42,9 +42,11 @@ def main() -> None:
     work_of = {workers: seconds["all", workers] - seconds["begin", workers] for workers in ("1", "2")}
     result = {
         **{f"{name}_{workers}_s": round(took, 2) for (name, workers), took in seconds.items()},
-        "walls": round(seconds["all", "1"] / seconds["all", "2"], 3), "work": round(work_of["1"] / work_of["2"], 3),
-        "utterances": len(rows), "machine": machine(),
-    }  # fmt: skip
+        "walls": round(seconds["all", "1"] / seconds["all", "2"], 3),
+        "work": round(work_of["1"] / work_of["2"], 3),
+        "utterances": len(rows),
+        "machine": machine(),
+    }
     print(json.dumps(result))
 
 

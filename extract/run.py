@@ -13,14 +13,14 @@ from ..shared.config.settings import MODALITIES, Settings, modality_of
 from ..shared.errors import EncoderError, FoalError, UsageError
 from ..shared.files.atomic import check_disk_space, remove, remove_stale_temporaries
 from ..shared.files.fingerprint import media_fingerprint
-from ..shared.files.lock import locked
+from ..shared.files.lock import features_lock
 from ..shared.manifest import check_inside, read_manifest
-from ..shared.store.catalog import Media, read_catalog, shard_folder
-from ..shared.store.index_writer import Joined, check_index, write_index
-from ..shared.text import some_of
+from ..shared.store.catalog import MediaFingerprints, read_catalog, shard_folder
+from ..shared.store.index_writer import IndexResult, check_index, write_index
+from ..shared.text import preview_ids
 from ..shared.timing import Seconds
 from ..shared.utterance import Utterance, select_splits, splits_of
-from .maintenance.stale import removable_damage
+from .maintenance.stale import is_deletable_corrupt_shard
 from .schedule.failures import ChunkResult, Failure, Quarantine
 from .schedule.pending import Pending, pending_chunks
 from .schedule.plan import Chunk
@@ -34,9 +34,14 @@ LEAST_SILENCE: Seconds = 60.0
 
 
 def extract(
-    settings: Settings, splits: Sequence[str], *, index: Path | None, dry_run: bool = False,
-    retry_failed: bool = False, break_lock: bool = False,
-) -> int:  # fmt: skip
+    settings: Settings,
+    splits: Sequence[str],
+    *,
+    index: Path | None,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+    break_lock: bool = False,
+) -> int:
     """Extract what is missing of the given splits and index it; gives the exit code (0, or 3 with failures).
 
     Raises FoalError: nothing that was finished before is lost, and the same command goes on from there.
@@ -58,13 +63,13 @@ def extract(
 
             console.print(estimate(settings, pending.chunks, recipes))
         return 0
-    with locked(features, break_lock=break_lock) as word:
+    with features_lock(features, break_lock=break_lock) as word:
         if word:
             console.print(word)
         remove_stale_temporaries(features, index)
         pending = pending_chunks(settings, utterances, recipes, console, None if retry_failed else quarantine)
         stamps = {path: media_fingerprint(path) for path in pending.damaged}
-        failures, keys = list(pending.standing), {recipe.stream: recipe.header.key for recipe in recipes}
+        failures, keys = list(pending.standing), {recipe.stream: recipe.header.config_hash for recipe in recipes}
         try:
             _check_failures(settings, failures, len(utterances))
             if _something_left(settings, pending, console):
@@ -78,7 +83,7 @@ def extract(
             remove_stale_temporaries(features)
         quarantine.write(utterances, failures, keys)
         for path, (modality, key) in pending.damaged.items():
-            if media_fingerprint(path) == stamps[path] and removable_damage(path, modality, key):
+            if media_fingerprint(path) == stamps[path] and is_deletable_corrupt_shard(path, modality, key):
                 remove(path)
                 console.print(f"{path}: removed; its utterances were extracted again, into other shards")
         _report(settings, utterances, recipes, failures, console)
@@ -103,11 +108,11 @@ def _recipes(settings: Settings, utterances: Sequence[Utterance]) -> list[Recipe
             others = [name for name in settings.extract.streams if modality_of(name) != modality]
             raise UsageError(
                 f"{settings.corpus.manifest}: {stream} features need the column {column}, which is empty in all "
-                f"{len(utterances)} rows; extract with --modalities {','.join(others) or '(another)'}"
+                f"{len(utterances)} rows; extract with --streams {','.join(others) or '(another)'}"
             )
         recipes.append(recipe(settings.extract, stream))
         for other in recipes[:-1]:
-            if other.header.key == recipes[-1].header.key:
+            if other.header.config_hash == recipes[-1].header.config_hash:
                 raise UsageError(f"{stream} and {other.stream} are the same features; leave one of them out")
     return recipes
 
@@ -125,15 +130,20 @@ def _something_left(settings: Settings, pending: Pending, console: Console) -> b
 
 
 def _run(
-    settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe], console: Console,
-    quarantine: Quarantine, failures: list[Failure], utterances: int,
-) -> None:  # fmt: skip
+    settings: Settings,
+    chunks: Sequence[Chunk],
+    recipes: Sequence[Recipe],
+    console: Console,
+    quarantine: Quarantine,
+    failures: list[Failure],
+    utterances: int,
+) -> None:
     """Work off the chunks on Dask workers, and append what failed to `failures`."""
     # Dask and torch take seconds to import, and a run with nothing to do needs neither.
     from distributed import Future
 
     from ..shared.parallel.cluster import local_cluster, remote_cluster
-    from ..shared.parallel.resources import this_machine
+    from ..shared.parallel.resources import local_resources
     from .schedule.dispatch import Dispatch
     from .schedule.progress import Tally, shown
     from .schedule.worker import EncoderPlugin, check_encoders, extract_chunk
@@ -149,7 +159,7 @@ def _run(
         cluster = remote_cluster(settings.cluster.scheduler, plugin)
         said = f"{len(chunks)} chunks on the workers of {settings.cluster.scheduler}"
     else:
-        machine = this_machine(settings.cluster, decode_threads=of_settings.decode_threads)
+        machine = local_resources(settings.cluster, decode_threads=of_settings.decode_threads)
         workers = min(machine.workers, len(chunks))
         if of_settings.precision == "fp16" and not machine.devices:
             console.print("warning: on a CPU fp16 is several times slower than fp32; bf16 is faster than both")
@@ -165,7 +175,7 @@ def _run(
 
         def submit(chunk: Chunk, key: str) -> "Future[ChunkResult]":
             header = by_stream[chunk.stream].header
-            folder = shard_folder(of_settings.features_dir, chunk.split, chunk.modality, header.key)
+            folder = shard_folder(of_settings.features_dir, chunk.split, chunk.modality, header.config_hash)
             return client.submit(
                 extract_chunk,
                 chunk,
@@ -181,9 +191,7 @@ def _run(
         def what_now(chunk: Chunk) -> str:
             return quarantine.fingerprint(chunk.utterances[0].media(chunk.modality))
 
-        dispatch = Dispatch(
-            client, submit, name=plugin.name, patience=of_settings.task_timeout, fingerprint=what_now
-        )  # fmt: skip
+        dispatch = Dispatch(client, submit, name=plugin.name, patience=of_settings.task_timeout, fingerprint=what_now)
         for result in dispatch.results(chunks):
             failures += result.failures
             tally.add(result)
@@ -203,9 +211,12 @@ def _check_failures(settings: Settings, failures: Sequence[Failure], utterances:
 
 
 def _report(
-    settings: Settings, utterances: list[Utterance], recipes: Sequence[Recipe], failures: Sequence[Failure],
+    settings: Settings,
+    utterances: list[Utterance],
+    recipes: Sequence[Recipe],
+    failures: Sequence[Failure],
     console: Console,
-) -> None:  # fmt: skip
+) -> None:
     """Say what there is now. Raises FoalError if all failed, or if features are gone that there should be."""
     found = outcome(settings, utterances, recipes)
     report_outcome(found, console)
@@ -216,17 +227,19 @@ def _report(
     if gone := [name for name, stream in found.missing if (name, stream) not in known]:
         raise FoalError(
             f"{settings.extract.features_dir}: expected the features of all utterances now, but those of "
-            f"{some_of(list(dict.fromkeys(gone)))} are not there; folder or media were changed during the run: "
+            f"{preview_ids(list(dict.fromkeys(gone)))} are not there; folder or media were changed during the run: "
             "run the same command again"
         )
 
 
-def _index(settings: Settings, manifest: Sequence[Utterance], recipes: Sequence[Recipe], out: Path) -> Joined:
+def _index(settings: Settings, manifest: Sequence[Utterance], recipes: Sequence[Recipe], out: Path) -> IndexResult:
     """Join the manifest with the shards of this run, and with those of other streams that cover them all."""
-    features, media = settings.extract.features_dir, Media(settings.corpus.root)
-    catalogs = [(recipe.modality, read_catalog(features, recipe.modality, recipe.header.key)) for recipe in recipes]
+    features, media = settings.extract.features_dir, MediaFingerprints(settings.corpus.root)
+    catalogs = [
+        (recipe.modality, read_catalog(features, recipe.modality, recipe.header.config_hash)) for recipe in recipes
+    ]
     covered = [u for u in manifest if all(catalog.find(u, modality, media) for modality, catalog in catalogs)]
-    keys = {recipe.stream: recipe.header.key for recipe in recipes}
+    keys = {recipe.stream: recipe.header.config_hash for recipe in recipes}
     for stream in (*MODALITIES, *settings.extract.encoders):
         if stream not in keys:
             with suppress(EncoderError):

@@ -43,10 +43,15 @@ def build(root: Path, classes: Sequence[str] | None = None) -> Built:
         if label in wanted:
             utterances.append(
                 Utterance(
-                    id=path.stem, corpus="crema-d", speaker=actor, gender=genders.get(actor, ""), label=label,
-                    audio=sounds.get(path.stem, path).relative_to(root).as_posix(), video=video,
+                    id=path.stem,
+                    corpus="crema-d",
+                    speaker=actor,
+                    gender=genders.get(actor, ""),
+                    label=label,
+                    audio=sounds.get(path.stem, path).relative_to(root).as_posix(),
+                    video=video,
                 )
-            )  # fmt: skip
+            )
     if not utterances:
         detail = "".join(f"\n{problem}" for problem in problems[:5])
         raise ManifestError(f"{root}: expected clips named like 1001_DFA_ANG_XX.flv, got none of {wanted}{detail}")

@@ -109,10 +109,15 @@ def _turns(root: Path, path: Path, problems: list[str]) -> list[_Turn]:
         else:
             turns.append(
                 _Turn(
-                    id=name, label=label, start=float(start), end=float(end),
-                    valence=float(valence), arousal=float(arousal), dominance=float(dominance),
+                    id=name,
+                    label=label,
+                    start=float(start),
+                    end=float(end),
+                    valence=float(valence),
+                    arousal=float(arousal),
+                    dominance=float(dominance),
                 )
-            )  # fmt: skip
+            )
     return turns
 
 
@@ -144,11 +149,22 @@ def _utterance(
         return None
     number = session.name.removeprefix("Session")
     return Utterance(
-        id=turn.id, corpus=corpus, session=f"session{number}", speaker=f"Ses0{number}{letter}", gender=letter,
-        label=label, audio=paths[0], video=paths[1], start=turn.start, end=turn.end,
-        crop="left" if turn.id[5] == letter else "right", transcript=text,
-        valence=turn.valence, arousal=turn.arousal, dominance=turn.dominance,
-    )  # fmt: skip
+        id=turn.id,
+        corpus=corpus,
+        session=f"session{number}",
+        speaker=f"Ses0{number}{letter}",
+        gender=letter,
+        label=label,
+        audio=paths[0],
+        video=paths[1],
+        start=turn.start,
+        end=turn.end,
+        crop="left" if turn.id[5] == letter else "right",
+        transcript=text,
+        valence=turn.valence,
+        arousal=turn.arousal,
+        dominance=turn.dominance,
+    )
 
 
 def _self_check(utterances: Sequence[Utterance], classes: Sequence[str]) -> str:

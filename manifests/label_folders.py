@@ -16,7 +16,7 @@ from .common import (
     folds_by_class,
     folds_by_speaker,
     media_files,
-    unique,  # fmt: skip,
+    unique,
 )
 
 
@@ -57,10 +57,14 @@ def build(root: Path, classes: Sequence[str] | None = None, *, speaker: str | No
             video = found.get("video", "")
             utterances.append(
                 Utterance(
-                    id=stem.relative_to(root).as_posix(), corpus=corpus, label=label,
-                    speaker=match[1] if match else "", audio=found.get("audio", video), video=video,
+                    id=stem.relative_to(root).as_posix(),
+                    corpus=corpus,
+                    label=label,
+                    speaker=match[1] if match else "",
+                    audio=found.get("audio", video),
+                    video=video,
                 )
-            )  # fmt: skip
+            )
     if not utterances:
         detail = "".join(f"\n{problem}" for problem in problems[:5])
         raise ManifestError(f"{root}: expected media files in the folders {', '.join(wanted)}, got none{detail}")

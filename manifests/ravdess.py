@@ -38,10 +38,15 @@ def build(root: Path, classes: Sequence[str] | None = None) -> Built:
         elif label in wanted:
             utterances.append(
                 Utterance(
-                    id=path.stem, corpus="ravdess", speaker=f"actor{actor}", gender="M" if int(actor) % 2 else "F",
-                    label=label, audio=video, video=video,
+                    id=path.stem,
+                    corpus="ravdess",
+                    speaker=f"actor{actor}",
+                    gender="M" if int(actor) % 2 else "F",
+                    label=label,
+                    audio=video,
+                    video=video,
                 )
-            )  # fmt: skip
+            )
     remarks = [f"{count} files left out: {what}" for what, count in left_out.items()]
     if not utterances:
         detail = "".join(f"\n{line}" for line in [*remarks, *problems[:5]])

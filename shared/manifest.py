@@ -121,7 +121,7 @@ def check_inside(utterances: Iterable[Utterance], root: Path, manifest: Path) ->
     for utterance in utterances:
         for column in ("audio", "video"):
             media = getattr(utterance, column)
-            if media and (way := inside.way_out(media)):
+            if media and (way := inside.escape_reason(media)):
                 bad += 1
                 if bad <= MOST_PROBLEMS:
                     problems.append(

@@ -29,7 +29,7 @@ def shortened(text: str, most: int = 1000) -> str:
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def visible(text: str) -> str:
+def escape_control_characters(text: str) -> str:
     """The text with control characters, except newline and tab, and halves of characters as Python writes them.
 
     Names and notes may come from a stranger's file, who could steer the terminal with them.
@@ -43,6 +43,6 @@ def duration(seconds: float) -> str:
     return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
 
 
-def some_of(names: Sequence[str], most: int = 5) -> str:
+def preview_ids(names: Sequence[str], most: int = 5) -> str:
     """How many utterances there are, and the first few of them by name."""
     return f"{len(names)} utterances ({', '.join(names[:most])}{', ...' if len(names) > most else ''})"

@@ -144,9 +144,15 @@ def make_features() -> Callable[..., Path]:
         for modality, width in (widths or {"audio": 8, "face": 6}).items():
             rate_hz = 50.0 if modality == "audio" else 10.0
             header = ShardHeader(
-                modality=modality, key=key, rate_hz=rate_hz, encoder="random:test", revision="", weights="0",
-                random_weights=True, config={"width": width},
-            )  # fmt: skip
+                modality=modality,
+                config_hash=key,
+                rate_hz=rate_hz,
+                encoder="random:test",
+                revision="",
+                weights="0",
+                random_weights=True,
+                config={"width": width},
+            )
             for split in dict.fromkeys(utterance.split for utterance in utterances):
                 path = shard_folder(folder, split, modality, key) / "shard.h5"
                 with ShardWriter(path, header, dtype="float16") as writer:
@@ -155,11 +161,14 @@ def make_features() -> Callable[..., Path]:
                             length = int(random.integers(1, 9))
                             writer.add(
                                 Entry(
-                                    id=utterance.id, values=random.normal(size=(length, width)).astype(np.float32),
-                                    valid=random.random(length) < 0.8, origin=0.0,
-                                    source=utterance.source(modality), media="1:1",
+                                    id=utterance.id,
+                                    values=random.normal(size=(length, width)).astype(np.float32),
+                                    valid=random.random(length) < 0.8,
+                                    origin=0.0,
+                                    source=utterance.source(modality),
+                                    media="1:1",
                                 )
-                            )  # fmt: skip
+                            )
         return folder
 
     return make
@@ -169,11 +178,17 @@ def make_features() -> Callable[..., Path]:
 def some_utterances() -> list[Utterance]:
     return [
         Utterance(
-            id=f"u{number}", corpus="test", session=f"session{number % 3 + 1}", speaker=f"s{number % 6}",
-            label=("hap", "sad")[number % 2], audio=f"{number}.wav", video=f"{number}.mp4", end=1.0,
+            id=f"u{number}",
+            corpus="test",
+            session=f"session{number % 3 + 1}",
+            speaker=f"s{number % 6}",
+            label=("hap", "sad")[number % 2],
+            audio=f"{number}.wav",
+            video=f"{number}.mp4",
+            end=1.0,
         )
         for number in range(18)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture
@@ -231,9 +246,13 @@ def foal_in() -> Callable[..., subprocess.CompletedProcess[str]]:
         out, err = io.StringIO(), io.StringIO()
         try:
             with (
-                chdir(folder), patch.object(sys, "argv", words), patch.dict(os.environ), redirect_stdout(out),
-                redirect_stderr(err), pytest.raises(SystemExit) as left,
-            ):  # fmt: skip
+                chdir(folder),
+                patch.object(sys, "argv", words),
+                patch.dict(os.environ),
+                redirect_stdout(out),
+                redirect_stderr(err),
+                pytest.raises(SystemExit) as left,
+            ):
                 main()
         finally:
             for number, handler in handlers.items():

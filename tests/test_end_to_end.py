@@ -81,8 +81,12 @@ def test_dvc_reads_the_pipeline(tmp_path: Path) -> None:
         [*dvc, "stage", "list", "--name-only"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == [
-        "corpus", "manifest", *(f"extract@session{n}" for n in range(1, 6)), "index", "train",
-    ]  # fmt: skip
+        "corpus",
+        "manifest",
+        *(f"extract@session{n}" for n in range(1, 6)),
+        "index",
+        "train",
+    ]
     analytics = subprocess.run(
         [*dvc, "config", "core.analytics"], cwd=tmp_path, capture_output=True, text=True, check=True
     )

@@ -27,9 +27,14 @@ OUR_FILES = frozenset(
 
 
 def train(
-    settings: Settings, features: Path, out: Path, *, resume: bool = False, parallel: bool = False,
+    settings: Settings,
+    features: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    parallel: bool = False,
     progress: Callable[[Epoch | FoldScore], None] = lambda step: None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Train and test every fold with every seed, write everything into `out`, give back what metrics.json says.
 
     With `resume` fits that an unfinished run of the same configuration has done are not done again, and a finished one
@@ -54,11 +59,17 @@ def train(
         with new_run(out, about, ours=OUR_FILES, resume=resume) as folder:
             tasks = [
                 FitTask(
-                    kind="network", settings=t, seed=seed, fold=fold.number, folder=folder / FITS,
-                    model=folder / "models" / f"seed{seed}-fold{fold.number}", about=about,
+                    kind="network",
+                    settings=t,
+                    seed=seed,
+                    fold=fold.number,
+                    folder=folder / FITS,
+                    model=folder / "models" / f"seed{seed}-fold{fold.number}",
+                    about=about,
                 )
-                for seed in about["seeds"] for fold in folds.folds
-            ]  # fmt: skip
+                for seed in about["seeds"]
+                for fold in folds.folds
+            ]
             results: dict[int, FitResult] = {}
             done = _in_parallel(settings, features, data, tasks) if parallel else range(len(tasks))
             there = data if parallel else data.to(device)
@@ -82,22 +93,50 @@ def about_run(settings: Settings, data: Dataset, folds: Split, device: torch.dev
     t = settings.train
     paired = len(data.names) > 1
     return {
-        "protocol": folds.protocol, "selected_on_test": folds.selected_on_test, "features": data.digest,
-        "splits": folds.digest, "random_weights": data.random_weights, "modalities": t.modalities,
-        "streams": list(data.names.values()), "avel": t.avel and paired, "mem": t.mem and paired,
-        "compat": list(t.compat) if paired else [], "classes": list(data.classes), "n": len(folds.tested),
-        "seeds": list(dict.fromkeys(t.seeds)), "versions": versions(), "settings": t.model_dump(mode="json"),
-        "provenance": dict(data.provenance), "rates": dict(data.rates), "threads": torch.get_num_threads(),
-        "device": str(device), "groups": {"kind": folds.kind, "names": sorted(set(folds.groups)),
-                   "corpora": sorted({u.corpus for u in data.utterances})},
+        "protocol": folds.protocol,
+        "selected_on_test": folds.selected_on_test,
+        "features": data.digest,
+        "splits": folds.digest,
+        "random_weights": data.random_weights,
+        "modalities": t.modalities,
+        "streams": list(data.names.values()),
+        "avel": t.avel and paired,
+        "mem": t.mem and paired,
+        "compat": list(t.compat) if paired else [],
+        "classes": list(data.classes),
+        "n": len(folds.tested),
+        "seeds": list(dict.fromkeys(t.seeds)),
+        "versions": versions(),
+        "settings": t.model_dump(mode="json"),
+        "provenance": dict(data.provenance),
+        "rates": dict(data.rates),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "groups": {
+            "kind": folds.kind,
+            "names": sorted(set(folds.groups)),
+            "corpora": sorted({u.corpus for u in data.utterances}),
+        },
         "splits_of_folds": [{"fold": fold.number, "test": fold.test, "dev": fold.dev} for fold in folds.folds],
-    }  # fmt: skip
+    }
 
 
 IN_METRICS = (
-    "protocol", "selected_on_test", "features", "splits", "random_weights", "modalities", "streams", "avel", "mem",
-    "compat", "classes", "n", "seeds", "versions",
-)  # fmt: skip
+    "protocol",
+    "selected_on_test",
+    "features",
+    "splits",
+    "random_weights",
+    "modalities",
+    "streams",
+    "avel",
+    "mem",
+    "compat",
+    "classes",
+    "n",
+    "seeds",
+    "versions",
+)
 
 
 def _write_all(
@@ -112,9 +151,11 @@ def _write_all(
     )
     folds_scored = [asdict(score_of(data, folds.folds[result.fold - 1], result)) for result in results]
     metrics = {
-        **{key: about[key] for key in IN_METRICS}, "folds": folds_scored, **scores,
+        **{key: about[key] for key in IN_METRICS},
+        "folds": folds_scored,
+        **scores,
         "notes": [*data.notes, *notes_on(data, folds)],
-    }  # fmt: skip
+    }
     history = [epoch for result in results for epoch in result.history]
     write_json(folder / "metrics.json", metrics)
     write_predictions(folder / "predictions.csv", data, tested, tables, folds.groups)

@@ -34,9 +34,17 @@ class AudioEncoder:
     """A frozen model of the family: waves in, hidden states at 50 Hz out."""
 
     def __init__(
-        self, *, model: PaddedModel, width: int, layers: Layers, normalise: bool, device: torch.device,
-        precision: str = "fp32", max_seconds: Seconds = 30.0, batch_seconds: Seconds = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        model: PaddedModel,
+        width: int,
+        layers: Layers,
+        normalise: bool,
+        device: torch.device,
+        precision: str = "fp32",
+        max_seconds: Seconds = 30.0,
+        batch_seconds: Seconds = 0.0,
+    ) -> None:
         self.model = model
         self.frame_shape = (width,) if isinstance(layers, str) and layers != "all" else (_count(layers, model), width)
         self.layers, self.normalise, self.device, self.precision = layers, normalise, device, precision

@@ -19,17 +19,27 @@ TRAINING_ONLY = frozenset({"masked_spec_embed"})
 
 
 def load_audio_encoder(
-    weights: Weights, device: torch.device, settings: AudioSettings | None = None, *,
-    precision: str = "fp32", batch_seconds: Seconds = 0.0,
-) -> AudioEncoder:  # fmt: skip
+    weights: Weights,
+    device: torch.device,
+    settings: AudioSettings | None = None,
+    *,
+    precision: str = "fp32",
+    batch_seconds: Seconds = 0.0,
+) -> AudioEncoder:
     """Build the encoder. Raises EncoderError for weights that are damaged, incomplete or of no model of the family."""
     settings = settings or AudioSettings()
     layers = chosen_layers(settings.layers, weights)
     model, normalise = (_tiny(weights.seed), False) if weights.path is None else _load(weights, weights.path)
     return AudioEncoder(
-        model=PaddedModel(model, device), width=int(model.config.hidden_size), layers=layers, normalise=normalise,
-        device=device, precision=precision, max_seconds=settings.max_seconds, batch_seconds=batch_seconds,
-    )  # fmt: skip
+        model=PaddedModel(model, device),
+        width=int(model.config.hidden_size),
+        layers=layers,
+        normalise=normalise,
+        device=device,
+        precision=precision,
+        max_seconds=settings.max_seconds,
+        batch_seconds=batch_seconds,
+    )
 
 
 def _load(weights: Weights, folder: Path) -> tuple[PreTrainedModel, bool]:
@@ -57,10 +67,17 @@ def _load(weights: Weights, folder: Path) -> tuple[PreTrainedModel, bool]:
 def _tiny(seed: int) -> PreTrainedModel:
     """A wav2vec2 of 64 dimensions and two layers with seeded random weights, for the demo and the tests."""
     config = Wav2Vec2Config(
-        hidden_size=TINY_WIDTH, num_hidden_layers=TINY_LAYERS, num_attention_heads=4, intermediate_size=128,
-        conv_dim=(64,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, feat_extract_norm="layer",
-        conv_bias=True, do_stable_layer_norm=True,
-    )  # fmt: skip
+        hidden_size=TINY_WIDTH,
+        num_hidden_layers=TINY_LAYERS,
+        num_attention_heads=4,
+        intermediate_size=128,
+        conv_dim=(64,) * 7,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+        feat_extract_norm="layer",
+        conv_bias=True,
+        do_stable_layer_norm=True,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Wav2Vec2Model(config)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...shared.errors import MediaError
-from ...shared.parallel.prefetch import ahead
+from ...shared.parallel.prefetch import prefetch
 from ...shared.store.shard import Entry
 from ...shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_ORIGIN, SAMPLE_RATE, Seconds
 from ...shared.utterance import Utterance
@@ -43,9 +43,9 @@ def audio_entries(parts: Sequence[Part], encoder: AudioEncoder, *, decoders: int
     """
     pool: list[Heard] = []
     jobs = [partial(hear, part, encoder.frame_shape) for part in parts]
-    with ahead(jobs, threads=decoders, size=_bytes, budget=QUEUE_BYTES) as lanes:
-        for lane in lanes:
-            for item in lane:
+    with prefetch(jobs, threads=decoders, size=_bytes, budget=QUEUE_BYTES) as queues:
+        for queue in queues:
+            for item in queue:
                 pool.append(item)
                 if _samples(pool) >= POOL_BATCHES * encoder.batch_samples:
                     yield from _encoded(pool, encoder)

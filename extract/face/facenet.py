@@ -71,9 +71,7 @@ def load_face_path(
         detector = FaceDetector(
             min_face_fraction=settings.min_face_fraction, min_probability=settings.min_probability, device=device
         )
-    return FacePath(
-        detector=detector, encoder=encoder, settings=settings, batch=batch or USUAL_BATCH[device.type]
-    )  # fmt: skip
+    return FacePath(detector=detector, encoder=encoder, settings=settings, batch=batch or USUAL_BATCH[device.type])
 
 
 def _load_encoder(weights: Weights, device: torch.device, precision: str) -> PictureEncoder:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...shared.config.settings import FaceSettings
 from ...shared.errors import MediaError
-from ...shared.parallel.prefetch import ahead
+from ...shared.parallel.prefetch import prefetch
 from ...shared.store.shard import Entry
 from ...shared.timing import face_times
 from ...shared.utterance import Utterance
@@ -76,14 +76,16 @@ def face_entries(parts: Sequence[Part], path: FacePath, *, decoders: int) -> Res
     batches = FaceBatches(path)
     waiting: deque[_Open] = deque()
     jobs = [partial(see, part, path.settings, path.encoder.width) for part in parts]
-    with ahead(jobs, threads=decoders, size=_bytes, budget=QUEUE_BYTES) as lanes:
-        for part, lane in zip(parts, lanes, strict=True):
+    with prefetch(jobs, threads=decoders, size=_bytes, budget=QUEUE_BYTES) as queues:
+        for part, queue in zip(parts, queues, strict=True):
             current = _Open(part=part, tracks=[], results=[], problems={})
             waiting.append(current)
-            for item in lane:
+            for item in queue:
                 if isinstance(item, Planned):
                     lengths = zip(item.lengths, item.declared, strict=True)
-                    current.tracks.extend(Track.empty(length, path.encoder.width, told) for length, told in lengths)
+                    current.tracks.extend(
+                        Track.empty(length, path.encoder.width, expected) for length, expected in lengths
+                    )
                     current.problems.update(item.problems)
                 elif isinstance(item, Shown):
                     batches.push(current.tracks[item.number], item.shot)

@@ -68,9 +68,14 @@ def load_vision_encoder(weights: Weights, device: torch.device, *, precision: st
         # Weights that are not in the checkpoint are drawn at random: not from the random numbers of others.
         with quiet(), torch.random.fork_rng(devices=[]):
             model, report = architecture.from_pretrained(
-                folder, config=config, local_files_only=True, trust_remote_code=False, dtype=torch.float32,
-                output_loading_info=True, ignore_mismatched_sizes=True,
-            )  # fmt: skip
+                folder,
+                config=config,
+                local_files_only=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
     except Exception as error:
         # safetensors, pickle and transformers each have their own; the user needs the one line.
         raise EncoderError(f"{weights.name}: the weights cannot be loaded ({_first_line(error)})") from None

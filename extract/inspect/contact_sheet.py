@@ -11,7 +11,7 @@ from rich.progress import track
 from ...shared.config.settings import modality_of
 from ...shared.errors import StoreError, UsageError
 from ...shared.manifest import check_inside
-from ...shared.store.feature_store import FeatureStore, Modality
+from ...shared.store.feature_store import FeatureStore, StreamInfo
 from ...shared.utterance import Utterance
 from .preview import USUAL_SIZE, Glimpse, Look, cut_settings, glimpses, media_of
 from .sheet_layout import Cell, check_sheet, draw, write_sheet
@@ -24,9 +24,16 @@ Groups = dict[str, list[int]]
 
 
 def make_sheet(
-    out: Path, index: Path, *, root: Path, stream: str | None, per_speaker: int, speakers: int, console: Console,
+    out: Path,
+    index: Path,
+    *,
+    root: Path,
+    stream: str | None,
+    per_speaker: int,
+    speakers: int,
+    console: Console,
     allow_outside: bool = False,
-) -> str:  # fmt: skip
+) -> str:
     """Draw `per_speaker` utterances of up to `speakers` speakers (0: as many as fit); gives a line about it.
 
     Raises UsageError if there is no stream of pictures, or none of the media is below `root`; StoreError if no faces
@@ -57,22 +64,22 @@ def make_sheet(
     return f"{out}: {taken}{_remedy(len(groups), len(everyone), speakers)}"
 
 
-def picture_stream(store: FeatureStore, name: str | None) -> Modality:
+def picture_stream(store: FeatureStore, name: str | None) -> StreamInfo:
     """The stream of that name, or the first one of pictures.
 
     Raises UsageError if it has no pictures, StoreError if its faces cannot have been cut out as it says.
     """
-    names = [stream for stream in store.modalities if modality_of(stream) == "face"]
+    names = [stream for stream in store.streams if modality_of(stream) == "face"]
     if name is None and names:
         name = names[0]
     if name not in names:
         there = f"it holds pictures as {', '.join(names)}" if names else "it holds no features of pictures"
         raise UsageError(f"{store.path}: expected a stream of pictures, got {name or 'none'}; {there}")
     try:
-        cut_settings(store.modalities[name])
+        cut_settings(store.streams[name])
     except StoreError as error:
         raise StoreError(f"{store.path}: {error}") from None
-    return store.modalities[name]
+    return store.streams[name]
 
 
 def by_speaker(utterances: Sequence[Utterance]) -> Groups:
@@ -108,7 +115,7 @@ def spread(rows: Sequence[int], labels: Sequence[str], count: int) -> list[int]:
     return chosen
 
 
-def look(store: FeatureStore, modality: Modality, row: int) -> Look:
+def look(store: FeatureStore, modality: StreamInfo, row: int) -> Look:
     """Where to look at an utterance: at the valid frame nearest to its middle, without one at the middle itself."""
     valid = store.packed(modality.name, [row]).valid
     places = np.flatnonzero(valid) if valid.any() else np.arange(len(valid))
@@ -118,9 +125,13 @@ def look(store: FeatureStore, modality: Modality, row: int) -> Look:
     if boxes is not None and position is not None and np.isfinite(boxes[position]).all():
         box = boxes[position]
     return Look(
-        utterance=store.utterances[row], position=position, box=box, frames=len(valid), valid=int(valid.sum()),
+        utterance=store.utterances[row],
+        position=position,
+        box=box,
+        frames=len(valid),
+        valid=int(valid.sum()),
         note=store.notes(modality.name)[row],
-    )  # fmt: skip
+    )
 
 
 def _check_root(root: Path, videos: Mapping[str, Sequence[Look]], index: Path) -> None:
@@ -138,7 +149,7 @@ def _remedy(shown: int, there: int, speakers: int) -> str:
     return "; --speakers 0 shows as many as fit" if shown == speakers else "; with a smaller --per-speaker more fit"
 
 
-def _cell(seen: Look, found: Mapping[str, Glimpse], modality: Modality) -> Cell:
+def _cell(seen: Look, found: Mapping[str, Glimpse], modality: StreamInfo) -> Cell:
     utterance = seen.utterance
     glimpse = found.get(utterance.id, Glimpse(problem=seen.note or "no picture"))
     details = [] if utterance.crop == "full" else [utterance.crop]
@@ -147,13 +158,17 @@ def _cell(seen: Look, found: Mapping[str, Glimpse], modality: Modality) -> Cell:
     if seen.frames:
         details.append(f"{seen.valid}/{seen.frames} {'faces' if _view(modality) == 'face' else 'pictures'}")
     return Cell(
-        name=utterance.id, label=utterance.label or "(no label)", detail=" · ".join(details),
-        picture=glimpse.picture, face=glimpse.face, problem=glimpse.problem,
+        name=utterance.id,
+        label=utterance.label or "(no label)",
+        detail=" · ".join(details),
+        picture=glimpse.picture,
+        face=glimpse.face,
+        problem=glimpse.problem,
         mark="" if seen.valid else "no face" if _view(modality) == "face" else "not valid",
-    )  # fmt: skip
+    )
 
 
-def _explained(modality: Modality, *, packed: bool) -> str:
+def _explained(modality: StreamInfo, *, packed: bool) -> str:
     """What the cells show, in a sentence or two."""
     moment = "at the valid frame nearest to the middle of the utterance"
     if _view(modality) != "face":
@@ -171,6 +186,6 @@ def _explained(modality: Modality, *, packed: bool) -> str:
     )
 
 
-def _view(modality: Modality) -> str:
+def _view(modality: StreamInfo) -> str:
     """What the encoder saw; of imported features it is not known, and the person's part is shown."""
     return str(modality.config.get("view", "crop"))

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ...shared.config.settings import FaceSettings
 from ...shared.errors import StoreError
-from ...shared.store.feature_store import Modality
+from ...shared.store.feature_store import StreamInfo
 from ...shared.text import quoted
 from ...shared.timing import Seconds, face_times
 from ...shared.utterance import Utterance
@@ -65,7 +65,7 @@ def media_of(looks: Iterable[Look]) -> dict[str, list[Look]]:
     return videos
 
 
-def glimpses(root: Path, video: str, looks: Sequence[Look], modality: Modality) -> dict[str, Glimpse]:
+def glimpses(root: Path, video: str, looks: Sequence[Look], modality: StreamInfo) -> dict[str, Glimpse]:
     """What is seen of the utterances of one video, by id; the video is decoded once and kept in no pieces."""
     found = {look.utterance.id: Glimpse(problem="this picture cannot be decoded") for look in looks}
     try:
@@ -80,7 +80,7 @@ def glimpses(root: Path, video: str, looks: Sequence[Look], modality: Modality) 
     return found
 
 
-def _pictures(path: Path, looks: Sequence[Look], modality: Modality) -> Iterator[tuple[Look, Picture]]:
+def _pictures(path: Path, looks: Sequence[Look], modality: StreamInfo) -> Iterator[tuple[Look, Picture]]:
     """The pictures looked at; from the start again, and patiently, where decord gives up, as in extraction."""
     whole = modality.config.get("view") == "frame"
     boxes = [FULL if whole else look.utterance.box for look in looks]
@@ -94,7 +94,7 @@ def _pictures(path: Path, looks: Sequence[Look], modality: Modality) -> Iterator
             continue
 
 
-def _plan(video: Video, look: Look, modality: Modality) -> NDArray[np.int64]:
+def _plan(video: Video, look: Look, modality: StreamInfo) -> NDArray[np.int64]:
     """The plan of extraction up to the one picture, with all others left out."""
     utterance = look.utterance
     assert look.position is not None
@@ -105,7 +105,7 @@ def _plan(video: Video, look: Look, modality: Modality) -> NDArray[np.int64]:
     return np.where(np.arange(len(plan)) == look.position, plan, -1)
 
 
-def _glimpse(look: Look, picture: Picture, modality: Modality) -> Glimpse:
+def _glimpse(look: Look, picture: Picture, modality: StreamInfo) -> Glimpse:
     assert look.position is not None
     if look.box is not None and not _can_be_a_face(look.box, picture):
         x0, y0, x1, y1 = look.box
@@ -124,7 +124,7 @@ def _can_be_a_face(box: NDArray[np.float32], picture: Picture) -> bool:
     return bool((first < last).all() and (first >= -reach).all() and (last <= sides + reach).all())
 
 
-def cut_settings(modality: Modality) -> FaceSettings:
+def cut_settings(modality: StreamInfo) -> FaceSettings:
     """`size` and `margin` with which a stream's faces were cut out; raises StoreError if extraction takes no such."""
     said = {name: modality.config[name] for name in ("size", "margin") if name in modality.config}
     try:
@@ -137,7 +137,7 @@ def cut_settings(modality: Modality) -> FaceSettings:
         ) from None
 
 
-def face_image(picture: Picture, box: NDArray[np.float32], modality: Modality) -> Image.Image:
+def face_image(picture: Picture, box: NDArray[np.float32], modality: StreamInfo) -> Image.Image:
     """The face as the encoder gets it; `box` in fractions of the picture (h, w, 3)."""
     cut = cut_settings(modality)
     height, width = picture.shape[:2]

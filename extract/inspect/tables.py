@@ -12,7 +12,7 @@ from ...shared.cli.console import count_table
 from ...shared.config.settings import modality_of
 from ...shared.errors import UsageError
 from ...shared.files.atomic import replaced_atomically, write_rows
-from ...shared.store.feature_store import FeatureStore, Modality
+from ...shared.store.feature_store import FeatureStore, StreamInfo
 from ...shared.utterance import Utterance, splits_of
 
 WHO = ("id", "corpus", "split", "session", "speaker", "label")
@@ -35,7 +35,7 @@ def describe(path: Path) -> list[Table | str]:
             _class_table(store.utterances),
             _modality_table(store),
         ]
-        parts += [line for name in store.modalities if (line := _quality(store, name))]
+        parts += [line for name in store.streams if (line := _quality(store, name))]
         parts += _notes(store)
         return parts
 
@@ -59,7 +59,7 @@ def write_table(path: Path, index: Path) -> str:
         columns: dict[str, Sequence[object]] = {
             name: [getattr(utterance, name) for utterance in store.utterances] for name in WHO
         }
-        for name in store.modalities:
+        for name in store.streams:
             columns[f"{name}:frames"] = store.lengths(name).tolist()
             columns[f"{name}:valid"] = store.valid_frames(name).tolist()
             for quality, values in sorted(store.quality(name).items()):
@@ -82,16 +82,16 @@ def _class_table(utterances: Sequence[Utterance]) -> Table:
 
 
 def _modality_table(store: FeatureStore) -> Table:
-    table = Table("features", *store.modalities)
+    table = Table("features", *store.streams)
     columns = []
-    for name, modality in store.modalities.items():
+    for name, modality in store.streams.items():
         lengths, valid = store.lengths(name), store.valid_frames(name)
         columns.append(
             {
                 "encoder": modality.encoder,
                 "revision": modality.revision,
                 "weights": "random weights" if modality.random_weights else modality.weights[:16],
-                "key": modality.key[:8],
+                "config_hash": modality.config_hash[:8],
                 "frame": " x ".join(map(str, modality.frame_shape)) + f" {modality.dtype}",
                 "rate": f"{modality.rate_hz:g} Hz",
                 "frames": f"{lengths.sum():,}",
@@ -104,7 +104,7 @@ def _modality_table(store: FeatureStore) -> Table:
     return table
 
 
-def _shows_faces(modality: Modality) -> bool:
+def _shows_faces(modality: StreamInfo) -> bool:
     """Whether a frame is valid where a face was found."""
     return modality_of(modality.name) == "face" and modality.config.get("view", "face") == "face"
 
@@ -114,7 +114,7 @@ def _quality(store: FeatureStore, name: str) -> str:
     columns, said = store.quality(name), list[str]()
     quality = {key: values[np.isfinite(values)] for key, values in columns.items()}
     if len(rate := quality.get("face_rate", np.empty(0))):
-        what = "face rate" if _shows_faces(store.modalities[name]) else "valid pictures"
+        what = "face rate" if _shows_faces(store.streams[name]) else "valid pictures"
         said.append(f"{what} mean {rate.mean():.3f}, 5th percentile {np.percentile(rate, 5):.3f}")
     if len(probability := quality.get("probability", np.empty(0))):
         said.append(f"detection probability mean {probability.mean():.3f}")
@@ -137,7 +137,7 @@ def _share(flags: NDArray[np.bool_]) -> str:
 def _notes(store: FeatureStore, most: int = 10) -> list[Table | str]:
     """Which utterances lack a modality, and about which others there is something to say."""
     lines: list[Table | str] = []
-    for name in store.modalities:
+    for name in store.streams:
         rows = list(zip(store.utterances, store.valid_frames(name), store.notes(name), strict=True))
         without = [f"  {utterance.id}: {note or 'no valid frame'}" for utterance, valid, note in rows if not valid]
         remarks = [f"  {utterance.id}: {note}" for utterance, valid, note in rows if valid and note]

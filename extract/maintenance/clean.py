@@ -12,20 +12,25 @@ from ...shared.cli.console import get_console
 from ...shared.config.settings import MODALITIES, ExtractSettings, Settings, modality_of
 from ...shared.errors import EncoderError, FoalError, StoreError, UsageError
 from ...shared.files.fingerprint import media_fingerprint
-from ...shared.files.lock import locked
+from ...shared.files.lock import features_lock
 from ...shared.manifest import read_manifest
-from ...shared.store.catalog import KEY_LENGTH, Media
+from ...shared.store.catalog import SHORT_HASH_LENGTH, MediaFingerprints
 from ...shared.store.feature_store import FeatureStore
 from ..schedule.stream_spec import present_key
-from .stale import ABSENT, OTHER, Stale, find_stale
+from .stale import ABSENT, OTHER, StaleFile, find_stale
 
 HEX = frozenset("0123456789abcdef")
 
 
 def clean_features(
-    settings: Settings, index: Path, *, keep: Sequence[str] = (), imported: bool = False, remove: bool = False,
+    settings: Settings,
+    index: Path,
+    *,
+    keep: Sequence[str] = (),
+    imported: bool = False,
+    remove: bool = False,
     break_lock: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """List what is stale in the features folder; with `remove`, remove exactly what is listed.
 
     What `index`, the settings' index or one in the features folder points to stays. Raises StoreError if one of them
@@ -39,9 +44,9 @@ def clean_features(
     kept_keys = _checked(keep, features)
     indexed = _indexed_shards([index, settings.index, features / "feats.h5"])
     keys, unknown = _keys_in_use(settings.extract)
-    stale = find_stale(features, manifest, keys, Media(settings.corpus.root)).stale
+    stale = find_stale(features, manifest, keys, MediaFingerprints(settings.corpus.root)).stale
 
-    def why_staying(one: Stale) -> str:
+    def why_staying(one: StaleFile) -> str:
         if not _lies_inside(features, one.path):
             return "a symbolic link, or behind one"
         if (place := indexed.get(one.path.resolve())) is not None:
@@ -65,7 +70,7 @@ def clean_features(
     if any(one.reason == ABSENT for one in going):
         console.print(f"{ABSENT}: of no utterance in {settings.corpus.manifest}; do they belong to another manifest?")
     if remove and going:
-        with locked(features, break_lock=break_lock):
+        with features_lock(features, break_lock=break_lock):
             count, size = remove_files(features, going)
         console.print(f"removed {count} of {len(going)} files ({decimal(size)})")
     elif going:
@@ -97,9 +102,9 @@ def _checked(keep: Sequence[str], features: Path) -> set[str]:
     on_disk = {path.name.rpartition("-")[2] for path in features.glob("*/*-*") if path.is_dir()}
     kept = set()
     for text in keep:
-        key = text.rpartition("-")[2][:KEY_LENGTH]
-        if len(key) < KEY_LENGTH or not HEX.issuperset(key):
-            raise UsageError(f"--keep: expected a key of at least {KEY_LENGTH} hexadecimal digits, got {text!r}")
+        key = text.rpartition("-")[2][:SHORT_HASH_LENGTH]
+        if len(key) < SHORT_HASH_LENGTH or not HEX.issuperset(key):
+            raise UsageError(f"--keep: expected a key of at least {SHORT_HASH_LENGTH} hexadecimal digits, got {text!r}")
         if key not in on_disk:
             raise UsageError(f"--keep: there are no shards of key {text!r} in {features}; nothing was removed")
         kept.add(key)
@@ -126,7 +131,9 @@ def _lies_inside(features: Path, path: Path) -> bool:
     return path.is_file() and path.resolve() == features.resolve() / path.relative_to(features)
 
 
-def _report(console: Console, features: Path, going: Sequence[Stale], staying: Sequence[tuple[Stale, str]]) -> None:
+def _report(
+    console: Console, features: Path, going: Sequence[StaleFile], staying: Sequence[tuple[StaleFile, str]]
+) -> None:
     """Tables of what is stale and of what stays, by reason and folder."""
     if not going:
         console.print(f"{features}: nothing to remove")
@@ -136,11 +143,11 @@ def _report(console: Console, features: Path, going: Sequence[Stale], staying: S
         console.print(_table(features, staying, title="kept"))
 
 
-def _table(features: Path, found: Sequence[tuple[Stale, str]], *, title: str) -> Table:
+def _table(features: Path, found: Sequence[tuple[StaleFile, str]], *, title: str) -> Table:
     table = Table("reason", "folder", "files", "utterances", "size", title=title)
     for column in table.columns[2:]:
         column.justify = "right"
-    groups: dict[tuple[str, str], list[Stale]] = {}
+    groups: dict[tuple[str, str], list[StaleFile]] = {}
     for one, reason in found:
         folder = one.path.parent.relative_to(features).as_posix()
         groups.setdefault((reason, folder), []).append(one)
@@ -151,12 +158,12 @@ def _table(features: Path, found: Sequence[tuple[Stale, str]], *, title: str) ->
     return table
 
 
-def _counts(members: Sequence[Stale]) -> tuple[str, str, str]:
+def _counts(members: Sequence[StaleFile]) -> tuple[str, str, str]:
     rows, size = sum(one.rows for one in members), sum(one.size for one in members)
     return f"{len(members):,}", f"{rows:,}", decimal(size)
 
 
-def remove_files(features: Path, going: Sequence[Stale]) -> tuple[int, int]:
+def remove_files(features: Path, going: Sequence[StaleFile]) -> tuple[int, int]:
     """Remove the files, and the folders that this leaves empty; gives number and bytes.
 
     A file that changed since it was judged stays: an extraction running now has written it anew. Raises FoalError.

@@ -20,14 +20,14 @@ from ...shared.cli.console import get_console
 from ...shared.config.settings import MODALITIES, Settings
 from ...shared.errors import StoreError, UsageError
 from ...shared.files.atomic import remove, remove_stale_temporaries
-from ...shared.files.lock import locked
+from ...shared.files.lock import features_lock
 from ...shared.manifest import read_manifest
 from ...shared.store.catalog import Catalog, read_catalog, shard_folder, shard_name
 from ...shared.store.index_writer import check_index, write_index
 from ...shared.store.shard import Entry, ShardHeader, ShardWriter
-from ...shared.text import some_of
+from ...shared.text import preview_ids
 from ...shared.utterance import Utterance, splits_of
-from .stale import removable_damage
+from .stale import is_deletable_corrupt_shard
 
 SHARD_BYTES = 64 * 2**20
 """Values in one shard: all of them are in memory while it is written."""
@@ -48,9 +48,14 @@ class Found:
 
 
 def import_features(
-    settings: Settings, folders: Mapping[str, Path], out: Path, *, rates: Mapping[str, float], name: str | None,
+    settings: Settings,
+    folders: Mapping[str, Path],
+    out: Path,
+    *,
+    rates: Mapping[str, float],
+    name: str | None,
     break_lock: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """Write the .npy files of `folders` (by modality) as shards below `out`, and out/feats.h5 over them.
 
     `rates` (by modality, Hz) replace the estimated ones; `name` makes the stream `face/name` of the only modality.
@@ -68,19 +73,19 @@ def import_features(
     kept = [utterance for utterance in manifest if any(utterance.id in found.paths for found, _ in sources)]
     _report_missing(manifest, kept, [found for found, _ in sources], console)
 
-    keys = {f"{header.modality}/{name}" if name else header.modality: header.key for _, header in sources}
+    keys = {f"{header.modality}/{name}" if name else header.modality: header.config_hash for _, header in sources}
     index, splits = out / "feats.h5", splits_of(manifest)
     check_index(index, out)
-    with locked(out, break_lock=break_lock) as word:
+    with features_lock(out, break_lock=break_lock) as word:
         if word:
             console.print(word)
         remove_stale_temporaries(out)
         planned = [_planned(found, header, kept, out) for found, header in sources]
         for (_, header), shards in zip(sources, planned, strict=True):
-            _check_places(shards, header, read_catalog(out, header.modality, header.key, splits))
+            _check_places(shards, header, read_catalog(out, header.modality, header.config_hash, splits))
         for (found, header), shards in zip(sources, planned, strict=True):
             _write_shards(found, header, shards)
-            _remove_earlier(read_catalog(out, header.modality, header.key, splits), header, shards)
+            _remove_earlier(read_catalog(out, header.modality, header.config_hash, splits), header, shards)
         joined = write_index(index, kept, out, keys)
     for path, reason in joined.damaged.items():
         console.print(f"warning: {path}: {reason}")
@@ -194,9 +199,15 @@ def _header(found: Found, rate_hz: float, store: str, name: str | None) -> Shard
         config["name"] = name
     key = sha256(json.dumps([found.modality, config], sort_keys=True).encode()).hexdigest()
     return ShardHeader(
-        modality=found.modality, key=key, rate_hz=rate_hz, encoder="imported", revision="", weights="",
-        random_weights=False, config=config,
-    )  # fmt: skip
+        modality=found.modality,
+        config_hash=key,
+        rate_hz=rate_hz,
+        encoder="imported",
+        revision="",
+        weights="",
+        random_weights=False,
+        config=config,
+    )
 
 
 def _report_missing(
@@ -205,17 +216,17 @@ def _report_missing(
     here = {utterance.id for utterance in kept}
     if without := [utterance.id for utterance in manifest if utterance.id not in here]:
         folders = " or ".join(str(found.folder) for found in sources)
-        console.print(f"left out, because not in {folders}: {some_of(without)}")
+        console.print(f"left out, because not in {folders}: {preview_ids(without)}")
     for found in sources:
         if without := [utterance.id for utterance in kept if utterance.id not in found.paths]:
-            console.print(f"without {found.modality}, because not in {found.folder}: {some_of(without)}")
+            console.print(f"without {found.modality}, because not in {found.folder}: {preview_ids(without)}")
 
 
 def _planned(found: Found, header: ShardHeader, kept: Sequence[Utterance], out: Path) -> dict[Path, list[Utterance]]:
     """The shards of one modality, and the utterances that each will hold."""
     itemsize = np.dtype(header.config["store"]).itemsize
     return {
-        shard_folder(out, split, found.modality, header.key) / shard_name(found.modality, part): part
+        shard_folder(out, split, found.modality, header.config_hash) / shard_name(found.modality, part): part
         for split, members in splits_of(kept).items()
         for part in _cut(found, members, itemsize)
     }
@@ -224,7 +235,7 @@ def _planned(found: Found, header: ShardHeader, kept: Sequence[Utterance], out: 
 def _check_places(planned: Iterable[Path], header: ShardHeader, there: Catalog) -> None:
     """Raise StoreError if something that is no shard of ours lies where one is to be written."""
     for path in planned:
-        ours = path in there.headers or removable_damage(path, header.modality, header.key)
+        ours = path in there.headers or is_deletable_corrupt_shard(path, header.modality, header.config_hash)
         if os.path.lexists(path) and not ours:
             raise StoreError(
                 f"{path}: expected a shard of an earlier import to replace, or nothing, got another file, or one that "
@@ -243,7 +254,7 @@ def _write_shards(found: Found, header: ShardHeader, planned: Mapping[Path, Sequ
 def _remove_earlier(there: Catalog, header: ShardHeader, written: Iterable[Path]) -> None:
     """Remove the shards of an earlier import, which those `written` replace; whatever else lies there stays."""
     earlier = [path for path in there.headers if not path.is_symlink()]
-    earlier += [path for path in there.damaged if removable_damage(path, header.modality, header.key)]
+    earlier += [path for path in there.damaged if is_deletable_corrupt_shard(path, header.modality, header.config_hash)]
     for path in sorted({*earlier} - {*written}):
         remove(path)
 
@@ -266,7 +277,11 @@ def _entry(found: Found, utterance: Utterance, rate_hz: float) -> Entry:
     path = found.paths.get(utterance.id)
     values = np.zeros((0, found.width), np.float32) if path is None else np.atleast_2d(_opened(path))
     return Entry(
-        id=utterance.id, values=values, valid=np.ones(len(values), bool),
-        origin=(utterance.start or 0.0) + 0.5 / rate_hz, source=utterance.source(found.modality),
-        media="", note=f"not in {found.folder.absolute().name}" if path is None else "",
-    )  # fmt: skip
+        id=utterance.id,
+        values=values,
+        valid=np.ones(len(values), bool),
+        origin=(utterance.start or 0.0) + 0.5 / rate_hz,
+        source=utterance.source(found.modality),
+        media="",
+        note=f"not in {found.folder.absolute().name}" if path is None else "",
+    )

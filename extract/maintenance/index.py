@@ -21,13 +21,13 @@ from ...shared.config.settings import (
 )
 from ...shared.errors import EncoderError, StoreError, UsageError
 from ...shared.manifest import read_manifest
-from ...shared.store.catalog import KEY_LENGTH, Media, keys_on_disk, shard_files
-from ...shared.store.index_writer import choose_keys, write_index
+from ...shared.store.catalog import SHORT_HASH_LENGTH, MediaFingerprints, config_hashes_on_disk, shard_files
+from ...shared.store.index_writer import choose_config_hashes, write_index
 from ...shared.store.shard import ShardHeader, ShardReader
 from ..encoders.weights import FACENET_SIZE
 from ..schedule.stream_spec import present_key
 from ..schedule.summary import report_index
-from .stale import CURRENT, OTHER, Findings, find_stale
+from .stale import CURRENT, OTHER, StaleReport, find_stale
 
 ALWAYS_SAID = ("layers", "view", "fps")
 
@@ -40,15 +40,15 @@ def index_features(settings: Settings, out: Path, *, pack: bool, keys: Sequence[
     """
     console = get_console()
     manifest = read_manifest(settings.corpus.manifest)
-    features, media = settings.extract.features_dir, Media(settings.corpus.root)
+    features, media = settings.extract.features_dir, MediaFingerprints(settings.corpus.root)
     given = _given(keys)
     streams = sorted(
         dict.fromkeys((*settings.extract.streams, *given)), key=lambda name: MODALITIES.index(modality_of(name))
     )
-    chosen = choose_keys(features, streams, _preferred(settings.extract, streams, given))
+    chosen = choose_config_hashes(features, streams, _preferred(settings.extract, streams, given))
     for stream in streams:
         if stream in chosen:
-            modality, key = modality_of(stream), chosen[stream][:KEY_LENGTH]
+            modality, key = modality_of(stream), chosen[stream][:SHORT_HASH_LENGTH]
             console.print(f"{stream}: {_how(features, modality, key)} -> {modality}-{key}")
         else:
             console.print(f"{stream}: there are no shards in {features}, so it is not in the index")
@@ -77,11 +77,13 @@ def _preferred(settings: ExtractSettings, streams: Sequence[str], given: Mapping
     wanted = Counter(map(modality_of, streams))
     for stream in streams:
         modality = modality_of(stream)
-        on_disk = keys_on_disk(features, modality)
-        there = f"on disk are the keys {', '.join(on_disk)}; choose with --key {stream}=KEY"
+        on_disk = config_hashes_on_disk(features, modality)
+        there = f"on disk are the keys {', '.join(on_disk)}; choose with --config-hash {stream}=KEY"
         if stream in given:
             if not on_disk:
-                raise UsageError(f"--key {stream}={given[stream]}: there are no {modality} shards in {features}")
+                raise UsageError(
+                    f"--config-hash {stream}={given[stream]}: there are no {modality} shards in {features}"
+                )
         elif len(on_disk) > 1 or (on_disk and wanted[modality] > 1):
             # Hashing the weights takes a while, and they need not be on this machine: only when it matters.
             try:
@@ -90,10 +92,10 @@ def _preferred(settings: ExtractSettings, streams: Sequence[str], given: Mapping
                 raise UsageError(
                     f"{features}: which shards are those of {stream} cannot be told: {error}\n{there}"
                 ) from None
-            if key[:KEY_LENGTH] not in on_disk:
+            if key[:SHORT_HASH_LENGTH] not in on_disk:
                 raise UsageError(
-                    f"{features}: there are no shards of {stream} as it is set ({modality}-{key[:KEY_LENGTH]}); "
-                    f"extract them (`foal extract --modalities {stream}`), leave {stream} out with --modalities, or: "
+                    f"{features}: there are no shards of {stream} as it is set ({modality}-{key[:SHORT_HASH_LENGTH]}); "
+                    f"extract them (`foal extract --streams {stream}`), leave {stream} out with --streams, or: "
                     f"{there}"
                 )
             preferred[stream] = key
@@ -134,7 +136,7 @@ def _said(name: str, value: Any) -> str:
     return f"{name.replace('_', ' ')} {','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
 
 
-def _report_stale(findings: Findings, console: Console) -> None:
+def _report_stale(findings: StaleReport, console: Console) -> None:
     """Say what in the folder the index does not use."""
     others: dict[str, list[int]] = {}
     reasons: Counter[str] = Counter()

@@ -13,9 +13,16 @@ from ...shared.config.settings import modality_of
 from ...shared.errors import StoreError
 from ...shared.files.atomic import stale_temporaries
 from ...shared.files.fingerprint import media_fingerprint
-from ...shared.hdf5.opening import Claim, FutureError, read_claim
+from ...shared.hdf5.opening import FileIdentity, FutureError, sniff
 from ...shared.hdf5.seal import bears_seal, is_intact, open_regular, read_seal
-from ...shared.store.catalog import KEY_LENGTH, Located, Media, keys_on_disk, read_catalog, shard_files
+from ...shared.store.catalog import (
+    SHORT_HASH_LENGTH,
+    FeatureLocation,
+    MediaFingerprints,
+    config_hashes_on_disk,
+    read_catalog,
+    shard_files,
+)
 from ...shared.store.shard import FORMAT, VERSION, ShardReader, damage_in
 from ...shared.utterance import Utterance, split_folder
 
@@ -32,7 +39,7 @@ OUR_NAME = re.compile(r"[0-9a-f]{16}\.h5")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stale:
+class StaleFile:
     """A file that nothing needs any more: why, its size in bytes, the utterances in it (0 where that is not known).
 
     `key` is the eight characters of its folder, empty for temporary files; `stamp` is the file's size and time of
@@ -50,36 +57,38 @@ class Stale:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class StaleReport:
     """The stale files, and the rows of each key in use, by `audio-1a2b3c4d`: how many are current or why they are not.
 
     Those not current may stand in shards that are not stale.
     """
 
-    stale: tuple[Stale, ...]
+    stale: tuple[StaleFile, ...]
     rows: Mapping[str, Mapping[str, int]]
 
 
-def find_stale(features: Path, utterances: Sequence[Utterance], keys: Mapping[str, str], media: Media) -> Findings:
+def find_stale(
+    features: Path, utterances: Sequence[Utterance], keys: Mapping[str, str], media: MediaFingerprints
+) -> StaleReport:
     """What is stale in a features folder, given the manifest and the key in use of each stream.
 
     Only modalities of these streams are looked at. An empty key is one that is not known: no shard has it. Files that
     are no shards, that are another's, or that cannot be opened for want of a permission are never stale.
     """
-    stale: list[Stale] = []
+    stale: list[StaleFile] = []
     rows: dict[str, Mapping[str, int]] = {}
     for modality in dict.fromkeys(map(modality_of, keys)):
-        used = {key[:KEY_LENGTH] for stream, key in keys.items() if key and modality_of(stream) == modality}
-        for key in keys_on_disk(features, modality):
+        used = {key[:SHORT_HASH_LENGTH] for stream, key in keys.items() if key and modality_of(stream) == modality}
+        for key in config_hashes_on_disk(features, modality):
             if key in used:
-                of_key, rows[f"{modality}-{key}"] = _judge(features, utterances, modality, key, media)
+                of_key, rows[f"{modality}-{key}"] = _classify_rows(features, utterances, modality, key, media)
                 stale += of_key
             else:
                 stale += _of_another_key(features, modality, key)
-    return Findings(stale=(*stale, *_left_over(features)), rows=rows)
+    return StaleReport(stale=(*stale, *_left_over(features)), rows=rows)
 
 
-def _of_another_key(features: Path, modality: str, key: str) -> list[Stale]:
+def _of_another_key(features: Path, modality: str, key: str) -> list[StaleFile]:
     found = []
     for path in shard_files(features, modality, key):
         stamp, said = media_fingerprint(path), _read_claim(path)
@@ -90,9 +99,9 @@ def _of_another_key(features: Path, modality: str, key: str) -> list[Stale]:
     return found
 
 
-def _judge(
-    features: Path, utterances: Sequence[Utterance], modality: str, key: str, media: Media
-) -> tuple[list[Stale], Mapping[str, int]]:
+def _classify_rows(
+    features: Path, utterances: Sequence[Utterance], modality: str, key: str, media: MediaFingerprints
+) -> tuple[list[StaleFile], Mapping[str, int]]:
     """Of a key in use the shards that have not one current row or are damaged, and all its rows by state."""
     # Before anything is read: who removes the file compares, and finds that it was written anew meanwhile.
     stamps = {path: media_fingerprint(path) for path in shard_files(features, modality, key)}
@@ -110,12 +119,18 @@ def _judge(
             reason = ABSENT if set(+counts) == {ABSENT} else SUPERSEDED
             stale.append(_stale(path, reason, stamps[path], rows=counts.total(), modality=modality, key=key))
     for path in catalog.damaged:
-        if path in stamps and removable_damage(path, modality, key):
+        if path in stamps and is_deletable_corrupt_shard(path, modality, key):
             stale.append(_stale(path, DAMAGED, stamps[path], rows=0, modality=modality, key=key))
     return stale, sum(states.values(), Counter())
 
 
-def _state(at: Located, utterance: Utterance | None, current: Located | None, modality: str, media: Media) -> str:
+def _state(
+    at: FeatureLocation,
+    utterance: Utterance | None,
+    current: FeatureLocation | None,
+    modality: str,
+    media: MediaFingerprints,
+) -> str:
     """Whether a shard's row is current, or why not."""
     if utterance is None:
         return ABSENT
@@ -126,38 +141,38 @@ def _state(at: Located, utterance: Utterance | None, current: Located | None, mo
     return NEWER if media.unchanged(utterance.media(modality), at.media) else CHANGED_MEDIA
 
 
-def _left_over(features: Path) -> list[Stale]:
+def _left_over(features: Path) -> list[StaleFile]:
     """Temporary files of processes that live no more, where foal writes any."""
     return [_stale(path, LEFT_OVER, media_fingerprint(path), rows=0) for path in stale_temporaries(features)]
 
 
 def _stale(
     path: Path, reason: str, stamp: str, *, rows: int, modality: str = "", key: str = "", imported: bool = False
-) -> Stale:
+) -> StaleFile:
     # A stamp begins with the size.
     size = int(stamp.partition(":")[0] or 0)
-    return Stale(
+    return StaleFile(
         path=path, reason=reason, size=size, rows=rows, stamp=stamp, modality=modality, key=key, imported=imported
     )
 
 
-def _read_claim(path: Path) -> Claim | None:
+def _read_claim(path: Path) -> FileIdentity | None:
     """What a shard says of itself, were it of an older foal; None for all other files and those of a newer foal."""
     with suppress(OSError, StoreError):
-        said = read_claim(path)
+        said = sniff(path)
         if said is not None and said.format == FORMAT and said.version is not None and said.version <= VERSION:
             return said
     return None
 
 
-def _imported(claim: Claim) -> bool:
+def _imported(claim: FileIdentity) -> bool:
     with suppress(ValueError, RecursionError):
         config = json.loads(claim.config or "")
         return isinstance(config, dict) and config.get("provenance") == "imported"
     return False
 
 
-def removable_damage(path: Path, modality: str, key: str) -> bool:
+def is_deletable_corrupt_shard(path: Path, modality: str, key: str) -> bool:
     """Whether a file in the folder of this modality and key is one of our shards, and damaged beyond use.
 
     Such a file may be deleted once its utterances were extracted again. One that is in order is not, nor one that only
@@ -169,7 +184,7 @@ def removable_damage(path: Path, modality: str, key: str) -> bool:
             return False
         with suppress(FutureError), ShardReader(path, whole=True) as shard:
             # Of another folder, or it was only busy a moment ago.
-            return bool(damage_in(shard)) and _belongs(shard.header.modality, shard.header.key, modality, key)
+            return bool(damage_in(shard)) and _belongs(shard.header.modality, shard.header.config_hash, modality, key)
     except OSError:
         return False
     except StoreError:
@@ -187,7 +202,7 @@ def _is_ours(path: Path, modality: str, key: str) -> bool:
                 return True
         finally:
             os.close(handle)
-        said = read_claim(path)
+        said = sniff(path)
     except (OSError, StoreError):
         return False
     if seal is not None:
@@ -201,4 +216,4 @@ def _is_ours(path: Path, modality: str, key: str) -> bool:
 
 
 def _belongs(modality: str | None, found_key: str | None, wanted: str, key: str) -> bool:
-    return modality == wanted and (found_key or "")[:KEY_LENGTH] == key[:KEY_LENGTH]
+    return modality == wanted and (found_key or "")[:SHORT_HASH_LENGTH] == key[:SHORT_HASH_LENGTH]

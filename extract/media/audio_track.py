@@ -94,9 +94,12 @@ def read_soundtrack(path: Path) -> Soundtrack | None:
     # Nothing else is on the clock of a track alone; but what its edit list puts before zero is not to be heard.
     mono, rate_hz, holes = _in_a_row(runs, min(0.0, begin + max(0.0, zero)) if alone else begin)
     return Soundtrack(
-        mono=mono, rate_hz=rate_hz, holes=holes, slack=max(HOLE, min(2 * longest, 2 * HOLE)),
+        mono=mono,
+        rate_hz=rate_hz,
+        holes=holes,
+        slack=max(HOLE, min(2 * longest, 2 * HOLE)),
         declared=declared.end(len(mono) / rate_hz, file_ends[0] - zero),
-    )  # fmt: skip
+    )
 
 
 class _Run:
@@ -109,13 +112,13 @@ class _Run:
         self._begin_is_stamped = first.pts is not None
         self._tick = tick
         self._bytes = bytearray()
-        self._ahead: list[Seconds] = []
+        self._offsets: list[Seconds] = []
 
     def add(self, frame: av.AudioFrame) -> None:
         """Append a frame and note its stamp."""
-        ahead = self._ahead_of_samples(frame)
-        if ahead is not None and len(self._ahead) <= _ENOUGH:
-            self._ahead.append(ahead)
+        offset = self._timestamp_offset(frame)
+        if offset is not None and len(self._offsets) <= _ENOUGH:
+            self._offsets.append(offset)
         self._bytes.extend(_mono(frame).data)
         self.end += frame.samples / self.rate_hz
 
@@ -124,23 +127,23 @@ class _Run:
 
         One stamp alone, before, proves nothing.
         """
-        ahead = self._ahead_of_samples(frame)
-        jumped = ahead is not None and len(self._ahead) > 1 and abs(ahead - self.ahead(0.0)) > HOLE
+        offset = self._timestamp_offset(frame)
+        jumped = offset is not None and len(self._offsets) > 1 and abs(offset - self.timestamp_offset(0.0)) > HOLE
         return jumped or frame.sample_rate != self.rate_hz
 
-    def ahead(self, otherwise: Seconds) -> Seconds:
+    def timestamp_offset(self, otherwise: Seconds) -> Seconds:
         """How far its stamps are ahead of the samples decoded until then; `otherwise` without stamps."""
-        if not self._ahead:
+        if not self._offsets:
             return otherwise
         low, high = self._range()
         # Rounded stamps allow an interval, of which this is the middle; others jitter.
-        return (low + high) / 2 if high - low <= 2 * self._tick else median(self._ahead)
+        return (low + high) / 2 if high - low <= 2 * self._tick else median(self._offsets)
 
     def beginning(self, zero: Seconds, rounding: Seconds) -> Seconds:
         """Where it begins on the container's clock: at its zero if its rounded stamps allow that."""
-        if not self._begin_is_stamped or not self._ahead:
+        if not self._begin_is_stamped or not self._offsets:
             return 0.0
-        begin = self.ahead(zero) - zero
+        begin = self.timestamp_offset(zero) - zero
         low, high = self._range()
         return 0.0 if abs(begin) <= rounding - (high - low) / 2 + 1e-9 or abs(begin) > _LONGEST else begin
 
@@ -148,12 +151,12 @@ class _Run:
         """All of it, mono (samples,)."""
         return np.frombuffer(self._bytes, np.float32)
 
-    def _ahead_of_samples(self, frame: av.AudioFrame) -> Seconds | None:
+    def _timestamp_offset(self, frame: av.AudioFrame) -> Seconds | None:
         return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base) - self.end
 
     def _range(self) -> tuple[Seconds, Seconds]:
         # The first stamp is rounded twice where an encoder's delay was taken off, and wrong in fragmented MP4.
-        stamps = self._ahead[1:] or self._ahead
+        stamps = self._offsets[1:] or self._offsets
         return min(stamps), max(stamps)
 
 
@@ -209,11 +212,11 @@ def _in_a_row(runs: list[_Run], begin: Seconds) -> tuple[NDArray[np.float32], in
     Raises MediaError where the stamps make far more silence than there is sound.
     """
     rate_hz = max(runs, key=lambda run: len(run.samples()) / run.rate_hz).rate_hz
-    ahead: list[Seconds] = []
+    offset: list[Seconds] = []
     for run in runs:
-        ahead.append(run.ahead(ahead[-1] if ahead else 0.0))
+        offset.append(run.timestamp_offset(offset[-1] if offset else 0.0))
     # A jump that is taken back later on was no hole but a damaged stamp, or a new beginning.
-    holes = np.diff(np.minimum.accumulate(ahead[::-1])[::-1], prepend=ahead[0])
+    holes = np.diff(np.minimum.accumulate(offset[::-1])[::-1], prepend=offset[0])
     holes[(holes <= HOLE) | (holes >= _LONGEST)] = 0.0
     silence = to_samples(max(0.0, begin) + float(holes.sum()), rate_hz)
     if silence > max(MOST_SILENCE, to_samples(runs[-1].end, rate_hz)):

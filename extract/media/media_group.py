@@ -40,9 +40,14 @@ class Part:
         """Its utterances lack the modality: no frames, and the reason."""
         for utterance in self.utterances:
             entry = Entry(
-                id=utterance.id, values=np.zeros((0, *frame_shape), np.float32), valid=np.zeros(0, bool), note=note,
-                origin=utterance.start or 0.0, source=utterance.source(self.modality), media=self.fingerprint,
-            )  # fmt: skip
+                id=utterance.id,
+                values=np.zeros((0, *frame_shape), np.float32),
+                valid=np.zeros(0, bool),
+                note=note,
+                origin=utterance.start or 0.0,
+                source=utterance.source(self.modality),
+                media=self.fingerprint,
+            )
             yield utterance, entry
 
     def failed(self, error: Exception) -> Results:

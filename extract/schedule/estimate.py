@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ...shared.config.settings import Settings
 from ...shared.errors import MediaError
-from ...shared.parallel.resources import this_machine
+from ...shared.parallel.resources import local_resources
 from ...shared.store.shard import Entry
 from ...shared.text import duration
 from ...shared.timing import Seconds
@@ -29,7 +29,7 @@ START_SECONDS: Seconds = 10.0
 def estimate(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe]) -> Table:
     """A table of the features that are left to extract, with a bottom line."""
     of_settings = settings.extract
-    machine = this_machine(settings.cluster, decode_threads=of_settings.decode_threads)
+    machine = local_resources(settings.cluster, decode_threads=of_settings.decode_threads)
     torch.set_num_threads(machine.threads)
     device = torch.device("cuda" if machine.devices else "cpu")
     encoders = Encoders(of_settings, {recipe.stream: recipe for recipe in recipes}, device)
@@ -47,9 +47,13 @@ def estimate(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Reci
         size_all += size
         seconds_all += 0.0 if cost is None else cost * hours * 3600
         table.add_row(
-            recipe.stream, str(sum(len(chunk.utterances) for chunk in todo)), f"{hours:.2f} h", str(len(todo)),
-            decimal(round(size)), "unknown" if cost is None else duration(cost * hours * 3600),
-        )  # fmt: skip
+            recipe.stream,
+            str(sum(len(chunk.utterances) for chunk in todo)),
+            f"{hours:.2f} h",
+            str(len(todo)),
+            decimal(round(size)),
+            "unknown" if cost is None else duration(cost * hours * 3600),
+        )
     workers = min(machine.workers, len(chunks))
     ids = {utterance.id for chunk in chunks for utterance in chunk.utterances}
     longest = START_SECONDS + seconds_all / workers

@@ -48,7 +48,7 @@ class Failure:
 
     id: str
     split: str
-    modality: str
+    stream: str
     media: str
     reason: str
     remedy: str
@@ -73,13 +73,19 @@ class ChunkResult:
 def failure_of(chunk: Chunk, utterance: Utterance, reason: str, fingerprint: str, *, remedy: str = MEND) -> Failure:
     """The failure of one of a chunk's utterances."""
     return Failure(
-        id=utterance.id, split=chunk.split, modality=chunk.stream, media=utterance.media(chunk.modality), reason=reason,
-        remedy=remedy, source=utterance.source(chunk.modality), fingerprint=fingerprint,
-    )  # fmt: skip
+        id=utterance.id,
+        split=chunk.split,
+        stream=chunk.stream,
+        media=utterance.media(chunk.modality),
+        reason=reason,
+        remedy=remedy,
+        source=utterance.source(chunk.modality),
+        fingerprint=fingerprint,
+    )
 
 
 FILE = "failures.csv"
-COLUMNS = ("id", "split", "modality", "media", "reason", "remedy", "state")
+COLUMNS = ("id", "split", "stream", "media", "reason", "remedy", "state")
 
 Row = dict[str, str]
 
@@ -105,17 +111,27 @@ class Quarantine:
             return None
         media, source = utterance.media(recipe.modality), utterance.source(recipe.modality)
         fingerprint = self.fingerprint(media)
-        if row["state"] != state_of(recipe.header.key, source, fingerprint):
+        if row["state"] != state_of(recipe.header.config_hash, source, fingerprint):
             return None
         return Failure(
-            id=utterance.id, split=utterance.split, modality=recipe.stream, media=media, reason=row["reason"],
-            remedy=row["remedy"], source=source, fingerprint=fingerprint,
-        )  # fmt: skip
+            id=utterance.id,
+            split=utterance.split,
+            stream=recipe.stream,
+            media=media,
+            reason=row["reason"],
+            remedy=row["remedy"],
+            source=source,
+            fingerprint=fingerprint,
+        )
 
     def write(
-        self, utterances: Sequence[Utterance], failures: Iterable[Failure], keys: Mapping[str, str], *,
+        self,
+        utterances: Sequence[Utterance],
+        failures: Iterable[Failure],
+        keys: Mapping[str, str],
+        *,
         ended: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Write what failed of the streams of this run (`keys`: theirs); none, no file. Rows of other streams stay.
 
         Of a run that has not `ended` well all rows stay: it may not have come to what it was to try again. Raises
@@ -128,10 +144,15 @@ class Quarantine:
                 if name in ids and (stream not in keys or not ended):
                     by_split[split][name, stream] = row
         for f in failures:
-            by_split[f.split][f.id, f.modality] = {
-                "id": f.id, "split": f.split, "modality": f.modality, "media": f.media, "reason": f.reason,
-                "remedy": f.remedy, "state": f.state(keys[f.modality]),
-            }  # fmt: skip
+            by_split[f.split][f.id, f.stream] = {
+                "id": f.id,
+                "split": f.split,
+                "stream": f.stream,
+                "media": f.media,
+                "reason": f.reason,
+                "remedy": f.remedy,
+                "state": f.state(keys[f.stream]),
+            }
         for split, rows in by_split.items():
             path = self._folder[split] / FILE
             if rows:
@@ -162,7 +183,7 @@ def _read(path: Path) -> dict[tuple[str, str], Row]:
         if path.is_file():
             with path.open(encoding="utf-8", newline="") as file:
                 rows = [row for row in csv.DictReader(file) if all(isinstance(row.get(name), str) for name in COLUMNS)]
-            return {(row["id"], row["modality"]): {name: row[name] for name in COLUMNS} for row in rows}
+            return {(row["id"], row["stream"]): {name: row[name] for name in COLUMNS} for row in rows}
     return {}
 
 

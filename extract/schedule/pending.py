@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ...shared.config.settings import Settings
 from ...shared.errors import MediaError
-from ...shared.store.catalog import Media, read_catalog
+from ...shared.store.catalog import MediaFingerprints, read_catalog
 from ...shared.text import duration
 from ...shared.timing import Seconds
 from ...shared.utterance import Utterance, splits_of
@@ -35,9 +35,12 @@ class Pending:
 
 
 def pending_chunks(
-    settings: Settings, utterances: list[Utterance], recipes: Sequence[Recipe], console: Console,
+    settings: Settings,
+    utterances: list[Utterance],
+    recipes: Sequence[Recipe],
+    console: Console,
     quarantine: Quarantine | None = None,
-) -> Pending:  # fmt: skip
+) -> Pending:
     """What is left to do, the longest chunks first so that no worker is left with one at the end.
 
     With a `quarantine`, what stands in it is not tried again. Raises FutureError over shards of a newer foal.
@@ -46,9 +49,9 @@ def pending_chunks(
     left: dict[str, list[Utterance]] = {}
     standing: list[Failure] = []
     damaged: dict[Path, tuple[str, str]] = {}
-    media = Media(settings.corpus.root)
+    media = MediaFingerprints(settings.corpus.root)
     for recipe in recipes:
-        modality, key = recipe.modality, recipe.header.key
+        modality, key = recipe.modality, recipe.header.config_hash
         catalog = read_catalog(features, modality, key, splits_of(utterances), verify=settings.extract.verify)
         for path, reason in catalog.damaged.items():
             console.print(f"warning: {path}: {reason}; its utterances are extracted again")

@@ -59,9 +59,15 @@ def recipe(settings: ExtractSettings, stream: str, *, fetch: bool = True) -> Rec
     modality = modality_of(stream)
     key = sha256(json.dumps([modality, changes], sort_keys=True).encode()).hexdigest()
     header = ShardHeader(
-        modality=modality, key=key, rate_hz=rate_hz, encoder=weights.name, revision=weights.revision,
-        weights=weights.digest, random_weights=weights.random, config=changes,
-    )  # fmt: skip
+        modality=modality,
+        config_hash=key,
+        rate_hz=rate_hz,
+        encoder=weights.name,
+        revision=weights.revision,
+        weights=weights.digest,
+        random_weights=weights.random,
+        config=changes,
+    )
     return Recipe(stream=stream, settings=of_stream, weights=weights, header=header)
 
 
@@ -70,7 +76,7 @@ def present_key(settings: ExtractSettings, stream: str) -> str:
 
     Nothing is downloaded only to learn a key.
     """
-    return recipe(settings, stream, fetch=False).header.key
+    return recipe(settings, stream, fetch=False).header.config_hash
 
 
 def _plain(settings: AudioSettings | FaceSettings) -> dict[str, Any]:

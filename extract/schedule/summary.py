@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ...shared.config.settings import Settings
-from ...shared.store.catalog import Media, read_catalog
-from ...shared.store.index_writer import Joined
-from ...shared.text import some_of
+from ...shared.store.catalog import MediaFingerprints, read_catalog
+from ...shared.store.index_writer import IndexResult
+from ...shared.text import preview_ids
 from ...shared.utterance import Utterance, splits_of
 from .failures import Failure
 from .stream_spec import Recipe
@@ -37,9 +37,9 @@ def outcome(settings: Settings, utterances: list[Utterance], recipes: Sequence[R
         column.justify = "right"
     missing: list[tuple[str, str]] = []
     short: dict[str, None] = {}
-    by_split, media = splits_of(utterances), Media(settings.corpus.root)
+    by_split, media = splits_of(utterances), MediaFingerprints(settings.corpus.root)
     for recipe in recipes:
-        catalog = read_catalog(settings.extract.features_dir, recipe.modality, recipe.header.key, by_split)
+        catalog = read_catalog(settings.extract.features_dir, recipe.modality, recipe.header.config_hash, by_split)
         for split, members in by_split.items():
             by_id = {u.id: catalog.find(u, recipe.modality, media) for u in members}
             found = [located for located in by_id.values() if located is not None]
@@ -47,9 +47,14 @@ def outcome(settings: Settings, utterances: list[Utterance], recipes: Sequence[R
             short |= {name: None for name, at in by_id.items() if at is not None and at.quality.get("decoded", 1.0) < 1}
             frames, valid = sum(at.length for at in found), sum(at.valid_frames for at in found)
             table.add_row(
-                split, recipe.stream, recipe.header.encoder, f"{len(found)}/{len(members)}",
-                str(sum(at.valid_frames > 0 for at in found)), str(frames), f"{valid / max(1, frames):.1%}",
-            )  # fmt: skip
+                split,
+                recipe.stream,
+                recipe.header.encoder,
+                f"{len(found)}/{len(members)}",
+                str(sum(at.valid_frames > 0 for at in found)),
+                str(frames),
+                f"{valid / max(1, frames):.1%}",
+            )
     return Outcome(table=table, missing=tuple(missing), short=tuple(short))
 
 
@@ -58,17 +63,19 @@ def report_outcome(found: Outcome, console: Console) -> None:
     console.print(found.table)
     if found.short:
         console.print(
-            f"decoded only in part, since their files are damaged or cut off: {some_of(found.short)}; "
+            f"decoded only in part, since their files are damaged or cut off: {preview_ids(found.short)}; "
             "`foal inspect --csv` has the share of each in the columns called decoded"
         )
 
 
-def report_index(joined: Joined, console: Console) -> None:
+def report_index(joined: IndexResult, console: Console) -> None:
     """Say what an index holds and what it does not."""
     for path, reason in joined.damaged.items():
         console.print(f"warning: {path}: {reason}")
     if joined.not_extracted:
-        console.print(f"not in the index, because not extracted or of changed media: {some_of(joined.not_extracted)}")
+        console.print(
+            f"not in the index, because not extracted or of changed media: {preview_ids(joined.not_extracted)}"
+        )
     console.print(f"{joined.path}: {joined.utterances} utterances{'' if joined.changed else ', unchanged'}")
 
 

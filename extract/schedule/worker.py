@@ -14,8 +14,8 @@ from distributed import Worker, get_worker
 
 from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings, Settings
 from ...shared.errors import FoalError, MediaError, StoreError
-from ...shared.parallel.cluster import NamedPlugin, name_of_run
-from ...shared.parallel.resources import Machine, visible_device
+from ...shared.parallel.cluster import NamedPlugin, unique_name
+from ...shared.parallel.resources import Resources, visible_device
 from ...shared.store.shard import ShardReader, ShardWriter, verify_shard
 from ...shared.timing import AUDIO_RATE_HZ
 from ...shared.utterance import Utterance
@@ -55,9 +55,12 @@ class Encoders:
             else:
                 assert isinstance(recipe.settings, FaceSettings)
                 self._loaded[stream] = load_face_path(
-                    recipe.settings, recipe.weights, self._device, precision=settings.precision,
+                    recipe.settings,
+                    recipe.weights,
+                    self._device,
+                    precision=settings.precision,
                     batch=settings.batch_images,
-                )  # fmt: skip
+                )
         return self._loaded[stream]
 
     def entries(self, stream: str, parts: Sequence[Part], *, decoders: int) -> Results:
@@ -90,15 +93,15 @@ def check_encoders(settings: ExtractSettings, recipes: Mapping[str, Recipe]) -> 
 class EncoderPlugin(NamedPlugin):
     """Gives each worker its device, its threads and its encoders."""
 
-    def __init__(self, settings: Settings, recipes: Mapping[str, Recipe], machine: Machine | None) -> None:
+    def __init__(self, settings: Settings, recipes: Mapping[str, Recipe], machine: Resources | None) -> None:
         """For the workers of a machine, or (None) for workers that somebody else has started."""
-        self.name = name_of_run("foal-encoders")
+        self.name = unique_name("foal-encoders")
         self.settings, self.recipes, self._machine = settings.extract, recipes, machine
         self._cluster = settings.cluster
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask in each worker."""
-        self.machine = self._machine or Machine.of_others(
+        self.machine = self._machine or Resources.for_external_worker(
             self._cluster, threads=worker.state.nthreads, decode_threads=self.settings.decode_threads
         )
         torch.set_num_threads(self.machine.threads)
@@ -140,7 +143,7 @@ def _frames_there(chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Pat
         have = {(name, *at) for name, *at in zip(found.ids, found.sources, found.media, strict=True)}
         parts = [part_of(piece, root, plugin.settings, set()) for piece in by_media(chunk)]
         wanted = {(u.id, u.source(chunk.modality), part.fingerprint) for part in parts for u in part.utterances}
-        current = found.header.key == plugin.recipes[chunk.stream].header.key and wanted <= have
+        current = found.header.config_hash == plugin.recipes[chunk.stream].header.config_hash and wanted <= have
         return int(found.offsets[-1]) if current else None
 
 
@@ -171,15 +174,24 @@ def part_of(piece: Chunk, root: Path, settings: ExtractSettings, patiently: set[
     # Taken before decoding: if the file changes meanwhile, the next run sees that it did.
     fingerprint = fingerprint_of(path, settings)
     return Part(
-        modality=piece.modality, path=path, fingerprint=fingerprint, utterances=piece.utterances,
+        modality=piece.modality,
+        path=path,
+        fingerprint=fingerprint,
+        utterances=piece.utterances,
         patiently=path in patiently,
-    )  # fmt: skip
+    )
 
 
 def _attempt(
-    chunk: Chunk, groups: Sequence[Sequence[Part]], plugin: EncoderPlugin, shard: Path,
-    store: Literal["float16", "float32"], command: str, *, apart: bool,
-) -> ChunkResult:  # fmt: skip
+    chunk: Chunk,
+    groups: Sequence[Sequence[Part]],
+    plugin: EncoderPlugin,
+    shard: Path,
+    store: Literal["float16", "float32"],
+    command: str,
+    *,
+    apart: bool,
+) -> ChunkResult:
     """Extract the parts, those of a group in common batches; `apart`, a group that fails costs its own only."""
     failures: list[Failure] = []
     of_file = {part.utterances[0].media(chunk.modality): part for group in groups for part in group}

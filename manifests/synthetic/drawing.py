@@ -200,8 +200,10 @@ def mouth(sheet: Sheet, face: Face, valence: float, opening: float) -> None:
     fold = np.linspace(0, 1, 15)
     for side in (-1, 1):
         corner = side * face.mouth * (1.3 + 0.2 * valence)
-        path = _curve(side * (face.nose + 0.06) + (corner - side * (face.nose + 0.06)) * fold**0.8,
-                      NOSE_LINE + 0.06 + (0.27 - 0.10 * valence) * fold**1.4)  # fmt: skip
+        path = _curve(
+            side * (face.nose + 0.06) + (corner - side * (face.nose + 0.06)) * fold**0.8,
+            NOSE_LINE + 0.06 + (0.27 - 0.10 * valence) * fold**1.4,
+        )
         sheet.line(path, 0.02, fill=_shade(face.skin, 0.06 + 0.16 * abs(valence)))
     top_lip, low_lip = 0.055 * bow**0.6, 0.075 * bow**0.6
     sheet.polygon(np.concatenate([_curve(x, upper - top_lip), _curve(x, lower + low_lip)[::-1]]), fill=face.lips)

@@ -1,5 +1,7 @@
 """Where commands print to."""
 
+import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +10,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from ..text import visible
+from ..text import escape_control_characters
 
 LOG_WIDTH = 160
 """Columns where nobody has a terminal: in a log a table had better be wide than folded."""
@@ -17,11 +19,11 @@ LOG_WIDTH = 160
 class _Console(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         # Before it is measured, so that tables stay straight.
-        return super().render_str(visible(text), **options)
+        return super().render_str(escape_control_characters(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else visible(text), style, control)
+            yield Segment(text if control else escape_control_characters(text), style, control)
 
 
 _console: _Console | None = None
@@ -40,6 +42,11 @@ def start_console(*, quiet: bool = False) -> Console:
 def get_console() -> Console:
     """The console of this command, for tables, lines and progress bars."""
     return _console or start_console()
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """Print a command's result as one JSON object on one line, for --json; --quiet does not suppress it."""
+    sys.stdout.write(json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def count_table(

@@ -56,7 +56,7 @@ class _Commands(TyperGroup):
         command = typer.main.get_command(app)
         command.name = cmd_name
         panel = next((panel for panel, names in PANELS.items() if cmd_name in names), "Other")
-        setattr(command, "rich_help_panel", panel)
+        command.rich_help_panel = panel
         return command
 
 
@@ -131,11 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(error, BrokenPipeError):
             # The reader of our output (`| head`) has gone; nobody is left to tell.
             _leave(1)
-        told = error if isinstance(error, FoalError) else _translated(error)
-        if told is None or debug:
+        on_bytes = error if isinstance(error, FoalError) else _translated(error)
+        if on_bytes is None or debug:
             raise
-        _say(str(told))
-        _leave(told.exit_code)
+        _say(str(on_bytes))
+        _leave(on_bytes.exit_code)
 
 
 def _call(arguments: list[str]) -> None:
@@ -150,11 +150,11 @@ def _call(arguments: list[str]) -> None:
 
 def _say(text: str) -> None:
     # Imported late: it brings rich with it.
-    from ..text import visible
+    from ..text import escape_control_characters
 
     # The terminal may be gone, or the disk full that takes the errors.
     with suppress(OSError):
-        typer.echo(f"foal: {visible(text)}", err=True)
+        typer.echo(f"foal: {escape_control_characters(text)}", err=True)
 
 
 def _leave(code: int) -> NoReturn:

@@ -13,7 +13,7 @@ from ..config.settings import Settings
 from .options import with_settings
 
 if TYPE_CHECKING:
-    from ..hdf5.seal import Told
+    from ..hdf5.seal import BytesRead
 
 
 @with_settings(features_dir="extract.features_dir")
@@ -34,19 +34,19 @@ def verify(
     """
     from rich.filesize import decimal
 
-    from ..store.verify import look_through, verify_files
-    from ..text import visible
+    from ..store.verify import collect_files, verify_files
+    from ..text import escape_control_characters
 
     targets = [target] if target is not None else [settings.extract.features_dir]
     if target is None and not given and settings.index.exists():
         targets.append(settings.index)
     began = time.monotonic()
-    jobs = look_through(targets)
+    jobs = collect_files(targets)
     size = sum(job.size for job in jobs)
-    with _progress(size) as told:
-        problems = verify_files(jobs, told)
+    with _progress(size) as on_bytes:
+        problems = verify_files(jobs, on_bytes)
     for path, reason in problems:
-        typer.echo(visible(f"{path}: {reason}"))
+        typer.echo(escape_control_characters(f"{path}: {reason}"))
     if problems:
         typer.echo(f"{len(problems)} problems; `foal extract` restores what is missing or damaged")
         raise typer.Exit(1)
@@ -55,7 +55,7 @@ def verify(
 
 
 @contextmanager
-def _progress(size: int) -> "Iterator[Told]":
+def _progress(size: int) -> "Iterator[BytesRead]":
     """Something to call with the number of bytes that were read; a bar on a terminal, nothing elsewhere."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -69,8 +69,8 @@ def _progress(size: int) -> "Iterator[Told]":
     with Progress(*columns, console=console, transient=True) as progress:
         task, lock = progress.add_task("", total=size), threading.Lock()
 
-        def told(count: int) -> None:
+        def on_bytes(count: int) -> None:
             with lock:
                 progress.update(task, advance=count)
 
-        yield told
+        yield on_bytes

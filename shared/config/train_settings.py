@@ -14,11 +14,22 @@ PRESETS: dict[str, dict[str, Any]] = {
     "light": {},
     # Li et al. 2024 and their code; the protocol stays honest.
     "paper": {
-        "width": 512, "heads": 4, "layers": 2, "dropout": 0.1, "projection_dropout": 0.5, "frame_rate": None,
-        "modality_dropout": 0.0, "batch_size": 16, "batch_frames": None, "epochs": 40, "learning_rate": 1e-4,
-        "schedule": "constant", "warmup": 0.0, "clip": None,
+        "width": 512,
+        "heads": 4,
+        "layers": 2,
+        "dropout": 0.1,
+        "projection_dropout": 0.5,
+        "frame_rate": None,
+        "modality_dropout": 0.0,
+        "batch_size": 16,
+        "batch_frames": None,
+        "epochs": 40,
+        "learning_rate": 1e-4,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "clip": None,
     },
-}  # fmt: skip
+}
 """What a preset sets; every other key, and every key given beside or above it, stays as it is."""
 
 

@@ -12,7 +12,7 @@ class Inside:
     def __init__(self, root: Path) -> None:
         self._root, self._folders = os.path.realpath(root), dict[str, str]()
 
-    def way_out(self, media: str) -> str:
+    def escape_reason(self, media: str) -> str:
         """How a path leads out, in words; empty if it does not."""
         if os.path.isabs(media):
             return "which is absolute"

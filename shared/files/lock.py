@@ -19,7 +19,7 @@ from ..errors import FoalError
 from ..text import duration
 
 LOCK_NAME = ".foal.lock"
-SIGN_OF_LIFE = 30.0
+HEARTBEAT_SECONDS = 30.0
 """Seconds between two signs of life, which are the lock file's time of change: another host cannot ask our kernel."""
 
 _LONGEST = 1000
@@ -27,7 +27,7 @@ _LET_REMOVE = "let that user or an administrator remove the file, then run the s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Holder:
+class LockOwner:
     """Who holds a folder: a process on a host, since when (ISO 8601, local time), with which command."""
 
     host: str
@@ -40,7 +40,7 @@ class Holder:
 
 
 @contextmanager
-def locked(folder: Path, *, break_lock: bool = False) -> Iterator[str]:
+def features_lock(folder: Path, *, break_lock: bool = False) -> Iterator[str]:
     """Hold a features folder, which is made if need be; gives a sentence about the dead run that had held it, or "".
 
     The kernel frees the lock of a process that dies, so that a lock of this host is stale once nobody holds it. One of
@@ -62,10 +62,12 @@ def locked(folder: Path, *, break_lock: bool = False) -> Iterator[str]:
         place = path if os.path.lexists(path) else folder
         raise FoalError(f"{place}: cannot be written: {os.strerror(error.errno or 0)}") from None
     try:
-        me = Holder(
-            host=socket.gethostname(), pid=os.getpid(), since=datetime.now().astimezone().isoformat(timespec="seconds"),
+        me = LockOwner(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            since=datetime.now().astimezone().isoformat(timespec="seconds"),
             command=" ".join(["foal", *sys.argv[1:]])[:_LONGEST],
-        )  # fmt: skip
+        )
         _write(handle, path, me)
         ended = threading.Event()
         living = threading.Thread(target=_live, args=(handle, ended), daemon=True)
@@ -93,7 +95,7 @@ def _acquired(path: Path, *, break_lock: bool) -> tuple[int, str]:
     while True:
         handle, held = _open(path)
         try:
-            word = _taken_over(handle, path, held=held, break_lock=break_lock) or word
+            word = _take_over(handle, path, held=held, break_lock=break_lock) or word
             if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR:
                 return handle, word
             # Of another user, whose umask keeps us from writing into it. The kernel would lock it for us, but it would
@@ -170,7 +172,7 @@ def _same(handle: int, path: Path) -> bool:
         return False
 
 
-def _taken_over(handle: int, path: Path, *, held: bool | None, break_lock: bool) -> str:
+def _take_over(handle: int, path: Path, *, held: bool | None, break_lock: bool) -> str:
     """What is to be said of the holder before; raises FoalError if it lives, or may."""
     holder, folder = _read(handle), path.parent
     who = str(holder) if holder is not None else "an unknown process"
@@ -184,21 +186,21 @@ def _taken_over(handle: int, path: Path, *, held: bool | None, break_lock: bool)
     silent = round(max(0.0, time.time() - os.fstat(handle).st_mtime))
     raise FoalError(
         f"{folder}: in use by {who}, whose last sign of life is {duration(silent)} old (it gives one every "
-        f"{SIGN_OF_LIFE:.0f} s); wait for its end, or if it is dead: --break-lock"
+        f"{HEARTBEAT_SECONDS:.0f} s); wait for its end, or if it is dead: --break-lock"
     )
 
 
-def _read(handle: int) -> Holder | None:
+def _read(handle: int) -> LockOwner | None:
     """What a lock says; None for one that says nothing (its process was killed before it wrote)."""
     with suppress(OSError, LookupError, ValueError, TypeError, RecursionError):
         said = json.loads(os.pread(handle, 1 << 16, 0))
-        return Holder(
+        return LockOwner(
             host=str(said["host"]), pid=int(said["pid"]), since=str(said["since"]), command=str(said["command"])
         )
     return None
 
 
-def _write(handle: int, path: Path, holder: Holder) -> None:
+def _write(handle: int, path: Path, holder: LockOwner) -> None:
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(asdict(holder)).encode(), 0)
@@ -209,7 +211,7 @@ def _write(handle: int, path: Path, holder: Holder) -> None:
 
 
 def _live(handle: int, ended: threading.Event) -> None:
-    while not ended.wait(SIGN_OF_LIFE):
+    while not ended.wait(HEARTBEAT_SECONDS):
         with suppress(OSError):
             os.utime(handle)
 

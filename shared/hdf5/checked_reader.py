@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .group_check import check_group
+from .group_check import check_object_header
 from .seal import SEAL_SIZE
 
 MOST_NAMES = 1000
@@ -27,7 +27,7 @@ _CLASSES = {"i": h5py.h5t.INTEGER, "u": h5py.h5t.INTEGER, "f": h5py.h5t.FLOAT, "
 _Number = TypeVar("_Number", np.uint8, np.int64, np.float32, np.float64)
 
 
-class Place(NamedTuple):
+class Extent(NamedTuple):
     """Where a dataset lies: its first byte in the file (-1: it has no bytes), and its form."""
 
     offset: int
@@ -47,7 +47,7 @@ class _Content:
         self.left = self.length
 
 
-class Checked:
+class ValidatedGroup:
     """A group of an open file whose tables and attributes are read with distrust.
 
     Raises ValueError, KeyError, OSError or RuntimeError for what is damaged or not ours, never reads another file, and
@@ -55,7 +55,7 @@ class Checked:
     """
 
     def __init__(self, group: Any, content: _Content) -> None:
-        check_group(group, content.length)
+        check_object_header(group, content.length)
         self._group, self._content = group, content
 
     @classmethod
@@ -81,22 +81,22 @@ class Checked:
     def __contains__(self, name: str) -> bool:
         return bool(name) and self._group.links.exists(name.encode())
 
-    def group(self, name: str) -> "Checked":
+    def group(self, name: str) -> "ValidatedGroup":
         """A group in it."""
-        return Checked(h5py.h5g.open(self._group, self._own(name)), self._content)
+        return ValidatedGroup(h5py.h5g.open(self._group, self._own(name)), self._content)
 
     def numbers(self, name: str, dtype: type[_Number]) -> NDArray[_Number]:
         """A table of numbers of exactly this type, (n,)."""
-        dataset, place = self._dataset(name, np.dtype(dtype).kind, 1)
-        if place.dtype != dtype:
-            raise ValueError(f"{name}: expected {np.dtype(dtype)}, got {place.dtype}")
-        self._spend(name, place)
-        table: NDArray[_Number] = np.empty(place.shape, dtype)
+        dataset, extent = self._dataset(name, np.dtype(dtype).kind, 1)
+        if extent.dtype != dtype:
+            raise ValueError(f"{name}: expected {np.dtype(dtype)}, got {extent.dtype}")
+        self._charge_read_budget(name, extent)
+        table: NDArray[_Number] = np.empty(extent.shape, dtype)
         dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, table)
         return table
 
     def texts(self, name: str) -> list[str]:
-        """A table of texts, (n,), in either form of `put_texts`."""
+        """A table of texts, (n,), in either form of `write_strings`."""
         if _ends(name) in self:
             whole = self.numbers(name, np.uint8).tobytes()
             ends = [0, *self.numbers(_ends(name), np.int64).tolist()]
@@ -104,16 +104,16 @@ class Checked:
                 raise ValueError(f"{name}: texts that do not end one behind the other")
             found = [whole[start:end].decode() for start, end in pairwise(ends)]
         else:
-            dataset, place = self._dataset(name, "S", 1)
-            self._spend(name, place)
-            table = np.empty(place.shape, place.dtype)
+            dataset, extent = self._dataset(name, "S", 1)
+            self._charge_read_budget(name, extent)
+            table = np.empty(extent.shape, extent.dtype)
             dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, table)
             found = list(map(bytes.decode, table.tolist()))
         if "\0" in "".join(found):
             raise ValueError(f"{name}: text with a NUL in it")
         return found
 
-    def place(self, name: str, kind: str, ndims: Sequence[int]) -> Place:
+    def extent(self, name: str, kind: str, ndims: Sequence[int]) -> Extent:
         """Where a table is that is read past HDF5."""
         return self._dataset(name, kind, *ndims)[1]
 
@@ -162,7 +162,7 @@ class Checked:
             raise ValueError(f"{name} is a link to elsewhere")
         return name.encode()
 
-    def _dataset(self, name: str, kind: str, *ndims: int) -> tuple[Any, Place]:
+    def _dataset(self, name: str, kind: str, *ndims: int) -> tuple[Any, Extent]:
         # Its identifier alone: h5py's own object takes three times as long to make.
         dataset = h5py.h5d.open(self._group, self._own(name))
         how = dataset.get_create_plist()
@@ -180,11 +180,11 @@ class Checked:
         offset = dataset.get_offset() if size and how.get_layout() == h5py.h5d.CONTIGUOUS else None
         if offset is not None and not 0 <= offset <= self._content.length - size:
             raise ValueError(f"{name}: a table that ends behind the file")
-        return dataset, Place(-1 if offset is None else offset, shape, dtype)
+        return dataset, Extent(-1 if offset is None else offset, shape, dtype)
 
-    def _spend(self, name: str, place: Place) -> None:
+    def _charge_read_budget(self, name: str, extent: Extent) -> None:
         # At least a byte, as a link to an empty table has some.
-        self._content.left -= max(1, math.prod(place.shape) * place.dtype.itemsize)
+        self._content.left -= max(1, math.prod(extent.shape) * extent.dtype.itemsize)
         if self._content.left < 0:
             raise ValueError(f"{name}: more tables than the file has bytes")
 
@@ -234,7 +234,7 @@ def as_json(name: str, values: Mapping[str, Any]) -> str:
     return text
 
 
-def put_texts(group: Any, **columns: Sequence[str]) -> None:
+def write_strings(group: Any, **columns: Sequence[str]) -> None:
     """Write tables of texts into a group (h5py's), as `texts` reads them. Raises ValueError for a NUL.
 
     All of a table have one length, which other programs read best, unless a long one would make it mostly padding: then
@@ -250,7 +250,7 @@ def put_texts(group: Any, **columns: Sequence[str]) -> None:
             group[_ends(name)] = np.cumsum([len(text) for text in encoded], dtype=np.int64)
 
 
-def put_attributes(attributes: Any, **values: Any) -> None:
+def write_attributes(attributes: Any, **values: Any) -> None:
     """Write attributes (h5py's) as they are read here: text with a fixed length."""
     for name, value in values.items():
         if isinstance(value, str):

@@ -21,7 +21,7 @@ MOST_BYTES = 1 << 20
 MOST_PIECES = 64
 
 
-def check_group(group: Any, length: int) -> None:
+def check_object_header(group: Any, length: int) -> None:
     """Raise ValueError unless HDF5 may look for the members of an open group (h5py's low-level), of a file so long."""
     handle = h5py.h5i.get_file_id(group).get_vfd_handle()
     # Behind a user block all addresses would be counted from its end.

@@ -11,16 +11,16 @@ import h5py
 
 from ..errors import StoreError
 from ..text import quoted, shortened
-from .checked_reader import Checked
-from .group_check import check_group
-from .seal import Seal, Told, is_intact, newer_seal, open_regular, read_seal
+from .checked_reader import ValidatedGroup
+from .group_check import check_object_header
+from .seal import BytesRead, Seal, is_intact, newer_seal, open_regular, read_seal
 
 
 class FutureError(StoreError):
     """A shard or feats.h5 that a newer foal wrote, in perfect order: nobody may replace or remove it."""
 
 
-class Claim(NamedTuple):
+class FileIdentity(NamedTuple):
     """What an HDF5 file says of itself, whoever wrote it; None where it says nothing that can be read."""
 
     format: str | None
@@ -33,13 +33,19 @@ class Claim(NamedTuple):
 
 
 def open_hdf5(
-    path: Path, *, kind: str, version: int, missing: str, remedy: str, whole_up_to: float = 0,
-    told: Told = lambda count: None,
-) -> Checked:  # fmt: skip
+    path: Path,
+    *,
+    kind: str,
+    version: int,
+    missing: str,
+    remedy: str,
+    verify_up_to_bytes: float = 0,
+    on_bytes: BytesRead = lambda count: None,
+) -> ValidatedGroup:
     """Open a sealed file that says to be of `kind` and `version`; the caller closes it.
 
-    The seal of a file of at most `whole_up_to` bytes is checked to the last bit before HDF5 sees it, `told` of what was
-    read; of others that it is there and has the right length. Raises StoreError: the file is missing (and `missing`
+    The whole seal of a file of at most `verify_up_to_bytes` bytes is checked before HDF5 opens it; `on_bytes` gets the
+    number of bytes read. Of larger files it is checked that it is there and has the right length. Raises StoreError: the file is missing (and `missing`
     says what to do), damaged (`remedy`) or foreign; FutureError for one of a newer foal.
     """
     with _opened(path, missing) as handle:
@@ -48,18 +54,18 @@ def open_hdf5(
             if newer := newer_seal(handle):
                 raise FutureError(f"{path}: sealed in version {newer}, this foal reads 1; update foal")
             raise _unsealed(path, kind, version, remedy)
-        whole = seal.length <= whole_up_to
+        whole = seal.length <= verify_up_to_bytes
         if whole:
-            _check(path, handle, seal, remedy, told)
+            _check(path, handle, seal, remedy, on_bytes)
         try:
             return _open_sealed(path, seal, kind, version)
         except StoreError:
             if not whole:
-                _check(path, handle, seal, remedy, told)
+                _check(path, handle, seal, remedy, on_bytes)
             raise
 
 
-def read_claim(path: Path) -> Claim | None:
+def sniff(path: Path) -> FileIdentity | None:
     """What a file says of itself, were it of another foal; None for what is no HDF5 file. Raises OSError, StoreError.
 
     Only the system's refusals are raised as OSError.
@@ -72,7 +78,7 @@ def read_claim(path: Path) -> Claim | None:
     with file:
         version = _said(file, "version")
         texts = {name: _said(file, name) for name in ("format", "modality", "key", "config")}
-        return Claim(
+        return FileIdentity(
             version=version if isinstance(version, int) else None,
             utterances=_count(file.id, b"ids"),
             **{name: text if isinstance(text, str) else None for name, text in texts.items()},
@@ -80,7 +86,7 @@ def read_claim(path: Path) -> Claim | None:
 
 
 @contextmanager
-def damage_named(path: Path, remedy: str) -> Iterator[None]:
+def wrap_as_store_error(path: Path, remedy: str) -> Iterator[None]:
     """Turn what h5py, NumPy and json raise over damaged content into a StoreError that names the file."""
     try:
         yield
@@ -102,20 +108,20 @@ def _opened(path: Path, missing: str) -> Iterator[int]:
         os.close(handle)
 
 
-def _check(path: Path, handle: int, seal: Seal, remedy: str, told: Told) -> None:
-    with damage_named(path, remedy):
-        if not is_intact(handle, seal, told):
+def _check(path: Path, handle: int, seal: Seal, remedy: str, on_bytes: BytesRead) -> None:
+    with wrap_as_store_error(path, remedy):
+        if not is_intact(handle, seal, on_bytes):
             raise StoreError(f"{path}: damaged (its bytes do not match their seal); {remedy}")
 
 
-def _open_sealed(path: Path, seal: Seal, kind: str, version: int) -> Checked:
+def _open_sealed(path: Path, seal: Seal, kind: str, version: int) -> ValidatedGroup:
     try:
         file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, _access())
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise StoreError(f"{path}: expected a {kind} file, got one that HDF5 cannot open ({error})") from None
     try:
-        with damage_named(path, f"expected a file of format {kind}"):
-            root = Checked.root(file, seal.length)
+        with wrap_as_store_error(path, f"expected a file of format {kind}"):
+            root = ValidatedGroup.root(file, seal.length)
             found, found_version = root.text("format"), root.integer("version")
         if found != kind:
             raise StoreError(f"{path}: expected a file of format {kind}, got {quoted(found)}")
@@ -139,7 +145,7 @@ def _unsealed(path: Path, kind: str, version: int, remedy: str) -> StoreError:
     """What is wrong with a file that has no seal: it is of another foal, foreign, or has lost it."""
     claim = None
     with suppress(OSError, StoreError):
-        claim = read_claim(path)
+        claim = sniff(path)
     if claim is None:
         return StoreError(
             f"{path}: expected a {kind} file, got one that is cut short or that HDF5 cannot open; {remedy}"
@@ -161,7 +167,7 @@ def _other_version(path: Path, kind: str, found: int, version: int) -> StoreErro
 def _count(file: Any, name: bytes) -> int:
     """The length of a table that is stored in the file itself; to follow a link could take forever."""
     try:
-        check_group(h5py.h5g.open(file, b"/"), file.get_filesize())
+        check_object_header(h5py.h5g.open(file, b"/"), file.get_filesize())
         if file.links.get_info(name).type != h5py.h5l.TYPE_HARD:
             return 0
         shape = h5py.h5d.open(file, name).shape

@@ -10,24 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checked_reader import Checked, Place
-from .opening import damage_named
+from .checked_reader import Extent, ValidatedGroup
+from .opening import wrap_as_store_error
 from .seal import open_regular
 
 MOST_NUMBERS = 1 << 26
 """In one frame; the largest encoders, all their layers kept, have a thousandth of that."""
 
 
-def places_of(group: Checked) -> dict[str, Place]:
+def extents_of(group: ValidatedGroup) -> dict[str, Extent]:
     """Where the values and flags of a shard or a packed stream lie. Raises ValueError, KeyError and others."""
-    places = {"values": group.place("values", "f", (2, 3, 4)), "valid": group.place("valid", "b", (1,))}
-    values, valid = places["values"], places["valid"]
+    extents = {"values": group.extent("values", "f", (2, 3, 4)), "valid": group.extent("valid", "b", (1,))}
+    values, valid = extents["values"], extents["valid"]
     if values.dtype not in (np.float16, np.float32) or not values.dtype.isnative:
         raise ValueError(f"values: expected float16 or float32, got {values.dtype}")
     if values.shape[0] != valid.shape[0]:
         raise ValueError(f"{values.shape[0]} frames, but {valid.shape[0]} validity flags")
     check_frame_shape(values.shape[1:])
-    return places
+    return extents
 
 
 def check_frame_shape(shape: Sequence[int]) -> None:
@@ -42,9 +42,9 @@ class PackedRows:
     Several threads may read at once. Raises StoreError that names the file for damaged content.
     """
 
-    def __init__(self, path: Path, places: Mapping[str, Place], *, remedy: str) -> None:
-        self.places, self._path, self._remedy = places, path, remedy
-        with damage_named(path, remedy):
+    def __init__(self, path: Path, extents: Mapping[str, Extent], *, remedy: str) -> None:
+        self.extents, self._path, self._remedy = extents, path, remedy
+        with wrap_as_store_error(path, remedy):
             self._handle = open_regular(path)
         # Closed when nobody refers to it any more: a thread may still be reading what another one has put away.
         self._closed = weakref.finalize(self, os.close, self._handle)
@@ -55,22 +55,22 @@ class PackedRows:
 
     def read(self, name: str, start: int, out: NDArray[Any]) -> None:
         """Fill `out` (m, ...) with the rows from `start` on."""
-        with damage_named(self._path, self._remedy):
+        with wrap_as_store_error(self._path, self._remedy):
             if not self._closed.alive:
                 raise ValueError("it is closed")
-            offset, shape, dtype = self.places[name]
+            offset, shape, dtype = self.extents[name]
             if start < 0 or start + len(out) > shape[0] or out.shape[1:] != shape[1:]:
                 raise ValueError(f"rows {start} to {start + len(out)} of {name}, which has {shape[0]}")
             if not out.nbytes:
                 return
             if offset < 0 or dtype != out.dtype or not out.flags.c_contiguous:
                 raise ValueError(f"{name}: expected {out.dtype} in one piece, got {dtype}")
-            place = offset + start * (out.nbytes // len(out))
+            extent = offset + start * (out.nbytes // len(out))
             view = memoryview(out.reshape(-1).view(np.uint8))  # type: ignore[arg-type]  # a buffer all the same
             while len(view):
-                count = os.preadv(self._handle, [view], place)
+                count = os.preadv(self._handle, [view], extent)
                 if count == 0:
                     raise ValueError(f"{name} ends before its time")
-                view, place = view[count:], place + count
+                view, extent = view[count:], extent + count
             if dtype == np.dtype(bool) and out.view(np.uint8).max() > 1:
                 raise ValueError(f"{name}: a flag that is neither true nor false")

@@ -19,7 +19,7 @@ _LINE = re.compile(rb"\nfoal-seal 01 ([0-9a-f]{16}) ([0-9a-f]{32})\n")
 _VERSION = re.compile(rb"\nfoal-seal ([0-9]{2})")
 _PIECE = 1 << 20
 
-Told = Callable[[int], object]
+BytesRead = Callable[[int], object]
 """Called now and then with the number of bytes that were read since."""
 
 
@@ -77,9 +77,9 @@ def newer_seal(handle: int) -> int | None:
     return None if flipped else int(found[1])
 
 
-def is_intact(handle: int, seal: Seal, told: Told = lambda count: None) -> bool:
+def is_intact(handle: int, seal: Seal, on_bytes: BytesRead = lambda count: None) -> bool:
     """Whether an open file is what its seal says, read to its last byte."""
-    return _digest(handle, seal.length, told) == seal.digest
+    return _digest(handle, seal.length, on_bytes) == seal.digest
 
 
 def bears_seal(handle: int) -> bool:
@@ -94,7 +94,7 @@ def _bits_apart(one: bytes, other: bytes) -> int:
     return sum((a ^ b).bit_count() for a, b in zip(one, other, strict=False))
 
 
-def _digest(handle: int, length: int, told: Told = lambda count: None) -> str:
+def _digest(handle: int, length: int, on_bytes: BytesRead = lambda count: None) -> str:
     """XXH3 of the first `length` bytes, in hex, read piece by piece; other threads run meanwhile."""
     digest, piece, at = xxhash.xxh3_128(), memoryview(bytearray(min(_PIECE, max(length, 1)))), 0
     while at < length:
@@ -103,5 +103,5 @@ def _digest(handle: int, length: int, told: Told = lambda count: None) -> str:
             break  # it became shorter: the hash will say so
         digest.update(piece[:count])
         at += count
-        told(count)
+        on_bytes(count)
     return str(digest.hexdigest())

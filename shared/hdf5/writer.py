@@ -10,13 +10,13 @@ import h5py
 
 
 @contextmanager
-def new_hdf5(path: Path) -> Iterator[h5py.File]:
+def create_hdf5(path: Path) -> Iterator[h5py.File]:
     """A new HDF5 file to be filled. Raises OSError, when it is closed, if the disk refused any part of it.
 
     HDF5 tries to write what is left again and again: h5py raises RuntimeError then, and prints tracebacks that nobody
     can catch when its objects are thrown away.
     """
-    disk = _Disk(path)
+    disk = _ErrorLatchingFile(path)
     try:
         with h5py.File(disk, "w") as file:
             yield file
@@ -26,7 +26,7 @@ def new_hdf5(path: Path) -> Iterator[h5py.File]:
         disk.file.close()
 
 
-class _Disk(io.RawIOBase):
+class _ErrorLatchingFile(io.RawIOBase):
     """A file that takes everything and remembers the first thing that it could not keep."""
 
     def __init__(self, path: Path) -> None:

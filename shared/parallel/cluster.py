@@ -44,7 +44,7 @@ class NamedPlugin(WorkerPlugin):
     name: str
 
 
-def name_of_run(kind: str) -> str:
+def unique_name(kind: str) -> str:
     """A name that no other run has: several may share a scheduler, with its plugins, tasks and topics."""
     return f"{kind}-{uuid4().hex[:12]}"
 
@@ -74,16 +74,16 @@ def local_cluster(workers: int, plugin: NamedPlugin, *, silence: Seconds = 300.0
     # Whoever can talk to a scheduler has code of theirs run by it, and every user of a machine reaches its loopback:
     # the certificate of this one run is held in memory and by its own processes alone.
     security = Security.temporary()
-    _allow_open_files()
-    with _loss_named():
-        with dask.config.set(configured), _interrupts_held_back():
+    _raise_open_file_limit()
+    with _translate_connection_loss():
+        with dask.config.set(configured), _block_signals():
             cluster = _started(workers, security)
         with cluster, Client(cluster, security=security) as client:
-            _equip(client, plugin)
+            _register_plugin_with_retry(client, plugin)
             yield client
 
 
-def _allow_open_files() -> None:
+def _raise_open_file_limit() -> None:
     """As many as the system lets us have: each worker costs several, and 1024 is only usual for old programs' sake."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Where there is no upper limit the system may refuse to be told so; the lower one is then left as it is.
@@ -130,11 +130,11 @@ def remote_cluster(address: str, plugin: NamedPlugin) -> Iterator[Client]:
             f"--scheduler {address}: the address and Dask's settings for TLS do not fit together ({error}); "
             "docs/reliability.md shows both"
         ) from None
-    with _loss_named(), client:
+    with _translate_connection_loss(), client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise UsageError(f"--scheduler {address}: expected a scheduler with workers, got one without")
         try:
-            _equip(client, plugin)
+            _register_plugin_with_retry(client, plugin)
         except (FoalError, OSError, CancelledError):
             raise
         except Exception as error:
@@ -151,7 +151,7 @@ def remote_cluster(address: str, plugin: NamedPlugin) -> Iterator[Client]:
                 client.unregister_worker_plugin(plugin.name)
 
 
-def _equip(client: Client, plugin: NamedPlugin) -> None:
+def _register_plugin_with_retry(client: Client, plugin: NamedPlugin) -> None:
     """Register the plugin. One of the workers may die over it; the next one in its place is given it at its start."""
     for left in reversed(range(REGISTRATIONS)):
         try:
@@ -164,7 +164,7 @@ def _equip(client: Client, plugin: NamedPlugin) -> None:
 
 
 @contextmanager
-def _loss_named() -> Iterator[None]:
+def _translate_connection_loss() -> Iterator[None]:
     """Say in a sentence that the scheduler was lost, however Dask noticed; its own tracebacks would bury it."""
     # Dask gives many of its loggers a level of their own.
     for name in [*logging.root.manager.loggerDict, "asyncio"]:
@@ -179,7 +179,7 @@ def _loss_named() -> Iterator[None]:
 
 
 @contextmanager
-def _interrupts_held_back() -> Iterator[None]:
+def _block_signals() -> Iterator[None]:
     """Ctrl-C, or a terminal that closes, reaches all its processes; those started meanwhile leave it to this one.
 
     A blocked signal is inherited by threads and processes, and one that comes meanwhile is delivered afterwards.

@@ -69,7 +69,7 @@ class _Lane(Generic[Item]):
 
 
 @contextmanager
-def ahead(
+def prefetch(
     jobs: Sequence[Callable[[], Iterable[Item]]], *, threads: int, size: Callable[[Item], int], budget: int
 ) -> Iterator[Iterator[Iterable[Item]]]:
     """Within it, an iterator over the jobs, in order, each an iterable of its items.

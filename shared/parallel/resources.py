@@ -11,7 +11,7 @@ MOST_DECODERS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class Resources:
     """The workers of a run: how many, on which GPUs (none: on the CPU), with how many threads each."""
 
     workers: int
@@ -20,13 +20,13 @@ class Machine:
     decode_threads: int
 
     @classmethod
-    def of_others(cls, settings: ClusterSettings, *, threads: int, decode_threads: int) -> "Machine":
+    def for_external_worker(cls, settings: ClusterSettings, *, threads: int, decode_threads: int) -> "Resources":
         """What a worker that somebody else has started makes of itself: one, with the GPU that it was given, if any."""
-        devices = [] if settings.device == "cpu" else devices_here()[:1]
-        return share_out(settings, cores=threads, devices=devices, decode_threads=decode_threads)
+        devices = [] if settings.device == "cpu" else available_gpus()[:1]
+        return allocate(settings, cores=threads, devices=devices, decode_threads=decode_threads)
 
 
-def share_out(settings: ClusterSettings, *, cores: int, devices: Sequence[str], decode_threads: int = 0) -> Machine:
+def allocate(settings: ClusterSettings, *, cores: int, devices: Sequence[str], decode_threads: int = 0) -> Resources:
     """One worker per GPU, or per two cores, and the cores shared out among them, where the settings do not say.
 
     On a machine of two cores two workers: a second thread would gain less than a second worker.
@@ -36,7 +36,7 @@ def share_out(settings: ClusterSettings, *, cores: int, devices: Sequence[str], 
     usual = len(devices) or max(min(2, cores), cores // 2)
     count = workers or usual
     threads = settings.threads or max(1, cores // count)
-    return Machine(
+    return Resources(
         workers=count,
         devices=devices,
         threads=threads,
@@ -44,12 +44,12 @@ def share_out(settings: ClusterSettings, *, cores: int, devices: Sequence[str], 
     )
 
 
-def cores_here() -> int:
+def available_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
-def devices_here(environment: Mapping[str, str] = os.environ) -> list[str]:
+def available_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; asks the driver, but opens none."""
     import torch
 
@@ -64,12 +64,12 @@ def visible_device(devices: Sequence[str], worker: str) -> str:
     return devices[int(worker) % len(devices)]
 
 
-def this_machine(settings: ClusterSettings, *, decode_threads: int = 0) -> Machine:
+def local_resources(settings: ClusterSettings, *, decode_threads: int = 0) -> Resources:
     """The present machine, shared out as the settings say. Raises UsageError where they want a GPU in vain."""
-    devices = devices_here() if settings.device != "cpu" else []
+    devices = available_gpus() if settings.device != "cpu" else []
     name, _, number = settings.device.partition(":")
     if name == "cuda" and int(number or 0) >= len(devices):
         raise UsageError(f"cluster.device is {settings.device}, but PyTorch sees {len(devices)} GPUs; use auto or cpu")
     if number:
         devices = [devices[int(number)]]
-    return share_out(settings, cores=cores_here(), devices=devices, decode_threads=decode_threads)
+    return allocate(settings, cores=available_cores(), devices=devices, decode_threads=decode_threads)

@@ -15,11 +15,11 @@ from ..hdf5.opening import FutureError
 from ..utterance import Utterance, split_folder
 from .shard import ShardHeader, ShardReader, damage_in
 
-KEY_LENGTH = 8
+SHORT_HASH_LENGTH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Located:
+class FeatureLocation:
     """Where one utterance's features are: row `row` of a shard, packed frames offset:offset + length."""
 
     shard: Path
@@ -44,9 +44,11 @@ class Catalog:
     frame_shapes: dict[Path, tuple[int, ...]] = field(default_factory=dict)
     dtypes: dict[Path, str] = field(default_factory=dict)
     damaged: dict[Path, str] = field(default_factory=dict)
-    located: dict[tuple[str, str], list[Located]] = field(default_factory=dict)
+    located: dict[tuple[str, str], list[FeatureLocation]] = field(default_factory=dict)
 
-    def find(self, utterance: Utterance, modality: str, media: "Media | None" = None) -> Located | None:
+    def find(
+        self, utterance: Utterance, modality: str, media: "MediaFingerprints | None" = None
+    ) -> FeatureLocation | None:
         """The features of a manifest's row, or None: not extracted, cut otherwise, or (if given) of changed media."""
         source, path = utterance.source(modality), utterance.media(modality)
         for found in self.located.get((split_folder(utterance.split), utterance.id), ()):
@@ -55,7 +57,7 @@ class Catalog:
         return None
 
 
-class Media:
+class MediaFingerprints:
     """What the media files of a corpus are now: their fingerprints, each looked up once.
 
     A file that is not there says nothing: features may be used where their media are not.
@@ -80,7 +82,7 @@ class Media:
 
 def shard_folder(features: Path, split: str, modality: str, key: str) -> Path:
     """features/<split>/<modality>-<key8>."""
-    return features / split_folder(split) / f"{modality}-{key[:KEY_LENGTH]}"
+    return features / split_folder(split) / f"{modality}-{key[:SHORT_HASH_LENGTH]}"
 
 
 def shard_name(modality: str, utterances: Iterable[Utterance]) -> str:
@@ -89,16 +91,16 @@ def shard_name(modality: str, utterances: Iterable[Utterance]) -> str:
     return blake2b(json.dumps(content).encode(), digest_size=8).hexdigest() + ".h5"
 
 
-def keys_on_disk(features: Path, modality: str) -> list[str]:
+def config_hashes_on_disk(features: Path, modality: str) -> list[str]:
     """The (shortened) keys for which the folder holds shards of a modality."""
-    folders = features.glob(f"*/{modality}-{'[0-9a-f]' * KEY_LENGTH}")
+    folders = features.glob(f"*/{modality}-{'[0-9a-f]' * SHORT_HASH_LENGTH}")
     return sorted({folder.name.removeprefix(f"{modality}-") for folder in folders if any(folder.glob("*.h5"))})
 
 
 def shard_files(features: Path, modality: str, key: str, splits: Iterable[str] | None = None) -> list[Path]:
     """The shard files of a modality and key, in one fixed order; temporary files are none."""
     folders = (
-        sorted(features.glob(f"*/{modality}-{key[:KEY_LENGTH]}"))
+        sorted(features.glob(f"*/{modality}-{key[:SHORT_HASH_LENGTH]}"))
         if splits is None
         else [shard_folder(features, split, modality, key) for split in splits]
     )
@@ -120,9 +122,9 @@ def read_catalog(
     for path in shard_files(features, modality, key, splits):
         try:
             with ShardReader(path, whole=verify) as shard:
-                if shard.header.modality != modality or not shard.header.key.startswith(key):
+                if shard.header.modality != modality or not shard.header.config_hash.startswith(key):
                     raise StoreError(
-                        f"a foreign shard: its key is {shard.header.modality[:64]}-{shard.header.key[:64]}"
+                        f"a foreign shard: its key is {shard.header.modality[:64]}-{shard.header.config_hash[:64]}"
                     )
                 if verify and (damage := damage_in(shard)):
                     raise StoreError(damage[0])
@@ -147,10 +149,17 @@ def _add(catalog: Catalog, path: Path, shard: ShardReader) -> None:
     catalog.dtypes[path] = shard.dtype.name
     for row, name in enumerate(shard.ids):
         start, stop = int(shard.offsets[row]), int(shard.offsets[row + 1])
-        located = Located(
-            shard=path, row=row, offset=start, length=stop - start,
-            origin=float(shard.origins[row]), checksum=shard.checksums[row],
-            source=shard.sources[row], media=shard.media[row], note=shard.notes[row],
-            valid_frames=int(counts[stop] - counts[start]), quality=shard.quality_of(row),
-        )  # fmt: skip
+        located = FeatureLocation(
+            shard=path,
+            row=row,
+            offset=start,
+            length=stop - start,
+            origin=float(shard.origins[row]),
+            checksum=shard.checksums[row],
+            source=shard.sources[row],
+            media=shard.media[row],
+            note=shard.notes[row],
+            valid_frames=int(counts[stop] - counts[start]),
+            quality=shard.quality_of(row),
+        )
         catalog.located.setdefault((path.parent.parent.name, name), []).append(located)

@@ -17,12 +17,12 @@ _PIECE = 1 << 20
 class ShardHeader:
     """How the features of a shard were made.
 
-    `key` hashes everything that changes the numbers; `rate_hz` is frames per second; `config` is the full
-    configuration behind the key; `weights` is the hash of the encoder's weights.
+    `config_hash` hashes every setting that changes the numbers; `rate_hz` is frames per second; `config` is the full
+    configuration behind the hash; `weights` is the hash of the encoder's weights.
     """
 
     modality: str
-    key: str
+    config_hash: str
     rate_hz: float
     encoder: str
     revision: str

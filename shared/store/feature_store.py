@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..hdf5.raw_rows import PackedRows
-from ..hdf5.seal import Told
+from ..hdf5.seal import BytesRead
 from ..text import quoted, shortened
 from .entry import finite
-from .index_reader import FORMAT, REMEDY, VERSION, WHOLE_UP_TO, Modality, Stream, read_index
+from .index_reader import FORMAT, REMEDY, VERIFY_UP_TO_BYTES, VERSION, StreamIndex, StreamInfo, read_index
 from .index_shards import IndexedShards
 from .shard import REMEDY as SHARD_REMEDY
 from .shard import ShardReader, Values, feature_checksum
 
-__all__ = ["FORMAT", "REMEDY", "VERSION", "FeatureStore", "Modality", "Packed"]
+__all__ = ["FORMAT", "REMEDY", "VERSION", "FeatureStore", "Packed", "StreamInfo"]
 
 _BLOCK = 8 * 2**20
 """Bytes of values that are checked at a time."""
@@ -40,13 +40,15 @@ class FeatureStore:
     Shards are looked at when first read. Every one must be where the index says, with the content it says.
     """
 
-    def __init__(self, path: Path, *, whole_up_to: float = WHOLE_UP_TO, told: Told = lambda count: None) -> None:
-        """Of an index of at most `whole_up_to` bytes the seal is checked first, `told` of the bytes."""
+    def __init__(
+        self, path: Path, *, verify_up_to_bytes: float = VERIFY_UP_TO_BYTES, on_bytes: BytesRead = lambda count: None
+    ) -> None:
+        """Of an index of at most `verify_up_to_bytes` bytes the seal is checked first, `on_bytes` of the bytes."""
         self.path = path
-        content = read_index(path, whole_up_to=whole_up_to, told=told)
+        content = read_index(path, verify_up_to_bytes=verify_up_to_bytes, on_bytes=on_bytes)
         self.digest, self.packed_inside, self.utterances = content.digest, content.packed, content.utterances
         self._streams = content.streams
-        self.modalities = {name: stream.modality for name, stream in content.streams.items()}
+        self.streams = {name: stream.info for name, stream in content.streams.items()}
         self._shards = IndexedShards(path, content.shards)
         self._inside: dict[str, PackedRows] = {}
 
@@ -74,7 +76,7 @@ class FeatureStore:
     @property
     def random_weights(self) -> bool:
         """Whether any modality comes from an encoder that never learned anything."""
-        return any(modality.random_weights for modality in self.modalities.values())
+        return any(modality.random_weights for modality in self.streams.values())
 
     def lengths(self, name: str) -> NDArray[np.int64]:
         """Frames of each utterance in a modality, (n,)."""
@@ -104,13 +106,17 @@ class FeatureStore:
         """How every modality was made, for JSON."""
         return {
             name: {
-                "encoder": modality.encoder, "revision": modality.revision, "weights": modality.weights,
-                "random_weights": modality.random_weights, "key": modality.key, "config": dict(modality.config),
+                "encoder": modality.encoder,
+                "revision": modality.revision,
+                "weights": modality.weights,
+                "random_weights": modality.random_weights,
+                "config_hash": modality.config_hash,
+                "config": dict(modality.config),
             }
-            for name, modality in self.modalities.items()
-        }  # fmt: skip
+            for name, modality in self.streams.items()
+        }
 
-    def places(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def extents(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where each utterance of a modality lies: the number of its shard, and its offset there, (n,) each."""
         stream = self._stream(name)
         return stream.shard, stream.offset
@@ -124,7 +130,7 @@ class FeatureStore:
         StoreError for values that do not match their checksum.
         """
         stream = self._stream(name)
-        modality = stream.modality
+        modality = stream.info
         wanted = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
         lengths = stream.length[wanted]
         self.check_files(name, wanted)
@@ -186,10 +192,10 @@ class FeatureStore:
         """The file that holds the values of an utterance."""
         return self.path if self.packed_inside else self.shard_paths[int(self._streams[name].shard[row])]
 
-    def _stream(self, name: str) -> Stream:
+    def _stream(self, name: str) -> StreamIndex:
         if name not in self._streams:
             raise StoreError(
-                f"{self.path}: there are no {name} features; it holds {shortened(', '.join(self.modalities)) or 'none'}"
+                f"{self.path}: there are no {name} features; it holds {shortened(', '.join(self.streams)) or 'none'}"
             )
         return self._streams[name]
 
@@ -202,7 +208,7 @@ class FeatureStore:
             shard = self._stream(name).shard
             self._shards.check(np.unique(shard if rows is None else shard[np.asarray(rows, np.int64)]).tolist())
 
-    def stream(self, name: str) -> Stream:
+    def stream(self, name: str) -> StreamIndex:
         """All that the index says of a stream."""
         return self._stream(name)
 
@@ -221,17 +227,17 @@ class FeatureStore:
     def _rows(self, name: str, shard: int) -> PackedRows:
         """Where the values of a shard are read, or (-1) those of a stream inside."""
         if shard >= 0:
-            modality = self.modalities[name]
+            modality = self.streams[name]
             return self._shards.rows(shard, modality.frame_shape, np.dtype(modality.dtype))
         if name not in self._inside:
             again = "ask for the file again, or pack it anew with `foal index --pack`"
             self._inside[name] = PackedRows(self.path, self._streams[name].inside or {}, remedy=again)
         return self._inside[name]
 
-    def check_rows(self) -> list[tuple[Path, str]]:
+    def verify_packed_values(self) -> list[tuple[Path, str]]:
         """Read every utterance, compare it with its checksum, look for NaN; gives the files and what is wrong."""
         problems = []
-        for name in self.modalities:
+        for name in self.streams:
             for block in self.blocks(name):
                 try:
                     sound = finite(self.packed(name, block).values)
@@ -244,7 +250,7 @@ class FeatureStore:
     def blocks(self, name: str) -> Iterator[list[int]]:
         """All rows of a stream in the order of the disk, about so many bytes at a time."""
         stream = self._stream(name)
-        per_frame = int(np.prod(stream.modality.frame_shape)) * np.dtype(stream.modality.dtype).itemsize
+        per_frame = int(np.prod(stream.info.frame_shape)) * np.dtype(stream.info.dtype).itemsize
         order = np.lexsort((stream.offset, stream.shard))
         block = np.cumsum(stream.length[order]) * per_frame // _BLOCK
         cuts = np.flatnonzero((np.diff(block) != 0) | (np.diff(stream.shard[order]) != 0)) + 1

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..files.confinement import Inside
-from ..hdf5.checked_reader import Checked, Place
-from ..hdf5.opening import damage_named
-from ..hdf5.raw_rows import PackedRows, places_of
+from ..hdf5.checked_reader import Extent, ValidatedGroup
+from ..hdf5.opening import wrap_as_store_error
+from ..hdf5.raw_rows import PackedRows, extents_of
 from ..text import quoted
 from .shard import REMEDY, ShardReader, open_shard
 
-SHARD_PLACES = ("values_at", "valid_at", "frames")
+SHARD_EXTENTS = ("values_at", "valid_at", "frames")
 """Where in a shard's file its values and flags begin, in bytes (-1: it has none), and how many frames there are."""
 LONGEST_PATH = 4095
 OPEN_SHARDS = 64
@@ -37,12 +37,14 @@ class ShardTable:
     frames: NDArray[np.int64]
 
     @classmethod
-    def read(cls, group: Checked) -> "ShardTable":
+    def read(cls, group: ValidatedGroup) -> "ShardTable":
         """From an index. Raises ValueError and others for what cannot be."""
         table = cls(
-            paths=group.texts("path"), digests=group.texts("digest"), sizes=group.numbers("size", np.int64),
-            **{name: group.numbers(name, np.int64) for name in SHARD_PLACES},
-        )  # fmt: skip
+            paths=group.texts("path"),
+            digests=group.texts("digest"),
+            sizes=group.numbers("size", np.int64),
+            **{name: group.numbers(name, np.int64) for name in SHARD_EXTENTS},
+        )
         columns = (table.digests, table.sizes, table.values_at, table.valid_at, table.frames)
         if any(len(column) != len(table.paths) for column in columns):
             raise ValueError("shards: its columns have different lengths")
@@ -71,8 +73,8 @@ def shard_rows(path: Path, digest: str) -> PackedRows | None:
     try:
         root = open_shard(path)
         try:
-            with damage_named(path, REMEDY):
-                return PackedRows(path, places_of(root), remedy=REMEDY) if root.text("digest") == digest else None
+            with wrap_as_store_error(path, REMEDY):
+                return PackedRows(path, extents_of(root), remedy=REMEDY) if root.text("digest") == digest else None
         finally:
             root.close()
     except StoreError:
@@ -107,12 +109,12 @@ class IndexedShards:
                 self._open.move_to_end(shard)
                 return self._open[shard]
             self._look(shard)
-            values_at, valid_at, frames = (int(getattr(self._table, name)[shard]) for name in SHARD_PLACES)
-            places = {
-                "values": Place(values_at, (frames, *frame_shape), dtype),
-                "valid": Place(valid_at, (frames,), np.dtype(bool)),
+            values_at, valid_at, frames = (int(getattr(self._table, name)[shard]) for name in SHARD_EXTENTS)
+            extents = {
+                "values": Extent(values_at, (frames, *frame_shape), dtype),
+                "valid": Extent(valid_at, (frames,), np.dtype(bool)),
             }
-            rows = self._open[shard] = PackedRows(self.paths[shard], places, remedy=REMEDY)
+            rows = self._open[shard] = PackedRows(self.paths[shard], extents, remedy=REMEDY)
             if len(self._open) > OPEN_SHARDS:
                 self._open.popitem(last=False)
             return rows
@@ -147,7 +149,7 @@ class IndexedShards:
 
     def is_outside(self, shard: int) -> bool:
         """Whether a shard's path leads out of the index' folder."""
-        return bool(self._inside.way_out(self._table.paths[shard]))
+        return bool(self._inside.escape_reason(self._table.paths[shard]))
 
     def check_same(self, shard: int, reader: ShardReader) -> None:
         """Raise StoreError unless an open shard is the one that was indexed."""
@@ -167,7 +169,7 @@ class IndexedShards:
             raise self._another(shard)
 
     def _check_inside(self, shard: int) -> None:
-        if way := self._inside.way_out(self._table.paths[shard]):
+        if way := self._inside.escape_reason(self._table.paths[shard]):
             raise StoreError(
                 f"{self.paths[shard]}: expected a shard inside the folder of {self._index}, got a path {way}"
             )

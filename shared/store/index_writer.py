@@ -16,23 +16,23 @@ from ..config.settings import INDEX_NAME, STREAM_RESERVED, modality_of
 from ..errors import StoreError, UsageError
 from ..files.atomic import replaced_atomically
 from ..files.confinement import Inside
-from ..hdf5.checked_reader import as_json, put_attributes, put_texts
+from ..hdf5.checked_reader import as_json, write_attributes, write_strings
 from ..hdf5.group_check import HDF5_START
-from ..hdf5.opening import FutureError, read_claim
+from ..hdf5.opening import FutureError, sniff
 from ..hdf5.seal import bears_seal, open_regular, write_seal
-from ..hdf5.writer import new_hdf5
+from ..hdf5.writer import create_hdf5
 from ..text import quoted
 from ..utterance import COLUMNS, NUMBERS, Utterance
-from .catalog import Catalog, Located, Media, keys_on_disk, read_catalog
+from .catalog import Catalog, FeatureLocation, MediaFingerprints, config_hashes_on_disk, read_catalog
 from .feature_store import FeatureStore
 from .index_reader import FORMAT, VERSION
-from .index_shards import SHARD_PLACES, shard_rows
+from .index_shards import SHARD_EXTENTS, shard_rows
 from .shard import FORMAT as SHARD_FORMAT
 from .shard import ShardHeader, ShardReader
 
 
 @dataclass(frozen=True, kw_only=True)
-class Joined:
+class IndexResult:
     """What an index holds: how many of the manifest's utterances, what is missing, what was damaged, if it changed."""
 
     path: Path
@@ -42,14 +42,14 @@ class Joined:
     changed: bool
 
 
-def choose_keys(features: Path, modalities: Sequence[str], preferred: Mapping[str, str]) -> dict[str, str]:
+def choose_config_hashes(features: Path, modalities: Sequence[str], preferred: Mapping[str, str]) -> dict[str, str]:
     """For each modality on disk the one key its shards have, or the preferred of several.
 
     Raises StoreError if there are no shards at all, UsageError if there are several and none is preferred.
     """
     chosen: dict[str, str] = {}
     for modality in modalities:
-        on_disk = keys_on_disk(features, modality_of(modality))
+        on_disk = config_hashes_on_disk(features, modality_of(modality))
         want = preferred.get(modality, "")
         matching = [key for key in on_disk if want.startswith(key) or (want and key.startswith(want))]
         if matching:
@@ -60,7 +60,7 @@ def choose_keys(features: Path, modalities: Sequence[str], preferred: Mapping[st
             raise UsageError(
                 f"{features}: the {modality} shards have the keys {', '.join(on_disk)}"
                 + (f", none is {want[:8]}" if want else "")
-                + f"; choose one with --key {modality}=KEY"
+                + f"; choose one with --config-hash {modality}=KEY"
             )
     if not chosen:
         raise StoreError(f"{features}: there are no shards in this folder; run `foal extract` first")
@@ -88,9 +88,9 @@ def write_index(
     features: Path,
     keys: Mapping[str, str],
     *,
-    media: Media | None = None,
+    media: MediaFingerprints | None = None,
     pack: bool = False,
-) -> Joined:
+) -> IndexResult:
     """Write feats.h5 over the shards with the given key per modality; a file that would say the same is left alone.
 
     An utterance is in the index once every modality of `keys` has been extracted for it, were it to say that it is
@@ -100,7 +100,7 @@ def write_index(
     if bad := [name for name in keys if name.partition("/")[2] in STREAM_RESERVED]:
         raise UsageError(f"{bad[0]}: a stream cannot have this name; call it otherwise")
     catalogs = {name: read_catalog(features, modality_of(name), key) for name, key in keys.items()}
-    rows: list[tuple[Utterance, dict[str, Located]]] = []
+    rows: list[tuple[Utterance, dict[str, FeatureLocation]]] = []
     not_extracted: list[str] = []
     for utterance in utterances:
         found = {name: catalog.find(utterance, modality_of(name), media) for name, catalog in catalogs.items()}
@@ -120,12 +120,14 @@ def write_index(
     changed = _stamp(path) != (digest, pack)
     if changed:
         with replaced_atomically(path) as temporary:
-            with new_hdf5(temporary) as file:
-                put_attributes(file.attrs, format=FORMAT, version=VERSION, digest=digest, packed=pack)
+            with create_hdf5(temporary) as file:
+                write_attributes(file.attrs, format=FORMAT, version=VERSION, digest=digest, packed=pack)
                 _write_utterances(file.create_group("utterances"), [utterance for utterance, _ in rows])
                 _write_modalities(file, path.parent, rows, catalogs, pack=pack)
             write_seal(temporary)
-    return Joined(path=path, utterances=len(rows), not_extracted=tuple(not_extracted), damaged=damaged, changed=changed)
+    return IndexResult(
+        path=path, utterances=len(rows), not_extracted=tuple(not_extracted), damaged=damaged, changed=changed
+    )
 
 
 def _check_place(path: Path) -> None:
@@ -141,7 +143,7 @@ def _ours(path: Path) -> bool:
             start, sealed = os.pread(handle, len(HDF5_START), 0), bears_seal(handle)
         finally:
             os.close(handle)
-        claim = read_claim(path)
+        claim = sniff(path)
     except (OSError, StoreError):
         return False
     if claim is not None and claim.format in (FORMAT, SHARD_FORMAT):
@@ -156,7 +158,7 @@ def _stamp(path: Path) -> tuple[str, bool] | None:
     """Content and kind of the index that is there and in order, else None. Raises FutureError."""
     try:
         # Of whatever size: what is found to be in order here is left alone.
-        with FeatureStore(path, whole_up_to=math.inf) as store:
+        with FeatureStore(path, verify_up_to_bytes=math.inf) as store:
             if not store.packed_inside:
                 for shard in range(len(store.shard_paths)):
                     store.open_shard(shard).close()
@@ -167,13 +169,14 @@ def _stamp(path: Path) -> tuple[str, bool] | None:
         return None
 
 
-def _digest(rows: list[tuple[Utterance, dict[str, Located]]], catalogs: Mapping[str, Catalog]) -> str:
+def _digest(rows: list[tuple[Utterance, dict[str, FeatureLocation]]], catalogs: Mapping[str, Catalog]) -> str:
     """One hash of all that training sees: the manifest's rows and each utterance's features, wherever they lie."""
     digest = blake2b(digest_size=16)
     for utterance, found in rows:
         columns = [getattr(utterance, column) for column in COLUMNS]
         features = [
-            (m, catalogs[m].headers[at.shard].key, at.checksum, at.length, at.note) for m, at in sorted(found.items())
+            (m, catalogs[m].headers[at.shard].config_hash, at.checksum, at.length, at.note)
+            for m, at in sorted(found.items())
         ]
         digest.update(json.dumps([VERSION, columns, features]).encode())
     return digest.hexdigest()
@@ -183,26 +186,36 @@ def _write_utterances(group: h5py.Group, utterances: list[Utterance]) -> None:
     columns = {name: [getattr(utterance, name) for utterance in utterances] for name in COLUMNS}
     for name in NUMBERS:
         group[name] = np.array([np.nan if value is None else value for value in columns.pop(name)], np.float64)
-    put_texts(group, **columns)
+    write_strings(group, **columns)
 
 
 def _write_modalities(
-    file: h5py.File, folder: Path, rows: list[tuple[Utterance, dict[str, Located]]],
-    catalogs: Mapping[str, Catalog], *, pack: bool,
-) -> None:  # fmt: skip
+    file: h5py.File,
+    folder: Path,
+    rows: list[tuple[Utterance, dict[str, FeatureLocation]]],
+    catalogs: Mapping[str, Catalog],
+    *,
+    pack: bool,
+) -> None:
     paths: list[Path] = []
     digests: list[str] = []
     for name, catalog in catalogs.items():
         found = [at[name] for _, at in rows]
         used = list(dict.fromkeys(at.shard for at in found))
         header = _common_header(name, used, catalog)
-        group = file.create_group(f"modalities/{name}")
-        put_attributes(
-            group.attrs, frame_shape=np.array(catalog.frame_shapes[used[0]], np.int64), rate_hz=header.rate_hz,
-            encoder=header.encoder, revision=header.revision, weights=header.weights,
-            random_weights=header.random_weights, key=header.key, dtype=catalog.dtypes[used[0]],
+        group = file.create_group(f"streams/{name}")
+        write_attributes(
+            group.attrs,
+            frame_shape=np.array(catalog.frame_shapes[used[0]], np.int64),
+            rate_hz=header.rate_hz,
+            encoder=header.encoder,
+            revision=header.revision,
+            weights=header.weights,
+            random_weights=header.random_weights,
+            config_hash=header.config_hash,
+            dtype=catalog.dtypes[used[0]],
             config=as_json("config", header.config),
-        )  # fmt: skip
+        )
         number = {path: len(paths) + i for i, path in enumerate(used)}
         columns: dict[str, list[int]] = {
             "shard": [-1 if pack else number[at.shard] for at in found],
@@ -216,17 +229,17 @@ def _write_modalities(
         group["origin"] = np.array([at.origin for at in found], np.float64)
         for column in sorted({name for at in found for name in at.quality}):
             group[f"quality/{column}"] = np.array([at.quality.get(column, np.nan) for at in found], np.float32)
-        put_texts(group, note=[at.note for at in found], checksum=[at.checksum for at in found])
+        write_strings(group, note=[at.note for at in found], checksum=[at.checksum for at in found])
         if pack:
             _copy_values(group, found, catalog)
         else:
             paths += used
             digests += [catalog.digests[path] for path in used]
     shards = file.create_group("shards")
-    put_texts(shards, path=_relative(paths, folder), digest=digests)
+    write_strings(shards, path=_relative(paths, folder), digest=digests)
     shards["size"] = np.array([path.stat().st_size for path in paths], np.int64)
-    places = [_place(path, digest) for path, digest in zip(paths, digests, strict=True)]
-    for name, in_file in zip(SHARD_PLACES, np.array(places, np.int64).reshape(-1, 3).T, strict=True):
+    extents = [_place(path, digest) for path, digest in zip(paths, digests, strict=True)]
+    for name, in_file in zip(SHARD_EXTENTS, np.array(extents, np.int64).reshape(-1, 3).T, strict=True):
         shards[name] = in_file
 
 
@@ -235,19 +248,19 @@ def _place(path: Path, digest: str) -> tuple[int, int, int]:
     rows = shard_rows(path, digest)
     if rows is None:
         raise StoreError(f"{path}: changed while the index was made; run `foal index` again")
-    values, valid = rows.places["values"], rows.places["valid"]
+    values, valid = rows.extents["values"], rows.extents["valid"]
     in_one_piece = values.offset >= 0 and valid.offset >= 0
     return (values.offset, valid.offset, values.shape[0]) if in_one_piece else (-1, -1, values.shape[0])
 
 
 def _common_header(name: str, used: list[Path], catalog: Catalog) -> ShardHeader:
-    kinds = {(catalog.headers[path].key, catalog.frame_shapes[path], catalog.dtypes[path]) for path in used}
+    kinds = {(catalog.headers[path].config_hash, catalog.frame_shapes[path], catalog.dtypes[path]) for path in used}
     if len(kinds) > 1:
         raise StoreError(f"the {name} shards do not belong together: their frames have different shapes or keys")
     return catalog.headers[used[0]]
 
 
-def _copy_values(group: h5py.Group, found: list[Located], catalog: Catalog) -> None:
+def _copy_values(group: h5py.Group, found: list[FeatureLocation], catalog: Catalog) -> None:
     """Copy the values of one modality into the index, in the manifest's order, one utterance in memory at a time."""
     frames = sum(at.length for at in found)
     shape: Any = (frames, *catalog.frame_shapes[found[0].shard])
@@ -276,7 +289,7 @@ def _relative(paths: Sequence[Path], folder: Path) -> list[str]:
     inside, found = Inside(folder), []
     for path in paths:
         relative = Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
-        if way := inside.way_out(relative):
+        if way := inside.escape_reason(relative):
             raise UsageError(
                 f"{path}: the index must lie in a folder above its shards; got {folder.absolute()}, and a path from "
                 f"there {way} (or use --pack to copy the values into it)"

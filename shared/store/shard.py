@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from ..errors import StoreError
 from ..files.atomic import replaced_atomically
-from ..hdf5.checked_reader import Checked, as_json, put_attributes, put_texts
-from ..hdf5.opening import damage_named, open_hdf5
-from ..hdf5.raw_rows import PackedRows, places_of
-from ..hdf5.seal import Told, write_seal
-from ..hdf5.writer import new_hdf5
+from ..hdf5.checked_reader import ValidatedGroup, as_json, write_attributes, write_strings
+from ..hdf5.opening import open_hdf5, wrap_as_store_error
+from ..hdf5.raw_rows import PackedRows, extents_of
+from ..hdf5.seal import BytesRead, write_seal
+from ..hdf5.writer import create_hdf5
 from ..text import quoted
 from .entry import Entry, ShardHeader, Values, feature_checksum, finite
 
 __all__ = ["Entry", "ShardHeader", "ShardReader", "ShardWriter", "Values", "feature_checksum", "verify_shard"]
 
-FORMAT, VERSION = "foal-shard", 3
+FORMAT, VERSION = "foal-shard", 4
 REMEDY = "run `foal extract` again to restore the shard (`foal import`, where its features were imported)"
 
 LONGEST_COMMAND = 4000
@@ -81,7 +81,7 @@ class ShardWriter:
     def _write(self) -> None:
         try:
             with replaced_atomically(self.path) as temporary:
-                with new_hdf5(temporary) as file:
+                with create_hdf5(temporary) as file:
                     self._fill(file)
                 write_seal(temporary)
                 problems = verify_shard(temporary)
@@ -97,82 +97,112 @@ class ShardWriter:
         file["offsets"] = np.cumsum([0, *(len(entry.values) for entry in entries)], dtype=np.int64)
         file["origin"] = np.array([entry.origin for entry in entries], np.float64)
         ids, checksums = [entry.id for entry in entries], [entry.checksum() for entry in entries]
-        put_texts(
-            file, ids=ids, checksum=checksums, source=[entry.source for entry in entries],
+        write_strings(
+            file,
+            ids=ids,
+            checksum=checksums,
+            source=[entry.source for entry in entries],
             media=[entry.media for entry in entries],
             # What went wrong is told in other programs' words.
             note=[entry.note.replace("\0", "") for entry in entries],
-        )  # fmt: skip
+        )
         if any(entry.boxes is not None for entry in entries):
             file["boxes"] = np.concatenate([_boxes(entry) for entry in entries])
         for name in sorted({name for entry in entries for name in entry.quality}):
             known = [entry.quality.get(name, np.nan) for entry in entries]
             file[f"quality/{name}"] = np.array(known, np.float32)
-        put_attributes(
-            file.attrs, format=FORMAT, version=VERSION, modality=header.modality, key=header.key,
-            rate_hz=header.rate_hz, encoder=header.encoder, revision=header.revision,
-            weights=header.weights, random_weights=header.random_weights, config=as_json("config", header.config),
-            versions=json.dumps(_versions()), command=self.command.replace("\0", "")[:LONGEST_COMMAND],
-            created=datetime.now(UTC).isoformat(timespec="microseconds"), digest=_digest(header.key, ids, checksums),
-        )  # fmt: skip
+        write_attributes(
+            file.attrs,
+            format=FORMAT,
+            version=VERSION,
+            modality=header.modality,
+            config_hash=header.config_hash,
+            rate_hz=header.rate_hz,
+            encoder=header.encoder,
+            revision=header.revision,
+            weights=header.weights,
+            random_weights=header.random_weights,
+            config=as_json("config", header.config),
+            versions=json.dumps(_versions()),
+            command=self.command.replace("\0", "")[:LONGEST_COMMAND],
+            created=datetime.now(UTC).isoformat(timespec="microseconds"),
+            digest=_digest(header.config_hash, ids, checksums),
+        )
 
 
-def open_shard(path: Path, *, whole: bool = False, told: Told = lambda count: None) -> Checked:
+def open_shard(path: Path, *, whole: bool = False, on_bytes: BytesRead = lambda count: None) -> ValidatedGroup:
     """Open a shard's file, its seal checked (to the last bit if `whole`); raises as `ShardReader` does."""
     return open_hdf5(
-        path, kind=FORMAT, version=VERSION, missing=f"the shard is gone; {REMEDY}", remedy=REMEDY,
-        whole_up_to=math.inf if whole else 0, told=told,
-    )  # fmt: skip
+        path,
+        kind=FORMAT,
+        version=VERSION,
+        missing=f"the shard is gone; {REMEDY}",
+        remedy=REMEDY,
+        verify_up_to_bytes=math.inf if whole else 0,
+        on_bytes=on_bytes,
+    )
 
 
 class ShardReader:
     """An open shard. Raises StoreError for a file that is missing, damaged, foreign or (FutureError) from a newer foal.
 
-    Its tables are read at once and the values later; of `whole` ones the seal is checked first, `told` of the bytes.
+    Its tables are read at once and the values later; if `whole`, the seal is checked first.
     """
 
-    def __init__(self, path: Path, *, whole: bool = False, told: Told = lambda count: None) -> None:
+    def __init__(self, path: Path, *, whole: bool = False, on_bytes: BytesRead = lambda count: None) -> None:
         self.path = path
-        root = open_shard(path, whole=whole, told=told)
+        root = open_shard(path, whole=whole, on_bytes=on_bytes)
         try:
-            with damage_named(path, REMEDY):
+            with wrap_as_store_error(path, REMEDY):
                 self._read_tables(root)
         finally:
             root.close()
 
-    def _read_tables(self, root: Checked) -> None:
+    def _read_tables(self, root: ValidatedGroup) -> None:
         self.header = ShardHeader(
-            modality=root.text("modality"), key=root.text("key"), rate_hz=root.rate("rate_hz"),
-            encoder=root.text("encoder"), revision=root.text("revision"), weights=root.text("weights"),
-            random_weights=root.flag("random_weights"), config=root.mapping("config"),
-        )  # fmt: skip
+            modality=root.text("modality"),
+            config_hash=root.text("config_hash"),
+            rate_hz=root.rate("rate_hz"),
+            encoder=root.text("encoder"),
+            revision=root.text("revision"),
+            weights=root.text("weights"),
+            random_weights=root.flag("random_weights"),
+            config=root.mapping("config"),
+        )
         self.digest, self.created = root.text("digest"), root.text("created")
         self.ids, self.sources, self.media, self.notes, self.checksums = (
             root.texts(name) for name in ("ids", "source", "media", "note", "checksum")
         )
         self.offsets = root.numbers("offsets", np.int64)
         self.origins = root.numbers("origin", np.float64)
-        places = places_of(root)
-        frames, *frame_shape = places["values"].shape
+        extents = extents_of(root)
+        frames, *frame_shape = extents["values"].shape
         self.frame_shape: tuple[int, ...] = tuple(frame_shape)
-        self.dtype: np.dtype[Any] = places["values"].dtype
+        self.dtype: np.dtype[Any] = extents["values"].dtype
         if "boxes" in root:
-            places["boxes"] = root.place("boxes", "f", (2,))
-            if places["boxes"].shape != (frames, 4) or places["boxes"].dtype != np.float32:
+            extents["boxes"] = root.extent("boxes", "f", (2,))
+            if extents["boxes"].shape != (frames, 4) or extents["boxes"].dtype != np.float32:
                 raise ValueError("boxes: expected four numbers per frame")
         quality = root.group("quality") if "quality" in root else None
         self.quality: dict[str, NDArray[np.float32]] = (
             {} if quality is None else {name: quality.numbers(name, np.float32) for name in quality.names()}
         )
         if not (
-            len(self.ids) == len(self.sources) == len(self.media) == len(self.notes) == len(self.checksums)
-            == len(self.origins) == len(self.offsets) - 1
-            and self.offsets[0] == 0 and self.offsets[-1] == frames
-            and (self.offsets[1:] >= self.offsets[:-1]).all() and np.isfinite(self.origins).all()
+            len(self.ids)
+            == len(self.sources)
+            == len(self.media)
+            == len(self.notes)
+            == len(self.checksums)
+            == len(self.origins)
+            == len(self.offsets) - 1
+            and self.offsets[0] == 0
+            and self.offsets[-1] == frames
+            and (self.offsets[1:] >= self.offsets[:-1]).all()
+            and np.isfinite(self.origins).all()
             and all(len(column) == len(self.ids) for column in self.quality.values())
-        ):  # fmt: skip
+        ):
             raise StoreError(f"{self.path}: damaged (offsets, ids and values do not fit together); {REMEDY}")
-        self._rows = PackedRows(self.path, places, remedy=REMEDY)
+        self._rows = PackedRows(self.path, extents, remedy=REMEDY)
         self.size = root.size
 
     def __len__(self) -> int:
@@ -198,10 +228,10 @@ class ShardReader:
 
     def boxes(self, start: int, stop: int) -> NDArray[np.float32] | None:
         """Packed rows start:stop of the boxes, (stop - start, 4), or None for features without."""
-        return self._read("boxes", start, stop) if "boxes" in self._rows.places else None
+        return self._read("boxes", start, stop) if "boxes" in self._rows.extents else None
 
     def _read(self, name: str, start: int, stop: int) -> NDArray[Any]:
-        place = self._rows.places[name]
+        place = self._rows.extents[name]
         if not 0 <= start <= stop <= place.shape[0]:
             raise StoreError(f"{self.path}: expected frames of its {place.shape[0]}, got {start} to {stop}")
         out = np.empty((stop - start, *place.shape[1:]), place.dtype)
@@ -212,10 +242,16 @@ class ShardReader:
         """One utterance of the shard."""
         start, stop = int(self.offsets[row]), int(self.offsets[row + 1])
         return Entry(
-            id=self.ids[row], values=self.values(start, stop), valid=self.valid(start, stop),
-            origin=float(self.origins[row]), source=self.sources[row], media=self.media[row], note=self.notes[row],
-            boxes=self.boxes(start, stop), quality=self.quality_of(row),
-        )  # fmt: skip
+            id=self.ids[row],
+            values=self.values(start, stop),
+            valid=self.valid(start, stop),
+            origin=float(self.origins[row]),
+            source=self.sources[row],
+            media=self.media[row],
+            note=self.notes[row],
+            boxes=self.boxes(start, stop),
+            quality=self.quality_of(row),
+        )
 
     def quality_of(self, row: int) -> dict[str, float]:
         """The quality of one utterance, by name; what is not known of it is left out."""
@@ -249,7 +285,7 @@ def damage_in(shard: ShardReader) -> list[str]:
                 problems.append(f"utterance {quoted(shard.ids[row])}: NaN or infinite values")
     if len(set(shard.ids)) != len(shard.ids):
         problems.append("an utterance stands in it twice")
-    if shard.digest != _digest(shard.header.key, shard.ids, shard.checksums):
+    if shard.digest != _digest(shard.header.config_hash, shard.ids, shard.checksums):
         problems.append("its digest does not match its ids and checksums")
     return problems
 

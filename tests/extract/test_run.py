@@ -67,7 +67,7 @@ def test_shards_say_how_they_were_made(extracted: Path) -> None:
                 "rate_hz",
             ):
                 assert name in file.attrs
-            assert path.parent.name == f"{file.attrs['modality'].decode()}-{file.attrs['key'].decode()[:8]}"
+            assert path.parent.name == f"{file.attrs['modality'].decode()}-{file.attrs['config_hash'].decode()[:8]}"
             assert b"foal extract --split session1,session2" in file.attrs["command"]
         with ShardReader(path) as shard:
             assert all(media for media in shard.media)
@@ -130,8 +130,8 @@ def assert_nearly_the_same(some: Path, more: Path) -> None:
     with FeatureStore(some) as one, FeatureStore(more) as two:
         rows = list(range(len(one)))
         assert one.utterances == two.utterances[: len(one)]
-        assert list(one.modalities) == list(two.modalities) == ["audio", "face"]
-        for modality in one.modalities:
+        assert list(one.streams) == list(two.streams) == ["audio", "face"]
+        for modality in one.streams:
             got, wanted = one.packed(modality), two.packed(modality, rows)
             np.testing.assert_array_equal(got.offsets, wanted.offsets)
             np.testing.assert_array_equal(got.valid, wanted.valid)
@@ -152,4 +152,4 @@ def test_one_changed_setting_extracts_one_modality_again(
     assert len(list((tmp_path / "copy").glob("features/session1/face-*"))) == 2
     with FeatureStore(tmp_path / "copy" / "feats.h5") as store:
         assert {utterance.split for utterance in store.utterances} == {"session1"}
-        assert store.modalities["face"].rate_hz == 5
+        assert store.streams["face"].rate_hz == 5

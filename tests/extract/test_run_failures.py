@@ -32,11 +32,14 @@ def mixed(tmp_path: Path, synthetic_corpus: Path, make_video: Callable[..., Path
     make_video(root / "silent.mp4", frames=25)
     (root / "words.mp4").write_text("a text file that was given the wrong name\n" * 20)
     rows = [
-        ("good", "tone.wav", "talk.avi", "left"), ("faceless", "faceless.mp4", "faceless.mp4", "full"),
-        ("silent", "silent.mp4", "silent.mp4", "full"), ("picture-less", "tone.wav", "", "full"),
-        ("sound-less", "", "talk.avi", "right"), ("words", "words.mp4", "words.mp4", "full"),
+        ("good", "tone.wav", "talk.avi", "left"),
+        ("faceless", "faceless.mp4", "faceless.mp4", "full"),
+        ("silent", "silent.mp4", "silent.mp4", "full"),
+        ("picture-less", "tone.wav", "", "full"),
+        ("sound-less", "", "talk.avi", "right"),
+        ("words", "words.mp4", "words.mp4", "full"),
         ("gone", "tone.wav", "gone.mp4", "full"),
-    ]  # fmt: skip
+    ]
     write_manifest(
         tmp_path / "m.csv",
         [
@@ -66,7 +69,7 @@ def test_trouble_costs_its_own_utterances_and_nothing_else(foal_here: Foal, mixe
     assert notes["picture-less"][1] == "no video in the manifest"
     assert notes["sound-less"][0] == "no audio in the manifest"
     with (mixed / "features" / "mixed" / "failures.csv").open() as file:
-        failures = {(row["id"], row["modality"]): row for row in csv.DictReader(file)}
+        failures = {(row["id"], row["stream"]): row for row in csv.DictReader(file)}
     assert set(failures) == {("words", "audio"), ("words", "face"), ("gone", "face")}
     assert failures["gone", "face"]["reason"] == "there is no such file"
     assert all(row["remedy"] for row in failures.values())
@@ -111,7 +114,7 @@ def test_files_that_are_cut_off_are_marked_by_how_much_is_gone(foal_here: Foal, 
 def test_a_changed_media_file_is_extracted_again(foal_here: Foal, mixed: Path, scheduler: str) -> None:
     def sounds() -> dict[str, np.ndarray]:
         done = foal_here(
-            "extract", "--split", "all", "-m", "m.csv", "-r", "media", "--scheduler", scheduler, "--modalities", "audio"
+            "extract", "--split", "all", "-m", "m.csv", "-r", "media", "--scheduler", scheduler, "--streams", "audio"
         )
         assert done.returncode == 0, done.stderr
         with FeatureStore(mixed / "feats.h5") as store:

@@ -18,9 +18,14 @@ from foal.shared.utterance import Utterance
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = {
-    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "conv_dim": (8,) * 7,
-    "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
-}  # fmt: skip
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "conv_dim": (8,) * 7,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+}
 
 
 @pytest.fixture
@@ -57,13 +62,13 @@ def shapeless(folder: Path) -> None:
         (bert, ["--face-encoder", "model"], "expected a vision model"),
         (None, ["--face-encoder", "nobody.pt"], "unknown face encoder"),
         (None, ["--region", "profile"], "extract.face.region"),
-        (None, ["--modalities", "face/clip"], "expected some of audio, face, got face/clip"),
+        (None, ["--streams", "face/clip"], "expected some of audio, face, got face/clip"),
         (None, ["--set", "extract.encoders={face/x: {fsp: 3}}"], "did you mean fps"),
         (None, ["--set", "extract.encoders={smell/x: {}}"], "expected names like face/clip"),
         (None, ["--set", "extract.encoders={face/same: {}}", "--streams", "face,face/same"], "are the same features"),
         (None, ["--set", "cluster.device=cuda"], "expected a GPU"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_had_is_said_before_any_worker_starts(
     foal_here: Foal, tone: Path, make: Callable[[Path], None] | None, options: list[str], words: str
 ) -> None:
@@ -102,7 +107,7 @@ def test_a_view_without_videos(foal: Foal, tmp_path: Path) -> None:
     done = foal("extract", "-s", "all", "-m", "m.csv", "-r", ".", "--region", "frame")
     assert done.returncode == 2
     assert "face features need the column video, which is empty in all 1 rows" in done.stderr
-    assert "--modalities audio" in done.stderr
+    assert "--streams audio" in done.stderr
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(

@@ -54,8 +54,12 @@ def started(
     def start(*options: str, ignored: tuple[signal.Signals, ...] = ()) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
             [sys.executable, "-c", COMMAND, " ".join(str(int(number)) for number in ignored), "extract", *options],
-            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         processes.append(process)
         deadline = time.monotonic() + 120
         while not shards(tmp_path) and process.poll() is None and time.monotonic() < deadline:
@@ -89,9 +93,15 @@ def ended_by(process: "subprocess.Popen[str]", code: int) -> None:
     [(signal.SIGINT, True, 130), (signal.SIGTERM, True, 143), (signal.SIGHUP, True, 129), (signal.SIGTERM, False, 143)],
 )
 def test_stopped_it_ends_its_workers_and_goes_on_later(
-    foal_here: Foal, started: Callable[..., "subprocess.Popen[str]"], options: list[str], tmp_path: Path,
-    number: signal.Signals, to_all: bool, code: int, scheduler: str,
-) -> None:  # fmt: skip
+    foal_here: Foal,
+    started: Callable[..., "subprocess.Popen[str]"],
+    options: list[str],
+    tmp_path: Path,
+    number: signal.Signals,
+    to_all: bool,
+    code: int,
+    scheduler: str,
+) -> None:
     process = started(*options, "-j", "2")
     # As a terminal does: to every process of the group, not only to the first.
     os.killpg(process.pid, number) if to_all else process.send_signal(number)
@@ -118,7 +128,7 @@ def test_asked_again_and_again_it_says_its_sentence_once(
 def test_under_nohup_it_goes_on_when_the_terminal_closes(
     started: Callable[..., "subprocess.Popen[str]"], options: list[str]
 ) -> None:
-    process = started(*options, "-j", "1", "--modalities", "audio", ignored=(signal.SIGHUP, signal.SIGINT))
+    process = started(*options, "-j", "1", "--streams", "audio", ignored=(signal.SIGHUP, signal.SIGINT))
     os.killpg(process.pid, signal.SIGHUP)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=120)

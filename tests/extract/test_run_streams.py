@@ -17,7 +17,7 @@ from transformers import (
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
-)  # fmt: skip
+)
 
 from foal.shared.manifest import read_manifest, write_manifest
 from foal.shared.store.feature_store import FeatureStore
@@ -27,9 +27,14 @@ pytestmark = pytest.mark.slow
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = {
-    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "conv_dim": (8,) * 7,
-    "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
-}  # fmt: skip
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "conv_dim": (8,) * 7,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+}
 
 
 @pytest.fixture
@@ -45,9 +50,14 @@ def wav2vec2(tmp_path: Path) -> Path:
 def clip(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     config = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=8,
         projection_dim=12,
-    )  # fmt: skip
+    )
     CLIPVisionModelWithProjection(config).save_pretrained(tmp_path / "clip")
     size = {"height": 32, "width": 32}
     CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(tmp_path / "clip")
@@ -67,18 +77,18 @@ def test_two_face_encoders_side_by_side_and_training_picks_one(
 ) -> None:
     (corpus / "params.yaml").write_text(
         f"corpus: {{manifest: m.csv, root: {synthetic_corpus}}}\n"
-        f"extract:\n  scheduler: {scheduler}\n  modalities: [audio, face, face/clip, face/half]\n"
+        f"cluster: {{scheduler: {scheduler}}}\nextract:\n  streams: [audio, face, face/clip, face/half]\n"
         f"  streams:\n    face/clip: {{encoder: {clip}, region: frame, fps: 5}}\n"
         "    face/half: {region: crop}\n"
     )
     done = foal_here("extract", "--split", "all")
     assert done.returncode == 0, done.stderr
     with FeatureStore(corpus / "feats.h5") as store:
-        assert list(store.modalities) == ["audio", "face", "face/clip", "face/half"]
-        assert store.modalities["face/clip"].frame_shape == (12,)
-        assert store.modalities["face/clip"].rate_hz == 5
-        assert store.modalities["face/clip"].config["view"] == "frame"
-        assert "detect_stride" not in store.modalities["face/clip"].config
+        assert list(store.streams) == ["audio", "face", "face/clip", "face/half"]
+        assert store.streams["face/clip"].frame_shape == (12,)
+        assert store.streams["face/clip"].rate_hz == 5
+        assert store.streams["face/clip"].config["view"] == "frame"
+        assert "detect_stride" not in store.streams["face/clip"].config
         seconds = np.array([utterance.seconds or 0 for utterance in store.utterances])
         np.testing.assert_allclose(store.lengths("face/clip"), seconds * 5, atol=1)
         np.testing.assert_allclose(store.quality("face/clip")["face_rate"], 1)
@@ -93,10 +103,10 @@ def test_two_face_encoders_side_by_side_and_training_picks_one(
 
     again = foal_here("extract", "--split", "all")
     assert "nothing is left to do" in again.stdout
-    only = foal_here("extract", "--split", "all", "--modalities", "face/clip")
+    only = foal_here("extract", "--split", "all", "--streams", "face/clip")
     assert only.returncode == 0
     with FeatureStore(corpus / "feats.h5") as store:
-        assert list(store.modalities) == ["audio", "face", "face/clip", "face/half"]
+        assert list(store.streams) == ["audio", "face", "face/clip", "face/half"]
 
     # Two folds, as one session has none to leave out.
     rows = read_manifest(corpus / "m.csv")
@@ -118,15 +128,30 @@ def test_batches_on_two_workers_equal_one_by_one_on_one(
 ) -> None:
     """Promise: 1e-5, any batch size, any order, 1 or 2 workers; here from the command to the shards."""
     usual = [
-        "extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--modalities", "audio", "--audio-encoder",
-        wav2vec2, "--layers", "all", "--dtype", "float32", "--set", "extract.audio.max_seconds=2",
-    ]  # fmt: skip
+        "extract",
+        "-s",
+        "all",
+        "-m",
+        "m.csv",
+        "-r",
+        synthetic_corpus,
+        "--streams",
+        "audio",
+        "--audio-encoder",
+        wav2vec2,
+        "--layers",
+        "all",
+        "--dtype",
+        "float32",
+        "--set",
+        "extract.audio.max_seconds=2",
+    ]
     one = foal_here(*usual, "--features", "one", "--scheduler", scheduler)
     two = foal_here(*usual, "--features", "two", "-j", "2", "--set", "extract.batch_seconds=7", "--chunk-seconds", "5")
     assert (one.returncode, two.returncode) == (0, 0), two.stderr
     with FeatureStore(corpus / "one" / "feats.h5") as first, FeatureStore(corpus / "two" / "feats.h5") as second:
-        assert first.modalities["audio"].key == second.modalities["audio"].key
-        assert first.modalities["audio"].frame_shape == (3, 16)
+        assert first.streams["audio"].config_hash == second.streams["audio"].config_hash
+        assert first.streams["audio"].frame_shape == (3, 16)
         for row in range(len(first)):
             alone, batched = first.packed("audio", [row]).values, second.packed("audio", [row]).values
             assert np.linalg.norm(alone - batched) <= 1e-5 * np.linalg.norm(alone)

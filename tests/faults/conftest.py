@@ -88,9 +88,13 @@ class Run:
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [*COMMAND, *map(str, arguments)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [*COMMAND, *map(str, arguments)],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             start_new_session=True,
-        )  # fmt: skip
+        )
         self.out = self.err = ""
 
     def finish(self, timeout: float = 300) -> int:

@@ -37,24 +37,47 @@ def attribute_cases() -> Cases:
         return change
 
     numbers = {
-        "true": np.True_, "nan": np.nan, "minus": -1, "much": np.int64(2**62), "many": np.arange(8),
+        "true": np.True_,
+        "nan": np.nan,
+        "minus": -1,
+        "much": np.int64(2**62),
+        "many": np.arange(8),
         "text": np.bytes_("x"),
-    }  # fmt: skip
-    texts = {"number": 7, "many": np.array([b"a", b"b"]), "any length": "a", "huge": np.bytes_(b"x" * 60_000),
-             "nothing": h5py.Empty("f"), "no UTF-8": np.bytes_(b"\xff\xfe")}  # fmt: skip
-    jsons = {"list": b"[]", "number": b"7", "deep": b"[" * 60_000, "deeper": b'{"a":' * 12_000, "torn": b'{"a": 1',
-             "long number": b'{"a": ' + b"9" * 50_000 + b"}", "NaN": b"NaN", "not finite": b'{"a": [NaN, 1e999]}',
-             "half a character": b'{"a": "\\ud800"}', "long once written again": b'{"a": [' + b"1e5," * 14_000 + b"1]}",
-             "of other types": b'{"fps": "x", "precision": 5, "store": [1], "name": {}, "provenance": "imported",'
-                               b' "size": 1000000, "margin": -1e300, "layers": {}, "model": 7}'}  # fmt: skip
+    }
+    texts = {
+        "number": 7,
+        "many": np.array([b"a", b"b"]),
+        "any length": "a",
+        "huge": np.bytes_(b"x" * 60_000),
+        "nothing": h5py.Empty("f"),
+        "no UTF-8": np.bytes_(b"\xff\xfe"),
+    }
+    jsons = {
+        "list": b"[]",
+        "number": b"7",
+        "deep": b"[" * 60_000,
+        "deeper": b'{"a":' * 12_000,
+        "torn": b'{"a": 1',
+        "long number": b'{"a": ' + b"9" * 50_000 + b"}",
+        "NaN": b"NaN",
+        "not finite": b'{"a": [NaN, 1e999]}',
+        "half a character": b'{"a": "\\ud800"}',
+        "long once written again": b'{"a": [' + b"1e5," * 14_000 + b"1]}",
+        "of other types": b'{"fps": "x", "precision": 5, "store": [1], "name": {}, "provenance": "imported",'
+        b' "size": 1000000, "margin": -1e300, "layers": {}, "model": 7}',
+    }
     found: Cases = []
-    streams = "modalities/audio"
+    streams = "streams/audio"
     for group, file, of_texts, of_numbers in (
-        ("/", SHARD, ("format", "modality", "key", "encoder", "config", "digest", "created"),
-         ("version", "rate_hz", "random_weights")),
+        (
+            "/",
+            SHARD,
+            ("format", "modality", "key", "encoder", "config", "digest", "created"),
+            ("version", "rate_hz", "random_weights"),
+        ),
         ("/", "feats.h5", ("format", "digest"), ("version", "packed")),
         (streams, "feats.h5", ("encoder", "key", "dtype", "config"), ("rate_hz", "random_weights", "frame_shape")),
-    ):  # fmt: skip
+    ):
         for name in (*of_texts, *of_numbers):
             found.append(("attributes missing, or of a wrong type or size", file, put(group, name, None)))
             values = texts if name in of_texts else numbers
@@ -68,8 +91,10 @@ def attribute_cases() -> Cases:
             for kind, text in jsons.items()
         ]
     shapes = ([0], [-4], [1 << 40], [1 << 20, 1 << 20], [], [4] * 30, [[4]])
-    found += [("a frame shape that cannot be", "feats.h5", put(streams, "frame_shape", np.array(shape, np.int64)))
-              for shape in shapes]  # fmt: skip
+    found += [
+        ("a frame shape that cannot be", "feats.h5", put(streams, "frame_shape", np.array(shape, np.int64)))
+        for shape in shapes
+    ]
     return found
 
 
@@ -102,17 +127,24 @@ def table_cases() -> Cases:
     ways: dict[str, Callable[[h5py.File, str, Any], object]] = {
         "is missing": lambda file, name, was: None,
         "has 10**12 rows in chunks": lambda file, name, was: file.create_dataset(
-            name, (10**12, *was.shape[1:]), was.dtype, chunks=(1024, *was.shape[1:]), fillvalue=was.dtype.type(1)),
+            name, (10**12, *was.shape[1:]), was.dtype, chunks=(1024, *was.shape[1:]), fillvalue=was.dtype.type(1)
+        ),
         "has 10**12 rows never written": lambda file, name, was: file.create_dataset(
-            name, (10**12, *was.shape[1:]), was.dtype),
+            name, (10**12, *was.shape[1:]), was.dtype
+        ),
         "is a compressed bomb": lambda file, name, was: file.create_dataset(
-            name, data=np.zeros((1 << 25, *was.shape[1:]), was.dtype), chunks=(1 << 20, *was.shape[1:]),
-            compression="gzip", compression_opts=1),
+            name,
+            data=np.zeros((1 << 25, *was.shape[1:]), was.dtype),
+            chunks=(1 << 20, *was.shape[1:]),
+            compression="gzip",
+            compression_opts=1,
+        ),
         "is an external link": lambda file, name, was: file.__setitem__(name, h5py.ExternalLink("/dev/zero", "/x")),
         "is a soft link": lambda file, name, was: file.__setitem__(name, h5py.SoftLink("/offsets")),
         "is a link to itself": lambda file, name, was: file.__setitem__(name, h5py.SoftLink(f"/{name}")),
         "lies in another file": lambda file, name, was: file.create_dataset(
-            name, was.shape, was.dtype, external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)]),
+            name, was.shape, was.dtype, external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)]
+        ),
         "is virtual": virtual,
         "is text of any length, amplified": amplified,
         "is one number": lambda file, name, was: file.__setitem__(name, 7),
@@ -126,16 +158,19 @@ def table_cases() -> Cases:
         "is a row shorter": lambda file, name, was: file.__setitem__(name, was[:-1]),
         "is a group": lambda file, name, was: file.create_group(name),
         "is all of the file": lambda file, name, was: file.__setitem__(name, file["/"]),
-    }  # fmt: skip
-    tables = {SHARD: ("values", "offsets", "ids", "quality/sound", "boxes"),
-              "feats.h5": ("utterances/id", "utterances/start", "modalities/face/length", "shards/path"),
-              "packed.h5": ("modalities/audio/values", "modalities/audio/valid")}  # fmt: skip
+    }
+    tables = {
+        SHARD: ("values", "offsets", "ids", "quality/sound", "boxes"),
+        "feats.h5": ("utterances/id", "utterances/start", "streams/face/length", "shards/path"),
+        "packed.h5": ("streams/audio/values", "streams/audio/valid"),
+    }
     found: Cases = []
     for file, names in tables.items():
         for name in names:
-            bombs = name in ("values", "modalities/audio/valid", "utterances/start")
-            found += [(_row_of(way), file, instead(name, make)) for way, make in ways.items()
-                      if bombs or "bomb" not in way]  # fmt: skip
+            bombs = name in ("values", "streams/audio/valid", "utterances/start")
+            found += [
+                (_row_of(way), file, instead(name, make)) for way, make in ways.items() if bombs or "bomb" not in way
+            ]
     return found
 
 
@@ -150,21 +185,25 @@ def number_cases() -> Cases:
     found: Cases = []
     for value in (-1, -(1 << 62), 1 << 31, 1 << 62, 7):
         for name in ("shard", "row", "offset", "length", "valid_frames"):
-            found += [("offsets, lengths and rows that cannot be", file, put(f"modalities/face/{name}", value, 3))
-                      for file in ("feats.h5", "packed.h5")]  # fmt: skip
-        found += [("offsets, lengths and rows that cannot be", "feats.h5", put(f"shards/{name}", value, slice(None)))
-                  for name in ("size", "values_at", "valid_at", "frames")]  # fmt: skip
+            found += [
+                ("offsets, lengths and rows that cannot be", file, put(f"streams/face/{name}", value, 3))
+                for file in ("feats.h5", "packed.h5")
+            ]
+        found += [
+            ("offsets, lengths and rows that cannot be", "feats.h5", put(f"shards/{name}", value, slice(None)))
+            for name in ("size", "values_at", "valid_at", "frames")
+        ]
         found.append(("offsets, lengths and rows that cannot be", SHARD, put("offsets", value, 1)))
     for value in (np.nan, np.inf, -1e300):
-        for name in ("utterances/start", "utterances/valence", "modalities/audio/origin"):
+        for name in ("utterances/start", "utterances/valence", "streams/audio/origin"):
             found.append(("times that are none", "feats.h5", put(name, value, 2)))
         found.append(("times that are none", SHARD, put("origin", value)))
     for name in ("ids", "note", "checksum", "source"):
         found.append(("text with a NUL in it", SHARD, put(name, b"a\0b")))
-    for name in ("utterances/id", "utterances/label", "modalities/face/checksum"):
+    for name in ("utterances/id", "utterances/label", "streams/face/checksum"):
         found.append(("text with a NUL in it", "feats.h5", put(name, b"a\0b")))
-    found.append(("a row twice", "feats.h5", put("modalities/face/offset", 0, slice(None))))
-    found.append(("a row twice", "packed.h5", put("modalities/face/offset", 0, slice(None))))
+    found.append(("a row twice", "feats.h5", put("streams/face/offset", 0, slice(None))))
+    found.append(("a row twice", "packed.h5", put("streams/face/offset", 0, slice(None))))
     found.append(("a row twice", "feats.h5", put("utterances/id", b"u0", slice(None))))
     found.append(("a row twice", "feats.h5", put("utterances/crop", b"x,y", 1)))
     return found

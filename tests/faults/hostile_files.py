@@ -42,8 +42,23 @@ def path_cases() -> Cases:
         return change
 
     out = "/usr/lib/os-release"
-    texts = ("", ".", "..", "/etc/passwd", "/dev/zero", "../x.h5", "features/../../x.h5", "./" + SHARD,
-             "features//x.h5", "a\0b", "x" * 5000, "features", "\n", SHARD + "/", "nowhere.h5")  # fmt: skip
+    texts = (
+        "",
+        ".",
+        "..",
+        "/etc/passwd",
+        "/dev/zero",
+        "../x.h5",
+        "features/../../x.h5",
+        "./" + SHARD,
+        "features//x.h5",
+        "a\0b",
+        "x" * 5000,
+        "features",
+        "\n",
+        SHARD + "/",
+        "nowhere.h5",
+    )
     found: Cases = [("a shard's path leads out, or nowhere", "feats.h5", named(text)) for text in texts]
     made: dict[str, Callable[[Path], object]] = {
         "link": lambda folder: os.symlink(out, folder / "link"),
@@ -92,23 +107,28 @@ def group_cases() -> Cases:
         return change
 
     circles = (
-        (SHARD, "quality", "/"), (SHARD, "quality/quality", "quality"), ("feats.h5", "modalities/face/clip", "/"),
-        ("feats.h5", "modalities/face/face", "modalities"), ("feats.h5", "modalities/loop", "modalities"),
-        ("feats.h5", "modalities/face/quality", "modalities"), ("feats.h5", "shards", "/"),
-        ("feats.h5", "modalities", "/"),
-        ("packed.h5", "modalities/audio/again", "modalities/audio"), ("packed.h5", "utterances", "modalities"),
-        ("packed.h5", "modalities/audio/values", "modalities/face/values"),
-    )  # fmt: skip
+        (SHARD, "quality", "/"),
+        (SHARD, "quality/quality", "quality"),
+        ("feats.h5", "streams/face/clip", "/"),
+        ("feats.h5", "streams/face/face", "streams"),
+        ("feats.h5", "streams/loop", "streams"),
+        ("feats.h5", "streams/face/quality", "streams"),
+        ("feats.h5", "shards", "/"),
+        ("feats.h5", "streams", "/"),
+        ("packed.h5", "streams/audio/again", "streams/audio"),
+        ("packed.h5", "utterances", "streams"),
+        ("packed.h5", "streams/audio/values", "streams/face/values"),
+    )
     found: Cases = [("hard links in a circle", file, link(name, to)) for file, name, to in circles]
     crowd = "thousands of members"
-    for file, group, of in ((SHARD, "quality", "/origin"), ("feats.h5", "modalities/face/quality", "/shards/size")):
+    for file, group, of in ((SHARD, "quality", "/origin"), ("feats.h5", "streams/face/quality", "/shards/size")):
         found += [
             (crowd, file, many(group, lambda inside, n, of=of: inside.__setitem__(f"q{n}", inside[of]))),
             (crowd, file, many(group, lambda inside, n: inside.create_group(f"q{n}"))),
-        ]  # fmt: skip
-    found.append((crowd, "feats.h5", many("modalities", lambda inside, n: inside.create_group(f"m{n}"))))
+        ]
+    found.append((crowd, "feats.h5", many("streams", lambda inside, n: inside.create_group(f"m{n}"))))
     for name in ("a b", "..", "x" * 300, "\N{SNOWMAN}"):
-        found.append(("streams with strange names", "feats.h5", link(f"modalities/face/{name}/", "modalities/audio")))
+        found.append(("streams with strange names", "feats.h5", link(f"streams/face/{name}/", "streams/audio")))
     return found
 
 
@@ -142,8 +162,12 @@ def name_cases() -> Cases:
     found: Cases = []
     for file in (SHARD, "feats.h5", "packed.h5"):
         circle = "names of members whose list is a circle, or leads out of the file"
-        ways = [lambda block, size: block, lambda block, size: 0, lambda block, size: size - 8,
-                lambda block, size: 1 << 40]  # fmt: skip
+        ways = [
+            lambda block, size: block,
+            lambda block, size: 0,
+            lambda block, size: size - 8,
+            lambda block, size: 1 << 40,
+        ]
         found += [(circle, file, led(to)) for to in ways]
         found += [("HDF5 of another form", file, change) for change in (behind_a_user_block, in_another_form)]
     return found
@@ -196,9 +220,15 @@ def write_store(folder: Path) -> None:
     random_numbers = np.random.default_rng(5)
     for modality, key in KEYS.items():
         header = ShardHeader(
-            modality=modality, key=key, rate_hz=50.0, encoder="e", revision="r", weights="w", random_weights=True,
+            modality=modality,
+            config_hash=key,
+            rate_hz=50.0,
+            encoder="e",
+            revision="r",
+            weights="w",
+            random_weights=True,
             config={"layers": "last"},
-        )  # fmt: skip
+        )
         for split in ("one", "two"):
             path = shard_folder(folder / "features", split, modality, key) / "0123456789abcdef.h5"
             with ShardWriter(path, header, dtype="float16") as writer:
@@ -206,10 +236,16 @@ def write_store(folder: Path) -> None:
                     values = random_numbers.normal(size=(7, 5)).astype(np.float32)
                     writer.add(
                         Entry(
-                            id=utterance.id, values=values, valid=np.ones(7, bool), origin=0.0, media="1:1",
-                            source=utterance.source(modality), boxes=values[:, :4], quality={"sound": 1.0},
+                            id=utterance.id,
+                            values=values,
+                            valid=np.ones(7, bool),
+                            origin=0.0,
+                            media="1:1",
+                            source=utterance.source(modality),
+                            boxes=values[:, :4],
+                            quality={"sound": 1.0},
                         )
-                    )  # fmt: skip
+                    )
     for name in ("feats.h5", "packed.h5"):
         write_index(folder / name, ROWS, folder / "features", KEYS, pack=name == "packed.h5")
 

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from foal.extract.maintenance.index import describe
-from foal.extract.maintenance.stale import find_stale, removable_damage
+from foal.extract.maintenance.stale import find_stale, is_deletable_corrupt_shard
 from foal.shared.errors import FoalError
 from foal.shared.store.catalog import Media, read_catalog
 from foal.shared.store.feature_store import FeatureStore
@@ -28,10 +28,10 @@ def values_of(index: Path) -> dict[str, str]:
     """A hash of the features of each stream, all utterances."""
     with FeatureStore(index) as store:
         found = {}
-        for name in store.modalities:
+        for name in store.streams:
             packed = store.packed(name)
             found[name] = blake2b(packed.values.tobytes() + packed.valid.tobytes()).hexdigest()
-            store.check_rows()
+            store.verify_packed_values()
             store.quality(name)
             if len(store):
                 store.boxes(name, 0)
@@ -56,11 +56,11 @@ def readings(folder: Path, file: str) -> dict[str, Callable[[], object]]:
         "shard": lambda: entries_of(path),
         "verify shard": lambda: verify_shard(path),
         "stale": lambda: find_stale(features, ROWS, KEYS, Media(folder)),
-        "removable": lambda: removable_damage(path, "audio", KEYS["audio"]),
+        "removable": lambda: is_deletable_corrupt_shard(path, "audio", KEYS["audio"]),
         "catalog": lambda: read_catalog(features, "audio", KEYS["audio"], verify=True),
         "index anew": lambda: write_index(folder / "new.h5", ROWS, features, KEYS),
         "index over it": lambda: write_index(index, ROWS, features, KEYS, pack="packed" in file),
-    }  # fmt: skip
+    }
     return found
 
 

@@ -53,9 +53,15 @@ def goes_on(folder: Path, whole: Any, start: Start, features_of: Any, before: An
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
 def test_a_disk_that_fills_up(
-    whole: Any, start: Start, trial: Any, tmp_path: Path, features_of: Any, finished_shards: Any, foal_in: Any,
+    whole: Any,
+    start: Start,
+    trial: Any,
+    tmp_path: Path,
+    features_of: Any,
+    finished_shards: Any,
+    foal_in: Any,
     share: float,
-) -> None:  # fmt: skip
+) -> None:
     usual, wanted, size = whole
     with (
         mounted(tmp_path / "disk", "-o", f"size={int(size * share)}") as folder,
@@ -83,8 +89,12 @@ def test_a_limit_on_the_size_of_files(
         code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
         done = subprocess.run(
             [sys.executable, "-c", f"{code}from foal.shared.cli.main import main; main()", *usual, "-j", "2"],
-            cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 1, done.stderr
         assert "File too large" in done.stderr
         assert "Traceback" not in done.stderr

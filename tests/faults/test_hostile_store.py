@@ -41,9 +41,11 @@ def outcomes(folder: Path, cases: list[Case]) -> dict[Case, str]:
         with (folder / "errors.txt").open("w") as errors:
             child = subprocess.Popen(
                 [sys.executable, HERE / "hostile_reader.py", folder, str(MEMORY_BYTES)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-            )  # fmt: skip
+            )
             assert child.stdin is not None
             assert child.stdout is not None
             with child:

@@ -63,9 +63,27 @@ HEADER = "id,corpus,session,speaker,gender,label,audio,video,start,end,crop,tran
 GOOD = [f"u{n},c,s{n % 2},p{n},F,hap,a/{n}.wav,v/{n}.avi,0.5,1.5,left,good day,2.5" for n in range(8)]
 CELLS = dict(zip(HEADER.split(","), GOOD[0].split(","), strict=True))
 NUMBERS = (
-    "1e999", "-1e999", "nan", "-nan", "inf", "1e308", "1e-320", "-0", "0x10", "1_000", "\u0661\u0662", "\uff11", "1,5",
-    "9" * 5000, "--1", "1e", "\u221e", "1d5", "true", "",
-)  # fmt: skip
+    "1e999",
+    "-1e999",
+    "nan",
+    "-nan",
+    "inf",
+    "1e308",
+    "1e-320",
+    "-0",
+    "0x10",
+    "1_000",
+    "\u0661\u0662",
+    "\uff11",
+    "1,5",
+    "9" * 5000,
+    "--1",
+    "1e",
+    "\u221e",
+    "1d5",
+    "true",
+    "",
+)
 BAD_NUMBERS = set(NUMBERS) - {"1e308", "1e-320", "-0", ""}
 
 
@@ -110,10 +128,17 @@ def hostile_manifests() -> Iterator[Made]:
     yield "spaces.csv", b"\n\n\n" * 100_000, True
     yield "binary.csv", random.Random(1).randbytes(1 << 16), True
     for name, media in (
-        ("absolute", "/etc/passwd"), ("up", "../../x.wav"), ("through", "a/../../x.wav"), ("link", "out/x.wav"),
-        ("file-link", "there.wav"), ("circle", "circle/x.wav"), ("link-up", "in/../../x.wav"), ("within", "in/x.wav"),
-        ("long", "x" * 5000), ("dots", "a/../b.wav"),
-    ):  # fmt: skip
+        ("absolute", "/etc/passwd"),
+        ("up", "../../x.wav"),
+        ("through", "a/../../x.wav"),
+        ("link", "out/x.wav"),
+        ("file-link", "there.wav"),
+        ("circle", "circle/x.wav"),
+        ("link-up", "in/../../x.wav"),
+        ("within", "in/x.wav"),
+        ("long", "x" * 5000),
+        ("dots", "a/../b.wav"),
+    ):
         refused = name not in ("within", "long", "dots", "circle")
         yield f"outside-{name}.csv", manifest(row(audio=media), row(id="v", video=media)), refused
 
@@ -122,48 +147,99 @@ def hostile_yaml() -> Iterator[Made]:
     bomb = "a0: &a0 [x, x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n}, ' * 9}]\n" for n in range(9))
     merged = "b0: &b0 {x: 1}\n" + "".join(f"b{n + 1}: &b{n + 1} {{<<: [*b{n}, *b{n}]}}\n" for n in range(30))
     texts = {
-        "laughs": bomb, "laughs-inside": "train:\n" + "".join(f"  {line}\n" for line in bomb.splitlines()),
-        "merges": merged, "merge-bomb": "a: &a {<<: [*a, *a]}", "cycle": "&a [*a]",
+        "laughs": bomb,
+        "laughs-inside": "train:\n" + "".join(f"  {line}\n" for line in bomb.splitlines()),
+        "merges": merged,
+        "merge-bomb": "a: &a {<<: [*a, *a]}",
+        "cycle": "&a [*a]",
         "cycle-in-map": "train: &a {train: *a}",
-        "cycle-of-stream": "extract: {streams: &s {face/a: *s}}", "cycle-as-key": "? &a [*a]\n: 1",
-        "deep": "[" * 100_000, "deep-map": "a: {" * 20_000, "deep-block": "\n".join(" " * n + "a:" for n in range(600)),
-        "object": "corpus: !!python/object/apply:os.system ['touch pwned']", "name": "corpus: !!python/name:os.system",
-        "new": "!!python/object/new:os.system [touch pwned]", "tag": "corpus: !thing {}",
+        "cycle-of-stream": "extract: {streams: &s {face/a: *s}}",
+        "cycle-as-key": "? &a [*a]\n: 1",
+        "deep": "[" * 100_000,
+        "deep-map": "a: {" * 20_000,
+        "deep-block": "\n".join(" " * n + "a:" for n in range(600)),
+        "object": "corpus: !!python/object/apply:os.system ['touch pwned']",
+        "name": "corpus: !!python/name:os.system",
+        "new": "!!python/object/new:os.system [touch pwned]",
+        "tag": "corpus: !thing {}",
         "tuple": "a: !!python/tuple [1]",
-        "twice": "train: {epochs: 1}\ntrain: {epochs: 2}", "twice-inside": "train: {epochs: 1, epochs: 2}",
-        "number-key": "1: 2", "null-key": "null: 2", "list-key": "? [1, 2]\n: 3", "date-key": "2024-01-01: 1",
-        "map-key": "? {a: 1}\n: 3", "date": "corpus: {root: 2024-01-01}", "bad-date": "corpus: {root: 2024-13-45}",
-        "binary": "corpus: {root: !!binary aGVsbG8=}", "bad-binary": "corpus: {root: !!binary '\u00e9'}",
-        "long-number": f"extract: {{workers: {'9' * 200_000}}}", "hex": f"extract: {{workers: 0x{'f' * 100_000}}}",
-        "hex-preset": f"train: {{preset: 0x{'f' * 9000}}}", "octal": f"extract: {{seed: 0{'7' * 9000}}}",
-        "sexagesimal": "extract: {workers: " + "1:" * 50_000 + "1}", "int-tag": "extract: {workers: !!int x}",
-        "bool-tag": "extract: {verify: !!bool maybe}", "time-tag": "extract: {workers: !!timestamp x}",
-        "inf": "extract: {batch_seconds: .inf}", "nan": "extract: {face: {fps: .nan}}",
+        "twice": "train: {epochs: 1}\ntrain: {epochs: 2}",
+        "twice-inside": "train: {epochs: 1, epochs: 2}",
+        "number-key": "1: 2",
+        "null-key": "null: 2",
+        "list-key": "? [1, 2]\n: 3",
+        "date-key": "2024-01-01: 1",
+        "map-key": "? {a: 1}\n: 3",
+        "date": "corpus: {root: 2024-01-01}",
+        "bad-date": "corpus: {root: 2024-13-45}",
+        "binary": "corpus: {root: !!binary aGVsbG8=}",
+        "bad-binary": "corpus: {root: !!binary '\u00e9'}",
+        "long-number": f"extract: {{workers: {'9' * 200_000}}}",
+        "hex": f"extract: {{workers: 0x{'f' * 100_000}}}",
+        "hex-preset": f"train: {{preset: 0x{'f' * 9000}}}",
+        "octal": f"extract: {{seed: 0{'7' * 9000}}}",
+        "sexagesimal": "extract: {workers: " + "1:" * 50_000 + "1}",
+        "int-tag": "extract: {workers: !!int x}",
+        "bool-tag": "extract: {verify: !!bool maybe}",
+        "time-tag": "extract: {workers: !!timestamp x}",
+        "inf": "extract: {batch_seconds: .inf}",
+        "nan": "extract: {face: {fps: .nan}}",
         "minus": "extract: {workers: -.inf}",
-        "inf-chunk": "extract: {chunk_seconds: .inf}", "inf-stream": "extract: {streams: {face/a: {fps: .inf}}}",
-        "nul": 'corpus: {root: "a\\0b"}', "surrogate": 'corpus: {root: "\\ud800"}', "list": "- train", "text": "train",
-        "number": "1e999", "anchors": "".join(f"a{n}: &a{n} x\n" for n in range(5000)), "two": "a: 1\n---\nb: 2",
-        "colon": "extract: workers: 2", "tab": "extract:\n\tworkers: 2", "quote": "corpus: {root: 'x", "alias": "a: *b",
-        "long-key": "x" * 100_000 + ": 1", "question": "? " * 5000, "large": "# " + "x" * 2_000_000,
-        "many-keys": "".join(f"key{n}: 1\n" for n in range(9000)), "flow": "{a: 1, " * 500,
-        "good": "train: &a {epochs: 3}", "percent": "%YAML 9.9\n--- {}",
-        "stream-key": "extract: {streams: {1: {}}}", "stream-list": "extract: {streams: {face/a: [1]}}",
+        "inf-chunk": "extract: {chunk_seconds: .inf}",
+        "inf-stream": "extract: {streams: {face/a: {fps: .inf}}}",
+        "nul": 'corpus: {root: "a\\0b"}',
+        "surrogate": 'corpus: {root: "\\ud800"}',
+        "list": "- train",
+        "text": "train",
+        "number": "1e999",
+        "anchors": "".join(f"a{n}: &a{n} x\n" for n in range(5000)),
+        "two": "a: 1\n---\nb: 2",
+        "colon": "extract: workers: 2",
+        "tab": "extract:\n\tworkers: 2",
+        "quote": "corpus: {root: 'x",
+        "alias": "a: *b",
+        "long-key": "x" * 100_000 + ": 1",
+        "question": "? " * 5000,
+        "large": "# " + "x" * 2_000_000,
+        "many-keys": "".join(f"key{n}: 1\n" for n in range(9000)),
+        "flow": "{a: 1, " * 500,
+        "good": "train: &a {epochs: 3}",
+        "percent": "%YAML 9.9\n--- {}",
+        "stream-key": "extract: {streams: {1: {}}}",
+        "stream-list": "extract: {streams: {face/a: [1]}}",
         "modalities": f"extract: {{modalities: [{', '.join(['nonsense'] * 20_000)}]}}",
-        "failures": f"extract: {{max_failures: '{'9' * 5000}'}}", "seed": f"extract: {{seed: {2**64}}}",
-    }  # fmt: skip
+        "failures": f"extract: {{max_failures: '{'9' * 5000}'}}",
+        "seed": f"extract: {{seed: {2**64}}}",
+    }
     harmless = {"date", "binary", "percent", "anchors", "good"}
     for name, text in texts.items():
         yield f"{name}.yaml", text.encode(), name not in harmless
     yield "utf16.yaml", "train: {}".encode("utf-16"), True
     yield "bytes.yaml", random.Random(2).randbytes(1 << 16), True
-    for place, text in enumerate((
-        bomb, "a.b.c=1", "=1", "train=", "train", "." * 100_000 + "=1", "train.epochs=&a [*a]",
-        "train.epochs=" + "[" * 9000,
-        f"train.epochs=0x{'f' * 9000}", f"train.preset=0x{'f' * 9000}", f"train.epochs={'9' * 99_999}",
-        "train.epochs=.inf",
-        "extract.face=!!python/name:os.system", "extract..face=1", "extract.face.fps.x=1", "train.preset=[light]",
-        "corpus.root=\udc80", "extract.encoders.a.b.c.d.e.f.g=1", "index=2024-99-99", 'index="\\0"',
-    )):  # fmt: skip
+    for place, text in enumerate(
+        (
+            bomb,
+            "a.b.c=1",
+            "=1",
+            "train=",
+            "train",
+            "." * 100_000 + "=1",
+            "train.epochs=&a [*a]",
+            "train.epochs=" + "[" * 9000,
+            f"train.epochs=0x{'f' * 9000}",
+            f"train.preset=0x{'f' * 9000}",
+            f"train.epochs={'9' * 99_999}",
+            "train.epochs=.inf",
+            "extract.face=!!python/name:os.system",
+            "extract..face=1",
+            "extract.face.fps.x=1",
+            "train.preset=[light]",
+            "corpus.root=\udc80",
+            "extract.encoders.a.b.c.d.e.f.g=1",
+            "index=2024-99-99",
+            'index="\\0"',
+        )
+    ):
         yield f"set-{place}.set", text.encode("utf-8", "surrogateescape"), text != "train="
 
 

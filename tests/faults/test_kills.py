@@ -21,9 +21,12 @@ Start = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def corpus(
-    foal_in: Callable[..., Any], start: Start, synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory,
+    foal_in: Callable[..., Any],
+    start: Start,
+    synthetic_corpus: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     features_of: Callable[..., Any],
-) -> tuple[Path, list[str], dict[Any, Any], float]:  # fmt: skip
+) -> tuple[Path, list[str], dict[Any, Any], float]:
     """A folder with the manifest, the options of a run, the values that an undisturbed one leaves, and its seconds."""
     folder = tmp_path_factory.mktemp("kills")
     assert foal_in(folder, "manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0

@@ -32,25 +32,43 @@ Values = dict[tuple[str, str, str], tuple[bytes, bytes]]
 
 SOUNDS = ("tone.wav", "tone.flac", "tone.mp3", "tone.ogg")
 FILMS = {
-    "film.mp4": ("libx264", "aac", 44100), "film.mkv": ("libx264", "aac", 44100), "film.avi": ("mpeg4", "mp3", 44100),
+    "film.mp4": ("libx264", "aac", 44100),
+    "film.mkv": ("libx264", "aac", 44100),
+    "film.avi": ("mpeg4", "mp3", 44100),
     "film.webm": ("libvpx", "libopus", 48000),
-}  # fmt: skip
+}
 TALK = "talk.avi"
 USUAL = (
-    "extract", "-s", "all", "-m", "m.csv", "-r", "media", "--fps", "5", "--chunk-seconds", "8", "-j", "2",
+    "extract",
+    "-s",
+    "all",
+    "-m",
+    "m.csv",
+    "-r",
+    "media",
+    "--fps",
+    "5",
+    "--chunk-seconds",
+    "8",
+    "-j",
+    "2",
     # The last bits of a face depend on those beside it in a batch.
-)  # fmt: skip
+)
 COMMAND = [sys.executable, "-c", "from foal.shared.cli.main import main; main()"]
 HEALTHY = 59
 EXTRA_MEMORY = 1 << 30
 """Bytes that damaged files may cost a worker beyond what healthy ones do."""
 
 BITS, CUT, ZEROS, NAMES, HEADERS, NO_MEDIA, NO_FILE, GONE = (
-    "1 to 200 bits turned in a media file", "a media file cut off", "a stretch of zeros in a media file",
-    "a media file under another format's name", "wild numbers in a media file's header",
-    "an empty file, text or noise as media", "a pipe, socket, folder or device as media",
+    "1 to 200 bits turned in a media file",
+    "a media file cut off",
+    "a stretch of zeros in a media file",
+    "a media file under another format's name",
+    "wild numbers in a media file's header",
+    "an empty file, text or noise as media",
+    "a pipe, socket, folder or device as media",
     "a media file that is removed, emptied or cut during the run",
-)  # fmt: skip
+)
 KINDS = (BITS, CUT, ZEROS, NAMES, HEADERS, NO_MEDIA, NO_FILE, GONE)
 
 
@@ -101,10 +119,41 @@ def with_zeros(content: bytes, chance: random.Random) -> bytes:
 
 
 BOXES = (
-    b"mvhd", b"tkhd", b"mdhd", b"elst", b"stts", b"stsz", b"stsc", b"stco", b"ctts", b"stss", b"avc1", b"mp4a", b"hdlr",
-    b"avih", b"strh", b"strf", b"fmt ", b"data", b"fLaC", b"OpusHead", b"vorbis", b"\x16T\xaek", b"\x15I\xa9f", b"Xing",
-    b"Info", b"\xff\xfb", b"moov", b"mdat", b"RIFF", b"LIST", b"\x1f\x43\xb6\x75", b"idx1", b"movi", b"OggS",
-)  # fmt: skip
+    b"mvhd",
+    b"tkhd",
+    b"mdhd",
+    b"elst",
+    b"stts",
+    b"stsz",
+    b"stsc",
+    b"stco",
+    b"ctts",
+    b"stss",
+    b"avc1",
+    b"mp4a",
+    b"hdlr",
+    b"avih",
+    b"strh",
+    b"strf",
+    b"fmt ",
+    b"data",
+    b"fLaC",
+    b"OpusHead",
+    b"vorbis",
+    b"\x16T\xaek",
+    b"\x15I\xa9f",
+    b"Xing",
+    b"Info",
+    b"\xff\xfb",
+    b"moov",
+    b"mdat",
+    b"RIFF",
+    b"LIST",
+    b"\x1f\x43\xb6\x75",
+    b"idx1",
+    b"movi",
+    b"OggS",
+)
 WILD = (0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFF0000, 1 << 20)
 
 
@@ -124,9 +173,11 @@ def damaged(sources: dict[str, bytes], folder: Path) -> Iterator[tuple[str, str]
     chance = random.Random(2024)
     names = [*SOUNDS, *FILMS]
     for kind, count, change in (
-        (BITS, 96, with_bits_turned), (ZEROS, 32, with_zeros), (HEADERS, 88, with_wild_numbers),
+        (BITS, 96, with_bits_turned),
+        (ZEROS, 32, with_zeros),
+        (HEADERS, 88, with_wild_numbers),
         (CUT, 40, lambda content, chance: content[: chance.randrange(1, len(content))]),
-    ):  # fmt: skip
+    ):
         for number in range(count):
             source = TALK if number % 20 == 19 else names[number % len(names)]
             name = f"{KINDS.index(kind)}-{number}-{source}"
@@ -160,9 +211,14 @@ def row(identity: str, name: str) -> Utterance:
     sound_only = Path(name).suffix in (".wav", ".flac", ".mp3", ".ogg")
     part = {"start": 0.5, "end": 1.0, "crop": "left"} if name.endswith(TALK) else {}
     return Utterance(
-        id=identity, corpus="fuzz", session=f"s{len(identity) % 2}", label="hap", audio=name,
-        video="" if sound_only else name, **part,
-    )  # fmt: skip
+        id=identity,
+        corpus="fuzz",
+        session=f"s{len(identity) % 2}",
+        label="hap",
+        audio=name,
+        video="" if sound_only else name,
+        **part,
+    )
 
 
 @dataclass(kw_only=True)
@@ -211,9 +267,11 @@ def failures_in(features: Path) -> dict[tuple[str, str], dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def outcome(
-    tmp_path_factory: pytest.TempPathFactory, sources: dict[str, bytes], start: Start,
+    tmp_path_factory: pytest.TempPathFactory,
+    sources: dict[str, bytes],
+    start: Start,
     features_of: Callable[[Path], Values],
-) -> Outcome:  # fmt: skip
+) -> Outcome:
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "media").mkdir()
     kinds = {name: kind for kind, name in damaged(sources, folder / "media")}
@@ -243,9 +301,14 @@ def outcome(
 
     code, most = extracted(start, folder, spoil)
     return Outcome(
-        folder=folder, code=code, kinds=kinds, values=features_of(folder / "features"), alone=alone,
-        failures=failures_in(folder / "features"), memory=(usual, most),
-    )  # fmt: skip
+        folder=folder,
+        code=code,
+        kinds=kinds,
+        values=features_of(folder / "features"),
+        alone=alone,
+        failures=failures_in(folder / "features"),
+        memory=(usual, most),
+    )
 
 
 def test_damaged_files_cost_their_own_utterances_only(outcome: Outcome, start: Start, trial: Trial) -> None:
@@ -283,8 +346,12 @@ def test_a_file_without_permission(sources: dict[str, bytes], somebody: list[str
         (folder / "media" / "shut").chmod(0)
         with trial("a media file, or its folder, that may not be read", "listed in failures.csv", count=2):
             done = subprocess.run(
-                [*somebody, *COMMAND, *USUAL, "--streams", "audio"], cwd=folder, capture_output=True, text=True,
-                timeout=300, check=False,
-            )  # fmt: skip
+                [*somebody, *COMMAND, *USUAL, "--streams", "audio"],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
             assert done.returncode == 3, done.stderr
             assert set(failures_in(folder / "features")) == {("b.wav", "audio"), ("shut/c.wav", "audio")}

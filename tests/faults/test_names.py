@@ -33,7 +33,7 @@ NAMES = {
     "percent signs": ["100%", "%s%d%n", "%2F", "%2e%2e", "{0}", "$HOME", "~", "#!", "<b>", "[red]x[/red]", "&amp;"],
     "leading dashes and dots": ["-dash", "--help", ".hidden", "...x", "-", "=1+1", "*", "?", "concat:x", "http:x"],
     "names that differ only in case": ["CASE", "case", "Case", "stra\u00dfe", "STRASSE"],
-}  # fmt: skip
+}
 ALL = [(kind, name) for kind, names in NAMES.items() for name in names]
 USUAL = ("extract", "-s", "all", "-m", "m.csv", "-r", "media", "-j", "1")
 
@@ -62,20 +62,25 @@ def test_names_are_only_names(tmp_path: Path, start: Start, trial: Trial) -> Non
     # Every third one has its name as session, and with it a folder, of its own.
     rows = [
         Utterance(
-            id=name, corpus="c", session=name if n % 3 == 0 else "", speaker=name, label=name, transcript=name,
+            id=name,
+            corpus="c",
+            session=name if n % 3 == 0 else "",
+            speaker=name,
+            label=name,
+            transcript=name,
             audio=f"{name}{'' if n % 2 else '.wav'}",
         )
         for n, (_, name) in enumerate(ALL)
-    ]  # fmt: skip
+    ]
     write_manifest(odd / "m.csv", rows)
     for folder in (plain, odd):
-        run = start(folder, *USUAL, "--modalities", "audio")
+        run = start(folder, *USUAL, "--streams", "audio")
         assert run.finish() == 0, run.err
     verify = start(odd, "verify", "features")
     assert verify.finish() == 0, verify.err
     inspect = start(odd, "inspect", "--csv", "q.csv")
     assert inspect.finish() == 0, inspect.err
-    again = start(odd, *USUAL, "--modalities", "audio")
+    again = start(odd, *USUAL, "--streams", "audio")
     assert again.finish() == 0
     assert "nothing is left to do" in again.out
     wanted, got = values(plain), values(odd)
@@ -110,7 +115,7 @@ def test_corpora_of_nothing(tmp_path: Path, start: Start, trial: Trial) -> None:
         assert "the manifest has one" in run.err
     write_manifest(tmp_path / "m.csv", [Utterance(id=f"g{n}", corpus="c", audio=f"g{n}.wav") for n in range(5)])
     with trial("a corpus of which every row fails", "said so, no index, no shard", count=5):
-        run = start(tmp_path, *USUAL, "--modalities", "audio")
+        run = start(tmp_path, *USUAL, "--streams", "audio")
         assert run.finish() == 1
         assert "none of the 5 utterances could be extracted: there is no such file" in run.err
         assert not (tmp_path / "feats.h5").exists()
@@ -172,11 +177,11 @@ def test_an_utterance_of_forty_minutes(tmp_path: Path, start: Start, trial: Tria
         long_wav(folder / "media" / "long.wav", seconds)
         long_film(folder / "media" / "long.avi", seconds, 2)
         write_manifest(folder / "m.csv", [Utterance(id="long", corpus="c", audio="long.wav", video="long.avi")])
-        run = start(folder, *USUAL, "--modalities", stream, "--fps", "1", "--no-index")
+        run = start(folder, *USUAL, "--streams", stream, "--fps", "1", "--no-index")
         memory.append(most_memory(run, 900))
     with trial(f"one utterance of {MINUTES} minutes of {what}", f"extracted within {MEMORY >> 20} MiB"):
         assert memory[1] < memory[0] + MEMORY, [size >> 20 for size in memory]
-        index = start(folder, "index", "-m", "m.csv", "-r", "media", "--modalities", stream)
+        index = start(folder, "index", "-m", "m.csv", "-r", "media", "--streams", stream)
         assert index.finish() == 0, index.err
         (long,) = values(folder, stream).values()
         rate = {"audio": 50, "face": 1}[stream]

@@ -29,9 +29,14 @@ def corpus(tmp_path: Path) -> Path:
     write_manifest(tmp_path / "m.csv", rows)
     torch.manual_seed(0)
     config = Wav2Vec2Config(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, conv_dim=(8,) * 7,
-        num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
-    )  # fmt: skip
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(8,) * 7,
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
+    )
     Wav2Vec2Model(config).save_pretrained(tmp_path / "model")
     Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(tmp_path / "model")
     return tmp_path

@@ -36,7 +36,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 USUAL = ("extract", "-s", "all", "-m", "m.csv", "-r", "media", "-j", "2", "--chunk-seconds", "2")
-AUDIO = ("--modalities", "audio")
+AUDIO = ("--streams", "audio")
 
 
 def listed(folder: Path) -> dict[str, dict[str, str]]:

@@ -52,9 +52,12 @@ def test_the_speaker_is_the_last_letter_and_the_half_follows_the_marked_actor(tm
 def test_times_ratings_paths_and_words(tmp_path: Path) -> None:
     name = "Ses01M_script01_1_M003"
     root = corpus_with(
-        tmp_path, "Ses01M_script01_1", line(name, "exc"), media=[name],
+        tmp_path,
+        "Ses01M_script01_1",
+        line(name, "exc"),
+        media=[name],
         transcript=f"M: what?\n{name} [1.5000-3.2500]: It's a, well: comma.\n",
-    )  # fmt: skip
+    )
     built = build(root)
     (utterance,) = built.utterances
     assert (utterance.start, utterance.end) == (1.5, 3.25)
@@ -103,8 +106,12 @@ def test_other_labels_are_left_out_and_can_be_chosen(tmp_path: Path) -> None:
 )
 def test_a_bad_line_is_reported_with_file_and_line_and_costs_itself_only(tmp_path: Path, bad: str, words: str) -> None:
     name = "Ses01F_impro01_F000"
-    root = corpus_with(tmp_path, "Ses01F_impro01", line(name, "neu") + bad + line(name[:-1] + "1", "sad"),
-                       media=[name, name[:-1] + "1"])  # fmt: skip
+    root = corpus_with(
+        tmp_path,
+        "Ses01F_impro01",
+        line(name, "neu") + bad + line(name[:-1] + "1", "sad"),
+        media=[name, name[:-1] + "1"],
+    )
     built = build(root)
     assert [u.label for u in built.utterances if u.id != "Ses01F_impro01_F009"] == ["neu", "sad"]
     assert len(built.problems) == 1

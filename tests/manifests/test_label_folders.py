@@ -50,10 +50,14 @@ def test_cremad_says_which_file_stands_twice(tmp_path: Path) -> None:
 
 def test_ravdess(tmp_path: Path) -> None:
     touch(
-        tmp_path, "Actor_16/01-01-05-01-02-01-16.mp4", "Actor_01/01-01-01-01-02-01-01.mp4",
-        "Actor_01/02-01-01-01-02-01-01.mp4", "Actor_01/01-02-03-01-02-01-01.mp4", "Actor_01/01-01-09-01-02-01-01.mp4",
+        tmp_path,
+        "Actor_16/01-01-05-01-02-01-16.mp4",
+        "Actor_01/01-01-01-01-02-01-01.mp4",
+        "Actor_01/02-01-01-01-02-01-01.mp4",
+        "Actor_01/01-02-03-01-02-01-01.mp4",
+        "Actor_01/01-01-09-01-02-01-01.mp4",
         "Actor_01/01-01-08-01-02-01-25.mp4",
-    )  # fmt: skip
+    )
     built = ravdess.build(tmp_path)
     assert [(u.id, u.label, u.speaker, u.gender) for u in built.utterances] == [
         ("01-01-01-01-02-01-01", "neu", "actor01", "M"),

@@ -30,13 +30,24 @@ def utterances(draw: st.DrawFn) -> list[Utterance]:
         length = draw(st.floats(0.01, 100))
         found.append(
             Utterance(
-                id=identity, corpus=draw(name), session=draw(st.just("") | name), speaker=draw(text), gender=draw(text),
-                label=draw(text), audio=draw(name), video=draw(text), start=start,
+                id=identity,
+                corpus=draw(name),
+                session=draw(st.just("") | name),
+                speaker=draw(text),
+                gender=draw(text),
+                label=draw(text),
+                audio=draw(name),
+                video=draw(text),
+                start=start,
                 end=draw(st.none() | st.just((start or 0.0) + length)),
-                crop=draw(st.sampled_from(["full", "left", "right", "0,0.25,0.5,1"])), fold=draw(text),
-                transcript=draw(text), valence=draw(number), arousal=draw(number), dominance=draw(number),
+                crop=draw(st.sampled_from(["full", "left", "right", "0,0.25,0.5,1"])),
+                fold=draw(text),
+                transcript=draw(text),
+                valence=draw(number),
+                arousal=draw(number),
+                dominance=draw(number),
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -132,12 +143,22 @@ def test_names_with_every_kind_of_line_end_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("media", "words"),
     [
-        ("a.wav", ""), ("in/a.wav", ""), ("in/../a.wav", ""), ("gone/a.wav", ""), ("in/link.wav", ""), (".", ""),
-        ("/etc/passwd", "absolute"), ("../a.wav", r"through \.\."), ("in/../../root2/a.wav", r"through \.\."),
-        ("out/a.wav", "symbolic link"), ("out.wav", "symbolic link"), ("out/../a.wav", "symbolic link"),
-        ("twice/a.wav", "symbolic link"), ("in/back", "symbolic link"),
+        ("a.wav", ""),
+        ("in/a.wav", ""),
+        ("in/../a.wav", ""),
+        ("gone/a.wav", ""),
+        ("in/link.wav", ""),
+        (".", ""),
+        ("/etc/passwd", "absolute"),
+        ("../a.wav", r"through \.\."),
+        ("in/../../root2/a.wav", r"through \.\."),
+        ("out/a.wav", "symbolic link"),
+        ("out.wav", "symbolic link"),
+        ("out/../a.wav", "symbolic link"),
+        ("twice/a.wav", "symbolic link"),
+        ("in/back", "symbolic link"),
     ],
-)  # fmt: skip
+)
 def test_what_leads_out_of_the_root(tmp_path: Path, media: str, words: str) -> None:
     real = tmp_path / "real"
     (real / "in").mkdir(parents=True)

@@ -13,7 +13,7 @@ from foal.shared.utterance import Utterance
 from foal.train.data.batches import collate
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
-from foal.train.data.sequences import Batch, Stream
+from foal.train.data.sequences import Batch, PackedSequences
 from foal.train.model.foalnet import Architecture, FoalNet, build
 
 torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
@@ -22,14 +22,14 @@ CLASSES = "abcdefgh"
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 
 
-def pack(sequences: Sequence[Tensor], valid: Sequence[Tensor] | None = None) -> Stream:
+def pack(sequences: Sequence[Tensor], valid: Sequence[Tensor] | None = None) -> PackedSequences:
     lengths = torch.tensor([0, *(len(frames) for frames in sequences)])
     flags = valid or [torch.ones(len(frames), dtype=torch.bool) for frames in sequences]
-    return Stream.of(torch.cat(list(sequences)), torch.cat(list(flags)), lengths.cumsum(0))
+    return PackedSequences.of(torch.cat(list(sequences)), torch.cat(list(flags)), lengths.cumsum(0))
 
 
 @pytest.fixture(scope="session")
-def make_stream() -> Callable[..., Stream]:
+def make_stream() -> Callable[..., PackedSequences]:
     """From one (t, width) tensor per utterance, and optionally their validity."""
     return pack
 
@@ -39,9 +39,14 @@ def make_dataset() -> Callable[..., Dataset]:
     """n utterances of c classes over sessions and speakers, with the given labels and streams or random ones."""
 
     def make(
-        n: int = 24, *, c: int = 3, sessions: int | Sequence[str] = 3, labels: Sequence[int] | None = None,
-        streams: dict[str, Stream] | None = None, seed: int = 0,
-    ) -> Dataset:  # fmt: skip
+        n: int = 24,
+        *,
+        c: int = 3,
+        sessions: int | Sequence[str] = 3,
+        labels: Sequence[int] | None = None,
+        streams: dict[str, PackedSequences] | None = None,
+        seed: int = 0,
+    ) -> Dataset:
         chance = torch.Generator().manual_seed(seed)
         if streams is None:
             streams = {}
@@ -54,7 +59,10 @@ def make_dataset() -> Callable[..., Dataset]:
         return Dataset(
             utterances=tuple(
                 Utterance(
-                    id=f"u{i}", corpus="test", session=session[i], speaker=f"{session[i]}-{i % 2}",
+                    id=f"u{i}",
+                    corpus="test",
+                    session=session[i],
+                    speaker=f"{session[i]}-{i % 2}",
                     label=CLASSES[label[i]],
                 )
                 for i in range(n)
@@ -65,7 +73,7 @@ def make_dataset() -> Callable[..., Dataset]:
             rates=dict.fromkeys(streams, 10.0),
             names={name: name for name in streams},
             provenance={name: {"random_weights": True} for name in streams},
-        )  # fmt: skip
+        )
 
     return make
 
@@ -80,10 +88,15 @@ def make_model() -> Callable[..., FoalNet]:
             return build(
                 Architecture(
                     frame_shapes=dict(data.features.frame_shapes),
-                    classes=len(data.classes), width=16, heads=4, layers=layers,
-                    dropout=dropout, projection_dropout=dropout, divided=divided,
+                    classes=len(data.classes),
+                    width=16,
+                    heads=4,
+                    layers=layers,
+                    dropout=dropout,
+                    projection_dropout=dropout,
+                    divided=divided,
                 )
-            ).eval()  # fmt: skip
+            ).eval()
 
     return make
 

@@ -26,11 +26,21 @@ from foal.train.report.files import table_of
 from foal.train.report.progress import shown
 from foal.train.run import train
 
-QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, device="cpu")
+QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50)
 DESIGN_KEYS = {
-    "protocol", "features", "seeds", "folds", "ua_mean", "ua_std", "wa_mean", "wa_std", "ua_ci95", "wa_ci95",
-    "per_class_recall", "confusion",
-}  # fmt: skip
+    "protocol",
+    "features",
+    "seeds",
+    "folds",
+    "ua_mean",
+    "ua_std",
+    "wa_mean",
+    "wa_std",
+    "ua_ci95",
+    "wa_ci95",
+    "per_class_recall",
+    "confusion",
+}
 
 
 def settings(**changes: Any) -> Settings:
@@ -51,8 +61,10 @@ def test_a_run_leaves_all_it_should(feats: Path, tmp_path: Path) -> None:
     assert any("random weights" in note for note in metrics["notes"])
     assert metrics["seeds"] == [3, 5]
     assert [(fold["seed"], fold["test"], fold["dev"]) for fold in metrics["folds"][:3]] == [
-        (3, "session1", "session2"), (3, "session2", "session3"), (3, "session3", "session1"),
-    ]  # fmt: skip
+        (3, "session1", "session2"),
+        (3, "session2", "session3"),
+        (3, "session3", "session1"),
+    ]
     assert np.sum(metrics["confusion"]) == 2 * 18
 
     rows = read_csv(out / "predictions.csv")
@@ -98,7 +110,7 @@ def test_a_saved_model_predicts_what_the_run_said(feats: Path, tmp_path: Path) -
 def test_one_modality(feats: Path, tmp_path: Path, modality: str) -> None:
     metrics = train(settings(modalities=modality), feats, tmp_path / "run")
     assert metrics["modalities"] == modality
-    assert metrics["align"] is metrics["match"] is False
+    assert metrics["avel"] is metrics["mem"] is False
     assert all(float(row["loss_avel"]) == 0 for row in read_csv(tmp_path / "run" / "history.csv"))
 
 
@@ -157,7 +169,7 @@ def test_folds_for_training_development_and_test(
 
 
 def test_a_run_from_the_disk(feats: Path, tmp_path: Path) -> None:
-    streamed = settings(stream=True, disk_buffer_mb=0.0005, threads=1)
+    streamed = settings(load="disk", disk_buffer_mb=0.0005, threads=1)
     runs = [train(streamed, feats, tmp_path / name) for name in ("first", "second")]
     assert runs[0] == runs[1]
     assert runs[0]["features"] == train(settings(), feats, tmp_path / "there")["features"]

@@ -11,7 +11,7 @@ from foal.shared.config.train_settings import TrainSettings
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
 from foal.train.data.protocol import check_classes, split
-from foal.train.data.sequences import Batch, Frames, Stream
+from foal.train.data.sequences import Batch, Frames, PackedSequences
 from foal.train.fit.loop import fit, standardise, train_epoch
 from foal.train.fit.optimizer import Optimizer
 from foal.train.model.foalnet import FoalNet
@@ -19,11 +19,12 @@ from foal.train.model.foalnet import FoalNet
 BatchOf = Callable[[Dataset, Tensor], Batch]
 Make = Callable[..., Dataset]
 CPU = torch.device("cpu")
-QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=3, batch_size=8, device="cpu")
+QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=3, batch_size=8)
 COMPAT = pytest.mark.parametrize(
-    "settings", [QUICK, QUICK.model_copy(update={"compat": ("temperature", "sum", "own-pairs", "same-class")})],
+    "settings",
+    [QUICK, QUICK.model_copy(update={"compat": ("temperature", "sum", "own-pairs", "same-class")})],
     ids=["ours", "authors"],
-)  # fmt: skip
+)
 
 
 def without(data: Dataset, name: str, rows: slice = slice(None)) -> Dataset:
@@ -70,9 +71,13 @@ def test_batches_of_one_kind(
 @pytest.mark.parametrize("name", ["audio", "face"])
 @pytest.mark.parametrize("rows", [slice(None), slice(1, None), slice(0, 12)], ids=["nobody", "one", "some"])
 def test_batches_without_a_modality(
-    make_dataset: Make, make_model: Callable[..., FoalNet], batch_of: BatchOf, settings: TrainSettings, name: str,
+    make_dataset: Make,
+    make_model: Callable[..., FoalNet],
+    batch_of: BatchOf,
+    settings: TrainSettings,
+    name: str,
     rows: slice,
-) -> None:  # fmt: skip
+) -> None:
     data = without(make_dataset(), name, rows)
     model = make_model(data, divided="temperature" in settings.compat)
     steps(model, data, batch_of(data, torch.arange(12)), settings)
@@ -89,7 +94,7 @@ def test_a_batch_in_which_nobody_has_anything(
 @COMPAT
 @pytest.mark.parametrize("modalities", [["audio"], ["face"], ["audio", "face"]], ids=str)
 def test_sequences_of_one_frame(
-    make_dataset: Make, make_stream: Callable[..., Stream], modalities: list[str], settings: TrainSettings
+    make_dataset: Make, make_stream: Callable[..., PackedSequences], modalities: list[str], settings: TrainSettings
 ) -> None:
     chance = torch.Generator().manual_seed(0)
     streams = {name: make_stream(list(torch.randn(24, 1, 3, generator=chance))) for name in ("audio", "face")}
@@ -102,7 +107,7 @@ def test_sequences_of_one_frame(
 @pytest.mark.parametrize("name", ["audio", "face"])
 @pytest.mark.parametrize("empty", [False, True], ids=["invalid", "no frames"])
 def test_a_fit_where_a_modality_is_missing_everywhere(
-    make_dataset: Make, make_stream: Callable[..., Stream], name: str, empty: bool, settings: TrainSettings
+    make_dataset: Make, make_stream: Callable[..., PackedSequences], name: str, empty: bool, settings: TrainSettings
 ) -> None:
     data = make_dataset()
     assert isinstance(data.features, InMemory)

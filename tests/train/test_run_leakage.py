@@ -18,18 +18,31 @@ from foal.train.run import train
 KEY = "0" * 64
 N, SESSIONS, CLASSES = 240, 5, 4
 LONG = TrainSettings(
-    width=8, heads=1, layers=1, epochs=40, early_stopping_patience=40, batch_size=128, learning_rate=3e-2, schedule="constant",
-    warmup=0.0, threads=1, device="cpu",
-)  # fmt: skip
+    width=8,
+    heads=1,
+    layers=1,
+    epochs=40,
+    early_stopping_patience=40,
+    batch_size=128,
+    learning_rate=3e-2,
+    schedule="constant",
+    warmup=0.0,
+)
 
 
 def write_noise(features: Path, utterances: Sequence[Utterance], widths: dict[str, int]) -> None:
     random = np.random.default_rng(5)
     for modality, width in widths.items():
         header = ShardHeader(
-            modality=modality, key=KEY, rate_hz=10.0, encoder="noise", revision="", weights="0", random_weights=True,
+            modality=modality,
+            config_hash=KEY,
+            rate_hz=10.0,
+            encoder="noise",
+            revision="",
+            weights="0",
+            random_weights=True,
             config={},
-        )  # fmt: skip
+        )
         for session in sorted({utterance.session for utterance in utterances}):
             with ShardWriter(shard_folder(features, session, modality, KEY) / "a.h5", header, dtype="float16") as shard:
                 for utterance in utterances:
@@ -37,10 +50,14 @@ def write_noise(features: Path, utterances: Sequence[Utterance], widths: dict[st
                         values = random.normal(size=(2, width)).astype(np.float32)
                         shard.add(
                             Entry(
-                                id=utterance.id, values=values, valid=np.ones(2, bool), origin=0.0,
-                                source=utterance.source(modality), media="",
+                                id=utterance.id,
+                                values=values,
+                                valid=np.ones(2, bool),
+                                origin=0.0,
+                                source=utterance.source(modality),
+                                media="",
                             )
-                        )  # fmt: skip
+                        )
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +68,16 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = np.concatenate([random.permutation(np.arange(N // SESSIONS) % CLASSES) for _ in range(SESSIONS)])
     utterances = [
         Utterance(
-            id=f"u{i:03}", corpus="noise", session=f"session{i * SESSIONS // N + 1}",
-            speaker=f"s{i * SESSIONS // N}-{i % 2}", label="abcd"[labels[i]], audio=f"{i}.wav", video=f"{i}.mp4",
+            id=f"u{i:03}",
+            corpus="noise",
+            session=f"session{i * SESSIONS // N + 1}",
+            speaker=f"s{i * SESSIONS // N}-{i % 2}",
+            label="abcd"[labels[i]],
+            audio=f"{i}.wav",
+            video=f"{i}.mp4",
         )
         for i in range(N)
-    ]  # fmt: skip
+    ]
     write_noise(folder / "features", utterances, {"audio": 8, "face": 6})
     write_index(folder / "feats.h5", utterances, folder / "features", {"audio": KEY, "face": KEY})
     return folder / "feats.h5"

@@ -169,7 +169,7 @@ def test_an_unfinished_run_of_another_configuration(foal_here: Command, feats: P
         if isinstance(step, FoldScore):
             raise KeyboardInterrupt
 
-    quick = TrainSettings(epochs=2, width=16, layers=1, threads=1, device="cpu")
+    quick = TrainSettings(epochs=2, width=16, layers=1)
     with pytest.raises(KeyboardInterrupt):
         train(Settings(train=quick), feats, tmp_path / "run", progress=stop)
     said = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--width", "8")

@@ -26,9 +26,13 @@ OUR_FILES = frozenset({"ablation.json", "ablation.md", "ablation.png", FITS, ".g
 
 
 def ablate(
-    settings: Settings, features: Path, out: Path, *, deviations: bool = False,
+    settings: Settings,
+    features: Path,
+    out: Path,
+    *,
+    deviations: bool = False,
     progress: Callable[[int, int, str], None] = lambda done, total, name: None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Fit all systems, compare them, write ablation.json, .md and .png into `out`, and give back what the first says.
 
     The fits are Dask tasks. Their results stay in `out`, and a fit that is done is not done again, neither after an
@@ -52,14 +56,16 @@ def ablate(
             splits[folds.protocol] = folds
             tasks = {
                 system.key: _tasks(system, t, folds, seeds, folder / FITS)
-                for system in systems if system.kind in ("network", "regression")
-            }  # fmt: skip
+                for system in systems
+                if system.kind in ("network", "regression")
+            }
             paths = _run(settings, features, data, modalities, tasks, splits, progress)
             results = {key: [load_result(path) for path in some] for key, some in paths.items()}
             tables = {
                 system.key: _tables(system, data, splits[system.protocol or folds.protocol], results, seeds)
-                for system in systems if system.kind != "late"
-            }  # fmt: skip
+                for system in systems
+                if system.kind != "late"
+            }
             for system in systems:
                 if system.kind == "late":
                     tables[system.key] = np.mean([tables[part] for part in system.parts], axis=0)
@@ -75,7 +81,7 @@ def _modalities(features: Path, settings: TrainSettings) -> list[str]:
     if settings.modalities != "both":
         return [settings.modalities]
     with FeatureStore(features) as store:
-        there = {modality_of(name) for name in store.modalities}
+        there = {modality_of(name) for name in store.streams}
     return [modality for modality in MODALITIES if modality in there] or list(MODALITIES)
 
 
@@ -83,24 +89,33 @@ def _tasks(system: System, base: TrainSettings, folds: Split, seeds: Sequence[in
     return [
         FitTask(
             kind="regression" if system.kind == "regression" else "network",
-            settings=system.settings(base, folds.protocol), seed=seed, fold=fold.number, folder=folder,
+            settings=system.settings(base, folds.protocol),
+            seed=seed,
+            fold=fold.number,
+            folder=folder,
         )
-        for seed in (seeds if system.seeded else [0]) for fold in folds.folds
-    ]  # fmt: skip
+        for seed in (seeds if system.seeded else [0])
+        for fold in folds.folds
+    ]
 
 
 def _run(
-    settings: Settings, features: Path, data: Dataset, modalities: Sequence[str], tasks: dict[str, list[FitTask]],
-    splits: dict[Any, Split], progress: Callable[[int, int, str], None],
-) -> dict[str, list[Path]]:  # fmt: skip
+    settings: Settings,
+    features: Path,
+    data: Dataset,
+    modalities: Sequence[str],
+    tasks: dict[str, list[FitTask]],
+    splits: dict[Any, Split],
+    progress: Callable[[int, int, str], None],
+) -> dict[str, list[Path]]:
     """Do what is not done yet; gives the results' files by system. Systems that share a fit do it once."""
-    paths = {
-        key: [task.path(data, splits[task.settings.protocol]) for task in some] for key, some in tasks.items()
-    }  # fmt: skip
+    paths = {key: [task.path(data, splits[task.settings.protocol]) for task in some] for key, some in tasks.items()}
     left = {
         path: (key, task)
-        for key in tasks for path, task in zip(paths[key], tasks[key], strict=True) if not path.exists()
-    }  # fmt: skip
+        for key in tasks
+        for path, task in zip(paths[key], tasks[key], strict=True)
+        if not path.exists()
+    }
     total = len({path for some in paths.values() for path in some})
     done = total - len(left)
     progress(done, total, "")
@@ -127,9 +142,15 @@ def _tables(
 
 
 def _compared(
-    systems: Sequence[System], tables: dict[str, NDArray[np.float32]], results: dict[str, list[FitResult]],
-    data: Dataset, folds: Split, splits: dict[Any, Split], settings: Settings, seeds: Sequence[int],
-) -> dict[str, Any]:  # fmt: skip
+    systems: Sequence[System],
+    tables: dict[str, NDArray[np.float32]],
+    results: dict[str, list[FitResult]],
+    data: Dataset,
+    folds: Split,
+    splits: dict[Any, Split],
+    settings: Settings,
+    seeds: Sequence[int],
+) -> dict[str, Any]:
     tested = folds.tested.numpy()
     labels = data.labels.numpy()[tested]
     speakers = [data.speakers[row] for row in tested]
@@ -147,23 +168,40 @@ def _compared(
         fits = results.get(system.key, [])
         epochs = [fit.epoch for fit in fits if fit.epoch is not None]
         of_protocol = splits[system.protocol or folds.protocol]
-        rows.append({
-            "key": system.key, "name": system.name, "what": system.what, "protocol": of_protocol.protocol,
-            "selected_on_test": of_protocol.selected_on_test, "seeds": len(tables[system.key]), **scores,
-            "epoch_mean": float(np.mean(epochs)) if epochs else None,
-            "seconds": float(np.mean([fit.seconds for fit in fits])) if fits else None,
-            "gain": gain if against else None,
-            "gain_ci95": bootstrap_gain(
-                counts[system.key], counts[baseline], resamples=settings.train.bootstrap
-            ) if against else None,
-            "p": paired_permutation(counts[system.key], counts[baseline]) if against else None,
-        })  # fmt: skip
+        rows.append(
+            {
+                "key": system.key,
+                "name": system.name,
+                "what": system.what,
+                "protocol": of_protocol.protocol,
+                "selected_on_test": of_protocol.selected_on_test,
+                "seeds": len(tables[system.key]),
+                **scores,
+                "epoch_mean": float(np.mean(epochs)) if epochs else None,
+                "seconds": float(np.mean([fit.seconds for fit in fits])) if fits else None,
+                "gain": gain if against else None,
+                "gain_ci95": bootstrap_gain(counts[system.key], counts[baseline], resamples=settings.train.bootstrap)
+                if against
+                else None,
+                "p": paired_permutation(counts[system.key], counts[baseline]) if against else None,
+            }
+        )
     # Every tested utterance has a probability from every system.
     assert not any(np.isnan(table[:, tested]).any() for table in tables.values())
     return {
-        "protocol": folds.protocol, "selected_on_test": folds.selected_on_test, "features": data.digest,
-        "splits": folds.digest, "seeds": list(seeds), "classes": list(data.classes), "n": len(tested),
-        "speakers": len(set(speakers)), "random_weights": data.random_weights, "versions": versions(),
-        "streams": list(data.names.values()), "settings": settings.train.model_dump(mode="json"),
-        "baseline": baseline, "notes": [*data.notes, *notes_on(data, folds)], "rows": rows,
-    }  # fmt: skip
+        "protocol": folds.protocol,
+        "selected_on_test": folds.selected_on_test,
+        "features": data.digest,
+        "splits": folds.digest,
+        "seeds": list(seeds),
+        "classes": list(data.classes),
+        "n": len(tested),
+        "speakers": len(set(speakers)),
+        "random_weights": data.random_weights,
+        "versions": versions(),
+        "streams": list(data.names.values()),
+        "settings": settings.train.model_dump(mode="json"),
+        "baseline": baseline,
+        "notes": [*data.notes, *notes_on(data, folds)],
+        "rows": rows,
+    }

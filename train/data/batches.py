@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ...shared.parallel.prefetch import ahead
+from ...shared.parallel.prefetch import prefetch
 from .dataset import Dataset
 from .features import Visit
 from .sequences import Batch, gather
@@ -47,9 +47,14 @@ def _batches(positions: Tensor, lengths: Tensor, batch_size: int, frames: int | 
 
 
 def training_batches(
-    data: Dataset, rows: Tensor, *, batch_size: int, generator: torch.Generator, device: torch.device,
+    data: Dataset,
+    rows: Tensor,
+    *,
+    batch_size: int,
+    generator: torch.Generator,
+    device: torch.device,
     frames: int | None = None,
-) -> Iterator[Batch]:  # fmt: skip
+) -> Iterator[Batch]:
     """One epoch: as many class-balanced draws as `rows` (m,) are; made in a thread, ahead of the step that needs them.
 
     The generator belongs to that thread until the last batch is out.
@@ -62,7 +67,7 @@ def training_batches(
             for chosen in bucketed(lengths, batch_size=batch_size, generator=generator, frames=frames):
                 yield collate(data, visit, chosen, device)
 
-    with ahead([batches], threads=1, size=_bytes, budget=AHEAD_BYTES) as lanes:
+    with prefetch([batches], threads=1, size=_bytes, budget=AHEAD_BYTES) as lanes:
         for lane in lanes:
             yield from lane
 

@@ -87,7 +87,7 @@ def opened(
         names = chosen_names(store, {name: named[name] for name in modalities or wanted_modalities(settings)})
         known, rows = _labelled(store, classes)
         readings = {
-            modality: Reading(name=name, rate_hz=store.modalities[name].rate_hz, frame_rate=settings.frame_rate)
+            modality: Reading(name=name, rate_hz=store.streams[name].rate_hz, frame_rate=settings.frame_rate)
             for modality, name in names.items()
         }
         features: Features
@@ -100,11 +100,16 @@ def opened(
         number = {label: i for i, label in enumerate(known)}
         kept = tuple(store.utterances[row] for row in rows)
         data = Dataset(
-            utterances=kept, classes=known, labels=torch.tensor([number[utterance.label] for utterance in kept]),
-            features=features, rates={modality: reading.to_hz for modality, reading in readings.items()}, names=names,
-            digest=store.digest, provenance={name: made[name] for name in names.values()},
+            utterances=kept,
+            classes=known,
+            labels=torch.tensor([number[utterance.label] for utterance in kept]),
+            features=features,
+            rates={modality: reading.to_hz for modality, reading in readings.items()},
+            names=names,
+            digest=store.digest,
+            provenance={name: made[name] for name in names.values()},
             notes=(*_notes_on_labels(store.utterances, known), *_notes_on_streams(store, rows, names)),
-        )  # fmt: skip
+        )
         yield data if settings.max_seconds is None else data.only(list(names), settings.max_seconds)
 
 
@@ -115,7 +120,7 @@ def chosen_names(store: FeatureStore, wanted: Mapping[str, str | None]) -> dict[
     """
     chosen: dict[str, str] = {}
     for modality, name in wanted.items():
-        there = [stream for stream in store.modalities if modality_of(stream) == modality]
+        there = [stream for stream in store.streams if modality_of(stream) == modality]
         if name in there or (name is None and modality in there):
             chosen[modality] = name or modality
         elif name is None and len(there) == 1:
@@ -123,7 +128,7 @@ def chosen_names(store: FeatureStore, wanted: Mapping[str, str | None]) -> dict[
         elif name is None and there:
             raise TrainingError(f"{store.path} holds {', '.join(there)}: say which with --{modality}")
         else:
-            known = ", ".join(store.modalities) or "none"
+            known = ", ".join(store.streams) or "none"
             called = f" called {name}" if name else ""
             raise TrainingError(
                 f"{store.path}: expected {modality} features{called}, got only {known}; extract them, or train with "

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ...shared.errors import TrainingError
-from ...shared.parallel.prefetch import ahead
-from ...shared.parallel.resources import cores_here
+from ...shared.parallel.prefetch import prefetch
+from ...shared.parallel.resources import available_cores
 from ...shared.store.feature_store import FeatureStore
-from .sequences import Stream, averaged, pooled_lengths
+from .sequences import PackedSequences, averaged, pooled_lengths
 
 READ_BYTES = 16 << 20
 """What a thread reads at once, before it is averaged and checked."""
@@ -32,7 +32,7 @@ PARTS_AT_ONCE = 3
 class Visit(NamedTuple):
     """Utterances whose features are in memory: their rows (m,) in the dataset, and positions (m,) in the streams."""
 
-    streams: Mapping[str, Stream]
+    streams: Mapping[str, PackedSequences]
     rows: Tensor
     positions: Tensor
 
@@ -63,7 +63,7 @@ class Features(Protocol):
 class InMemory:
     """One tensor per modality."""
 
-    streams: Mapping[str, Stream]
+    streams: Mapping[str, PackedSequences]
 
     @property
     def frame_shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -89,7 +89,7 @@ class InMemory:
             return self
         free, _ = torch.cuda.mem_get_info(device)
         fits = sum(stream.nbytes for stream in self.streams.values()) < 0.8 * free
-        move = partial(Stream.moved, device=device) if fits else Stream.pinned
+        move = partial(PackedSequences.moved, device=device) if fits else PackedSequences.pinned
         return InMemory({name: move(stream) for name, stream in self.streams.items()})
 
 
@@ -114,13 +114,18 @@ class OnDisk:
     """
 
     def __init__(
-        self, store: FeatureStore, rows: Sequence[int], readings: Mapping[str, Reading], *, budget: int,
+        self,
+        store: FeatureStore,
+        rows: Sequence[int],
+        readings: Mapping[str, Reading],
+        *,
+        budget: int,
         longest: Mapping[str, int] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Of utterances `rows` of an open store, cut to the `longest` (frames) of a modality, if any."""
         self._store, self._rows, self._readings, self._budget = store, rows, readings, budget
         self._longest = longest or {}
-        kinds = {modality: store.modalities[reading.name] for modality, reading in readings.items()}
+        kinds = {modality: store.streams[reading.name] for modality, reading in readings.items()}
         self.frame_shapes = {modality: kind.frame_shape for modality, kind in kinds.items()}
         self.lengths = torch.zeros(len(rows), dtype=torch.int64)
         self._bytes = torch.zeros(len(rows), dtype=torch.int64)
@@ -129,7 +134,7 @@ class OnDisk:
             per_frame = math.prod(kinds[modality].frame_shape) * np.dtype(kinds[modality].dtype).itemsize
             self._bytes += frames * (per_frame + 1)
             self.lengths += frames.clamp(max=self._longest.get(modality, 2**62))
-        shard, offset = store.places(next(iter(readings.values())).name)
+        shard, offset = store.extents(next(iter(readings.values())).name)
         wanted = np.asarray(rows, np.int64)
         self._on_disk = torch.from_numpy(np.lexsort((offset[wanted], shard[wanted])))
 
@@ -139,7 +144,7 @@ class OnDisk:
         parts = self._parts(self._on_disk[wanted[self._on_disk]], chance)
         shuffled = rows if chance is None else rows[torch.randperm(len(rows), generator=chance)]
         jobs = [partial(self._visit, part, shuffled) for part in parts]
-        with ahead(jobs, threads=1, size=lambda visit: 1, budget=1) as lanes:
+        with prefetch(jobs, threads=1, size=lambda visit: 1, budget=1) as lanes:
             for lane in lanes:
                 yield from lane
 
@@ -179,7 +184,9 @@ class OnDisk:
         )
 
 
-def read_streams(store: FeatureStore, rows: Sequence[int], readings: Mapping[str, Reading]) -> dict[str, Stream]:
+def read_streams(
+    store: FeatureStore, rows: Sequence[int], readings: Mapping[str, Reading]
+) -> dict[str, PackedSequences]:
     """The sequences of utterances `rows` of the store, in that order, averaged to the rates wanted.
 
     Needs little more memory than what it gives back. Raises TrainingError that names the utterance for NaN or infinite
@@ -188,8 +195,8 @@ def read_streams(store: FeatureStore, rows: Sequence[int], readings: Mapping[str
     return {modality: _read(store, rows, reading) for modality, reading in readings.items()}
 
 
-def _read(store: FeatureStore, rows: Sequence[int], reading: Reading) -> Stream:
-    kind = store.modalities[reading.name]
+def _read(store: FeatureStore, rows: Sequence[int], reading: Reading) -> PackedSequences:
+    kind = store.streams[reading.name]
     # What is allocated next is what the index says, which may come from anybody.
     store.check_files(reading.name, rows)
     lengths = _pooled(store, rows, reading)
@@ -212,7 +219,7 @@ def _read(store: FeatureStore, rows: Sequence[int], reading: Reading) -> Stream:
             store.packed(reading.name, rows[first:last], out=(values[into].numpy(), valid[into].numpy()))
         else:
             packed = store.packed(reading.name, rows[first:last])
-            stream = Stream.of(*map(torch.from_numpy, (packed.values, packed.valid, packed.offsets)))
+            stream = PackedSequences.of(*map(torch.from_numpy, (packed.values, packed.valid, packed.offsets)))
             pooled = averaged(stream, rate_hz=reading.rate_hz, to_hz=reading.to_hz)
             values[into], valid[into] = pooled.values[: into.stop - into.start], pooled.valid[: into.stop - into.start]
         if (frame := _broken(values[into], valid[into])) is not None:
@@ -222,10 +229,10 @@ def _read(store: FeatureStore, rows: Sequence[int], reading: Reading) -> Stream:
                 f"{reading.name} features; extract it again, or take it out of the manifest"
             )
 
-    with ThreadPoolExecutor(min(READERS, cores_here())) as pool:
+    with ThreadPoolExecutor(min(READERS, available_cores())) as pool:
         for _ in pool.map(read, _pieces(store, rows, reading.name)):
             pass
-    return Stream.of(values, valid, offsets)
+    return PackedSequences.of(values, valid, offsets)
 
 
 def _broken(values: Tensor, valid: Tensor) -> int | None:
@@ -239,7 +246,7 @@ def _broken(values: Tensor, valid: Tensor) -> int | None:
 
 def _pieces(store: FeatureStore, rows: Sequence[int], name: str) -> Iterator[tuple[int, int]]:
     """Stretches of `rows` of about READ_BYTES each, at least one utterance."""
-    kind = store.modalities[name]
+    kind = store.streams[name]
     per_frame = math.prod(kind.frame_shape) * np.dtype(kind.dtype).itemsize
     read = np.cumsum(store.lengths(name)[np.asarray(rows, np.int64)]) * per_frame // READ_BYTES
     ends = [*(np.flatnonzero(np.diff(read)) + 1).tolist(), len(rows)]
@@ -251,7 +258,7 @@ def _pooled(store: FeatureStore, rows: Sequence[int], reading: Reading) -> Tenso
     return pooled_lengths(stored, rate_hz=reading.rate_hz, to_hz=reading.to_hz)
 
 
-def _cut(stream: Stream, longest: int | None) -> Stream:
+def _cut(stream: PackedSequences, longest: int | None) -> PackedSequences:
     return stream if longest is None else replace(stream, lengths=stream.lengths.clamp(max=longest))
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .features import Features
-from .sequences import Stream, frame_index
+from .sequences import PackedSequences, frame_index
 
 CHUNK_BYTES = 32 << 20
 """Frames handled at once in double precision."""
@@ -27,11 +27,11 @@ def frame_statistics(features: Features, rows: Tensor) -> dict[str, tuple[Tensor
 class _Sums:
     """Running sums of one modality, in double precision."""
 
-    def __init__(self, like: Stream) -> None:
+    def __init__(self, like: PackedSequences) -> None:
         self.total = torch.zeros(like.frame_shape, dtype=torch.float64, device=like.values.device)
         self.squares, self.count = self.total.clone(), 0
 
-    def add(self, stream: Stream, positions: Tensor) -> None:
+    def add(self, stream: PackedSequences, positions: Tensor) -> None:
         index = frame_index(stream, positions).to(stream.values.device)
         index = index[stream.valid[index]]
         for chunk in torch.split(index, max(1, CHUNK_BYTES // (8 * math.prod(stream.frame_shape)))):

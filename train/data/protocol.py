@@ -129,9 +129,13 @@ def _fold(number: int, test: str, dev: str, groups: Sequence[str]) -> Fold:
         rows["dev"] = rows["test"]
     tensors = {name: torch.tensor(some, dtype=torch.int64) for name, some in rows.items()}
     return Fold(
-        number=number, test=test, dev=dev, train_rows=tensors["train"], dev_rows=tensors["dev"],
+        number=number,
+        test=test,
+        dev=dev,
+        train_rows=tensors["train"],
+        dev_rows=tensors["dev"],
         test_rows=tensors["test"],
-    )  # fmt: skip
+    )
 
 
 def _column(utterances: Sequence[Utterance], name: str, of: Callable[[Utterance], str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ class Frames(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stream:
+class PackedSequences:
     """One modality of some utterances, end to end.
 
     values (sum of t, [layers,] width) as stored, at least one row; valid (sum of t,) bool; starts and lengths (n,)
@@ -32,7 +32,7 @@ class Stream:
     lengths: Tensor
 
     @classmethod
-    def of(cls, values: Tensor, valid: Tensor, offsets: Tensor) -> "Stream":
+    def of(cls, values: Tensor, valid: Tensor, offsets: Tensor) -> "PackedSequences":
         """From packed rows with offsets (n + 1); a stream without any frame gets one that nobody owns."""
         if len(values) == 0:
             values, valid = values.new_zeros(1, *values.shape[1:]), valid.new_zeros(1)
@@ -48,11 +48,11 @@ class Stream:
         """Bytes of values and flags."""
         return self.values.nbytes + self.valid.nbytes
 
-    def moved(self, device: torch.device) -> "Stream":
+    def moved(self, device: torch.device) -> "PackedSequences":
         """The same on a device; what batches are planned with stays on the CPU."""
         return replace(self, values=self.values.to(device), valid=self.valid.to(device))
 
-    def pinned(self) -> "Stream":
+    def pinned(self) -> "PackedSequences":
         """The same in memory that a GPU can read by itself."""
         return replace(self, values=self.values.pin_memory(), valid=self.valid.pin_memory())
 
@@ -66,7 +66,7 @@ class Batch:
     frames: Mapping[str, Frames]
 
 
-def gather(stream: Stream, positions: Tensor, device: torch.device) -> Frames:
+def gather(stream: PackedSequences, positions: Tensor, device: torch.device) -> Frames:
     """Pad the sequences at `positions` (b,), on the CPU, to the longest: one gather, no loop over them."""
     starts, lengths = stream.starts[positions], stream.lengths[positions]
     time = torch.arange(max(int(lengths.max()), 1))
@@ -77,7 +77,7 @@ def gather(stream: Stream, positions: Tensor, device: torch.device) -> Frames:
     return Frames(values, valid)
 
 
-def frame_index(stream: Stream, positions: Tensor) -> Tensor:
+def frame_index(stream: PackedSequences, positions: Tensor) -> Tensor:
     """Where all frames of the sequences at `positions` (m,) are, one after the other: (sum of t,)."""
     lengths = stream.lengths[positions]
     before = stream.starts[positions] - (lengths.cumsum(0) - lengths)
@@ -98,7 +98,7 @@ def pooled_lengths(lengths: Tensor, *, rate_hz: float, to_hz: float) -> Tensor:
     return torch.where(lengths > 0, _windows(lengths - 1, to_hz / rate_hz) + 1, 0)
 
 
-def averaged(stream: Stream, *, rate_hz: float, to_hz: float) -> Stream:
+def averaged(stream: PackedSequences, *, rate_hz: float, to_hz: float) -> PackedSequences:
     """The stream with at most `to_hz` frames per second: means over the valid frames of windows of 1 / to_hz seconds.
 
     Unchanged if it is no faster than that. A window is valid if one of its frames is.
@@ -114,7 +114,7 @@ def averaged(stream: Stream, *, rate_hz: float, to_hz: float) -> Stream:
     sums.index_add_(0, window[frames], stream.values[frames].float())
     hits = torch.bincount(window[frames], minlength=len(sums))
     values = sums.div_(hits.clamp(min=1).view(-1, *[1] * len(stream.frame_shape)))
-    return Stream.of(values.to(stream.values.dtype), hits > 0, torch.cat([starts, counts.sum()[None]]))
+    return PackedSequences.of(values.to(stream.values.dtype), hits > 0, torch.cat([starts, counts.sum()[None]]))
 
 
 def _windows(frames: Tensor, ratio: float) -> Tensor:

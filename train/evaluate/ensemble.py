@@ -108,10 +108,12 @@ def benches(judges: Sequence[Judge], data: Dataset, rows: Tensor) -> dict[int, B
     kind, known, corpora = about["groups"]["kind"], set(about["groups"]["names"]), set(about["groups"]["corpora"])
     groups = [group_of(u, kind, speaker, known) for u, speaker in zip(data.utterances, data.speakers, strict=True)]
     # Who names no group may be anybody whom the networks learned from.
-    foreign = torch.tensor([
-        u.corpus not in corpora or bool(group and group not in known)
-        for u, group in zip(data.utterances, groups, strict=True)
-    ])  # fmt: skip
+    foreign = torch.tensor(
+        [
+            u.corpus not in corpora or bool(group and group not in known)
+            for u, group in zip(data.utterances, groups, strict=True)
+        ]
+    )
     seated: dict[int, Bench] = {}
     for seed in sorted({judge.seed for judge in judges}):
         of_seed = [judge for judge in judges if judge.seed == seed]
@@ -121,7 +123,6 @@ def benches(judges: Sequence[Judge], data: Dataset, rows: Tensor) -> dict[int, B
             judged.append((judge, rows[(foreign | tests)[rows]]))
         everybody = torch.cat([some for _, some in judged])
         seated[seed] = Bench(
-            n=len(data), judges=tuple(judged), barred=rows[~torch.isin(rows, everybody)],
-            foreign=rows[foreign[rows]],
-        )  # fmt: skip
+            n=len(data), judges=tuple(judged), barred=rows[~torch.isin(rows, everybody)], foreign=rows[foreign[rows]]
+        )
     return seated

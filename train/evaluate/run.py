@@ -37,9 +37,14 @@ BATCH = 128
 
 
 def evaluate(
-    settings: Settings, run: Path, features: Path, out: Path, *, splits: Sequence[str] = ("all",),
+    settings: Settings,
+    run: Path,
+    features: Path,
+    out: Path,
+    *,
+    splits: Sequence[str] = ("all",),
     say: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Judge the utterances of some splits by a run's networks; write metrics.json and pictures into `out`.
 
     No network judges a group that it learned from. Raises StoreError for a run or features that cannot be read,
@@ -72,12 +77,29 @@ def evaluate(
         evaluation = _evaluation(data, seats, settings, device, about, say)
         notes = [*data.notes, *_notes(first, about)]
         metrics = {
-            **{key: about[key] for key in ("protocol", "selected_on_test", "random_weights", "modalities", "avel",
-                                           "mem", "compat", "streams")},
+            **{
+                key: about[key]
+                for key in (
+                    "protocol",
+                    "selected_on_test",
+                    "random_weights",
+                    "modalities",
+                    "avel",
+                    "mem",
+                    "compat",
+                    "streams",
+                )
+            },
             "run": {"features": about["features"], "splits": about["splits"], "versions": about["versions"]},
-            "features": data.digest, "split": list(splits), "seeds": sorted(seats), "classes": list(data.classes),
-            "versions": versions(), "n": len(first.rows), **evaluation, "notes": notes,
-        }  # fmt: skip
+            "features": data.digest,
+            "split": list(splits),
+            "seeds": sorted(seats),
+            "classes": list(data.classes),
+            "versions": versions(),
+            "n": len(first.rows),
+            **evaluation,
+            "notes": notes,
+        }
     with kept_folder(out, OUR_FILES) as folder:
         write_json(folder / "metrics.json", metrics)
         plot_confusion(folder / "confusion.png", metrics, title=title_of(metrics))
@@ -103,9 +125,13 @@ def _notes(bench: Bench, about: Mapping[str, Any]) -> list[str]:
 
 
 def _evaluation(
-    data: Dataset, seats: Mapping[int, Bench], settings: Settings, device: torch.device, about: Mapping[str, Any],
+    data: Dataset,
+    seats: Mapping[int, Bench],
+    settings: Settings,
+    device: torch.device,
+    about: Mapping[str, Any],
     say: Callable[[str], None],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     rows = next(iter(seats.values())).rows.numpy()
     labels = data.labels.numpy()[rows]
     tables = _tables(data, seats, device)[:, rows]  # (seeds, m, c)
@@ -116,11 +142,12 @@ def _evaluation(
     groups = [group_of(data.utterances[row], kind, data.speakers[row], names) or "unknown" for row in rows]
     scores = pooled_scores(labels, predicted, speakers, classes=data.classes, resamples=settings.train.bootstrap)
     result: dict[str, Any] = {
-        **scores, "per_class": _per_class(labels, predicted, data.classes),
+        **scores,
+        "per_class": _per_class(labels, predicted, data.classes),
         "per_speaker": _per_group(labels, predicted, speakers, len(data.classes)),
         f"per_{kind}": _per_group(labels, predicted, groups, len(data.classes)),
         "calibration": _calibration(tables, labels),
-    }  # fmt: skip
+    }
     if kind != "session":
         sessions = [data.utterances[row].session or "unknown" for row in rows]
         result["per_session"] = _per_group(labels, predicted, sessions, len(data.classes))
@@ -165,9 +192,11 @@ def _scores(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: in
     counts = np.stack([confusion(labels, row, classes) for row in predicted])
     ua = unweighted_accuracy(counts)
     return {
-        "ua_mean": float(ua.mean()), "ua_std": float(ua.std(ddof=1)) if len(ua) > 1 else None,
-        "wa_mean": float(weighted_accuracy(counts).mean()), "f1_mean": float(macro_f1(counts).mean()),
-    }  # fmt: skip
+        "ua_mean": float(ua.mean()),
+        "ua_std": float(ua.std(ddof=1)) if len(ua) > 1 else None,
+        "wa_mean": float(weighted_accuracy(counts).mean()),
+        "f1_mean": float(macro_f1(counts).mean()),
+    }
 
 
 def _per_class(
@@ -175,9 +204,7 @@ def _per_class(
 ) -> dict[str, dict[str, float]]:
     """Precision, recall and F1 over all seeds, and how many utterances there are."""
     truth = np.tile(labels, len(predicted))
-    columns = precision_recall_fscore_support(
-        truth, predicted.ravel(), labels=range(len(classes)), zero_division=0.0
-    )  # fmt: skip
+    columns = precision_recall_fscore_support(truth, predicted.ravel(), labels=range(len(classes)), zero_division=0.0)
     names = ("precision", "recall", "f1")
     return {
         label: {
@@ -185,7 +212,7 @@ def _per_class(
             "n": int(columns[3][c]) // len(predicted),
         }
         for c, label in enumerate(classes)
-    }  # fmt: skip
+    }
 
 
 def _per_group(
@@ -210,12 +237,14 @@ def _calibration(tables: NDArray[np.float32], labels: NDArray[np.int64]) -> dict
         return [None if np.isnan(value) else float(value) for value in values]
 
     return {
-        "ece_mean": float(np.mean(eces)), "ece_std": float(np.std(eces, ddof=1)) if len(eces) > 1 else None,
+        "ece_mean": float(np.mean(eces)),
+        "ece_std": float(np.std(eces, ddof=1)) if len(eces) > 1 else None,
         "bins": {
-            "confidence": numbers(bins.confidence), "accuracy": numbers(bins.accuracy),
+            "confidence": numbers(bins.confidence),
+            "accuracy": numbers(bins.accuracy),
             "counts": [int(count) for count in bins.counts],
         },
-    }  # fmt: skip
+    }
 
 
 def _retrieval(

@@ -36,9 +36,15 @@ class Fitted:
 
 
 def fit(
-    data: Dataset, fold: Fold, settings: TrainSettings, *, seed: int, device: torch.device,
-    progress: Callable[[Epoch], None] = lambda epoch: None, snapshot: Path | None = None,
-) -> Fitted:  # fmt: skip
+    data: Dataset,
+    fold: Fold,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Callable[[Epoch], None] = lambda epoch: None,
+    snapshot: Path | None = None,
+) -> Fitted:
     """Train on fold.train_rows, stop by fold.dev_rows, never look at fold.test_rows.
 
     The epoch with the best development UA is kept; a small group's UA moves in large steps, so among equals the one
@@ -62,13 +68,22 @@ def fit(
         dev_labels = data.labels[fold.dev_rows]
         while len(done.history) < settings.epochs and not done.waited(settings.early_stopping_patience):
             batches = training_batches(
-                data, fold.train_rows, batch_size=settings.batch_size, frames=settings.batch_frames,
-                generator=chances["batches"], device=device,
-            )  # fmt: skip
+                data,
+                fold.train_rows,
+                batch_size=settings.batch_size,
+                frames=settings.batch_frames,
+                generator=chances["batches"],
+                device=device,
+            )
             losses = train_epoch(
-                model, batches, optimizer, settings, chances["pairs"],
-                draws=len(fold.train_rows), epoch=len(done.history),
-            )  # fmt: skip
+                model,
+                batches,
+                optimizer,
+                settings,
+                chances["pairs"],
+                draws=len(fold.train_rows),
+                epoch=len(done.history),
+            )
             guessed = predict(model, data, fold.dev_rows, batch_size=wide, device=device, half=optimizer.half)
             row = _epoch(seed, fold, len(done.history) + 1, losses, guessed, dev_labels)
             if not np.isfinite([row.loss, row.dev_loss]).all():
@@ -85,9 +100,15 @@ def fit(
 
 
 def train_epoch(
-    model: FoalNet, batches: Iterable[Batch], optimizer: Optimizer, settings: TrainSettings,
-    generator: torch.Generator, *, draws: int, epoch: int,
-) -> list[float]:  # fmt: skip
+    model: FoalNet,
+    batches: Iterable[Batch],
+    optimizer: Optimizer,
+    settings: TrainSettings,
+    generator: torch.Generator,
+    *,
+    draws: int,
+    epoch: int,
+) -> list[float]:
     """One epoch of `draws` utterances, of which `epoch` were before; gives the mean of each loss over them.
 
     The device is waited for once, at the end.
@@ -110,10 +131,15 @@ def train_epoch(
 def architecture(data: Dataset, settings: TrainSettings) -> Architecture:
     """The network that the settings ask for over these features."""
     return Architecture(
-        frame_shapes=dict(data.features.frame_shapes), classes=len(data.classes), width=settings.width,
-        heads=settings.heads, layers=settings.layers, dropout=settings.dropout,
-        projection_dropout=settings.projection_dropout, divided="temperature" in settings.compat,
-    )  # fmt: skip
+        frame_shapes=dict(data.features.frame_shapes),
+        classes=len(data.classes),
+        width=settings.width,
+        heads=settings.heads,
+        layers=settings.layers,
+        dropout=settings.dropout,
+        projection_dropout=settings.projection_dropout,
+        divided="temperature" in settings.compat,
+    )
 
 
 def standardise(model: FoalNet, data: Dataset, rows: torch.Tensor) -> None:
@@ -130,11 +156,17 @@ def _epoch(
     counts = confusion(labels.numpy(), probabilities.argmax(1).numpy(), probabilities.shape[1])
     total, classes, avel, mem = losses
     return Epoch(
-        seed=seed, fold=fold.number, epoch=epoch,
-        loss=total, loss_classes=classes, loss_avel=avel, loss_mem=mem,
+        seed=seed,
+        fold=fold.number,
+        epoch=epoch,
+        loss=total,
+        loss_classes=classes,
+        loss_avel=avel,
+        loss_mem=mem,
         dev_loss=float(F.nll_loss(probabilities.clamp(min=1e-12).log(), labels)),
-        dev_ua=float(unweighted_accuracy(counts)), dev_wa=float(weighted_accuracy(counts)),
-    )  # fmt: skip
+        dev_ua=float(unweighted_accuracy(counts)),
+        dev_wa=float(weighted_accuracy(counts)),
+    )
 
 
 def _seeds(seed: int, fold: int) -> list[int]:

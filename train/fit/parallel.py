@@ -11,8 +11,8 @@ from distributed import KilledWorker, Worker, as_completed, get_worker
 from ...shared.config.settings import Settings
 from ...shared.config.train_settings import Protocol
 from ...shared.errors import TrainingError
-from ...shared.parallel.cluster import NamedPlugin, local_cluster, name_of_run, remote_cluster
-from ...shared.parallel.resources import Machine, cores_here, devices_here, share_out, visible_device
+from ...shared.parallel.cluster import NamedPlugin, local_cluster, remote_cluster, unique_name
+from ...shared.parallel.resources import Resources, allocate, available_cores, available_gpus, visible_device
 from ..data.dataset import Dataset, opened
 from ..data.protocol import Split, split
 from .device import chosen_device, deterministic
@@ -22,9 +22,11 @@ from .task import FitTask, run_fit
 class FeaturesPlugin(NamedPlugin):
     """Gives each worker its device, its threads and one open copy of the features."""
 
-    def __init__(self, settings: Settings, features: Path, modalities: Sequence[str], machine: Machine | None) -> None:
+    def __init__(
+        self, settings: Settings, features: Path, modalities: Sequence[str], machine: Resources | None
+    ) -> None:
         """For the workers of a machine, or (None) for workers that somebody else has started."""
-        self.name = name_of_run("foal-features")
+        self.name = unique_name("foal-features")
         self._settings, self._features, self._modalities, self._machine = settings, features, modalities, machine
 
     def setup(self, worker: Worker) -> None:
@@ -96,13 +98,13 @@ def fits_in_parallel(
             yield futures[future]
 
 
-def machine_for_fits(settings: Settings) -> Machine:
+def machine_for_fits(settings: Settings) -> Resources:
     """One worker of one thread per core, or one per GPU, where the settings do not say: steps are small."""
     device = chosen_device(settings.cluster.device)
-    devices = devices_here() if device.type == "cuda" else []
+    devices = available_gpus() if device.type == "cuda" else []
     if device.index is not None:
         devices = devices[device.index : device.index + 1]
-    cores = cores_here()
+    cores = available_cores()
     cluster = settings.cluster.model_copy(
         update={
             "workers": settings.cluster.workers or len(devices) or cores,
@@ -110,4 +112,4 @@ def machine_for_fits(settings: Settings) -> Machine:
             "device": device.type,
         }
     )
-    return share_out(cluster, cores=cores, devices=devices, decode_threads=1)
+    return allocate(cluster, cores=cores, devices=devices, decode_threads=1)

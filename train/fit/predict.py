@@ -13,9 +13,15 @@ from ..model.foalnet import FoalNet
 
 @torch.inference_mode()
 def predict(
-    model: FoalNet, data: Dataset, rows: Tensor, *, batch_size: int, device: torch.device,
-    half: torch.dtype | None = None, changed: Callable[[Batch], Batch] = lambda batch: batch,
-) -> Tensor:  # fmt: skip
+    model: FoalNet,
+    data: Dataset,
+    rows: Tensor,
+    *,
+    batch_size: int,
+    device: torch.device,
+    half: torch.dtype | None = None,
+    changed: Callable[[Batch], Batch] = lambda batch: batch,
+) -> Tensor:
     """Probabilities (m, c), on the CPU, of utterances `rows` (m,), in their order; leaves the model in eval mode.
 
     `changed` is what is done to every batch before the network sees it.

@@ -23,9 +23,13 @@ class Snapshots:
     """Keeps a fit's whole state in a file (None: nowhere), and takes it up again."""
 
     def __init__(
-        self, path: Path | None, model: FoalNet, optimizer: Optimizer, chances: dict[str, torch.Generator],
+        self,
+        path: Path | None,
+        model: FoalNet,
+        optimizer: Optimizer,
+        chances: dict[str, torch.Generator],
         device: torch.device,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._path, self._model, self._optimizer, self._chances = path, model, optimizer, chances
         self._device, self._last = device, time.monotonic()
 
@@ -34,12 +38,16 @@ class Snapshots:
         if self._path is None or time.monotonic() - self._last < SECONDS_BETWEEN:
             return
         state = {
-            "model": self._model.state_dict(), "optimizer": self._optimizer.state_dict(),
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
             "chances": {name: chance.get_state() for name, chance in self._chances.items()},
-            "torch": torch.get_rng_state(), "cuda": self._cuda_state(),
-            "history": [asdict(row) for row in done.history], "last_gain": done.last_gain,
-            "best": done.best.epoch if done.best else 0, "best_state": done.best_state,
-        }  # fmt: skip
+            "torch": torch.get_rng_state(),
+            "cuda": self._cuda_state(),
+            "history": [asdict(row) for row in done.history],
+            "last_gain": done.last_gain,
+            "best": done.best.epoch if done.best else 0,
+            "best_state": done.best_state,
+        }
         with replaced_atomically(self._path) as temporary:
             torch.save(state, temporary)
         self._last = time.monotonic()
@@ -65,9 +73,11 @@ class Snapshots:
             torch.cuda.set_rng_state(state["cuda"], self._device)
         history = tuple(Epoch(**row) for row in state["history"])
         return Course(
-            best=history[state["best"] - 1], history=history, last_gain=state["last_gain"],
+            best=history[state["best"] - 1],
+            history=history,
+            last_gain=state["last_gain"],
             best_state={name: value.to(self._device) for name, value in state["best_state"].items()},
-        )  # fmt: skip
+        )
 
     def _cuda_state(self) -> Tensor | None:
         return torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None

@@ -51,9 +51,7 @@ class FitTask:
         """
         settings = self.settings.model_dump(mode="json", exclude=HARMLESS)
         names = {name: data.names[name] for name in wanted_modalities(self.settings)}
-        what = [
-            ALGORITHM, self.kind, settings, self.seed, self.fold, data.digest, names, data.classes, split.digest,
-        ]  # fmt: skip
+        what = [ALGORITHM, self.kind, settings, self.seed, self.fold, data.digest, names, data.classes, split.digest]
         key = blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=12).hexdigest()
         return self.folder / f"{key}.npz"
 
@@ -86,9 +84,13 @@ class FoldScore:
 
 
 def run_fit(
-    task: FitTask, data: Dataset, split: Split, device: torch.device, *,
+    task: FitTask,
+    data: Dataset,
+    split: Split,
+    device: torch.device,
+    *,
     progress: Callable[[Epoch], None] = lambda epoch: None,
-) -> FitResult:  # fmt: skip
+) -> FitResult:
     """The result of a task: the one that is there, or a new one, which is there from then on.
 
     `data` may hold more modalities than the task wants.
@@ -104,18 +106,25 @@ def run_fit(
     fold = split.folds[task.fold - 1]
     if task.kind == "regression":
         result = FitResult(
-            seed=task.seed, fold=task.fold, epoch=None, history=(), probabilities=regress(data, fold),
+            seed=task.seed,
+            fold=task.fold,
+            epoch=None,
+            history=(),
+            probabilities=regress(data, fold),
             seconds=time.monotonic() - began,
-        )  # fmt: skip
+        )
     else:
         snapshot = path.with_suffix(".state")
         fitted = fit(data, fold, task.settings, seed=task.seed, device=device, progress=progress, snapshot=snapshot)
         wide = 4 * task.settings.batch_size
         result = FitResult(
-            seed=task.seed, fold=task.fold, epoch=fitted.epoch, history=fitted.history,
+            seed=task.seed,
+            fold=task.fold,
+            epoch=fitted.epoch,
+            history=fitted.history,
             probabilities=predict(fitted.model, data, fold.test_rows, batch_size=wide, device=device).numpy(),
             seconds=time.monotonic() - began,
-        )  # fmt: skip
+        )
         if task.model is not None:
             score = asdict(score_of(data, fold, result))
             save_model(task.model, fitted.model, {**(task.about or {}), "score": score})
@@ -148,9 +157,16 @@ def score_of(data: Dataset, fold: Fold, result: FitResult) -> FoldScore:
     labels = data.labels[fold.test_rows].numpy()
     counts = confusion(labels, result.probabilities.argmax(1), len(data.classes))
     return FoldScore(
-        seed=result.seed, fold=fold.number, test=fold.test, dev=fold.dev, epoch=result.epoch or 0, n=len(labels),
-        ua=float(unweighted_accuracy(counts)), wa=float(weighted_accuracy(counts)), f1=float(macro_f1(counts)),
-    )  # fmt: skip
+        seed=result.seed,
+        fold=fold.number,
+        test=fold.test,
+        dev=fold.dev,
+        epoch=result.epoch or 0,
+        n=len(labels),
+        ua=float(unweighted_accuracy(counts)),
+        wa=float(weighted_accuracy(counts)),
+        f1=float(macro_f1(counts)),
+    )
 
 
 def probability_table(

@@ -64,10 +64,16 @@ class FoalNet(nn.Module):
     """
 
     def __init__(
-        self, *, architecture: Architecture, projections: Mapping[str, Projection],
-        stacks: Mapping[str, Iterable[CrossAttention]], classifier: nn.Linear, dropout: float,
-        alignment: Alignment | None, matchers: Mapping[str, nn.Linear],
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        architecture: Architecture,
+        projections: Mapping[str, Projection],
+        stacks: Mapping[str, Iterable[CrossAttention]],
+        classifier: nn.Linear,
+        dropout: float,
+        alignment: Alignment | None,
+        matchers: Mapping[str, nn.Linear],
+    ) -> None:
         super().__init__()
         self.architecture = architecture
         self.projections = nn.ModuleDict(projections)

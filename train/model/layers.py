@@ -28,9 +28,12 @@ class CrossAttention(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(
-        self, queries: Float[Tensor, "q t_q d"], keys: Float[Tensor, "b t_k d"], valid: Bool[Tensor, "b t_k"],
+        self,
+        queries: Float[Tensor, "q t_q d"],
+        keys: Float[Tensor, "b t_k d"],
+        valid: Bool[Tensor, "b t_k"],
         rows: Int[Tensor, " p"],
-    ) -> Float[Tensor, "p t_q d"]:  # fmt: skip
+    ) -> Float[Tensor, "p t_q d"]:
         """Let the queries read the sequences `rows` of the keys, where they are valid.
 
         p is a multiple of q, and the queries are repeated to it. Whatever depends on one sequence alone is computed

@@ -16,9 +16,12 @@ class Partners(NamedTuple):
 
 
 def avel_loss(
-    similarities: Float[Tensor, "b b"], labels: Int[Tensor, " b"], present: Bool[Tensor, " b"], *,
+    similarities: Float[Tensor, "b b"],
+    labels: Int[Tensor, " b"],
+    present: Bool[Tensor, " b"],
+    *,
     sum_positives: bool = False,
-) -> Float[Tensor, ""]:  # fmt: skip
+) -> Float[Tensor, ""]:
     """Contrastive loss of similarities, audio by face, in both directions (section 2.1; docs/network.md).
 
     Positives are all pairs with the same label, averaged (L_out of Khosla et al. 2020) or summed (as in the authors'
@@ -32,9 +35,11 @@ def avel_loss(
 
 
 def _contrast(
-    similarities: Float[Tensor, "b b"], positive: Bool[Tensor, "b b"], both_present: Bool[Tensor, "b b"],
+    similarities: Float[Tensor, "b b"],
+    positive: Bool[Tensor, "b b"],
+    both_present: Bool[Tensor, "b b"],
     sum_positives: bool,
-) -> Float[Tensor, ""]:  # fmt: skip
+) -> Float[Tensor, ""]:
     # The smallest number instead of -inf: a row with nothing allowed must not become NaN.
     logits = similarities.masked_fill(~both_present, torch.finfo(similarities.dtype).min)
     log_p = logits.log_softmax(1).masked_fill(~positive, 0.0)
@@ -44,9 +49,11 @@ def _contrast(
 
 
 def draw_negatives(
-    similarities: Float[Tensor, "b b"], labels: Int[Tensor, " b"], present: Bool[Tensor, " b"],
+    similarities: Float[Tensor, "b b"],
+    labels: Int[Tensor, " b"],
+    present: Bool[Tensor, " b"],
     generator: torch.Generator,
-) -> Partners:  # fmt: skip
+) -> Partners:
     """For each row a hard negative: a column of another class, drawn by the softmax of similarities (section 2.3).
 
     One multinomial for all rows; nothing waits for the device.

@@ -52,9 +52,10 @@ class Terms:
         return cls(
             avel=settings.avel_weight if settings.avel else None,
             mem=settings.mem_weight if settings.mem else None,
-            sum_positives="sum" in settings.compat, own_pairs="own-pairs" in settings.compat,
+            sum_positives="sum" in settings.compat,
+            own_pairs="own-pairs" in settings.compat,
             same_class="same-class" in settings.compat,
-        )  # fmt: skip
+        )
 
 
 def objective(model: FoalNet, batch: Batch, terms: Terms, generator: torch.Generator) -> Losses:
@@ -85,9 +86,13 @@ def objective(model: FoalNet, batch: Batch, terms: Terms, generator: torch.Gener
 
 
 def draw_pairs(
-    similarities: Float[Tensor, "b b"], audio: Projected, face: Projected, batch: Batch, terms: Terms,
+    similarities: Float[Tensor, "b b"],
+    audio: Projected,
+    face: Projected,
+    batch: Batch,
+    terms: Terms,
     generator: torch.Generator,
-) -> Pairs:  # fmt: skip
+) -> Pairs:
     """MEM's pairs: rows without a negative are left out, so that a batch of one class teaches nothing wrong."""
     present = audio.present & face.present
     own = torch.arange(len(batch.labels), device=batch.labels.device)

@@ -26,10 +26,15 @@ def write_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
     """Title, what was run, the table, its notes, and how to read it."""
     head = _head(ablation)
     lines = [
-        f"# {_title(ablation)}", "", _conditions(ablation), "",
-        _line(head), _line(["---", *["---:"] * (len(head) - 1)]),
-        *(_line(_cells(ablation, row)) for row in ablation["rows"]), "",
-    ]  # fmt: skip
+        f"# {_title(ablation)}",
+        "",
+        _conditions(ablation),
+        "",
+        _line(head),
+        _line(["---", *["---:"] * (len(head) - 1)]),
+        *(_line(_cells(ablation, row)) for row in ablation["rows"]),
+        "",
+    ]
     if ablation["notes"]:
         lines += [*(f"- {note}" for note in ablation["notes"]), ""]
     path.write_text("\n".join([*lines, *_explanation(ablation), ""]), encoding="utf-8")
@@ -37,9 +42,7 @@ def write_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
 
 def table_of(ablation: Mapping[str, Any]) -> RenderableType:
     """The same table and notes for rich; the baseline is bold."""
-    table = Table(
-        title=_title(ablation), caption=_conditions(ablation), title_justify="left", caption_justify="left"
-    )  # fmt: skip
+    table = Table(title=_title(ablation), caption=_conditions(ablation), title_justify="left", caption_justify="left")
     for number, column in enumerate(_head(ablation)):
         table.add_column(Text(column), justify="right" if number else "left")
     for row in ablation["rows"]:
@@ -71,7 +74,7 @@ def plot_ablation(path: Path, ablation: Mapping[str, Any]) -> None:
         marks = _marks(ablation)
         picture.legend(
             handles=marks, loc="outside lower center", ncols=(len(marks) + 1) // 2, frameon=False, fontsize=8
-        )  # fmt: skip
+        )
         save(picture, path)
 
 
@@ -84,9 +87,15 @@ def _draw(axes: Axes, place: int, row: Mapping[str, Any]) -> None:
         axes.plot([100 * end for end in row["ua_ci95"]], [place, place], color=colour, lw=1.6, zorder=3)
     axes.plot(mean, place, "o", color=colour, ms=6.5, mec="white", mew=0.8, zorder=4)
     axes.text(
-        1.01, place, _score(row, "ua"), transform=axes.get_yaxis_transform(),
-        ha="left", va="center", fontsize=9, color=_ink(row),
-    )  # fmt: skip
+        1.01,
+        place,
+        _score(row, "ua"),
+        transform=axes.get_yaxis_transform(),
+        ha="left",
+        va="center",
+        fontsize=9,
+        color=_ink(row),
+    )
 
 
 def _marks(ablation: Mapping[str, Any]) -> list[Line2D]:

@@ -36,8 +36,10 @@ def plot_calibration(path: Path, metrics: Mapping[str, Any], *, title: str) -> N
         axes.legend(frameon=False, fontsize=9, loc="upper left")
         axes.set_title(
             f"{broken}\nECE {100 * metrics['calibration']['ece_mean']:.1f}%  (shares: utterances of a bin)",
-            fontsize=10, loc="left", color=INK,
-        )  # fmt: skip
+            fontsize=10,
+            loc="left",
+            color=INK,
+        )
         _plain(axes)
         save(picture, path)
 

@@ -23,9 +23,26 @@ from ..data.protocol import Split, speakers_in_several
 from ..fit.history import Epoch
 
 _SHOWN = {
-    "modalities", "avel", "mem", "random_weights", "seeds", "folds", "n", "protocol", "features", "ua_mean",
-    "wa_mean", "f1_mean", "ua_ci95", "wa_ci95", "per_class_recall", "notes", "compat", "selected_on_test", "splits",
-}  # fmt: skip
+    "modalities",
+    "avel",
+    "mem",
+    "random_weights",
+    "seeds",
+    "folds",
+    "n",
+    "protocol",
+    "features",
+    "ua_mean",
+    "wa_mean",
+    "f1_mean",
+    "ua_ci95",
+    "wa_ci95",
+    "per_class_recall",
+    "notes",
+    "compat",
+    "selected_on_test",
+    "splits",
+}
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -27,9 +27,14 @@ def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), share in np.ndenumerate(shares):
             axes.text(
-                column, row, f"{share:.0%}\n{counts[row, column]}",
-                ha="center", va="center", fontsize=9, color="white" if share > 0.55 else INK,
-            )  # fmt: skip
+                column,
+                row,
+                f"{share:.0%}\n{counts[row, column]}",
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="white" if share > 0.55 else INK,
+            )
         axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(classes)), classes)
         axes.set(xlabel="predicted", ylabel="true")
@@ -37,8 +42,10 @@ def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
         axes.tick_params(length=0)
         axes.set_title(
             f"{title}\nUA {100 * metrics['ua_mean']:.1f}%  WA {100 * metrics['wa_mean']:.1f}%",
-            fontsize=10, loc="left", color=INK,
-        )  # fmt: skip
+            fontsize=10,
+            loc="left",
+            color=INK,
+        )
         save(picture, path)
 
 

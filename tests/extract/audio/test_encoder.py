@@ -25,7 +25,7 @@ from transformers import (
     Wav2Vec2Model,
     WavLMConfig,
     WavLMModel,
-)  # fmt: skip
+)
 
 from foal.extract.audio.config import audio_frame_shape
 from foal.extract.audio.encoder import AudioEncoder
@@ -38,9 +38,15 @@ from foal.shared.timing import audio_frames
 
 CPU = torch.device("cpu")
 SMALL = {
-    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "conv_dim": (8,) * 7,
-    "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2, "num_feat_extract_layers": 7,
-}  # fmt: skip
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "conv_dim": (8,) * 7,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+    "num_feat_extract_layers": 7,
+}
 LAYER_NORM = {"feat_extract_norm": "layer", "conv_bias": True}
 MODELS = {
     "wav2vec2-group": lambda: Wav2Vec2Model(Wav2Vec2Config(**SMALL, feat_extract_norm="group")),

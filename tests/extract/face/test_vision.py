@@ -23,13 +23,22 @@ from foal.shared.errors import EncoderError
 CPU = torch.device("cpu")
 PIXELS = 32
 VIT = {
-    "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
-    "image_size": PIXELS, "patch_size": 8,
-}  # fmt: skip
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "image_size": PIXELS,
+    "patch_size": 8,
+}
 TEXT = {
-    "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 40,
-    "bos_token_id": 0, "eos_token_id": 1,
-}  # fmt: skip
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "vocab_size": 40,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+}
 STAGES = {"hidden_sizes": [8, 12, 16, 20], "depths": [1, 1, 1, 1]}
 SQUARE, SHORTEST = {"height": PIXELS, "width": PIXELS}, {"shortest_edge": PIXELS}
 
@@ -63,9 +72,7 @@ def siglip() -> Any:
 
 
 def swin() -> Any:
-    config = hf.SwinConfig(
-        image_size=PIXELS, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=4
-    )  # fmt: skip
+    config = hf.SwinConfig(image_size=PIXELS, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=4)
     return hf.SwinForImageClassification(config)
 
 
@@ -79,44 +86,58 @@ UNCROPPED = hf.ConvNextImageProcessor(size=SHORTEST, crop_pct=1.0)
 KINDS: dict[str, tuple[Callable[[], Any], Any, Callable[[Any, torch.Tensor], Any]]] = {
     "clip": (clip, CLIP_PICTURES, lambda model, x: model.get_image_features(x).pooler_output),
     "clip-tower": (
-        lambda: hf.CLIPVisionModel(hf.CLIPVisionConfig(**VIT)), CLIP_PICTURES, lambda model, x: model(x).pooler_output,
+        lambda: hf.CLIPVisionModel(hf.CLIPVisionConfig(**VIT)),
+        CLIP_PICTURES,
+        lambda model, x: model(x).pooler_output,
     ),
     "clip-projected-tower": (
-        lambda: hf.CLIPVisionModelWithProjection(hf.CLIPVisionConfig(**VIT, projection_dim=20)), CLIP_PICTURES,
+        lambda: hf.CLIPVisionModelWithProjection(hf.CLIPVisionConfig(**VIT, projection_dim=20)),
+        CLIP_PICTURES,
         lambda model, x: model(x).image_embeds,
     ),
     "clip-classifier": (clip_classifier, CLIP_PICTURES, lambda model, x: model.vision_model(x).pooler_output),
     "siglip": (
-        siglip, hf.SiglipImageProcessor(size=SQUARE), lambda model, x: model.get_image_features(x).pooler_output,
+        siglip,
+        hf.SiglipImageProcessor(size=SQUARE),
+        lambda model, x: model.get_image_features(x).pooler_output,
     ),
     "siglip-tower": (
-        lambda: hf.SiglipVisionModel(hf.SiglipVisionConfig(**VIT)), hf.SiglipImageProcessor(size=SQUARE),
+        lambda: hf.SiglipVisionModel(hf.SiglipVisionConfig(**VIT)),
+        hf.SiglipImageProcessor(size=SQUARE),
         lambda model, x: model(x).pooler_output,
     ),
     "dinov2": (
-        lambda: hf.Dinov2Model(hf.Dinov2Config(**VIT)), CROPPED, lambda model, x: model(x).last_hidden_state[:, 0],
+        lambda: hf.Dinov2Model(hf.Dinov2Config(**VIT)),
+        CROPPED,
+        lambda model, x: model(x).last_hidden_state[:, 0],
     ),
     "vit": (
-        lambda: hf.ViTModel(hf.ViTConfig(**VIT)), VIT_PICTURES, lambda model, x: model(x).last_hidden_state[:, 0],
+        lambda: hf.ViTModel(hf.ViTConfig(**VIT)),
+        VIT_PICTURES,
+        lambda model, x: model(x).last_hidden_state[:, 0],
     ),
     "vit-classifier": (
-        lambda: hf.ViTForImageClassification(hf.ViTConfig(**VIT)), VIT_PICTURES,
+        lambda: hf.ViTForImageClassification(hf.ViTConfig(**VIT)),
+        VIT_PICTURES,
         lambda model, x: model.vit(x).last_hidden_state[:, 0],
     ),
     "beit-classifier": (
         lambda: hf.BeitForImageClassification(hf.BeitConfig(**VIT)),
-        hf.BeitImageProcessor(size=SQUARE, do_center_crop=False), lambda model, x: model.beit(x).pooler_output,
+        hf.BeitImageProcessor(size=SQUARE, do_center_crop=False),
+        lambda model, x: model.beit(x).pooler_output,
     ),
     "convnext-classifier": (
-        lambda: hf.ConvNextForImageClassification(hf.ConvNextConfig(**STAGES)), UNCROPPED,
+        lambda: hf.ConvNextForImageClassification(hf.ConvNextConfig(**STAGES)),
+        UNCROPPED,
         lambda model, x: model.convnext(x).pooler_output,
     ),
     "resnet-classifier": (
-        lambda: hf.ResNetForImageClassification(hf.ResNetConfig(**STAGES, embedding_size=8)), CROPPED_TOO,
+        lambda: hf.ResNetForImageClassification(hf.ResNetConfig(**STAGES, embedding_size=8)),
+        CROPPED_TOO,
         lambda model, x: model.resnet(x).pooler_output[:, :, 0, 0],
     ),
     "swin-classifier": (swin, VIT_PICTURES, lambda model, x: model.swin(x).pooler_output),
-}  # fmt: skip
+}
 
 
 def build(kind: str, folder: Path) -> Saved:
@@ -248,9 +269,14 @@ def test_older_folders_are_read_alike(copied: Saved, tmp_path: Path) -> None:
     (copied.folder / "model.safetensors").unlink()
     half = [0.5, 0.5, 0.5]
     older = {
-        "do_normalize": True, "do_resize": True, "feature_extractor_type": "ViTFeatureExtractor", "image_mean": half,
-        "image_std": half, "resample": 2, "size": PIXELS,
-    }  # fmt: skip
+        "do_normalize": True,
+        "do_resize": True,
+        "feature_extractor_type": "ViTFeatureExtractor",
+        "image_mean": half,
+        "image_std": half,
+        "resample": 2,
+        "size": PIXELS,
+    }
     (copied.folder / "preprocessor_config.json").write_text(json.dumps(older))
     encoder = copied.load()
     assert torch.equal(encoder.prepare(picture(40, 60)), prepared[0])
@@ -262,10 +288,16 @@ def test_older_folders_are_read_alike(copied: Saved, tmp_path: Path) -> None:
     file = tower.folder / "model.safetensors"
     save_file({f"vision_model.{name}": values for name, values in load_file(file).items()}, file, {"format": "pt"})
     older = {
-        "crop_size": PIXELS, "do_center_crop": True, "feature_extractor_type": "CLIPFeatureExtractor", "resample": 3,
-        "do_normalize": True, "do_resize": True, "image_mean": CLIP_PICTURES.image_mean,
-        "image_std": CLIP_PICTURES.image_std, "size": PIXELS,
-    }  # fmt: skip
+        "crop_size": PIXELS,
+        "do_center_crop": True,
+        "feature_extractor_type": "CLIPFeatureExtractor",
+        "resample": 3,
+        "do_normalize": True,
+        "do_resize": True,
+        "image_mean": CLIP_PICTURES.image_mean,
+        "image_std": CLIP_PICTURES.image_std,
+        "size": PIXELS,
+    }
     (tower.folder / "preprocessor_config.json").write_text(json.dumps(older))
     assert torch.equal(tower.load().prepare(picture(40, 60)), prepared[0])
     np.testing.assert_array_equal(tower.load().encode(prepared), wanted)

@@ -17,9 +17,13 @@ from foal.extract.face.vision import VisionEncoder, load_vision_encoder, vision_
 from foal.shared.errors import EncoderError
 
 VIT = {
-    "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "image_size": 32,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "image_size": 32,
     "patch_size": 8,
-}  # fmt: skip
+}
 VIT_PICTURES = hf.ViTImageProcessor(size={"height": 32, "width": 32})
 PICTURES = "preprocessor_config.json"
 
@@ -89,7 +93,7 @@ def test_a_pickle_is_never_run(copied: Path, tmp_path: Path, monkeypatch: pytest
         (lambda folder: (folder / "model.safetensors").write_bytes(b"no weights"), "cannot be loaded"),
         (lambda folder: os.truncate(folder / "model.safetensors", 5000), "cannot be loaded"),
     ],
-)  # fmt: skip
+)
 def test_bad_folders_are_refused_in_one_sentence(copied: Path, spoil: Callable[[Path], Any], words: str) -> None:
     spoil(copied)
     with pytest.raises(EncoderError, match=words) as caught:

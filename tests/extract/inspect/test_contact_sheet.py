@@ -94,7 +94,7 @@ def test_each_cell_shows_the_speakers_half_its_box_and_the_encoders_face(
     assert sheet.shape[1] <= WIDTH
     places = set()
     with FeatureStore(extracted / "feats.h5") as store:
-        margin = store.modalities["face"].config["margin"]
+        margin = store.streams["face"].config["margin"]
         seen = middle_pictures(store, synthetic_corpus)
         for utterance in store.utterances:
             whole, box = seen[utterance.id]
@@ -123,9 +123,14 @@ def test_each_cell_shows_the_speakers_half_its_box_and_the_encoders_face(
 @pytest.mark.slow
 def test_the_whole_picture_where_the_encoder_saw_it(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
     said = make_sheet(
-        tmp_path / "s.png", extracted / "feats.h5", root=synthetic_corpus, stream="face/whole", per_speaker=1,
-        speakers=0, console=get_console(),
-    )  # fmt: skip
+        tmp_path / "s.png",
+        extracted / "feats.h5",
+        root=synthetic_corpus,
+        stream="face/whole",
+        per_speaker=1,
+        speakers=0,
+        console=get_console(),
+    )
     assert "2 of 4 utterances, 2 of 2 speakers" in said
     sheet = pixels(tmp_path / "s.png")
     with FeatureStore(extracted / "feats.h5") as store:
@@ -139,9 +144,14 @@ def test_the_whole_picture_where_the_encoder_saw_it(extracted: Path, synthetic_c
 @pytest.mark.slow
 def test_a_packed_file_shows_pictures_without_boxes(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
     make_sheet(
-        tmp_path / "s.png", extracted / "packed.h5", root=synthetic_corpus, stream=None, per_speaker=2, speakers=0,
+        tmp_path / "s.png",
+        extracted / "packed.h5",
+        root=synthetic_corpus,
+        stream=None,
+        per_speaker=2,
+        speakers=0,
         console=get_console(),
-    )  # fmt: skip
+    )
     sheet = pixels(tmp_path / "s.png")
     assert not (sheet == BOX).all(-1).any()
     with FeatureStore(extracted / "feats.h5") as store:
@@ -157,9 +167,14 @@ def test_without_its_media_the_sheet_names_the_root(extracted: Path, tmp_path: P
     for root in ("nowhere", "empty"):
         with pytest.raises(UsageError, match=f"{root}: expected the corpus root .--root"):
             make_sheet(
-                tmp_path / "s.png", extracted / "feats.h5", root=tmp_path / root, stream=None, per_speaker=2,
-                speakers=24, console=get_console(),
-            )  # fmt: skip
+                tmp_path / "s.png",
+                extracted / "feats.h5",
+                root=tmp_path / root,
+                stream=None,
+                per_speaker=2,
+                speakers=24,
+                console=get_console(),
+            )
     assert not (tmp_path / "s.png").exists()
 
 
@@ -173,13 +188,24 @@ def test_a_root_of_links_is_drawn_from_only_if_that_is_allowed(
         (root / part.name).symlink_to(part)
     with pytest.raises(ManifestError, match=r"feats\.h5, id .*, column (audio|video): .* symbolic link leads"):
         make_sheet(
-            tmp_path / "s.png", extracted / "feats.h5", root=root, stream=None, per_speaker=1, speakers=2,
+            tmp_path / "s.png",
+            extracted / "feats.h5",
+            root=root,
+            stream=None,
+            per_speaker=1,
+            speakers=2,
             console=get_console(),
-        )  # fmt: skip
+        )
     make_sheet(
-        tmp_path / "s.png", extracted / "feats.h5", root=root, stream=None, per_speaker=1, speakers=2,
-        console=get_console(), allow_outside=True,
-    )  # fmt: skip
+        tmp_path / "s.png",
+        extracted / "feats.h5",
+        root=root,
+        stream=None,
+        per_speaker=1,
+        speakers=2,
+        console=get_console(),
+        allow_outside=True,
+    )
     assert (tmp_path / "s.png").exists()
 
 
@@ -210,18 +236,30 @@ def index_of_one(folder: Path, box: float, **config: object) -> Path:
     ]
     write_manifest(folder / "m.csv", utterances)
     header = ShardHeader(
-        modality="face", key="0" * 64, rate_hz=10.0, encoder="random:test", revision="", weights="0",
-        random_weights=True, config={"view": "face", "margin": 0.2, "size": None, **config},
-    )  # fmt: skip
+        modality="face",
+        config_hash="0" * 64,
+        rate_hz=10.0,
+        encoder="random:test",
+        revision="",
+        weights="0",
+        random_weights=True,
+        config={"view": "face", "margin": 0.2, "size": None, **config},
+    )
     boxes = np.tile(np.array([-box, -box, box, box], np.float32), (16, 1))
     with ShardWriter(folder / "f" / "test" / "face-00000000" / "a.h5", header, dtype="float16") as writer:
         for utterance in utterances:
             writer.add(
                 Entry(
-                    id=utterance.id, values=np.zeros((16, 4), np.float32), valid=np.zeros(16, bool), origin=0.05,
-                    source=utterance.source("face"), media="", note="no face found", boxes=boxes,
+                    id=utterance.id,
+                    values=np.zeros((16, 4), np.float32),
+                    valid=np.zeros(16, bool),
+                    origin=0.05,
+                    source=utterance.source("face"),
+                    media="",
+                    note="no face found",
+                    boxes=boxes,
                 )
-            )  # fmt: skip
+            )
     write_index(folder / "feats.h5", utterances, folder / "f", {"face": "0" * 64})
     return folder
 
@@ -251,9 +289,14 @@ def test_a_configuration_that_foal_does_not_extract_with_is_refused(
     index_of_one(tmp_path, 0.5, **config)
     with pytest.raises(StoreError, match=rf"feats\.h5: the configuration of 'face' .*{words}"):
         make_sheet(
-            tmp_path / "s.png", tmp_path / "feats.h5", root=tmp_path, stream=None, per_speaker=2, speakers=24,
+            tmp_path / "s.png",
+            tmp_path / "feats.h5",
+            root=tmp_path,
+            stream=None,
+            per_speaker=2,
+            speakers=24,
             console=get_console(),
-        )  # fmt: skip
+        )
     assert not (tmp_path / "s.png").exists()
 
 
@@ -263,9 +306,14 @@ def test_a_picture_with_a_box_that_no_face_can_have_is_left_out(tmp_path: Path, 
     for box, shown in ((0.0, False), (1.0, True), (10.0, False)):
         index_of_one(tmp_path, box)
         make_sheet(
-            tmp_path / "s.png", tmp_path / "feats.h5", root=tmp_path, stream=None, per_speaker=2, speakers=24,
+            tmp_path / "s.png",
+            tmp_path / "feats.h5",
+            root=tmp_path,
+            stream=None,
+            per_speaker=2,
+            speakers=24,
             console=get_console(),
-        )  # fmt: skip
+        )
         # A part without box and mark.
         part = middle[-20:-4, 4:-4]
         assert (place_of(part, pixels(tmp_path / "s.png")) is not None) == shown
@@ -283,9 +331,14 @@ def test_without_a_face_the_middle_picture_says_so(faceless: Path, read_number: 
     for _ in range(2):
         # The second time over the first sheet.
         make_sheet(
-            faceless / "s.png", faceless / "feats.h5", root=faceless, stream=None, per_speaker=2, speakers=24,
+            faceless / "s.png",
+            faceless / "feats.h5",
+            root=faceless,
+            stream=None,
+            per_speaker=2,
+            speakers=24,
             console=get_console(),
-        )  # fmt: skip
+        )
     sheet = pixels(faceless / "s.png")
     middle = middle_picture(faceless / "v.mp4")
     assert read_number(middle) == 19
@@ -337,9 +390,14 @@ def test_one_file_gone_leaves_the_others(extracted: Path, synthetic_corpus: Path
         (tmp_path / video).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(synthetic_corpus / video, tmp_path / video)
     make_sheet(
-        tmp_path / "s.png", extracted / "feats.h5", root=tmp_path, stream=None, per_speaker=2, speakers=0,
+        tmp_path / "s.png",
+        extracted / "feats.h5",
+        root=tmp_path,
+        stream=None,
+        per_speaker=2,
+        speakers=0,
         console=get_console(),
-    )  # fmt: skip
+    )
     sheet = pixels(tmp_path / "s.png")
     for name, (whole, box) in seen.items():
         picture = pixels(fitted(half(whole, of[name].crop), box))

@@ -12,7 +12,7 @@ from foal.extract.face.detector import cut_face
 from foal.extract.face.facenet import FACENET_SIZE
 from foal.extract.inspect.preview import LARGEST_CUT, USUAL_SIZE, Glimpse, Look, face_image, glimpses
 from foal.extract.media.video import Stretch, Video
-from foal.shared.store.feature_store import Modality
+from foal.shared.store.feature_store import StreamInfo
 from foal.shared.utterance import Utterance
 
 MakeVideo = Callable[..., Path]
@@ -20,18 +20,30 @@ ReadNumber = Callable[[np.ndarray], int]
 RIGHT = (0.5, 0.0, 1.0, 1.0)
 
 
-def modality(rate_hz: float = 10.0, **config: object) -> Modality:
-    return Modality(
-        name="face", frame_shape=(4,), rate_hz=rate_hz, encoder="random:test", revision="", weights="0",
-        random_weights=True, key="0" * 64, dtype="float16", config={"view": "face", "margin": 0.2, **config},
-    )  # fmt: skip
+def modality(rate_hz: float = 10.0, **config: object) -> StreamInfo:
+    return StreamInfo(
+        name="face",
+        frame_shape=(4,),
+        rate_hz=rate_hz,
+        encoder="random:test",
+        revision="",
+        weights="0",
+        random_weights=True,
+        key="0" * 64,
+        dtype="float16",
+        config={"view": "face", "margin": 0.2, **config},
+    )
 
 
 def look(name: str, position: int, *, box: list[float] | None = None, crop: str = "full", video: str = "v.mp4") -> Look:
     return Look(
-        utterance=Utterance(id=name, corpus="test", video=video, crop=crop), position=position, frames=position + 1,
-        valid=1, note="", box=None if box is None else np.array(box, np.float32),
-    )  # fmt: skip
+        utterance=Utterance(id=name, corpus="test", video=video, crop=crop),
+        position=position,
+        frames=position + 1,
+        valid=1,
+        note="",
+        box=None if box is None else np.array(box, np.float32),
+    )
 
 
 def number_of(glimpse: Glimpse, read_number: ReadNumber) -> int:
@@ -90,10 +102,15 @@ def test_the_face_has_the_streams_size_and_margin(tmp_path: Path, make_video: Ma
 @pytest.mark.parametrize(
     "box",
     [
-        [-1e6, -1e6, 1e6, 1e6], [-30, 0.2, 30, 0.5], [0.2, 0.2, 0.5, 9.0], [8.0, 0.2, 9.0, 0.5], [0.5, 0.2, 0.5, 0.5],
-        [0.5, 0.5, 0.2, 0.2], [-3e38, -3e38, 3e38, 3e38],
+        [-1e6, -1e6, 1e6, 1e6],
+        [-30, 0.2, 30, 0.5],
+        [0.2, 0.2, 0.5, 9.0],
+        [8.0, 0.2, 9.0, 0.5],
+        [0.5, 0.2, 0.5, 0.5],
+        [0.5, 0.5, 0.2, 0.2],
+        [-3e38, -3e38, 3e38, 3e38],
     ],
-)  # fmt: skip
+)
 def test_a_box_of_no_face_leaves_the_picture_out(tmp_path: Path, make_video: MakeVideo, box: list[float]) -> None:
     make_video(tmp_path / "v.mp4", frames=10)
     with at_most(20):

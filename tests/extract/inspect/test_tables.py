@@ -32,9 +32,15 @@ def store_path(tmp_path: Path) -> Path:
     ]
     for stream in ("audio", "face"):
         header = ShardHeader(
-            modality=stream, key=KEY, rate_hz=10.0, encoder="random:test", revision="", weights="0",
-            random_weights=True, config={"view": "face"} if stream == "face" else {},
-        )  # fmt: skip
+            modality=stream,
+            config_hash=KEY,
+            rate_hz=10.0,
+            encoder="random:test",
+            revision="",
+            weights="0",
+            random_weights=True,
+            config={"view": "face"} if stream == "face" else {},
+        )
         with ShardWriter(tmp_path / "f" / "one" / f"{stream}-00000000" / "a.h5", header, dtype="float16") as writer:
             for number, utterance in enumerate(utterances):
                 faces, clipping, silence, decoded = FACES[number], CLIPPING[number], SILENCE[number], DECODED[number]
@@ -46,11 +52,16 @@ def store_path(tmp_path: Path) -> Path:
                     quality = {"clipping": clipping, "silence": silence, "decoded": decoded}
                 writer.add(
                     Entry(
-                        id=utterance.id, values=np.zeros((length, 3), np.float32), origin=0.0, media="",
+                        id=utterance.id,
+                        values=np.zeros((length, 3), np.float32),
+                        origin=0.0,
+                        media="",
                         valid=np.arange(length) < (faces or 0) if stream == "face" else np.ones(length, bool),
-                        source=utterance.source(stream), note="" if length else f"no {stream} track", quality=quality,
+                        source=utterance.source(stream),
+                        note="" if length else f"no {stream} track",
+                        quality=quality,
                     )
-                )  # fmt: skip
+                )
     write_manifest(tmp_path / "m.csv", utterances)
     write_index(tmp_path / "feats.h5", utterances, tmp_path / "f", {"audio": KEY, "face": KEY})
     return tmp_path / "feats.h5"
@@ -109,19 +120,30 @@ def test_nothing_is_said_of_what_is_not_known(tmp_path: Path) -> None:
     """Of features without quality: imported ones, and those of older shards."""
     utterance = Utterance(id="u", corpus="c", audio="a.wav")
     header = ShardHeader(
-        modality="audio", key=KEY, rate_hz=50.0, encoder="imported", revision="", weights="", random_weights=False,
+        modality="audio",
+        config_hash=KEY,
+        rate_hz=50.0,
+        encoder="imported",
+        revision="",
+        weights="",
+        random_weights=False,
         config={},
-    )  # fmt: skip
+    )
     with ShardWriter(tmp_path / "f" / "c" / "audio-00000000" / "a.h5", header, dtype="float16") as writer:
         writer.add(
             Entry(
-                id="u", values=np.zeros((2, 3), np.float32), valid=np.ones(2, bool), origin=0.0, media="",
+                id="u",
+                values=np.zeros((2, 3), np.float32),
+                valid=np.ones(2, bool),
+                origin=0.0,
+                media="",
                 source=utterance.source("audio"),
             )
-        )  # fmt: skip
+        )
     write_index(tmp_path / "feats.h5", [utterance], tmp_path / "f", {"audio": KEY})
     assert not any("quality" in str(part) for part in describe(tmp_path / "feats.h5"))
     write_table(tmp_path / "q.csv", tmp_path / "feats.h5")
     assert (tmp_path / "q.csv").read_text().splitlines() == [
-        "id,corpus,split,session,speaker,label,audio:frames,audio:valid,audio:note", "u,c,c,,,,2,2,",
-    ]  # fmt: skip
+        "id,corpus,split,session,speaker,label,audio:frames,audio:valid,audio:note",
+        "u,c,c,,,,2,2,",
+    ]

@@ -17,10 +17,10 @@ from foal.extract.maintenance.stale import find_stale
 from foal.extract.schedule.stream_spec import present_key, recipe
 from foal.shared.config.settings import ExtractSettings
 from foal.shared.files.fingerprint import media_fingerprint
-from foal.shared.hdf5.checked_reader import put_texts
+from foal.shared.hdf5.checked_reader import write_strings
 from foal.shared.hdf5.seal import write_seal
 from foal.shared.manifest import write_manifest
-from foal.shared.store.catalog import Media
+from foal.shared.store.catalog import MediaFingerprints
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.shard import ShardHeader
 from foal.shared.utterance import Utterance
@@ -99,9 +99,7 @@ def test_what_an_index_points_to_stays_until_it_is_made_anew(foal_here: Foal, pr
         assert "still in feats.h5: run `foal index` first" in done.stdout
         assert files_below(project) == before
     assert foal_here("index").returncode == 0
-    assert (
-        foal_here("index", "--config-hash", old[0], "--modalities", "audio", "-o", "features/feats.h5").returncode == 0
-    )
+    assert foal_here("index", "--config-hash", old[0], "--streams", "audio", "-o", "features/feats.h5").returncode == 0
     done = foal_here("clean", "--remove")
     assert "still in features/feats.h5" in done.stdout
     assert old_shards(project, "audio")
@@ -132,16 +130,16 @@ def test_where_the_weights_are_not_found_the_modality_is_left_alone(foal_here: F
 def test_every_stream_of_the_settings_is_in_use(
     foal_here: Foal, project: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
-    make_features(project / "features", some_utterances, widths={"face": 4}, key=key_of("face/clip", streams=CLIP))
-    write_params(project, modalities=["audio"], streams=CLIP)
+    make_features(project / "features", some_utterances, widths={"face": 4}, key=key_of("face/clip", encoders=CLIP))
+    write_params(project, streams=["audio"], encoders=CLIP)
     done = foal_here("clean")
     # Of face only the one stream is set: its base is in use no more.
     assert f"face-{key_of('face')[:8]}" in done.stdout
-    assert f"face-{key_of('face/clip', streams=CLIP)[:8]}" not in done.stdout
-    write_params(project, modalities=["audio"])
+    assert f"face-{key_of('face/clip', encoders=CLIP)[:8]}" not in done.stdout
+    write_params(project, streams=["audio"])
     done = foal_here("clean")
     assert f"face-{key_of('face')[:8]}" not in done.stdout
-    assert f"face-{key_of('face/clip', streams=CLIP)[:8]}" in done.stdout
+    assert f"face-{key_of('face/clip', encoders=CLIP)[:8]}" in done.stdout
 
 
 def test_keys_to_keep(foal_here: Foal, project: Path) -> None:
@@ -179,7 +177,7 @@ def test_superseded_shards_go(
             names = list(file["ids"].asstr())
             del file["media"]
             files = [project / f"{name[1:]}.wav" for name in names]
-            put_texts(file, media=[media_fingerprint(path, content=fingerprint == "content") for path in files])
+            write_strings(file, media=[media_fingerprint(path, content=fingerprint == "content") for path in files])
         write_seal(path)
     assert foal_here("clean", "--remove", "--keep-config", OLD).stdout.count("superseded") == 0
     assert shard.exists()
@@ -228,7 +226,7 @@ def test_the_next_run_removes_what_a_killed_one_left_of_the_index(foal_here: Foa
 def test_a_shard_written_anew_meanwhile_stays(project: Path, some_utterances: list[Utterance]) -> None:
     features = project / "features"
     keys = {modality: key_of(modality) for modality in ("audio", "face")}
-    stale = find_stale(features, some_utterances, keys, Media(project)).stale
+    stale = find_stale(features, some_utterances, keys, MediaFingerprints(project)).stale
     os.utime(stale[0].path, ns=(1, 1))
     assert remove_files(features, stale)[0] == 5
     assert old_shards(project) == {stale[0].path}
@@ -257,27 +255,30 @@ def test_index_says_which_configuration_and_what_is_stale(
 def test_index_joins_several_streams_of_a_modality(
     foal_here: Foal, project: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
-    write_params(project, modalities=["audio", "face", "face/clip"], streams=CLIP)
+    write_params(project, streams=["audio", "face", "face/clip"], encoders=CLIP)
     done = foal_here("index")
     assert done.returncode == 2
     assert "there are no shards of face/clip as it is set" in done.stderr
-    assert "foal extract --modalities face/clip" in done.stderr
-    clip = key_of("face/clip", streams=CLIP)
+    assert "foal extract --streams face/clip" in done.stderr
+    clip = key_of("face/clip", encoders=CLIP)
     make_features(project / "features", some_utterances, widths={"face": 7}, key=clip)
     assert foal_here("index").returncode == 0
     with FeatureStore(project / "feats.h5") as store:
-        assert {name: stream.key for name, stream in store.modalities.items()} == {
-            "audio": key_of("audio"), "face": key_of("face"), "face/clip": clip
-        }  # fmt: skip
+        assert {name: stream.key for name, stream in store.streams.items()} == {
+            "audio": key_of("audio"),
+            "face": key_of("face"),
+            "face/clip": clip,
+        }
 
 
 def test_index_takes_the_keys_it_is_given(foal_here: Foal, project: Path) -> None:
-    done = foal_here("index", "--modalities", "face", "--config-hash", "face/other=00000000")
+    done = foal_here("index", "--streams", "face", "--config-hash", "face/other=00000000")
     assert done.returncode == 0, done.stderr
     with FeatureStore(project / "feats.h5") as store:
-        assert {name: stream.key for name, stream in store.modalities.items()} == {
-            "face": key_of("face"), "face/other": OLD
-        }  # fmt: skip
+        assert {name: stream.key for name, stream in store.streams.items()} == {
+            "face": key_of("face"),
+            "face/other": OLD,
+        }
     for wrong in ("smell=00000000", "face/=00000000", "face/a/b=00000000", "face", "face="):
         done = foal_here("index", "--config-hash", wrong)
         assert done.returncode == 2
@@ -285,7 +286,7 @@ def test_index_takes_the_keys_it_is_given(foal_here: Foal, project: Path) -> Non
 
 
 def test_index_does_not_guess_a_key(foal_here: Foal, project: Path) -> None:
-    write_params(project, modalities=["face/x"], streams={"face/x": {"encoder": "nowhere.pt"}})
+    write_params(project, streams=["face/x"], encoders={"face/x": {"encoder": "nowhere.pt"}})
     done = foal_here("index")
     assert done.returncode == 2
     assert "choose with --key face/x=KEY" in done.stderr
@@ -320,7 +321,13 @@ def test_a_configuration_in_words(stream: str, settings: dict[str, object], word
 
 def test_imported_features_in_words() -> None:
     header = ShardHeader(
-        modality="face", key=OLD, rate_hz=30.0, encoder="imported", revision="", weights="", random_weights=False,
+        modality="face",
+        config_hash=OLD,
+        rate_hz=30.0,
+        encoder="imported",
+        revision="",
+        weights="",
+        random_weights=False,
         config={"provenance": "imported", "width": 512, "name": "openface", "store": "float16"},
-    )  # fmt: skip
+    )
     assert describe(header) == "imported, named openface, 30 Hz"

@@ -63,13 +63,13 @@ def test_sequences_of_both_modalities(manifest: Path, tmp_path: Path, capsys: py
             np.testing.assert_array_equal(values, np.load(folder / f"{name}.npy").astype(np.float16))
     with FeatureStore(tmp_path / "out" / "feats.h5") as store:
         assert list(store.utterances) == read_manifest(manifest)
-        assert {name: m.rate_hz for name, m in store.modalities.items()} == {"audio": 50.0, "face": 24.0}
+        assert {name: m.rate_hz for name, m in store.streams.items()} == {"audio": 50.0, "face": 24.0}
         assert store.provenance()["audio"]["encoder"] == "imported"
         assert not store.random_weights
         assert (store.valid_frames("audio") == store.lengths("audio")).all()
     for path in (tmp_path / "out").glob("*/audio-*/*.h5"):
         with ShardReader(path) as shard:
-            assert path.parent.name == f"audio-{shard.header.key[:8]}"
+            assert path.parent.name == f"audio-{shard.header.config_hash[:8]}"
             assert shard.header.config == {"provenance": "imported", "width": 6, "rate_hz": 50.0, "store": "float16"}
             starts = [0.0 if int(name[1:]) < 9 else 2.0 for name in shard.ids]
             assert shard.origins.tolist() == [start + 0.01 for start in starts]
@@ -91,9 +91,9 @@ def test_vectors_of_one_modality(manifest: Path, tmp_path: Path, shape: tuple[in
         f"u{n}": [[float(np.float32(n + 1 / 3))] * 5] for n in range(18)
     }
     with FeatureStore(tmp_path / "out" / "feats.h5") as store:
-        assert list(store.modalities) == ["face/clip"]
-        assert store.modalities["face/clip"].rate_hz == 1.0
-        assert store.modalities["face/clip"].dtype == "float32"
+        assert list(store.streams) == ["face/clip"]
+        assert store.streams["face/clip"].rate_hz == 1.0
+        assert store.streams["face/clip"].dtype == "float32"
 
 
 @pytest.mark.parametrize("dtype", ["float16", ">f4", "float64", "int64", "uint8"])
@@ -210,7 +210,7 @@ def test_the_estimated_rate(manifest: Path, tmp_path: Path, frames: int, rate_hz
         np.save(tmp_path / "audio" / f"u{number}.npy", np.ones((frames + more, 2)))
     import_features(tmp_path / "out", manifest, tmp_path / "audio")
     with FeatureStore(tmp_path / "out" / "feats.h5") as store:
-        assert store.modalities["audio"].rate_hz == rate_hz
+        assert store.streams["audio"].rate_hz == rate_hz
 
 
 def test_where_no_rate_can_be_estimated(manifest: Path, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_where_no_rate_can_be_estimated(manifest: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     import_features(tmp_path / "out", manifest, folder, audio_rate=12.5)
     with FeatureStore(tmp_path / "out" / "feats.h5") as store:
-        assert store.modalities["audio"].rate_hz == 12.5
+        assert store.streams["audio"].rate_hz == 12.5
 
 
 @pytest.mark.slow

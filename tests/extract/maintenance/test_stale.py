@@ -21,7 +21,7 @@ from foal.extract.maintenance.stale import (
     find_stale,
 )
 from foal.shared.files.fingerprint import media_fingerprint
-from foal.shared.store.catalog import Media, shard_folder
+from foal.shared.store.catalog import MediaFingerprints, shard_folder
 from foal.shared.store.shard import VERSION, Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
@@ -42,24 +42,34 @@ def write_shard(
     """A shard of sound that was computed from the media as they are now."""
     path = shard_folder(features, utterances[0].split, "audio", KEY) / name
     header = ShardHeader(
-        modality="audio", key=KEY, rate_hz=50.0, encoder="random:test", revision="", weights="0",
-        random_weights=True, config=config or {},
-    )  # fmt: skip
+        modality="audio",
+        config_hash=KEY,
+        rate_hz=50.0,
+        encoder="random:test",
+        revision="",
+        weights="0",
+        random_weights=True,
+        config=config or {},
+    )
     with ShardWriter(path, header, dtype="float16") as writer:
         for utterance in utterances:
             writer.add(
                 Entry(
-                    id=utterance.id, values=np.ones((2, 3), np.float32), valid=np.ones(2, bool), origin=0.0,
-                    source=utterance.source("audio"), media=media_fingerprint(root / utterance.audio, content=content),
+                    id=utterance.id,
+                    values=np.ones((2, 3), np.float32),
+                    valid=np.ones(2, bool),
+                    origin=0.0,
+                    source=utterance.source("audio"),
+                    media=media_fingerprint(root / utterance.audio, content=content),
                 )
-            )  # fmt: skip
+            )
     return path
 
 
 def reasons(
     features: Path, utterances: Sequence[Utterance], root: Path, keys: Mapping[str, str] = KEYS
 ) -> dict[Path, str]:
-    return {one.path: one.reason for one in find_stale(features, utterances, keys, Media(root)).stale}
+    return {one.path: one.reason for one in find_stale(features, utterances, keys, MediaFingerprints(root)).stale}
 
 
 @pytest.fixture
@@ -76,10 +86,10 @@ def test_current_features_are_not_stale(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     features = make_features(tmp_path / "features", some_utterances, key=KEY)
-    found = find_stale(features, some_utterances, KEYS, Media(tmp_path))
+    found = find_stale(features, some_utterances, KEYS, MediaFingerprints(tmp_path))
     assert found.stale == ()
     assert found.rows == {"audio-aaaaaaaa": {CURRENT: 18}, "face-aaaaaaaa": {CURRENT: 18}}
-    assert find_stale(tmp_path / "nowhere", some_utterances, KEYS, Media(tmp_path)).stale == ()
+    assert find_stale(tmp_path / "nowhere", some_utterances, KEYS, MediaFingerprints(tmp_path)).stale == ()
 
 
 def test_shards_of_other_configurations(
@@ -87,14 +97,16 @@ def test_shards_of_other_configurations(
 ) -> None:
     features = make_features(tmp_path / "features", some_utterances, key=KEY)
     make_features(features, some_utterances, key=OLD)
-    found = find_stale(features, some_utterances, {"audio": KEY, "face": OLD, "face/clip": "aaaaaaaa"}, Media(tmp_path))
+    found = find_stale(
+        features, some_utterances, {"audio": KEY, "face": OLD, "face/clip": "aaaaaaaa"}, MediaFingerprints(tmp_path)
+    )
     assert {one.path for one in found.stale} == set(features.glob("*/audio-bbbbbbbb/*.h5"))
     for one in found.stale:
         assert (one.reason, one.rows, one.modality, one.key, one.imported) == (OTHER, 6, "audio", "bbbbbbbb", False)
         assert one.size == one.path.stat().st_size
     # A modality of which no stream is in use is left alone; one whose keys are not known has no shard in use.
-    assert find_stale(features, some_utterances, {"audio": KEY}, Media(tmp_path)).stale == found.stale
-    assert len(find_stale(features, some_utterances, {"face": ""}, Media(tmp_path)).stale) == 6
+    assert find_stale(features, some_utterances, {"audio": KEY}, MediaFingerprints(tmp_path)).stale == found.stale
+    assert len(find_stale(features, some_utterances, {"face": ""}, MediaFingerprints(tmp_path)).stale) == 6
 
 
 def test_shards_of_an_older_foal_are_of_another_configuration_those_of_a_newer_are_not_ours_to_judge(
@@ -114,7 +126,7 @@ def test_features_of_changed_media(tmp_path: Path, one_split: list[Utterance], c
     old = write_shard(features, one_split, root=root, content=content)
     touched = root / one_split[0].audio
     os.utime(touched, ns=(1, 1))
-    found = find_stale(features, one_split, KEYS, Media(root))
+    found = find_stale(features, one_split, KEYS, MediaFingerprints(root))
     assert found.stale == ()
     # Another time of change is another file, unless the content was compared.
     assert found.rows["audio-aaaaaaaa"] == ({CURRENT: 6} if content else {CURRENT: 5, CHANGED_MEDIA: 1})
@@ -131,11 +143,11 @@ def test_a_shard_is_superseded_once_not_one_of_its_rows_is_current(tmp_path: Pat
     new = write_shard(features, one_split[:3], root=root, name="new.h5")
     cut = [replace(utterance, end=2.0) for utterance in one_split[3:5]]
     manifest = [*one_split[:3], *cut, one_split[5]]
-    found = find_stale(features, manifest, KEYS, Media(root))
+    found = find_stale(features, manifest, KEYS, MediaFingerprints(root))
     assert found.stale == ()
     assert found.rows["audio-aaaaaaaa"] == {CURRENT: 4, NEWER: 3, CHANGED_ROW: 2}
     manifest = manifest[:5]
-    found = find_stale(features, manifest, KEYS, Media(root))
+    found = find_stale(features, manifest, KEYS, MediaFingerprints(root))
     assert [(one.path, one.reason, one.rows) for one in found.stale] == [(old, SUPERSEDED, 6)]
     assert found.rows["audio-aaaaaaaa"] == {CURRENT: 3, NEWER: 3, CHANGED_ROW: 2, ABSENT: 1}
     assert reasons(features, one_split[5:], root) == {new: ABSENT}
@@ -177,14 +189,17 @@ def test_damaged_shards_and_left_over_files_but_no_others(
     (folder / "results.h5").write_bytes(torn.read_bytes())
 
     assert reasons(features, some_utterances, tmp_path) == {
-        torn: DAMAGED, zeroed: DAMAGED, headless: DAMAGED, left: LEFT_OVER
-    }  # fmt: skip
+        torn: DAMAGED,
+        zeroed: DAMAGED,
+        headless: DAMAGED,
+        left: LEFT_OVER,
+    }
 
 
 def test_imported_features_are_told_apart(tmp_path: Path, one_split: list[Utterance]) -> None:
     features = tmp_path / "features"
     write_shard(features, one_split, root=tmp_path / "media", config={"provenance": "imported"})
-    found = find_stale(features, one_split, {"audio": OLD}, Media(tmp_path / "media"))
+    found = find_stale(features, one_split, {"audio": OLD}, MediaFingerprints(tmp_path / "media"))
     assert [(one.reason, one.imported) for one in found.stale] == [(OTHER, True)]
 
 
@@ -195,5 +210,5 @@ def test_what_a_strangers_shard_points_to_is_not_opened(tmp_path: Path, one_spli
     with h5py.File(path, "w") as file:
         file.attrs.update(format="foal-shard", version=VERSION, modality="audio", key=OLD, config="[" * 5000)
         file["ids"] = h5py.ExternalLink(str(tmp_path / "never"), "x")
-    (stale,) = find_stale(tmp_path / "features", one_split, KEYS, Media(tmp_path)).stale
+    (stale,) = find_stale(tmp_path / "features", one_split, KEYS, MediaFingerprints(tmp_path)).stale
     assert (stale.path, stale.reason, stale.rows, stale.imported) == (path, OTHER, 0, False)

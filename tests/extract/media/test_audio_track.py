@@ -103,8 +103,11 @@ def picture_shift(path: Path) -> float:
 
 CASES = [
     *product(["mp4", "mkv"], ["aac", "libmp3lame", "libopus", "flac", "alac"]),
-    ("mkv", "pcm_s16le"), ("mov", "pcm_s24le"), ("flv", "aac"), ("flv", "libmp3lame"),
-]  # fmt: skip
+    ("mkv", "pcm_s16le"),
+    ("mov", "pcm_s24le"),
+    ("flv", "aac"),
+    ("flv", "libmp3lame"),
+]
 
 
 def each_rate(cases: Sequence[tuple[str, str]]) -> list[tuple[str, str, int]]:
@@ -166,10 +169,14 @@ def without(first: float, last: float) -> Callable[[Packets], Packets]:
 @pytest.mark.parametrize(
     ("suffix", "codec", "rate"),
     [
-        ("mp4", "aac", 44100), ("mkv", "libopus", 48000), ("mkv", "pcm_s16le", 16000), ("mkv", "aac", 48000),
-        ("flv", "aac", 44100), ("ts", "libmp3lame", 48000),
+        ("mp4", "aac", 44100),
+        ("mkv", "libopus", 48000),
+        ("mkv", "pcm_s16le", 16000),
+        ("mkv", "aac", 48000),
+        ("flv", "aac", 44100),
+        ("ts", "libmp3lame", 48000),
     ],
-)  # fmt: skip
+)
 def test_a_hole_is_silent_and_what_follows_on_time(
     tmp_path: Path, suffix: str, codec: str, rate: int, b_frames: int | None
 ) -> None:

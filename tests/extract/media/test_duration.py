@@ -165,9 +165,11 @@ def test_sizes_that_are_declared_are_not_allocated(tmp_path: Path, make_video: M
     soundfile.write(tmp_path / "s.wav", np.zeros(16000), 16000)
     whole = (tmp_path / "s.wav").read_bytes()
     for place, form, value, words in (
-        (22, "<H", 65535, "cannot be read"), (24, "<I", 1, "samples a second"), (24, "<I", 0, "cannot be read"),
+        (22, "<H", 65535, "cannot be read"),
+        (24, "<I", 1, "samples a second"),
+        (24, "<I", 0, "cannot be read"),
         (24, "<I", 2_000_000_000, "samples a second"),
-    ):  # fmt: skip
+    ):
         content = bytearray(whole)
         struct.pack_into(form, content, place, value)
         (tmp_path / "s.wav").write_bytes(content)

@@ -148,9 +148,15 @@ def test_a_folder_that_takes_its_place_during_the_run_is_named(tmp_path: Path, f
     utterances = rows(1, files=1)
     quarantine = Quarantine(Settings(extract=ExtractSettings(features=tmp_path)), utterances)
     failure = Failure(
-        id="u0", split=utterances[0].split, modality="audio", media="0.wav", reason="r", remedy="m", source="s",
+        id="u0",
+        split=utterances[0].split,
+        modality="audio",
+        media="0.wav",
+        reason="r",
+        remedy="m",
+        source="s",
         fingerprint="",
-    )  # fmt: skip
+    )
     place = tmp_path / split_folder(failure.split) / "failures.csv"
     place.mkdir(parents=True)
     with pytest.raises(FoalError, match=f"{place}: cannot be (written|removed)"):

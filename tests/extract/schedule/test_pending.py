@@ -47,8 +47,13 @@ def test_the_media_say_how_long_they_are(settings: Settings) -> None:
     ]
     chunks, said = planned(settings, rows)
     assert {ids[0]: seconds for ids, seconds in chunks} == {
-        "whole": 1.0, "rest": 1.5, "video": 3.0, "hours": 3.0, "believed": 7.5, "missing": 0.0,
-    }  # fmt: skip
+        "whole": 1.0,
+        "rest": 1.5,
+        "video": 3.0,
+        "hours": 3.0,
+        "believed": 7.5,
+        "missing": 0.0,
+    }
     assert "did not say" not in said
 
 

@@ -64,7 +64,9 @@ def test_lost_shards_are_planned_as_they_were(
     lost = data.draw(st.lists(st.sampled_from(chunks), unique_by=lambda chunk: chunk.name))
     ids = {utterance.id for chunk in lost for utterance in chunk.utterances}
     again = plan_chunks(
-        [utterance for utterance in utterances if utterance.id in ids], modality, lengths(utterances),
+        [utterance for utterance in utterances if utterance.id in ids],
+        modality,
+        lengths(utterances),
         chunk_seconds=chunk_seconds,
-    )  # fmt: skip
+    )
     assert {chunk.name for chunk in again} == {chunk.name for chunk in lost}

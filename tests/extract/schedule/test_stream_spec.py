@@ -39,11 +39,20 @@ def test_what_changes_the_numbers_changes_the_key_and_no_other(changes: dict[str
 @pytest.mark.parametrize(
     "changes",
     [
-        {"workers": 7}, {"threads": 3}, {"batch_seconds": 100}, {"batch_images": 5}, {"decoders": 4},
-        {"verify": False}, {"chunk_seconds": 5}, {"fingerprint": "content"}, {"features": "elsewhere"},
-        {"device": "cpu"}, {"face": {"size": 160}}, {"audio": {"revision": "other"}},
+        {"workers": 7},
+        {"threads": 3},
+        {"batch_seconds": 100},
+        {"batch_images": 5},
+        {"decoders": 4},
+        {"verify": False},
+        {"chunk_seconds": 5},
+        {"fingerprint": "content"},
+        {"features": "elsewhere"},
+        {"device": "cpu"},
+        {"face": {"size": 160}},
+        {"audio": {"revision": "other"}},
     ],
-)  # fmt: skip
+)
 def test_what_changes_no_number_changes_no_key(changes: dict[str, Any]) -> None:
     assert keys(**changes) == keys()
 

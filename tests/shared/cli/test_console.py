@@ -14,7 +14,7 @@ from foal.shared.cli.console import get_console
 from foal.shared.manifest import write_manifest
 from foal.shared.store.catalog import shard_folder
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
-from foal.shared.text import visible
+from foal.shared.text import escape_control_characters
 from foal.shared.utterance import Utterance
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\r"
@@ -23,9 +23,9 @@ SHOWN = r"\x1b]0;owned\x07\x1b[2J\x9b31m\r"
 
 def test_only_newlines_and_tabs_pass() -> None:
     every = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
-    assert not set(visible(every)) & set(every) - {"\n", "\t"}
-    assert visible("a\tb\n\xa0äé€😀\udcff") == "a\tb\n\xa0äé€😀\\udcff"
-    assert visible(EVIL) == SHOWN
+    assert not set(escape_control_characters(every)) & set(every) - {"\n", "\t"}
+    assert escape_control_characters("a\tb\n\xa0äé€😀\udcff") == "a\tb\n\xa0äé€😀\\udcff"
+    assert escape_control_characters(EVIL) == SHOWN
 
 
 @pytest.mark.parametrize("kind", [str, Text])
@@ -71,18 +71,28 @@ def test_an_encoder_that_would_steer_the_terminal(
     one = Utterance(id="u", corpus="c", label=EVIL.strip(), audio="a.wav")
     write_manifest(tmp_path / "m.csv", [one])
     header = ShardHeader(
-        modality="audio", key="a" * 64, rate_hz=50.0, encoder=EVIL, revision="", weights="0",
-        random_weights=False, config={"provenance": "imported", "name": EVIL},
-    )  # fmt: skip
+        modality="audio",
+        config_hash="a" * 64,
+        rate_hz=50.0,
+        encoder=EVIL,
+        revision="",
+        weights="0",
+        random_weights=False,
+        config={"provenance": "imported", "name": EVIL},
+    )
     with ShardWriter(
         shard_folder(tmp_path / "features", "c", "audio", "a" * 64) / "x.h5", header, dtype="float16"
     ) as w:
         w.add(
             Entry(
-                id="u", values=np.ones((2, 3), np.float32), valid=np.ones(2, bool), origin=0.0,
-                source=one.source("audio"), media="",
+                id="u",
+                values=np.ones((2, 3), np.float32),
+                valid=np.ones(2, bool),
+                origin=0.0,
+                source=one.source("audio"),
+                media="",
             )
-        )  # fmt: skip
+        )
     indexed = foal_here("index", "-m", "m.csv", "--modalities", "audio")
     inspected = foal_here("inspect")
     for done in (indexed, inspected):

@@ -29,9 +29,15 @@ def test_an_output_on_a_full_disk_is_one_sentence(
     arguments = ["--help"] if command == "help" else extraction
     with FULL.open("w") as full:
         done = subprocess.run(
-            [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=100,
-            env={**os.environ, "PYTHONUNBUFFERED": unbuffered}, check=False,
-        )  # fmt: skip
+            [*COMMAND, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            timeout=100,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
     assert done.returncode == 1
     assert done.stderr.startswith("foal: standard output cannot be written ([Errno 28] ")
     assert done.stderr.count("\n") == 1
@@ -82,9 +88,14 @@ def test_a_slip_in_the_configuration_of_dask_is_named(extraction: list[str], tmp
     (tmp_path / "dask").mkdir()
     (tmp_path / "dask/mine.yaml").write_text(text)
     done = subprocess.run(
-        [*COMMAND, *extraction], capture_output=True, text=True, cwd=tmp_path, timeout=100,
-        env={**os.environ, "DASK_CONFIG": str(tmp_path / "dask")}, check=False,
-    )  # fmt: skip
+        [*COMMAND, *extraction],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=100,
+        env={**os.environ, "DASK_CONFIG": str(tmp_path / "dask")},
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("foal: expected a configuration that Dask can read")
     assert "DASK_CONFIG" in done.stderr

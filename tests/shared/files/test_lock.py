@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from foal.shared.errors import FoalError
-from foal.shared.files.lock import LOCK_NAME, locked
+from foal.shared.files.lock import LOCK_NAME, features_lock
 
 HOLD = "import sys, time; from pathlib import Path; from foal.shared.files.lock import locked\n"
 HOLD += "with locked(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(600)"
@@ -31,22 +31,22 @@ def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 
 def test_a_folder_is_held_once(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
     for break_lock in (False, True):
-        with pytest.raises(FoalError) as told, locked(tmp_path, break_lock=break_lock):
+        with pytest.raises(FoalError) as on_bytes, features_lock(tmp_path, break_lock=break_lock):
             pass
-        assert f"in use by process {holder.pid} on {socket.gethostname()} since 20" in str(told.value)
+        assert f"in use by process {holder.pid} on {socket.gethostname()} since 20" in str(on_bytes.value)
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    with locked(tmp_path) as word:
+    with features_lock(tmp_path) as word:
         assert f"process {holder.pid}" in word
         assert "was killed; its lock is removed" in word
     assert not list(tmp_path.iterdir())
 
 
 def test_it_is_free_again_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), locked(tmp_path / "new" / "folder"):
+    with pytest.raises(ZeroDivisionError), features_lock(tmp_path / "new" / "folder"):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
-    with locked(tmp_path / "new") as word:
+    with features_lock(tmp_path / "new") as word:
         assert word == ""
         (tmp_path / "new" / "shard").touch()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["shard"]
@@ -57,12 +57,12 @@ def test_a_lock_of_another_host_is_believed(tmp_path: Path) -> None:
     (tmp_path / LOCK_NAME).write_text(json.dumps(said))
     ago = time.time() - 7500
     os.utime(tmp_path / LOCK_NAME, (ago, ago))
-    with pytest.raises(FoalError) as told, locked(tmp_path):
+    with pytest.raises(FoalError) as on_bytes, features_lock(tmp_path):
         pass
     for words in ("process 7 on elsewhere since 2026-01-02", "2 h 5 min old", "`foal extract -s all`", "--break-lock"):
-        assert words in str(told.value)
+        assert words in str(on_bytes.value)
     assert json.loads((tmp_path / LOCK_NAME).read_text()) == said
-    with locked(tmp_path, break_lock=True) as word:
+    with features_lock(tmp_path, break_lock=True) as word:
         assert "is broken" in word
         assert json.loads((tmp_path / LOCK_NAME).read_text())["host"] == socket.gethostname()
     assert not list(tmp_path.iterdir())
@@ -71,14 +71,14 @@ def test_a_lock_of_another_host_is_believed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}', "[" * 5000, "\0" * 99])
 def test_a_lock_that_says_nothing_is_of_a_dead_process(tmp_path: Path, content: str) -> None:
     (tmp_path / LOCK_NAME).write_text(content)
-    with locked(tmp_path) as word:
+    with features_lock(tmp_path) as word:
         assert word == ""
 
 
 def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "folder"):
-        with pytest.raises(FoalError, match=r"expected a folder|cannot be written"), locked(place):
+        with pytest.raises(FoalError, match=r"expected a folder|cannot be written"), features_lock(place):
             pass
 
 
@@ -86,15 +86,15 @@ def test_a_lock_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / LOCK_NAME).symlink_to(tmp_path / "precious")
-    with pytest.raises(FoalError), locked(tmp_path / "features"):
+    with pytest.raises(FoalError), features_lock(tmp_path / "features"):
         pass
     assert (tmp_path / "precious").read_text() == "mine"
 
 
 def test_whoever_lost_the_lock_leaves_that_of_the_other(tmp_path: Path) -> None:
-    with locked(tmp_path):
+    with features_lock(tmp_path):
         (tmp_path / LOCK_NAME).unlink()
-        with locked(tmp_path):
+        with features_lock(tmp_path):
             pass
         (tmp_path / LOCK_NAME).write_text("another's")
     assert (tmp_path / LOCK_NAME).read_text() == "another's"
@@ -173,10 +173,17 @@ def test_the_lock_of_another_user_on_another_host_is_believed(tmp_path: Path, as
     assert lock.exists()
 
 
-@pytest.mark.parametrize(("mode", "folder_mode", "words"), [
-    (0o644, 0o1777, ("that we may write or remove", "user 12345", "process 7 on", "at work no more", "let that user")),
-    (0o600, 0o777, ("that we may not read", "user 12345", "let that user")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mode", "folder_mode", "words"),
+    [
+        (
+            0o644,
+            0o1777,
+            ("that we may write or remove", "user 12345", "process 7 on", "at work no more", "let that user"),
+        ),
+        (0o600, 0o777, ("that we may not read", "user 12345", "let that user")),
+    ],
+)
 def test_a_lock_of_another_user_that_has_to_stay_is_explained(
     tmp_path: Path, as_one_of_many: AsOneOfMany, mode: int, folder_mode: int, words: tuple[str, ...]
 ) -> None:

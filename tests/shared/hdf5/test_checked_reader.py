@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foal.shared.hdf5.checked_reader import MOST_PADDING, Checked, put_texts
+from foal.shared.hdf5.checked_reader import MOST_PADDING, ValidatedGroup, write_strings
 
 TEXTS = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=20)
 LONG = ["short", "", "ü" * 20_000, *["row"] * 200]
@@ -17,12 +17,12 @@ LONG = ["short", "", "ü" * 20_000, *["row"] * 200]
 
 def written(path: Path, **columns: list[str]) -> Path:
     with h5py.File(path, "w") as file:
-        put_texts(file, **columns)
+        write_strings(file, **columns)
     return path
 
 
 def read(path: Path, name: str) -> list[str]:
-    checked = Checked.root(h5py.h5f.open(bytes(path)), path.stat().st_size)
+    checked = ValidatedGroup.root(h5py.h5f.open(bytes(path)), path.stat().st_size)
     try:
         return checked.texts(name)
     finally:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from foal.shared.errors import StoreError
-from foal.shared.hdf5.checked_reader import Checked
-from foal.shared.hdf5.opening import damage_named
-from foal.shared.hdf5.raw_rows import PackedRows, places_of
+from foal.shared.hdf5.checked_reader import ValidatedGroup
+from foal.shared.hdf5.opening import wrap_as_store_error
+from foal.shared.hdf5.raw_rows import PackedRows, extents_of
 from foal.shared.hdf5.seal import SEAL_SIZE, write_seal
 from foal.shared.store import index_shards as indexed_shards
 from foal.shared.store.feature_store import FeatureStore
@@ -36,12 +36,12 @@ REFUSED = {
 
 
 def rows_of(path: Path, group: str = "/") -> PackedRows:
-    with h5py.File(path, "r") as file, damage_named(path, "mend it"):
-        return PackedRows(path, places_of(checked(path, file, group)), remedy="mend it")
+    with h5py.File(path, "r") as file, wrap_as_store_error(path, "mend it"):
+        return PackedRows(path, extents_of(checked(path, file, group)), remedy="mend it")
 
 
-def checked(path: Path, file: h5py.File, group: str = "/") -> Checked:
-    found = Checked.root(file.id, path.stat().st_size)
+def checked(path: Path, file: h5py.File, group: str = "/") -> ValidatedGroup:
+    found = ValidatedGroup.root(file.id, path.stat().st_size)
     for name in filter(None, group.split("/")):
         found = found.group(name)
     return found
@@ -57,7 +57,7 @@ def two_tables(path: Path, frames: int = 40, *, group: str = "/", **layout: obje
     return path
 
 
-@pytest.mark.parametrize("group", ["/", "/modalities/face/clip"])
+@pytest.mark.parametrize("group", ["/", "/streams/face/clip"])
 def test_the_same_as_hdf5(tmp_path: Path, group: str) -> None:
     path = two_tables(tmp_path / "file.h5", group=group)
     if group != "/":
@@ -109,11 +109,11 @@ def test_files_that_are_not_what_they_were(tmp_path: Path) -> None:
     path = two_tables(tmp_path / "file.h5")
     rows = rows_of(path)
     content = bytearray(path.read_bytes())
-    content[rows.places["valid"].offset + 3] = 2
+    content[rows.extents["valid"].offset + 3] = 2
     path.write_bytes(content)
     with pytest.raises(StoreError, match="neither true nor false"):
         rows.read("valid", 0, np.empty(40, bool))
-    os.truncate(path, rows.places["values"].offset + 20 * 24)
+    os.truncate(path, rows.extents["values"].offset + 20 * 24)
     whole = np.empty((20, 3, 2), np.float32)
     rows.read("values", 0, whole)
     with pytest.raises(StoreError, match=r"file\.h5: damaged \(values ends before its time\); mend it"):
@@ -121,10 +121,10 @@ def test_files_that_are_not_what_they_were(tmp_path: Path) -> None:
     path.unlink()
     rows.read("values", 0, whole)  # whoever has it open may read on
     with pytest.raises(StoreError, match=r"file\.h5"):
-        PackedRows(path, rows.places, remedy="mend it")
+        PackedRows(path, rows.extents, remedy="mend it")
     os.mkfifo(path)
     with pytest.raises(StoreError, match="expected a regular file"):
-        PackedRows(path, rows.places, remedy="mend it")
+        PackedRows(path, rows.extents, remedy="mend it")
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def one_shard(store_path: Path, modality: str = "audio") -> Path:
 
 def everything(store_path: Path) -> Tables:
     with FeatureStore(store_path) as store:
-        packed = {name: store.packed(name) for name in store.modalities}
+        packed = {name: store.packed(name) for name in store.streams}
     return {name: (some.values, some.valid) for name, some in packed.items()}
 
 
@@ -210,12 +210,12 @@ def test_a_shard_that_was_written_again_is_read_where_its_values_are_now(store_p
     written_anew(shard)
     now = shard_rows(shard, digest)
     assert now is not None
-    assert now.places["values"].offset not in (-1, was)
+    assert now.extents["values"].offset not in (-1, was)
     assert_same(everything(store_path), before)
     assert shard_rows(shard, "another digest") is None
 
 
-@pytest.mark.parametrize("column", indexed_shards.SHARD_PLACES)
+@pytest.mark.parametrize("column", indexed_shards.SHARD_EXTENTS)
 @pytest.mark.parametrize("by", [-1, 2, 1 << 40, -(1 << 40)])
 def test_an_index_that_is_wrong_about_places_is_not_believed(
     store_path: Path, altered: Altered, column: str, by: int
@@ -256,16 +256,16 @@ def test_a_flipped_bit_is_named_and_never_given_out(
 ) -> None:
     if pack:
         write_index(store_path, some_utterances, store_path.parent / "features", KEYS, pack=True)
-    path, group = (store_path, "modalities/face") if pack else (one_shard(store_path, "face"), "/")
+    path, group = (store_path, "streams/face") if pack else (one_shard(store_path, "face"), "/")
     with FeatureStore(store_path) as store:
         intact = [i for i, u in enumerate(some_utterances) if u.session != "session2"]
         before = store.packed("face", intact)
         # The third utterance of that shard, and of the packed values the one that is there.
         row = [i for i, u in enumerate(some_utterances) if u.session == "session2"][2]
-        shard_place, offset = (int(column[row]) for column in store.places("face"))
+        shard_place, offset = (int(column[row]) for column in store.extents("face"))
         assert (shard_place == -1) == pack
     with h5py.File(path) as file:
-        place = places_of(checked(path, file, group))[name]
+        place = extents_of(checked(path, file, group))[name]
     step = place.dtype.itemsize * int(np.prod(place.shape[1:]))
     content = bytearray(path.read_bytes())
     content[place.offset + offset * step] ^= 1
@@ -282,4 +282,4 @@ def test_a_flipped_bit_is_named_and_never_given_out(
             with pytest.raises(StoreError, match="do not match their checksum") as caught:
                 store.packed("face", rows)
             assert str(caught.value).startswith(f"{path}: the face values of utterance {some_utterances[row].id!r} ")
-        assert [file for file, _ in store.check_rows()] == [path]
+        assert [file for file, _ in store.verify_packed_values()] == [path]

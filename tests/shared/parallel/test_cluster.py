@@ -75,18 +75,39 @@ def test_workers_without_foal_are_named(
     assert foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
     (tmp_path / "without").mkdir()
     (tmp_path / "without/sitecustomize.py").write_text(WITHOUT_FOAL)
-    told = tmp_path / "scheduler.json"
+    scheduler_file = tmp_path / "scheduler.json"
     dask = [sys.executable, "-m", "dask"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
     scheduler = subprocess.Popen(
-        [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", told], **quiet
+        [
+            *dask,
+            "scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--no-dashboard",
+            "--scheduler-file",
+            scheduler_file,
+        ],
+        **quiet,
     )
     worker = subprocess.Popen(
-        [*dask, "worker", "--no-nanny", "--no-dashboard", "--scheduler-file", told, "--local-directory", tmp_path],
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "without")}, **quiet,
-    )  # fmt: skip
+        [
+            *dask,
+            "worker",
+            "--no-nanny",
+            "--no-dashboard",
+            "--scheduler-file",
+            scheduler_file,
+            "--local-directory",
+            tmp_path,
+        ],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "without")},
+        **quiet,
+    )
     try:
-        with Client(scheduler_file=str(told), timeout=60) as client:
+        with Client(scheduler_file=str(scheduler_file), timeout=60) as client:
             client.wait_for_workers(1, timeout=60)
             address = client.scheduler.address
         done = foal(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foal.shared.parallel.prefetch import ahead
+from foal.shared.parallel.prefetch import prefetch
 
 
 def counting(first: int, count: int) -> Callable[[], Iterator[int]]:
@@ -22,7 +22,7 @@ def one(_: int) -> int:
 @given(counts=st.lists(st.integers(0, 30), max_size=8), threads=st.integers(1, 4), budget=st.integers(1, 40))
 def test_everything_in_order_whatever_the_threads(counts: list[int], threads: int, budget: int) -> None:
     jobs = [counting(100 * number, count) for number, count in enumerate(counts)]
-    with ahead(jobs, threads=threads, size=one, budget=budget) as lanes:
+    with prefetch(jobs, threads=threads, size=one, budget=budget) as lanes:
         got = [list(lane) for lane in lanes]
     assert got == [list(range(100 * number, 100 * number + count)) for number, count in enumerate(counts)]
 
@@ -39,7 +39,7 @@ def test_no_more_is_held_than_the_budget() -> None:
                 most = max(most, made - taken)
             yield b"x" * 10
 
-    with ahead([job] * 6, threads=2, size=len, budget=60) as lanes:
+    with prefetch([job] * 6, threads=2, size=len, budget=60) as lanes:
         for lane in lanes:
             for _ in lane:
                 time.sleep(0.001)
@@ -57,7 +57,7 @@ def test_jobs_run_beside_each_other() -> None:
         meeting.wait()
         yield 1
 
-    with ahead([job, job], threads=2, size=one, budget=10) as lanes:
+    with prefetch([job, job], threads=2, size=one, budget=10) as lanes:
         assert [list(lane) for lane in lanes] == [[1], [1]]
 
 
@@ -67,7 +67,7 @@ def test_an_error_comes_out_where_its_items_are_taken_and_touches_no_other() -> 
         raise ValueError("broken")
 
     got: list[int] = []
-    with ahead([counting(0, 3), broken, counting(10, 2)], threads=2, size=one, budget=10) as lanes:
+    with prefetch([counting(0, 3), broken, counting(10, 2)], threads=2, size=one, budget=10) as lanes:
         got += next(lanes)
         lane = iter(next(lanes))
         got.append(next(lane))
@@ -85,7 +85,7 @@ def test_who_leaves_early_leaves_no_thread_behind() -> None:
         while True:
             yield 1
 
-    with ahead([endless] * 5, threads=2, size=one, budget=3) as lanes:
+    with prefetch([endless] * 5, threads=2, size=one, budget=3) as lanes:
         assert next(iter(next(lanes))) == 1
         assert running()
     assert not running()

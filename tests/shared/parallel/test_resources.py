@@ -4,32 +4,32 @@ import pytest
 
 from foal.shared.config.settings import ExtractSettings
 from foal.shared.errors import UsageError
-from foal.shared.parallel.resources import Machine, devices_here, share_out, this_machine, visible_device
+from foal.shared.parallel.resources import Resources, allocate, available_gpus, local_resources, visible_device
 
 
-def shared(cores: int, devices: tuple[str, ...] = (), **chosen: object) -> Machine:
-    return share_out(ExtractSettings(**chosen), cores=cores, devices=devices)  # type: ignore[arg-type]
+def shared(cores: int, devices: tuple[str, ...] = (), **chosen: object) -> Resources:
+    return allocate(ExtractSettings(**chosen), cores=cores, devices=devices)  # type: ignore[arg-type]
 
 
 def test_threads_and_workers_as_they_are_chosen() -> None:
-    assert shared(16, workers=2, threads=1) == Machine(workers=2, devices=(), threads=1, decoders=1)
-    assert shared(16, ("0",), threads=2).decoders == 8
-    if not devices_here():
+    assert shared(16, workers=2, threads=1) == Resources(workers=2, devices=(), threads=1, decode_threads=1)
+    assert shared(16, ("0",), threads=2).decode_threads == 8
+    if not available_gpus():
         with pytest.raises(UsageError, match=r"cluster.device is cuda"):
-            this_machine(ExtractSettings(device="cuda"))
+            local_resources(ExtractSettings(device="cuda"))
 
 
 @pytest.mark.parametrize(("cores", "workers", "threads"), [(1, 1, 1), (2, 2, 1), (4, 2, 2), (9, 4, 2), (64, 32, 2)])
 def test_without_gpus_a_worker_per_two_cores(cores: int, workers: int, threads: int) -> None:
-    assert shared(cores) == Machine(workers=workers, devices=(), threads=threads, decoders=1)
+    assert shared(cores) == Resources(workers=workers, devices=(), threads=threads, decode_threads=1)
 
 
 def test_with_gpus_a_worker_each_and_the_cores_decode() -> None:
     machine = shared(32, ("0", "1"))
-    assert machine == Machine(workers=2, devices=("0", "1"), threads=16, decoders=8)
+    assert machine == Resources(workers=2, devices=("0", "1"), threads=16, decode_threads=8)
     assert shared(32, ("0", "1"), device="cpu").devices == ()
-    assert shared(32, ("0", "1"), workers=4, decoders=3) == Machine(
-        workers=4, devices=("0", "1"), threads=8, decoders=3
+    assert shared(32, ("0", "1"), workers=4, decode_threads=3) == Resources(
+        workers=4, devices=("0", "1"), threads=8, decode_threads=3
     )
 
 
@@ -45,5 +45,5 @@ def test_each_worker_sees_its_own_gpu() -> None:
 
 
 def test_what_the_user_hides_is_not_used() -> None:
-    assert devices_here({"CUDA_VISIBLE_DEVICES": ""}) == devices_here({})[: len(devices_here({}))]
-    assert len(devices_here({"CUDA_VISIBLE_DEVICES": "5,7"})) <= 2
+    assert available_gpus({"CUDA_VISIBLE_DEVICES": ""}) == available_gpus({})[: len(available_gpus({}))]
+    assert len(available_gpus({"CUDA_VISIBLE_DEVICES": "5,7"})) <= 2

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.hdf5.opening import FutureError
-from foal.shared.store.catalog import Media, read_catalog
+from foal.shared.store.catalog import MediaFingerprints, read_catalog
 from foal.shared.store.feature_store import FeatureStore
-from foal.shared.store.index_writer import choose_keys, write_index
+from foal.shared.store.index_writer import choose_config_hashes, write_index
 from foal.shared.store.shard import ShardReader
 from foal.shared.store.verify import verify_target
 from foal.shared.utterance import Utterance
@@ -45,7 +45,7 @@ def test_the_store_gives_the_manifest_and_each_utterances_features(
     with FeatureStore(store_path) as store:
         assert list(store.utterances) == some_utterances
         assert store.random_weights
-        assert {name: modality.width for name, modality in store.modalities.items()} == {"audio": 8, "face": 6}
+        assert {name: modality.width for name, modality in store.streams.items()} == {"audio": 8, "face": 6}
         for modality in KEYS:
             packed = store.packed(modality)
             for row, utterance in enumerate(some_utterances):
@@ -259,9 +259,9 @@ def test_a_row_cut_otherwise_is_not_extracted(
     changed = Utterance(id=one.id, corpus=one.corpus, session=one.session, video=one.video, audio=one.audio, end=2.0)
     assert catalog.find(one, "face") is not None
     assert catalog.find(changed, "face") is None
-    assert catalog.find(one, "face", Media(tmp_path)) is not None
+    assert catalog.find(one, "face", MediaFingerprints(tmp_path)) is not None
     (tmp_path / one.video).write_text("another film")
-    assert catalog.find(one, "face", Media(tmp_path)) is None
+    assert catalog.find(one, "face", MediaFingerprints(tmp_path)) is None
 
 
 def test_choosing_among_several_keys(
@@ -269,10 +269,10 @@ def test_choosing_among_several_keys(
 ) -> None:
     features = tmp_path / "features"
     with pytest.raises(StoreError, match="no shards"):
-        choose_keys(features, ["audio", "face"], {})
+        choose_config_hashes(features, ["audio", "face"], {})
     make_features(features, some_utterances, widths={"audio": 4}, key="a" * 64)
-    assert choose_keys(features, ["audio", "face"], {}) == {"audio": "a" * 8}
+    assert choose_config_hashes(features, ["audio", "face"], {}) == {"audio": "a" * 8}
     make_features(features, some_utterances, widths={"audio": 4}, key="b" * 64)
     with pytest.raises(UsageError, match="aaaaaaaa, bbbbbbbb"):
-        choose_keys(features, ["audio", "face"], {})
-    assert choose_keys(features, ["audio", "face"], {"audio": "b" * 64}) == {"audio": "b" * 8}
+        choose_config_hashes(features, ["audio", "face"], {})
+    assert choose_config_hashes(features, ["audio", "face"], {"audio": "b" * 64}) == {"audio": "b" * 8}

@@ -17,9 +17,15 @@ from foal.shared.store.shard import Entry, ShardHeader, ShardReader, ShardWriter
 
 Altered = Callable[[Path], AbstractContextManager[h5py.File]]
 HEADER = ShardHeader(
-    modality="audio", key="k" * 64, rate_hz=50.0, encoder="e", revision="r", weights="w", random_weights=True,
+    modality="audio",
+    config_hash="k" * 64,
+    rate_hz=50.0,
+    encoder="e",
+    revision="r",
+    weights="w",
+    random_weights=True,
     config={"layers": "last", "nested": {"a": [1, 2]}},
-)  # fmt: skip
+)
 
 
 def entry(name: str = "u", values: np.ndarray | None = None, **changes: object) -> Entry:
@@ -39,8 +45,14 @@ def write(path: Path, *entries: Entry, dtype: str = "float16") -> Path:
 @st.composite
 def chunks(draw: st.DrawFn) -> list[Entry]:
     frame = draw(st.sampled_from([(1,), (5,), (3, 4)]))
-    ids = draw(st.lists(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")), unique=True,
-                        min_size=1, max_size=6))  # fmt: skip
+    ids = draw(
+        st.lists(
+            st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")),
+            unique=True,
+            min_size=1,
+            max_size=6,
+        )
+    )
     found = []
     for name in ids:
         length = draw(st.integers(0, 7))
@@ -198,9 +210,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, range]:
 
 @given(byte=st.integers(0, 2 * 12 - 1), bit=st.integers(0, 7))
 def test_no_flipped_bit_of_the_values_goes_unseen(whole: tuple[Path, range], byte: int, bit: int) -> None:
-    path, places = whole
+    path, extents = whole
     content = bytearray(path.read_bytes())
-    content[places[byte]] ^= 1 << bit
+    content[extents[byte]] ^= 1 << bit
     spoilt = path.with_name("spoilt.h5")
     spoilt.write_bytes(content)
     assert verify_shard(spoilt)

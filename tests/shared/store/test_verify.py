@@ -12,12 +12,12 @@ import h5py
 import numpy as np
 import pytest
 
-from foal.extract.maintenance.stale import removable_damage
+from foal.extract.maintenance.stale import is_deletable_corrupt_shard
 from foal.shared.errors import UsageError
 from foal.shared.hdf5.seal import write_seal
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import VERSION
-from foal.shared.store.verify import look_through, verify_files, verify_target
+from foal.shared.store.verify import collect_files, verify_files, verify_target
 from foal.shared.utterance import Utterance
 
 MakeFeatures = Callable[..., Path]
@@ -92,12 +92,12 @@ def test_linked_folders_are_not_followed_and_those_that_lead_out_are_named(featu
 def test_a_folder_that_may_not_be_read_is_named(
     features: Path, foal_as_somebody: Callable[..., "subprocess.CompletedProcess[str]"], mode: int
 ) -> None:
-    locked = features / "session2" / "face-aaaaaaaa"
-    locked.chmod(mode)
+    features_lock = features / "session2" / "face-aaaaaaaa"
+    features_lock.chmod(mode)
     try:
         done = foal_as_somebody("verify", "features")
     finally:
-        locked.chmod(0o755)
+        features_lock.chmod(0o755)
     assert done.returncode == 1, done.stderr
     first, last = done.stdout.splitlines()
     assert re.fullmatch(r"features/session2/face-aaaaaaaa(/shard\.h5)?: cannot be read: Permission denied; .*", first)
@@ -105,11 +105,11 @@ def test_a_folder_that_may_not_be_read_is_named(
 
 
 def test_every_file_is_read_once_and_every_byte_is_told(features: Path, tmp_path: Path) -> None:
-    jobs = look_through([features, tmp_path / "feats.h5", features / "session1"])
+    jobs = collect_files([features, tmp_path / "feats.h5", features / "session1"])
     assert len(jobs) == len({job.path for job in jobs}) == 7
-    told: list[int] = []
-    assert verify_files(jobs, told.append) == []
-    assert 0 <= sum(job.size for job in jobs) - sum(told) <= 64 * len(jobs)
+    on_bytes: list[int] = []
+    assert verify_files(jobs, on_bytes.append) == []
+    assert 0 <= sum(job.size for job in jobs) - sum(on_bytes) <= 64 * len(jobs)
 
 
 def test_an_index_that_says_other_than_its_shards_is_named(features: Path, tmp_path: Path, altered: Altered) -> None:
@@ -118,7 +118,7 @@ def test_an_index_that_says_other_than_its_shards_is_named(features: Path, tmp_p
     whole = index.read_bytes()
     for change in ("row", "checksum", "origin"):
         with altered(index) as file:
-            column = file[f"modalities/face/{change}"]
+            column = file[f"streams/face/{change}"]
             column[0] = b"0" if change == "checksum" else column[0] + 1
         ((path, reason),) = verify_target(index)[1]
         assert path == index
@@ -139,7 +139,7 @@ def test_numbers_that_are_none_in_a_packed_index(
     write_index(packed, some_utterances, features, KEYS, pack=True)
     assert verify_target(packed) == (1, [])
     with altered(packed) as file:
-        file["modalities/audio/values"][0, 0] = np.nan
+        file["streams/audio/values"][0, 0] = np.nan
     assert ["do not match their checksum" in reason for _, reason in verify_target(packed)[1]] == [True]
 
 
@@ -166,7 +166,7 @@ def test_only_damaged_shards_of_ours_may_be_removed(features: Path, altered: Alt
     def removable(name: str, content: bytes | None = None) -> bool:
         if content is not None:
             (folder / name).write_bytes(content)
-        return removable_damage(folder / name, "audio", "aaaaaaaa")
+        return is_deletable_corrupt_shard(folder / name, "audio", "aaaaaaaa")
 
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1

@@ -26,17 +26,30 @@ from foal.train.report.files import versions
 
 CPU = torch.device("cpu")
 # No sequence is as long as six seconds: the row that is cut there is the fit that is not.
-QUICK = TrainSettings(
-    width=16, heads=2, layers=1, epochs=1, batch_size=8, bootstrap=50, seeds=(0, 1), max_seconds=6.0, device="cpu"
-)
+QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=1, batch_size=8, bootstrap=50, seeds=(0, 1), max_seconds=6.0)
 SETTINGS = Settings(train=QUICK, extract=ExtractSettings(workers=1))
 SYSTEMS = systems_for(["audio", "face"], "loso-nested", faults=True)
 NETWORKS = [system for system in SYSTEMS if system.kind == "network"]
 KEYS = [
-    "majority", "regression-audio", "regression-face", "regression-both", "audio", "face", "late", "fusion", "align",
-    "match", "full", "reference", "fault-temperature", "fault-sum", "fault-own-pairs", "fault-same-class", "fault-cut",
+    "majority",
+    "regression-audio",
+    "regression-face",
+    "regression-both",
+    "audio",
+    "face",
+    "late",
+    "fusion",
+    "avel",
+    "mem",
+    "full",
+    "reference",
+    "fault-temperature",
+    "fault-sum",
+    "fault-own-pairs",
+    "fault-same-class",
+    "fault-cut",
     "fault-on-test",
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +127,7 @@ def table_of(system: System, out: Path) -> np.ndarray:
                     kind=kind, settings=system.settings(QUICK, "loso-nested"), seed=seed, fold=k, folder=out / "fits"
                 )
                 for k in (1, 2, 3)
-            ]  # fmt: skip
+            ]
             results = [load_result(task.path(data, folds)) for task in tasks]
             tables.append(probability_table(data, folds, results, seed))
     return np.stack(tables)
@@ -181,11 +194,20 @@ def test_gains_and_what_the_ablation_says_of_itself(out: Path) -> None:
     with FeatureStore(out.parent / "feats.h5") as store:
         digest = store.digest
     assert {name: value for name, value in ablation.items() if name not in ("rows", "notes")} == {
-        "protocol": "loso-nested", "selected_on_test": False, "features": digest, "splits": folds.digest,
-        "seeds": [0, 1], "classes": ["hap", "sad"], "n": 18, "speakers": 6, "random_weights": True,
-        "versions": versions(), "streams": ["audio", "face"], "settings": QUICK.model_dump(mode="json"),
+        "protocol": "loso-nested",
+        "selected_on_test": False,
+        "features": digest,
+        "splits": folds.digest,
+        "seeds": [0, 1],
+        "classes": ["hap", "sad"],
+        "n": 18,
+        "speakers": 6,
+        "random_weights": True,
+        "versions": versions(),
+        "streams": ["audio", "face"],
+        "settings": QUICK.model_dump(mode="json"),
         "baseline": "fusion",
-    }  # fmt: skip
+    }
     assert any(note.startswith("random weights") for note in ablation["notes"])
     markdown = (out / "ablation.md").read_text(encoding="utf-8")
     assert markdown.count("selected on test") == 1
@@ -266,9 +288,12 @@ def test_a_seed_more_does_that_seed_alone(copied: Path, in_this_process: list[Fi
 
 @pytest.mark.parametrize("modality", ["audio", "face"])
 def test_features_of_one_modality(
-    tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], modality: str,
+    tmp_path: Path,
+    some_utterances: list[Utterance],
+    make_index: Callable[..., Path],
+    modality: str,
     in_this_process: list[FitTask],
-) -> None:  # fmt: skip
+) -> None:
     feats = make_index(tmp_path, some_utterances, widths={modality: 5})
     settings = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0,), "protocol": None})})
     ablation = ablate(settings, feats, tmp_path / "out", faults=True)

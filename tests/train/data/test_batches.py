@@ -9,13 +9,15 @@ from torch import Tensor
 
 from foal.train.data.batches import balanced_draws, bucketed, evaluation_batches, training_batches
 from foal.train.data.dataset import Dataset
-from foal.train.data.sequences import Stream
+from foal.train.data.sequences import PackedSequences
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def of_lengths(make_dataset: Callable[..., Dataset], make_stream: Callable[..., Stream]) -> Callable[..., Dataset]:
+def of_lengths(
+    make_dataset: Callable[..., Dataset], make_stream: Callable[..., PackedSequences]
+) -> Callable[..., Dataset]:
     """Utterances of four classes whose sequences are so long."""
 
     def make(lengths: Tensor) -> Dataset:

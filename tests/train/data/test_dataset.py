@@ -102,7 +102,7 @@ def test_features_of_several_encoders_are_picked_by_name(
     keys = {"audio": "0" * 64, "face": "0" * 64, "face/clip": "1" * 64}
     write_index(tmp_path / "feats.h5", some_utterances, features, keys)
     with FeatureStore(tmp_path / "feats.h5") as store:
-        assert list(store.modalities) == ["audio", "face", "face/clip"]
+        assert list(store.streams) == ["audio", "face", "face/clip"]
         assert chosen_names(store, {"audio": None, "face": None}) == NAMES
         assert chosen_names(store, {"audio": None, "face": "face/clip"}) == {"audio": "audio", "face": "face/clip"}
         with pytest.raises(
@@ -117,7 +117,7 @@ def test_features_of_several_encoders_are_picked_by_name(
 
     write_index(tmp_path / "two.h5", some_utterances, features, {"face/a": "0" * 64, "face/b": "1" * 64}, pack=True)
     with FeatureStore(tmp_path / "two.h5") as store:
-        assert [store.modalities[name].width for name in ("face/a", "face/b")] == [6, 4]
+        assert [store.streams[name].width for name in ("face/a", "face/b")] == [6, 4]
         assert np.isfinite(store.packed("face/b").values).all()
         with pytest.raises(TrainingError, match=r"holds face/a, face/b: say which with --face"):
             chosen_names(store, {"face": None})

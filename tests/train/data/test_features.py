@@ -46,11 +46,17 @@ def stored(
     if request.param not in written:
         utterances = [
             Utterance(
-                id=f"u{i}", corpus="test", session=f"session{i * 7 % 4 + 1}", speaker=f"s{i % 8}", label="abc"[i % 3],
-                audio=f"{i}.wav", video=f"{i}.mp4", end=1.0,
+                id=f"u{i}",
+                corpus="test",
+                session=f"session{i * 7 % 4 + 1}",
+                speaker=f"s{i % 8}",
+                label="abc"[i % 3],
+                audio=f"{i}.wav",
+                video=f"{i}.mp4",
+                end=1.0,
             )
             for i in range(N)
-        ]  # fmt: skip
+        ]
         written[request.param] = make_index(tmp_path, utterances, pack=request.param)
     return written[request.param]
 
@@ -82,7 +88,7 @@ def frames_of(features: Features, rows: Tensor, chance: torch.Generator | None =
     "how", [{"frame_rate": None}, {"frame_rate": 20.0}, {"frame_rate": 4.0}, {"max_seconds": 0.1}], ids=str
 )
 def test_in_memory_and_on_disk_are_the_same_frames(dataset: Opened, how: dict[str, Any]) -> None:
-    there, streamed = dataset(**how), dataset(stream=True, **how)
+    there, streamed = dataset(**how), dataset(load="disk", **how)
     assert torch.equal(there.features.lengths, streamed.features.lengths)
     assert there.features.frame_shapes == streamed.features.frame_shapes
     assert there.rates == streamed.rates
@@ -97,14 +103,14 @@ def test_in_memory_and_on_disk_are_the_same_frames(dataset: Opened, how: dict[st
 
 
 def test_what_was_cut_stays_cut_on_disk_as_in_memory(dataset: Opened) -> None:
-    there, streamed = (dataset(max_seconds=0.1, stream=stream).only(["face"]).features for stream in (False, True))
+    there, streamed = (dataset(max_seconds=0.1, load=load).only(["face"]).features for load in ("memory", "disk"))
     assert torch.equal(there.lengths, streamed.lengths)
     assert frames_of(there, torch.arange(N)) == frames_of(streamed, torch.arange(N))
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_every_drawn_row_comes_as_often_as_drawn(dataset: Opened, stream: bool) -> None:
-    data = dataset(stream=stream)
+@pytest.mark.parametrize("load", ["memory", "disk"])
+def test_every_drawn_row_comes_as_often_as_drawn(dataset: Opened, load: str) -> None:
+    data = dataset(load=load)
     chance = torch.Generator().manual_seed(0)
     for _ in range(5):
         rows = torch.randint(N, (150,), generator=chance)
@@ -114,7 +120,7 @@ def test_every_drawn_row_comes_as_often_as_drawn(dataset: Opened, stream: bool) 
 
 
 def test_a_part_is_a_third_of_the_budget_at_most(dataset: Opened) -> None:
-    data = dataset(stream=True)
+    data = dataset(load="disk")
     chance = torch.Generator().manual_seed(0)
     longest = max(nbytes(data.features, torch.tensor([row])) for row in range(N))
     sizes = [
@@ -142,7 +148,7 @@ def test_one_utterance_may_be_larger_than_the_budget(stored: Path) -> None:
 
 
 def test_what_is_drawn_is_mixed_over_the_disk(dataset: Opened) -> None:
-    features = dataset(stream=True).features
+    features = dataset(load="disk").features
     chance = torch.Generator().manual_seed(0)
     orders = [
         torch.cat([visit.rows for visit in features.visits(torch.arange(N), by)]).tolist()
@@ -161,7 +167,7 @@ def test_what_is_drawn_is_mixed_over_the_disk(dataset: Opened) -> None:
 def test_statistics_are_the_same_in_memory_and_on_disk(dataset: Opened, frame_rate: float | None) -> None:
     rows = torch.arange(3, N, 2)
     there = frame_statistics(dataset(frame_rate=frame_rate).features, rows)
-    streamed = frame_statistics(dataset(frame_rate=frame_rate, stream=True).features, rows)
+    streamed = frame_statistics(dataset(frame_rate=frame_rate, load="disk").features, rows)
     assert list(there) == list(streamed) == ["audio", "face"]
     for name in there:
         torch.testing.assert_close(streamed[name], there[name], rtol=1e-6, atol=1e-6)
@@ -173,13 +179,13 @@ def test_a_network_sees_the_same_in_memory_and_on_disk(
     data = dataset()
     rows = torch.tensor([7, 2, 19, 2, 40])
     expected, streamed = (
-        predict(make_model(data), some, rows, batch_size=3, device=CPU) for some in (data, dataset(stream=True))
+        predict(make_model(data), some, rows, batch_size=3, device=CPU) for some in (data, dataset(load="disk"))
     )
     torch.testing.assert_close(streamed, expected, atol=1e-6, rtol=1e-5)
 
 
 def test_streamed_batches_are_an_epoch(dataset: Opened) -> None:
-    data = dataset(stream=True)
+    data = dataset(load="disk")
     rows = torch.arange(10, N)
     batches = training_batches(data, rows, batch_size=8, generator=torch.Generator().manual_seed(0), device=CPU)
     drawn = torch.cat([batch.rows for batch in batches])
@@ -211,7 +217,7 @@ def test_reading_in_pieces_changes_no_average(dataset: Opened, monkeypatch: pyte
 def put_in(path: Path, row: int, number: float, *, valid: bool, frame: int) -> None:
     """One number of one audio frame of a packed feats.h5; foal writes no such file, an older one might have."""
     with h5py.File(path, "r+") as file:
-        group = file["modalities/audio"]
+        group = file["streams/audio"]
         start, length = int(group["offset"][row]), int(group["length"][row])
         values, flags = group["values"][start : start + length], np.ones(length, bool)
         values[frame, 3], flags[frame] = number, valid
@@ -243,7 +249,7 @@ def test_large_numbers_are_numbers(tmp_path: Path, stored: Path) -> None:
     path = tmp_path / "large.h5"
     shutil.copy(stored, path)
     with h5py.File(path, "r+") as file:
-        group = file["modalities/audio"]
+        group = file["streams/audio"]
         values = np.full_like(group["values"][:], 60000)  # of which the sum of two is infinite in float16
         group["values"][:] = values
         for row, (start, length) in enumerate(zip(group["offset"], group["length"], strict=True)):

@@ -9,23 +9,23 @@ from foal.train.data import normalization as statistics
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
 from foal.train.data.normalization import frame_statistics
-from foal.train.data.sequences import Stream
+from foal.train.data.sequences import PackedSequences
 
-MakeStream = Callable[..., Stream]
+MakeStream = Callable[..., PackedSequences]
 
 
-def of_one(stream: Stream, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def of_one(stream: PackedSequences, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     return frame_statistics(InMemory({"face": stream}), torch.tensor(rows))["face"]
 
 
 @pytest.fixture
-def face(make_dataset: Callable[..., Dataset]) -> Stream:
+def face(make_dataset: Callable[..., Dataset]) -> PackedSequences:
     features = make_dataset().features
     assert isinstance(features, InMemory)
     return features.streams["face"]
 
 
-def test_statistics_are_those_of_valid_training_frames(face: Stream) -> None:
+def test_statistics_are_those_of_valid_training_frames(face: PackedSequences) -> None:
     rows = [1, 4, 6]
     frames = np.concatenate(
         [
@@ -53,7 +53,7 @@ def test_a_constant_dimension_has_deviation_one(make_stream: MakeStream) -> None
     assert of_one(stream, [1])[1].tolist() == [1.0, 1.0]
 
 
-def test_chunks_change_nothing(face: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_change_nothing(face: PackedSequences, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = of_one(face, list(range(24)))
     monkeypatch.setattr(statistics, "CHUNK_BYTES", 100)
     for part, all_at_once in zip(of_one(face, list(range(24))), whole, strict=True):

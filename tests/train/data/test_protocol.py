@@ -13,16 +13,22 @@ from foal.train.data.protocol import Fold, Split, check_classes, group_of, natur
 
 
 def corpus(
-    n: int, *, session: Sequence[str] | None = None, speaker: Sequence[str] | None = None,
+    n: int,
+    *,
+    session: Sequence[str] | None = None,
+    speaker: Sequence[str] | None = None,
     fold: Sequence[str] | None = None,
-) -> list[Utterance]:  # fmt: skip
+) -> list[Utterance]:
     return [
         Utterance(
-            id=f"u{i}", corpus="test", session=session[i] if session else "", speaker=speaker[i] if speaker else "",
+            id=f"u{i}",
+            corpus="test",
+            session=session[i] if session else "",
+            speaker=speaker[i] if speaker else "",
             fold=fold[i] if fold else "",
         )
         for i in range(n)
-    ]  # fmt: skip
+    ]
 
 
 def cut(utterances: Sequence[Utterance], protocol: Protocol | None) -> Split:
@@ -121,8 +127,10 @@ def test_speakers_of_a_corpus_without_sessions_take_turns() -> None:
     made = cut(corpus(6, speaker=["a", "b", "c"] * 2), "speakers-nested")
     check_nested(made, 6)
     assert [(fold.test, fold.dev) for fold in made.folds] == [
-        ("test/a", "test/b"), ("test/b", "test/c"), ("test/c", "test/a"),
-    ]  # fmt: skip
+        ("test/a", "test/b"),
+        ("test/b", "test/c"),
+        ("test/c", "test/a"),
+    ]
 
 
 @given(st.lists(st.sampled_from(["f1", "f2", "f3", "f10"]), min_size=1, max_size=40), st.booleans())

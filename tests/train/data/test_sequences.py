@@ -7,16 +7,16 @@ from torch import Tensor
 
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
-from foal.train.data.sequences import Batch, Stream, averaged, frame_index, pooled_lengths
+from foal.train.data.sequences import Batch, PackedSequences, averaged, frame_index, pooled_lengths
 
-MakeStream = Callable[..., Stream]
+MakeStream = Callable[..., PackedSequences]
 Make = Callable[..., Dataset]
 BatchOf = Callable[[Dataset, Tensor], Batch]
 
 RATES = st.sampled_from([(50.0, 10.0), (30.0, 10.0), (25.0, 10.0), (49.95, 7.0)])
 
 
-def streams_of(data: Dataset) -> dict[str, Stream]:
+def streams_of(data: Dataset) -> dict[str, PackedSequences]:
     assert isinstance(data.features, InMemory)
     return dict(data.features.streams)
 
@@ -51,7 +51,7 @@ def test_collate_of_utterances_without_frames(make_dataset: Make, make_stream: M
 def test_frame_index_is_the_loop_over_sequences(lengths: list[int], data: st.DataObject) -> None:
     offsets = torch.tensor([0, *lengths]).cumsum(0)
     frames = int(offsets[-1])
-    stream = Stream.of(torch.zeros(frames, 1), torch.ones(frames, dtype=torch.bool), offsets)
+    stream = PackedSequences.of(torch.zeros(frames, 1), torch.ones(frames, dtype=torch.bool), offsets)
     chosen = data.draw(st.lists(st.integers(0, len(lengths) - 1), max_size=8))
     expected = [int(offsets[row]) + frame for row in chosen for frame in range(lengths[row])]
     assert frame_index(stream, torch.tensor(chosen, dtype=torch.int64)).tolist() == expected
@@ -64,7 +64,7 @@ def test_averaging_is_the_mean_of_each_window(lengths: list[int], rates: tuple[f
     offsets = torch.tensor([0, *lengths]).cumsum(0)
     values = torch.randn(int(offsets[-1]), 3, generator=chance)
     valid = torch.rand(len(values), generator=chance) < 0.5
-    stream = Stream.of(values, valid, offsets)
+    stream = PackedSequences.of(values, valid, offsets)
     got = averaged(stream, rate_hz=rate_hz, to_hz=to_hz)
     assert torch.equal(got.lengths, pooled_lengths(stream.lengths, rate_hz=rate_hz, to_hz=to_hz))
     for row, length in enumerate(lengths):
@@ -88,7 +88,7 @@ def test_averaging_leaves_slow_streams_alone(make_dataset: Make) -> None:
 
 def test_an_invalid_frame_is_no_part_of_an_average() -> None:
     values = torch.tensor([[1.0], [float("nan")], [3.0], [float("inf")]])
-    stream = Stream.of(values, torch.tensor([True, False, True, False]), torch.tensor([0, 3, 4]))
+    stream = PackedSequences.of(values, torch.tensor([True, False, True, False]), torch.tensor([0, 3, 4]))
     got = averaged(stream, rate_hz=30, to_hz=10)
     assert got.values.tolist() == [[2.0], [0.0]]
     assert got.valid.tolist() == [True, False]

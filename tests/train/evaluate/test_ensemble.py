@@ -24,20 +24,25 @@ from foal.train.evaluate.ensemble import Judge, benches, check_encoders, read_ju
 from foal.train.model.foalnet import FoalNet
 from foal.train.run import train
 
-QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=1, batch_size=8, bootstrap=50, device="cpu")
+QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=1, batch_size=8, bootstrap=50)
 SESSIONS = ("session1", "session2", "session3")
 Make = Callable[..., Dataset]
 
 
 def judges_of(
-    model: FoalNet, tests: Sequence[str], *, kind: str = "session", names: Sequence[str] = SESSIONS,
+    model: FoalNet,
+    tests: Sequence[str],
+    *,
+    kind: str = "session",
+    names: Sequence[str] = SESSIONS,
     seeds: Sequence[int] = (0,),
-) -> list[Judge]:  # fmt: skip
+) -> list[Judge]:
     about = {"groups": {"kind": kind, "names": list(names), "corpora": ["test"]}}
     return [
         Judge(model=model, about=about, seed=seed, fold=number, test=test)
-        for seed in seeds for number, test in enumerate(tests, start=1)
-    ]  # fmt: skip
+        for seed in seeds
+        for number, test in enumerate(tests, start=1)
+    ]
 
 
 def seats(judges: list[Judge], data: Dataset, rows: Tensor | None = None) -> list[list[str]]:
@@ -131,8 +136,9 @@ def test_what_several_say_is_averaged(make_dataset: Make, make_model: Callable[.
     for row, utterance in enumerate(data.utterances):
         of_row = [
             table[rows.tolist().index(row)].numpy()
-            for table, (_, rows) in zip(said, bench.judges, strict=True) if row in rows.tolist()
-        ]  # fmt: skip
+            for table, (_, rows) in zip(said, bench.judges, strict=True)
+            if row in rows.tolist()
+        ]
         assert len(of_row) == {"session1": 1, "session2": 1, "session3": 0}[utterance.session] + (row == 1)
         if of_row:
             np.testing.assert_allclose(averaged[row], np.mean(of_row, axis=0), rtol=1e-6)
@@ -211,7 +217,7 @@ def test_features_of_another_encoder(
     with opened(feats, QUICK, classes=None) as data:
         check_encoders(judge, data, run, feats)
     with h5py.File(feats, "r+") as file:
-        file[f"modalities/{modality}"].attrs[key] = np.bytes_(value)
+        file[f"streams/{modality}"].attrs[key] = np.bytes_(value)
     write_seal(feats)
     with opened(feats, QUICK, classes=None) as data, pytest.raises(TrainingError) as caught:
         check_encoders(judge, data, run, feats)

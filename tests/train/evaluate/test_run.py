@@ -18,7 +18,7 @@ from rich.console import Console
 from foal.shared.config.settings import Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError, TrainingError, UsageError
-from foal.shared.hdf5.checked_reader import put_texts
+from foal.shared.hdf5.checked_reader import write_strings
 from foal.shared.hdf5.seal import write_seal
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
@@ -34,15 +34,21 @@ from foal.train.report.evaluation import table_of
 from foal.train.run import train
 
 CPU = torch.device("cpu")
-QUICK = TrainSettings(
-    width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, seeds=(0, 1), threads=1, device="cpu"
-)
+QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, seeds=(0, 1))
 SETTINGS = Settings(train=QUICK)
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 SCORES = (
-    "ua_mean", "ua_std", "wa_mean", "wa_std", "f1_mean", "f1_std", "ua_ci95", "wa_ci95", "per_class_recall",
+    "ua_mean",
+    "ua_std",
+    "wa_mean",
+    "wa_std",
+    "f1_mean",
+    "f1_std",
+    "ua_ci95",
+    "wa_ci95",
+    "per_class_recall",
     "confusion",
-)  # fmt: skip
+)
 PICTURES = ("calibration.png", "confusion.png", "overview.png")
 
 NOTE = "{} utterances are of a corpus or session that the run did not know: all networks of a seed judge them together"
@@ -114,7 +120,7 @@ def test_a_run_is_found_as_it_said(
 ) -> None:
     said = read(run)
     assert {name: evaluation[name] for name in SCORES} == {name: said[name] for name in SCORES}
-    for name in ("protocol", "features", "seeds", "classes", "n", "modalities", "align", "match", "versions"):
+    for name in ("protocol", "features", "seeds", "classes", "n", "modalities", "avel", "mem", "versions"):
         assert evaluation[name] == said[name]
     assert evaluation["run"] == {name: said[name] for name in ("features", "splits", "versions")}
     assert evaluation["split"] == ["all"]
@@ -234,9 +240,12 @@ def test_another_corpus_is_judged_by_all_networks_together(
             tables = [predict(judge.model, data, rows, batch_size=7, device=CPU) for judge, rows in bench.judges]
             np.testing.assert_allclose(bench.averaged(tables), means[seed], atol=1e-6)
     scores = pooled_scores(
-        labels_of(others), means.argmax(-1), [f"other/{u.speaker}" for u in others], classes=("hap", "sad"),
+        labels_of(others),
+        means.argmax(-1),
+        [f"other/{u.speaker}" for u in others],
+        classes=("hap", "sad"),
         resamples=QUICK.bootstrap,
-    )  # fmt: skip
+    )
     assert {name: metrics[name] for name in SCORES} == {name: scores[name] for name in SCORES}
     confidence = [share for share in metrics["calibration"]["bins"]["confidence"] if share is not None]
     counts = [count for count in metrics["calibration"]["bins"]["counts"] if count]
@@ -250,8 +259,11 @@ def test_a_corpus_that_is_half_another_one(run: Path, some_utterances: list[Utte
     whole = evaluate(SETTINGS, run, feats, tmp_path / "whole")
     assert whole["n"] == 18
     assert {name: scores["n"] for name, scores in whole["per_session"].items()} == {
-        "session1": 3, "session2": 3, "session3": 3, "unknown": 9,
-    }  # fmt: skip
+        "session1": 3,
+        "session2": 3,
+        "session3": 3,
+        "unknown": 9,
+    }
     assert NOTE.format(9) in whole["notes"]
     other = evaluate(SETTINGS, run, feats, tmp_path / "other", splits=["other"])
     assert (other["n"], list(other["per_session"])) == (9, ["unknown"])
@@ -272,7 +284,7 @@ def run_over(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
     with h5py.File(feats, "r+") as file:
         for column in ("corpus", "session"):
             del file["utterances"][column]
-            put_texts(file["utterances"], **{column: [getattr(u, column) for u in utterances]})
+            write_strings(file["utterances"], **{column: [getattr(u, column) for u in utterances]})
     write_seal(feats)
     return feats
 
@@ -287,9 +299,15 @@ def run_over(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
     ids=["without audio", "without faces", "half of the faces"],
 )
 def test_what_remains_is_what_such_features_would_give(
-    run: Path, feats: Path, evaluation: dict[str, Any], tmp_path: Path,
-    condition: str, modality: str, keep: Callable[[int], np.ndarray], changed: Callable[..., Any],
-) -> None:  # fmt: skip
+    run: Path,
+    feats: Path,
+    evaluation: dict[str, Any],
+    tmp_path: Path,
+    condition: str,
+    modality: str,
+    keep: Callable[[int], np.ndarray],
+    changed: Callable[..., Any],
+) -> None:
     assert list(evaluation["robustness"]) == ["all there", "audio removed", "face removed", "face rate halved"]
     names = ("ua_mean", "ua_std", "wa_mean", "f1_mean")
     assert evaluation["robustness"]["all there"] == {name: evaluation[name] for name in names}
@@ -315,7 +333,7 @@ def test_one_modality(feats: Path, tmp_path: Path, modality: str) -> None:
 
 
 def test_without_alignment_or_matching(feats: Path, tmp_path: Path) -> None:
-    settings = Settings(train=QUICK.model_copy(update={"align": False, "match": False, "epochs": 1, "seeds": (0,)}))
+    settings = Settings(train=QUICK.model_copy(update={"avel": False, "mem": False, "epochs": 1, "seeds": (0,)}))
     train(settings, feats, tmp_path / "run")
     metrics = evaluate(SETTINGS, tmp_path / "run", feats, tmp_path / "out")
     assert metrics["matching"] is None
@@ -332,10 +350,19 @@ def shown(metrics: dict[str, Any]) -> str:
 def test_what_is_shown(evaluation: dict[str, Any]) -> None:
     text = shown(evaluation)
     for words in (
-        "audio and face + AVEL + MEM (encoder with random weights)", "18 utterances, loso-nested", "2 seeds",
-        "all there", "audio removed", "face rate halved", "95% interval by speaker", "recall: hap", "ECE",
-        "avel: audio to face", "matching: accuracy", "note: random weights",
-    ):  # fmt: skip
+        "audio and face + AVEL + MEM (encoder with random weights)",
+        "18 utterances, loso-nested",
+        "2 seeds",
+        "all there",
+        "audio removed",
+        "face rate halved",
+        "95% interval by speaker",
+        "recall: hap",
+        "ECE",
+        "avel: audio to face",
+        "matching: accuracy",
+        "note: random weights",
+    ):
         assert words in text
 
 
@@ -361,7 +388,7 @@ def test_chosen_on_test_says_so(feats: Path, tmp_path: Path) -> None:
 def test_what_does_not_belong_together(run: Path, feats: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run.parent, tmp_path / "copy") / "feats.h5"
     with h5py.File(copy, "r+") as file:
-        file["modalities/face"].attrs["encoder"] = np.bytes_("facebook/other")
+        file["streams/face"].attrs["encoder"] = np.bytes_("facebook/other")
     write_seal(copy)
     with pytest.raises(TrainingError, match=r"expected face features of random:test .* got facebook/other .*feats\.h5"):
         evaluate(SETTINGS, run, copy, tmp_path / "out")

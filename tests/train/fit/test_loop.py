@@ -9,7 +9,7 @@ from foal.shared.errors import TrainingError
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
 from foal.train.data.protocol import Fold, split
-from foal.train.data.sequences import Stream
+from foal.train.data.sequences import PackedSequences
 from foal.train.fit.loop import Fitted, fit
 from foal.train.fit.predict import predict
 from foal.train.metrics.classification import confusion, unweighted_accuracy
@@ -42,7 +42,7 @@ def score_on_test(data: Dataset, settings: TrainSettings = SMALL) -> float:
 
 
 @pytest.fixture
-def two_bits(make_dataset: Callable[..., Dataset], make_stream: Callable[..., Stream]) -> Dataset:
+def two_bits(make_dataset: Callable[..., Dataset], make_stream: Callable[..., PackedSequences]) -> Dataset:
     """Four classes: the audio tells one bit of the class, the face the other; half of the face frames are invalid."""
     chance = torch.Generator().manual_seed(0)
     n = 144
@@ -60,7 +60,7 @@ def test_both_modalities_know_more_than_each(two_bits: Dataset) -> None:
     alone = [score_on_test(two_bits.only([name])) for name in ("audio", "face")]
     assert max(alone) < 0.65  # one bit of two: 0.5
     assert score_on_test(two_bits) > 0.85
-    assert score_on_test(two_bits, SMALL.model_copy(update={"align": False, "match": False})) > 0.85
+    assert score_on_test(two_bits, SMALL.model_copy(update={"avel": False, "mem": False})) > 0.85
 
 
 def test_the_same_seed_gives_the_same_network(make_dataset: Callable[..., Dataset]) -> None:

@@ -15,9 +15,7 @@ from foal.train.fit.history import Epoch
 from foal.train.fit.task import FoldScore
 from foal.train.run import train
 
-QUICK = TrainSettings(
-    width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, seeds=(0, 1), threads=1, device="cpu"
-)
+QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, seeds=(0, 1))
 
 
 @pytest.fixture(scope="module")

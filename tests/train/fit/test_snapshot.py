@@ -24,9 +24,15 @@ from foal.train.run import train
 
 CPU = torch.device("cpu")
 QUICK = TrainSettings(
-    width=16, heads=2, layers=1, epochs=7, early_stopping_patience=4, learning_rate=5e-3, batch_size=8, bootstrap=50, threads=1,
-    device="cpu",
-)  # fmt: skip
+    width=16,
+    heads=2,
+    layers=1,
+    epochs=7,
+    early_stopping_patience=4,
+    learning_rate=5e-3,
+    batch_size=8,
+    bootstrap=50,
+)
 
 
 class StoppedError(Exception):
@@ -65,9 +71,10 @@ def same(one: Fitted, other: Fitted) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"modality_dropout": 0.4, "schedule": "constant"}, {"compat": ("temperature", "sum", "own-pairs")}],
+    "changes",
+    [{}, {"modality_dropout": 0.4, "schedule": "constant"}, {"compat": ("temperature", "sum", "own-pairs")}],
     ids=str,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("stop_in", [1, 2, 4])
 def test_an_interrupted_fit_gives_the_same_network(
     tmp_path: Path, make_dataset: Callable[..., Dataset], changes: dict[str, Any], stop_in: int
@@ -174,7 +181,7 @@ def test_a_run_that_was_killed_between_network_and_result_goes_on(feats: Path, t
     ("changes", "words"),
     [
         ({"epochs": 2}, "train.epochs was 3, now it is 2; begin anew without --resume"),
-        ({"align": False}, "align was True, now it is False (and 1 more)"),
+        ({"avel": False}, "align was True, now it is False (and 1 more)"),
         ({"seeds": (0, 1)}, "seeds was [0], now it is [0, 1]"),
     ],
     ids=str,

@@ -12,13 +12,13 @@ from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError
 from foal.train.data.dataset import Dataset, opened
 from foal.train.data.protocol import split
-from foal.train.data.sequences import Stream
+from foal.train.data.sequences import PackedSequences
 from foal.train.fit.history import Epoch
 from foal.train.fit.logistic_regression import mean_features, regress
 from foal.train.fit.task import FitTask, load_result, run_fit, score_of
 
 CPU = torch.device("cpu")
-QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, device="cpu")
+QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8)
 Make = Callable[..., Dataset]
 
 
@@ -51,10 +51,23 @@ def test_whatever_changes_a_result_makes_it_another_fit(tmp_path: Path, make_dat
         "kind": task_in(tmp_path, kind="regression"),
     }
     for name, value in (
-        ("epochs", 3), ("width", 32), ("align", False), ("match", False), ("compat", ("sum",)), ("stream", True),
-        ("max_seconds", 1.0), ("frame_rate", None), ("modality_dropout", 0.1), ("schedule", "constant"), ("clip", None),
-        ("warmup", 0.0), ("modalities", "audio"), ("precision", "fp32"), ("patience", 3), ("batch_size", 4),
-    ):  # fmt: skip
+        ("epochs", 3),
+        ("width", 32),
+        ("avel", False),
+        ("mem", False),
+        ("compat", ("sum",)),
+        ("stream", True),
+        ("max_seconds", 1.0),
+        ("frame_rate", None),
+        ("modality_dropout", 0.1),
+        ("schedule", "constant"),
+        ("clip", None),
+        ("warmup", 0.0),
+        ("modalities", "audio"),
+        ("precision", "fp32"),
+        ("patience", 3),
+        ("batch_size", 4),
+    ):
         others[name] = task_in(tmp_path, settings=QUICK.model_copy(update={name: value}))
     paths = {name: task.path(data, folds) for name, task in others.items()}
     mine = task_in(tmp_path).path(data, folds)
@@ -96,7 +109,7 @@ def test_a_damaged_result_says_what_to_do(tmp_path: Path, make_dataset: Make, co
     load_result(path)
 
 
-def test_means_are_those_of_valid_frames(make_dataset: Make, make_stream: Callable[..., Stream]) -> None:
+def test_means_are_those_of_valid_frames(make_dataset: Make, make_stream: Callable[..., PackedSequences]) -> None:
     chance = torch.Generator().manual_seed(0)
     layered = [torch.randn(t, 2, 3, generator=chance).half() for t in (4, 1, 0, 5)]
     flat = [torch.randn(t, 2, generator=chance) for t in (2, 2, 2, 0)]
@@ -113,7 +126,7 @@ def test_means_are_those_of_valid_frames(make_dataset: Make, make_stream: Callab
 
 
 def test_a_regression_learns_and_never_looks_at_the_test_fold(
-    make_dataset: Make, make_stream: Callable[..., Stream]
+    make_dataset: Make, make_stream: Callable[..., PackedSequences]
 ) -> None:
     chance = torch.Generator().manual_seed(0)
     labels = torch.arange(90) % 3

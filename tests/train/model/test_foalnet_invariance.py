@@ -61,7 +61,7 @@ def test_probabilities_are_the_same_wherever_batches_end(
 
 
 def losses_of(model: FoalNet, batch: Batch, *, compat: bool) -> Losses:
-    terms = Terms(align=1.0, match=None, sum_positives=compat)
+    terms = Terms(avel=1.0, mem=None, sum_positives=compat)
     return objective(model, batch, terms, torch.Generator().manual_seed(0))
 
 
@@ -96,7 +96,7 @@ def test_losses_are_the_same_however_far_a_batch_is_padded(
             for name, some in batch.frames.items()
         }
         for match in (None, 0.1):  # the same draws: the padding is no part of the similarities
-            terms = Terms(align=1.0, match=match)
+            terms = Terms(avel=1.0, mem=match)
             expected = objective(model, batch, terms, torch.Generator().manual_seed(0))
             padded = Batch(rows=batch.rows, labels=batch.labels, frames=frames)
             got = objective(model, padded, terms, torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
-from foal.train.data.sequences import Batch, Frames, Stream
+from foal.train.data.sequences import Batch, Frames, PackedSequences
 from foal.train.model.foalnet import FoalNet
 from foal.train.model.losses import avel_loss
 from foal.train.model.objective import Losses, Terms, draw_pairs, objective
@@ -16,12 +16,12 @@ Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]
 BatchOf = Callable[[Dataset, Tensor], Batch]
 
-TERMS = Terms(align=1.0, match=0.1)
+TERMS = Terms(avel=1.0, mem=0.1)
 
 
 def losses_of(model: FoalNet, batch: Batch, *, align: float | None = 1.0, match: float | None = 0.1) -> Losses:
     chance = torch.Generator().manual_seed(0)
-    return objective(model, batch, Terms(align=align, match=match), chance)
+    return objective(model, batch, Terms(avel=align, mem=match), chance)
 
 
 def without_face(batch: Batch, rows: slice) -> Batch:
@@ -52,8 +52,8 @@ def test_a_batch_of_one_class_has_no_matching_loss_but_a_gradient(
     data = make_dataset()
     model = make_model(data)
     losses = losses_of(model, batch_of(data, torch.arange(0, 24, 3)))
-    assert losses.match.item() == 0
-    losses.match.backward()
+    assert losses.mem.item() == 0
+    losses.mem.backward()
     for head in model.matchers.values():
         assert torch.equal(head.weight.grad, torch.zeros_like(head.weight))
 
@@ -65,7 +65,7 @@ def test_no_face_at_all_and_a_batch_of_one(
     data = make_dataset()
     model = make_model(data)
     losses = losses_of(model, without_face(batch_of(data, torch.arange(24)[rows]), slice(None)))
-    assert losses.align.item() == losses.match.item() == 0
+    assert losses.avel.item() == losses.mem.item() == 0
     losses.total.backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
 
@@ -86,7 +86,7 @@ def test_who_lacks_a_modality_takes_no_part_in_alignment_and_matching(
     assert not pairs.counted[:, 9:].any()
     assert pairs.counted[:2, :9].all()
     expected = avel_loss(similarities[:9, :9], batch.labels[:9], torch.ones(9, dtype=torch.bool))
-    assert losses.align.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert losses.avel.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_pairs_say_truly_whether_they_match(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
@@ -160,7 +160,7 @@ def test_one_modality_has_no_auxiliary_losses(make_dataset: Make, make_model: Ma
     data = both.only(["face"])
     losses = losses_of(make_model(data), batch_of(data, torch.arange(12)))
     losses.total.backward()
-    assert losses.align.item() == losses.match.item() == 0
+    assert losses.avel.item() == losses.mem.item() == 0
     assert losses.total.item() == losses.classes.item()
 
 
@@ -175,7 +175,7 @@ def test_scale_is_limited(make_dataset: Make, make_model: MakeModel) -> None:
 
 
 def test_a_modality_nobody_has(
-    make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Stream], batch_of: BatchOf
+    make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., PackedSequences], batch_of: BatchOf
 ) -> None:
     both = make_dataset()
     assert isinstance(both.features, InMemory)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from foal.shared.config.train_settings import TrainSettings
 from foal.train.data.dataset import Dataset
-from foal.train.data.sequences import Batch, Frames, Stream
+from foal.train.data.sequences import Batch, Frames, PackedSequences
 from foal.train.fit.loop import architecture
 from foal.train.model.foalnet import FoalNet
 from foal.train.model.objective import Losses, Pairs, Terms, draw_pairs, objective
@@ -21,8 +21,8 @@ MakeModel = Callable[..., FoalNet]
 BatchOf = Callable[[Dataset, Tensor], Batch]
 Case = tuple[FoalNet, Batch, Terms, int]
 
-OURS = Terms(align=0.7, match=0.3)
-AUTHORS = Terms(align=0.7, match=0.3, sum_positives=True, own_pairs=True)
+OURS = Terms(avel=0.7, mem=0.3)
+AUTHORS = Terms(avel=0.7, mem=0.3, sum_positives=True, own_pairs=True)
 
 
 def unit(side: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -94,7 +94,7 @@ def losses_of(case: Case) -> Losses:
 
 @pytest.fixture(scope="module")
 def case(
-    make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Stream], batch_of: BatchOf
+    make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., PackedSequences], batch_of: BatchOf
 ) -> Callable[..., Case]:
     """A seeded network, and a batch of utterances which all have audio and face."""
 
@@ -130,14 +130,14 @@ def test_the_losses_are_the_formulas(case: Callable[..., Case], terms: Terms, b:
     usable = torch.tensor([bool((batch.labels != label).any()) for label in batch.labels])
     assert torch.equal(pairs.counted[:2], usable.expand(2, -1))  # with two classes or more: all B own, all B negatives
     losses = losses_of(made)
-    assert losses.align.item() == pytest.approx(avel(s, batch.labels, summed=compat).item(), rel=1e-5, abs=1e-5)
-    assert losses.match.item() == pytest.approx(mem(model, batch, pairs).item(), abs=1e-5)
+    assert losses.avel.item() == pytest.approx(avel(s, batch.labels, summed=compat).item(), rel=1e-5, abs=1e-5)
+    assert losses.mem.item() == pytest.approx(mem(model, batch, pairs).item(), abs=1e-5)
     logits = torch.stack(
         [model.classifier(torch.cat(list(fused(model, batch, row, row).values()))) for row in range(len(batch.labels))]
     )
     classes = torch.stack([cross_entropy(one, int(label)) for one, label in zip(logits, batch.labels, strict=True)])
     assert losses.classes.item() == pytest.approx(classes.mean().item(), abs=1e-5)
-    total = losses.classes + 0.7 * losses.align + 0.3 * losses.match
+    total = losses.classes + 0.7 * losses.avel + 0.3 * losses.mem
     assert losses.total.item() == pytest.approx(total.item(), abs=1e-5)
 
 
@@ -162,13 +162,13 @@ def test_authors_negatives_are_almost_uniform_ours_are_hard(case: Callable[..., 
 def test_a_batch_of_one_class_has_wrong_negatives_only_with_that_fault(case: Callable[..., Case]) -> None:
     model, batch, _, _ = case(5, 1, 0, OURS)
     assert losses_of((model, batch, OURS, 0)).match.item() == 0
-    terms = Terms(align=1.0, match=0.1, own_pairs=True, same_class=True)
+    terms = Terms(avel=1.0, mem=0.1, own_pairs=True, same_class=True)
     pairs = drawn(model, batch, terms, 0)
     assert pairs.counted.all()
     assert pairs.matches.tolist() == [[True] * 7, [False] * 7]  # "no match", and yet the same class
     losses = losses_of((model, batch, terms, 0))
-    assert losses.match.item() == pytest.approx(mem(model, batch, pairs).item(), abs=1e-5)
-    assert losses.match.item() > 0.1
+    assert losses.mem.item() == pytest.approx(mem(model, batch, pairs).item(), abs=1e-5)
+    assert losses.mem.item() > 0.1
 
 
 @pytest.mark.parametrize("side", [1, -1])
@@ -194,9 +194,9 @@ def test_compat_settings_reach_network_and_losses(make_dataset: Make) -> None:
     plain, faults = TrainSettings(), TrainSettings(compat="reference")  # type: ignore[arg-type]
     assert not architecture(data, plain).divided
     assert architecture(data, faults).divided
-    assert Terms.of(plain) == Terms(align=1.0, match=0.1)
-    assert Terms.of(faults) == Terms(align=1.0, match=0.1, sum_positives=True, own_pairs=True)
-    assert Terms.of(TrainSettings(compat=("same-class",), align=False, match=False)) == Terms(
-        align=None, match=None, same_class=True
+    assert Terms.of(plain) == Terms(avel=1.0, mem=0.1)
+    assert Terms.of(faults) == Terms(avel=1.0, mem=0.1, sum_positives=True, own_pairs=True)
+    assert Terms.of(TrainSettings(compat=("same-class",), avel=False, mem=False)) == Terms(
+        avel=None, mem=None, same_class=True
     )
     assert not architecture(data, TrainSettings(compat=("sum", "own-pairs"))).divided

@@ -11,18 +11,41 @@ from foal.train.report.ablation import plot_ablation, table_of, write_markdown
 
 def row(key: str, name: str, ua: float, **values: Any) -> dict[str, Any]:
     return {
-        "key": key, "name": name, "what": "", "protocol": "loso-nested", "selected_on_test": False, "seeds": 3,
-        "ua_mean": ua, "ua_std": 0.0123, "wa_mean": ua - 0.01, "wa_std": 0.02, "f1_mean": ua - 0.02,
-        "ua_ci95": [ua - 0.03, ua + 0.04], "wa_ci95": None, "per_class_recall": {}, "epoch_mean": 7.0, "seconds": 3.0,
-        "gain": ua - 0.7, "gain_ci95": [ua - 0.72, ua - 0.69], "p": 0.0312,
-    } | values  # fmt: skip
+        "key": key,
+        "name": name,
+        "what": "",
+        "protocol": "loso-nested",
+        "selected_on_test": False,
+        "seeds": 3,
+        "ua_mean": ua,
+        "ua_std": 0.0123,
+        "wa_mean": ua - 0.01,
+        "wa_std": 0.02,
+        "f1_mean": ua - 0.02,
+        "ua_ci95": [ua - 0.03, ua + 0.04],
+        "wa_ci95": None,
+        "per_class_recall": {},
+        "epoch_mean": 7.0,
+        "seconds": 3.0,
+        "gain": ua - 0.7,
+        "gain_ci95": [ua - 0.72, ua - 0.69],
+        "p": 0.0312,
+    } | values
 
 
 def some_ablation(**values: Any) -> dict[str, Any]:
     return {
-        "protocol": "loso-nested", "selected_on_test": False, "features": "0123456789abcdef" * 4,
-        "splits": "fedcba9876543210" * 4, "seeds": [1, 2, 3], "classes": ["ang", "hap", "neu", "sad"], "n": 5531,
-        "speakers": 10, "random_weights": False, "versions": "torch 2.11.0", "baseline": "fusion",
+        "protocol": "loso-nested",
+        "selected_on_test": False,
+        "features": "0123456789abcdef" * 4,
+        "splits": "fedcba9876543210" * 4,
+        "seeds": [1, 2, 3],
+        "classes": ["ang", "hap", "neu", "sad"],
+        "n": 5531,
+        "speakers": 10,
+        "random_weights": False,
+        "versions": "torch 2.11.0",
+        "baseline": "fusion",
         "notes": ["session 3 is short"],
         "rows": [
             row("fusion", "A+V fusion", 0.7),
@@ -31,7 +54,7 @@ def some_ablation(**values: Any) -> dict[str, Any]:
             row("test", "Foal-Net, last epoch", 0.75, selected_on_test=True),
             row("prior", "majority [class]", 0.25, ua_std=None, wa_std=None, ua_ci95=None, gain=None, p=None),
         ],
-    } | values  # fmt: skip
+    } | values
 
 
 def lines_of(path: Path, ablation: dict[str, Any]) -> list[str]:

@@ -1,0 +1,20 @@
+"""The one rule about existing outputs: foal replaces what foal wrote, and anything else only with --force."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import UsageError
+
+
+def check_overwrite(path: Path, *, kind: str, is_ours: Callable[[Path], bool], force: bool = False) -> None:
+    """Raise UsageError if `path` exists, foal did not write it, and `force` is not given.
+
+    Args:
+        path: the output that a command is about to write.
+        kind: what foal writes there, for the message ("a manifest", "a feats.h5").
+        is_ours: whether the existing file or folder is such an output; called only if it exists.
+        force: replace it in any case.
+    """
+    if os.path.lexists(path) and not force and not is_ours(path):
+        raise UsageError(f"{path}: exists and is not {kind}; choose another path, or replace it with --force")
