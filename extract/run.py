@@ -223,7 +223,7 @@ def _report(
     report_failures(failures, console)
     if len({failure.id for failure in failures}) == len(utterances):
         raise FoalError(f"none of the {len(utterances)} utterances could be extracted: {failures[0].reason}")
-    known = {(failure.id, failure.modality) for failure in failures}
+    known = {(failure.id, failure.stream) for failure in failures}
     if gone := [name for name, stream in found.missing if (name, stream) not in known]:
         raise FoalError(
             f"{settings.extract.features_dir}: expected the features of all utterances now, but those of "

@@ -82,7 +82,7 @@ def report_index(joined: IndexResult, console: Console) -> None:
 def report_failures(failures: Sequence[Failure], console: Console, *, most: int = 10) -> None:
     """Say which utterances failed and why, the first few of them."""
     for failure in failures[:most]:
-        console.print(f"failed: {failure.id} ({failure.modality}, {failure.media}): {failure.reason}")
+        console.print(f"failed: {failure.id} ({failure.stream}, {failure.media}): {failure.reason}")
     if failures:
         count = len({failure.id for failure in failures})
         console.print(

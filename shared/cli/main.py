@@ -56,7 +56,7 @@ class _Commands(TyperGroup):
         command = typer.main.get_command(app)
         command.name = cmd_name
         panel = next((panel for panel, names in PANELS.items() if cmd_name in names), "Other")
-        command.rich_help_panel = panel
+        vars(command)["rich_help_panel"] = panel  # Typer reads it; Click does not declare it.
         return command
 
 
@@ -66,7 +66,7 @@ def _check_renamed(args: list[str]) -> None:
     for argument in args[1:]:
         option = argument.partition("=")[0]
         if option in renamed:
-            raise UsageError(f"foal {args[0]}: the option {option} was renamed to {renamed[option]}")
+            raise UsageError(f"{args[0]}: option {option} was renamed to {renamed[option]}")
 
 
 def _single(function: Any) -> typer.Typer:

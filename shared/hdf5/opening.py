@@ -45,8 +45,10 @@ def open_hdf5(
     """Open a sealed file that says to be of `kind` and `version`; the caller closes it.
 
     The whole seal of a file of at most `verify_up_to_bytes` bytes is checked before HDF5 opens it; `on_bytes` gets the
-    number of bytes read. Of larger files it is checked that it is there and has the right length. Raises StoreError: the file is missing (and `missing`
-    says what to do), damaged (`remedy`) or foreign; FutureError for one of a newer foal.
+    number of bytes read. Of a larger file only the presence and the length of the seal are checked.
+
+    Raises StoreError for a file that is missing (`missing` tells the user what to do), damaged (`remedy`) or foreign,
+    and FutureError for one that a newer foal wrote.
     """
     with _opened(path, missing) as handle:
         seal = read_seal(handle)
