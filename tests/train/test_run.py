@@ -17,12 +17,12 @@ from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError, TrainingError
 from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance
-from foal.train.data.dataset import opened
+from foal.train.data.dataset import open_dataset
 from foal.train.fit.history import Epoch
 from foal.train.fit.predict import predict
 from foal.train.fit.task import FoldScore
 from foal.train.model.checkpoint import load_model
-from foal.train.report.files import table_of
+from foal.train.report.files import results_table
 from foal.train.report.progress import shown
 from foal.train.run import train
 
@@ -98,7 +98,7 @@ def test_a_saved_model_predicts_what_the_run_said(feats: Path, tmp_path: Path) -
     assert config["classes"] == ["hap", "sad"]
     assert config["score"]["test"] == "session2"
     assert config["provenance"]["audio"]["encoder"] == "random:test"
-    with opened(feats, TrainSettings(**config["settings"]), classes=config["classes"]) as data:
+    with open_dataset(feats, TrainSettings(**config["settings"]), classes=config["classes"]) as data:
         assert config["features"] == data.digest
         rows = [row for row, utterance in enumerate(data.utterances) if utterance.session == "session2"]
         got = predict(model, data, torch.tensor(rows), batch_size=4, device=torch.device("cpu"))[:, 1]
@@ -144,7 +144,7 @@ def test_numbers_that_are_too_good_say_so(feats: Path, tmp_path: Path) -> None:
         (f"session{k}", f"session{k}") for k in (1, 2, 3)
     ]
     assert any(note.startswith("selected on test") for note in metrics["notes"])
-    console.print(table_of(metrics))
+    console.print(results_table(metrics))
     title = "audio and face + AVEL + MEM (compat: temperature, sum; selected on test; encoder with random weights)"
     assert title in " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     honest = train(settings(), feats, tmp_path / "honest")
@@ -214,7 +214,7 @@ def test_what_is_printed(feats: Path, tmp_path: Path, terminal: bool) -> None:
     console = Console(file=StringIO(), force_terminal=terminal, width=100)
     with shown(console, QUICK) as progress:
         metrics = train(settings(seeds=(0, 1)), feats, tmp_path / "run", progress=progress)
-    console.print(table_of(metrics))
+    console.print(results_table(metrics))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "random weights" in text
     assert text.count("chosen on session3") == 2

@@ -18,9 +18,9 @@ from foal.shared.utterance import Utterance
 from foal.train.ablate.run import ablate
 from foal.train.ablate.systems import System, systems_for
 from foal.train.cli import _seeds
-from foal.train.data.dataset import opened
-from foal.train.data.protocol import split
-from foal.train.fit.task import FitTask, load_result, probability_table, run_fit
+from foal.train.data.dataset import open_dataset
+from foal.train.data.protocol import build_cross_validation
+from foal.train.fit.task import FitTask, load_result, probability_table, run_task
 from foal.train.metrics.classification import pooled_scores
 from foal.train.report.files import versions
 
@@ -90,9 +90,11 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
 
     def fits(settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]) -> Iterator[int]:
         asked.extend(tasks)
-        with opened(features, TrainSettings(), classes=None, modalities=modalities) as data:
+        with open_dataset(features, TrainSettings(), classes=None, modalities=modalities) as data:
             for number, task in enumerate(tasks):
-                run_fit(task, data, split(data.utterances, task.settings.protocol, data.speakers), CPU)
+                run_task(
+                    task, data, build_cross_validation(data.utterances, task.settings.protocol, data.speakers), CPU
+                )
                 yield number
 
     monkeypatch.setattr("foal.train.ablate.run.fits_in_parallel", fits)
@@ -117,8 +119,8 @@ def times(out: Path) -> dict[str, int]:
 
 def table_of(system: System, out: Path) -> np.ndarray:
     """Probabilities (seeds, 18, 2) by a system, from the files of its fits."""
-    with opened(out.parent / "feats.h5", QUICK, classes=None) as data:
-        folds = split(data.utterances, system.protocol or "loso-nested", data.speakers)
+    with open_dataset(out.parent / "feats.h5", QUICK, classes=None) as data:
+        folds = build_cross_validation(data.utterances, system.protocol or "loso-nested", data.speakers)
         kind = "regression" if system.kind == "regression" else "network"
         tables = []
         for seed in (0, 1) if system.seeded else (0,):
@@ -145,18 +147,18 @@ def scores_of(tables: np.ndarray, utterances: Sequence[Utterance]) -> dict[str, 
 def test_every_system_is_a_row_and_says_what_its_fits_say(out: Path, utterances: list[Utterance]) -> None:
     ablation = read(out / "ablation.json")
     assert ablation == read(out.parent / "said.json")
-    assert [row["key"] for row in ablation["rows"]] == [system.key for system in SYSTEMS] == KEYS
-    tables = {system.key: table_of(system, out) for system in SYSTEMS if system.kind in ("network", "regression")}
+    assert [row["key"] for row in ablation["rows"]] == [system.id for system in SYSTEMS] == KEYS
+    tables = {system.id: table_of(system, out) for system in SYSTEMS if system.kind in ("network", "regression")}
     tables["late"] = (tables["audio"] + tables["face"]) / 2
     rows = rows_of(ablation)
     for system in SYSTEMS:
-        row = rows[system.key]
-        assert (row["name"], row["what"]) == (system.name, system.what)
+        row = rows[system.id]
+        assert (row["name"], row["what"]) == (system.name, system.description)
         if system.kind == "majority":
             continue
-        scores = scores_of(tables[system.key], utterances)
+        scores = scores_of(tables[system.id], utterances)
         assert {name: row[name] for name in scores} == scores
-        assert row["seeds"] == len(tables[system.key]) == (2 if system.seeded else 1)
+        assert row["seeds"] == len(tables[system.id]) == (2 if system.seeded else 1)
         assert (row["epoch_mean"] == 1) == (system.kind == "network")
         assert (row["seconds"] is None) == (system.kind == "late")
     assert len({row["ua_mean"] for row in rows.values()}) > 3
@@ -189,8 +191,8 @@ def test_gains_and_what_the_ablation_says_of_itself(out: Path) -> None:
         "fault-on-test": "loso-reference"
     }
     assert {row["protocol"] for key, row in rows.items() if key != "fault-on-test"} == {"loso-nested"}
-    with opened(out.parent / "feats.h5", QUICK, classes=None) as data:
-        folds = split(data.utterances, "loso-nested", data.speakers)
+    with open_dataset(out.parent / "feats.h5", QUICK, classes=None) as data:
+        folds = build_cross_validation(data.utterances, "loso-nested", data.speakers)
     with FeatureStore(out.parent / "feats.h5") as store:
         digest = store.digest
     assert {name: value for name, value in ablation.items() if name not in ("rows", "notes")} == {
@@ -228,8 +230,8 @@ def test_every_fit_is_done_once_and_heard_of(out: Path) -> None:
     assert [step[:2] for step in heard] == [[done, total] for done in range(total + 1)]
     assert heard[0][2] == ""
     named = [name for _, _, name in heard[1:]]
-    assert {named.count(system.key) for system in SYSTEMS if system.kind == "regression"} == {3}
-    fitted = [system.key for system in NETWORKS if system.key not in ("full", "fault-cut")]
+    assert {named.count(system.id) for system in SYSTEMS if system.kind == "regression"} == {3}
+    fitted = [system.id for system in NETWORKS if system.id not in ("full", "fault-cut")]
     assert {named.count(key) for key in fitted} == {6}
     assert named.count("full") + named.count("fault-cut") == 6
 
@@ -271,7 +273,7 @@ def test_a_seed_more_does_that_seed_alone(copied: Path, in_this_process: list[Fi
     before = times(copied)
     more = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0, 1, 5)})})
     again = ablate(more, copied.parent / "feats.h5", copied, faults=False)
-    networks = [system for system in NETWORKS if not system.key.startswith("fault-")]
+    networks = [system for system in NETWORKS if not system.id.startswith("fault-")]
     assert {task.seed for task in in_this_process} == {5}
     assert len(in_this_process) == 3 * len(networks)
     after = times(copied)
@@ -280,7 +282,7 @@ def test_a_seed_more_does_that_seed_alone(copied: Path, in_this_process: list[Fi
     assert again["seeds"] == [0, 1, 5]
     assert [row["key"] for row in again["rows"]] == [key for key in KEYS if not key.startswith("fault-")]
     assert {row["key"]: row["seeds"] for row in again["rows"]} == {
-        system.key: 3 if system.seeded else 1 for system in SYSTEMS if not system.key.startswith("fault-")
+        system.id: 3 if system.seeded else 1 for system in SYSTEMS if not system.id.startswith("fault-")
     }
     one = ablate(SETTINGS, copied.parent / "feats.h5", copied, faults=True)
     assert one == read(copied.parent / "said.json") | {"rows": one["rows"]}

@@ -24,13 +24,13 @@ from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import Entry, ShardReader, ShardWriter
 from foal.shared.utterance import Utterance
-from foal.train.data.dataset import Dataset, opened
+from foal.train.data.dataset import Dataset, open_dataset
 from foal.train.data.modality_dropout import halved, without
-from foal.train.evaluate.ensemble import benches, read_judges
+from foal.train.evaluate.ensemble import assign_models, load_fold_models
 from foal.train.evaluate.run import evaluate
 from foal.train.fit.predict import predict
 from foal.train.metrics.classification import pooled_scores
-from foal.train.report.evaluation import table_of
+from foal.train.report.evaluation import evaluation_table
 from foal.train.run import train
 
 CPU = torch.device("cpu")
@@ -88,8 +88,8 @@ def labels_of(utterances: Sequence[Utterance]) -> np.ndarray:
 
 def tables_of(run: Path, data: Dataset, rows: torch.Tensor, **how: Any) -> np.ndarray:
     """What the run's six networks say of some rows, (2, 3, m, 2)."""
-    judges = read_judges(run)
-    tables = [predict(judge.model, data, rows, batch_size=5, device=CPU, **how).numpy() for judge in judges]
+    models = load_fold_models(run)
+    tables = [predict(fold_model.model, data, rows, batch_size=5, device=CPU, **how).numpy() for fold_model in models]
     return np.stack(tables).reshape(2, 3, len(rows), 2)
 
 
@@ -128,18 +128,20 @@ def test_a_run_is_found_as_it_said(
     assert sum("random weights" in note for note in evaluation["notes"]) == 1
     # Not only on average: every utterance by the fold that tested it.
     rows = list(csv.DictReader(StringIO((run / "predictions.csv").read_text(encoding="utf-8"))))
-    with opened(feats, QUICK, classes=None) as data:
+    with open_dataset(feats, QUICK, classes=None) as data:
         everybody = torch.arange(len(data))
         tables = tables_of(run, data, everybody)
-        seats = benches(read_judges(run), data, everybody)
-    assert list(seats) == [0, 1]
+        ensembles = assign_models(load_fold_models(run), data, everybody)
+    assert list(ensembles) == [0, 1]
     for row in rows:
         number = int(row["id"][1:])
         assert row["fold"] == some_utterances[number].session
         ours = tables[int(row["seed"]), number % 3, number, 1]
         assert float(row["p_sad"]) == pytest.approx(ours, abs=2e-6)
-        (judge,) = (judge for judge, some in seats[int(row["seed"])].judges if number in some.tolist())
-        assert (judge.test, judge.seed) == (row["fold"], int(row["seed"]))
+        (fold_model,) = (
+            fold_model for fold_model, some in ensembles[int(row["seed"])].members if number in some.tolist()
+        )
+        assert (fold_model.test, fold_model.seed) == (row["fold"], int(row["seed"]))
 
 
 def test_counts_and_files(run: Path, evaluation: dict[str, Any], some_utterances: list[Utterance]) -> None:
@@ -198,11 +200,11 @@ def test_twice_is_the_same(run: Path, feats: Path, tmp_path: Path) -> None:
 def test_some_splits(
     run: Path, feats: Path, evaluation: dict[str, Any], some_utterances: list[Utterance], tmp_path: Path
 ) -> None:
-    only = evaluate(SETTINGS, run, feats, tmp_path / "out", splits=["session1"])
-    assert (only["n"], only["split"]) == (6, ["session1"])
-    assert only["per_session"] == {"session1": evaluation["per_session"]["session1"]}
-    assert {name: s["n"] for name, s in only["per_speaker"].items()} == {"test/s0": 3, "test/s3": 3}
-    assert not any("left out" in note for note in only["notes"])
+    select = evaluate(SETTINGS, run, feats, tmp_path / "out", splits=["session1"])
+    assert (select["n"], select["split"]) == (6, ["session1"])
+    assert select["per_session"] == {"session1": evaluation["per_session"]["session1"]}
+    assert {name: s["n"] for name, s in select["per_speaker"].items()} == {"test/s0": 3, "test/s3": 3}
+    assert not any("left out" in note for note in select["notes"])
 
 
 def test_a_split_that_is_not_there(run: Path, feats: Path, tmp_path: Path) -> None:
@@ -234,11 +236,13 @@ def test_another_corpus_is_judged_by_all_networks_together(
     metrics = evaluate(SETTINGS, run, feats, tmp_path / "out")
     assert metrics["n"] == 18
     assert NOTE.format(18) in metrics["notes"]
-    with opened(feats, QUICK, classes=None) as data:
+    with open_dataset(feats, QUICK, classes=None) as data:
         means = tables_of(run, data, torch.arange(18)).mean(1)
-        for seed, bench in benches(read_judges(run), data, torch.arange(18)).items():
-            tables = [predict(judge.model, data, rows, batch_size=7, device=CPU) for judge, rows in bench.judges]
-            np.testing.assert_allclose(bench.averaged(tables), means[seed], atol=1e-6)
+        for seed, bench in assign_models(load_fold_models(run), data, torch.arange(18)).items():
+            tables = [
+                predict(fold_model.model, data, rows, batch_size=7, device=CPU) for fold_model, rows in bench.members
+            ]
+            np.testing.assert_allclose(bench.average(tables), means[seed], atol=1e-6)
     scores = pooled_scores(
         labels_of(others),
         means.argmax(-1),
@@ -315,7 +319,7 @@ def test_what_remains_is_what_such_features_would_give(
     found = evaluate(SETTINGS, run, rarer, tmp_path / "out")
     assert evaluation["robustness"][condition] == {name: found[name] for name in names}
     everybody = torch.arange(18)
-    with opened(feats, QUICK, classes=None) as data, opened(rarer, QUICK, classes=None) as other:
+    with open_dataset(feats, QUICK, classes=None) as data, open_dataset(rarer, QUICK, classes=None) as other:
         less = tables_of(run, other, everybody)
         np.testing.assert_array_equal(tables_of(run, data, everybody, changed=changed), less)
         assert np.abs(tables_of(run, data, everybody) - less).max() > 1e-3  # the condition does something
@@ -343,7 +347,7 @@ def test_without_alignment_or_matching(feats: Path, tmp_path: Path) -> None:
 def shown(metrics: dict[str, Any]) -> str:
     console = Console(width=100, record=True, quiet=False, file=open(os.devnull, "w"))  # noqa: SIM115
     with console.file:
-        console.print(table_of(metrics))
+        console.print(evaluation_table(metrics))
     return console.export_text()
 
 

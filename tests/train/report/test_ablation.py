@@ -6,7 +6,7 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
-from foal.train.report.ablation import plot_ablation, table_of, write_markdown
+from foal.train.report.ablation import ablation_table, plot_ablation, write_markdown
 
 
 def row(key: str, name: str, ua: float, **values: Any) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def test_every_line_of_the_table_has_as_many_cells(tmp_path: Path) -> None:
 def test_terminal_shows_the_same(tmp_path: Path) -> None:
     ablation = some_ablation(random_weights=True)
     console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
-    console.print(table_of(ablation))
+    console.print(ablation_table(ablation))
     console.file.close()
     shown = console.export_text()
     markdown = "\n".join(lines_of(tmp_path / "a.md", ablation)[4:11]).replace("\\|", "¦").replace("---", "")
