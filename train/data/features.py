@@ -89,7 +89,7 @@ class InMemory:
         return InMemory({name: _truncated(self.streams[name], (longest or {}).get(name)) for name in modalities})
 
     def to(self, device: torch.device) -> "InMemory":
-        """Copy to the device if 80% of its free memory suffice, else to pinned memory, from which batches are copied."""
+        """Copy to the device if 80% of its free memory suffice, else to pinned memory."""
         if device.type != "cuda":
             return self
         free, _ = torch.cuda.mem_get_info(device)
