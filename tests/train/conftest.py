@@ -71,7 +71,7 @@ def make_dataset() -> Callable[..., Dataset]:
             labels=torch.tensor(label),
             features=InMemory(streams),
             rates=dict.fromkeys(streams, 10.0),
-            names={name: name for name in streams},
+            stream_names={name: name for name in streams},
             provenance={name: {"random_weights": True} for name in streams},
         )
 

@@ -39,13 +39,13 @@ def judges_of(
 ) -> list[FoldModel]:
     about = {"groups": {"kind": kind, "names": list(names), "corpora": ["test"]}}
     return [
-        FoldModel(model=model, about=about, seed=seed, fold=number, test=test)
+        FoldModel(model=model, metadata=about, seed=seed, fold=number, test=test)
         for seed in seeds
         for number, test in enumerate(tests, start=1)
     ]
 
 
-def ensembles(models: list[FoldModel], data: Dataset, rows: Tensor | None = None) -> list[list[str]]:
+def scoring_groups(models: list[FoldModel], data: Dataset, rows: Tensor | None = None) -> list[list[str]]:
     """By row, the groups that its judges were tested on."""
     (bench,) = assign_models(models, data, torch.arange(len(data)) if rows is None else rows).values()
     return [[fold_model.test for fold_model, some in bench.members if row in some.tolist()] for row in range(len(data))]
@@ -61,14 +61,14 @@ def test_a_session_is_judged_by_the_network_that_tested_it(
 ) -> None:
     data = make_dataset()
     models = judges_of(make_model(data), SESSIONS)
-    assert ensembles(models, data) == [[u.session] for u in data.utterances]
+    assert scoring_groups(models, data) == [[u.session] for u in data.utterances]
     (bench,) = assign_models(models, data, torch.arange(24)).values()
     assert bench.rows.tolist() == list(range(24))
     assert len(bench.excluded) == 0
     some = torch.tensor([7, 2, 20])
     (bench,) = assign_models(models, data, some).values()
     assert bench.rows.tolist() == [2, 7, 20]
-    assert ensembles(models, data, some)[0] == []
+    assert scoring_groups(models, data, some)[0] == []
 
 
 def test_without_the_network_that_tested_it_nobody_judges(
@@ -84,14 +84,14 @@ def test_who_is_new_is_judged_by_all(make_dataset: Make, make_model: Callable[..
     data = make_dataset()
     models = judges_of(make_model(data), SESSIONS)
     new = changed(data, [0, 5], session="session9")
-    assert [ensembles(models, new)[i] for i in (0, 1, 5)] == [
+    assert [scoring_groups(models, new)[i] for i in (0, 1, 5)] == [
         list(SESSIONS),
         [data.utterances[1].session],
         list(SESSIONS),
     ]
     # Another corpus may have sessions of the same names.
     other = changed(data, [0, 5], corpus="other")
-    assert ensembles(models, other) == ensembles(models, new)
+    assert scoring_groups(models, other) == scoring_groups(models, new)
 
 
 def test_an_utterance_of_this_corpus_that_names_no_group_is_judged_by_nobody(
@@ -99,9 +99,9 @@ def test_an_utterance_of_this_corpus_that_names_no_group_is_judged_by_nobody(
 ) -> None:
     data = changed(make_dataset(), range(24), fold="f1")
     models = judges_of(make_model(data), ["f1", "f2", "f3"], kind="fold", names=["f1", "f2", "f3"])
-    assert ensembles(models, data) == [["f1"]] * 24
+    assert scoring_groups(models, data) == [["f1"]] * 24
     # The same utterances, in a manifest without its column of folds.
-    assert ensembles(models, changed(data, range(24), fold="")) == [[]] * 24
+    assert scoring_groups(models, changed(data, range(24), fold="")) == [[]] * 24
 
 
 def test_folds_that_say_what_they_are_for(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
@@ -110,16 +110,16 @@ def test_folds_that_say_what_they_are_for(make_dataset: Make, make_model: Callab
         data = changed(data, range(place, 24, 3), fold=fold)
     folds = build_cross_validation(data.utterances, "folds-nested", data.speakers)
     models = judges_of(make_model(data), ["test"], kind="fold", names=sorted(set(folds.groups)))
-    assert ensembles(models, data) == [[], [], ["test"]] * 8
+    assert scoring_groups(models, data) == [[], [], ["test"]] * 8
 
 
 def test_speakers(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
     data = make_dataset()
     names = sorted(set(data.speakers))
     models = judges_of(make_model(data), names, kind="speaker", names=names)
-    assert ensembles(models, data) == [[speaker] for speaker in data.speakers]
-    assert ensembles(models, changed(data, [3], speaker="somebody new"))[3] == names
-    assert ensembles(models, changed(data, [3], corpus="other"))[3] == names
+    assert scoring_groups(models, data) == [[speaker] for speaker in data.speakers]
+    assert scoring_groups(models, changed(data, [3], speaker="somebody new"))[3] == names
+    assert scoring_groups(models, changed(data, [3], corpus="other"))[3] == names
 
 
 def test_several_seeds_sit_apart(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:

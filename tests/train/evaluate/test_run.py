@@ -25,7 +25,7 @@ from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import Entry, ShardReader, ShardWriter
 from foal.shared.utterance import Utterance
 from foal.train.data.dataset import Dataset, open_dataset
-from foal.train.data.modality_dropout import halved, without
+from foal.train.data.modality_dropout import drop_frames, drop_modality
 from foal.train.evaluate.ensemble import assign_models, load_fold_models
 from foal.train.evaluate.run import evaluate
 from foal.train.fit.predict import predict
@@ -122,10 +122,10 @@ def test_a_run_is_found_as_it_said(
     assert {name: evaluation[name] for name in SCORES} == {name: said[name] for name in SCORES}
     for name in ("protocol", "features", "seeds", "classes", "n", "modalities", "avel", "mem", "versions"):
         assert evaluation[name] == said[name]
-    assert evaluation["run"] == {name: said[name] for name in ("features", "splits", "versions")}
-    assert evaluation["split"] == ["all"]
-    assert not any("left out" in note or "corpus" in note for note in evaluation["notes"])
-    assert sum("random weights" in note for note in evaluation["notes"]) == 1
+    assert evaluation["run"] == {name: said[name] for name in ("features", "folds_digest", "versions")}
+    assert evaluation["sessions"] == ["all"]
+    assert not any("left out" in note or "corpus" in note for note in evaluation["warnings"])
+    assert sum("random weights" in note for note in evaluation["warnings"]) == 1
     # Not only on average: every utterance by the fold that tested it.
     rows = list(csv.DictReader(StringIO((run / "predictions.csv").read_text(encoding="utf-8"))))
     with open_dataset(feats, QUICK, classes=None) as data:
@@ -200,16 +200,16 @@ def test_twice_is_the_same(run: Path, feats: Path, tmp_path: Path) -> None:
 def test_some_splits(
     run: Path, feats: Path, evaluation: dict[str, Any], some_utterances: list[Utterance], tmp_path: Path
 ) -> None:
-    select = evaluate(SETTINGS, run, feats, tmp_path / "out", splits=["session1"])
-    assert (select["n"], select["split"]) == (6, ["session1"])
+    select = evaluate(SETTINGS, run, feats, tmp_path / "out", sessions=["session1"])
+    assert (select["n"], select["sessions"]) == (6, ["session1"])
     assert select["per_session"] == {"session1": evaluation["per_session"]["session1"]}
     assert {name: s["n"] for name, s in select["per_speaker"].items()} == {"test/s0": 3, "test/s3": 3}
-    assert not any("left out" in note for note in select["notes"])
+    assert not any("left out" in note for note in select["warnings"])
 
 
 def test_a_split_that_is_not_there(run: Path, feats: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown split 'session9'"):
-        evaluate(SETTINGS, run, feats, tmp_path / "none", splits=["session9"])
+        evaluate(SETTINGS, run, feats, tmp_path / "none", sessions=["session9"])
     assert not (tmp_path / "none").exists()
 
 
@@ -219,12 +219,12 @@ def test_one_network_judges_what_it_was_tested_on(
     model = run / "models" / "seed1-fold2"
     alone = evaluate(SETTINGS, model, feats, tmp_path / "out")
     assert (alone["n"], alone["seeds"], list(alone["per_session"])) == (6, [1], ["session2"])
-    assert "12 utterances left out: the networks learned from their session, or may have" in alone["notes"]
+    assert "12 utterances left out: the networks learned from their session, or may have" in alone["warnings"]
     assert alone["ua_std"] is None
     (fold,) = (fold for fold in read(run)["folds"] if (fold["seed"], fold["fold"]) == (1, 2))
     assert (alone["ua_mean"], alone["wa_mean"], alone["f1_mean"]) == (fold["ua"], fold["wa"], fold["f1"])
     with pytest.raises(TrainingError, match="every one of the 6 utterances is of a group that its networks learned"):
-        evaluate(SETTINGS, model, feats, tmp_path / "none", splits=["session1"])
+        evaluate(SETTINGS, model, feats, tmp_path / "none", sessions=["session1"])
     assert not (tmp_path / "none").exists()
 
 
@@ -235,7 +235,7 @@ def test_another_corpus_is_judged_by_all_networks_together(
     feats = indexed_as(run, tmp_path, others)
     metrics = evaluate(SETTINGS, run, feats, tmp_path / "out")
     assert metrics["n"] == 18
-    assert NOTE.format(18) in metrics["notes"]
+    assert NOTE.format(18) in metrics["warnings"]
     with open_dataset(feats, QUICK, classes=None) as data:
         means = tables_of(run, data, torch.arange(18)).mean(1)
         for seed, bench in assign_models(load_fold_models(run), data, torch.arange(18)).items():
@@ -268,8 +268,8 @@ def test_a_corpus_that_is_half_another_one(run: Path, some_utterances: list[Utte
         "session3": 3,
         "unknown": 9,
     }
-    assert NOTE.format(9) in whole["notes"]
-    other = evaluate(SETTINGS, run, feats, tmp_path / "other", splits=["other"])
+    assert NOTE.format(9) in whole["warnings"]
+    other = evaluate(SETTINGS, run, feats, tmp_path / "other", sessions=["other"])
     assert (other["n"], list(other["per_session"])) == (9, ["unknown"])
 
 
@@ -277,9 +277,9 @@ def test_nothing_is_said_of_a_corpus_that_is_not_judged(
     run: Path, some_utterances: list[Utterance], tmp_path: Path
 ) -> None:
     mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(some_utterances)]
-    own = evaluate(SETTINGS, run, run_over(mixed, run, tmp_path), tmp_path / "own", splits=["session2"])
+    own = evaluate(SETTINGS, run, run_over(mixed, run, tmp_path), tmp_path / "own", sessions=["session2"])
     assert own["n"] == 3
-    assert not any("did not know" in note for note in own["notes"])
+    assert not any("did not know" in note for note in own["warnings"])
 
 
 def run_over(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
@@ -294,11 +294,11 @@ def run_over(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("condition", "modality", "keep", "changed"),
+    ("condition", "modality", "keep", "transform"),
     [
-        ("audio removed", "audio", lambda t: np.zeros(t, bool), partial(without, modality="audio")),
-        ("face removed", "face", lambda t: np.zeros(t, bool), partial(without, modality="face")),
-        ("face rate halved", "face", lambda t: np.arange(t) % 2 == 0, partial(halved, modality="face")),
+        ("audio removed", "audio", lambda t: np.zeros(t, bool), partial(drop_modality, modality="audio")),
+        ("face removed", "face", lambda t: np.zeros(t, bool), partial(drop_modality, modality="face")),
+        ("face rate halved", "face", lambda t: np.arange(t) % 2 == 0, partial(drop_frames, modality="face")),
     ],
     ids=["without audio", "without faces", "half of the faces"],
 )
@@ -310,18 +310,18 @@ def test_what_remains_is_what_such_features_would_give(
     condition: str,
     modality: str,
     keep: Callable[[int], np.ndarray],
-    changed: Callable[..., Any],
+    transform: Callable[..., Any],
 ) -> None:
-    assert list(evaluation["robustness"]) == ["all there", "audio removed", "face removed", "face rate halved"]
+    assert list(evaluation["robustness"]) == ["complete", "audio removed", "face removed", "face rate halved"]
     names = ("ua_mean", "ua_std", "wa_mean", "f1_mean")
-    assert evaluation["robustness"]["all there"] == {name: evaluation[name] for name in names}
+    assert evaluation["robustness"]["complete"] == {name: evaluation[name] for name in names}
     rarer = with_flags(run, tmp_path / "rarer", modality, keep)
     found = evaluate(SETTINGS, run, rarer, tmp_path / "out")
     assert evaluation["robustness"][condition] == {name: found[name] for name in names}
     everybody = torch.arange(18)
     with open_dataset(feats, QUICK, classes=None) as data, open_dataset(rarer, QUICK, classes=None) as other:
         less = tables_of(run, other, everybody)
-        np.testing.assert_array_equal(tables_of(run, data, everybody, changed=changed), less)
+        np.testing.assert_array_equal(tables_of(run, data, everybody, transform=transform), less)
         assert np.abs(tables_of(run, data, everybody) - less).max() > 1e-3  # the condition does something
 
 
@@ -357,7 +357,7 @@ def test_what_is_shown(evaluation: dict[str, Any]) -> None:
         "audio and face + AVEL + MEM (encoder with random weights)",
         "18 utterances, loso-nested",
         "2 seeds",
-        "all there",
+        "complete",
         "audio removed",
         "face rate halved",
         "95% interval by speaker",
@@ -386,7 +386,7 @@ def test_chosen_on_test_says_so(feats: Path, tmp_path: Path) -> None:
     train(Settings(train=QUICK.model_copy(update=changes)), feats, tmp_path / "run")
     metrics = evaluate(SETTINGS, tmp_path / "run", feats, tmp_path / "run" / "evaluation")
     assert metrics["selected_on_test"] is True
-    assert any(note.startswith("selected on test") for note in metrics["notes"])
+    assert any(note.startswith("selected on test") for note in metrics["warnings"])
 
 
 def test_what_does_not_belong_together(run: Path, feats: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class StoppedError(Exception):
 
 @pytest.fixture(autouse=True)
 def after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resume, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(resume, "MIN_SECONDS_BETWEEN", 0.0)
 
 
 def some_settings(**changes: Any) -> TrainSettings:
@@ -103,7 +103,7 @@ def test_a_fit_may_be_interrupted_again_and_again(tmp_path: Path, make_dataset: 
 def test_snapshots_are_made_only_from_time_to_time(
     tmp_path: Path, make_dataset: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resume, "SECONDS_BETWEEN", 1000.0)
+    monkeypatch.setattr(resume, "MIN_SECONDS_BETWEEN", 1000.0)
     fit_first(make_dataset(), QUICK, tmp_path / "fit.state")
     assert os.listdir(tmp_path) == []
 

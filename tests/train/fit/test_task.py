@@ -56,7 +56,7 @@ def test_whatever_changes_a_result_makes_it_another_fit(tmp_path: Path, make_dat
         ("avel", False),
         ("mem", False),
         ("compat", ("sum",)),
-        ("stream", True),
+        ("load", "disk"),
         ("max_seconds", 1.0),
         ("frame_rate", None),
         ("modality_dropout", 0.1),
@@ -65,7 +65,7 @@ def test_whatever_changes_a_result_makes_it_another_fit(tmp_path: Path, make_dat
         ("warmup", 0.0),
         ("modalities", "audio"),
         ("precision", "fp32"),
-        ("patience", 3),
+        ("early_stopping_patience", 3),
         ("batch_size", 4),
     ):
         others[name] = task_in(tmp_path, settings=QUICK.model_copy(update={name: value}))
@@ -73,12 +73,12 @@ def test_whatever_changes_a_result_makes_it_another_fit(tmp_path: Path, make_dat
     mine = task_in(tmp_path).path(data, folds)
     paths["features"] = task_in(tmp_path).path(replace(data, digest="other"), folds)
     paths["classes"] = task_in(tmp_path).path(replace(data, classes=data.classes[::-1]), folds)
-    paths["encoder"] = task_in(tmp_path).path(replace(data, names={"audio": "audio/x", "face": "face"}), folds)
-    paths["splits"] = task_in(tmp_path).path(
+    paths["encoder"] = task_in(tmp_path).path(replace(data, stream_names={"audio": "audio/x", "face": "face"}), folds)
+    paths["folds_digest"] = task_in(tmp_path).path(
         data, build_cross_validation(data.utterances, "loso-reference", data.speakers)
     )
     assert len({mine, *paths.values()}) == 1 + len(paths)
-    for harmless in ({"threads": 3}, {"bootstrap": 20}, {"seeds": (0, 1)}, {"device": "auto"}):
+    for harmless in ({"bootstrap": 20}, {"seeds": (0, 1)}):
         assert task_in(tmp_path, settings=QUICK.model_copy(update=harmless)).path(data, folds) == mine
 
 
@@ -86,7 +86,7 @@ def test_settings_that_give_other_numbers_are_no_harmless_ones(tmp_path: Path, f
     """Streamed features are drawn part by part: how much is in memory decides what a batch is made of."""
     results, paths = [], []
     for disk_buffer_mb in (0.0005, 1.0):
-        settings = QUICK.model_copy(update={"stream": True, "disk_buffer_mb": disk_buffer_mb})
+        settings = QUICK.model_copy(update={"load": "disk", "disk_buffer_mb": disk_buffer_mb})
         task = task_in(tmp_path / str(disk_buffer_mb), settings=settings)
         with open_dataset(feats, settings, classes=None) as data:
             folds = build_cross_validation(data.utterances, "loso-nested", data.speakers)
@@ -103,7 +103,7 @@ def test_a_damaged_result_says_what_to_do(tmp_path: Path, make_dataset: Make, co
     run_task(task_in(tmp_path, kind="regression"), data, folds, CPU)
     (path,) = tmp_path.iterdir()
     path.write_bytes(content)
-    with pytest.raises(StoreError, match=r"\.npz: a damaged result of a fit .*; remove it, and it is made again"):
+    with pytest.raises(StoreError, match=r"\.npz: corrupt fit result .*; delete the file to recompute it"):
         run_task(task_in(tmp_path, kind="regression"), data, folds, CPU)
     gc.collect()  # nobody has left the file open
     path.unlink()

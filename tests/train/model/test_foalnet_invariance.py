@@ -18,7 +18,7 @@ from foal.train.model.objective import LossConfig, Losses, objective
 BatchOf = Callable[[Dataset, Tensor], Batch]
 CPU = torch.device("cpu")
 N = 24
-FORMS = pytest.mark.parametrize("divided", [False, True], ids=["ours", "authors"])
+FORMS = pytest.mark.parametrize("cosine_over_temperature", [False, True], ids=["ours", "authors"])
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from torch import Tensor
 from foal.shared.config.train_settings import TrainSettings
 from foal.train.data.dataset import Dataset
 from foal.train.data.sequences import Batch, Frames, PackedSequences
-from foal.train.fit.loop import architecture
+from foal.train.fit.loop import architecture_for
 from foal.train.model.foalnet import FoalNet
 from foal.train.model.objective import LossConfig, Losses, Pairs, draw_pairs, objective
 
@@ -199,11 +199,11 @@ def test_the_temperature_learns_in_either_form(case: Callable[..., Case], side: 
 def test_compat_settings_reach_network_and_losses(make_dataset: Make) -> None:
     data = make_dataset()
     plain, faults = TrainSettings(), TrainSettings(compat="reference")  # type: ignore[arg-type]
-    assert not architecture(data, plain).cosine_over_temperature
-    assert architecture(data, faults).cosine_over_temperature
+    assert not architecture_for(data, plain).cosine_over_temperature
+    assert architecture_for(data, faults).cosine_over_temperature
     assert LossConfig.from_settings(plain) == LossConfig(avel=1.0, mem=0.1)
     assert LossConfig.from_settings(faults) == LossConfig(avel=1.0, mem=0.1, sum_positives=True, own_pairs=True)
     assert LossConfig.from_settings(TrainSettings(compat=("same-class",), avel=False, mem=False)) == LossConfig(
         avel=None, mem=None, same_class=True
     )
-    assert not architecture(data, TrainSettings(compat=("sum", "own-pairs"))).cosine_over_temperature
+    assert not architecture_for(data, TrainSettings(compat=("sum", "own-pairs"))).cosine_over_temperature
