@@ -34,14 +34,14 @@ from foal.shared.config.settings import Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.store.feature_store import FeatureStore
 from foal.train.data.batches import training_batches
-from foal.train.data.dataset import opened
-from foal.train.data.features import Reading, read_streams
-from foal.train.data.protocol import split
+from foal.train.data.dataset import open_dataset
+from foal.train.data.features import StreamSource, read_streams
+from foal.train.data.protocol import build_cross_validation
 from foal.train.data.sequences import Batch
 from foal.train.fit.device import deterministic
-from foal.train.fit.loop import architecture, standardise, train_epoch
+from foal.train.fit.loop import architecture_for, fit_normalization, train_epoch
 from foal.train.fit.optimizer import Optimizer
-from foal.train.model.foalnet import build
+from foal.train.model.foalnet import build_model
 from foal.train.run import train
 
 SAME_WIDTH = TrainSettings(preset="paper", max_seconds=6.0, compat="reference")
@@ -132,14 +132,14 @@ class stepper:  # noqa: N801  (used like a function)
 
     def __init__(self, features: Path, settings: TrainSettings, device: torch.device) -> None:
         self._settings, self._device = settings, device
-        self._opened = opened(features, settings, classes=None)
+        self._opened = open_dataset(features, settings, classes=None)
 
     def __enter__(self) -> tuple[Callable[[int], tuple[float, float]], int, int]:
         data = self._opened.__enter__().to(self._device)
-        rows = split(data.utterances, "loso-nested", data.speakers).folds[0].train_rows
+        rows = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0].train_rows
         torch.manual_seed(0)
-        model = build(architecture(data, self._settings)).to(self._device)
-        standardise(model, data, rows)
+        model = build_model(architecture_for(data, self._settings)).to(self._device)
+        fit_normalization(model, data, rows)
         optimizer = Optimizer(model, self._settings, self._device)
         chance, pairs = torch.Generator().manual_seed(0), torch.Generator(self._device).manual_seed(0)
 
@@ -185,7 +185,9 @@ def read_speed(features: Path, tries: int = 5) -> float:
     """How fast all features are read, checksums and all, over copying the same bytes from plain files."""
     with FeatureStore(features) as store, tempfile.TemporaryDirectory(dir=features.parent) as scratch:
         rows = list(range(len(store)))
-        readings = {name: Reading(name=name, rate_hz=m.rate_hz, frame_rate=None) for name, m in store.streams.items()}
+        readings = {
+            name: StreamSource(name=name, rate_hz=m.rate_hz, frame_rate=None) for name, m in store.streams.items()
+        }
         streams = read_streams(store, rows, readings)
         plain = {}
         for name, stream in streams.items():

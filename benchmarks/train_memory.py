@@ -90,18 +90,18 @@ def child(features: Path, how: str, limit_gb: float) -> None:
     from foal.shared.config.train_settings import TrainSettings
     from foal.shared.store.feature_store import FeatureStore
     from foal.train.data.batches import training_batches
-    from foal.train.data.dataset import opened
+    from foal.train.data.dataset import open_dataset
     from foal.train.data.normalization import frame_statistics
-    from foal.train.data.protocol import split
+    from foal.train.data.protocol import build_cross_validation
     from foal.train.fit.device import deterministic
-    from foal.train.fit.loop import fit
+    from foal.train.fit.loop import train_fold
 
     settings = TrainSettings(epochs=1, stream=how == "stream")
     if how == "load":
         settings = settings.model_copy(update={"frame_rate": None})
     before, began, device = largest(), time.perf_counter(), torch.device("cpu")
-    with deterministic(device, 1), opened(features, settings, classes=None) as data:
-        folds = split(data.utterances, "loso-nested", data.speakers).folds
+    with deterministic(device, 1), open_dataset(features, settings, classes=None) as data:
+        folds = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds
         rows = folds[0].train_rows
         if how == "load":
             frame_statistics(data.features, rows)
@@ -109,7 +109,7 @@ def child(features: Path, how: str, limit_gb: float) -> None:
             for _ in training_batches(data, rows, batch_size=settings.batch_size, generator=chance, device=device):
                 pass
         else:
-            fit(data, folds[0], settings, seed=0, device=device)
+            train_fold(data, folds[0], settings, seed=0, device=device)
     took = time.perf_counter() - began
     with FeatureStore(features) as store:
         size = sum(int(store.lengths(name).sum()) * (2 * kind.width + 1) for name, kind in store.streams.items())

@@ -1,1 +1,1 @@
-"""From feats.h5 to a trained Foal-Net and its results."""
+"""Training of light heads on extracted features: `foal train`, `ablate`, `evaluate` and `results`."""

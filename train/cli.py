@@ -5,16 +5,15 @@ from typing import Annotated
 
 import typer
 
-from ..shared.cli.options import setting, with_settings
+from ..shared.cli.options import FORCE_OPTION, JSON_OPTION, setting, with_settings
 from ..shared.config.settings import Settings
-from ..shared.config.train_settings import TrainSettings
-from ..shared.errors import UsageError
 
 FEATURES = setting("index", "--features", "-f")
 SEEDS = setting("train.seeds", metavar="A,B,...")
 WORKERS = setting("cluster.workers", "--workers", "-j")
 NUM_SEEDS_OPTION = typer.Option("--num-seeds", min=1, metavar="N", help="Use the seeds 0 to N - 1", show_default=False)
 ON_DISK_OPTION = typer.Option("--on-disk", help="Read the features from disk in every epoch (key train.load: disk)")
+DEFAULT_ABLATION_SEEDS = 3
 
 
 @with_settings(
@@ -45,48 +44,54 @@ def train(
     settings: Settings,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder of the results (default: runs/, named after the configuration)"),
+        typer.Option("--out", "-o", help="Folder of the run (default: in runs/, named after its configuration)"),
     ] = None,
     num_seeds: Annotated[int | None, NUM_SEEDS_OPTION] = None,
     on_disk: Annotated[bool, ON_DISK_OPTION] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the unfinished run in that folder; finished fits are kept")
+        bool, typer.Option("--resume", help="Continue the interrupted run in that folder; finished fits are kept")
     ] = False,
+    force: Annotated[bool, FORCE_OPTION] = False,
+    as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Train and test the heads on extracted features with nested cross-validation.
 
-    Writes metrics, predictions, models and plots into a run folder.
+    Writes metrics, predictions, models and plots into a run folder. An existing run is replaced only with --force.
     """
     settings = _with(settings, num_seeds=num_seeds, on_disk=on_disk)
-    from ..shared.cli.console import get_console
-    from .report.files import table_of
+    from ..shared.cli.console import get_console, print_json
+    from .report.files import results_table
     from .report.progress import shown
-    from .report.run_folder import unfinished_run
+    from .run import default_run_folder
     from .run import train as run
 
     console = get_console()
-    folder = out or _usual_folder(settings.train)
+    folder = out or default_run_folder(settings, settings.index)
     parallel = settings.cluster.workers > 0 or settings.cluster.scheduler is not None
-    try:
-        with shown(console, settings.train) as progress:
-            metrics = run(settings, settings.index, folder, resume=resume, parallel=parallel, progress=progress)
-    except BaseException as error:  # Ctrl-C and SIGTERM as well
-        if not isinstance(error, UsageError) and unfinished_run(folder.resolve()).exists():
-            console.print("the run is unfinished: rerun the same command with --resume to continue it")
-        raise
-    console.print(table_of(metrics))
+    with shown(console, settings.train) as progress:
+        metrics = run(
+            settings, settings.index, folder, resume=resume, force=force, parallel=parallel, progress=progress
+        )
+    console.print(results_table(metrics))
     console.print(f"results: {folder}")
+    if as_json:
+        print_json({"folder": str(folder), **metrics})
 
 
 def results(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run, or its metrics.json")] = Path("runs/main"),
+    as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Show the results of a finished run again."""
-    from ..shared.cli.console import get_console
-    from .report.files import read_metrics, table_of
+    from ..shared.cli.console import get_console, print_json
+    from .report.files import read_metrics, results_table
 
-    get_console().print(table_of(read_metrics(run)))
-    typer.echo(f"results: {run}")
+    metrics = read_metrics(run)
+    console = get_console()
+    console.print(results_table(metrics))
+    console.print(f"results: {run}")
+    if as_json:
+        print_json({"folder": str(run), **metrics})
 
 
 @with_settings(
@@ -108,12 +113,14 @@ def ablate(
     given: frozenset[str],
     num_seeds: Annotated[int | None, NUM_SEEDS_OPTION] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the table; finished fits in it are reused")
+        Path, typer.Option("--out", "-o", help="Folder of the results; finished fits in it are reused")
     ] = Path("runs/ablation"),
     deviations: Annotated[
         bool,
-        typer.Option("--deviations", help="Add one row per deviation of the authors' code that changes the numbers"),
+        typer.Option("--deviations", help="Add one row per deviation of the reference code that changes the numbers"),
     ] = False,
+    force: Annotated[bool, FORCE_OPTION] = False,
+    as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Run the ablation study.
 
@@ -121,18 +128,20 @@ def ablate(
     modalities, late fusion, plain fusion. The fits run side by side on Dask workers; finished fits are reused.
     """
     if num_seeds is None and "train.seeds" not in given:
-        num_seeds = 3
+        num_seeds = DEFAULT_ABLATION_SEEDS
     settings = _with(settings, num_seeds=num_seeds)
-    from ..shared.cli.console import get_console
+    from ..shared.cli.console import get_console, print_json
     from .ablate.run import ablate as run
-    from .report.ablation import table_of
+    from .report.ablation import ablation_table
     from .report.progress import fits_shown
 
     console = get_console()
     with fits_shown(console) as progress:
-        ablation = run(settings, settings.index, out, deviations=deviations, progress=progress)
-    console.print(table_of(ablation))
+        ablation = run(settings, settings.index, out, deviations=deviations, force=force, progress=progress)
+    console.print(ablation_table(ablation))
     console.print(f"results: {out}")
+    if as_json:
+        print_json({"folder": str(out), **ablation})
 
 
 @with_settings(
@@ -156,6 +165,8 @@ def evaluate(
         Path | None, typer.Option("--out", "-o", help="Folder of the results (default: evaluation/ in the run folder)")
     ] = None,
     on_disk: Annotated[bool, ON_DISK_OPTION] = False,
+    force: Annotated[bool, FORCE_OPTION] = False,
+    as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Evaluate trained models in detail.
 
@@ -164,32 +175,26 @@ def evaluate(
     another corpus get the average of all fold models.
     """
     settings = _with(settings, on_disk=on_disk)
-    from ..shared.cli.console import get_console
+    from ..shared.cli.console import get_console, print_json
     from ..shared.cli.options import comma_list
     from .evaluate.run import evaluate as run
-    from .report.evaluation import table_of
+    from .report.evaluation import evaluation_table
 
     console = get_console()
-    splits = [name for text in split or ["all"] for name in comma_list(text) or []]
-    place = out or model / "evaluation"
-    metrics = run(settings, model, settings.index, place, splits=splits, say=console.print)
-    console.print(table_of(metrics))
-    console.print(f"results: {place}")
+    sessions = [name for text in split or ["all"] for name in comma_list(text) or []]
+    folder = out or model / "evaluation"
+    metrics = run(settings, model, settings.index, folder, sessions=sessions, force=force)
+    console.print(evaluation_table(metrics))
+    console.print(f"results: {folder}")
+    if as_json:
+        print_json({"folder": str(folder), **metrics})
 
 
 def _with(settings: Settings, *, num_seeds: int | None = None, on_disk: bool = False) -> Settings:
-    """The settings with what --num-seeds and --on-disk change."""
+    """Apply --num-seeds and --on-disk to the settings."""
     changes: dict[str, object] = {}
     if num_seeds is not None:
         changes["seeds"] = tuple(range(num_seeds))
     if on_disk:
         changes["load"] = "disk"
     return settings.model_copy(update={"train": settings.train.model_copy(update=changes)}) if changes else settings
-
-
-def _usual_folder(settings: TrainSettings) -> Path:
-    """The folder of a run without --out: named after what is trained, so that variants do not replace each other."""
-    if settings.modalities != "both":
-        return Path("runs") / settings.modalities
-    without = [name for name, used in (("avel", settings.avel), ("mem", settings.mem)) if not used]
-    return Path("runs") / "-".join(["both", *(f"no-{name}" for name in without)])

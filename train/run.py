@@ -1,7 +1,14 @@
-"""`foal train` from top to bottom: features in, a folder of results out."""
+"""`foal train`: features in, a folder of results out.
 
+The flow: open the features; build the folds; fit every fold with every seed, here or on Dask workers; pool the test
+predictions; write metrics, predictions, history, models and plots.
+"""
+
+import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +16,44 @@ import numpy as np
 import torch
 
 from ..shared.config.settings import Settings
-from .data.dataset import Dataset, opened
-from .data.protocol import Split, check_classes, split
-from .fit.device import chosen_device, deterministic
+from ..shared.store.feature_store import FeatureStore
+from .data.dataset import Dataset, labelled_rows, open_dataset, select_streams, wanted_streams
+from .data.protocol import CrossValidation, build_cross_validation, check_classes, resolve_protocol
+from .fit.device import deterministic, select_device
 from .fit.history import Epoch
-from .fit.task import FitResult, FitTask, FoldScore, probability_table, run_fit, score_of
+from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, run_task
 from .metrics.classification import pooled_scores
-from .report.files import notes_on, read_metrics, title_of, versions, write_history, write_json, write_predictions
-from .report.plots import plot_confusion, plot_learning
-from .report.run_folder import FITS, RUN, check_same, new_run, unfinished_run
-
-OUR_FILES = frozenset(
-    {"metrics.json", RUN, "predictions.csv", "history.csv", "confusion.png", "learning.png", "models", "evaluation"}
-    | {".gitignore"}
+from .report.files import (
+    read_metrics,
+    run_title,
+    versions,
+    warnings_for,
+    write_history,
+    write_json,
+    write_predictions,
 )
-"""What a run holds; .gitignore is DVC's."""
+from .report.plots import plot_confusion, plot_learning
+from .report.run_folder import (
+    FITS,
+    LOG_FILE,
+    METADATA_FILE,
+    METRICS_FILE,
+    create_run_folder,
+    has_same_config,
+    is_finished,
+    require_same_config,
+    unfinished_run,
+)
+
+log = logging.getLogger(__name__)
+
+RUNS = Path("runs")
+HEAD = "foalnet"
+OUR_FILES = frozenset(
+    {METRICS_FILE, METADATA_FILE, LOG_FILE, "predictions.csv", "history.csv", "confusion.png", "learning.png", "models"}
+    | {"evaluation", ".gitignore"}
+)
+"""Names of the files in a run's folder; .gitignore is written by DVC."""
 
 
 def train(
@@ -32,31 +62,49 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    force: bool = False,
     parallel: bool = False,
     progress: Callable[[Epoch | FoldScore], None] = lambda step: None,
 ) -> dict[str, Any]:
-    """Train and test every fold with every seed, write everything into `out`, give back what metrics.json says.
+    """Train and test every fold with every seed, and write the results.
 
-    With `resume` fits that an unfinished run of the same configuration has done are not done again, and a finished one
-    is given back. `parallel`: the fits are tasks of Dask workers. `progress` hears of every epoch (unless parallel)
-    and every fold. Raises TrainingError if the features do not allow this training, StoreError if they cannot be read;
-    then nothing is left behind.
+    Args:
+        settings: settings of training, of the cluster and of the corpus (classes).
+        features: feats.h5.
+        out: folder of the run.
+        resume: continue an interrupted run of the same configuration; return the results of a finished one.
+        force: replace a finished run, and discard an interrupted one that is not continued.
+        parallel: run the fits as tasks of Dask workers.
+        progress: called for every epoch (unless parallel) and every fold.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        TrainingError: the features do not allow this training; nothing is written then.
+        StoreError: the features cannot be read.
+        FoalError: a run exists in `out`.
     """
     t = settings.train
-    device = chosen_device(settings.cluster.device)
-    # Where workers do the work, nothing is read here.
+    device = select_device(settings.cluster.device)
+    # 1. Open the features. With workers, only they read the values.
     reading = t.model_copy(update={"load": "disk" if parallel else t.load})
     with (
         deterministic(device, settings.cluster.threads),
-        opened(features, reading, classes=settings.corpus.classes) as data,
+        open_dataset(features, reading, classes=settings.corpus.classes) as data,
     ):
-        folds = split(data.utterances, t.protocol, data.speakers)
+        # 2. Build the folds.
+        folds = build_cross_validation(data.utterances, t.protocol, data.speakers)
         check_classes(folds.folds, data.labels, data.classes)
-        about = about_run(settings, data, folds, device)
-        if resume and not unfinished_run(out.resolve()).exists() and (out / RUN).exists():
-            check_same(out / RUN, about, f"{out}: the finished run")
-            return read_metrics(out)
-        with new_run(out, about, ours=OUR_FILES, resume=resume) as folder:
+        metadata = run_metadata(settings, data, folds, device)
+        if resume and is_finished(out) and not unfinished_run(out.resolve()).exists():
+            if not force:
+                require_same_config(out / METADATA_FILE, metadata, f"{out}: the finished run")
+            if has_same_config(out / METADATA_FILE, metadata):
+                return read_metrics(out)
+        with create_run_folder(out, metadata, ours=OUR_FILES, resume=resume, force=force) as folder:
+            # 3. Fit.
+            log.debug("%d utterances, %d folds, seeds %s", metadata["n"], len(folds.folds), metadata["seeds"])
             tasks = [
                 FitTask(
                     kind="network",
@@ -65,41 +113,62 @@ def train(
                     fold=fold.number,
                     folder=folder / FITS,
                     model=folder / "models" / f"seed{seed}-fold{fold.number}",
-                    about=about,
+                    metadata=metadata,
                 )
-                for seed in about["seeds"]
+                for seed in metadata["seeds"]
                 for fold in folds.folds
             ]
             results: dict[int, FitResult] = {}
-            done = _in_parallel(settings, features, data, tasks) if parallel else range(len(tasks))
-            there = data if parallel else data.to(device)
-            heard: Callable[[Epoch], None] = (lambda epoch: None) if parallel else progress
-            for place in done:
-                # After a worker has done it, this reads its result.
-                results[place] = run_fit(tasks[place], there, folds, device, progress=heard)
-                progress(score_of(data, folds.folds[tasks[place].fold - 1], results[place]))
-            in_order = [results[place] for place in range(len(tasks))]
-            return _write_all(folder, settings, data, folds, about, in_order)
+            finished = _in_parallel(settings, features, data, tasks) if parallel else range(len(tasks))
+            fit_data = data if parallel else data.to(device)
+            on_epoch: Callable[[Epoch], None] = (lambda epoch: None) if parallel else progress
+            for position in finished:
+                # If a worker has run the task, this reads its result.
+                result = run_task(tasks[position], fit_data, folds, device, progress=on_epoch)
+                results[position] = result
+                score = fold_score(data, folds.folds[tasks[position].fold - 1], result)
+                log.debug("seed %d, fold %d: UA %.4f, WA %.4f", score.seed, score.fold, score.ua, score.wa)
+                progress(score)
+            # 4. Pool and write.
+            ordered = [results[position] for position in range(len(tasks))]
+            return _write_all(folder, settings, data, folds, metadata, ordered)
+
+
+def default_run_folder(settings: Settings, features: Path) -> Path:
+    """The folder of a run without --out: head, streams, protocol, and a hash of the configuration and the features.
+
+    Different configurations get different folders, and the same command gets the same folder again.
+    """
+    t = settings.train
+    with FeatureStore(features) as store:
+        streams = list(select_streams(store, wanted_streams(t)).values())
+        classes, rows = labelled_rows(store, settings.corpus.classes)
+        protocol = resolve_protocol([store.utterances[row] for row in rows], t.protocol)
+        content = [HEAD, t.model_dump(mode="json"), streams, protocol, classes, store.digest]
+    digest = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=4).hexdigest()
+    names = "+".join(stream.replace("/", "_") for stream in streams)
+    return RUNS / f"{HEAD}-{names}-{protocol}-{digest}"
 
 
 def _in_parallel(settings: Settings, features: Path, data: Dataset, tasks: Sequence[FitTask]) -> Iterator[int]:
-    from .fit.parallel import fits_in_parallel
+    # Imported late: it imports distributed.
+    from .fit.parallel import run_in_parallel
 
-    return fits_in_parallel(settings, features, list(data.names), tasks)
+    return run_in_parallel(settings, features, list(data.stream_names), tasks)
 
 
-def about_run(settings: Settings, data: Dataset, folds: Split, device: torch.device) -> dict[str, Any]:
-    """What every file of results says of itself: protocol, features, folds, seeds, versions, settings."""
+def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, device: torch.device) -> dict[str, Any]:
+    """The content of run.json: protocol, features, folds, seeds, versions, settings; JSON values."""
     t = settings.train
-    paired = len(data.names) > 1
+    paired = len(data.stream_names) > 1
     return {
         "protocol": folds.protocol,
         "selected_on_test": folds.selected_on_test,
         "features": data.digest,
-        "splits": folds.digest,
+        "folds_digest": folds.digest,
         "random_weights": data.random_weights,
         "modalities": t.modalities,
-        "streams": list(data.names.values()),
+        "streams": list(data.stream_names.values()),
         "avel": t.avel and paired,
         "mem": t.mem and paired,
         "compat": list(t.compat) if paired else [],
@@ -117,15 +186,15 @@ def about_run(settings: Settings, data: Dataset, folds: Split, device: torch.dev
             "names": sorted(set(folds.groups)),
             "corpora": sorted({u.corpus for u in data.utterances}),
         },
-        "splits_of_folds": [{"fold": fold.number, "test": fold.test, "dev": fold.dev} for fold in folds.folds],
+        "fold_groups": [{"fold": fold.number, "test": fold.test, "dev": fold.dev} for fold in folds.folds],
     }
 
 
-IN_METRICS = (
+KEYS_IN_METRICS = (
     "protocol",
     "selected_on_test",
     "features",
-    "splits",
+    "folds_digest",
     "random_weights",
     "modalities",
     "streams",
@@ -137,30 +206,35 @@ IN_METRICS = (
     "seeds",
     "versions",
 )
+"""Keys of run.json that metrics.json repeats."""
 
 
 def _write_all(
-    folder: Path, settings: Settings, data: Dataset, folds: Split, about: dict[str, Any], results: Sequence[FitResult]
+    folder: Path,
+    settings: Settings,
+    data: Dataset,
+    folds: CrossValidation,
+    metadata: dict[str, Any],
+    results: Sequence[FitResult],
 ) -> dict[str, Any]:
     tested = folds.tested
-    tables = {seed: probability_table(data, folds, results, seed)[tested.numpy()] for seed in about["seeds"]}
+    tables = {seed: probability_table(data, folds, results, seed)[tested.numpy()] for seed in metadata["seeds"]}
     predicted = np.stack([table.argmax(1) for table in tables.values()])
     speakers = [data.speakers[row] for row in tested]
     scores = pooled_scores(
         data.labels[tested].numpy(), predicted, speakers, classes=data.classes, resamples=settings.train.bootstrap
     )
-    folds_scored = [asdict(score_of(data, folds.folds[result.fold - 1], result)) for result in results]
     metrics = {
-        **{key: about[key] for key in IN_METRICS},
-        "folds": folds_scored,
+        **{key: metadata[key] for key in KEYS_IN_METRICS},
+        "folds": [asdict(fold_score(data, folds.folds[result.fold - 1], result)) for result in results],
         **scores,
-        "notes": [*data.notes, *notes_on(data, folds)],
+        "warnings": [*data.warnings, *warnings_for(data, folds)],
     }
     history = [epoch for result in results for epoch in result.history]
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / METRICS_FILE, metrics)
     write_predictions(folder / "predictions.csv", data, tested, tables, folds.groups)
     write_history(folder / "history.csv", history)
-    plot_confusion(folder / "confusion.png", metrics, title=title_of(metrics))
+    plot_confusion(folder / "confusion.png", metrics, title=run_title(metrics))
     best = {(result.seed, result.fold): result.epoch or 1 for result in results}
-    plot_learning(folder / "learning.png", history, best, title=title_of(metrics))
+    plot_learning(folder / "learning.png", history, best, title=run_title(metrics))
     return metrics

@@ -1,7 +1,5 @@
 """A small corpus of drawn actors with synthetic voices, in the layout of IEMOCAP: needs no licence and no network."""
 
-import glob
-import shutil
 from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -11,7 +9,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from ...shared.errors import FoalError, UsageError
-from ...shared.files.atomic import TEMPORARY_PREFIX, temporary_is_stale, temporary_name
+from ...shared.files.folders import folder_written_atomically
 from ...shared.timing import SAMPLE_RATE, to_samples
 from .cast import Gender, actor
 from .portrait import Portrait
@@ -56,13 +54,7 @@ def write_corpus(
     dialogs = plan(utterances, seed)
     done = 0
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = temporary_name(out)
-        for leftover in out.parent.glob(f"{TEMPORARY_PREFIX}*~{glob.escape(out.name)}"):
-            if temporary_is_stale(leftover):
-                shutil.rmtree(leftover)
-        unfinished.mkdir()
-        try:
+        with folder_written_atomically(out) as unfinished:
             for session, recorded in groupby(dialogs, key=lambda dialog: dialog.session):
                 portraits = {gender: Portrait(actor(session, gender).face) for gender in GENDERS}
                 for dialog in recorded:
@@ -75,9 +67,6 @@ def write_corpus(
             (evaluation / f"._{first.name}.txt").write_bytes(_MAC_JUNK)
             for name, text in (notes or {}).items():
                 (unfinished / name).write_text(text, encoding="utf-8")
-            unfinished.replace(out)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise FoalError(f"{out}: cannot be written: {error.strerror or error}") from error
 

@@ -14,7 +14,7 @@ from foal.train.data.batches import collate
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
 from foal.train.data.sequences import Batch, PackedSequences
-from foal.train.model.foalnet import Architecture, FoalNet, build
+from foal.train.model.foalnet import Architecture, FoalNet, build_model
 
 torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
 
@@ -71,7 +71,7 @@ def make_dataset() -> Callable[..., Dataset]:
             labels=torch.tensor(label),
             features=InMemory(streams),
             rates=dict.fromkeys(streams, 10.0),
-            names={name: name for name in streams},
+            stream_names={name: name for name in streams},
             provenance={name: {"random_weights": True} for name in streams},
         )
 
@@ -82,10 +82,12 @@ def make_dataset() -> Callable[..., Dataset]:
 def make_model() -> Callable[..., FoalNet]:
     """A small network for a dataset, seeded, in eval mode."""
 
-    def make(data: Dataset, *, dropout: float = 0.0, layers: int = 2, seed: int = 0, divided: bool = False) -> FoalNet:
+    def make(
+        data: Dataset, *, dropout: float = 0.0, layers: int = 2, seed: int = 0, cosine_over_temperature: bool = False
+    ) -> FoalNet:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return build(
+            return build_model(
                 Architecture(
                     frame_shapes=dict(data.features.frame_shapes),
                     classes=len(data.classes),
@@ -94,7 +96,7 @@ def make_model() -> Callable[..., FoalNet]:
                     layers=layers,
                     dropout=dropout,
                     projection_dropout=dropout,
-                    divided=divided,
+                    cosine_over_temperature=cosine_over_temperature,
                 )
             ).eval()
 
@@ -106,8 +108,8 @@ def batch_of() -> Callable[[Dataset, Tensor], Batch]:
     """The batch of some rows, in their order, of a dataset in memory."""
 
     def make(data: Dataset, rows: Tensor) -> Batch:
-        (visit,) = data.features.visits(rows)
-        return collate(data, visit, torch.arange(len(rows)), torch.device("cpu"))
+        (chunk,) = data.features.iter_chunks(rows)
+        return collate(data, chunk, torch.arange(len(rows)), torch.device("cpu"))
 
     return make
 

@@ -12,17 +12,17 @@ import pytest
 import torch
 from rich.console import Console
 
-from foal.shared.config.settings import Settings
+from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError, TrainingError
 from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance
-from foal.train.data.dataset import opened
+from foal.train.data.dataset import open_dataset
 from foal.train.fit.history import Epoch
 from foal.train.fit.predict import predict
 from foal.train.fit.task import FoldScore
 from foal.train.model.checkpoint import load_model
-from foal.train.report.files import table_of
+from foal.train.report.files import results_table
 from foal.train.report.progress import shown
 from foal.train.run import train
 
@@ -44,7 +44,8 @@ DESIGN_KEYS = {
 
 
 def settings(**changes: Any) -> Settings:
-    return Settings(train=QUICK.model_copy(update=changes))
+    cluster = {name: changes.pop(name) for name in ("threads", "device") if name in changes}
+    return Settings(train=QUICK.model_copy(update=changes), cluster=ClusterSettings(**cluster))
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -58,7 +59,7 @@ def test_a_run_leaves_all_it_should(feats: Path, tmp_path: Path) -> None:
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert metrics.keys() >= DESIGN_KEYS | {"random_weights", "f1_mean", "n", "classes", "versions", "modalities"}
     assert metrics["random_weights"] is True
-    assert any("random weights" in note for note in metrics["notes"])
+    assert any("random weights" in note for note in metrics["warnings"])
     assert metrics["seeds"] == [3, 5]
     assert [(fold["seed"], fold["test"], fold["dev"]) for fold in metrics["folds"][:3]] == [
         (3, "session1", "session2"),
@@ -98,7 +99,7 @@ def test_a_saved_model_predicts_what_the_run_said(feats: Path, tmp_path: Path) -
     assert config["classes"] == ["hap", "sad"]
     assert config["score"]["test"] == "session2"
     assert config["provenance"]["audio"]["encoder"] == "random:test"
-    with opened(feats, TrainSettings(**config["settings"]), classes=config["classes"]) as data:
+    with open_dataset(feats, TrainSettings(**config["settings"]), classes=config["classes"]) as data:
         assert config["features"] == data.digest
         rows = [row for row, utterance in enumerate(data.utterances) if utterance.session == "session2"]
         got = predict(model, data, torch.tensor(rows), batch_size=4, device=torch.device("cpu"))[:, 1]
@@ -143,14 +144,14 @@ def test_numbers_that_are_too_good_say_so(feats: Path, tmp_path: Path) -> None:
     assert [(fold["test"], fold["dev"]) for fold in metrics["folds"]] == [
         (f"session{k}", f"session{k}") for k in (1, 2, 3)
     ]
-    assert any(note.startswith("selected on test") for note in metrics["notes"])
-    console.print(table_of(metrics))
+    assert any(note.startswith("selected on test") for note in metrics["warnings"])
+    console.print(results_table(metrics))
     title = "audio and face + AVEL + MEM (compat: temperature, sum; selected on test; encoder with random weights)"
     assert title in " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     honest = train(settings(), feats, tmp_path / "honest")
-    assert not any("selected on test" in note for note in honest["notes"])
+    assert not any("selected on test" in note for note in honest["warnings"])
     assert (honest["selected_on_test"], honest["compat"]) == (False, [])
-    assert honest["splits"] != metrics["splits"]
+    assert honest["folds_digest"] != metrics["folds_digest"]
 
 
 def test_folds_for_training_development_and_test(
@@ -174,7 +175,7 @@ def test_a_run_from_the_disk(feats: Path, tmp_path: Path) -> None:
     assert runs[0] == runs[1]
     assert runs[0]["features"] == train(settings(), feats, tmp_path / "there")["features"]
     about = json.loads((tmp_path / "first" / "run.json").read_text())
-    assert about["settings"]["stream"] is True
+    assert about["settings"]["load"] == "disk"
     assert about["threads"] == 1
 
 
@@ -185,7 +186,7 @@ def test_notes_on_speakers(
     features = make_features(tmp_path / "features", shared)
     write_index(tmp_path / "feats.h5", shared, features, {"audio": "0" * 64})
     metrics = train(settings(modalities="audio", epochs=1), tmp_path / "feats.h5", tmp_path / "run")
-    assert "1 of 6 speakers are in more than one session: the results are not speaker-independent" in metrics["notes"]
+    assert "1 of 6 speakers are in more than one session: the results are not speaker-independent" in metrics["warnings"]
 
 
 def test_what_is_no_model(feats: Path, tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_what_is_printed(feats: Path, tmp_path: Path, terminal: bool) -> None:
     console = Console(file=StringIO(), force_terminal=terminal, width=100)
     with shown(console, QUICK) as progress:
         metrics = train(settings(seeds=(0, 1)), feats, tmp_path / "run", progress=progress)
-    console.print(table_of(metrics))
+    console.print(results_table(metrics))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "random weights" in text
     assert text.count("chosen on session3") == 2

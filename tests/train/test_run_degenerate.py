@@ -10,9 +10,9 @@ from torch import Tensor
 from foal.shared.config.train_settings import TrainSettings
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
-from foal.train.data.protocol import check_classes, split
+from foal.train.data.protocol import build_cross_validation, check_classes
 from foal.train.data.sequences import Batch, Frames, PackedSequences
-from foal.train.fit.loop import fit, standardise, train_epoch
+from foal.train.fit.loop import fit_normalization, train_epoch, train_fold
 from foal.train.fit.optimizer import Optimizer
 from foal.train.model.foalnet import FoalNet
 
@@ -46,7 +46,7 @@ def check(model: FoalNet) -> None:
 
 def steps(model: FoalNet, data: Dataset, batch: Batch, settings: TrainSettings) -> list[float]:
     """Five steps on the same batch; gives the mean of each loss."""
-    standardise(model, data, torch.arange(len(data)))
+    fit_normalization(model, data, torch.arange(len(data)))
     optimizer = Optimizer(model, settings, CPU)
     draws = 5 * len(batch.rows)
     chance = torch.Generator().manual_seed(0)
@@ -62,7 +62,7 @@ def test_batches_of_one_kind(
     make_dataset: Make, make_model: Callable[..., FoalNet], batch_of: BatchOf, settings: TrainSettings, rows: list[int]
 ) -> None:
     data = make_dataset()
-    model = make_model(data, divided="temperature" in settings.compat)
+    model = make_model(data, cosine_over_temperature="temperature" in settings.compat)
     _, _, _, match = steps(model, data, batch_of(data, torch.tensor(rows)), settings)
     assert (match > 0) == ("same-class" in settings.compat)
 
@@ -79,7 +79,7 @@ def test_batches_without_a_modality(
     rows: slice,
 ) -> None:
     data = without(make_dataset(), name, rows)
-    model = make_model(data, divided="temperature" in settings.compat)
+    model = make_model(data, cosine_over_temperature="temperature" in settings.compat)
     steps(model, data, batch_of(data, torch.arange(12)), settings)
 
 
@@ -98,9 +98,9 @@ def test_sequences_of_one_frame(
 ) -> None:
     chance = torch.Generator().manual_seed(0)
     streams = {name: make_stream(list(torch.randn(24, 1, 3, generator=chance))) for name in ("audio", "face")}
-    data = make_dataset(streams=streams).only(modalities)
-    fold = split(data.utterances, "loso-nested", data.speakers).folds[0]
-    check(fit(data, fold, settings, seed=0, device=CPU).model)
+    data = make_dataset(streams=streams).select(modalities)
+    fold = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
+    check(train_fold(data, fold, settings, seed=0, device=CPU).model)
 
 
 @COMPAT
@@ -113,8 +113,8 @@ def test_a_fit_where_a_modality_is_missing_everywhere(
     assert isinstance(data.features, InMemory)
     nothing = make_stream([torch.zeros(0, 4)] * 24)
     data = replace(data, features=InMemory({**data.features.streams, name: nothing})) if empty else without(data, name)
-    fold = split(data.utterances, "loso-nested", data.speakers).folds[0]
-    fitted = fit(data, fold, settings, seed=0, device=CPU)
+    fold = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
+    fitted = train_fold(data, fold, settings, seed=0, device=CPU)
     check(fitted.model)
     assert all(row.loss_avel == 0 for row in fitted.history)
     assert fitted.history[-1].loss_classes > 0
@@ -128,10 +128,10 @@ def test_a_fit_whose_development_fold_lacks_classes(
     sessions = [f"session{i // 12 + 1}" for i in range(48)]
     labels = [present[i % len(present)] if sessions[i] == "session2" else i % 3 for i in range(48)]
     data = make_dataset(48, sessions=sessions, labels=labels)
-    fold = split(data.utterances, "loso-nested", data.speakers).folds[0]
+    fold = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
     assert fold.dev == "session2"
     check_classes([fold], data.labels, data.classes)
-    fitted = fit(data, fold, settings, seed=0, device=CPU)
+    fitted = train_fold(data, fold, settings, seed=0, device=CPU)
     check(fitted.model)
     assert all(0 <= row.dev_ua <= 1 for row in fitted.history)
 
@@ -139,8 +139,8 @@ def test_a_fit_whose_development_fold_lacks_classes(
 def test_placeholders_and_modality_dropout_together(make_dataset: Make, batch_of: BatchOf) -> None:
     data = without(without(make_dataset(), "face", slice(0, 8)), "audio", slice(4, 12))
     settings = QUICK.model_copy(update={"modality_dropout": 0.9})
-    fold = split(data.utterances, "loso-nested", data.speakers).folds[0]
-    check(fit(data, fold, settings, seed=0, device=CPU).model)
+    fold = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
+    check(train_fold(data, fold, settings, seed=0, device=CPU).model)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,6 +1,12 @@
-"""`foal ablate` from top to bottom: every system over every fold and seed, side by side, in one table."""
+"""`foal ablate`: fit every system on every fold and seed, side by side, and compare them in one table.
 
-from collections.abc import Callable, Sequence
+The flow: open the index; list the systems and their fits; run the missing fits on Dask workers; build each system's
+table of probabilities; compare with the baseline; write the results.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +14,42 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...shared.cli.logs import log_file
 from ...shared.config.settings import MODALITIES, Settings, modality_of
-from ...shared.config.train_settings import TrainSettings
+from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.store.feature_store import FeatureStore
-from ..data.dataset import Dataset, opened
-from ..data.protocol import Split, check_classes, split
-from ..fit.parallel import fits_in_parallel
+from ..data.dataset import Dataset, open_dataset
+from ..data.protocol import CrossValidation, build_cross_validation, check_classes
+from ..fit.parallel import run_in_parallel
 from ..fit.task import FitResult, FitTask, load_result, probability_table
 from ..metrics.classification import counts_by_speaker, mean_ua, pooled_scores
 from ..metrics.significance import bootstrap_gain, paired_permutation
 from ..report.ablation import plot_ablation, write_markdown
-from ..report.files import notes_on, versions, write_json
-from ..report.run_folder import FITS, kept_folder
+from ..report.files import versions, warnings_for, write_json
+from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
 from .systems import BASELINE, System, systems_for
 
-OUR_FILES = frozenset({"ablation.json", "ablation.md", "ablation.png", FITS, ".gitignore"})
+log = logging.getLogger(__name__)
+
+OUR_FILES = frozenset({"ablation.json", "ablation.md", "ablation.png", FITS, LOG_FILE, ".gitignore"})
+
+Tables = Mapping[str, NDArray[np.float32]]
+"""Probabilities (seeds, n, c) by system id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Study:
+    """What all systems share: settings, seeds, dataset, the folds of the protocol, and those of other protocols."""
+
+    settings: TrainSettings
+    seeds: Sequence[int]
+    data: Dataset
+    folds: CrossValidation
+    folds_by_protocol: Mapping[Protocol | None, CrossValidation]
+
+    def folds_of(self, system: System) -> CrossValidation:
+        """The folds on which a system is fitted."""
+        return self.folds_by_protocol[system.protocol or self.folds.protocol]
 
 
 def ablate(
@@ -31,45 +58,56 @@ def ablate(
     out: Path,
     *,
     deviations: bool = False,
+    force: bool = False,
     progress: Callable[[int, int, str], None] = lambda done, total, name: None,
 ) -> dict[str, Any]:
-    """Fit all systems, compare them, write ablation.json, .md and .png into `out`, and give back what the first says.
+    """Fit and compare all systems; write ablation.json, ablation.md and ablation.png.
 
-    The fits are Dask tasks. Their results stay in `out`, and a fit that is done is not done again, neither after an
-    interruption nor with more seeds. `progress` hears how many are done, of how many, and of which system the last was.
-    Raises TrainingError if the features do not allow it, UsageError if `out` holds something else.
+    The fits are Dask tasks whose results stay in `out`: a finished fit is reused after an interruption and when seeds
+    are added.
+
+    Args:
+        settings: settings of training, of the cluster and of the corpus (classes).
+        features: feats.h5.
+        out: folder of the results.
+        deviations: add one system per deviation of the reference code.
+        force: write into `out` even if it contains other files.
+        progress: called with the number of finished fits, of all fits, and the id of the system of the last fit.
+
+    Returns:
+        The content of ablation.json.
+
+    Raises:
+        TrainingError: the features do not allow the study.
+        UsageError: `out` contains other files.
     """
     t = settings.train
     modalities = _modalities(features, t)
-    # Nothing is read here but the index: the workers read.
-    with opened(
-        features, t.model_copy(update={"stream": True}), classes=settings.corpus.classes, modalities=modalities
-    ) as data:
-        folds = split(data.utterances, t.protocol, data.speakers)
+    # Only the index is read here; the workers read the values.
+    reading = t.model_copy(update={"load": "disk"})
+    with open_dataset(features, reading, classes=settings.corpus.classes, modalities=modalities) as data:
+        folds = build_cross_validation(data.utterances, t.protocol, data.speakers)
         check_classes(folds.folds, data.labels, data.classes)
         systems = systems_for(modalities, folds.protocol, deviations=deviations)
-        seeds = list(dict.fromkeys(t.seeds))
-        with kept_folder(out, OUR_FILES) as folder:
+        folds_by_protocol: dict[Protocol | None, CrossValidation] = {folds.protocol: folds}
+        for system in systems:
+            if system.protocol is not None and system.protocol not in folds_by_protocol:
+                folds_by_protocol[system.protocol] = build_cross_validation(
+                    data.utterances, system.protocol, data.speakers
+                )
+        study = _Study(
+            settings=t,
+            seeds=list(dict.fromkeys(t.seeds)),
+            data=data,
+            folds=folds,
+            folds_by_protocol=folds_by_protocol,
+        )
+        with reuse_run_folder(out, OUR_FILES, force=force) as folder, log_file(folder / LOG_FILE):
             (folder / FITS).mkdir(exist_ok=True)
-            others = {system.protocol for system in systems if system.protocol is not None} - {folds.protocol}
-            splits = {protocol: split(data.utterances, protocol, data.speakers) for protocol in others}
-            splits[folds.protocol] = folds
-            tasks = {
-                system.key: _tasks(system, t, folds, seeds, folder / FITS)
-                for system in systems
-                if system.kind in ("network", "regression")
-            }
-            paths = _run(settings, features, data, modalities, tasks, splits, progress)
-            results = {key: [load_result(path) for path in some] for key, some in paths.items()}
-            tables = {
-                system.key: _tables(system, data, splits[system.protocol or folds.protocol], results, seeds)
-                for system in systems
-                if system.kind != "late"
-            }
-            for system in systems:
-                if system.kind == "late":
-                    tables[system.key] = np.mean([tables[part] for part in system.parts], axis=0)
-            ablation = _compared(systems, tables, results, data, folds, splits, settings, seeds)
+            tasks = {system.id: _tasks(system, study, folder / FITS) for system in systems if system.is_fitted}
+            paths = _run_missing(settings, features, study, modalities, tasks, progress)
+            results = {name: [load_result(path) for path in files] for name, files in paths.items()}
+            ablation = _compare(study, systems, _all_tables(study, systems, results), results)
             write_json(folder / "ablation.json", ablation)
             write_markdown(folder / "ablation.md", ablation)
             plot_ablation(folder / "ablation.png", ablation)
@@ -77,131 +115,134 @@ def ablate(
 
 
 def _modalities(features: Path, settings: TrainSettings) -> list[str]:
-    """Both if the features have both (or the settings want both), else the one there is."""
+    """The modalities of the features, or those that the settings ask for."""
     if settings.modalities != "both":
         return [settings.modalities]
     with FeatureStore(features) as store:
-        there = {modality_of(name) for name in store.streams}
-    return [modality for modality in MODALITIES if modality in there] or list(MODALITIES)
+        available = {modality_of(name) for name in store.streams}
+    return [modality for modality in MODALITIES if modality in available] or list(MODALITIES)
 
 
-def _tasks(system: System, base: TrainSettings, folds: Split, seeds: Sequence[int], folder: Path) -> list[FitTask]:
+def _tasks(system: System, study: _Study, folder: Path) -> list[FitTask]:
     return [
         FitTask(
             kind="regression" if system.kind == "regression" else "network",
-            settings=system.settings(base, folds.protocol),
+            settings=system.settings(study.settings, study.folds.protocol),
             seed=seed,
             fold=fold.number,
             folder=folder,
         )
-        for seed in (seeds if system.seeded else [0])
-        for fold in folds.folds
+        for seed in (study.seeds if system.is_random else [0])
+        for fold in study.folds.folds
     ]
 
 
-def _run(
+def _run_missing(
     settings: Settings,
     features: Path,
-    data: Dataset,
+    study: _Study,
     modalities: Sequence[str],
-    tasks: dict[str, list[FitTask]],
-    splits: dict[Any, Split],
+    tasks: Mapping[str, Sequence[FitTask]],
     progress: Callable[[int, int, str], None],
 ) -> dict[str, list[Path]]:
-    """Do what is not done yet; gives the results' files by system. Systems that share a fit do it once."""
-    paths = {key: [task.path(data, splits[task.settings.protocol]) for task in some] for key, some in tasks.items()}
-    left = {
-        path: (key, task)
-        for key in tasks
-        for path, task in zip(paths[key], tasks[key], strict=True)
-        if not path.exists()
-    }
-    total = len({path for some in paths.values() for path in some})
-    done = total - len(left)
+    """Run the fits whose results are missing; returns the files by system. A fit that systems share is run once."""
+    paths: dict[str, list[Path]] = {}
+    missing: dict[Path, tuple[str, FitTask]] = {}
+    for name, of_system in tasks.items():
+        paths[name] = [task.path(study.data, study.folds_by_protocol[task.settings.protocol]) for task in of_system]
+        for path, task in zip(paths[name], of_system, strict=True):
+            if not path.exists():
+                missing[path] = (name, task)
+    total = len({path for files in paths.values() for path in files})
+    done = total - len(missing)
+    log.debug("%d of %d fits are finished already", done, total)
     progress(done, total, "")
-    if left:
-        keys, todo = zip(*left.values(), strict=True)
-        for place in fits_in_parallel(settings, features, modalities, todo):
+    if missing:
+        names, to_run = zip(*missing.values(), strict=True)
+        for position in run_in_parallel(settings, features, modalities, to_run):
             done += 1
-            progress(done, total, keys[place])
+            progress(done, total, names[position])
     return paths
 
 
-def _tables(
-    system: System, data: Dataset, folds: Split, results: dict[str, list[FitResult]], seeds: Sequence[int]
-) -> NDArray[np.float32]:
-    """Probabilities (seeds, n, c) of a system; one seed where nothing is random."""
+def _all_tables(study: _Study, systems: Sequence[System], results: Mapping[str, Sequence[FitResult]]) -> Tables:
+    tables = {system.id: _table(study, system, results) for system in systems if system.kind != "late"}
+    for system in systems:
+        if system.kind == "late":
+            tables[system.id] = np.mean([tables[part] for part in system.parts], axis=0)
+    return tables
+
+
+def _table(study: _Study, system: System, results: Mapping[str, Sequence[FitResult]]) -> NDArray[np.float32]:
+    """Probabilities (seeds, n, c) of a system; one seed for a deterministic one."""
+    data, folds = study.data, study.folds_of(system)
     if system.kind == "majority":
         table = np.zeros((1, len(data), len(data.classes)), np.float32)
         for fold in folds.folds:
-            most = int(torch.bincount(data.labels[fold.train_rows]).argmax())
-            table[0, fold.test_rows.numpy(), most] = 1
+            majority = int(torch.bincount(data.labels[fold.train_rows]).argmax())
+            table[0, fold.test_rows.numpy(), majority] = 1
         return table
-    of_system = results[system.key]
-    return np.stack([probability_table(data, folds, of_system, seed) for seed in (seeds if system.seeded else [0])])
+    seeds = study.seeds if system.is_random else [0]
+    return np.stack([probability_table(data, folds, results[system.id], seed) for seed in seeds])
 
 
-def _compared(
-    systems: Sequence[System],
-    tables: dict[str, NDArray[np.float32]],
-    results: dict[str, list[FitResult]],
-    data: Dataset,
-    folds: Split,
-    splits: dict[Any, Split],
-    settings: Settings,
-    seeds: Sequence[int],
+def _compare(
+    study: _Study, systems: Sequence[System], tables: Tables, results: Mapping[str, Sequence[FitResult]]
 ) -> dict[str, Any]:
+    data, folds = study.data, study.folds
     tested = folds.tested.numpy()
     labels = data.labels.numpy()[tested]
     speakers = [data.speakers[row] for row in tested]
-    predicted = {key: table[:, tested].argmax(-1) for key, table in tables.items()}
-    counts = {key: counts_by_speaker(labels, some, speakers, len(data.classes)) for key, some in predicted.items()}
-    baseline = BASELINE if BASELINE in counts else systems[-1].key
+    resamples = study.settings.bootstrap
+    predicted = {name: table[:, tested].argmax(-1) for name, table in tables.items()}
+    counts = {
+        name: counts_by_speaker(labels, classes, speakers, len(data.classes)) for name, classes in predicted.items()
+    }
+    baseline = BASELINE if BASELINE in counts else systems[-1].id
     rows = []
     for system in systems:
-        scores = pooled_scores(
-            labels, predicted[system.key], speakers, classes=data.classes, resamples=settings.train.bootstrap
-        )
+        scores = pooled_scores(labels, predicted[system.id], speakers, classes=data.classes, resamples=resamples)
         del scores["confusion"]
-        against = system.key != baseline
-        gain = mean_ua(counts[system.key]) - mean_ua(counts[baseline])
-        fits = results.get(system.key, [])
+        fits = results.get(system.id, [])
         epochs = [fit.epoch for fit in fits if fit.epoch is not None]
-        of_protocol = splits[system.protocol or folds.protocol]
+        comparison: dict[str, Any] = {"gain": None, "gain_ci95": None, "p": None}
+        if system.id != baseline:
+            pair = counts[system.id], counts[baseline]
+            comparison = {
+                "gain": mean_ua(pair[0]) - mean_ua(pair[1]),
+                "gain_ci95": bootstrap_gain(*pair, resamples=resamples),
+                "p": paired_permutation(*pair),
+            }
         rows.append(
             {
-                "key": system.key,
+                "id": system.id,
                 "name": system.name,
-                "what": system.what,
-                "protocol": of_protocol.protocol,
-                "selected_on_test": of_protocol.selected_on_test,
-                "seeds": len(tables[system.key]),
+                "description": system.description,
+                "protocol": study.folds_of(system).protocol,
+                "selected_on_test": study.folds_of(system).selected_on_test,
+                "seeds": len(tables[system.id]),
                 **scores,
                 "epoch_mean": float(np.mean(epochs)) if epochs else None,
                 "seconds": float(np.mean([fit.seconds for fit in fits])) if fits else None,
-                "gain": gain if against else None,
-                "gain_ci95": bootstrap_gain(counts[system.key], counts[baseline], resamples=settings.train.bootstrap)
-                if against
-                else None,
-                "p": paired_permutation(counts[system.key], counts[baseline]) if against else None,
+                **comparison,
             }
         )
-    # Every tested utterance has a probability from every system.
+    # Every tested utterance has probabilities from every system.
     assert not any(np.isnan(table[:, tested]).any() for table in tables.values())
     return {
         "protocol": folds.protocol,
         "selected_on_test": folds.selected_on_test,
         "features": data.digest,
-        "splits": folds.digest,
-        "seeds": list(seeds),
+        "folds_digest": folds.digest,
+        "seeds": list(study.seeds),
         "classes": list(data.classes),
         "n": len(tested),
         "speakers": len(set(speakers)),
         "random_weights": data.random_weights,
         "versions": versions(),
-        "streams": list(data.names.values()),
-        "settings": settings.train.model_dump(mode="json"),
+        "streams": list(data.stream_names.values()),
+        "settings": study.settings.model_dump(mode="json"),
         "baseline": baseline,
-        "notes": [*data.notes, *notes_on(data, folds)],
+        "warnings": [*data.warnings, *warnings_for(data, folds)],
         "rows": rows,
     }

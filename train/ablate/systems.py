@@ -1,4 +1,4 @@
-"""The systems that an ablation compares: what the paper's Table 2 has, and what it is measured against."""
+"""The systems of the ablation study: the rows of the paper's Table 2, baselines, deviations of the reference code."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,19 +6,30 @@ from typing import Any, Literal
 
 from ...shared.config.train_settings import REFERENCE, Protocol, TrainSettings
 
-PLAIN = {"avel": False, "mem": False}
+FUSION_ONLY = {"avel": False, "mem": False}
+FULL = {"avel": True, "mem": True}
+FEATURE_SETTINGS = ("audio", "face", "frame_rate", "max_seconds", "load")
+"""Settings that define the features, as opposed to the network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """One row: what it is, the settings that make it, and for a late fusion the systems whose probabilities it adds.
+    """One row of the ablation table.
 
-    A protocol of its own only where the protocol is the fault.
+    Attributes:
+        id: identifier in ablation.json.
+        name: name in tables.
+        description: explanation of the system.
+        kind: majority class, logistic regression, network, or late fusion.
+        modalities: modalities of the system.
+        changes: settings of training that differ from those of the study.
+        parts: for a late fusion, the ids of the systems whose probabilities are averaged.
+        protocol: protocol, if it differs from that of the study.
     """
 
-    key: str
+    id: str
     name: str
-    what: str
+    description: str
     kind: Literal["majority", "regression", "network", "late"] = "network"
     modalities: Literal["both", "audio", "face"] = "both"
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -26,15 +37,24 @@ class System:
     protocol: Protocol | None = None
 
     @property
-    def seeded(self) -> bool:
-        """Whether chance has a part in it."""
+    def is_random(self) -> bool:
+        """Whether the result depends on the seed."""
         return self.kind in ("network", "late")
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the system has fits of its own."""
+        return self.kind in ("network", "regression")
+
     def settings(self, base: TrainSettings, protocol: Protocol) -> TrainSettings:
-        """The run's settings with what makes this system; a regression knows only those that choose its features."""
+        """The settings of the system's fits.
+
+        Args:
+            base: settings of the study. A regression depends only on those that define its features.
+            protocol: protocol of the study.
+        """
         if self.kind == "regression":
-            features = {name: getattr(base, name) for name in ("audio", "face", "frame_rate", "max_seconds", "stream")}
-            base = TrainSettings(**features)
+            base = TrainSettings(**{name: getattr(base, name) for name in FEATURE_SETTINGS})
         changes = {"modalities": self.modalities, "protocol": self.protocol or protocol, **self.changes}
         return base.model_copy(update=changes)
 
@@ -42,89 +62,94 @@ class System:
 BASELINE = "fusion"
 
 SYSTEMS = (
-    System(key="majority", name="majority class", what="the training group's most frequent class", kind="majority"),
     System(
-        key="regression-audio",
+        id="majority", name="majority class", description="the training group's most frequent class", kind="majority"
+    ),
+    System(
+        id="regression-audio",
         name="logistic regression, audio",
-        what="on the mean of the audio frames",
+        description="on the mean of the audio frames",
         kind="regression",
         modalities="audio",
     ),
     System(
-        key="regression-face",
+        id="regression-face",
         name="logistic regression, face",
-        what="on the mean of the face frames",
+        description="on the mean of the face frames",
         kind="regression",
         modalities="face",
     ),
     System(
-        key="regression-both",
+        id="regression-both",
         name="logistic regression, both",
-        what="on the means of audio and face frames",
+        description="on the means of audio and face frames",
         kind="regression",
     ),
-    System(key="audio", name="A only", what="the network over audio alone", modalities="audio", changes=PLAIN),
-    System(key="face", name="V only", what="the network over faces alone", modalities="face", changes=PLAIN),
     System(
-        key="late",
+        id="audio", name="A only", description="the network over audio alone", modalities="audio", changes=FUSION_ONLY
+    ),
+    System(
+        id="face", name="V only", description="the network over faces alone", modalities="face", changes=FUSION_ONLY
+    ),
+    System(
+        id="late",
         name="late fusion",
-        what="mean of the probabilities of A only and V only",
+        description="mean of the probabilities of A only and V only",
         kind="late",
         parts=("audio", "face"),
     ),
-    System(key=BASELINE, name="A+V fusion", what="cross-attention alone", changes=PLAIN),
-    System(key="avel", name="+ AVEL", what="fusion and alignment", changes={"avel": True, "mem": False}),
-    System(key="mem", name="+ MEM", what="fusion and matching", changes={"avel": False, "mem": True}),
+    System(id=BASELINE, name="A+V fusion", description="cross-attention alone", changes=FUSION_ONLY),
+    System(id="avel", name="+ AVEL", description="fusion and alignment", changes={"avel": True, "mem": False}),
+    System(id="mem", name="+ MEM", description="fusion and matching", changes={"avel": False, "mem": True}),
     System(
-        key="full",
+        id="full",
         name="+ AVEL + MEM (Foal-Net)",
-        what="fusion, alignment and matching",
-        changes={"avel": True, "mem": True},
+        description="fusion, alignment and matching",
+        changes=FULL,
     ),
     System(
-        key="reference",
+        id="reference",
         name="Foal-Net, compat reference",
-        what="temperature, sum and pairs as the authors have them",
-        changes={"avel": True, "mem": True, "compat": REFERENCE},
+        description="temperature, sum and pairs as in the reference code",
+        changes={**FULL, "compat": REFERENCE},
     ),
 )
 
-FULL = {"avel": True, "mem": True}
 DEVIATIONS = (
     System(
-        key="deviation-temperature",
+        id="deviation-temperature",
         name="deviation: divided by ln(1/0.07)",
-        what="similarities over 2.66, almost flat",
+        description="similarities divided by 2.66, an almost uniform softmax",
         changes={**FULL, "compat": ("temperature",)},
     ),
     System(
-        key="deviation-sum",
+        id="deviation-sum",
         name="deviation: sum over positives",
-        what="AVEL grows with the batch",
+        description="AVEL grows with the batch size",
         changes={**FULL, "compat": ("sum",)},
     ),
     System(
-        key="deviation-own-pairs",
+        id="deviation-own-pairs",
         name="deviation: own pairs only",
-        what="MEM may learn 'same clip'",
+        description="MEM may learn to recognize the same clip",
         changes={**FULL, "compat": ("own-pairs",)},
     ),
     System(
-        key="deviation-same-class",
+        id="deviation-same-class",
         name="deviation: same-class negatives",
-        what="in batches of a single class",
+        description="MEM's negatives in batches of a single class",
         changes={**FULL, "compat": ("same-class",)},
     ),
     System(
-        key="deviation-cut",
+        id="deviation-cut",
         name="deviation: cut at 6 s",
-        what="what comes later is not seen",
+        description="later frames are ignored",
         changes={**FULL, "max_seconds": 6.0},
     ),
     System(
-        key="deviation-on-test",
+        id="deviation-on-test",
         name="deviation: epoch chosen on the test group",
-        what="as the authors do",
+        description="as in the reference code; scores are optimistically biased",
         changes=FULL,
         protocol="loso-reference",
     ),
@@ -132,11 +157,17 @@ DEVIATIONS = (
 
 
 def systems_for(modalities: Sequence[str], protocol: Protocol, *, deviations: bool) -> list[System]:
-    """The systems that features of these modalities allow under a protocol."""
-    wanted = [*SYSTEMS, *(DEVIATIONS if deviations else ())]
+    """The systems that are possible with features of these modalities and under a protocol.
+
+    Args:
+        modalities: modalities of the features.
+        protocol: protocol of the study.
+        deviations: include the deviations of the reference code.
+    """
+    systems = [*SYSTEMS, *(DEVIATIONS if deviations else ())]
     if protocol != "loso-nested":
-        wanted = [system for system in wanted if system.protocol is None]
+        systems = [system for system in systems if system.protocol is None]
     if len(modalities) == 2:
-        return wanted
-    alone = modalities[0]
-    return [system for system in wanted if system.kind == "majority" or system.modalities == alone]
+        return systems
+    (modality,) = modalities
+    return [system for system in systems if system.kind == "majority" or system.modalities == modality]

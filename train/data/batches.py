@@ -1,4 +1,4 @@
-"""Which utterances make up each batch: class-balanced draws, bucketed by length; no loop over utterances."""
+"""Batches of utterances: class-balanced sampling, bucketing by length, padding; no loop over utterances."""
 
 from collections.abc import Iterator
 
@@ -7,21 +7,29 @@ from torch import Tensor
 
 from ...shared.parallel.prefetch import prefetch
 from .dataset import Dataset
-from .features import Visit
-from .sequences import Batch, gather
+from .features import Chunk
+from .sequences import Batch, pad_batch
 
-BUCKET = 256
-"""Utterances sorted by length together: enough to pad little, few enough that a batch is still a mixture."""
-EVALUATION_FRAMES = 32_768
-"""Padded frames of a batch from which nobody learns."""
-AHEAD_BYTES = 64 << 20
-"""Batches that wait, made ahead of the step that needs them; one may, however large it is."""
+BUCKET_SIZE = 256
+"""Utterances sorted by length together: enough for little padding, few enough that a batch is still a mixture."""
+MAX_EVALUATION_FRAMES = 32_768
+"""Padded frames of a batch without gradients."""
+PREFETCH_BYTES = 64 << 20
+"""Memory for batches prepared ahead of the training step; one batch always fits, whatever its size."""
 
 
-def balanced_draws(labels: Tensor, generator: torch.Generator) -> Tensor:
-    """As many draws as there are labels (n,), with replacement, every class equally likely: positions (n,)."""
+def class_balanced_sample(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw n positions with replacement so that every class is equally likely.
+
+    Args:
+        labels: class numbers, (n,).
+        generator: source of randomness, on the CPU.
+
+    Returns:
+        Positions in `labels`, (n,).
+    """
     weights = (1.0 / torch.bincount(labels)[labels]).double()
-    # Not torch.multinomial: that knows no more than 2^24 categories.
+    # Not torch.multinomial, which is limited to 2^24 categories.
     chosen = torch.rand(len(labels), generator=generator, dtype=torch.float64) * weights.sum()
     return torch.searchsorted(weights.cumsum(0), chosen, right=True).clamp(max=len(labels) - 1)
 
@@ -29,15 +37,25 @@ def balanced_draws(labels: Tensor, generator: torch.Generator) -> Tensor:
 def bucketed(
     lengths: Tensor, *, batch_size: int, generator: torch.Generator, frames: int | None = None
 ) -> list[Tensor]:
-    """Positions in lengths (m,), in batches of similar length and at most so many padded `frames`, in random order."""
+    """Group positions into batches of similar length, and shuffle the batches.
+
+    Args:
+        lengths: frames per utterance, (m,).
+        batch_size: maximum utterances in a batch.
+        generator: source of randomness, on the CPU.
+        frames: maximum padded frames in a batch (None: unlimited).
+
+    Returns:
+        One tensor of positions per batch.
+    """
     batches: list[Tensor] = []
-    for bucket in torch.split(torch.arange(len(lengths)), max(BUCKET, batch_size)):
+    for bucket in torch.split(torch.arange(len(lengths)), max(BUCKET_SIZE, batch_size)):
         batches += _batches(bucket, lengths, batch_size, frames)
     return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
 
 
 def _batches(positions: Tensor, lengths: Tensor, batch_size: int, frames: int | None) -> list[Tensor]:
-    """Neighbours in length together, in batches as large as they may be, of equal size where `frames` cuts them."""
+    """Sort positions by length and cut them into batches, of equal size where `frames` is the limit."""
     batches: list[Tensor] = []
     for batch in torch.split(positions[lengths[positions].argsort(stable=True)], batch_size):
         longest = max(int(lengths[batch].max()), 1)
@@ -55,37 +73,43 @@ def training_batches(
     device: torch.device,
     frames: int | None = None,
 ) -> Iterator[Batch]:
-    """One epoch: as many class-balanced draws as `rows` (m,) are; made in a thread, ahead of the step that needs them.
+    """Yield one epoch: m class-balanced draws from `rows` (m,), prepared in a thread ahead of the training step.
 
-    The generator belongs to that thread until the last batch is out.
+    Args:
+        data: the dataset.
+        rows: training rows, (m,).
+        batch_size: maximum utterances in a batch.
+        generator: source of randomness; the prefetch thread owns it until the last batch is yielded.
+        device: device of the batches.
+        frames: maximum padded frames in a batch (None: unlimited).
     """
 
     def batches() -> Iterator[Batch]:
-        drawn = rows[balanced_draws(data.labels[rows], generator)]
-        for visit in data.features.visits(drawn, generator):
-            lengths = data.features.lengths[visit.rows]
+        drawn = rows[class_balanced_sample(data.labels[rows], generator)]
+        for chunk in data.features.iter_chunks(drawn, generator):
+            lengths = data.features.lengths[chunk.rows]
             for chosen in bucketed(lengths, batch_size=batch_size, generator=generator, frames=frames):
-                yield collate(data, visit, chosen, device)
+                yield collate(data, chunk, chosen, device)
 
-    with prefetch([batches], threads=1, size=_bytes, budget=AHEAD_BYTES) as lanes:
-        for lane in lanes:
-            yield from lane
+    with prefetch([batches], threads=1, size=_bytes, budget=PREFETCH_BYTES) as queues:
+        for queue in queues:
+            yield from queue
 
 
 def evaluation_batches(data: Dataset, rows: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
-    """Every one of `rows` (m,), none of them twice, neighbours in length together; without any, none."""
+    """Yield every one of `rows` (m,) exactly once, utterances of similar length together."""
     if not len(rows):
         return
-    for visit in data.features.visits(rows):
-        lengths = data.features.lengths[visit.rows]
-        for chosen in _batches(torch.arange(len(lengths)), lengths, batch_size, EVALUATION_FRAMES):
-            yield collate(data, visit, chosen, device)
+    for chunk in data.features.iter_chunks(rows):
+        lengths = data.features.lengths[chunk.rows]
+        for chosen in _batches(torch.arange(len(lengths)), lengths, batch_size, MAX_EVALUATION_FRAMES):
+            yield collate(data, chunk, chosen, device)
 
 
-def collate(data: Dataset, visit: Visit, chosen: Tensor, device: torch.device) -> Batch:
-    """The utterances at positions `chosen` (b,) of a visit, padded to their longest."""
-    rows, positions = visit.rows[chosen], visit.positions[chosen]
-    frames = {name: gather(stream, positions, device) for name, stream in visit.streams.items()}
+def collate(data: Dataset, chunk: Chunk, chosen: Tensor, device: torch.device) -> Batch:
+    """Pad the utterances at positions `chosen` (b,) of a chunk to their longest, on a device."""
+    rows, positions = chunk.rows[chosen], chunk.positions[chosen]
+    frames = {name: pad_batch(stream, positions, device) for name, stream in chunk.streams.items()}
     return Batch(rows=rows.to(device), labels=data.labels[rows].to(device), frames=frames)
 
 

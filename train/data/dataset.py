@@ -1,4 +1,4 @@
-"""The labelled utterances that a run is about, with their features."""
+"""The labelled utterances of a run, with their features."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,15 +15,23 @@ from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError
 from ...shared.store.feature_store import FeatureStore
 from ...shared.utterance import Utterance
-from .features import Features, InMemory, OnDisk, Reading, keep_heap_small, read_streams
+from .features import Features, InMemory, OnDisk, StreamSource, limit_malloc_arenas, read_streams
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """n labelled utterances; labels (n,), on the CPU, index `classes`.
+    """n labelled utterances with their features.
 
-    `digest` and `provenance` tell which features these are, `rates` how many frames a second they have now, by
-    modality; `notes` what was left out on the way here.
+    Attributes:
+        utterances: the utterances, n.
+        classes: class names, in the order of their numbers.
+        labels: class numbers, (n,) int64, on the CPU.
+        features: the sequences by modality.
+        rates: frame rate (Hz) by modality, after pooling.
+        stream_names: name of the stream in feats.h5 by modality.
+        digest: hash of the features.
+        provenance: encoder and configuration by stream name.
+        warnings: what was left out or is missing.
     """
 
     utterances: tuple[Utterance, ...]
@@ -31,40 +39,40 @@ class Dataset:
     labels: Tensor
     features: Features
     rates: Mapping[str, float]
-    names: Mapping[str, str]
+    stream_names: Mapping[str, str]
     digest: str = ""
     provenance: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.utterances)
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
-        """(n)."""
+        """Utterance ids, n."""
         return tuple(utterance.id for utterance in self.utterances)
 
     @cached_property
     def speakers(self) -> tuple[str, ...]:
-        """(n); a speaker's name is his only within the corpus, and nobody's name makes an utterance its own speaker."""
+        """Speaker names, unique across corpora, n; an utterance without a speaker counts as its own speaker."""
         return tuple(f"{u.corpus}/{u.speaker}" if u.speaker else f"{u.corpus}//{u.id}" for u in self.utterances)
 
     @property
     def random_weights(self) -> bool:
-        """Whether any of the features comes from an encoder that never learned anything."""
-        return any(self.provenance[name]["random_weights"] for name in self.names.values())
+        """Whether any of the features comes from an encoder with random weights."""
+        return any(self.provenance[name]["random_weights"] for name in self.stream_names.values())
 
-    def only(self, modalities: Sequence[str], max_seconds: float | None = None) -> "Dataset":
-        """The same with some modalities alone, cut after so many seconds; shares what is in memory."""
+    def select(self, modalities: Sequence[str], max_seconds: float | None = None) -> "Dataset":
+        """Keep some modalities only, cut after `max_seconds`; memory is shared."""
         longest = {name: max(1, round(max_seconds * self.rates[name])) for name in modalities} if max_seconds else None
         return replace(
             self,
-            features=self.features.only(modalities, longest),
-            names={name: self.names[name] for name in modalities},
+            features=self.features.select(modalities, longest),
+            stream_names={name: self.stream_names[name] for name in modalities},
         )
 
     def to(self, device: torch.device) -> "Dataset":
-        """The same with its features on a device, as far as they fit."""
+        """Copy features in memory to a device, as far as they fit; features on disk stay there."""
         return replace(self, features=self.features.to(device)) if isinstance(self.features, InMemory) else self
 
 
@@ -73,93 +81,119 @@ def wanted_modalities(settings: TrainSettings) -> tuple[str, ...]:
     return MODALITIES if settings.modalities == "both" else (settings.modalities,)
 
 
+def wanted_streams(settings: TrainSettings, modalities: Sequence[str] | None = None) -> dict[str, str | None]:
+    """The configured stream (None: to be chosen) of the wanted modalities, or of the given ones."""
+    configured = {"audio": settings.audio, "face": settings.face}
+    return {name: configured[name] for name in modalities or wanted_modalities(settings)}
+
+
 @contextmanager
-def opened(
+def open_dataset(
     path: Path, settings: TrainSettings, *, classes: Sequence[str] | None, modalities: Sequence[str] | None = None
 ) -> Iterator[Dataset]:
-    """All utterances of feats.h5 that have one of the classes (default: every label there is), with their features.
+    """Open all utterances of feats.h5 that have one of the classes; the dataset is valid inside the block.
 
-    In memory, or (settings.load) on disk; while the block lasts. Raises TrainingError if a modality is not in the
-    store, fewer than two classes remain, or a number in the features is none; StoreError for what cannot be read.
+    Args:
+        path: feats.h5.
+        settings: streams, frame rate, maximum length, and whether the features are loaded into memory or read from
+            disk in every epoch (`load`).
+        classes: class names (None: every label that occurs, sorted).
+        modalities: modalities to read (None: those of the settings).
+
+    Raises:
+        TrainingError: a modality is missing, fewer than two classes remain, or a feature is NaN or infinite.
+        StoreError: the features cannot be read.
     """
     with FeatureStore(path) as store:
-        named = {"audio": settings.audio, "face": settings.face}
-        names = chosen_names(store, {name: named[name] for name in modalities or wanted_modalities(settings)})
-        known, rows = _labelled(store, classes)
-        readings = {
-            modality: Reading(name=name, rate_hz=store.streams[name].rate_hz, frame_rate=settings.frame_rate)
+        names = select_streams(store, wanted_streams(settings, modalities))
+        class_names, rows = labelled_rows(store, classes)
+        sources = {
+            modality: StreamSource(name=name, rate_hz=store.streams[name].rate_hz, frame_rate=settings.frame_rate)
             for modality, name in names.items()
         }
         features: Features
         if settings.load == "disk":
-            keep_heap_small()
-            features = OnDisk(store, rows, readings, budget=round(settings.disk_buffer_mb * 1e6))
+            limit_malloc_arenas()
+            features = OnDisk(store, rows, sources, budget=round(settings.disk_buffer_mb * 1e6))
         else:
-            features = InMemory(read_streams(store, rows, readings))
-        made = store.provenance()
-        number = {label: i for i, label in enumerate(known)}
-        kept = tuple(store.utterances[row] for row in rows)
+            features = InMemory(read_streams(store, rows, sources))
+        provenance = store.provenance()
+        number = {label: i for i, label in enumerate(class_names)}
+        utterances = tuple(store.utterances[row] for row in rows)
         data = Dataset(
-            utterances=kept,
-            classes=known,
-            labels=torch.tensor([number[utterance.label] for utterance in kept]),
+            utterances=utterances,
+            classes=class_names,
+            labels=torch.tensor([number[utterance.label] for utterance in utterances]),
             features=features,
-            rates={modality: reading.to_hz for modality, reading in readings.items()},
-            names=names,
+            rates={modality: source.to_hz for modality, source in sources.items()},
+            stream_names=names,
             digest=store.digest,
-            provenance={name: made[name] for name in names.values()},
-            notes=(*_notes_on_labels(store.utterances, known), *_notes_on_streams(store, rows, names)),
+            provenance={name: provenance[name] for name in names.values()},
+            warnings=(*_label_warnings(store.utterances, class_names), *_stream_warnings(store, rows, names)),
         )
-        yield data if settings.max_seconds is None else data.only(list(names), settings.max_seconds)
+        yield data if settings.max_seconds is None else data.select(list(names), settings.max_seconds)
 
 
-def chosen_names(store: FeatureStore, wanted: Mapping[str, str | None]) -> dict[str, str]:
-    """The features to train on, by modality: those named, else the only ones of the modality, else the unnamed ones.
+def select_streams(store: FeatureStore, wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """Choose the stream of each modality: the configured one, else the only one, else the one named like the modality.
 
-    Raises TrainingError if there are none, or several of which none can be preferred.
+    Args:
+        store: an open feats.h5.
+        wanted: configured stream name by modality (None: choose).
+
+    Raises:
+        TrainingError: no stream matches, or several do.
     """
     chosen: dict[str, str] = {}
     for modality, name in wanted.items():
-        there = [stream for stream in store.streams if modality_of(stream) == modality]
-        if name in there or (name is None and modality in there):
+        available = [stream for stream in store.streams if modality_of(stream) == modality]
+        if name in available or (name is None and modality in available):
             chosen[modality] = name or modality
-        elif name is None and len(there) == 1:
-            chosen[modality] = there[0]
-        elif name is None and there:
-            raise TrainingError(f"{store.path} holds {', '.join(there)}: say which with --{modality}")
-        else:
-            known = ", ".join(store.streams) or "none"
-            called = f" called {name}" if name else ""
+        elif name is None and len(available) == 1:
+            chosen[modality] = available[0]
+        elif name is None and available:
             raise TrainingError(
-                f"{store.path}: expected {modality} features{called}, got only {known}; extract them, or train with "
-                f"--modalities or --{modality} set to what is there"
+                f"{store.path}: has several {modality} streams, {', '.join(available)}; choose one with --{modality}"
+            )
+        else:
+            streams = ", ".join(store.streams) or "none"
+            named = f" named {name}" if name else ""
+            raise TrainingError(
+                f"{store.path}: expected {modality} features{named}, got only {streams}; extract them, or set "
+                f"--modalities or --{modality} to existing ones"
             )
     return chosen
 
 
-def _labelled(store: FeatureStore, classes: Sequence[str] | None) -> tuple[tuple[str, ...], list[int]]:
-    known = tuple(classes) if classes else tuple(sorted({u.label for u in store.utterances if u.label}))
-    if len(known) < 2:
-        raise TrainingError(f"{store.path}: expected at least two classes, got {', '.join(known) or 'no label at all'}")
-    rows = [row for row, utterance in enumerate(store.utterances) if utterance.label in known]
+def labelled_rows(store: FeatureStore, classes: Sequence[str] | None) -> tuple[tuple[str, ...], list[int]]:
+    """The classes (None: every label that occurs, sorted), and the rows of the store that have one of them.
+
+    Raises TrainingError for fewer than two classes, and if no utterance has one of them.
+    """
+    names = tuple(classes) if classes else tuple(sorted({u.label for u in store.utterances if u.label}))
+    if len(names) < 2:
+        raise TrainingError(f"{store.path}: expected at least two classes, got {', '.join(names) or 'no label at all'}")
+    rows = [row for row, utterance in enumerate(store.utterances) if utterance.label in names]
     if not rows:
-        raise TrainingError(f"{store.path}: no utterance has one of the labels {', '.join(known)}")
-    return known, rows
+        raise TrainingError(f"{store.path}: no utterance has one of the labels {', '.join(names)}")
+    return names, rows
 
 
-def _notes_on_labels(utterances: Sequence[Utterance], classes: Sequence[str]) -> list[str]:
-    notes = []
+def _label_warnings(utterances: Sequence[Utterance], classes: Sequence[str]) -> list[str]:
+    warnings = []
     if missing := sum(not utterance.label for utterance in utterances):
-        notes.append(f"{missing} of {len(utterances)} utterances left out: they have no label")
+        warnings.append(f"{missing} of {len(utterances)} utterances left out: they have no label")
     if others := sorted({u.label for u in utterances if u.label} - set(classes)):
         count = sum(utterance.label in others for utterance in utterances)
-        notes.append(f"{count} of {len(utterances)} utterances left out: their label is {', '.join(others)}")
-    return notes
+        warnings.append(f"{count} of {len(utterances)} utterances left out: their label is {', '.join(others)}")
+    return warnings
 
 
-def _notes_on_streams(store: FeatureStore, rows: Sequence[int], names: Mapping[str, str]) -> list[str]:
-    notes = []
+def _stream_warnings(store: FeatureStore, rows: Sequence[int], names: Mapping[str, str]) -> list[str]:
+    warnings = []
     for modality, name in names.items():
         if missing := int((store.valid_frames(name)[list(rows)] == 0).sum()):
-            notes.append(f"{missing} of {len(rows)} utterances have no {modality}: a learned placeholder stands in")
-    return notes
+            warnings.append(
+                f"{missing} of {len(rows)} utterances have no {modality}: the network substitutes a learned placeholder"
+            )
+    return warnings

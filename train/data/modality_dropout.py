@@ -1,4 +1,4 @@
-"""Utterances that lose a modality, or every second frame: in training by chance, in evaluation on purpose."""
+"""Batches without a modality or with every second frame: random in training, on purpose in evaluation."""
 
 from dataclasses import replace
 
@@ -7,17 +7,22 @@ import torch
 from .sequences import Batch, Frames
 
 
-def without_one(batch: Batch, share: float, generator: torch.Generator) -> Batch:
-    """The batch, a `share` of whose utterances has lost one modality, either alike likely.
+def modality_dropout(batch: Batch, share: float, generator: torch.Generator) -> Batch:
+    """Remove one modality from a random share of the utterances, each modality equally often.
 
-    Nobody loses the only modality that is there. With a share of 0 nothing is drawn.
+    An utterance with only one modality keeps it. With a share of 0 no random number is drawn.
+
+    Args:
+        batch: b utterances.
+        share: probability that an utterance loses a modality, 0 to 1.
+        generator: source of randomness, on the device of the batch.
     """
     if share == 0 or len(batch.frames) < 2:
         return batch
-    chance = torch.rand(len(batch.rows), generator=generator, device=batch.rows.device)
+    draws = torch.rand(len(batch.rows), generator=generator, device=batch.rows.device)
     present = torch.stack([frames.valid.any(1) for frames in batch.frames.values()])  # (modalities, b)
-    loses = (chance < share) & present.all(0)
-    which = (chance < share / 2).long()  # 0 or 1, alike likely among those that lose one
+    loses = (draws < share) & present.all(0)
+    which = (draws < share / 2).long()  # the modality that is lost, 0 or 1
     frames = {
         name: Frames(values, valid & ~(loses & (which == number))[:, None])
         for number, (name, (values, valid)) in enumerate(batch.frames.items())
@@ -25,14 +30,14 @@ def without_one(batch: Batch, share: float, generator: torch.Generator) -> Batch
     return replace(batch, frames=frames)
 
 
-def without(batch: Batch, modality: str) -> Batch:
-    """The batch, none of whose utterances has the modality."""
+def drop_modality(batch: Batch, modality: str) -> Batch:
+    """Remove a modality from every utterance of the batch."""
     values, valid = batch.frames[modality]
     return replace(batch, frames={**batch.frames, modality: Frames(values, torch.zeros_like(valid))})
 
 
-def halved(batch: Batch, modality: str) -> Batch:
-    """The batch with every second frame of the modality gone, as if it had been looked at half as often."""
+def drop_frames(batch: Batch, modality: str) -> Batch:
+    """Mark every second frame of a modality as invalid, as if the encoder had run at half the rate."""
     values, valid = batch.frames[modality]
     kept = torch.arange(valid.shape[1], device=valid.device) % 2 == 0
     return replace(batch, frames={**batch.frames, modality: Frames(values, valid & kept)})

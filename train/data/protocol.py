@@ -1,4 +1,4 @@
-"""Who is trained on, who chooses the epoch, and who is tested."""
+"""Cross-validation protocols: which utterances train, which choose the epoch, and which are tested."""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,13 +13,13 @@ from ...shared.config.train_settings import Protocol
 from ...shared.errors import TrainingError
 from ...shared.utterance import Utterance
 
-FIXED = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
-"""Names of folds that say what they are for."""
+FIXED_FOLD_ROLES = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+"""Fold names in a manifest that denote a fixed training, development or test set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """One of K folds, numbered from 1: the groups tested and used for early stopping, and rows (CPU, int64) of each."""
+    """One fold, numbered from 1: its test and development group, and the rows of each part (int64, on the CPU)."""
 
     number: int
     test: str
@@ -30,10 +30,15 @@ class Fold:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
-    """A protocol applied to a dataset: its folds, the group of each utterance, and what kind of group that is.
+class CrossValidation:
+    """A protocol applied to a dataset.
 
-    `selected_on_test`: the epoch was chosen on the test group, and the numbers are too good.
+    Attributes:
+        protocol: name of the protocol.
+        kind: kind of group that is held out: session, speaker or fold.
+        groups: group of each utterance, n.
+        folds: the folds, in the order of their numbers.
+        digest: hash of the protocol and of the group of every utterance.
     """
 
     protocol: Protocol
@@ -44,23 +49,30 @@ class Split:
 
     @property
     def selected_on_test(self) -> bool:
-        """Whether the test group chose the epoch."""
+        """Whether the epoch is chosen on the test group, which makes the scores optimistically biased."""
         return self.protocol == "loso-reference"
 
     @property
     def tested(self) -> Tensor:
-        """The rows that some fold tests, in order."""
+        """Rows that are tested in a fold, sorted."""
         return torch.cat([fold.test_rows for fold in self.folds]).sort().values
 
 
-def split(utterances: Sequence[Utterance], protocol: Protocol | None, speakers: Sequence[str]) -> Split:
-    """The folds of a protocol (None: the manifest's folds if every utterance has one, else loso-nested).
+def build_cross_validation(
+    utterances: Sequence[Utterance], protocol: Protocol | None, speakers: Sequence[str]
+) -> CrossValidation:
+    """Divide a dataset into the folds of a protocol.
 
-    `speakers` (n) are the utterances' speakers, told apart over corpora. Raises TrainingError where the protocol
-    cannot be had: too few groups, an utterance without one, nobody left to choose the epoch.
+    Args:
+        utterances: the utterances, n.
+        protocol: name of the protocol (None: folds-nested if every utterance has a fold in the manifest, else
+            loso-nested).
+        speakers: speaker of each utterance, unique across corpora, n.
+
+    Raises:
+        TrainingError: too few groups, an utterance without a group, or no group left to choose the epoch.
     """
-    if protocol is None:
-        protocol = "folds-nested" if all(u.fold for u in utterances) else "loso-nested"
+    protocol = resolve_protocol(utterances, protocol)
     if protocol == "speakers-nested":
         kind, groups = "speaker", _speakers(utterances, speakers)
     elif protocol == "folds-nested":
@@ -68,56 +80,70 @@ def split(utterances: Sequence[Utterance], protocol: Protocol | None, speakers: 
     else:
         kind, groups = "session", _column(utterances, "session", lambda u: u.session)
     names = sorted(set(groups), key=natural_key)
-    if kind == "fold" and {FIXED.get(name.lower()) for name in names} == {"train", "dev", "test"}:
-        purpose = {name: FIXED[name.lower()] for name in names}
+    if kind == "fold" and {FIXED_FOLD_ROLES.get(name.lower()) for name in names} == {"train", "dev", "test"}:
+        purpose = {name: FIXED_FOLD_ROLES[name.lower()] for name in names}
         plan = [("test", "dev")]
         groups = tuple(purpose[name] for name in groups)
     elif protocol == "loso-reference":
-        _enough(names, kind, 2, "one to test, the rest to train")
+        _require_groups(names, kind, 2, "one to test, the rest to train")
         plan = [(name, name) for name in names]
     elif kind == "speaker":
-        _enough(names, kind, 3, "one to test, one to stop early, the rest to train")
+        _require_groups(names, kind, 3, "one to test, one to stop early, the rest to train")
         plan = _speaker_plan(utterances, groups, names)
     else:
-        _enough(names, kind, 3, "one to test, one to stop early, the rest to train")
+        _require_groups(names, kind, 3, "one to test, one to stop early, the rest to train")
         plan = list(pairwise([*names, names[0]]))
     folds = tuple(_fold(number, test, dev, groups) for number, (test, dev) in enumerate(plan, start=1))
     digest = blake2b(digest_size=16)
     for utterance, group in zip(utterances, groups, strict=True):
         digest.update(f"{utterance.id}\0{group}\n".encode())
     digest.update(repr((protocol, plan)).encode())
-    return Split(protocol=protocol, kind=kind, groups=groups, folds=folds, digest=digest.hexdigest())
+    return CrossValidation(protocol=protocol, kind=kind, groups=groups, folds=folds, digest=digest.hexdigest())
+
+
+def resolve_protocol(utterances: Sequence[Utterance], protocol: Protocol | None) -> Protocol:
+    """The protocol itself, or for None folds-nested if every utterance has a fold in the manifest, else loso-nested."""
+    if protocol is not None:
+        return protocol
+    return "folds-nested" if all(utterance.fold for utterance in utterances) else "loso-nested"
 
 
 def group_of(utterance: Utterance, kind: str, speaker: str, names: Collection[str]) -> str:
-    """The group of an utterance that may not have been in the split, whose groups were `names`: "" if nothing tells."""
+    """The group of an utterance that may be new to the cross-validation; "" if it names none.
+
+    Args:
+        utterance: any utterance.
+        kind: kind of group: session, speaker or fold.
+        speaker: its speaker, unique across corpora.
+        names: groups of the cross-validation.
+    """
     if kind == "speaker":
         return speaker
     group = utterance.fold if kind == "fold" else utterance.session
-    return FIXED.get(group.lower(), group) if kind == "fold" and group not in names else group
+    return FIXED_FOLD_ROLES.get(group.lower(), group) if kind == "fold" and group not in names else group
 
 
 def check_classes(folds: Sequence[Fold], labels: Tensor, classes: Sequence[str]) -> None:
-    """Raises TrainingError that names the fold and the class nobody could learn there; labels (n,) on the CPU."""
+    """Raise TrainingError if a fold's training set lacks a class; labels (n,) on the CPU."""
     for fold in folds:
         counts = torch.bincount(labels[fold.train_rows], minlength=len(classes))
         if missing := [name for name, count in zip(classes, counts, strict=True) if count == 0]:
             raise TrainingError(
                 f"fold {fold.number} (test {fold.test}, development {fold.dev}): expected training utterances of "
-                f"every class, got none of {', '.join(missing)}; leave the class out, or cut the folds otherwise"
+                f"every class, got none of {', '.join(missing)}; leave the class out, or choose other folds"
             )
 
 
-def speakers_in_several(groups: Sequence[str], speakers: Sequence[str]) -> list[str]:
-    """The speakers that occur in more than one group: with any, the results are not speaker-independent."""
-    seen: dict[str, set[str]] = {}
+def speakers_in_multiple_folds(groups: Sequence[str], speakers: Sequence[str]) -> list[str]:
+    """Speakers that occur in more than one group; if there are any, the results are not speaker-independent."""
+    groups_of: dict[str, set[str]] = {}
     for group, speaker in zip(groups, speakers, strict=True):
-        seen.setdefault(speaker, set()).add(group)
-    return sorted((speaker for speaker, where in seen.items() if len(where) > 1), key=natural_key)
+        groups_of.setdefault(speaker, set()).add(group)
+    return sorted((speaker for speaker, names in groups_of.items() if len(names) > 1), key=natural_key)
 
 
 def natural_key(text: str) -> list[str | int]:
-    """Sorts session2 before session10."""
+    """Sort key that puts session2 before session10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", text)]
 
 
@@ -127,7 +153,7 @@ def _fold(number: int, test: str, dev: str, groups: Sequence[str]) -> Fold:
         rows["test" if name == test else "dev" if name == dev else "train"].append(row)
     if dev == test:
         rows["dev"] = rows["test"]
-    tensors = {name: torch.tensor(some, dtype=torch.int64) for name, some in rows.items()}
+    tensors = {name: torch.tensor(numbers, dtype=torch.int64) for name, numbers in rows.items()}
     return Fold(
         number=number,
         test=test,
@@ -138,15 +164,15 @@ def _fold(number: int, test: str, dev: str, groups: Sequence[str]) -> Fold:
     )
 
 
-def _column(utterances: Sequence[Utterance], name: str, of: Callable[[Utterance], str]) -> tuple[str, ...]:
+def _column(utterances: Sequence[Utterance], name: str, value: Callable[[Utterance], str]) -> tuple[str, ...]:
     for utterance in utterances:
-        if not of(utterance):
+        if not value(utterance):
             other = "loso-nested" if name == "fold" else "folds-nested"
             raise TrainingError(
                 f"utterance {utterance.id!r} belongs to no {name}; fill the column {name} of the manifest, or choose "
                 f"another protocol, such as {other}"
             )
-    return tuple(of(utterance) for utterance in utterances)
+    return tuple(value(utterance) for utterance in utterances)
 
 
 def _speakers(utterances: Sequence[Utterance], speakers: Sequence[str]) -> tuple[str, ...]:
@@ -162,30 +188,30 @@ def _speakers(utterances: Sequence[Utterance], speakers: Sequence[str]) -> tuple
 def _speaker_plan(
     utterances: Sequence[Utterance], groups: Sequence[str], names: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """Each speaker with the next one of the same session (of all, where the corpus has no sessions)."""
+    """Pair each test speaker with the next speaker of the same session (of the corpus, if it has no sessions)."""
     sessions: dict[str, str] = {}
     for utterance, speaker in zip(utterances, groups, strict=True):
         sessions.setdefault(speaker, f"{utterance.corpus}/{utterance.session}")
-    together: Mapping[str, list[str]] = {session: [] for session in sessions.values()}
+    speakers: Mapping[str, list[str]] = {session: [] for session in sessions.values()}
     for name in names:
-        together[sessions[name]].append(name)
+        speakers[sessions[name]].append(name)
     plan = []
     for name in names:
-        others = together[sessions[name]]
-        if len(others) < 2:
+        in_session = speakers[sessions[name]]
+        if len(in_session) < 2:
             session = sessions[name].partition("/")[2] or "without a name"
             raise TrainingError(
-                f"session {session}: expected a second speaker who chooses the epoch when {name} is tested, got one "
-                "alone; choose another protocol than speakers-nested"
+                f"session {session}: expected a second speaker, on whom the epoch is chosen when {name} is tested, got "
+                "only one; choose another protocol than speakers-nested"
             )
-        plan.append((name, others[(others.index(name) + 1) % len(others)]))
+        plan.append((name, in_session[(in_session.index(name) + 1) % len(in_session)]))
     return plan
 
 
-def _enough(names: Sequence[str], kind: str, least: int, why: str) -> None:
-    if len(names) < least:
-        number = {2: "two", 3: "three"}[least]
+def _require_groups(names: Sequence[str], kind: str, minimum: int, why: str) -> None:
+    if len(names) < minimum:
+        number = {2: "two", 3: "three"}[minimum]
         raise TrainingError(
             f"expected at least {number} {kind}s ({why}), got {len(names)}: {', '.join(names)}; choose another "
-            "protocol, or divide the corpus otherwise"
+            "protocol, or divide the corpus differently"
         )

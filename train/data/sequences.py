@@ -1,4 +1,4 @@
-"""What is trained on: packed sequences per modality, the utterances they belong to, and batches cut from them."""
+"""Packed sequences per modality, and padded batches cut from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from torch import Tensor
 class Frames(NamedTuple):
     """A batch of sequences: values (b, t, [layers,] width) and valid (b, t) bool.
 
-    What stands at an invalid frame (no face found, or padding) must not matter to anyone.
+    The values of invalid frames (no face detected, or padding) must not influence any result.
     """
 
     values: Tensor
@@ -20,10 +20,13 @@ class Frames(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PackedSequences:
-    """One modality of some utterances, end to end.
+    """Sequences of one modality, concatenated over utterances.
 
-    values (sum of t, [layers,] width) as stored, at least one row; valid (sum of t,) bool; starts and lengths (n,)
-    int64, always on the CPU, where batches are planned.
+    Attributes:
+        values: frames as stored, (sum of t, [layers,] width), at least one row.
+        valid: (sum of t,) bool.
+        starts: first row of each utterance, (n,) int64, on the CPU, where batches are planned.
+        lengths: frames of each utterance, (n,) int64, on the CPU.
     """
 
     values: Tensor
@@ -33,41 +36,50 @@ class PackedSequences:
 
     @classmethod
     def of(cls, values: Tensor, valid: Tensor, offsets: Tensor) -> "PackedSequences":
-        """From packed rows with offsets (n + 1); a stream without any frame gets one that nobody owns."""
+        """Build from packed rows with offsets (n + 1); a stream without frames gets one unused row."""
         if len(values) == 0:
             values, valid = values.new_zeros(1, *values.shape[1:]), valid.new_zeros(1)
         return cls(values=values, valid=valid, starts=offsets[:-1], lengths=offsets.diff())
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """([layers,] width)."""
+        """Shape of one frame, ([layers,] width)."""
         return tuple(self.values.shape[1:])
 
     @property
     def nbytes(self) -> int:
-        """Bytes of values and flags."""
+        """Bytes of values and valid flags."""
         return self.values.nbytes + self.valid.nbytes
 
-    def moved(self, device: torch.device) -> "PackedSequences":
-        """The same on a device; what batches are planned with stays on the CPU."""
+    def to_device(self, device: torch.device) -> "PackedSequences":
+        """Copy values and flags to a device; starts and lengths stay on the CPU."""
         return replace(self, values=self.values.to(device), valid=self.valid.to(device))
 
     def pinned(self) -> "PackedSequences":
-        """The same in memory that a GPU can read by itself."""
+        """Copy values and flags to pinned memory, from which a GPU copies asynchronously."""
         return replace(self, values=self.values.pin_memory(), valid=self.valid.pin_memory())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """b utterances: their rows in the dataset (b,), labels (b,), and padded frames per modality."""
+    """b utterances: their rows in the dataset (b,), labels (b,), and padded frames by modality."""
 
     rows: Tensor
     labels: Tensor
     frames: Mapping[str, Frames]
 
 
-def gather(stream: PackedSequences, positions: Tensor, device: torch.device) -> Frames:
-    """Pad the sequences at `positions` (b,), on the CPU, to the longest: one gather, no loop over them."""
+def pad_batch(stream: PackedSequences, positions: Tensor, device: torch.device) -> Frames:
+    """Pad some sequences to their longest, with one gather and no loop.
+
+    Args:
+        stream: packed sequences.
+        positions: the sequences, (b,), on the CPU.
+        device: device of the result.
+
+    Returns:
+        Values (b, t, [layers,] width) in float32, and valid (b, t).
+    """
     starts, lengths = stream.starts[positions], stream.lengths[positions]
     time = torch.arange(max(int(lengths.max()), 1))
     inside = time < lengths[:, None]  # (b, t)
@@ -78,7 +90,7 @@ def gather(stream: PackedSequences, positions: Tensor, device: torch.device) -> 
 
 
 def frame_index(stream: PackedSequences, positions: Tensor) -> Tensor:
-    """Where all frames of the sequences at `positions` (m,) are, one after the other: (sum of t,)."""
+    """Row numbers of all frames of the sequences at `positions` (m,), concatenated: (sum of t,)."""
     lengths = stream.lengths[positions]
     before = stream.starts[positions] - (lengths.cumsum(0) - lengths)
     return torch.repeat_interleave(before, lengths) + torch.arange(int(lengths.sum()))
@@ -92,16 +104,22 @@ def _pick(source: Tensor, index: Tensor, device: torch.device) -> Tensor:
 
 
 def pooled_lengths(lengths: Tensor, *, rate_hz: float, to_hz: float) -> Tensor:
-    """Frames that `averaged` leaves of sequences of `lengths` (n,) frames."""
+    """Frames per sequence after `pool_frames`: lengths (n,) -> (n,)."""
     if rate_hz <= to_hz:
         return lengths
     return torch.where(lengths > 0, _windows(lengths - 1, to_hz / rate_hz) + 1, 0)
 
 
-def averaged(stream: PackedSequences, *, rate_hz: float, to_hz: float) -> PackedSequences:
-    """The stream with at most `to_hz` frames per second: means over the valid frames of windows of 1 / to_hz seconds.
+def pool_frames(stream: PackedSequences, *, rate_hz: float, to_hz: float) -> PackedSequences:
+    """Reduce the frame rate: average the valid frames in windows of 1 / to_hz seconds.
 
-    Unchanged if it is no faster than that. A window is valid if one of its frames is.
+    Args:
+        stream: packed sequences at `rate_hz` frames per second.
+        rate_hz: frame rate of the stream.
+        to_hz: maximum frame rate of the result; a stream that is not faster is returned unchanged.
+
+    Returns:
+        Packed sequences of the same dtype; a window is valid if one of its frames is.
     """
     if rate_hz <= to_hz:
         return stream
@@ -118,5 +136,5 @@ def averaged(stream: PackedSequences, *, rate_hz: float, to_hz: float) -> Packed
 
 
 def _windows(frames: Tensor, ratio: float) -> Tensor:
-    """The window that each frame falls into."""
+    """The window of each frame."""
     return (frames.double() * ratio + 1e-9).long()  # 0.2 * 15 must not become window 2

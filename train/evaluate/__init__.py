@@ -1,1 +1,1 @@
-"""TODO."""
+"""Detailed evaluation of a finished run: groups, calibration, robustness, retrieval and matching."""

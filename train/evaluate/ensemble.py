@@ -1,4 +1,4 @@
-"""The networks of a finished run, and which of them may judge which utterance: none that learned from its group."""
+"""The networks of a finished run, and which of them score which utterance: none that was trained on its group."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...shared.config.settings import modality_of
 from ...shared.errors import StoreError, TrainingError
 from ..data.dataset import Dataset
 from ..data.protocol import group_of, natural_key
@@ -18,111 +19,157 @@ from ..model.foalnet import FoalNet
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
-    """One network of a run: what it says of itself (config.json), its seed, and the group that it was tested on."""
+class FoldModel:
+    """One network of a run: its config.json (`metadata`), its seed and fold, and the group that the fold tested."""
 
     model: FoalNet
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     seed: int
     fold: int
     test: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
-    """The judges of one seed, with the rows (m,) of the n that each of them judges, those that nobody may judge, and
-    those that are of no group that the run knew.
+class SeedEnsemble:
+    """The networks of one seed and the utterances that each of them scores.
+
+    Attributes:
+        n: utterances of the dataset.
+        members: each network with the rows (m,) that it scores.
+        excluded: rows that no network may score, because all may have been trained on their group.
+        unseen_groups: rows of groups that the run did not contain; all networks score them together.
     """
 
     n: int
-    judges: tuple[tuple[Judge, Tensor], ...]
-    barred: Tensor
-    foreign: Tensor
+    members: tuple[tuple[FoldModel, Tensor], ...]
+    excluded: Tensor
+    unseen_groups: Tensor
 
     @property
     def rows(self) -> Tensor:
-        """All rows that are judged, in order."""
-        judged = torch.zeros(self.n, dtype=torch.bool)
-        for _, rows in self.judges:
-            judged[rows] = True
-        return judged.nonzero().squeeze(1)
+        """All rows that are scored, sorted."""
+        scored = torch.zeros(self.n, dtype=torch.bool)
+        for _, rows in self.members:
+            scored[rows] = True
+        return scored.nonzero().squeeze(1)
 
-    def averaged(self, tables: Sequence[Tensor]) -> NDArray[np.float32]:
-        """One (m, c) table per judge, of its rows, as one of all n: the mean over judges, NaN for nobody's rows."""
+    def average(self, tables: Sequence[Tensor]) -> NDArray[np.float32]:
+        """Average over members.
+
+        Args:
+            tables: for each member, a table (m, c) of its rows.
+
+        Returns:
+            (n, c); NaN for rows that are not scored.
+        """
         total, count = torch.zeros(self.n, tables[0].shape[1]), torch.zeros(self.n, 1)
-        for (_, rows), table in zip(self.judges, tables, strict=True):
+        for (_, rows), table in zip(self.members, tables, strict=True):
             total.index_add_(0, rows, table)
             count.index_add_(0, rows, torch.ones(len(rows), 1))
         averages: NDArray[np.float32] = (total / count).numpy()
         return averages
 
 
-def read_judges(run: Path) -> list[Judge]:
-    """The networks of a run's folder, or the one of a folder under its models/. Raises StoreError if there are none."""
+def load_fold_models(run: Path) -> list[FoldModel]:
+    """Load the networks of a run.
+
+    Args:
+        run: the folder of a run, or one folder under its models/.
+
+    Raises:
+        StoreError: there are no networks, or one of them is corrupt or incomplete.
+    """
     single = run / "config.json"
     folders = (
         [run] if single.exists() else sorted((run / "models").glob("seed*-fold*"), key=lambda p: natural_key(p.name))
     )
     if not folders:
-        raise StoreError(f"{run}: expected the folder of a finished `foal train`, with models/ in it, got none")
-    judges = []
+        raise StoreError(f"{run}: expected the folder of a finished `foal train` with models/, found no models")
+    models = []
     for folder in folders:
-        model, about = load_model(folder)
+        model, metadata = load_model(folder)
         try:
-            score = about["score"]
-            judges.append(Judge(model=model, about=about, seed=score["seed"], fold=score["fold"], test=score["test"]))
-            about["settings"], about["groups"]["names"], about["groups"]["corpora"]
-        except (KeyError, TypeError):
-            raise StoreError(f"{folder}: the model does not say what it was trained on; train it anew") from None
-    return judges
-
-
-def check_encoders(judge: Judge, data: Dataset, run: Path, features: Path) -> None:
-    """Raises TrainingError where the features come from another encoder than those that the network learned from."""
-    for modality, name in data.names.items():
-        was = next(
-            (made for stream, made in judge.about["provenance"].items() if stream.partition("/")[0] == modality), None
-        )
-        now = data.provenance[name]
-        shape = judge.model.architecture.frame_shapes.get(modality)
-        if was is None or any(was[key] != now[key] for key in ("encoder", "weights")):
-            learned = "no features of its kind" if was is None else f"{was['encoder']} (weights {was['weights'][:8]})"
-            raise TrainingError(
-                f"{run}: expected {modality} features of {learned}, which the network learned from, got "
-                f"{now['encoder']} (weights {now['weights'][:8]}) in {features}; extract with that one, or train anew"
+            score = metadata["score"]
+            models.append(
+                FoldModel(model=model, metadata=metadata, seed=score["seed"], fold=score["fold"], test=score["test"])
             )
+            for name in ("names", "corpora"):
+                metadata["groups"][name]
+            metadata["settings"]
+        except (KeyError, TypeError):
+            raise StoreError(f"{folder}: config.json does not describe the training data; train again") from None
+    return models
+
+
+def check_encoders(fold_model: FoldModel, data: Dataset, run: Path, features: Path) -> None:
+    """Raise TrainingError if the features come from another encoder than those of the training."""
+    for modality, name in data.stream_names.items():
+        provenance = fold_model.metadata["provenance"]
+        trained = next((made for stream, made in provenance.items() if modality_of(stream) == modality), None)
+        present = data.provenance[name]
+        if trained is None or any(trained[key] != present[key] for key in ("encoder", "weights")):
+            expected = (
+                "no features of this modality"
+                if trained is None
+                else f"{trained['encoder']} (weights {trained['weights'][:8]})"
+            )
+            raise TrainingError(
+                f"{run}: expected {modality} features of {expected}, which the network was trained on, got "
+                f"{present['encoder']} (weights {present['weights'][:8]}) in {features}; extract with the same "
+                "encoder, or train again"
+            )
+        shape = fold_model.model.architecture.frame_shapes.get(modality)
         if shape != data.features.frame_shapes[modality]:
             raise TrainingError(
                 f"{run}: expected {modality} frames of shape {shape}, got {data.features.frame_shapes[modality]} in "
-                f"{features}; extract the same layers, or train anew"
+                f"{features}; extract the same layers, or train again"
             )
 
 
-def benches(judges: Sequence[Judge], data: Dataset, rows: Tensor) -> dict[int, Bench]:
-    """Who judges whom, by seed.
+def assign_models(models: Sequence[FoldModel], data: Dataset, rows: Tensor) -> dict[int, SeedEnsemble]:
+    """Decide which networks score which utterances.
 
-    An utterance of a group that the run knew is judged by the networks that tested this group; any other one, of
-    another corpus or a new session, by all of them together; one of the run's corpus that names no group by nobody.
+    An utterance of a group of the run is scored by the networks that tested this group. An utterance of another corpus
+    or of a new group is scored by all networks. An utterance of the run's corpus without a group is not scored: any
+    network may have been trained on its speaker.
+
+    Args:
+        models: the networks of a run.
+        data: the dataset.
+        rows: the utterances to score, (m,).
+
+    Returns:
+        The ensemble of each seed.
     """
-    about = judges[0].about
-    kind, known, corpora = about["groups"]["kind"], set(about["groups"]["names"]), set(about["groups"]["corpora"])
-    groups = [group_of(u, kind, speaker, known) for u, speaker in zip(data.utterances, data.speakers, strict=True)]
-    # Who names no group may be anybody whom the networks learned from.
-    foreign = torch.tensor(
+    groups = models[0].metadata["groups"]
+    known, corpora = set(groups["names"]), set(groups["corpora"])
+    names = groups_of(data, groups["kind"], known)
+    unseen = torch.tensor(
         [
-            u.corpus not in corpora or bool(group and group not in known)
-            for u, group in zip(data.utterances, groups, strict=True)
+            utterance.corpus not in corpora or bool(name and name not in known)
+            for utterance, name in zip(data.utterances, names, strict=True)
         ]
     )
-    seated: dict[int, Bench] = {}
-    for seed in sorted({judge.seed for judge in judges}):
-        of_seed = [judge for judge in judges if judge.seed == seed]
-        judged = []
-        for judge in of_seed:
-            tests = torch.tensor([group == judge.test for group in groups])
-            judged.append((judge, rows[(foreign | tests)[rows]]))
-        everybody = torch.cat([some for _, some in judged])
-        seated[seed] = Bench(
-            n=len(data), judges=tuple(judged), barred=rows[~torch.isin(rows, everybody)], foreign=rows[foreign[rows]]
+    ensembles: dict[int, SeedEnsemble] = {}
+    for seed in sorted({fold_model.seed for fold_model in models}):
+        members = []
+        for fold_model in models:
+            if fold_model.seed == seed:
+                tested = torch.tensor([name == fold_model.test for name in names])
+                members.append((fold_model, rows[(unseen | tested)[rows]]))
+        scored = torch.cat([member_rows for _, member_rows in members])
+        ensembles[seed] = SeedEnsemble(
+            n=len(data),
+            members=tuple(members),
+            excluded=rows[~torch.isin(rows, scored)],
+            unseen_groups=rows[unseen[rows]],
         )
-    return seated
+    return ensembles
+
+
+def groups_of(data: Dataset, kind: str, known: set[str]) -> list[str]:
+    """The group of every utterance in terms of a run whose groups are `known`; "" for an utterance without one."""
+    return [
+        group_of(utterance, kind, speaker, known)
+        for utterance, speaker in zip(data.utterances, data.speakers, strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""What a trained network makes of utterances beside their classes: embeddings, and matched pairs."""
+"""AVEL embeddings, and accuracy and AUC of the MEM heads on matching and non-matching pairs."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,18 @@ PAIRS_SEED = 0
 def embeddings(
     model: FoalNet, data: Dataset, rows: Tensor, *, batch_size: int, device: torch.device
 ) -> dict[str, Tensor]:
-    """AVEL embeddings (m, d) of utterances `rows` (m,), by modality, on the CPU; NaN where the modality is missing."""
+    """Compute AVEL embeddings.
+
+    Args:
+        model: a network with alignment, on `device`.
+        data: the dataset.
+        rows: the utterances, (m,).
+        batch_size: maximum utterances in a batch.
+        device: device of the computation.
+
+    Returns:
+        By modality (m, d), on the CPU; NaN where the modality is missing.
+    """
     assert model.alignment is not None
     width = model.architecture.width
     tables = {name: torch.full((len(data), width), torch.nan) for name in model.projections}
@@ -32,8 +43,8 @@ def embeddings(
     return {name: table[rows] for name, table in tables.items()}
 
 
-class Pairs:
-    """Collects what the matching heads say of pairs, of which it is known whether they match."""
+class MatchingScores:
+    """Collects the outputs of the matching heads for pairs of three kinds: own, negative, other utterance."""
 
     def __init__(self) -> None:
         self._scores: list[NDArray[np.float64]] = []
@@ -41,20 +52,20 @@ class Pairs:
 
     @torch.inference_mode()
     def add(self, model: FoalNet, data: Dataset, rows: Tensor, *, device: torch.device) -> None:
-        """Judge, for each of `rows` (m,), its own pair, one with another emotion and one with another of its emotion.
+        """Score three pairs for each of `rows` (m,): its own, one of another emotion, another utterance of its emotion.
 
-        Partners are drawn alike likely from batches of random utterances, the same for every network.
+        Partners are drawn uniformly from batches of random utterances, the same for every network.
         """
-        chance = torch.Generator(device).manual_seed(PAIRS_SEED)
-        order = torch.Generator().manual_seed(PAIRS_SEED)
-        for visit in data.features.visits(rows):
-            for chosen in torch.split(torch.randperm(len(visit.rows), generator=order), PAIR_BATCH):
-                batch = collate(data, visit, chosen, device)
+        pair_rng = torch.Generator(device).manual_seed(PAIRS_SEED)
+        order_rng = torch.Generator().manual_seed(PAIRS_SEED)
+        for chunk in data.features.iter_chunks(rows):
+            for chosen in torch.split(torch.randperm(len(chunk.rows), generator=order_rng), PAIR_BATCH):
+                batch = collate(data, chunk, chosen, device)
                 projected = model.project(batch.frames)
                 present = projected["audio"].present & projected["face"].present
-                alike = torch.zeros(len(batch.rows), len(batch.rows), device=device)
-                negative = draw_negatives(alike, batch.labels, present, chance)
-                positive = draw_positives(batch.labels, batch.rows, present, chance)
+                uniform = torch.zeros(len(batch.rows), len(batch.rows), device=device)
+                negative = draw_negatives(uniform, batch.labels, present, pair_rng)
+                positive = draw_positives(batch.labels, batch.rows, present, pair_rng)
                 own = torch.arange(len(batch.rows), device=device)
                 partners = torch.stack([own, negative.rows, positive.rows])
                 fused = model.fuse(projected, {"audio": partners, "face": partners})
@@ -65,19 +76,19 @@ class Pairs:
                 self._kinds.append(kinds[counted].cpu().numpy())
 
     def scores(self) -> Mapping[str, float] | None:
-        """Accuracy and AUC of own pairs, and AUC of pairs of two utterances, against those that do not match."""
+        """Accuracy, and AUC of own pairs and of pairs of two utterances; None if a kind of pair is missing."""
         score, kind = np.concatenate(self._scores), np.concatenate(self._kinds)
         if not all((kind == number).any() for number in (0, 1, 2)):
             return None
         negatives = kind == 1
         matches = ~negatives
-        # As many own pairs as others that match: each kind weighs alike against those that do not.
+        # Matching and non-matching pairs have equal weight, and so have own pairs and other matching pairs.
         weights = np.where(
             negatives, 1 / negatives.sum(), 1 / (2 * np.where(kind == 0, (kind == 0).sum(), (kind == 2).sum()))
         )
-        right = (score > 0.5) == matches
+        correct = (score > 0.5) == matches
         return {
-            "accuracy": float((right * weights).sum() / weights.sum()),
+            "accuracy": float((correct * weights).sum() / weights.sum()),
             "auc": float(roc_auc_score(matches, score, sample_weight=weights)),
             "auc_own": float(roc_auc_score(matches[kind != 2], score[kind != 2])),
             "auc_other": float(roc_auc_score(matches[kind != 0], score[kind != 0])),

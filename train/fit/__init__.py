@@ -1,1 +1,1 @@
-"""TODO."""
+"""Fitting one fold: training loop, optimizer, early stopping, snapshots, and fits as resumable tasks."""

@@ -1,4 +1,4 @@
-"""The same seed gives the same numbers: threads and kernels that repeat themselves."""
+"""Device, number of threads, and precision of training; the same seed gives the same numbers."""
 
 import os
 from collections.abc import Iterator
@@ -12,26 +12,29 @@ from ...shared.errors import TrainingError
 
 @contextmanager
 def deterministic(device: torch.device, threads: int) -> Iterator[None]:
-    """A fixed number of threads and, on CUDA, only kernels that repeat; afterwards all is as before.
+    """Fix the number of threads and use deterministic CUDA kernels; the previous state is restored afterwards.
 
-    By default (0) half the threads that PyTorch would take: steps are small, and where anything else runs, each waits
-    for the last thread to get a core. On two shared cores two threads took ten times as long as one.
+    Args:
+        device: device of the computation.
+        threads: CPU threads. 0 means half of PyTorch's default: steps are small, and on a busy machine each step waits
+            for the slowest thread. On two shared cores two threads took ten times as long as one.
     """
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads or max(1, before[0] // 2))
+    threads_before = torch.get_num_threads()
+    deterministic_before = torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads or max(1, threads_before // 2))
     if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required by cuBLAS for deterministic results
         torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        if device.type == "cuda":  # to ask for nothing costs a second and 150 MB of imports
-            torch.use_deterministic_algorithms(before[1])
+        torch.set_num_threads(threads_before)
+        if device.type == "cuda":  # the call imports modules that cost a second and 150 MB
+            torch.use_deterministic_algorithms(deterministic_before)
 
 
-def half_precision(settings: TrainSettings, device: torch.device) -> torch.dtype | None:
-    """The format that `settings.precision` means on a device; CPUs compute in float32."""
+def amp_dtype(settings: TrainSettings, device: torch.device) -> torch.dtype | None:
+    """The dtype of mixed precision that `settings.precision` selects on a device; None for float32, always on a CPU."""
     if device.type != "cuda" or settings.precision == "fp32":
         return None
     if settings.precision == "auto":
@@ -39,8 +42,8 @@ def half_precision(settings: TrainSettings, device: torch.device) -> torch.dtype
     return torch.bfloat16 if settings.precision == "bf16" else torch.float16
 
 
-def chosen_device(name: str) -> torch.device:
-    """The device that cluster.device names. Raises TrainingError if there is none such."""
+def select_device(name: str) -> torch.device:
+    """The device that the setting cluster.device names. Raises TrainingError if it does not exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,4 +1,4 @@
-"""One fold: train until the development group's UA stops growing, and give back the best epoch's network."""
+"""The training loop of one fold: train until the development UA stops improving, return the best epoch's network."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,30 +12,30 @@ from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError
 from ..data.batches import training_batches
 from ..data.dataset import Dataset
-from ..data.modality_dropout import without_one
+from ..data.modality_dropout import modality_dropout
 from ..data.normalization import frame_statistics
 from ..data.protocol import Fold
 from ..data.sequences import Batch
 from ..metrics.classification import confusion, unweighted_accuracy, weighted_accuracy
-from ..model.foalnet import Architecture, FoalNet, build
+from ..model.foalnet import Architecture, FoalNet, build_model
 from ..model.layers import Projection
-from ..model.objective import Terms, objective
-from .history import Course, Epoch
+from ..model.objective import LossConfig, objective
+from .history import Epoch, TrainingHistory
 from .optimizer import Optimizer
 from .predict import predict
 from .snapshot import Snapshots
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """The network as it was after its best epoch, counted from 1."""
+class TrainedFold:
+    """The network after its best epoch, the number of that epoch (from 1), and all epochs."""
 
     model: FoalNet
     epoch: int
     history: tuple[Epoch, ...]
 
 
-def fit(
+def train_fold(
     data: Dataset,
     fold: Fold,
     settings: TrainSettings,
@@ -44,35 +44,47 @@ def fit(
     device: torch.device,
     progress: Callable[[Epoch], None] = lambda epoch: None,
     snapshot: Path | None = None,
-) -> Fitted:
-    """Train on fold.train_rows, stop by fold.dev_rows, never look at fold.test_rows.
+) -> TrainedFold:
+    """Train on fold.train_rows with early stopping on fold.dev_rows; fold.test_rows are never read.
 
-    The epoch with the best development UA is kept; a small group's UA moves in large steps, so among equals the one
-    with the lowest development loss. `patience` counts from the first of the equals. The same seed, data and number of
-    threads give the same network, and the caller's random state is left alone. With `snapshot`, the state after an
-    epoch is kept in that file from time to time, and a fit that finds it there goes on from it, to the same network.
-    Raises TrainingError if a loss is no longer a number.
+    The epoch with the best development UA is kept; the UA of a small group changes in large steps, so ties are broken
+    by the lowest development loss. The same seed, data and number of threads give the same network. The caller's random
+    state is not changed.
+
+    Args:
+        data: the dataset.
+        fold: rows of the training, development and test sets.
+        settings: settings of training.
+        seed: seed of weights, batches and MEM pairs.
+        device: device of the computation.
+        progress: called after every epoch.
+        snapshot: file in which the state is saved from time to time, and from which an interrupted fit resumes.
+
+    Raises:
+        TrainingError: a loss is NaN or infinite.
     """
-    # Three streams of chance, so that switching a loss off leaves initial weights and batches what they were.
+    # Three independent streams of random numbers: disabling a loss changes neither initial weights nor batches.
     weights_seed, batches_seed, pairs_seed = _seeds(seed, fold.number)
-    chances = {"batches": torch.Generator().manual_seed(batches_seed)}
-    chances["pairs"] = torch.Generator(device).manual_seed(pairs_seed)
+    rngs = {"batches": torch.Generator().manual_seed(batches_seed)}
+    rngs["pairs"] = torch.Generator(device).manual_seed(pairs_seed)
     with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type=device.type):
         torch.manual_seed(weights_seed)
-        model = build(architecture(data, settings)).to(device)
-        standardise(model, data, fold.train_rows)
+        model = build_model(architecture_for(data, settings)).to(device)
+        fit_normalization(model, data, fold.train_rows)
         optimizer = Optimizer(model, settings, device)
-        snapshots = Snapshots(snapshot, model, optimizer, chances, device)
-        done = snapshots.restore() or Course(best=None, history=(), last_gain=0, best_state=model.state_dict())
-        wide = 4 * settings.batch_size  # nothing is kept for a gradient in evaluation
+        snapshots = Snapshots(snapshot, model, optimizer, rngs, device)
+        training = snapshots.restore()
+        if training is None:
+            training = TrainingHistory(best=None, history=(), last_improvement=0, best_state=model.state_dict())
+        evaluation_batch = 4 * settings.batch_size  # evaluation keeps no activations for gradients
         dev_labels = data.labels[fold.dev_rows]
-        while len(done.history) < settings.epochs and not done.waited(settings.early_stopping_patience):
+        while len(training.history) < settings.epochs and not training.should_stop(settings.early_stopping_patience):
             batches = training_batches(
                 data,
                 fold.train_rows,
                 batch_size=settings.batch_size,
                 frames=settings.batch_frames,
-                generator=chances["batches"],
+                generator=rngs["batches"],
                 device=device,
             )
             losses = train_epoch(
@@ -80,23 +92,25 @@ def fit(
                 batches,
                 optimizer,
                 settings,
-                chances["pairs"],
+                rngs["pairs"],
                 draws=len(fold.train_rows),
-                epoch=len(done.history),
+                epoch=len(training.history),
             )
-            guessed = predict(model, data, fold.dev_rows, batch_size=wide, device=device, half=optimizer.half)
-            row = _epoch(seed, fold, len(done.history) + 1, losses, guessed, dev_labels)
+            probabilities = predict(
+                model, data, fold.dev_rows, batch_size=evaluation_batch, device=device, half=optimizer.half
+            )
+            row = _epoch(seed, fold, len(training.history) + 1, losses, probabilities, dev_labels)
             if not np.isfinite([row.loss, row.dev_loss]).all():
                 raise TrainingError(
-                    f"fold {fold.number}, epoch {row.epoch}: the loss is no longer a number; "
+                    f"fold {fold.number}, epoch {row.epoch}: expected a finite loss, got NaN or infinity; "
                     f"lower train.learning_rate ({settings.learning_rate:g})"
                 )
             progress(row)
-            done = done.after(row, model)
-            snapshots.save(done)
-    assert done.best is not None  # settings.epochs is at least 1
-    model.load_state_dict(done.best_state)
-    return Fitted(model=model.eval(), epoch=done.best.epoch, history=done.history)
+            training = training.after(row, model)
+            snapshots.save(training)
+    assert training.best is not None  # settings.epochs is at least 1
+    model.load_state_dict(training.best_state)
+    return TrainedFold(model=model.eval(), epoch=training.best.epoch, history=training.history)
 
 
 def train_epoch(
@@ -109,27 +123,37 @@ def train_epoch(
     draws: int,
     epoch: int,
 ) -> list[float]:
-    """One epoch of `draws` utterances, of which `epoch` were before; gives the mean of each loss over them.
+    """Train one epoch; the device is synchronized only once, at the end.
 
-    The device is waited for once, at the end.
+    Args:
+        model: the network, trained in place.
+        batches: the batches of the epoch.
+        optimizer: its optimizer.
+        settings: settings of training.
+        generator: source of randomness of modality dropout and MEM pairs, on the device.
+        draws: utterances in the epoch.
+        epoch: epochs before this one.
+
+    Returns:
+        Means over the utterances of the total, class, AVEL and MEM losses.
     """
     model.train()
-    terms = Terms.of(settings)
+    config = LossConfig.from_settings(settings)
     sums = torch.zeros(4, device=optimizer.device)
-    done = 0
-    for whole in batches:
-        batch = without_one(whole, settings.modality_dropout, generator)
+    seen = 0
+    for complete_batch in batches:
+        batch = modality_dropout(complete_batch, settings.modality_dropout, generator)
         with optimizer.autocast():
-            losses = objective(model, batch, terms, generator)
-        optimizer.step(losses.total, epochs=epoch + done / draws)
-        done += len(batch.rows)
+            losses = objective(model, batch, config, generator)
+        optimizer.step(losses.total, epochs=epoch + seen / draws)
+        seen += len(batch.rows)
         sums += torch.stack(losses).detach() * len(batch.rows)
     means: list[float] = (sums / draws).tolist()
     return means
 
 
-def architecture(data: Dataset, settings: TrainSettings) -> Architecture:
-    """The network that the settings ask for over these features."""
+def architecture_for(data: Dataset, settings: TrainSettings) -> Architecture:
+    """The architecture that the settings define for the features of a dataset."""
     return Architecture(
         frame_shapes=dict(data.features.frame_shapes),
         classes=len(data.classes),
@@ -138,16 +162,16 @@ def architecture(data: Dataset, settings: TrainSettings) -> Architecture:
         layers=settings.layers,
         dropout=settings.dropout,
         projection_dropout=settings.projection_dropout,
-        divided="temperature" in settings.compat,
+        cosine_over_temperature="temperature" in settings.compat,
     )
 
 
-def standardise(model: FoalNet, data: Dataset, rows: torch.Tensor) -> None:
-    """Give the projections the statistics of `rows` (m,)."""
+def fit_normalization(model: FoalNet, data: Dataset, rows: torch.Tensor) -> None:
+    """Set the normalization of the network's projections to the statistics of `rows` (m,)."""
     for name, (mean, deviation) in frame_statistics(data.features, rows).items():
         projection = model.projections[name]
         assert isinstance(projection, Projection)
-        projection.standardise_by(mean, deviation)
+        projection.set_normalization(mean, deviation)
 
 
 def _epoch(

@@ -20,16 +20,26 @@ def predict(
     batch_size: int,
     device: torch.device,
     half: torch.dtype | None = None,
-    changed: Callable[[Batch], Batch] = lambda batch: batch,
+    transform: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> Tensor:
-    """Probabilities (m, c), on the CPU, of utterances `rows` (m,), in their order; leaves the model in eval mode.
+    """Compute class probabilities; leaves the model in eval mode.
 
-    `changed` is what is done to every batch before the network sees it.
+    Args:
+        model: the network, on `device`.
+        data: the dataset.
+        rows: the utterances, (m,).
+        batch_size: maximum utterances in a batch.
+        device: device of the computation.
+        half: dtype of mixed precision (None: float32).
+        transform: applied to every batch before the network, for example to remove a modality.
+
+    Returns:
+        Probabilities (m, c) in the order of `rows`, on the CPU.
     """
     model.eval()
     table = torch.empty(len(data), model.architecture.classes)
     for batch in evaluation_batches(data, rows, batch_size=batch_size, device=device):
         with torch.autocast(device.type, dtype=half, enabled=half is not None):
-            logits = model(changed(batch).frames)
+            logits = model(transform(batch).frames)
         table[batch.rows.cpu()] = logits.float().softmax(1).cpu()
     return table[rows]

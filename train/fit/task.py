@@ -1,4 +1,4 @@
-"""One fit, of a network or of a logistic regression, as a task; its result on disk, so that it is never done twice."""
+"""One fit, of a network or of a logistic regression, as a task whose result is kept on disk and reused."""
 
 import json
 import time
@@ -18,23 +18,33 @@ from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import StoreError
 from ...shared.files.atomic import replaced_atomically
 from ..data.dataset import Dataset, wanted_modalities
-from ..data.protocol import Fold, Split
+from ..data.protocol import CrossValidation, Fold
 from ..metrics.classification import confusion, macro_f1, unweighted_accuracy, weighted_accuracy
 from ..model.checkpoint import save_model
 from .history import Epoch
 from .logistic_regression import regress
-from .loop import fit
+from .loop import train_fold
 from .predict import predict
 
 ALGORITHM = 2
-"""Raised whenever the same settings give other numbers than before: fits that are done no longer count then."""
-HARMLESS = {"seeds", "protocol", "bootstrap"}
-"""Settings that are no part of a fit: they change its numbers in the last bits at most, or are told apart elsewhere."""
+"""Version of the computation; raised when the same settings give other numbers, so that old results are not reused."""
+SETTINGS_NOT_IN_KEY = {"seeds", "protocol", "bootstrap"}
+"""Settings that are not part of a task id: they do not influence a single fit, or the id covers them otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitTask:
-    """One seed and fold (its number) of a system; `folder` is where its result goes, `model` where its network does."""
+    """One fit: one seed and fold of a system.
+
+    Attributes:
+        kind: network or logistic regression.
+        settings: settings of training.
+        seed: seed of the fit.
+        fold: number of the fold, from 1.
+        folder: folder of the result.
+        model: folder of the trained network (None: not saved).
+        metadata: description of the run, saved with the network.
+    """
 
     kind: Literal["network", "regression"]
     settings: TrainSettings
@@ -42,23 +52,23 @@ class FitTask:
     fold: int
     folder: Path
     model: Path | None = None
-    about: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | None = None
 
-    def path(self, data: Dataset, split: Split) -> Path:
-        """The file of its result, named after a hash of everything that the result depends on.
+    def path(self, data: Dataset, folds: CrossValidation) -> Path:
+        """The file of the result, named after the task id: a hash of everything that influences the result.
 
-        `data` may hold more modalities than the task wants, `split` is its protocol's.
+        `data` may have more modalities than the task uses; `folds` are those of the task's protocol.
         """
-        settings = self.settings.model_dump(mode="json", exclude=HARMLESS)
-        names = {name: data.names[name] for name in wanted_modalities(self.settings)}
-        what = [ALGORITHM, self.kind, settings, self.seed, self.fold, data.digest, names, data.classes, split.digest]
-        key = blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=12).hexdigest()
-        return self.folder / f"{key}.npz"
+        settings = self.settings.model_dump(mode="json", exclude=SETTINGS_NOT_IN_KEY)
+        names = {name: data.stream_names[name] for name in wanted_modalities(self.settings)}
+        content = [ALGORITHM, self.kind, settings, self.seed, self.fold, data.digest, names, data.classes, folds.digest]
+        task_id = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).hexdigest()
+        return self.folder / f"{task_id}.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """Probabilities (m, c) of the fold's test rows by the network after its best epoch; a regression has no epochs."""
+    """Result of a fit: probabilities (m, c) of the fold's test rows after the best epoch (None for a regression)."""
 
     seed: int
     fold: int
@@ -70,7 +80,7 @@ class FitResult:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldScore:
-    """One line of metrics.json's `folds`: the test group's scores, seen once; `epoch` was chosen on `dev`."""
+    """One line of `folds` in metrics.json: scores on the test group; `epoch` was chosen on the group `dev`."""
 
     seed: int
     fold: int
@@ -83,27 +93,32 @@ class FoldScore:
     n: int
 
 
-def run_fit(
+def run_task(
     task: FitTask,
     data: Dataset,
-    split: Split,
+    folds: CrossValidation,
     device: torch.device,
     *,
     progress: Callable[[Epoch], None] = lambda epoch: None,
 ) -> FitResult:
-    """The result of a task: the one that is there, or a new one, which is there from then on.
+    """Return the stored result of a task, or compute and store it.
 
-    `data` may hold more modalities than the task wants.
+    Args:
+        task: the task.
+        data: the dataset; may have more modalities than the task uses.
+        folds: folds of the task's protocol.
+        device: device of the computation.
+        progress: called for every epoch, stored ones included.
     """
-    path = task.path(data, split)
-    data = data.only(wanted_modalities(task.settings), task.settings.max_seconds)
+    path = task.path(data, folds)
+    data = data.select(wanted_modalities(task.settings), task.settings.max_seconds)
     if path.exists() and (task.model is None or task.model.exists()):
         result = load_result(path)
         for epoch in result.history:
             progress(epoch)
         return result
     began = time.monotonic()
-    fold = split.folds[task.fold - 1]
+    fold = folds.folds[task.fold - 1]
     if task.kind == "regression":
         result = FitResult(
             seed=task.seed,
@@ -115,45 +130,47 @@ def run_fit(
         )
     else:
         snapshot = path.with_suffix(".state")
-        fitted = fit(data, fold, task.settings, seed=task.seed, device=device, progress=progress, snapshot=snapshot)
-        wide = 4 * task.settings.batch_size
+        trained = train_fold(
+            data, fold, task.settings, seed=task.seed, device=device, progress=progress, snapshot=snapshot
+        )
+        batch_size = 4 * task.settings.batch_size
         result = FitResult(
             seed=task.seed,
             fold=task.fold,
-            epoch=fitted.epoch,
-            history=fitted.history,
-            probabilities=predict(fitted.model, data, fold.test_rows, batch_size=wide, device=device).numpy(),
+            epoch=trained.epoch,
+            history=trained.history,
+            probabilities=predict(trained.model, data, fold.test_rows, batch_size=batch_size, device=device).numpy(),
             seconds=time.monotonic() - began,
         )
         if task.model is not None:
-            score = asdict(score_of(data, fold, result))
-            save_model(task.model, fitted.model, {**(task.about or {}), "score": score})
+            score = asdict(fold_score(data, fold, result))
+            save_model(task.model, trained.model, {**(task.metadata or {}), "score": score})
     save_result(path, result)
     path.with_suffix(".state").unlink(missing_ok=True)
     return result
 
 
 def save_result(path: Path, result: FitResult) -> None:
-    """One file without pickles: an array, and JSON beside it."""
-    about = {"seed": result.seed, "fold": result.fold, "epoch": result.epoch, "seconds": result.seconds}
-    text = json.dumps({**about, "history": [asdict(row) for row in result.history]})
+    """Write a result as .npz without pickles: the probabilities, and the rest as JSON."""
+    fields = {"seed": result.seed, "fold": result.fold, "epoch": result.epoch, "seconds": result.seconds}
+    text = json.dumps({**fields, "history": [asdict(row) for row in result.history]})
     with replaced_atomically(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, probabilities=result.probabilities, about=np.frombuffer(text.encode(), np.uint8))
+        np.savez(file, probabilities=result.probabilities, fields=np.frombuffer(text.encode(), np.uint8))
 
 
 def load_result(path: Path) -> FitResult:
-    """Raises StoreError for a file that is damaged."""
+    """Read a result. Raises StoreError for a corrupt file."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            about = json.loads(stored["about"].tobytes())
-            history = tuple(Epoch(**row) for row in about.pop("history"))
-            return FitResult(**about, history=history, probabilities=stored["probabilities"])
+            fields = json.loads(stored["fields"].tobytes())
+            history = tuple(Epoch(**row) for row in fields.pop("history"))
+            return FitResult(**fields, history=history, probabilities=stored["probabilities"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise StoreError(f"{path}: a damaged result of a fit ({error}); remove it, and it is made again") from None
+        raise StoreError(f"{path}: corrupt fit result ({error}); delete the file to recompute it") from None
 
 
-def score_of(data: Dataset, fold: Fold, result: FitResult) -> FoldScore:
-    """What a result says of its test group."""
+def fold_score(data: Dataset, fold: Fold, result: FitResult) -> FoldScore:
+    """Score a result on the test group of its fold."""
     labels = data.labels[fold.test_rows].numpy()
     counts = confusion(labels, result.probabilities.argmax(1), len(data.classes))
     return FoldScore(
@@ -170,9 +187,9 @@ def score_of(data: Dataset, fold: Fold, result: FitResult) -> FoldScore:
 
 
 def probability_table(
-    data: Dataset, folds: Split, results: Sequence[FitResult], seed: int
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """What a seed's folds say of the utterances that they test: (n, c), NaN elsewhere."""
+    data: Dataset, folds: CrossValidation, results: Sequence[FitResult], seed: int
+) -> NDArray[np.float32]:
+    """Collect a seed's test probabilities of all folds: (n, c), NaN for utterances that no fold tests."""
     table = np.full((len(data), len(data.classes)), np.nan, np.float32)
     for result in results:
         if result.seed == seed:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Metrics on NumPy arrays: classification scores, calibration, significance tests, retrieval."""

@@ -1,4 +1,4 @@
-"""UA, WA, macro F1 and their intervals, all from confusion matrices (..., c, c): row = truth, column = prediction."""
+"""UA, WA, macro F1 and their intervals from confusion matrices (..., c, c): row = truth, column = prediction."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ BOOTSTRAP_SEED = 0
 
 
 def confusion(labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], classes: int) -> Counts:
-    """(n,), (n,) -> (c, c)."""
+    """Confusion matrix (c, c) of labels (n,) and predicted classes (n,)."""
     if len(labels) == 0:
         return np.zeros((classes, classes), np.int64)
     counts: Counts = confusion_matrix(labels, predicted, labels=range(classes)).astype(np.int64)
@@ -45,15 +45,22 @@ def macro_f1(counts: Counts) -> Numbers:
 
 
 def bootstrap_intervals(by_speaker: Counts, *, resamples: int) -> dict[str, list[float] | None]:
-    """95% percentile intervals of UA and WA, resampled by speaker: (seeds, speakers, c, c) -> [low, high] each.
+    """95% percentile intervals of UA and WA from resampled speakers.
 
-    Utterances of one speaker are no independent evidence, so speakers are what is drawn; the statistic is the mean
-    over seeds of the pooled value. None for a single speaker, who says nothing of others.
+    Utterances of a speaker are not independent, so whole speakers are drawn. The statistic is the mean over seeds of
+    the pooled score.
+
+    Args:
+        by_speaker: confusion matrices, (seeds, speakers, c, c).
+        resamples: bootstrap resamples.
+
+    Returns:
+        [low, high] of "ua" and "wa"; None for a single speaker.
     """
     speakers = by_speaker.shape[1]
     if speakers < 2:
         return {"ua": None, "wa": None}
-    draws = np.random.default_rng(BOOTSTRAP_SEED).multinomial(speakers, [1 / speakers] * speakers, size=resamples)
+    draws = draw_speakers(speakers, resamples)
     resampled = np.einsum("rs,kscd->rkcd", draws, by_speaker)  # resamples, seeds, c, c
     return {
         name: [float(end) for end in np.percentile(score(resampled).mean(1), [2.5, 97.5])]
@@ -64,7 +71,17 @@ def bootstrap_intervals(by_speaker: Counts, *, resamples: int) -> dict[str, list
 def counts_by_speaker(
     labels: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], speakers: Sequence[str], classes: int
 ) -> Counts:
-    """Labels and speakers (n), predicted (seeds, n) -> (seeds, speakers, c, c), speakers sorted by name."""
+    """Confusion matrices by speaker.
+
+    Args:
+        labels: class numbers, (n,).
+        predicted: predicted class numbers, (seeds, n).
+        speakers: speaker names, n.
+        classes: number of classes, c.
+
+    Returns:
+        (seeds, speakers, c, c), speakers sorted by name.
+    """
     names, speaker = np.unique(np.asarray(speakers, object), return_inverse=True)
     return np.stack(
         [
@@ -75,7 +92,7 @@ def counts_by_speaker(
 
 
 def mean_ua(by_speaker: Counts) -> float:
-    """UA of all speakers together, averaged over seeds: (seeds, speakers, c, c)."""
+    """UA of all speakers pooled, averaged over seeds: (seeds, speakers, c, c) -> number."""
     return float(unweighted_accuracy(by_speaker.sum(1)).mean())
 
 
@@ -87,10 +104,17 @@ def pooled_scores(
     classes: Sequence[str],
     resamples: int,
 ) -> dict[str, Any]:
-    """What metrics.json says of all folds together: labels and speakers (n), predicted (seeds, n).
+    """Compute the scores of metrics.json over all folds.
 
-    Each seed's folds are pooled; mean and (sample) standard deviation are over seeds, the latter None for one seed;
-    the confusion matrix adds the seeds up, so that its rows sum to seeds times utterances.
+    Each seed's folds are pooled. Mean and sample standard deviation are over seeds; the deviation of one seed is None.
+    The confusion matrix is the sum over seeds, so that its rows sum to seeds times utterances.
+
+    Args:
+        labels: class numbers, (n,).
+        predicted: predicted class numbers, (seeds, n).
+        speakers: speaker names, n.
+        classes: class names, c.
+        resamples: bootstrap resamples of the intervals.
     """
     by_speaker = counts_by_speaker(labels, predicted, speakers, len(classes))
     per_seed = by_speaker.sum(1)  # (seeds, c, c)
@@ -114,6 +138,9 @@ def _mean_over_present(per_class: Numbers, counts: Counts) -> Numbers:
     return np.asarray(np.where(present, per_class, 0.0).sum(-1) / np.maximum(present.sum(-1), 1))
 
 
-def speaker_draws(speakers: int, resamples: int) -> NDArray[np.int64]:
-    """How often each resample draws each speaker, (resamples, speakers): the draws of metrics.bootstrap_intervals."""
+def draw_speakers(speakers: int, resamples: int) -> NDArray[np.int64]:
+    """Draw speakers with replacement: how often each resample contains each speaker, (resamples, speakers).
+
+    The same number of speakers gives the same draws, so that all intervals use the same resamples.
+    """
     return np.random.default_rng(BOOTSTRAP_SEED).multinomial(speakers, [1 / speakers] * speakers, size=resamples)

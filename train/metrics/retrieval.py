@@ -1,4 +1,4 @@
-"""Cross-modal retrieval by emotion: does a voice find faces of its emotion, and the other way round?"""
+"""Cross-modal retrieval by emotion: rank faces for a voice, and voices for a face."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,7 +18,13 @@ _BLOCK = 512  # queries at a time, so that memory grows with the gallery only
 
 
 class Retrieval(NamedTuple):
-    """Means over queries, 0 to 1. map: average precision; r1: nearest item relevant; chance: r1 of a random order."""
+    """Means over queries, 0 to 1.
+
+    Attributes:
+        map: mean average precision.
+        r1: share of queries whose nearest item is relevant (R@1).
+        chance: R@1 of a random order.
+    """
 
     map: float
     r1: float
@@ -26,39 +32,57 @@ class Retrieval(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Bridge:
-    """Brings the means of two unrelated encoders into one space, the standardised face's."""
+class CrossModalRegression:
+    """Maps the mean features of two unrelated encoders into one space, that of the standardised face features."""
 
     audio: Pipeline
     face: StandardScaler
 
     def __call__(self, audio: Vectors, face: Vectors) -> tuple[Numbers, Numbers]:
-        """(n, d_a), (m, d_v) -> (n, d_v), (m, d_v), to be compared by their cosine; either may be the query."""
+        """Map audio (n, d_a) to (n, d_v) and face (m, d_v) to (m, d_v), to be compared by cosine similarity."""
         return self.audio.predict(_float64(audio)), self.face.transform(_float64(face))
 
 
-def fit_bridge(audio: Vectors, face: Vectors) -> Bridge:
-    """Ridge regression from audio (n, d_a) to face (n, d_v) of the same training utterances; it sees no labels.
+def fit_cross_modal_regression(audio: Vectors, face: Vectors) -> CrossModalRegression:
+    """Fit a ridge regression from audio to face features of the same utterances, without labels.
 
-    Both are standardised first. The penalty is d_a whatever n is: it is the best one where independent inputs explain
-    half of the variance, and leaves nothing singular where there are fewer utterances than dimensions.
-    Raises ValueError for no utterance, for different numbers of them, and for values that are not finite.
+    Both are standardised first. The penalty is d_a for every n: it is optimal where independent inputs explain half of
+    the variance, and the problem stays regular if there are fewer utterances than dimensions.
+
+    Args:
+        audio: mean audio features of the training utterances, (n, d_a).
+        face: mean face features of the same utterances, (n, d_v).
+
+    Raises:
+        ValueError: no utterances, different numbers of them, or values that are not finite.
     """
     scale = StandardScaler().fit(_float64(face))
     regression = make_pipeline(StandardScaler(), Ridge(alpha=audio.shape[1]))
-    return Bridge(regression.fit(_float64(audio), scale.transform(_float64(face))), scale)
+    return CrossModalRegression(regression.fit(_float64(audio), scale.transform(_float64(face))), scale)
 
 
 def retrieval(
-    queries: Vectors, gallery: Vectors, query_labels: Labels, gallery_labels: Labels, *, own: bool = True
+    queries: Vectors, gallery: Vectors, query_labels: Labels, gallery_labels: Labels, *, include_self: bool = True
 ) -> Retrieval | None:
-    """Rank the gallery (g, d) by cosine for each of the queries (q, d); relevant is what has the query's emotion.
+    """Rank the gallery by cosine similarity for each query; items with the query's emotion are relevant.
 
-    Labels are (q) and (g). A query without any relevant item is left out; None if no query remains. Ties keep the
-    gallery's order. With own=False, item i is no part of query i's gallery: for queries and gallery of the same
-    utterances in the same order only. Raises ValueError where their labels say that they are not.
+    Ties keep the order of the gallery.
+
+    Args:
+        queries: (q, d).
+        gallery: (g, d).
+        query_labels: (q,).
+        gallery_labels: (g,).
+        include_self: whether item i belongs to the gallery of query i. False requires that queries and gallery are the
+            same utterances in the same order.
+
+    Returns:
+        Means over the queries with a relevant item; None if there are none.
+
+    Raises:
+        ValueError: include_self is False and the labels differ.
     """
-    if not own and not np.array_equal(query_labels, gallery_labels):
+    if not include_self and not np.array_equal(query_labels, gallery_labels):
         raise ValueError("expected the same utterances as queries and gallery, got other labels")
     if len(queries) == 0 or len(gallery) == 0:
         return None
@@ -68,17 +92,17 @@ def retrieval(
         rows = slice(start, start + _BLOCK)
         similarity = queries[rows] @ gallery.T
         relevant = query_labels[rows, None] == gallery_labels
-        if not own:
+        if not include_self:
             row = np.arange(len(similarity))
             similarity[row, start + row], relevant[row, start + row] = -np.inf, False
         ranked = np.take_along_axis(relevant, np.argsort(-similarity, axis=1, kind="stable"), axis=1)
-        blocks.append(_scores(ranked[ranked.any(1)], len(gallery) - (not own)))
+        blocks.append(_scores(ranked[ranked.any(1)], len(gallery) - (not include_self)))
     scores = np.concatenate(blocks)
     return Retrieval(*map(float, scores.mean(0))) if len(scores) else None
 
 
 def _scores(ranked: NDArray[np.bool_], items: int) -> Numbers:
-    """Relevance from the nearest item on, (q, g) -> (q, 3): average precision, R@1, share of relevant `items`."""
+    """Average precision, R@1 and share of relevant items, (q, 3), from relevance in ranked order, (q, g)."""
     hits = ranked.cumsum(1)
     precision = hits / np.arange(1, ranked.shape[1] + 1)
     total = hits[:, -1]

@@ -1,4 +1,4 @@
-"""The network: projection, alignment, cross-attention, heads (Li et al. 2024, section 2), and its one builder."""
+"""Foal-Net: projections, alignment, cross-attention, heads (Li et al. 2024, section 2), and its builder."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,18 @@ MAX_LOG_SCALE = math.log(100.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Every number the network is built from; `frame_shapes` is ([layers,] width) per modality, audio before face."""
+    """All hyperparameters of the network.
+
+    Attributes:
+        frame_shapes: shape of one frame, ([layers,] width), by modality, audio before face.
+        classes: number of classes, c.
+        width: width of the shared space, d.
+        heads: attention heads.
+        layers: cross-attention layers of each modality.
+        dropout: dropout in attention and before the classifier.
+        projection_dropout: dropout in the projections.
+        cosine_over_temperature: temperature of the alignment as in the reference code.
+    """
 
     frame_shapes: Mapping[str, tuple[int, ...]]
     classes: int
@@ -28,39 +39,40 @@ class Architecture:
     layers: int
     dropout: float
     projection_dropout: float
-    divided: bool = False
+    cosine_over_temperature: bool = False
 
 
 class Alignment(nn.Module):
-    """Scaled cosines between the audio and the face of every two utterances (AVEL, section 2.1; CLIP's log scale).
+    """Scaled cosine similarities between the audio and the face of all pairs of utterances (AVEL, section 2.1).
 
-    `divided` as in the authors' code: the logarithm itself is the temperature, and cosines are divided by it.
+    The scale is learned as its logarithm, as in CLIP. With `cosine_over_temperature`, as in the reference code, the
+    logarithm itself is the temperature, by which the cosines are divided.
     """
 
-    def __init__(self, *, divided: bool = False) -> None:
+    def __init__(self, *, cosine_over_temperature: bool = False) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
-        self.divided = divided
+        self.cosine_over_temperature = cosine_over_temperature
 
     def embed(self, side: Projected) -> Float[Tensor, "b d"]:
-        """The mean of a projected sequence, brought to unit length."""
+        """The mean over time of a projected sequence, scaled to unit length."""
         return F.normalize(masked_mean(side.values, side.valid), dim=-1)
 
     def forward(self, audio: Projected, face: Projected) -> Float[Tensor, "b b"]:
-        """Row = audio, column = face."""
+        """Similarities of all pairs: row = audio, column = face."""
         cosines = (self.embed(audio) @ self.embed(face).T).float()
-        return cosines / self.log_scale if self.divided else self.log_scale.exp() * cosines
+        return cosines / self.log_scale if self.cosine_over_temperature else self.log_scale.exp() * cosines
 
     @torch.no_grad()
-    def limit_scale(self) -> None:
-        """Hold the scale at 100 or less; after a step, since a clamp on the way forward would have no gradient."""
+    def clamp_logit_scale(self) -> None:
+        """Limit the scale to 100; called after a step, since a clamp in the forward pass would have no gradient."""
         self.log_scale.clamp_(max=MAX_LOG_SCALE)
 
 
 class FoalNet(nn.Module):
-    """Foal-Net over two modalities; over one, the same stack reading its own sequence, without alignment and matching.
+    """Foal-Net over two modalities; over one modality self-attention without alignment and matching.
 
-    A dictionary over modalities has the same keys, in the same order, everywhere here.
+    All dictionaries by modality have the same keys in the same order.
     """
 
     def __init__(
@@ -72,7 +84,7 @@ class FoalNet(nn.Module):
         classifier: nn.Linear,
         dropout: float,
         alignment: Alignment | None,
-        matchers: Mapping[str, nn.Linear],
+        match_heads: Mapping[str, nn.Linear],
     ) -> None:
         super().__init__()
         self.architecture = architecture
@@ -81,48 +93,54 @@ class FoalNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
         self.alignment = alignment
-        self.matchers = nn.ModuleDict(matchers)
+        self.match_heads = nn.ModuleDict(match_heads)
         names = list(projections)
-        self.reads = dict(zip(names, reversed(names), strict=True))  # audio reads face and face audio, or each itself
+        # Audio attends to face and face to audio; a single modality to itself.
+        self.cross_attends_to = dict(zip(names, reversed(names), strict=True))
 
     def project(self, frames: Mapping[str, Frames]) -> dict[str, Projected]:
-        """Frames of every modality into the shared space."""
+        """Project the frames of every modality into the shared space."""
         return {name: projection(frames[name]) for name, projection in self.projections.items()}
 
     def fuse(
         self, projected: Mapping[str, Projected], partners: Mapping[str, Int[Tensor, "k b"]] | None = None
     ) -> dict[str, Float[Tensor, "k b d"]]:
-        """Let every row read k partners in the other modality, then average over time; by modality.
+        """Cross-attend every row to k partners in the other modality, then average over time (section 2.2).
 
-        partners[name] holds rows of the modality that `name` reads; by default each row's own, k = 1.
+        Args:
+            projected: sequences of the shared space by modality, (b, t, d).
+            partners: by modality, rows (k, b) of the modality that it attends to (None: each row's own, k = 1).
+
+        Returns:
+            By modality, (k, b, d).
         """
         pooled = {}
         for name, stack in self.stacks.items():
-            own, other = projected[name], projected[self.reads[name]]
+            own, other = projected[name], projected[self.cross_attends_to[name]]
             b = len(own.values)
             rows = torch.arange(b, device=own.values.device)[None] if partners is None else partners[name]
-            x = own.values  # (b, t, d), and (k b, t, d) once partners tell its rows apart
+            x = own.values  # (b, t, d); (k b, t, d) after the first layer
             for layer in stack:  # type: ignore[attr-defined]  # a ModuleList
                 x = layer(x, other.values, other.valid, rows.flatten())
             pooled[name] = masked_mean(x, own.valid.repeat(len(rows), 1)).view(len(rows), b, -1)
         return pooled
 
     def classify(self, pooled: Mapping[str, Float[Tensor, "b d"]]) -> Float[Tensor, "b c"]:
-        """Logits."""
+        """Class logits from the pooled sequences of all modalities."""
         logits: Tensor = self.classifier(self.dropout(torch.cat([pooled[name] for name in self.stacks], -1)))
         return logits
 
     def match(self, pooled: Mapping[str, Float[Tensor, "k b d"]]) -> dict[str, Float[Tensor, "k b 2"]]:
-        """By modality, "is it the same emotion?" as logits (MEM, section 2.3)."""
-        return {name: head(pooled[name]) for name, head in self.matchers.items()}
+        """Logits of "different emotion" and "same emotion" by modality (MEM, section 2.3)."""
+        return {name: head(pooled[name]) for name, head in self.match_heads.items()}
 
     def forward(self, frames: Mapping[str, Frames]) -> Float[Tensor, "b c"]:
-        """Logits."""
+        """Class logits from frames."""
         return self.classify({name: u[0] for name, u in self.fuse(self.project(frames)).items()})
 
 
-def build(a: Architecture) -> FoalNet:
-    """The network with fresh weights. Raises TrainingError if the heads do not divide the width."""
+def build_model(a: Architecture) -> FoalNet:
+    """Build the network with newly initialized weights. Raises TrainingError if the heads do not divide the width."""
     if a.width % a.heads:
         raise TrainingError(
             f"expected a width that {a.heads} heads divide, got {a.width}; change train.width or train.heads"
@@ -142,6 +160,6 @@ def build(a: Architecture) -> FoalNet:
         stacks={name: stack() for name in names},
         classifier=nn.Linear(len(names) * a.width, a.classes),
         dropout=a.dropout,
-        alignment=Alignment(divided=a.divided) if paired else None,
-        matchers={name: nn.Linear(a.width, 2) for name in names} if paired else {},
+        alignment=Alignment(cosine_over_temperature=a.cosine_over_temperature) if paired else None,
+        match_heads={name: nn.Linear(a.width, 2) for name in names} if paired else {},
     )

@@ -1,4 +1,4 @@
-"""One cross-attention layer of the fusion (Li et al. 2024, section 2.2)."""
+"""Layers of Foal-Net: projection (Li et al. 2024, section 2.1), cross-attention (section 2.2), sequence dropout."""
 
 from typing import NamedTuple
 
@@ -13,8 +13,8 @@ from ..data.sequences import Frames
 class CrossAttention(nn.Module):
     """One layer: multi-head attention into another sequence, dropout, residual, LayerNorm (section 2.2).
 
-    Dropout falls on what was read, not on the attention weights: then PyTorch's fused kernels apply on a CPU too,
-    which is two to three times faster and never holds a (t_q, t_k) matrix.
+    Dropout is applied to the output of the attention, not to its weights: this allows PyTorch's fused kernels on a CPU,
+    which are two to three times faster and never store a (t_q, t_k) matrix.
     """
 
     def __init__(self, *, width: int, heads: int, dropout: float) -> None:
@@ -34,14 +34,19 @@ class CrossAttention(nn.Module):
         valid: Bool[Tensor, "b t_k"],
         rows: Int[Tensor, " p"],
     ) -> Float[Tensor, "p t_q d"]:
-        """Let the queries read the sequences `rows` of the keys, where they are valid.
+        """Attend from p queries to p key sequences, where they are valid.
 
-        p is a multiple of q, and the queries are repeated to it. Whatever depends on one sequence alone is computed
-        once, in however many of the p pairs it is.
+        Everything that depends on a single sequence is computed once, however many of the p pairs contain it.
+
+        Args:
+            queries: query sequences; repeated p / q times, where p is a multiple of q.
+            keys: key sequences.
+            valid: which key frames may be attended to.
+            rows: the row of `keys` for each of the p queries.
         """
         times = len(rows) // len(queries)
         q = self._split(self.query(queries)).repeat(times, 1, 1, 1)  # (p, heads, t_q, d / heads)
-        # Picked before the heads are split: the gradient of a pick from strided memory is six times slower.
+        # Selected before the heads are split: the gradient of a selection from strided memory is six times slower.
         k, v = (self._split(side(keys).index_select(0, rows)) for side in (self.key, self.value))
         mask = valid.index_select(0, rows)[:, None, None, :]  # (p, 1, 1, t_k)
         read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
@@ -49,15 +54,15 @@ class CrossAttention(nn.Module):
         return x
 
     def _split(self, x: Tensor) -> Tensor:
-        """(p, t, d) -> (p, heads, t, d / heads)."""
+        """Reshape (p, t, d) to (p, heads, t, d / heads)."""
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class SequenceDropout(nn.Module):
-    """Dropout that takes a unit from all frames of a sequence or from none.
+    """Dropout with one mask per sequence: a unit is zero in all frames or in none.
 
-    Drawn anew for every frame it would average out in the mean over time: 100 frames leave a tenth of its noise. The
-    paper's falls on vectors that are averaged already. It is also far cheaper on a CPU, which draws one by one.
+    A new mask per frame would average out in the mean over time: 100 frames leave a tenth of its noise. In the paper
+    dropout is applied to vectors that are averaged already. One mask is also much cheaper on a CPU.
     """
 
     def __init__(self, p: float) -> None:
@@ -65,20 +70,20 @@ class SequenceDropout(nn.Module):
         self.p = p
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        """The sequences, some of whose units are zero and the others the larger for it."""
+        """Zero some units of each sequence and scale the others up; the identity in eval mode."""
         if not self.training or self.p == 0:
             return x
         return x * F.dropout(x.new_ones(len(x), 1, x.shape[-1]), self.p)
 
 
 def masked_mean(values: Float[Tensor, "b t d"], valid: Bool[Tensor, "b t"]) -> Float[Tensor, "b d"]:
-    """Mean over the valid ones of t; zeros where there is none."""
+    """Mean over the valid frames; zeros for a sequence without any."""
     weights = valid.to(values.dtype)[..., None]
     return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 class Projected(NamedTuple):
-    """One modality in the shared space; a row that is not present is a placeholder."""
+    """One modality in the shared space; where `present` is False, the row is the learned placeholder."""
 
     values: Float[Tensor, "b t d"]
     valid: Bool[Tensor, "b t"]
@@ -86,10 +91,10 @@ class Projected(NamedTuple):
 
 
 class Projection(nn.Module):
-    """Frames of one encoder -> frames of the shared space (section 2.1, but frame by frame; see docs/network.md).
+    """Projection of an encoder's frames into the shared space (section 2.1, but per frame; see docs/network.md).
 
-    Standardised with the training fold's statistics; several layers are mixed with learned weights; linear to d;
-    GELU, linear, dropout; residual; LayerNorm. A row without a valid frame becomes one learned placeholder frame.
+    Normalization with the training fold's statistics; weighted sum of the encoder's layers, if several; linear to d;
+    GELU, linear, dropout; residual; LayerNorm. A row without valid frames becomes one learned placeholder frame.
     """
 
     mean: Tensor
@@ -107,22 +112,22 @@ class Projection(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.placeholder = nn.Parameter(torch.randn(width))
 
-    def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
-        """Take over the training fold's statistics, each ([layers,] width)."""
+    def set_normalization(self, mean: Tensor, deviation: Tensor) -> None:
+        """Set the training fold's statistics, each ([layers,] width)."""
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
 
     def forward(self, frames: Frames) -> Projected:
-        """(b, t, [layers,] width) -> (b, t, d)."""
+        """Project (b, t, [layers,] width) to (b, t, d)."""
         values, valid = frames
         gaps = ~valid.view(*valid.shape, *[1] * self.mean.dim())
-        # Filled, not multiplied by zero: whatever an invalid frame holds, were it NaN, ends here.
+        # Filled, not multiplied by zero: an invalid frame may contain NaN.
         x = ((values - self.mean) / self.deviation).masked_fill(gaps, 0.0)
         if self.layer_weights is not None:
             x = torch.einsum("btlw,l->btw", x, self.layer_weights.softmax(0))
         x = self.adapter(x)  # (b, t, d)
         x = self.norm(x + self.dropout(self.mix(F.gelu(x))))
         present = valid.any(1)
-        stand_in = torch.zeros_like(valid)
-        stand_in[:, 0] = ~present
-        return Projected(torch.where(stand_in[..., None], self.placeholder, x), valid | stand_in, present)
+        placeholders = torch.zeros_like(valid)
+        placeholders[:, 0] = ~present
+        return Projected(torch.where(placeholders[..., None], self.placeholder, x), valid | placeholders, present)

@@ -1,4 +1,4 @@
-"""The two auxiliary losses, AVEL and MEM, and the pairs that MEM looks at; all pure."""
+"""The auxiliary losses AVEL and MEM (Li et al. 2024, sections 2.1 and 2.3), and the sampling of MEM's pairs."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 
-class Partners(NamedTuple):
-    """For each of b rows a row of the other modality, and whether there was one."""
+class SampledRows(NamedTuple):
+    """For each of b rows a sampled row of the other modality, and whether a candidate existed."""
 
     rows: Int[Tensor, " b"]
     found: Bool[Tensor, " b"]
@@ -22,11 +22,15 @@ def avel_loss(
     *,
     sum_positives: bool = False,
 ) -> Float[Tensor, ""]:
-    """Contrastive loss of similarities, audio by face, in both directions (section 2.1; docs/network.md).
+    """AVEL: supervised contrastive loss in both directions (section 2.1; docs/network.md).
 
-    Positives are all pairs with the same label, averaged (L_out of Khosla et al. 2020) or summed (as in the authors'
-    code). Rows that are not `present` are neither anchors, positives nor negatives; without any the loss is 0, with a
-    gradient.
+    Args:
+        similarities: row = audio, column = face.
+        labels: class numbers.
+        present: rows with both modalities; the others are neither anchors, positives nor negatives. If all are False,
+            the loss is 0, with a gradient.
+        sum_positives: sum the log-probabilities of the positives (all pairs with the same label) as in the reference
+            code, instead of averaging them (L_out of Khosla et al. 2020).
     """
     both_present = present[:, None] & present
     positive = (labels[:, None] == labels) & both_present
@@ -40,7 +44,7 @@ def _contrast(
     both_present: Bool[Tensor, "b b"],
     sum_positives: bool,
 ) -> Float[Tensor, ""]:
-    # The smallest number instead of -inf: a row with nothing allowed must not become NaN.
+    # The smallest number instead of -inf: a row without allowed entries must not become NaN.
     logits = similarities.masked_fill(~both_present, torch.finfo(similarities.dtype).min)
     log_p = logits.log_softmax(1).masked_fill(~positive, 0.0)
     counts = positive.sum(1)  # at least 1 for a present row: its own pair
@@ -53,24 +57,34 @@ def draw_negatives(
     labels: Int[Tensor, " b"],
     present: Bool[Tensor, " b"],
     generator: torch.Generator,
-) -> Partners:
-    """For each row a hard negative: a column of another class, drawn by the softmax of similarities (section 2.3).
+) -> SampledRows:
+    """Sample a hard negative for each row: a column of another class, by the softmax of similarities (section 2.3).
 
-    One multinomial for all rows; nothing waits for the device.
+    Args:
+        similarities: similarity of each row to each column.
+        labels: class numbers.
+        present: rows with both modalities.
+        generator: source of randomness, on the device.
     """
     allowed = (labels[:, None] != labels) & present[:, None] & present
-    # Of a network that diverged the loss will tell; the draw must get through.
+    # A diverged network is reported through its loss; sampling must not fail before.
     logits = similarities.detach().nan_to_num().masked_fill(~allowed, torch.finfo(similarities.dtype).min)
     return _draw(logits.softmax(1), allowed, generator)
 
 
 def draw_positives(
     labels: Int[Tensor, " b"], utterances: Int[Tensor, " b"], present: Bool[Tensor, " b"], generator: torch.Generator
-) -> Partners:
-    """For each row another utterance of its class, all alike likely.
+) -> SampledRows:
+    """Sample another utterance of the same class for each row, uniformly.
 
-    Sampling with replacement may bring an utterance twice, and the copy is not another one: from it the head could
-    learn "same clip".
+    Training batches are sampled with replacement; a second copy of the same utterance is excluded, since the head could
+    learn "same clip" from it.
+
+    Args:
+        labels: class numbers.
+        utterances: rows of the dataset, equal for copies of an utterance.
+        present: rows with both modalities.
+        generator: source of randomness, on the device.
     """
     same = (labels[:, None] == labels) & (utterances[:, None] != utterances)
     allowed = same & present[:, None] & present
@@ -80,17 +94,20 @@ def draw_positives(
 def mem_loss(
     logits: Float[Tensor, "k b 2"], matches: Bool[Tensor, "k b"], counted: Bool[Tensor, "k b"]
 ) -> Float[Tensor, ""]:
-    """Cross entropy of one side's matching head over the counted pairs, which match or not (section 2.3).
+    """MEM: cross entropy of one modality's matching head (section 2.3).
 
-    None counted: 0, with a gradient.
+    Args:
+        logits: logits of "different" and "same emotion" of each pair.
+        matches: which pairs have the same emotion.
+        counted: which pairs count; if none does, the loss is 0, with a gradient.
     """
     each = F.cross_entropy(logits.flatten(0, 1), matches.flatten().long(), reduction="none")
     weights = counted.flatten().to(each.dtype)
     return (each * weights).sum() / weights.sum().clamp(min=1)
 
 
-def _draw(weights: Float[Tensor, "b b"], allowed: Bool[Tensor, "b b"], generator: torch.Generator) -> Partners:
+def _draw(weights: Float[Tensor, "b b"], allowed: Bool[Tensor, "b b"], generator: torch.Generator) -> SampledRows:
     found = allowed.any(1)
-    # A row with no candidate draws anything, and says that it found nothing.
+    # A row without candidates samples any row; `found` is False there.
     rows = torch.multinomial(weights.where(found[:, None], 1.0), 1, generator=generator).squeeze(1)
-    return Partners(rows, found)
+    return SampledRows(rows, found)

@@ -1,4 +1,4 @@
-"""What one training step minimises: L = L_ce + w_a L_avel + w_m L_mem (section 2.4)."""
+"""The loss of a training step: L = L_ce + w_a L_avel + w_m L_mem (Li et al. 2024, section 2.4)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from .losses import avel_loss, draw_negatives, draw_positives, mem_loss
 
 
 class Losses(NamedTuple):
-    """Scalars; `avel` and `mem` are unweighted, and 0 where the term is switched off."""
+    """Scalar losses; `avel` and `mem` are unweighted, and 0 if disabled."""
 
     total: Float[Tensor, ""]
     classes: Float[Tensor, ""]
@@ -25,9 +25,9 @@ class Losses(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """The pairs that MEM judges, k = 3 for each row and side: its own, a hard negative, another of its class.
+    """MEM's pairs, k = 3 for each row and modality: its own, a hard negative, another utterance of its class.
 
-    `audio` and `face`: whom that side reads. The authors' code goes without the last: k = 2.
+    `audio` and `face` are the rows that the modality attends to. The reference code has no third pair, k = 2.
     """
 
     audio: Int[Tensor, "k b"]
@@ -37,8 +37,16 @@ class Pairs(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
-    """What is minimised beside the classes: weights of AVEL and MEM (None: left out), and faults that are wanted."""
+class LossConfig:
+    """Weights of AVEL and MEM (None: disabled), and deviations of the reference code.
+
+    Attributes:
+        avel: weight of AVEL.
+        mem: weight of MEM.
+        sum_positives: AVEL sums over positives instead of averaging.
+        own_pairs: the only matching pair of MEM is a row's own.
+        same_class: in batches of a single class, MEM's negatives are of the same class.
+    """
 
     avel: float | None
     mem: float | None
@@ -47,8 +55,8 @@ class Terms:
     same_class: bool = False
 
     @classmethod
-    def of(cls, settings: TrainSettings) -> "Terms":
-        """As the settings say."""
+    def from_settings(cls, settings: TrainSettings) -> "LossConfig":
+        """The configuration that the settings define."""
         return cls(
             avel=settings.avel_weight if settings.avel else None,
             mem=settings.mem_weight if settings.mem else None,
@@ -58,8 +66,15 @@ class Terms:
         )
 
 
-def objective(model: FoalNet, batch: Batch, terms: Terms, generator: torch.Generator) -> Losses:
-    """The losses of a batch; a model of one modality has neither AVEL nor MEM."""
+def objective(model: FoalNet, batch: Batch, config: LossConfig, generator: torch.Generator) -> Losses:
+    """Compute the losses of a batch; a model of one modality has neither AVEL nor MEM.
+
+    Args:
+        model: the network.
+        batch: b utterances.
+        config: weights of the losses.
+        generator: source of randomness of MEM's pairs, on the device.
+    """
     projected = model.project(batch.frames)
     avel = mem = batch.labels.new_zeros((), dtype=torch.float32)
     if model.alignment is None:
@@ -68,21 +83,21 @@ def objective(model: FoalNet, batch: Batch, terms: Terms, generator: torch.Gener
         return Losses(classes, classes, avel, mem)
 
     audio, face = projected["audio"], projected["face"]
-    # Hard negatives need the similarities even where nobody learns from them.
-    with torch.set_grad_enabled(torch.is_grad_enabled() and terms.avel is not None):
+    # Hard negatives need the similarities even if AVEL is disabled.
+    with torch.set_grad_enabled(torch.is_grad_enabled() and config.avel is not None):
         similarities = model.alignment(audio, face)
-    if terms.avel is not None:
-        avel = avel_loss(similarities, batch.labels, audio.present & face.present, sum_positives=terms.sum_positives)
-    if terms.mem is None:
+    if config.avel is not None:
+        avel = avel_loss(similarities, batch.labels, audio.present & face.present, sum_positives=config.sum_positives)
+    if config.mem is None:
         fused = model.fuse(projected)
     else:
-        pairs = draw_pairs(similarities, audio, face, batch, terms, generator)
-        # The own pairs are fused once, for the class head and for MEM.
+        pairs = draw_pairs(similarities, audio, face, batch, config, generator)
+        # Each row's own pair is fused once, for the classifier and for MEM.
         fused = model.fuse(projected, {"audio": pairs.audio, "face": pairs.face})
-        sides = [mem_loss(logits, pairs.matches, pairs.counted) for logits in model.match(fused).values()]
-        mem = (sides[0] + sides[1]) / 2
+        mem_losses = [mem_loss(logits, pairs.matches, pairs.counted) for logits in model.match(fused).values()]
+        mem = (mem_losses[0] + mem_losses[1]) / 2
     classes = _class_loss(model, fused, batch)
-    return Losses(classes + (terms.avel or 0) * avel + (terms.mem or 0) * mem, classes, avel, mem)
+    return Losses(classes + (config.avel or 0) * avel + (config.mem or 0) * mem, classes, avel, mem)
 
 
 def draw_pairs(
@@ -90,22 +105,22 @@ def draw_pairs(
     audio: Projected,
     face: Projected,
     batch: Batch,
-    terms: Terms,
+    config: LossConfig,
     generator: torch.Generator,
 ) -> Pairs:
-    """MEM's pairs: rows without a negative are left out, so that a batch of one class teaches nothing wrong."""
+    """Sample MEM's pairs; rows without a negative are not counted, as in batches of a single class."""
     present = audio.present & face.present
     own = torch.arange(len(batch.labels), device=batch.labels.device)
     to_face = draw_negatives(similarities, batch.labels, present, generator)
     to_audio = draw_negatives(similarities.T, batch.labels, present, generator)
-    # The same rows find a negative on both sides. With the fault, those that find none take whatever was drawn.
-    usable = present if terms.same_class else to_face.found
+    # The same rows have a negative in both modalities. With `same_class`, rows without one use the sampled row.
+    usable = present if config.same_class else to_face.found
     rows = {"audio": [own, to_face.rows], "face": [own, to_audio.rows]}
     matches, counted = [True, False], [usable, usable]
-    if not terms.own_pairs:
+    if not config.own_pairs:
         positives = draw_positives(batch.labels, batch.rows, present, generator)
-        for some in rows.values():
-            some.append(positives.rows)
+        for partners in rows.values():
+            partners.append(positives.rows)
         matches.append(True)
         counted.append(usable & positives.found)
     return Pairs(

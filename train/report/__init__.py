@@ -1,1 +1,1 @@
-"""TODO."""
+"""Outputs of training: run folders, CSV and JSON files, tables, plots, progress display."""

@@ -1,4 +1,4 @@
-"""An ablation to read: ablation.md, ablation.png, and a table for the terminal, all from ablation.json's dictionary."""
+"""The ablation study as Markdown, as a plot and as a table of the terminal, from the content of ablation.json."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _NAME_WIDTH = 46  # characters of a system's name on one line of the picture
 
 
 def write_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
-    """Title, what was run, the table, its notes, and how to read it."""
+    """Write ablation.md: conditions, table, warnings, and an explanation of the columns."""
     head = _head(ablation)
     lines = [
         f"# {_title(ablation)}",
@@ -35,35 +35,35 @@ def write_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
         *(_line(_cells(ablation, row)) for row in ablation["rows"]),
         "",
     ]
-    if ablation["notes"]:
-        lines += [*(f"- {note}" for note in ablation["notes"]), ""]
+    if ablation["warnings"]:
+        lines += [*(f"- {warning}" for warning in ablation["warnings"]), ""]
     path.write_text("\n".join([*lines, *_explanation(ablation), ""]), encoding="utf-8")
 
 
-def table_of(ablation: Mapping[str, Any]) -> RenderableType:
-    """The same table and notes for rich; the baseline is bold."""
+def ablation_table(ablation: Mapping[str, Any]) -> RenderableType:
+    """The table and its warnings for the terminal; the baseline is bold."""
     table = Table(title=_title(ablation), caption=_conditions(ablation), title_justify="left", caption_justify="left")
     for number, column in enumerate(_head(ablation)):
         table.add_column(Text(column), justify="right" if number else "left")
     for row in ablation["rows"]:
-        style = "bold" if row["key"] == ablation["baseline"] else None
+        style = "bold" if row["id"] == ablation["baseline"] else None
         table.add_row(*map(Text, _cells(ablation, row)), style=style)
-    return Group(table, *(Text(f"note: {note}") for note in ablation["notes"]))
+    return Group(table, *(Text(f"warning: {warning}") for warning in ablation["warnings"]))
 
 
 def plot_ablation(path: Path, ablation: Mapping[str, Any]) -> None:
-    """Mean UA of each system as a dot, in the table's order, with its interval and the spread over seeds."""
+    """Plot the mean UA of each system, in the table's order, with its interval and its deviation over seeds."""
     rows = ablation["rows"]
     with matplotlib.style.context("default"):
         picture, (axes,) = figure(10, 1.7 + 0.3 * len(rows), panels=1)
-        for place, row in enumerate(rows):
-            _draw(axes, place, row)
+        for position, row in enumerate(rows):
+            _draw(axes, position, row)
         axes.axvline(100 / len(ablation["classes"]), color=MUTED, lw=1.2, ls=":", zorder=1)
         axes.axvline(100 * _baseline(ablation)["ua_mean"], color=INK, lw=0.8, zorder=1)
         names = [textwrap.fill(row["name"], _NAME_WIDTH) for row in rows]
         axes.set_yticks(range(len(rows)), names, fontsize=9, linespacing=0.95)
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
-            label.set(color=_ink(row), weight="bold" if row["key"] == ablation["baseline"] else "normal")
+            label.set(color=_ink(row), weight="bold" if row["id"] == ablation["baseline"] else "normal")
         axes.set(xlabel="UA (%)", ylim=(len(rows) - 0.4, -0.6), xlim=_limits(ablation))
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
@@ -78,17 +78,19 @@ def plot_ablation(path: Path, ablation: Mapping[str, Any]) -> None:
         save(picture, path)
 
 
-def _draw(axes: Axes, place: int, row: Mapping[str, Any]) -> None:
+def _draw(axes: Axes, position: int, row: Mapping[str, Any]) -> None:
     mean, colour = 100 * row["ua_mean"], _colour(row)
     if row["ua_std"] is not None:
         spread = 100 * row["ua_std"]
-        axes.plot([mean - spread, mean + spread], [place, place], color=_PALE, lw=9, solid_capstyle="butt", zorder=2)
+        axes.plot(
+            [mean - spread, mean + spread], [position, position], color=_PALE, lw=9, solid_capstyle="butt", zorder=2
+        )
     if row["ua_ci95"] is not None:
-        axes.plot([100 * end for end in row["ua_ci95"]], [place, place], color=colour, lw=1.6, zorder=3)
-    axes.plot(mean, place, "o", color=colour, ms=6.5, mec="white", mew=0.8, zorder=4)
+        axes.plot([100 * end for end in row["ua_ci95"]], [position, position], color=colour, lw=1.6, zorder=3)
+    axes.plot(mean, position, "o", color=colour, ms=6.5, mec="white", mew=0.8, zorder=4)
     axes.text(
         1.01,
-        place,
+        position,
         _score(row, "ua"),
         transform=axes.get_yaxis_transform(),
         ha="left",
@@ -99,7 +101,7 @@ def _draw(axes: Axes, place: int, row: Mapping[str, Any]) -> None:
 
 
 def _marks(ablation: Mapping[str, Any]) -> list[Line2D]:
-    """The legend, with nothing in it that is not in the picture."""
+    """Entries of the legend, only for what the plot contains."""
     rows = ablation["rows"]
     groups = {bool(row["selected_on_test"]) for row in rows}
     names = {False: "mean UA", True: f"mean UA, {_ON_TEST}"}
@@ -122,7 +124,7 @@ def _ink(row: Mapping[str, Any]) -> str:
 
 
 def _limits(ablation: Mapping[str, Any]) -> tuple[float, float]:
-    """From below chance to above the best, in percent, without the empty rest."""
+    """Limits of the axis in percent, from below chance to above the best system."""
     values = [1 / len(ablation["classes"])]
     for row in ablation["rows"]:
         spread = row["ua_std"] or 0.0
@@ -140,8 +142,8 @@ def _conditions(ablation: Mapping[str, Any]) -> str:
     protocol = ablation["protocol"] + (f", {_ON_TEST}" if ablation["selected_on_test"] else "")
     seeds = ", ".join(map(str, ablation["seeds"]))
     return (
-        f"Protocol {protocol}; features {ablation['features'][:8]}; splits {ablation['splits'][:8]}; seeds {seeds}; "
-        f"{ablation['n']} utterances; {ablation['speakers']} speakers; {ablation['versions']}"
+        f"Protocol {protocol}; features {ablation['features'][:8]}; folds {ablation['folds_digest'][:8]}; "
+        f"seeds {seeds}; {ablation['n']} utterances; {ablation['speakers']} speakers; {ablation['versions']}"
     )
 
 
@@ -154,7 +156,7 @@ def _cells(ablation: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     name = row["name"] + (f" ({_ON_TEST})" if row["selected_on_test"] else "")
     interval = _NONE if row["ua_ci95"] is None else " to ".join(f"{100 * end:.1f}" for end in row["ua_ci95"])
     scores = [_score(row, "ua"), _score(row, "wa"), f"{100 * row['f1_mean']:.1f}"]
-    if row["key"] == ablation["baseline"] or row["gain"] is None:
+    if row["id"] == ablation["baseline"] or row["gain"] is None:
         return [name, *scores, interval, _NONE, _NONE]
     gain = _signed(row["gain"])
     if row["gain_ci95"] is not None:
@@ -165,17 +167,17 @@ def _cells(ablation: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
 def _explanation(ablation: Mapping[str, Any]) -> list[str]:
     baseline = _baseline(ablation)["name"]
     return [
-        "The interval is the 95% percentile interval of the mean UA when the speakers are drawn anew (bootstrap); "
-        "that of a gain, in brackets, draws the same speakers for both systems.",
-        "The deviation behind ± is the sample standard deviation over seeds; where there is none, one seed was run "
-        "or nothing is random.",
-        f"p is that of a paired permutation test by speaker, two-sided, against {baseline}; it is not corrected for "
-        "the number of rows.",
+        "Intervals are 95% percentile intervals of the mean UA over resampled speakers (bootstrap); the interval of a "
+        "gain, in brackets, uses the same speakers for both systems.",
+        "The value after ± is the sample standard deviation over seeds; it is omitted for one seed and for "
+        "deterministic systems.",
+        f"p is the two-sided p value of a paired permutation test by speaker against {baseline}, not corrected for "
+        "multiple comparisons.",
     ]
 
 
 def _baseline(ablation: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next(row for row in ablation["rows"] if row["key"] == ablation["baseline"])
+    return next(row for row in ablation["rows"] if row["id"] == ablation["baseline"])
 
 
 def _score(row: Mapping[str, Any], score: str) -> str:

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: do probabilities mean what they say, and what holds without a modality."""
+"""Plots and tables of a detailed evaluation: calibration, speakers, robustness, retrieval."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,32 +10,36 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .files import percent, title_of
+from .files import percent, run_title
 from .plots import BLUE, GREEN, INK, MUTED, ORANGE, figure, save
 
 
 def plot_calibration(path: Path, metrics: Mapping[str, Any], *, title: str) -> None:
-    """Reliability diagram over all seeds: accuracy of each bin of confidence; the diagonal is perfect."""
+    """Plot the reliability diagram over all seeds: accuracy by bin of confidence; the diagonal is perfect."""
     bins = metrics["calibration"]["bins"]
     counts, width = bins["counts"], 1 / len(bins["counts"])
     total = max(sum(counts), 1)
-    broken = title.replace(" (", "\n(")
+    wrapped = title.replace(" (", "\n(")
     with matplotlib.style.context("default"):
         picture, (axes,) = figure(4.8, 5.0, panels=1)
         axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls="--", label="perfect")
-        for place, (accuracy, count) in enumerate(zip(bins["accuracy"], counts, strict=True)):
+        for position, (accuracy, count) in enumerate(zip(bins["accuracy"], counts, strict=True)):
             if accuracy is None:
                 continue
             axes.bar(
-                (place + 0.5) * width, accuracy, width=0.92 * width, color=BLUE, alpha=0.25 + 0.75 * count / max(counts)
+                (position + 0.5) * width,
+                accuracy,
+                width=0.92 * width,
+                color=BLUE,
+                alpha=0.25 + 0.75 * count / max(counts),
             )
             axes.text(
-                (place + 0.5) * width, accuracy + 0.015, f"{count / total:.0%}", ha="center", fontsize=7, color=INK
+                (position + 0.5) * width, accuracy + 0.015, f"{count / total:.0%}", ha="center", fontsize=7, color=INK
             )
         axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.08))
         axes.legend(frameon=False, fontsize=9, loc="upper left")
         axes.set_title(
-            f"{broken}\nECE {100 * metrics['calibration']['ece_mean']:.1f}%  (shares: utterances of a bin)",
+            f"{wrapped}\nECE {100 * metrics['calibration']['ece_mean']:.1f}%  (shares: utterances of a bin)",
             fontsize=10,
             loc="left",
             color=INK,
@@ -45,7 +49,7 @@ def plot_calibration(path: Path, metrics: Mapping[str, Any], *, title: str) -> N
 
 
 def plot_overview(path: Path, metrics: Mapping[str, Any], *, title: str) -> None:
-    """UA by speaker, UA without a modality, and retrieval and matching against chance; what there is of them."""
+    """Plot UA by speaker, and, where available, UA without a modality, and retrieval and matching against chance."""
     panels = 1 + ("robustness" in metrics) + bool(metrics.get("retrieval"))
     with matplotlib.style.context("default"):
         picture, axes = figure(1 + 3.9 * panels, 3.8, panels=panels)
@@ -54,8 +58,8 @@ def plot_overview(path: Path, metrics: Mapping[str, Any], *, title: str) -> None
             _robustness(axes[1], metrics)
         if metrics.get("retrieval"):
             _retrieval(axes[-1], metrics)
-        for some in axes:
-            _plain(some)
+        for panel in axes:
+            _plain(panel)
         picture.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
         save(picture, path)
 
@@ -63,7 +67,7 @@ def plot_overview(path: Path, metrics: Mapping[str, Any], *, title: str) -> None
 def _speakers(axes: Axes, metrics: Mapping[str, Any]) -> None:
     values = sorted(100 * scores["ua_mean"] for scores in metrics["per_speaker"].values())
     axes.plot(range(1, len(values) + 1), values, "o", color=BLUE, ms=4)
-    axes.axhline(100 * metrics["ua_mean"], color=MUTED, lw=1, label="all together")
+    axes.axhline(100 * metrics["ua_mean"], color=MUTED, lw=1, label="all speakers")
     axes.axhline(100 / len(metrics["classes"]), color=MUTED, lw=1, ls=":", label="chance")
     axes.set(ylim=(0, 104), ylabel="UA (%)", xlabel="speakers, from the worst to the best")
     axes.set_xticks([1, len(values)] if len(values) > 1 else [1])
@@ -77,8 +81,8 @@ def _robustness(axes: Axes, metrics: Mapping[str, Any]) -> None:
     axes.bar(
         range(len(values)), values, yerr=errors, color=[BLUE, *[ORANGE] * (len(values) - 1)], width=0.6, ecolor=INK
     )
-    for place, value in enumerate(values):
-        axes.text(place, value / 2, f"{value:.1f}", ha="center", va="center", fontsize=9, color="white")
+    for position, value in enumerate(values):
+        axes.text(position, value / 2, f"{value:.1f}", ha="center", va="center", fontsize=9, color="white")
     axes.axhline(100 / len(metrics["classes"]), color=MUTED, lw=1, ls=":")
     axes.set_xticks(range(len(values)), [name.replace(" ", "\n", 1) for name in conditions], fontsize=8)
     axes.set(ylim=(0, 104), ylabel="UA (%)")
@@ -86,11 +90,11 @@ def _robustness(axes: Axes, metrics: Mapping[str, Any]) -> None:
 
 def _retrieval(axes: Axes, metrics: Mapping[str, Any]) -> None:
     spaces = list(metrics["retrieval"].items())
-    for place, (_, scores) in enumerate(spaces):
-        axes.bar(place - 0.18, 100 * scores["map"], width=0.32, color=BLUE, label="mAP" if place == 0 else None)
-        axes.bar(place + 0.18, 100 * scores["r1"], width=0.32, color=GREEN, label="R@1" if place == 0 else None)
-        label = "chance" if place == 0 else None
-        axes.plot([place - 0.4, place + 0.4], [100 * scores["chance"]] * 2, color=INK, lw=1, ls=":", label=label)
+    for position, (_, scores) in enumerate(spaces):
+        axes.bar(position - 0.18, 100 * scores["map"], width=0.32, color=BLUE, label="mAP" if position == 0 else None)
+        axes.bar(position + 0.18, 100 * scores["r1"], width=0.32, color=GREEN, label="R@1" if position == 0 else None)
+        label = "chance" if position == 0 else None
+        axes.plot([position - 0.4, position + 0.4], [100 * scores["chance"]] * 2, color=INK, lw=1, ls=":", label=label)
     axes.set_xticks(
         range(len(spaces)), [name.replace(": ", "\n").replace(" to ", "\nto ") for name, _ in spaces], fontsize=8
     )
@@ -106,15 +110,15 @@ def _plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def table_of(metrics: Mapping[str, Any]) -> RenderableType:
-    """Scores, what remains without a modality, and what alignment and matching have learned, in percent."""
+def evaluation_table(metrics: Mapping[str, Any]) -> RenderableType:
+    """Table of scores, robustness, retrieval and matching, in percent."""
     caption = f"{metrics['n']} utterances, {metrics['protocol']}, features {metrics['features'][:8]}, "
     caption += f"{len(metrics['seeds'])} seed{'s' * (len(metrics['seeds']) > 1)}"
-    scores = Table("", "UA", "WA", "F1", title=title_of(metrics), caption=caption)
+    scores = Table("", "UA", "WA", "F1", title=run_title(metrics), caption=caption)
     scores.title_justify = scores.caption_justify = "left"
     for column in scores.columns[1:]:
         column.justify = "right"
-    rows = metrics.get("robustness") or {"all there": metrics}
+    rows = metrics.get("robustness") or {"complete": metrics}
     for name, values in rows.items():
         scores.add_row(name, *(percent(values[f"{score}_mean"]) for score in ("ua", "wa", "f1")))
     if metrics["ua_ci95"] is not None:
@@ -131,8 +135,8 @@ def table_of(metrics: Mapping[str, Any]) -> RenderableType:
         parts.append(table)
     if metrics.get("matching"):
         parts.append(_line("matching", {k: v for k, v in metrics["matching"].items() if k != "pairs"}))
-    return Group(*parts, *(Text(f"note: {note}") for note in metrics["notes"]))
+    return Group(*parts, *(Text(f"warning: {warning}") for warning in metrics["warnings"]))
 
 
-def _line(what: str, values: Mapping[str, float]) -> Text:
-    return Text(f"{what}: " + "   ".join(f"{name} {percent(value)}" for name, value in values.items()))
+def _line(title: str, values: Mapping[str, float]) -> Text:
+    return Text(f"{title}: " + "   ".join(f"{name} {percent(value)}" for name, value in values.items()))

@@ -1,4 +1,4 @@
-"""What a run leaves to read: CSV and JSON files, and a table for the terminal."""
+"""CSV and JSON files of a run, and the results table of the terminal."""
 
 import csv
 import json
@@ -19,10 +19,10 @@ from torch import Tensor
 
 from ...shared.errors import UsageError
 from ..data.dataset import Dataset
-from ..data.protocol import Split, speakers_in_several
+from ..data.protocol import CrossValidation, speakers_in_multiple_folds
 from ..fit.history import Epoch
 
-_SHOWN = {
+_REQUIRED_KEYS = {
     "modalities",
     "avel",
     "mem",
@@ -38,34 +38,46 @@ _SHOWN = {
     "ua_ci95",
     "wa_ci95",
     "per_class_recall",
-    "notes",
+    "warnings",
     "compat",
     "selected_on_test",
-    "splits",
+    "folds_digest",
 }
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """JSON for people and for DVC: indented, no NaN."""
+    """Write indented JSON. Raises ValueError for NaN."""
     path.write_text(json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_metrics(run: Path) -> dict[str, Any]:
-    """metrics.json of a finished run, given its folder or the file. Raises UsageError if there is none."""
+    """Read metrics.json of a finished run.
+
+    Args:
+        run: the folder of the run, or the file.
+
+    Raises:
+        UsageError: the file does not exist or is not the metrics.json of a run.
+    """
     path = run / "metrics.json" if run.is_dir() else run
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        raise UsageError(f"{run}: expected the folder of a finished run, got none with a metrics.json") from None
+        raise UsageError(
+            f"{run}: expected the folder of a finished run, found no metrics.json; finish it with `foal train --resume`"
+        ) from None
     except ValueError:
-        raise UsageError(f"{path}: expected the metrics.json of a run, got a file that is no JSON") from None
-    if not isinstance(metrics, dict) or not metrics.keys() >= _SHOWN:
-        raise UsageError(f"{path}: expected the metrics.json of a run, got JSON of something else")
+        raise UsageError(f"{path}: expected the metrics.json of a run, got invalid JSON") from None
+    if not isinstance(metrics, dict) or not metrics.keys() >= _REQUIRED_KEYS:
+        raise UsageError(
+            f"{path}: expected the metrics.json of a run of `foal train`, got other JSON; runs of older versions have "
+            "to be trained again"
+        )
     return metrics
 
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
-    """One line per seed, fold and epoch."""
+    """Write history.csv, one line per seed, fold and epoch."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Epoch)], lineterminator="\n")
         writer.writeheader()
@@ -76,10 +88,14 @@ def write_history(path: Path, history: Sequence[Epoch]) -> None:
 def write_predictions(
     path: Path, data: Dataset, rows: Tensor, probabilities: Mapping[int, NDArray[np.float32]], folds: Sequence[str]
 ) -> None:
-    """One line per tested utterance, and per seed if there are several: what the fold that never saw it says.
+    """Write predictions.csv: one line per tested utterance, and per seed if there are several.
 
-    rows (m,) of the dataset; probabilities: (m, c) by seed; folds (n): the group of each utterance. A class' column is
-    `p_` and its name.
+    Args:
+        path: the file.
+        data: the dataset.
+        rows: tested rows, (m,).
+        probabilities: (m, c) by seed, from the network that was not trained on the utterance; columns `p_<class>`.
+        folds: group of each utterance, n.
     """
     several = ["seed"] if len(probabilities) > 1 else []
     labels = data.labels.tolist()
@@ -88,26 +104,26 @@ def write_predictions(
         writer.writerow([*several, "id", "fold", "label", "predicted", *(f"p_{name}" for name in data.classes)])
         for seed, table in probabilities.items():
             for row, shares in zip(rows.tolist(), table, strict=True):
-                known = [data.ids[row], folds[row], data.classes[labels[row]], data.classes[int(shares.argmax())]]
-                writer.writerow([*([seed] if several else []), *known, *(f"{share:.6f}" for share in shares)])
+                names = [data.ids[row], folds[row], data.classes[labels[row]], data.classes[int(shares.argmax())]]
+                writer.writerow([*([seed] if several else []), *names, *(f"{share:.6f}" for share in shares)])
 
 
-def title_of(metrics: Mapping[str, Any]) -> str:
-    """The run in a few words; random weights are said wherever numbers are shown."""
-    extras = [name for name, on in (("AVEL", metrics["avel"]), ("MEM", metrics["mem"])) if on]
-    what = " + ".join(["audio and face" if metrics["modalities"] == "both" else metrics["modalities"], *extras])
-    said = [f"compat: {', '.join(metrics['compat'])}"] if metrics["compat"] else []
-    said += ["selected on test"] if metrics["selected_on_test"] else []
-    said += ["encoder with random weights"] if metrics["random_weights"] else []
-    return what + (f" ({'; '.join(said)})" if said else "")
+def run_title(metrics: Mapping[str, Any]) -> str:
+    """Title of tables and plots: modalities, losses, and in brackets what makes the scores unusable."""
+    losses = [name for name, enabled in (("AVEL", metrics["avel"]), ("MEM", metrics["mem"])) if enabled]
+    title = " + ".join(["audio and face" if metrics["modalities"] == "both" else metrics["modalities"], *losses])
+    remarks = [f"compat: {', '.join(metrics['compat'])}"] if metrics["compat"] else []
+    remarks += ["selected on test"] if metrics["selected_on_test"] else []
+    remarks += ["encoder with random weights"] if metrics["random_weights"] else []
+    return title + (f" ({'; '.join(remarks)})" if remarks else "")
 
 
-def table_of(metrics: Mapping[str, Any]) -> RenderableType:
-    """UA, WA and F1 per fold (mean over seeds) and together, in percent, with interval and spread, for rich."""
+def results_table(metrics: Mapping[str, Any]) -> RenderableType:
+    """Table of UA, WA and F1 per fold (mean over seeds) and over all folds, in percent, with interval and deviation."""
     seeds = metrics["seeds"]
     caption = f"{metrics['n']} utterances, {metrics['protocol']}, features {metrics['features'][:8]}, "
     caption += f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
-    table = Table(title=title_of(metrics), caption=caption, title_justify="left", caption_justify="left")
+    table = Table(title=run_title(metrics), caption=caption, title_justify="left", caption_justify="left")
     for column in ("test", "development", "epoch", "UA", "WA", "F1"):
         table.add_column(column, justify="left" if column in ("test", "development") else "right")
     for test in dict.fromkeys(fold["test"] for fold in metrics["folds"]):
@@ -126,12 +142,12 @@ def table_of(metrics: Mapping[str, Any]) -> RenderableType:
     recalls = "   ".join(
         f"{name} {'-' if value is None else percent(value)}" for name, value in metrics["per_class_recall"].items()
     )
-    notes = [Text(f"note: {note}") for note in metrics["notes"]]
-    return Group(table, Text(f"recall: {recalls}"), *notes)
+    warnings = [Text(f"warning: {warning}") for warning in metrics["warnings"]]
+    return Group(table, Text(f"recall: {recalls}"), *warnings)
 
 
 def percent(share: float) -> str:
-    """0.5 as 50.0."""
+    """Format 0.5 as "50.0"."""
     return f"{100 * share:.1f}"
 
 
@@ -139,24 +155,29 @@ def _rounded(value: float) -> float | str:
     return f"{value:.6f}" if isinstance(value, float) else value
 
 
-def notes_on(data: Dataset, folds: Split) -> list[str]:
-    """What whoever reads the numbers must know."""
-    notes = []
+def warnings_for(data: Dataset, folds: CrossValidation) -> list[str]:
+    """Warnings about the scores: random weights, selection on test, groups that share speakers."""
+    warnings = []
     if data.random_weights:
-        notes.append(
-            "random weights: an encoder of these features never learned anything; the numbers only show that all works"
-        )
+        warnings.append("random weights: the encoder has random weights; the scores only show that the pipeline runs")
     if folds.selected_on_test:
-        notes.append("selected on test: the test group chose the epoch, so these numbers are too good")
-    if several := speakers_in_several(folds.groups, data.speakers):
-        notes.append(
+        warnings.append(
+            "selected on test: the epoch was chosen on the test group, so the scores are optimistically biased"
+        )
+    if several := speakers_in_multiple_folds(folds.groups, data.speakers):
+        warnings.append(
             f"{len(several)} of {len(set(data.speakers))} speakers are in more than one {folds.kind}: "
             "the results are not speaker-independent"
         )
-    return notes
+    return warnings
 
 
 def versions() -> str:
-    """Of what computed the numbers."""
-    found = {"foal": version("foal-mer"), "python": platform.python_version(), "torch": torch.__version__}
-    return ", ".join(f"{name} {number}" for name, number in {**found, "numpy": np.__version__}.items())
+    """Versions of foal, Python and the libraries that computed the scores."""
+    numbers = {
+        "foal": version("foal-mer"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    return ", ".join(f"{name} {number}" for name, number in numbers.items())

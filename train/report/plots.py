@@ -1,4 +1,4 @@
-"""The two pictures of a run: confusion matrix and learning curves, as PNG."""
+"""Plots of a run as PNG: confusion matrix and learning curves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ RESOLUTION_DPI = 150
 
 
 def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
-    """Shares of each true class, with counts (over all seeds) beneath."""
+    """Plot the confusion matrix: shares of each true class, with counts over all seeds."""
     classes = metrics["classes"]
     counts = np.array(metrics["confusion"])
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -50,7 +50,14 @@ def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
 
 
 def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, int], int], *, title: str) -> None:
-    """Training losses and development UA by epoch, a thin line per seed and fold; dots mark the `best` epochs."""
+    """Plot training losses and development UA by epoch, one line per seed and fold.
+
+    Args:
+        path: the file.
+        history: all epochs of all fits.
+        best: number of the best epoch by seed and fold, marked with a dot.
+        title: title of the plot.
+    """
     runs: dict[tuple[int, int], list[Epoch]] = {}
     for row in history:
         runs.setdefault((row.seed, row.fold), []).append(row)
@@ -59,7 +66,7 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
         losses = (("classes", "loss_classes", BLUE), ("AVEL", "loss_avel", ORANGE), ("MEM", "loss_mem", GREEN))
         for label, field, colour in losses:
             if not any(getattr(row, field) for row in history):
-                continue  # switched off
+                continue  # disabled
             for number, rows in enumerate(runs.values()):
                 epochs, values = [row.epoch for row in rows], [getattr(row, field) for row in rows]
                 left.plot(epochs, values, color=colour, lw=1, alpha=0.6, label=label if number == 0 else None)
@@ -74,17 +81,17 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
             axes.grid(axis="y", color="#e4e7eb", lw=0.8)
             axes.set_axisbelow(True)
         picture.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
-        right.set_title("dots: epochs that were kept", fontsize=9, loc="right", color=MUTED)
+        right.set_title("dots: selected epochs", fontsize=9, loc="right", color=MUTED)
         save(picture, path)
 
 
 def figure(width: float, height: float, *, panels: int) -> tuple[Figure, list[Axes]]:
-    """Without pyplot: no global state, no display, nothing to close."""
+    """Create a figure with panels side by side, without pyplot and its global state; sizes in inches."""
     picture = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(picture)
     return picture, [picture.add_subplot(1, panels, panel + 1) for panel in range(panels)]
 
 
 def save(picture: Figure, path: Path) -> None:
-    """PNG without the library's name in it: the same picture gives the same bytes."""
+    """Write PNG without the library's version, so that equal figures give equal bytes."""
     picture.savefig(path, dpi=RESOLUTION_DPI, metadata={"Software": None})

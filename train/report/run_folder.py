@@ -1,7 +1,8 @@
-"""A folder of results that appears whole or not at all, and goes on where it was stopped."""
+"""Folders of results: a run appears complete or not at all, can be resumed, and is not overwritten."""
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -9,103 +10,138 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ...shared.cli.logs import log_file
 from ...shared.errors import FoalError, UsageError
-from ...shared.files.atomic import TEMPORARY_PREFIX, temporary_is_stale, temporary_name
+from ...shared.files.folders import publish_folder, remove_leftovers
 from .files import write_json
 
-OLDER = "older-"
+log = logging.getLogger(__name__)
+
 FITS = "fits"
-"""Results of single fits, while a run is unfinished."""
-RUN = "run.json"
-"""What a run is about; written first."""
+"""Folder of the results of single fits while a run is unfinished."""
+METADATA_FILE = "run.json"
+"""Configuration of a run; written first."""
+METRICS_FILE = "metrics.json"
+LOG_FILE = "run.log"
+LEFT_BY_DVC = frozenset({".gitignore", LOG_FILE})
+"""Files that stay in a run's folder when DVC has removed its outputs."""
 
 
 @contextmanager
-def new_run(out: Path, about: Mapping[str, Any], *, ours: frozenset[str], resume: bool = False) -> Iterator[Path]:
-    """Hand out a hidden folder beside `out`; when the block ends well it takes the place of `out`.
+def create_run_folder(
+    out: Path, metadata: Mapping[str, Any], *, ours: frozenset[str], resume: bool = False, force: bool = False
+) -> Iterator[Path]:
+    """Yield a hidden folder beside `out`, which becomes `out` when the block ends without an error.
 
-    An older run of that name stays until then. What was finished in the folder when the block ended otherwise stays
-    for `resume`, which wants the same `about` (written as run.json); without `resume` a new folder is begun. `ours`
-    are the names of the files that a finished run may hold: `out` is replaced only if it holds no others.
+    It contains run.json with the metadata, run.log, and a folder `fits` for the results of single fits. If the block
+    ends with an error, the folder stays, as soon as there are results of fits, and `resume` continues it.
 
-    Raises UsageError, before anything is computed: `out` holds something else than a run, another process is at it, or
-    the unfinished run has another configuration. FoalError if it cannot be written.
+    Args:
+        out: folder of the run.
+        metadata: configuration of the run; an interrupted run is continued only with the same one.
+        ours: names of the files that a run may contain; a folder with other files is never replaced.
+        resume: continue the interrupted run, if there is one.
+        force: replace a finished run, and discard an interrupted one that is not continued.
+
+    Raises:
+        FoalError: a run exists already, finished or interrupted, or `out` cannot be written.
+        UsageError: `out` contains other files, or another process is writing it, or the interrupted run has another
+            configuration.
     """
-    out = out.resolve()  # a link stays a link, and "runs/.." gets a name to put beside
-    if not _may_be_replaced(out, ours):
-        raise UsageError(f"{out}: expected a new folder or an older run to replace, got something else")
-    unfinished = unfinished_run(out)
-    older = temporary_name(out.with_name(f"{OLDER}{out.name}"))
+    out = out.resolve()  # a link stays a link, and "runs/.." becomes a name
+    work = unfinished_run(out)
+    # An interrupted run beside a finished one was begun with --force; to continue it needs no second one.
+    _check_target(out, ours, force=force or (resume and work.exists()))
+    if not resume and not force:
+        _check_interrupted(out, work)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(out)
-        unfinished.mkdir(exist_ok=True)
-        with _locked(unfinished, out):
-            if resume:
-                check_same(unfinished / RUN, about, f"{out}: the unfinished run")
+        remove_leftovers(out)
+        work.mkdir(exist_ok=True)
+        with _locked(work, out):
+            if resume and not (force and not has_same_config(work / METADATA_FILE, metadata)):
+                require_same_config(work / METADATA_FILE, metadata, f"{out}: the interrupted run")
             else:
-                _empty(unfinished)
-            (unfinished / FITS).mkdir(exist_ok=True)
-            write_json(unfinished / RUN, about)
-            try:
-                yield unfinished
-            except BaseException:
-                if not any((unfinished / FITS).iterdir()):
-                    shutil.rmtree(unfinished, ignore_errors=True)
-                raise
-            shutil.rmtree(unfinished / FITS)
-            if out.exists():
-                out.rename(older)
-            unfinished.rename(out)
+                _empty(work)
+            (work / FITS).mkdir(exist_ok=True)
+            write_json(work / METADATA_FILE, metadata)
+            with _kept_if_interrupted(work), log_file(work / LOG_FILE):
+                yield work
+            shutil.rmtree(work / FITS)
+            publish_folder(work, out)
     except OSError as error:
         raise FoalError(f"{out}: cannot be written: {error.strerror or error}") from error
-    finally:
-        if older.exists() and not out.exists():
-            older.rename(out)
-        shutil.rmtree(older, ignore_errors=True)
 
 
 @contextmanager
-def kept_folder(out: Path, ours: frozenset[str]) -> Iterator[Path]:
-    """Hand out `out` itself, which nobody else works in meanwhile; what is in it stays.
+def reuse_run_folder(out: Path, ours: frozenset[str], *, force: bool = False) -> Iterator[Path]:
+    """Create `out` or reuse it with its files, locked against other processes; yields its absolute path.
 
-    `ours` are the names that may be there. Raises UsageError for a folder of something else, FoalError if it cannot be
-    written.
+    Args:
+        out: folder of the results.
+        ours: names of the files that it may contain.
+        force: write into a folder that contains other files, too; they are kept.
+
+    Raises:
+        UsageError: `out` is a file, contains other files, or another process is writing it.
+        FoalError: `out` cannot be written.
     """
     try:
-        if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - ours):
-            raise UsageError(f"{out}: expected a new folder or one of an earlier run, got something else")
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"{out}: expected a folder, got a file; choose another folder with --out")
+        foreign = _names_in(out) - ours
+        if foreign and not force:
+            raise UsageError(
+                f"{out}: expected a new folder or one of an earlier run, got other files ({', '.join(sorted(foreign))})"
+                "; choose another folder with --out, or write beside them with --force"
+            )
         out.mkdir(parents=True, exist_ok=True)
         with _locked(out, out):
-            yield out.absolute()  # workers may stand elsewhere
+            yield out.absolute()  # workers may have another working folder
     except OSError as error:
         raise FoalError(f"{out}: cannot be written: {error.strerror or error}") from error
 
 
 def unfinished_run(out: Path) -> Path:
-    """Where a run works until it is finished."""
+    """The hidden folder in which a run is written until it is finished."""
     if not out.name:
         raise UsageError(f"{out}: expected the name of a folder for the results")
     return out.with_name(f".{out.name}.unfinished")
 
 
-def check_same(path: Path, about: Mapping[str, Any], what: str) -> None:
-    """Compare a run.json, if there is one, with `about`. Raises UsageError that names what differs."""
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError):
-        before = {}
-    was, now = _flat(before), _flat(json.loads(json.dumps(about)))
-    if different := [key for key in sorted(was.keys() | now.keys()) if was.get(key) != now.get(key)]:
-        key = different[0]
-        said = key.replace("settings.", "train.", 1)  # as it is called in params.yaml
-        others = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+def is_finished(out: Path) -> bool:
+    """Whether a folder contains a finished run."""
+    return (out / METRICS_FILE).exists() and (out / METADATA_FILE).exists()
+
+
+def has_same_config(path: Path, metadata: Mapping[str, Any]) -> bool:
+    """Whether a run.json, if it exists, is equal to `metadata`."""
+    return not _differences(path, metadata)
+
+
+def require_same_config(path: Path, metadata: Mapping[str, Any], subject: str) -> None:
+    """Raise UsageError that names the first difference between a run.json, if it exists, and `metadata`."""
+    if differences := _differences(path, metadata):
+        key, (before, now) = next(iter(differences.items()))
+        name = key.replace("settings.", "train.", 1)  # as in params.yaml
+        more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
         raise UsageError(
-            f"{what} has another configuration: {said} was {was.get(key)!r}, now it is {now.get(key)!r}{others}; "
-            "begin anew without --resume, or choose another folder with --out"
+            f"{subject} has another configuration: {name} was {before!r}, now it is {now!r}{more}; discard it with "
+            "--force, or choose another folder with --out"
         )
+
+
+def _differences(path: Path, metadata: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys whose values in a run.json differ from `metadata`, with both values; none if there is no file."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        stored = {}
+    before, now = _flat(stored), _flat(json.loads(json.dumps(metadata)))
+    keys = sorted(before.keys() | now.keys())
+    return {key: (before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)}
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
@@ -117,6 +153,46 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _check_target(out: Path, ours: frozenset[str], *, force: bool) -> None:
+    """Raise unless `out` may become a run's folder."""
+    if not out.exists():
+        return
+    names = _names_in(out)
+    if not out.is_dir() or names - ours:
+        raise UsageError(
+            f"{out}: expected a new folder or the folder of a run, got something else; choose another folder with --out"
+        )
+    if names - LEFT_BY_DVC and not force:
+        if is_finished(out):
+            raise FoalError(f"{out}: a finished run exists; show it with --resume, or replace it with --force")
+        raise FoalError(f"{out}: files of a run exist; replace them with --force, or choose another folder with --out")
+
+
+def _check_interrupted(out: Path, work: Path) -> None:
+    """Raise if an interrupted run would be lost."""
+    if (work / FITS).is_dir() and any((work / FITS).iterdir()):
+        raise FoalError(
+            f"{out}: an interrupted run exists; continue it with --resume, or discard it and start over with --force"
+        )
+
+
+@contextmanager
+def _kept_if_interrupted(work: Path) -> Iterator[None]:
+    """After an error, remove the folder unless it contains results of fits."""
+    try:
+        yield
+    except BaseException:
+        if any((work / FITS).iterdir()):
+            log.info("the run is unfinished; rerun the same command with --resume to continue it")
+        else:
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def _names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
 @contextmanager
 def _locked(folder: Path, out: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
@@ -124,7 +200,9 @@ def _locked(folder: Path, out: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise UsageError(f"{out}: another process is at this run; wait for it, or choose another folder") from None
+        raise UsageError(
+            f"{out}: another process is writing this run; wait for it, or choose another folder with --out"
+        ) from None
     try:
         yield
     finally:
@@ -137,31 +215,3 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _may_be_replaced(out: Path, ours: frozenset[str]) -> bool:
-    """Whether there is nothing, an empty folder, or a run and nothing else: a slip must not cost anybody's files."""
-    if not out.exists():
-        return True
-    if not out.is_dir():
-        return False
-    inside = {path.name for path in out.iterdir()}
-    if inside - ours or not inside - {".gitignore"}:
-        return not inside - {".gitignore"}
-    try:
-        metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(metrics, dict) and {"protocol", "features", "seeds"} <= metrics.keys()
-
-
-def _sweep(out: Path) -> None:
-    """Remove what killed processes left of runs of this name; an older run that one of them moved away comes back."""
-    for leftover in sorted(out.parent.glob(f"{TEMPORARY_PREFIX}*")):
-        name = leftover.name.split("~", 2)[-1]
-        if name != f"{OLDER}{out.name}" or not temporary_is_stale(leftover):
-            continue
-        if not out.exists():
-            leftover.rename(out)
-        else:
-            shutil.rmtree(leftover)

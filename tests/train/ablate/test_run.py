@@ -10,25 +10,24 @@ import numpy as np
 import pytest
 import torch
 
-from foal.shared.config.settings import ExtractSettings, Settings
+from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import UsageError
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
 from foal.train.ablate.run import ablate
 from foal.train.ablate.systems import System, systems_for
-from foal.train.cli import _seeds
-from foal.train.data.dataset import opened
-from foal.train.data.protocol import split
-from foal.train.fit.task import FitTask, load_result, probability_table, run_fit
+from foal.train.data.dataset import open_dataset
+from foal.train.data.protocol import build_cross_validation
+from foal.train.fit.task import FitTask, load_result, probability_table, run_task
 from foal.train.metrics.classification import pooled_scores
 from foal.train.report.files import versions
 
 CPU = torch.device("cpu")
 # No sequence is as long as six seconds: the row that is cut there is the fit that is not.
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=1, batch_size=8, bootstrap=50, seeds=(0, 1), max_seconds=6.0)
-SETTINGS = Settings(train=QUICK, extract=ExtractSettings(workers=1))
-SYSTEMS = systems_for(["audio", "face"], "loso-nested", faults=True)
+SETTINGS = Settings(train=QUICK, cluster=ClusterSettings(workers=1))
+SYSTEMS = systems_for(["audio", "face"], "loso-nested", deviations=True)
 NETWORKS = [system for system in SYSTEMS if system.kind == "network"]
 KEYS = [
     "majority",
@@ -43,12 +42,12 @@ KEYS = [
     "mem",
     "full",
     "reference",
-    "fault-temperature",
-    "fault-sum",
-    "fault-own-pairs",
-    "fault-same-class",
-    "fault-cut",
-    "fault-on-test",
+    "deviation-temperature",
+    "deviation-sum",
+    "deviation-own-pairs",
+    "deviation-same-class",
+    "deviation-cut",
+    "deviation-on-test",
 ]
 
 
@@ -70,7 +69,7 @@ def out(place: Path, utterances: list[Utterance], make_index: Callable[..., Path
     if not (place / "out").exists():
         heard: list[tuple[int, int, str]] = []
         feats = make_index(place, utterances)
-        said = ablate(SETTINGS, feats, place / "out", faults=True, progress=lambda *step: heard.append(step))
+        said = ablate(SETTINGS, feats, place / "out", deviations=True, progress=lambda *step: heard.append(step))
         (place / "said.json").write_text(json.dumps(said))
         (place / "heard.json").write_text(json.dumps(heard))
     return place / "out"
@@ -90,12 +89,14 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
 
     def fits(settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]) -> Iterator[int]:
         asked.extend(tasks)
-        with opened(features, TrainSettings(), classes=None, modalities=modalities) as data:
+        with open_dataset(features, TrainSettings(), classes=None, modalities=modalities) as data:
             for number, task in enumerate(tasks):
-                run_fit(task, data, split(data.utterances, task.settings.protocol, data.speakers), CPU)
+                run_task(
+                    task, data, build_cross_validation(data.utterances, task.settings.protocol, data.speakers), CPU
+                )
                 yield number
 
-    monkeypatch.setattr("foal.train.ablate.run.fits_in_parallel", fits)
+    monkeypatch.setattr("foal.train.ablate.run.run_in_parallel", fits)
     return asked
 
 
@@ -104,7 +105,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def rows_of(ablation: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {row["key"]: row for row in ablation["rows"]}
+    return {row["id"]: row for row in ablation["rows"]}
 
 
 def without_seconds(ablation: dict[str, Any]) -> dict[str, Any]:
@@ -117,11 +118,11 @@ def times(out: Path) -> dict[str, int]:
 
 def table_of(system: System, out: Path) -> np.ndarray:
     """Probabilities (seeds, 18, 2) by a system, from the files of its fits."""
-    with opened(out.parent / "feats.h5", QUICK, classes=None) as data:
-        folds = split(data.utterances, system.protocol or "loso-nested", data.speakers)
+    with open_dataset(out.parent / "feats.h5", QUICK, classes=None) as data:
+        folds = build_cross_validation(data.utterances, system.protocol or "loso-nested", data.speakers)
         kind = "regression" if system.kind == "regression" else "network"
         tables = []
-        for seed in (0, 1) if system.seeded else (0,):
+        for seed in (0, 1) if system.is_random else (0,):
             tasks = [
                 FitTask(
                     kind=kind, settings=system.settings(QUICK, "loso-nested"), seed=seed, fold=k, folder=out / "fits"
@@ -145,18 +146,18 @@ def scores_of(tables: np.ndarray, utterances: Sequence[Utterance]) -> dict[str, 
 def test_every_system_is_a_row_and_says_what_its_fits_say(out: Path, utterances: list[Utterance]) -> None:
     ablation = read(out / "ablation.json")
     assert ablation == read(out.parent / "said.json")
-    assert [row["key"] for row in ablation["rows"]] == [system.key for system in SYSTEMS] == KEYS
-    tables = {system.key: table_of(system, out) for system in SYSTEMS if system.kind in ("network", "regression")}
+    assert [row["id"] for row in ablation["rows"]] == [system.id for system in SYSTEMS] == KEYS
+    tables = {system.id: table_of(system, out) for system in SYSTEMS if system.kind in ("network", "regression")}
     tables["late"] = (tables["audio"] + tables["face"]) / 2
     rows = rows_of(ablation)
     for system in SYSTEMS:
-        row = rows[system.key]
-        assert (row["name"], row["what"]) == (system.name, system.what)
+        row = rows[system.id]
+        assert (row["name"], row["description"]) == (system.name, system.description)
         if system.kind == "majority":
             continue
-        scores = scores_of(tables[system.key], utterances)
+        scores = scores_of(tables[system.id], utterances)
         assert {name: row[name] for name in scores} == scores
-        assert row["seeds"] == len(tables[system.key]) == (2 if system.seeded else 1)
+        assert row["seeds"] == len(tables[system.id]) == (2 if system.is_random else 1)
         assert (row["epoch_mean"] == 1) == (system.kind == "network")
         assert (row["seconds"] is None) == (system.kind == "late")
     assert len({row["ua_mean"] for row in rows.values()}) > 3
@@ -186,18 +187,18 @@ def test_gains_and_what_the_ablation_says_of_itself(out: Path) -> None:
             low, high = row["gain_ci95"]
             assert low <= high
     assert {key: row["protocol"] for key, row in rows.items() if row["selected_on_test"]} == {
-        "fault-on-test": "loso-reference"
+        "deviation-on-test": "loso-reference"
     }
-    assert {row["protocol"] for key, row in rows.items() if key != "fault-on-test"} == {"loso-nested"}
-    with opened(out.parent / "feats.h5", QUICK, classes=None) as data:
-        folds = split(data.utterances, "loso-nested", data.speakers)
+    assert {row["protocol"] for key, row in rows.items() if key != "deviation-on-test"} == {"loso-nested"}
+    with open_dataset(out.parent / "feats.h5", QUICK, classes=None) as data:
+        folds = build_cross_validation(data.utterances, "loso-nested", data.speakers)
     with FeatureStore(out.parent / "feats.h5") as store:
         digest = store.digest
-    assert {name: value for name, value in ablation.items() if name not in ("rows", "notes")} == {
+    assert {name: value for name, value in ablation.items() if name not in ("rows", "warnings")} == {
         "protocol": "loso-nested",
         "selected_on_test": False,
         "features": digest,
-        "splits": folds.digest,
+        "folds_digest": folds.digest,
         "seeds": [0, 1],
         "classes": ["hap", "sad"],
         "n": 18,
@@ -208,7 +209,7 @@ def test_gains_and_what_the_ablation_says_of_itself(out: Path) -> None:
         "settings": QUICK.model_dump(mode="json"),
         "baseline": "fusion",
     }
-    assert any(note.startswith("random weights") for note in ablation["notes"])
+    assert any(note.startswith("random weights") for note in ablation["warnings"])
     markdown = (out / "ablation.md").read_text(encoding="utf-8")
     assert markdown.count("selected on test") == 1
     assert all(f"| {system.name} " in markdown for system in SYSTEMS)
@@ -218,9 +219,9 @@ def test_gains_and_what_the_ablation_says_of_itself(out: Path) -> None:
 
 @pytest.mark.slow
 def test_every_fit_is_done_once_and_heard_of(out: Path) -> None:
-    assert rows_of(read(out / "ablation.json"))["fault-cut"] == {
+    assert rows_of(read(out / "ablation.json"))["deviation-cut"] == {
         **rows_of(read(out / "ablation.json"))["full"],
-        **{name: rows_of(read(out / "ablation.json"))["fault-cut"][name] for name in ("key", "name", "what")},
+        **{name: rows_of(read(out / "ablation.json"))["deviation-cut"][name] for name in ("id", "name", "description")},
     }
     total = 3 * (2 * (len(NETWORKS) - 1) + 3)
     assert len(times(out)) == total
@@ -228,10 +229,10 @@ def test_every_fit_is_done_once_and_heard_of(out: Path) -> None:
     assert [step[:2] for step in heard] == [[done, total] for done in range(total + 1)]
     assert heard[0][2] == ""
     named = [name for _, _, name in heard[1:]]
-    assert {named.count(system.key) for system in SYSTEMS if system.kind == "regression"} == {3}
-    fitted = [system.key for system in NETWORKS if system.key not in ("full", "fault-cut")]
+    assert {named.count(system.id) for system in SYSTEMS if system.kind == "regression"} == {3}
+    fitted = [system.id for system in NETWORKS if system.id not in ("full", "deviation-cut")]
     assert {named.count(key) for key in fitted} == {6}
-    assert named.count("full") + named.count("fault-cut") == 6
+    assert named.count("full") + named.count("deviation-cut") == 6
 
 
 @pytest.mark.slow
@@ -239,7 +240,7 @@ def test_what_is_done_is_not_done_again(copied: Path, in_this_process: list[FitT
     before, content = times(copied), (copied / "ablation.json").read_bytes()
     pictures = [(copied / name).read_bytes() for name in ("ablation.png", "ablation.md")]
     heard: list[tuple[int, int, str]] = []
-    ablate(SETTINGS, copied.parent / "feats.h5", copied, faults=True, progress=lambda *step: heard.append(step))
+    ablate(SETTINGS, copied.parent / "feats.h5", copied, deviations=True, progress=lambda *step: heard.append(step))
     assert heard == [(len(before), len(before), "")]
     assert in_this_process == []
     assert times(copied) == before
@@ -255,7 +256,7 @@ def test_what_is_gone_is_done_again_and_nothing_else(copied: Path, in_this_proce
     for name in gone:
         (copied / "fits" / name).unlink()
     heard: list[tuple[int, int, str]] = []
-    again = ablate(SETTINGS, copied.parent / "feats.h5", copied, faults=True, progress=lambda *step: heard.append(step))
+    again = ablate(SETTINGS, copied.parent / "feats.h5", copied, deviations=True, progress=lambda *step: heard.append(step))
     assert [step[:2] for step in heard] == [(len(before) - left, len(before)) for left in (3, 2, 1, 0)]
     after = times(copied)
     assert after.keys() == before.keys()
@@ -270,19 +271,19 @@ def test_what_is_gone_is_done_again_and_nothing_else(copied: Path, in_this_proce
 def test_a_seed_more_does_that_seed_alone(copied: Path, in_this_process: list[FitTask]) -> None:
     before = times(copied)
     more = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0, 1, 5)})})
-    again = ablate(more, copied.parent / "feats.h5", copied, faults=False)
-    networks = [system for system in NETWORKS if not system.key.startswith("fault-")]
+    again = ablate(more, copied.parent / "feats.h5", copied, deviations=False)
+    networks = [system for system in NETWORKS if not system.id.startswith("deviation-")]
     assert {task.seed for task in in_this_process} == {5}
     assert len(in_this_process) == 3 * len(networks)
     after = times(copied)
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + len(in_this_process)
     assert again["seeds"] == [0, 1, 5]
-    assert [row["key"] for row in again["rows"]] == [key for key in KEYS if not key.startswith("fault-")]
-    assert {row["key"]: row["seeds"] for row in again["rows"]} == {
-        system.key: 3 if system.seeded else 1 for system in SYSTEMS if not system.key.startswith("fault-")
+    assert [row["id"] for row in again["rows"]] == [key for key in KEYS if not key.startswith("deviation-")]
+    assert {row["id"]: row["seeds"] for row in again["rows"]} == {
+        system.id: 3 if system.is_random else 1 for system in SYSTEMS if not system.id.startswith("deviation-")
     }
-    one = ablate(SETTINGS, copied.parent / "feats.h5", copied, faults=True)
+    one = ablate(SETTINGS, copied.parent / "feats.h5", copied, deviations=True)
     assert one == read(copied.parent / "said.json") | {"rows": one["rows"]}
 
 
@@ -296,8 +297,8 @@ def test_features_of_one_modality(
 ) -> None:
     feats = make_index(tmp_path, some_utterances, widths={modality: 5})
     settings = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0,), "protocol": None})})
-    ablation = ablate(settings, feats, tmp_path / "out", faults=True)
-    assert [row["key"] for row in ablation["rows"]] == ["majority", f"regression-{modality}", modality]
+    ablation = ablate(settings, feats, tmp_path / "out", deviations=True)
+    assert [row["id"] for row in ablation["rows"]] == ["majority", f"regression-{modality}", modality]
     assert ablation["baseline"] == modality
     assert ablation["streams"] == [modality]
     assert len(in_this_process) == 6
@@ -311,12 +312,12 @@ def test_folds_of_the_manifest_have_no_row_that_is_chosen_on_test(
     fixed = [replace(u, fold=("train", "train", "val", "test")[i // 2 % 4]) for i, u in enumerate(some_utterances)]
     train = QUICK.model_copy(update={"seeds": (0,), "modalities": "audio"})
     ablation = ablate(
-        SETTINGS.model_copy(update={"train": train}), make_index(tmp_path, fixed), tmp_path / "out", faults=True
+        SETTINGS.model_copy(update={"train": train}), make_index(tmp_path, fixed), tmp_path / "out", deviations=True
     )
     assert ablation["protocol"] == "folds-nested"
     assert not any(row["selected_on_test"] for row in ablation["rows"])
     # Both modalities are there, but one was asked for.
-    assert [row["key"] for row in ablation["rows"]] == ["majority", "regression-audio", "audio"]
+    assert [row["id"] for row in ablation["rows"]] == ["majority", "regression-audio", "audio"]
     assert (ablation["n"], len(in_this_process)) == (4, 2)
 
 
@@ -325,17 +326,7 @@ def test_a_folder_of_something_else_is_left_alone(feats: Path, tmp_path: Path, i
     thesis.parent.mkdir()
     thesis.write_text("years of work")
     for out in (thesis.parent, thesis):
-        with pytest.raises(UsageError, match="expected a new folder or one of an earlier run, got something else"):
+        with pytest.raises(UsageError, match="expected a (new )?folder"):
             ablate(SETTINGS, feats, out)
     assert (os.listdir(thesis.parent), thesis.read_text()) == (["thesis.txt"], "years of work")
     assert in_this_process == []
-
-
-def test_how_many_seeds_or_which() -> None:
-    assert _seeds("5") == [0, 1, 2, 3, 4]
-    assert _seeds(" 1 ") == [0]
-    assert [int(seed) for seed in _seeds("3,5")] == [3, 5]
-    assert [int(seed) for seed in _seeds("7,")] == [7]
-    for text in ("0", "x", "", "-1", "1.5"):
-        with pytest.raises(UsageError, match="--seeds: expected how many seeds, or which with commas, got"):
-            _seeds(text)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from foal.train.data.batches import balanced_draws, bucketed, evaluation_batches, training_batches
+from foal.train.data.batches import bucketed, class_balanced_sample, evaluation_batches, training_batches
 from foal.train.data.dataset import Dataset
 from foal.train.data.sequences import PackedSequences
 
@@ -34,7 +34,7 @@ def three_hundred(of_lengths: Callable[..., Dataset]) -> Dataset:
 
 def test_draws_are_class_balanced() -> None:
     labels = torch.tensor([0] * 4500 + [1] * 450 + [2] * 50)
-    drawn = balanced_draws(labels, torch.Generator().manual_seed(0))
+    drawn = class_balanced_sample(labels, torch.Generator().manual_seed(0))
     shares = torch.bincount(labels[drawn]) / len(labels)
     assert len(drawn) == 5000
     assert torch.allclose(shares, torch.full((3,), 1 / 3), atol=0.03)
@@ -44,7 +44,7 @@ def test_draws_are_class_balanced() -> None:
 
 def test_a_class_that_nobody_has_is_never_drawn() -> None:
     labels = torch.tensor([0, 2, 2, 2])
-    drawn = torch.cat([balanced_draws(labels, torch.Generator().manual_seed(seed)) for seed in range(500)])
+    drawn = torch.cat([class_balanced_sample(labels, torch.Generator().manual_seed(seed)) for seed in range(500)])
     assert (drawn == 0).float().mean().item() == pytest.approx(1 / 2, abs=0.04)
 
 

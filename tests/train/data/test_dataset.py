@@ -13,7 +13,7 @@ from foal.shared.errors import TrainingError
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance
-from foal.train.data.dataset import Dataset, chosen_names, opened
+from foal.train.data.dataset import Dataset, open_dataset, select_streams
 from foal.train.data.features import InMemory
 from foal.train.data.sequences import Batch
 
@@ -24,7 +24,7 @@ NAMES = {"audio": "audio", "face": "face"}
 
 def load(path: Path, classes: tuple[str, ...] | None = None, **how: Any) -> Dataset:
     """What is read, after the file is closed."""
-    with opened(path, TrainSettings(**{"frame_rate": None, **how}), classes=classes) as data:
+    with open_dataset(path, TrainSettings(**{"frame_rate": None, **how}), classes=classes) as data:
         return data
 
 
@@ -53,11 +53,11 @@ def test_load(tmp_path: Path, some_utterances: list[Utterance], make_index: Make
     assert torch.equal(
         batch_of(data, torch.tensor([0])).frames["face"].values[0], torch.tensor(packed.values[first]).float()
     )
-    assert data.notes[:2] == (
+    assert data.warnings[:2] == (
         "1 of 18 utterances left out: they have no label",
         "1 of 18 utterances left out: their label is xxx",
     )
-    assert list(pooled.names) == ["audio"]
+    assert list(pooled.stream_names) == ["audio"]
     assert int(lengths_of(pooled, "audio").max()) < int(lengths_of(data, "audio").max())
     assert (pooled.rates, data.rates) == ({"audio": 10.0}, {"audio": 50.0, "face": 10.0})
 
@@ -67,7 +67,7 @@ def test_sequences_are_cut_after_so_many_seconds(
 ) -> None:
     path = make_index(tmp_path, some_utterances)
     whole = load(path)
-    for cut in (load(path, max_seconds=0.06), whole.only(["audio", "face"], 0.06)):
+    for cut in (load(path, max_seconds=0.06), whole.select(["audio", "face"], 0.06)):
         # 50 and 10 Hz; at least one frame is left.
         assert torch.equal(lengths_of(cut, "audio"), lengths_of(whole, "audio").clamp(max=3))
         assert torch.equal(lengths_of(cut, "face"), lengths_of(whole, "face").clamp(max=1))
@@ -91,7 +91,7 @@ def test_utterances_without_a_modality_are_counted(
     with FeatureStore(tmp_path / "feats.h5") as store:
         faceless = int((store.valid_frames("face") == 0).sum())
     assert faceless > 0
-    assert f"{faceless} of 18 utterances have no face: a learned placeholder stands in" in load(store.path).notes
+    assert f"{faceless} of 18 utterances have no face: a learned placeholder stands in" in load(store.path).warnings
 
 
 def test_features_of_several_encoders_are_picked_by_name(
@@ -103,24 +103,24 @@ def test_features_of_several_encoders_are_picked_by_name(
     write_index(tmp_path / "feats.h5", some_utterances, features, keys)
     with FeatureStore(tmp_path / "feats.h5") as store:
         assert list(store.streams) == ["audio", "face", "face/clip"]
-        assert chosen_names(store, {"audio": None, "face": None}) == NAMES
-        assert chosen_names(store, {"audio": None, "face": "face/clip"}) == {"audio": "audio", "face": "face/clip"}
+        assert select_streams(store, {"audio": None, "face": None}) == NAMES
+        assert select_streams(store, {"audio": None, "face": "face/clip"}) == {"audio": "audio", "face": "face/clip"}
         with pytest.raises(
             TrainingError, match=r"expected face features called face/dino, got only audio, face, face/clip"
         ):
-            chosen_names(store, {"face": "face/dino"})
+            select_streams(store, {"face": "face/dino"})
         with pytest.raises(TrainingError, match="expected audio features called face, got only"):
-            chosen_names(store, {"face": None, "audio": "face"})
+            select_streams(store, {"face": None, "audio": "face"})
     data = load(tmp_path / "feats.h5", face="face/clip")
     assert data.features.frame_shapes == {"audio": (8,), "face": (4,)}
-    assert data.names == {"audio": "audio", "face": "face/clip"}
+    assert data.stream_names == {"audio": "audio", "face": "face/clip"}
 
     write_index(tmp_path / "two.h5", some_utterances, features, {"face/a": "0" * 64, "face/b": "1" * 64}, pack=True)
     with FeatureStore(tmp_path / "two.h5") as store:
         assert [store.streams[name].width for name in ("face/a", "face/b")] == [6, 4]
         assert np.isfinite(store.packed("face/b").values).all()
         with pytest.raises(TrainingError, match=r"holds face/a, face/b: say which with --face"):
-            chosen_names(store, {"face": None})
+            select_streams(store, {"face": None})
 
 
 def test_what_cannot_be_loaded(tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex) -> None:

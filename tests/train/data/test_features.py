@@ -19,10 +19,10 @@ from foal.shared.store.shard import feature_checksum
 from foal.shared.utterance import Utterance
 from foal.train.data import features as features_module
 from foal.train.data.batches import training_batches
-from foal.train.data.dataset import Dataset, opened
-from foal.train.data.features import PARTS_AT_ONCE, Features, OnDisk, Reading, read_streams
+from foal.train.data.dataset import Dataset, open_dataset
+from foal.train.data.features import CHUNKS_IN_MEMORY, Features, OnDisk, StreamSource, read_streams
 from foal.train.data.normalization import frame_statistics
-from foal.train.data.sequences import gather
+from foal.train.data.sequences import pad_batch
 from foal.train.fit.predict import predict
 
 CPU = torch.device("cpu")
@@ -68,7 +68,7 @@ def dataset(stored: Path) -> Iterator[Opened]:
 
         def make(**how: Any) -> Dataset:
             settings = TrainSettings(disk_buffer_mb=BUDGET / 1e6, **how)
-            return stack.enter_context(opened(stored, settings, classes=None))
+            return stack.enter_context(open_dataset(stored, settings, classes=None))
 
         yield make
 
@@ -76,9 +76,9 @@ def dataset(stored: Path) -> Iterator[Opened]:
 def frames_of(features: Features, rows: Tensor, chance: torch.Generator | None = None) -> list[tuple[int, Any]]:
     """Row and frames (values and flags by modality, as lists) of all that is visited, sorted by row."""
     found = []
-    for visit in features.visits(rows, chance):
-        for row, position in zip(visit.rows.tolist(), visit.positions, strict=True):
-            frames = {name: gather(stream, position[None], CPU) for name, stream in visit.streams.items()}
+    for chunk in features.iter_chunks(rows, chance):
+        for row, position in zip(chunk.rows.tolist(), chunk.positions, strict=True):
+            frames = {name: pad_batch(stream, position[None], CPU) for name, stream in chunk.streams.items()}
             shown = {n: (x.values.tolist(), x.valid.tolist()) for n, x in frames.items()}
             found.append((row, shown))
     return sorted(found, key=lambda one: one[0])
@@ -96,14 +96,14 @@ def test_in_memory_and_on_disk_are_the_same_frames(dataset: Opened, how: dict[st
     for chance in (None, torch.Generator().manual_seed(0)):
         expected = frames_of(there.features, rows, chance)
         assert frames_of(streamed.features, rows, chance) == expected
-    alone = [data.only(["face"], 0.1).features for data in (there, streamed)]
+    alone = [data.select(["face"], 0.1).features for data in (there, streamed)]
     assert list(alone[0].frame_shapes) == list(alone[1].frame_shapes) == ["face"]
     assert torch.equal(alone[0].lengths, alone[1].lengths)
     assert frames_of(alone[0], rows) == frames_of(alone[1], rows)
 
 
 def test_what_was_cut_stays_cut_on_disk_as_in_memory(dataset: Opened) -> None:
-    there, streamed = (dataset(max_seconds=0.1, load=load).only(["face"]).features for load in ("memory", "disk"))
+    there, streamed = (dataset(max_seconds=0.1, load=load).select(["face"]).features for load in ("memory", "disk"))
     assert torch.equal(there.lengths, streamed.lengths)
     assert frames_of(there, torch.arange(N)) == frames_of(streamed, torch.arange(N))
 
@@ -115,7 +115,7 @@ def test_every_drawn_row_comes_as_often_as_drawn(dataset: Opened, load: str) -> 
     for _ in range(5):
         rows = torch.randint(N, (150,), generator=chance)
         for random in (None, chance):
-            visited = torch.cat([visit.rows for visit in data.features.visits(rows, random)])
+            visited = torch.cat([chunk.rows for chunk in data.features.iter_chunks(rows, random)])
             assert torch.equal(visited.sort().values, rows.sort().values)
 
 
@@ -124,41 +124,44 @@ def test_a_part_is_a_third_of_the_budget_at_most(dataset: Opened) -> None:
     chance = torch.Generator().manual_seed(0)
     longest = max(nbytes(data.features, torch.tensor([row])) for row in range(N))
     sizes = [
-        [sum(stream.nbytes for stream in visit.streams.values()) for visit in data.features.visits(torch.arange(N), by)]
+        [
+            sum(stream.nbytes for stream in chunk.streams.values())
+            for chunk in data.features.iter_chunks(torch.arange(N), by)
+        ]
         for by in (None, chance, chance)
     ]
     for parts in sizes:
         assert len(parts) > 5
-        assert max(parts) <= BUDGET / PARTS_AT_ONCE + longest
+        assert max(parts) <= BUDGET / CHUNKS_IN_MEMORY + longest
         assert sum(parts) == sum(sizes[0])
         # Nor are the parts needlessly small: two neighbours would be too large for one.
-        assert all(one + other > BUDGET / PARTS_AT_ONCE for one, other in pairwise(parts))
+        assert all(one + other > BUDGET / CHUNKS_IN_MEMORY for one, other in pairwise(parts))
 
 
 def nbytes(features: Features, rows: Tensor) -> int:
-    return sum(stream.nbytes for visit in features.visits(rows) for stream in visit.streams.values())
+    return sum(stream.nbytes for chunk in features.iter_chunks(rows) for stream in chunk.streams.values())
 
 
 def test_one_utterance_may_be_larger_than_the_budget(stored: Path) -> None:
-    readings = {"audio": Reading(name="audio", rate_hz=50.0, frame_rate=None)}
+    sources = {"audio": StreamSource(name="audio", rate_hz=50.0, frame_rate=None)}
     with FeatureStore(stored) as store:
-        features = OnDisk(store, range(N), readings, budget=1)
-        visits = list(features.visits(torch.arange(N)))
-    assert [len(visit.rows) for visit in visits] == [1] * N
+        features = OnDisk(store, range(N), sources, budget=1)
+        iter_chunks = list(features.iter_chunks(torch.arange(N)))
+    assert [len(chunk.rows) for chunk in iter_chunks] == [1] * N
 
 
 def test_what_is_drawn_is_mixed_over_the_disk(dataset: Opened) -> None:
     features = dataset(load="disk").features
     chance = torch.Generator().manual_seed(0)
     orders = [
-        torch.cat([visit.rows for visit in features.visits(torch.arange(N), by)]).tolist()
+        torch.cat([chunk.rows for chunk in features.iter_chunks(torch.arange(N), by)]).tolist()
         for by in (None, None, chance, chance)
     ]
     assert orders[0] == orders[1]
     assert orders[1] != orders[2] != orders[3]
     # A part is made of blocks from all over the disk: it is more than one stretch of the order of the disk.
     place = {row: i for i, row in enumerate(orders[0])}
-    first = next(iter(features.visits(torch.arange(N), chance)))
+    first = next(iter(features.iter_chunks(torch.arange(N), chance)))
     places = sorted(place[row] for row in first.rows.tolist())
     assert places[-1] - places[0] > len(places)
 
@@ -194,12 +197,12 @@ def test_streamed_batches_are_an_epoch(dataset: Opened) -> None:
 
 
 def test_without_pooling_streams_are_what_is_stored(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readings = {name: Reading(name=name, rate_hz=10.0, frame_rate=None) for name in ("audio", "face")}
+    sources = {name: StreamSource(name=name, rate_hz=10.0, frame_rate=None) for name in ("audio", "face")}
     rows = [59, 3, 4, 5, 3, 30, 0]
     with FeatureStore(stored) as store:
         for read_bytes in (features_module.READ_BYTES, 40):
             monkeypatch.setattr(features_module, "READ_BYTES", read_bytes)
-            for name, stream in read_streams(store, rows, readings).items():
+            for name, stream in read_streams(store, rows, sources).items():
                 packed = store.packed(name, rows)
                 np.testing.assert_array_equal(stream.values, packed.values)
                 np.testing.assert_array_equal(stream.valid, packed.valid)
@@ -237,10 +240,10 @@ def test_what_is_no_number_names_its_utterance(tmp_path: Path, stored: Path, how
         shutil.copy(stored, path)
         put_in(path, 20, number, valid=False, frame=frame)
         put_in(path, 41, number, valid=False, frame=frame)
-        with opened(path, settings, classes=None) as data:
+        with open_dataset(path, settings, classes=None) as data:
             frame_statistics(data.features, torch.arange(N))  # nobody looks at an invalid frame
         put_in(path, 41, number, valid=True, frame=frame)
-        with pytest.raises(TrainingError, match=words), opened(path, settings, classes=None) as data:
+        with pytest.raises(TrainingError, match=words), open_dataset(path, settings, classes=None) as data:
             frame_statistics(data.features, torch.arange(N))
 
 
@@ -258,7 +261,7 @@ def test_large_numbers_are_numbers(tmp_path: Path, stored: Path) -> None:
             group["checksum"][row] = feature_checksum(part, flags, float(group["origin"][row]))
     write_seal(path)
     for how in ({"frame_rate": None}, {"frame_rate": 10.0}, {"stream": True}):
-        with opened(path, TrainSettings(disk_buffer_mb=BUDGET / 1e6, **how), classes=None) as data:  # type: ignore[arg-type]
+        with open_dataset(path, TrainSettings(disk_buffer_mb=BUDGET / 1e6, **how), classes=None) as data:  # type: ignore[arg-type]
             mean, deviation = frame_statistics(data.features, torch.arange(N))["audio"]
         assert mean.tolist() == [60000.0] * 8
         assert deviation.tolist() == [1.0] * 8

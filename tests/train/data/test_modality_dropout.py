@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from foal.train.data.dataset import Dataset
-from foal.train.data.modality_dropout import halved, without, without_one
+from foal.train.data.modality_dropout import drop_frames, drop_modality, modality_dropout
 from foal.train.data.sequences import Batch, Frames
 
 BatchOf = Callable[[Dataset, Tensor], Batch]
@@ -31,7 +31,7 @@ def present(batch: Batch) -> Tensor:
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_so_many_lose_one_either_alike(share: float) -> None:
     everybody = torch.ones(20_000, dtype=torch.bool)
-    left = present(without_one(batch_with(everybody, everybody), share, torch.Generator().manual_seed(0)))
+    left = present(modality_dropout(batch_with(everybody, everybody), share, torch.Generator().manual_seed(0)))
     assert left.any(1).all()
     assert (~left).float().mean(0).tolist() == pytest.approx([share / 2] * 2, abs=0.015)
     assert (~left.all(1)).float().mean().item() == pytest.approx(share, abs=0.015)
@@ -41,7 +41,7 @@ def test_so_many_lose_one_either_alike(share: float) -> None:
 def test_nobody_loses_the_only_one(flags: list[tuple[bool, bool]], share: float) -> None:
     audio, face = torch.tensor(flags).T
     before = torch.stack([audio, face], 1)
-    after = present(without_one(batch_with(audio, face), share, torch.Generator().manual_seed(1)))
+    after = present(modality_dropout(batch_with(audio, face), share, torch.Generator().manual_seed(1)))
     assert not (after & ~before).any()
     assert torch.equal(after[~before.all(1)], before[~before.all(1)])
     assert after[before.any(1)].any(1).all()
@@ -50,7 +50,7 @@ def test_nobody_loses_the_only_one(flags: list[tuple[bool, bool]], share: float)
 def test_the_frames_that_stay_are_as_they_were(make_dataset: Callable[..., Dataset], batch_of: BatchOf) -> None:
     batch = batch_of(make_dataset(), torch.arange(24))
     before = {name: frames.valid.clone() for name, frames in batch.frames.items()}
-    after = without_one(batch, 0.5, torch.Generator().manual_seed(0))
+    after = modality_dropout(batch, 0.5, torch.Generator().manual_seed(0))
     assert not torch.equal(present(after), present(batch))
     assert torch.equal(after.labels, batch.labels)
     for column, (name, (values, valid)) in enumerate(batch.frames.items()):
@@ -66,11 +66,11 @@ def test_a_share_of_nothing_draws_nothing(make_dataset: Callable[..., Dataset], 
     chance = torch.Generator().manual_seed(0)
     state = chance.get_state()
     batch = batch_of(data, torch.arange(24))
-    assert without_one(batch, 0.0, chance) is batch
+    assert modality_dropout(batch, 0.0, chance) is batch
     alone = replace(batch, frames={"face": batch.frames["face"]})
-    assert without_one(alone, 0.5, chance) is alone  # there is no other one
+    assert modality_dropout(alone, 0.5, chance) is alone  # there is no other one
     assert torch.equal(chance.get_state(), state)
-    without_one(batch, 0.5, chance)
+    modality_dropout(batch, 0.5, chance)
     assert not torch.equal(chance.get_state(), state)
 
 
@@ -80,10 +80,10 @@ def test_on_purpose_one_modality_goes_and_the_other_stays(
 ) -> None:
     batch = batch_of(make_dataset(), torch.arange(24))
     other = "face" if name == "audio" else "audio"
-    for changed in (without(batch, name), halved(batch, name)):
+    for changed in (drop_modality(batch, name), drop_frames(batch, name)):
         assert list(changed.frames) == ["audio", "face"]
         assert changed.frames[other] is batch.frames[other]
-    assert not without(batch, name).frames[name].valid.any()
-    valid, left = batch.frames[name].valid, halved(batch, name).frames[name].valid
+    assert not drop_modality(batch, name).frames[name].valid.any()
+    valid, left = batch.frames[name].valid, drop_frames(batch, name).frames[name].valid
     assert torch.equal(left[:, ::2], valid[:, ::2])
     assert not left[:, 1::2].any()

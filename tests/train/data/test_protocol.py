@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from foal.shared.config.train_settings import Protocol
 from foal.shared.errors import TrainingError
 from foal.shared.utterance import Utterance
-from foal.train.data.protocol import Fold, Split, check_classes, group_of, natural_key, speakers_in_several, split
+from foal.train.data.protocol import (
+    CrossValidation,
+    Fold,
+    build_cross_validation,
+    check_classes,
+    group_of,
+    natural_key,
+    speakers_in_multiple_folds,
+)
 
 
 def corpus(
@@ -31,8 +39,8 @@ def corpus(
     ]
 
 
-def cut(utterances: Sequence[Utterance], protocol: Protocol | None) -> Split:
-    return split(utterances, protocol, [f"{u.corpus}/{u.speaker}" for u in utterances])
+def cut(utterances: Sequence[Utterance], protocol: Protocol | None) -> CrossValidation:
+    return build_cross_validation(utterances, protocol, [f"{u.corpus}/{u.speaker}" for u in utterances])
 
 
 def of_sessions(names: Sequence[str], protocol: Protocol = "loso-nested") -> tuple[Fold, ...]:
@@ -43,7 +51,7 @@ def parts_of(fold: Fold) -> tuple[set[int], set[int], set[int]]:
     return set(fold.train_rows.tolist()), set(fold.dev_rows.tolist()), set(fold.test_rows.tolist())
 
 
-def check_nested(made: Split, n: int) -> None:
+def check_nested(made: CrossValidation, n: int) -> None:
     """Nobody is in two parts of a fold, nobody is left out, and everybody is tested once."""
     for fold in made.folds:
         train, dev, test = parts_of(fold)
@@ -184,9 +192,9 @@ def test_the_digest_changes_when_an_utterance_moves(protocol: Protocol, row: int
     speakers = [f"s{i % 6 + 1}" for i in range(24)]
     utterances = corpus(24, session=[f"x{i % 6 // 2}" for i in range(24)], speaker=speakers, fold=speakers)
     # To the place of another one: his session, his name, his fold.
-    moved = list(utterances)
-    moved[row] = replace(utterances[to], id=f"u{row}")
-    same, other = cut(utterances, protocol), cut(moved, protocol)
+    to_device = list(utterances)
+    to_device[row] = replace(utterances[to], id=f"u{row}")
+    same, other = cut(utterances, protocol), cut(to_device, protocol)
     assert cut(list(utterances), protocol).digest == same.digest
     assert (same.groups == other.groups) == (same.digest == other.digest)
 
@@ -228,4 +236,4 @@ def test_a_class_nobody_can_learn_is_named() -> None:
 
 
 def test_speakers_in_several_groups_are_found() -> None:
-    assert speakers_in_several(["1", "1", "2", "3"], ["a", "b", "b", "c"]) == ["b"]
+    assert speakers_in_multiple_folds(["1", "1", "2", "3"], ["a", "b", "b", "c"]) == ["b"]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
-from foal.train.data.sequences import Batch, PackedSequences, averaged, frame_index, pooled_lengths
+from foal.train.data.sequences import Batch, PackedSequences, frame_index, pool_frames, pooled_lengths
 
 MakeStream = Callable[..., PackedSequences]
 Make = Callable[..., Dataset]
@@ -65,7 +65,7 @@ def test_averaging_is_the_mean_of_each_window(lengths: list[int], rates: tuple[f
     values = torch.randn(int(offsets[-1]), 3, generator=chance)
     valid = torch.rand(len(values), generator=chance) < 0.5
     stream = PackedSequences.of(values, valid, offsets)
-    got = averaged(stream, rate_hz=rate_hz, to_hz=to_hz)
+    got = pool_frames(stream, rate_hz=rate_hz, to_hz=to_hz)
     assert torch.equal(got.lengths, pooled_lengths(stream.lengths, rate_hz=rate_hz, to_hz=to_hz))
     for row, length in enumerate(lengths):
         windows: dict[int, list[int]] = {}
@@ -82,13 +82,13 @@ def test_averaging_is_the_mean_of_each_window(lengths: list[int], rates: tuple[f
 
 def test_averaging_leaves_slow_streams_alone(make_dataset: Make) -> None:
     stream = streams_of(make_dataset())["face"]
-    assert averaged(stream, rate_hz=10, to_hz=10) is stream
+    assert pool_frames(stream, rate_hz=10, to_hz=10) is stream
     assert torch.equal(pooled_lengths(stream.lengths, rate_hz=10, to_hz=25), stream.lengths)
 
 
 def test_an_invalid_frame_is_no_part_of_an_average() -> None:
     values = torch.tensor([[1.0], [float("nan")], [3.0], [float("inf")]])
     stream = PackedSequences.of(values, torch.tensor([True, False, True, False]), torch.tensor([0, 3, 4]))
-    got = averaged(stream, rate_hz=30, to_hz=10)
+    got = pool_frames(stream, rate_hz=30, to_hz=10)
     assert got.values.tolist() == [[2.0], [0.0]]
     assert got.valid.tolist() == [True, False]

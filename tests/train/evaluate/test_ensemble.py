@@ -18,9 +18,9 @@ from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError, TrainingError
 from foal.shared.hdf5.seal import write_seal
 from foal.shared.utterance import Utterance
-from foal.train.data.dataset import Dataset, opened
-from foal.train.data.protocol import split
-from foal.train.evaluate.ensemble import Judge, benches, check_encoders, read_judges
+from foal.train.data.dataset import Dataset, open_dataset
+from foal.train.data.protocol import build_cross_validation
+from foal.train.evaluate.ensemble import FoldModel, assign_models, check_encoders, load_fold_models
 from foal.train.model.foalnet import FoalNet
 from foal.train.run import train
 
@@ -36,19 +36,19 @@ def judges_of(
     kind: str = "session",
     names: Sequence[str] = SESSIONS,
     seeds: Sequence[int] = (0,),
-) -> list[Judge]:
+) -> list[FoldModel]:
     about = {"groups": {"kind": kind, "names": list(names), "corpora": ["test"]}}
     return [
-        Judge(model=model, about=about, seed=seed, fold=number, test=test)
+        FoldModel(model=model, metadata=about, seed=seed, fold=number, test=test)
         for seed in seeds
         for number, test in enumerate(tests, start=1)
     ]
 
 
-def seats(judges: list[Judge], data: Dataset, rows: Tensor | None = None) -> list[list[str]]:
+def scoring_groups(models: list[FoldModel], data: Dataset, rows: Tensor | None = None) -> list[list[str]]:
     """By row, the groups that its judges were tested on."""
-    (bench,) = benches(judges, data, torch.arange(len(data)) if rows is None else rows).values()
-    return [[judge.test for judge, some in bench.judges if row in some.tolist()] for row in range(len(data))]
+    (bench,) = assign_models(models, data, torch.arange(len(data)) if rows is None else rows).values()
+    return [[fold_model.test for fold_model, some in bench.members if row in some.tolist()] for row in range(len(data))]
 
 
 def changed(data: Dataset, places: Sequence[int], **values: str) -> Dataset:
@@ -60,90 +60,94 @@ def test_a_session_is_judged_by_the_network_that_tested_it(
     make_dataset: Make, make_model: Callable[..., FoalNet]
 ) -> None:
     data = make_dataset()
-    judges = judges_of(make_model(data), SESSIONS)
-    assert seats(judges, data) == [[u.session] for u in data.utterances]
-    (bench,) = benches(judges, data, torch.arange(24)).values()
+    models = judges_of(make_model(data), SESSIONS)
+    assert scoring_groups(models, data) == [[u.session] for u in data.utterances]
+    (bench,) = assign_models(models, data, torch.arange(24)).values()
     assert bench.rows.tolist() == list(range(24))
-    assert len(bench.barred) == 0
+    assert len(bench.excluded) == 0
     some = torch.tensor([7, 2, 20])
-    (bench,) = benches(judges, data, some).values()
+    (bench,) = assign_models(models, data, some).values()
     assert bench.rows.tolist() == [2, 7, 20]
-    assert seats(judges, data, some)[0] == []
+    assert scoring_groups(models, data, some)[0] == []
 
 
 def test_without_the_network_that_tested_it_nobody_judges(
     make_dataset: Make, make_model: Callable[..., FoalNet]
 ) -> None:
     data = make_dataset()
-    (bench,) = benches(judges_of(make_model(data), ["session2"]), data, torch.arange(24)).values()
+    (bench,) = assign_models(judges_of(make_model(data), ["session2"]), data, torch.arange(24)).values()
     assert bench.rows.tolist() == [i for i, u in enumerate(data.utterances) if u.session == "session2"]
-    assert sorted([*bench.rows.tolist(), *bench.barred.tolist()]) == list(range(24))
+    assert sorted([*bench.rows.tolist(), *bench.excluded.tolist()]) == list(range(24))
 
 
 def test_who_is_new_is_judged_by_all(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
     data = make_dataset()
-    judges = judges_of(make_model(data), SESSIONS)
+    models = judges_of(make_model(data), SESSIONS)
     new = changed(data, [0, 5], session="session9")
-    assert [seats(judges, new)[i] for i in (0, 1, 5)] == [list(SESSIONS), [data.utterances[1].session], list(SESSIONS)]
+    assert [scoring_groups(models, new)[i] for i in (0, 1, 5)] == [
+        list(SESSIONS),
+        [data.utterances[1].session],
+        list(SESSIONS),
+    ]
     # Another corpus may have sessions of the same names.
     other = changed(data, [0, 5], corpus="other")
-    assert seats(judges, other) == seats(judges, new)
+    assert scoring_groups(models, other) == scoring_groups(models, new)
 
 
 def test_an_utterance_of_this_corpus_that_names_no_group_is_judged_by_nobody(
     make_dataset: Make, make_model: Callable[..., FoalNet]
 ) -> None:
     data = changed(make_dataset(), range(24), fold="f1")
-    judges = judges_of(make_model(data), ["f1", "f2", "f3"], kind="fold", names=["f1", "f2", "f3"])
-    assert seats(judges, data) == [["f1"]] * 24
+    models = judges_of(make_model(data), ["f1", "f2", "f3"], kind="fold", names=["f1", "f2", "f3"])
+    assert scoring_groups(models, data) == [["f1"]] * 24
     # The same utterances, in a manifest without its column of folds.
-    assert seats(judges, changed(data, range(24), fold="")) == [[]] * 24
+    assert scoring_groups(models, changed(data, range(24), fold="")) == [[]] * 24
 
 
 def test_folds_that_say_what_they_are_for(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
     data = make_dataset()
     for place, fold in enumerate(("Train", "valid", "test")):
         data = changed(data, range(place, 24, 3), fold=fold)
-    folds = split(data.utterances, "folds-nested", data.speakers)
-    judges = judges_of(make_model(data), ["test"], kind="fold", names=sorted(set(folds.groups)))
-    assert seats(judges, data) == [[], [], ["test"]] * 8
+    folds = build_cross_validation(data.utterances, "folds-nested", data.speakers)
+    models = judges_of(make_model(data), ["test"], kind="fold", names=sorted(set(folds.groups)))
+    assert scoring_groups(models, data) == [[], [], ["test"]] * 8
 
 
 def test_speakers(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
     data = make_dataset()
     names = sorted(set(data.speakers))
-    judges = judges_of(make_model(data), names, kind="speaker", names=names)
-    assert seats(judges, data) == [[speaker] for speaker in data.speakers]
-    assert seats(judges, changed(data, [3], speaker="somebody new"))[3] == names
-    assert seats(judges, changed(data, [3], corpus="other"))[3] == names
+    models = judges_of(make_model(data), names, kind="speaker", names=names)
+    assert scoring_groups(models, data) == [[speaker] for speaker in data.speakers]
+    assert scoring_groups(models, changed(data, [3], speaker="somebody new"))[3] == names
+    assert scoring_groups(models, changed(data, [3], corpus="other"))[3] == names
 
 
 def test_several_seeds_sit_apart(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
     data = make_dataset()
-    found = benches(judges_of(make_model(data), SESSIONS, seeds=(7, 3)), data, torch.arange(24))
+    found = assign_models(judges_of(make_model(data), SESSIONS, seeds=(7, 3)), data, torch.arange(24))
     assert list(found) == [3, 7]
     for seed, bench in found.items():
-        assert {judge.seed for judge, _ in bench.judges} == {seed}
+        assert {fold_model.seed for fold_model, _ in bench.members} == {seed}
         assert bench.rows.tolist() == list(range(24))
 
 
 def test_what_several_say_is_averaged(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
     data = changed(make_dataset(6, c=2), [1], corpus="other")
-    judges = judges_of(make_model(data), SESSIONS[:2])
-    (bench,) = benches(judges, data, torch.arange(6)).values()
-    said = [torch.rand(len(rows), 2, generator=torch.Generator().manual_seed(7)) for _, rows in bench.judges]
-    averaged = bench.averaged(said)
+    models = judges_of(make_model(data), SESSIONS[:2])
+    (bench,) = assign_models(models, data, torch.arange(6)).values()
+    said = [torch.rand(len(rows), 2, generator=torch.Generator().manual_seed(7)) for _, rows in bench.members]
+    average = bench.average(said)
     for row, utterance in enumerate(data.utterances):
         of_row = [
             table[rows.tolist().index(row)].numpy()
-            for table, (_, rows) in zip(said, bench.judges, strict=True)
+            for table, (_, rows) in zip(said, bench.members, strict=True)
             if row in rows.tolist()
         ]
         assert len(of_row) == {"session1": 1, "session2": 1, "session3": 0}[utterance.session] + (row == 1)
         if of_row:
-            np.testing.assert_allclose(averaged[row], np.mean(of_row, axis=0), rtol=1e-6)
+            np.testing.assert_allclose(average[row], np.mean(of_row, axis=0), rtol=1e-6)
         else:
-            assert np.isnan(averaged[row]).all()
+            assert np.isnan(average[row]).all()
 
 
 @pytest.fixture(scope="module")
@@ -161,32 +165,32 @@ def run(place: Path, some_utterances: list[Utterance], make_index: Callable[...,
 
 
 def test_the_networks_of_a_run(run: Path) -> None:
-    judges = read_judges(run)
-    assert [(judge.seed, judge.fold, judge.test) for judge in judges] == [
+    models = load_fold_models(run)
+    assert [(fold_model.seed, fold_model.fold, fold_model.test) for fold_model in models] == [
         (seed, fold, f"session{fold}") for seed in (9, 10) for fold in (1, 2, 3)
     ]
-    assert not any(judge.model.training for judge in judges)
-    (alone,) = read_judges(run / "models" / "seed9-fold2")
+    assert not any(fold_model.model.training for fold_model in models)
+    (alone,) = load_fold_models(run / "models" / "seed9-fold2")
     assert (alone.seed, alone.fold, alone.test) == (9, 2, "session2")
-    for name, value in judges[1].model.state_dict().items():
+    for name, value in models[1].model.state_dict().items():
         assert torch.equal(alone.model.state_dict()[name], value)
 
 
 def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere", run / "models"):
         with pytest.raises(StoreError, match="expected the folder of a finished `foal train`, with models/ in it, got"):
-            read_judges(folder)
+            load_fold_models(folder)
     shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "models")
     with pytest.raises(StoreError, match="with models/ in it, got none"):
-        read_judges(tmp_path / "run")
+        load_fold_models(tmp_path / "run")
 
 
 def test_a_run_that_has_lost_weights(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "models" / "seed9-fold2" / "model.safetensors").unlink()
     with pytest.raises(StoreError, match=r"model\.safetensors: there is no such file"):
-        read_judges(tmp_path / "run")
+        load_fold_models(tmp_path / "run")
 
 
 @pytest.mark.parametrize("missing", ["score", "groups", "settings"])
@@ -197,7 +201,7 @@ def test_a_network_that_does_not_say_what_it_learned_from(run: Path, tmp_path: P
     del config[missing]
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(StoreError, match="model: the model does not say what it was trained on; train it anew"):
-        read_judges(folder)
+        load_fold_models(folder)
 
 
 @pytest.mark.parametrize(
@@ -213,14 +217,14 @@ def test_features_of_another_encoder(
     run: Path, tmp_path: Path, modality: str, key: str, value: str, was: str, now: str
 ) -> None:
     feats = shutil.copytree(run.parent, tmp_path / "copy") / "feats.h5"
-    judge = read_judges(run)[0]
-    with opened(feats, QUICK, classes=None) as data:
-        check_encoders(judge, data, run, feats)
+    fold_model = load_fold_models(run)[0]
+    with open_dataset(feats, QUICK, classes=None) as data:
+        check_encoders(fold_model, data, run, feats)
     with h5py.File(feats, "r+") as file:
         file[f"streams/{modality}"].attrs[key] = np.bytes_(value)
     write_seal(feats)
-    with opened(feats, QUICK, classes=None) as data, pytest.raises(TrainingError) as caught:
-        check_encoders(judge, data, run, feats)
+    with open_dataset(feats, QUICK, classes=None) as data, pytest.raises(TrainingError) as caught:
+        check_encoders(fold_model, data, run, feats)
     assert str(caught.value) == (
         f"{run}: expected {modality} features of {was}, which the network learned from, got {now} in {feats}; "
         "extract with that one, or train anew"
@@ -232,8 +236,8 @@ def test_frames_of_another_width(
     run: Path, tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], widths: dict[str, int]
 ) -> None:
     feats = make_index(tmp_path, some_utterances, widths=widths)
-    with opened(feats, QUICK, classes=None) as data, pytest.raises(TrainingError) as caught:
-        check_encoders(read_judges(run)[0], data, run, feats)
+    with open_dataset(feats, QUICK, classes=None) as data, pytest.raises(TrainingError) as caught:
+        check_encoders(load_fold_models(run)[0], data, run, feats)
     name = "face" if widths["audio"] == 8 else "audio"
     was: dict[str, Any] = {"audio": (8,), "face": (6,)}
     assert str(caught.value) == (
@@ -246,8 +250,8 @@ def test_features_of_a_modality_that_was_not_learned(
     run: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], tmp_path: Path
 ) -> None:
     train(Settings(train=QUICK.model_copy(update={"modalities": "audio"})), run.parent / "feats.h5", tmp_path / "audio")
-    (judge, *_) = read_judges(tmp_path / "audio")
-    with opened(run.parent / "feats.h5", QUICK, classes=None) as data:
-        check_encoders(judge, data.only(["audio"]), tmp_path / "audio", run.parent / "feats.h5")
+    (fold_model, *_) = load_fold_models(tmp_path / "audio")
+    with open_dataset(run.parent / "feats.h5", QUICK, classes=None) as data:
+        check_encoders(fold_model, data.select(["audio"]), tmp_path / "audio", run.parent / "feats.h5")
         with pytest.raises(TrainingError, match="expected face features of no features of its kind"):
-            check_encoders(judge, data, tmp_path / "audio", run.parent / "feats.h5")
+            check_encoders(fold_model, data, tmp_path / "audio", run.parent / "feats.h5")

@@ -24,13 +24,13 @@ from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import Entry, ShardReader, ShardWriter
 from foal.shared.utterance import Utterance
-from foal.train.data.dataset import Dataset, opened
-from foal.train.data.modality_dropout import halved, without
-from foal.train.evaluate.ensemble import benches, read_judges
+from foal.train.data.dataset import Dataset, open_dataset
+from foal.train.data.modality_dropout import drop_frames, drop_modality
+from foal.train.evaluate.ensemble import assign_models, load_fold_models
 from foal.train.evaluate.run import evaluate
 from foal.train.fit.predict import predict
 from foal.train.metrics.classification import pooled_scores
-from foal.train.report.evaluation import table_of
+from foal.train.report.evaluation import evaluation_table
 from foal.train.run import train
 
 CPU = torch.device("cpu")
@@ -88,8 +88,8 @@ def labels_of(utterances: Sequence[Utterance]) -> np.ndarray:
 
 def tables_of(run: Path, data: Dataset, rows: torch.Tensor, **how: Any) -> np.ndarray:
     """What the run's six networks say of some rows, (2, 3, m, 2)."""
-    judges = read_judges(run)
-    tables = [predict(judge.model, data, rows, batch_size=5, device=CPU, **how).numpy() for judge in judges]
+    models = load_fold_models(run)
+    tables = [predict(fold_model.model, data, rows, batch_size=5, device=CPU, **how).numpy() for fold_model in models]
     return np.stack(tables).reshape(2, 3, len(rows), 2)
 
 
@@ -122,24 +122,26 @@ def test_a_run_is_found_as_it_said(
     assert {name: evaluation[name] for name in SCORES} == {name: said[name] for name in SCORES}
     for name in ("protocol", "features", "seeds", "classes", "n", "modalities", "avel", "mem", "versions"):
         assert evaluation[name] == said[name]
-    assert evaluation["run"] == {name: said[name] for name in ("features", "splits", "versions")}
-    assert evaluation["split"] == ["all"]
-    assert not any("left out" in note or "corpus" in note for note in evaluation["notes"])
-    assert sum("random weights" in note for note in evaluation["notes"]) == 1
+    assert evaluation["run"] == {name: said[name] for name in ("features", "folds_digest", "versions")}
+    assert evaluation["sessions"] == ["all"]
+    assert not any("left out" in note or "corpus" in note for note in evaluation["warnings"])
+    assert sum("random weights" in note for note in evaluation["warnings"]) == 1
     # Not only on average: every utterance by the fold that tested it.
     rows = list(csv.DictReader(StringIO((run / "predictions.csv").read_text(encoding="utf-8"))))
-    with opened(feats, QUICK, classes=None) as data:
+    with open_dataset(feats, QUICK, classes=None) as data:
         everybody = torch.arange(len(data))
         tables = tables_of(run, data, everybody)
-        seats = benches(read_judges(run), data, everybody)
-    assert list(seats) == [0, 1]
+        ensembles = assign_models(load_fold_models(run), data, everybody)
+    assert list(ensembles) == [0, 1]
     for row in rows:
         number = int(row["id"][1:])
         assert row["fold"] == some_utterances[number].session
         ours = tables[int(row["seed"]), number % 3, number, 1]
         assert float(row["p_sad"]) == pytest.approx(ours, abs=2e-6)
-        (judge,) = (judge for judge, some in seats[int(row["seed"])].judges if number in some.tolist())
-        assert (judge.test, judge.seed) == (row["fold"], int(row["seed"]))
+        (fold_model,) = (
+            fold_model for fold_model, some in ensembles[int(row["seed"])].members if number in some.tolist()
+        )
+        assert (fold_model.test, fold_model.seed) == (row["fold"], int(row["seed"]))
 
 
 def test_counts_and_files(run: Path, evaluation: dict[str, Any], some_utterances: list[Utterance]) -> None:
@@ -198,16 +200,16 @@ def test_twice_is_the_same(run: Path, feats: Path, tmp_path: Path) -> None:
 def test_some_splits(
     run: Path, feats: Path, evaluation: dict[str, Any], some_utterances: list[Utterance], tmp_path: Path
 ) -> None:
-    only = evaluate(SETTINGS, run, feats, tmp_path / "out", splits=["session1"])
-    assert (only["n"], only["split"]) == (6, ["session1"])
-    assert only["per_session"] == {"session1": evaluation["per_session"]["session1"]}
-    assert {name: s["n"] for name, s in only["per_speaker"].items()} == {"test/s0": 3, "test/s3": 3}
-    assert not any("left out" in note for note in only["notes"])
+    select = evaluate(SETTINGS, run, feats, tmp_path / "out", sessions=["session1"])
+    assert (select["n"], select["sessions"]) == (6, ["session1"])
+    assert select["per_session"] == {"session1": evaluation["per_session"]["session1"]}
+    assert {name: s["n"] for name, s in select["per_speaker"].items()} == {"test/s0": 3, "test/s3": 3}
+    assert not any("left out" in note for note in select["warnings"])
 
 
 def test_a_split_that_is_not_there(run: Path, feats: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown split 'session9'"):
-        evaluate(SETTINGS, run, feats, tmp_path / "none", splits=["session9"])
+        evaluate(SETTINGS, run, feats, tmp_path / "none", sessions=["session9"])
     assert not (tmp_path / "none").exists()
 
 
@@ -217,12 +219,12 @@ def test_one_network_judges_what_it_was_tested_on(
     model = run / "models" / "seed1-fold2"
     alone = evaluate(SETTINGS, model, feats, tmp_path / "out")
     assert (alone["n"], alone["seeds"], list(alone["per_session"])) == (6, [1], ["session2"])
-    assert "12 utterances left out: the networks learned from their session, or may have" in alone["notes"]
+    assert "12 utterances left out: the networks learned from their session, or may have" in alone["warnings"]
     assert alone["ua_std"] is None
     (fold,) = (fold for fold in read(run)["folds"] if (fold["seed"], fold["fold"]) == (1, 2))
     assert (alone["ua_mean"], alone["wa_mean"], alone["f1_mean"]) == (fold["ua"], fold["wa"], fold["f1"])
     with pytest.raises(TrainingError, match="every one of the 6 utterances is of a group that its networks learned"):
-        evaluate(SETTINGS, model, feats, tmp_path / "none", splits=["session1"])
+        evaluate(SETTINGS, model, feats, tmp_path / "none", sessions=["session1"])
     assert not (tmp_path / "none").exists()
 
 
@@ -233,12 +235,14 @@ def test_another_corpus_is_judged_by_all_networks_together(
     feats = indexed_as(run, tmp_path, others)
     metrics = evaluate(SETTINGS, run, feats, tmp_path / "out")
     assert metrics["n"] == 18
-    assert NOTE.format(18) in metrics["notes"]
-    with opened(feats, QUICK, classes=None) as data:
+    assert NOTE.format(18) in metrics["warnings"]
+    with open_dataset(feats, QUICK, classes=None) as data:
         means = tables_of(run, data, torch.arange(18)).mean(1)
-        for seed, bench in benches(read_judges(run), data, torch.arange(18)).items():
-            tables = [predict(judge.model, data, rows, batch_size=7, device=CPU) for judge, rows in bench.judges]
-            np.testing.assert_allclose(bench.averaged(tables), means[seed], atol=1e-6)
+        for seed, bench in assign_models(load_fold_models(run), data, torch.arange(18)).items():
+            tables = [
+                predict(fold_model.model, data, rows, batch_size=7, device=CPU) for fold_model, rows in bench.members
+            ]
+            np.testing.assert_allclose(bench.average(tables), means[seed], atol=1e-6)
     scores = pooled_scores(
         labels_of(others),
         means.argmax(-1),
@@ -264,8 +268,8 @@ def test_a_corpus_that_is_half_another_one(run: Path, some_utterances: list[Utte
         "session3": 3,
         "unknown": 9,
     }
-    assert NOTE.format(9) in whole["notes"]
-    other = evaluate(SETTINGS, run, feats, tmp_path / "other", splits=["other"])
+    assert NOTE.format(9) in whole["warnings"]
+    other = evaluate(SETTINGS, run, feats, tmp_path / "other", sessions=["other"])
     assert (other["n"], list(other["per_session"])) == (9, ["unknown"])
 
 
@@ -273,9 +277,9 @@ def test_nothing_is_said_of_a_corpus_that_is_not_judged(
     run: Path, some_utterances: list[Utterance], tmp_path: Path
 ) -> None:
     mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(some_utterances)]
-    own = evaluate(SETTINGS, run, run_over(mixed, run, tmp_path), tmp_path / "own", splits=["session2"])
+    own = evaluate(SETTINGS, run, run_over(mixed, run, tmp_path), tmp_path / "own", sessions=["session2"])
     assert own["n"] == 3
-    assert not any("did not know" in note for note in own["notes"])
+    assert not any("did not know" in note for note in own["warnings"])
 
 
 def run_over(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
@@ -290,11 +294,11 @@ def run_over(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("condition", "modality", "keep", "changed"),
+    ("condition", "modality", "keep", "transform"),
     [
-        ("audio removed", "audio", lambda t: np.zeros(t, bool), partial(without, modality="audio")),
-        ("face removed", "face", lambda t: np.zeros(t, bool), partial(without, modality="face")),
-        ("face rate halved", "face", lambda t: np.arange(t) % 2 == 0, partial(halved, modality="face")),
+        ("audio removed", "audio", lambda t: np.zeros(t, bool), partial(drop_modality, modality="audio")),
+        ("face removed", "face", lambda t: np.zeros(t, bool), partial(drop_modality, modality="face")),
+        ("face rate halved", "face", lambda t: np.arange(t) % 2 == 0, partial(drop_frames, modality="face")),
     ],
     ids=["without audio", "without faces", "half of the faces"],
 )
@@ -306,18 +310,18 @@ def test_what_remains_is_what_such_features_would_give(
     condition: str,
     modality: str,
     keep: Callable[[int], np.ndarray],
-    changed: Callable[..., Any],
+    transform: Callable[..., Any],
 ) -> None:
-    assert list(evaluation["robustness"]) == ["all there", "audio removed", "face removed", "face rate halved"]
+    assert list(evaluation["robustness"]) == ["complete", "audio removed", "face removed", "face rate halved"]
     names = ("ua_mean", "ua_std", "wa_mean", "f1_mean")
-    assert evaluation["robustness"]["all there"] == {name: evaluation[name] for name in names}
+    assert evaluation["robustness"]["complete"] == {name: evaluation[name] for name in names}
     rarer = with_flags(run, tmp_path / "rarer", modality, keep)
     found = evaluate(SETTINGS, run, rarer, tmp_path / "out")
     assert evaluation["robustness"][condition] == {name: found[name] for name in names}
     everybody = torch.arange(18)
-    with opened(feats, QUICK, classes=None) as data, opened(rarer, QUICK, classes=None) as other:
+    with open_dataset(feats, QUICK, classes=None) as data, open_dataset(rarer, QUICK, classes=None) as other:
         less = tables_of(run, other, everybody)
-        np.testing.assert_array_equal(tables_of(run, data, everybody, changed=changed), less)
+        np.testing.assert_array_equal(tables_of(run, data, everybody, transform=transform), less)
         assert np.abs(tables_of(run, data, everybody) - less).max() > 1e-3  # the condition does something
 
 
@@ -343,7 +347,7 @@ def test_without_alignment_or_matching(feats: Path, tmp_path: Path) -> None:
 def shown(metrics: dict[str, Any]) -> str:
     console = Console(width=100, record=True, quiet=False, file=open(os.devnull, "w"))  # noqa: SIM115
     with console.file:
-        console.print(table_of(metrics))
+        console.print(evaluation_table(metrics))
     return console.export_text()
 
 
@@ -353,7 +357,7 @@ def test_what_is_shown(evaluation: dict[str, Any]) -> None:
         "audio and face + AVEL + MEM (encoder with random weights)",
         "18 utterances, loso-nested",
         "2 seeds",
-        "all there",
+        "complete",
         "audio removed",
         "face rate halved",
         "95% interval by speaker",
@@ -382,7 +386,7 @@ def test_chosen_on_test_says_so(feats: Path, tmp_path: Path) -> None:
     train(Settings(train=QUICK.model_copy(update=changes)), feats, tmp_path / "run")
     metrics = evaluate(SETTINGS, tmp_path / "run", feats, tmp_path / "run" / "evaluation")
     assert metrics["selected_on_test"] is True
-    assert any(note.startswith("selected on test") for note in metrics["notes"])
+    assert any(note.startswith("selected on test") for note in metrics["warnings"])
 
 
 def test_what_does_not_belong_together(run: Path, feats: Path, tmp_path: Path) -> None:

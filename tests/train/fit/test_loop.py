@@ -8,9 +8,9 @@ from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
-from foal.train.data.protocol import Fold, split
+from foal.train.data.protocol import Fold, build_cross_validation
 from foal.train.data.sequences import PackedSequences
-from foal.train.fit.loop import Fitted, fit
+from foal.train.fit.loop import TrainedFold, train_fold
 from foal.train.fit.predict import predict
 from foal.train.metrics.classification import confusion, unweighted_accuracy
 
@@ -28,11 +28,11 @@ SMALL = TrainSettings(
 
 
 def first_fold(data: Dataset) -> Fold:
-    return split(data.utterances, "loso-nested", data.speakers).folds[0]
+    return build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
 
 
-def fit_first(data: Dataset, settings: TrainSettings = SMALL, *, seed: int = 0) -> Fitted:
-    return fit(data, first_fold(data), settings, seed=seed, device=CPU)
+def fit_first(data: Dataset, settings: TrainSettings = SMALL, *, seed: int = 0) -> TrainedFold:
+    return train_fold(data, first_fold(data), settings, seed=seed, device=CPU)
 
 
 def score_on_test(data: Dataset, settings: TrainSettings = SMALL) -> float:
@@ -57,7 +57,7 @@ def two_bits(make_dataset: Callable[..., Dataset], make_stream: Callable[..., Pa
 
 
 def test_both_modalities_know_more_than_each(two_bits: Dataset) -> None:
-    alone = [score_on_test(two_bits.only([name])) for name in ("audio", "face")]
+    alone = [score_on_test(two_bits.select([name])) for name in ("audio", "face")]
     assert max(alone) < 0.65  # one bit of two: 0.5
     assert score_on_test(two_bits) > 0.85
     assert score_on_test(two_bits, SMALL.model_copy(update={"avel": False, "mem": False})) > 0.85

@@ -11,8 +11,8 @@ from torch import Tensor
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
 from foal.train.data.dataset import Dataset
-from foal.train.fit.device import chosen_device, half_precision
-from foal.train.fit.optimizer import Optimizer, share_of_rate
+from foal.train.fit.device import amp_dtype, select_device
+from foal.train.fit.optimizer import Optimizer, lr_multiplier
 from foal.train.model.foalnet import MAX_LOG_SCALE, FoalNet
 
 CPU = torch.device("cpu")
@@ -20,28 +20,28 @@ CPU = torch.device("cpu")
 
 def test_warm_up_then_a_half_cosine_to_nothing() -> None:
     settings = TrainSettings(epochs=11, warmup=1.0, schedule="cosine")
-    assert 0 < share_of_rate(settings, 0.0) < 0.02
-    assert share_of_rate(settings, 0.5) == pytest.approx(0.5, abs=0.02)
-    assert share_of_rate(settings, 1.0) == 1.0
-    assert share_of_rate(settings, 3.5) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
-    assert share_of_rate(settings, 6.0) == pytest.approx(0.5)
-    assert share_of_rate(settings, 10.99) == pytest.approx(0, abs=1e-4)
-    assert share_of_rate(settings, 11.0) == share_of_rate(settings, 12.0) == 0
+    assert 0 < lr_multiplier(settings, 0.0) < 0.02
+    assert lr_multiplier(settings, 0.5) == pytest.approx(0.5, abs=0.02)
+    assert lr_multiplier(settings, 1.0) == 1.0
+    assert lr_multiplier(settings, 3.5) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
+    assert lr_multiplier(settings, 6.0) == pytest.approx(0.5)
+    assert lr_multiplier(settings, 10.99) == pytest.approx(0, abs=1e-4)
+    assert lr_multiplier(settings, 11.0) == lr_multiplier(settings, 12.0) == 0
 
 
 def test_constant_after_the_warm_up() -> None:
     settings = TrainSettings(epochs=10, warmup=2.0, schedule="constant")
-    assert [share_of_rate(settings, epochs) for epochs in (2.0, 5.0, 9.99, 100.0)] == [1.0] * 4
-    assert share_of_rate(settings, 1.0) == pytest.approx(0.5, abs=0.01)
+    assert [lr_multiplier(settings, epochs) for epochs in (2.0, 5.0, 9.99, 100.0)] == [1.0] * 4
+    assert lr_multiplier(settings, 1.0) == pytest.approx(0.5, abs=0.01)
     paper = TrainSettings(preset="paper")
-    assert [share_of_rate(paper, epochs) for epochs in (0.0, 0.01, 39.9)] == [1.0] * 3
+    assert [lr_multiplier(paper, epochs) for epochs in (0.0, 0.01, 39.9)] == [1.0] * 3
 
 
 @given(st.integers(1, 50), st.floats(0, 60), st.sampled_from(["cosine", "constant"]))
 def test_the_rate_is_a_share_that_rises_and_then_never_does(epochs: int, warmup: float, schedule: str) -> None:
     settings = TrainSettings(epochs=epochs, warmup=warmup, schedule=schedule)  # type: ignore[arg-type]
     times = [epochs * i / 100 for i in range(101)]
-    shares = [share_of_rate(settings, time) for time in times]
+    shares = [lr_multiplier(settings, time) for time in times]
     assert all(0 <= share <= 1 for share in shares)
     assert shares[0] > 0
     for (before, one), (after, other) in pairwise(zip(times, shares, strict=True)):
@@ -81,8 +81,8 @@ def test_a_step_is_as_long_as_the_schedule_says(model: FoalNet) -> None:
         optimizer = Optimizer(model, settings, CPU)
         optimizer.step(sum(parameter.sum() for parameter in model.parameters()), epochs=epochs)  # type: ignore[arg-type]
         # Adam's first step has the length of the rate in every direction.
-        moved = (before - weights(model)).abs()
-        torch.testing.assert_close(moved, torch.full_like(moved, 1e-3 * share), atol=1e-6, rtol=1e-3)
+        to_device = (before - weights(model)).abs()
+        torch.testing.assert_close(to_device, torch.full_like(to_device, 1e-3 * share), atol=1e-6, rtol=1e-3)
 
 
 def test_only_matrices_decay(model: FoalNet) -> None:
@@ -105,13 +105,13 @@ def test_a_step_holds_the_scale_at_a_hundred(model: FoalNet) -> None:
 
 def test_a_cpu_computes_in_single_precision() -> None:
     for precision in ("auto", "fp32", "bf16", "fp16"):
-        assert half_precision(TrainSettings(precision=precision), CPU) is None  # type: ignore[arg-type]
+        assert amp_dtype(TrainSettings(precision=precision), CPU) is None  # type: ignore[arg-type]
 
 
 def test_devices_that_are_not_there() -> None:
-    assert chosen_device("cpu") == CPU
+    assert select_device("cpu") == CPU
     for name in ("quantum", "mps", "cuda:x"):
         with pytest.raises(TrainingError, match=f"cluster.device: expected auto, cpu, cuda or cuda:N, got '{name}'"):
-            chosen_device(name)
+            select_device(name)
     with pytest.raises(TrainingError, match=r"cluster.device is cuda:99, but PyTorch sees \d+ CUDA devices"):
-        chosen_device("cuda:99")
+        select_device("cuda:99")

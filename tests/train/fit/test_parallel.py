@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 from distributed import LocalCluster
 
-from foal.shared.config.settings import ExtractSettings, Settings
+from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
 from foal.train.fit.history import Epoch
@@ -19,23 +19,23 @@ QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, boots
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[ExtractSettings]:
+def workers() -> Iterator[ClusterSettings]:
     """Two workers that run two tasks each at once, as their owner may have it."""
     with patch.dict(os.environ):  # where Dask leaves what it sets for its workers
         cluster = LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0")
     with cluster:
-        yield ExtractSettings(scheduler=cluster.scheduler_address)
+        yield ClusterSettings(scheduler=cluster.scheduler_address)
 
 
 @pytest.mark.slow
 def test_workers_find_what_one_process_finds_and_go_on_where_it_was(
-    feats: Path, tmp_path: Path, workers: ExtractSettings
+    feats: Path, tmp_path: Path, workers: ClusterSettings
 ) -> None:
     def stop(step: Epoch | FoldScore) -> None:
         if isinstance(step, FoldScore):
             raise KeyboardInterrupt
 
-    settings = Settings(train=QUICK, extract=workers)
+    settings = Settings(train=QUICK, cluster=workers)
     with pytest.raises(KeyboardInterrupt):
         train(settings, feats, tmp_path / "parallel", progress=stop)
     (done,) = (tmp_path / ".parallel.unfinished" / "fits").iterdir()
@@ -56,9 +56,9 @@ def test_workers_find_what_one_process_finds_and_go_on_where_it_was(
 
 
 @pytest.mark.slow
-def test_what_a_worker_raises_is_what_one_process_raises(feats: Path, tmp_path: Path, workers: ExtractSettings) -> None:
+def test_what_a_worker_raises_is_what_one_process_raises(feats: Path, tmp_path: Path, workers: ClusterSettings) -> None:
     """Only the fit itself finds out that three heads do not divide a width of sixteen."""
-    settings = Settings(train=QUICK.model_copy(update={"heads": 3}), extract=workers)
+    settings = Settings(train=QUICK.model_copy(update={"heads": 3}), cluster=workers)
     for parallel in (False, True):
         with pytest.raises(TrainingError) as caught:
             train(settings, feats, tmp_path / "run", parallel=parallel)
@@ -66,4 +66,4 @@ def test_what_a_worker_raises_is_what_one_process_raises(feats: Path, tmp_path: 
         assert str(caught.value) == "expected a width that 3 heads divide, got 16; change train.width or train.heads"
         assert sorted(os.listdir(tmp_path)) == ["feats.h5", "features"]
     # The workers have not died of it.
-    train(Settings(train=QUICK, extract=workers), feats, tmp_path / "run", parallel=True)
+    train(Settings(train=QUICK, cluster=workers), feats, tmp_path / "run", parallel=True)

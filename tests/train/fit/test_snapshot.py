@@ -15,10 +15,10 @@ from foal.shared.config.settings import Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import FoalError, UsageError
 from foal.train.data.dataset import Dataset
-from foal.train.data.protocol import split
+from foal.train.data.protocol import build_cross_validation
 from foal.train.fit import snapshot as resume
 from foal.train.fit.history import Epoch
-from foal.train.fit.loop import Fitted, fit
+from foal.train.fit.loop import TrainedFold, train_fold
 from foal.train.fit.task import FoldScore
 from foal.train.run import train
 
@@ -41,14 +41,14 @@ class StoppedError(Exception):
 
 @pytest.fixture(autouse=True)
 def after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resume, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(resume, "MIN_SECONDS_BETWEEN", 0.0)
 
 
 def some_settings(**changes: Any) -> TrainSettings:
     return QUICK.model_copy(update=changes)
 
 
-def fit_first(data: Dataset, settings: TrainSettings, snapshot: Path | None, *, stop_in: int = 0) -> Fitted:
+def fit_first(data: Dataset, settings: TrainSettings, snapshot: Path | None, *, stop_in: int = 0) -> TrainedFold:
     """The first fold; stopped in epoch `stop_in`, if any."""
 
     def progress(row: Epoch) -> None:
@@ -57,13 +57,13 @@ def fit_first(data: Dataset, settings: TrainSettings, snapshot: Path | None, *, 
             raise StoppedError
 
     heard: list[int] = []
-    fold = split(data.utterances, "loso-nested", data.speakers).folds[0]
-    fitted = fit(data, fold, settings, seed=3, device=CPU, progress=progress, snapshot=snapshot)
+    fold = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
+    fitted = train_fold(data, fold, settings, seed=3, device=CPU, progress=progress, snapshot=snapshot)
     assert heard == [row.epoch for row in fitted.history][len(fitted.history) - len(heard) :]
     return fitted
 
 
-def same(one: Fitted, other: Fitted) -> None:
+def same(one: TrainedFold, other: TrainedFold) -> None:
     assert one.history == other.history
     assert one.epoch == other.epoch
     weights = other.model.state_dict()
@@ -103,7 +103,7 @@ def test_a_fit_may_be_interrupted_again_and_again(tmp_path: Path, make_dataset: 
 def test_snapshots_are_made_only_from_time_to_time(
     tmp_path: Path, make_dataset: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resume, "SECONDS_BETWEEN", 1000.0)
+    monkeypatch.setattr(resume, "MIN_SECONDS_BETWEEN", 1000.0)
     fit_first(make_dataset(), QUICK, tmp_path / "fit.state")
     assert os.listdir(tmp_path) == []
 

@@ -6,7 +6,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
-from foal.train.metrics.retrieval import fit_bridge, retrieval
+from foal.train.metrics.retrieval import fit_cross_modal_regression, retrieval
 
 
 @given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 12), st.integers(1, 4))
@@ -39,7 +39,7 @@ def test_without_the_own_pair(seed: int, n: int) -> None:
         others = np.arange(n) != row
         part = retrieval(queries[row : row + 1], gallery[others], labels[row : row + 1], labels[others])
         parts += [part] if part is not None else []
-    found = retrieval(queries, gallery, labels, labels, own=False)
+    found = retrieval(queries, gallery, labels, labels, include_self=False)
     assert found == (pytest.approx(tuple(np.mean(parts, axis=0))) if parts else None)
 
 
@@ -72,7 +72,7 @@ def test_emotions_apart_are_found_and_noise_is_chance() -> None:
     )
     noise = random.normal(size=(2, 1200, 16))
     for own in (True, False):
-        found = retrieval(*noise, labels, labels, own=own)
+        found = retrieval(*noise, labels, labels, include_self=own)
         assert found is not None
         assert found == pytest.approx((found.chance, found.chance, found.chance), abs=0.04)
 
@@ -81,18 +81,18 @@ def test_own_false_forgets_the_pair_that_always_wins() -> None:
     labels = np.array([0, 1, 0, 1])
     vectors = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])  # the nearest other one is of the other class
     assert retrieval(vectors, vectors, labels, labels) == pytest.approx((0.75, 1, 0.5), abs=0.1)
-    assert retrieval(vectors, vectors, labels, labels, own=False) == pytest.approx((5 / 12, 0, 1 / 3))
+    assert retrieval(vectors, vectors, labels, labels, include_self=False) == pytest.approx((5 / 12, 0, 1 / 3))
     with pytest.raises(ValueError, match="same utterances"):
-        retrieval(vectors, vectors, labels, labels[::-1], own=False)
+        retrieval(vectors, vectors, labels, labels[::-1], include_self=False)
     with pytest.raises(ValueError, match="same utterances"):
-        retrieval(vectors, vectors[:3], labels, labels[:3], own=False)
+        retrieval(vectors, vectors[:3], labels, labels[:3], include_self=False)
 
 
 def test_nothing_to_find() -> None:
     some, none = np.ones((2, 3)), np.ones((0, 3))
     assert retrieval(none, some, np.zeros(0, int), np.zeros(2, int)) is None
     assert retrieval(some, none, np.zeros(2, int), np.zeros(0, int)) is None
-    assert retrieval(some, some, np.arange(2), np.arange(2), own=False) is None
+    assert retrieval(some, some, np.arange(2), np.arange(2), include_self=False) is None
     assert retrieval(0 * some, some, np.arange(2), np.arange(2)) == (0.75, 0.5, 0.5)  # no direction: a tie
 
 
@@ -101,7 +101,7 @@ def test_bridge_leads_from_sound_to_face() -> None:
     audio = 5 + 3 * random.normal(size=(400, 8))
     face = (audio @ random.normal(size=(8, 6)) + random.normal(size=(400, 6))) * 10 - 7
     labels = np.arange(200)  # every utterance is its own class: only the pair itself is relevant
-    mapped, standardised = fit_bridge(audio[:200], face[:200])(audio[200:], face[200:])
+    mapped, standardised = fit_cross_modal_regression(audio[:200], face[:200])(audio[200:], face[200:])
     assert mapped.shape == standardised.shape == (200, 6)
     for queries, gallery in ((mapped, standardised), (standardised, mapped)):
         found = retrieval(queries, gallery, labels, labels)
@@ -114,7 +114,7 @@ def test_bridge_is_ridge_on_standardised_means() -> None:
     random = np.random.default_rng(2)
     audio, face = random.normal(2, 3, (30, 4)).astype(np.float32), random.normal(-1, 2, (30, 3)).astype(np.float32)
     x, y = ((values - values.mean(0)) / values.std(0) for values in (audio.astype(float), face.astype(float)))
-    mapped, standardised = fit_bridge(audio, face)(audio, face)
+    mapped, standardised = fit_cross_modal_regression(audio, face)(audio, face)
     np.testing.assert_allclose(standardised, y, atol=1e-6)
     np.testing.assert_allclose(mapped, Ridge(alpha=4).fit(x, y).predict(x), atol=1e-6)
 
@@ -123,11 +123,11 @@ def test_bridge_with_fewer_utterances_than_dimensions_and_dead_ones() -> None:
     random = np.random.default_rng(3)
     audio, face = random.normal(size=(5, 20)), random.normal(size=(5, 10))
     audio[:, 3] = face[:, 4] = 1.0
-    mapped, standardised = fit_bridge(audio, face)(audio[:2], face)
+    mapped, standardised = fit_cross_modal_regression(audio, face)(audio[:2], face)
     assert np.isfinite(mapped).all()
     assert np.isfinite(standardised).all()
     assert (mapped.shape, standardised.shape) == ((2, 10), (5, 10))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        fit_bridge(audio, face[:4])
+        fit_cross_modal_regression(audio, face[:4])
     with pytest.raises(ValueError, match="0 sample"):
-        fit_bridge(audio[:0], face[:0])
+        fit_cross_modal_regression(audio[:0], face[:0])

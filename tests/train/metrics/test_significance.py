@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import kstest, permutation_test
 
-from foal.train.metrics.classification import bootstrap_intervals, speaker_draws, unweighted_accuracy
+from foal.train.metrics.classification import bootstrap_intervals, draw_speakers, unweighted_accuracy
 from foal.train.metrics.significance import bootstrap_gain, paired_permutation
 
 
@@ -141,7 +141,7 @@ def test_interval_of_the_gain_is_the_loop(pair: tuple[NDArray[np.int64], NDArray
         assert bootstrap_gain(system, baseline, resamples=30) is None
         return
     gains = []
-    for draw in speaker_draws(system.shape[1], 30):
+    for draw in draw_speakers(system.shape[1], 30):
         chosen = np.repeat(np.arange(len(draw)), draw)
         gains.append(gain(system[:, chosen], baseline[:, chosen]))
     interval = bootstrap_gain(system, baseline, resamples=30)
@@ -154,7 +154,7 @@ def test_interval_of_the_gain_is_the_loop(pair: tuple[NDArray[np.int64], NDArray
 def test_draws_are_those_of_the_other_intervals() -> None:
     random = np.random.default_rng(5)
     system = predictions(random.integers(1, 20, (6, 3)), seeds=2, accuracy=0.6, random=random)
-    values = [unweighted_accuracy(np.einsum("s,kscd->kcd", d, system)).mean() for d in speaker_draws(6, 200)]
+    values = [unweighted_accuracy(np.einsum("s,kscd->kcd", d, system)).mean() for d in draw_speakers(6, 200)]
     assert np.percentile(values, [2.5, 97.5]) == pytest.approx(bootstrap_intervals(system, resamples=200)["ua"])
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from foal.shared.errors import TrainingError
 from foal.train.data.dataset import Dataset
 from foal.train.data.sequences import Batch, Frames
-from foal.train.model.foalnet import Architecture, FoalNet, build
+from foal.train.model.foalnet import Architecture, FoalNet, build_model
 from foal.train.model.layers import CrossAttention, SequenceDropout, masked_mean
 
 Make = Callable[..., Dataset]
@@ -142,17 +142,17 @@ def test_several_layers_are_mixed(
 
 def test_one_modality_attends_to_itself(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     both = make_dataset()
-    data = both.only(["audio"])
+    data = both.select(["audio"])
     model = make_model(data)
     assert model.alignment is None
-    assert len(model.matchers) == 0
-    assert model.reads == {"audio": "audio"}
+    assert len(model.match_heads) == 0
+    assert model.cross_attends_to == {"audio": "audio"}
     assert model(batch_of(data, torch.arange(5)).frames).shape == (5, 3)
 
 
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(TrainingError, match="expected a width that 5 heads divide, got 16"):
-        build(
+        build_model(
             Architecture(
                 frame_shapes={"audio": (3,)},
                 classes=2,

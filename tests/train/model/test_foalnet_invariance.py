@@ -13,12 +13,12 @@ from foal.train.data.features import InMemory
 from foal.train.data.sequences import Batch
 from foal.train.fit.predict import predict
 from foal.train.model.foalnet import FoalNet
-from foal.train.model.objective import Losses, Terms, objective
+from foal.train.model.objective import LossConfig, Losses, objective
 
 BatchOf = Callable[[Dataset, Tensor], Batch]
 CPU = torch.device("cpu")
 N = 24
-FORMS = pytest.mark.parametrize("divided", [False, True], ids=["ours", "authors"])
+FORMS = pytest.mark.parametrize("cosine_over_temperature", [False, True], ids=["ours", "authors"])
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_probabilities_are_the_same_wherever_batches_end(
 
 
 def losses_of(model: FoalNet, batch: Batch, *, compat: bool) -> Losses:
-    terms = Terms(avel=1.0, mem=None, sum_positives=compat)
+    terms = LossConfig(avel=1.0, mem=None, sum_positives=compat)
     return objective(model, batch, terms, torch.Generator().manual_seed(0))
 
 
@@ -70,11 +70,11 @@ def losses_of(model: FoalNet, batch: Batch, *, compat: bool) -> Losses:
 @given(rows=st.permutations(range(N)))
 @torch.no_grad()
 def test_losses_are_the_same_in_any_order(
-    data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf, divided: bool, rows: list[int]
+    data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf, cosine_over_temperature: bool, rows: list[int]
 ) -> None:
-    model = make_model(data, divided=divided)
-    expected = losses_of(model, batch_of(data, torch.arange(N)), compat=divided)
-    got = losses_of(model, batch_of(data, torch.tensor(rows)), compat=divided)
+    model = make_model(data, cosine_over_temperature=cosine_over_temperature)
+    expected = losses_of(model, batch_of(data, torch.arange(N)), compat=cosine_over_temperature)
+    got = losses_of(model, batch_of(data, torch.tensor(rows)), compat=cosine_over_temperature)
     assert expected.align > 0
     for one, other in zip(got, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
@@ -83,9 +83,9 @@ def test_losses_are_the_same_in_any_order(
 @FORMS
 @torch.no_grad()
 def test_losses_are_the_same_however_far_a_batch_is_padded(
-    data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf, divided: bool
+    data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf, cosine_over_temperature: bool
 ) -> None:
-    model = make_model(data, divided=divided)
+    model = make_model(data, cosine_over_temperature=cosine_over_temperature)
     batch = batch_of(data, torch.arange(N))
     for by in (1, 50):
         frames = {
@@ -96,7 +96,7 @@ def test_losses_are_the_same_however_far_a_batch_is_padded(
             for name, some in batch.frames.items()
         }
         for match in (None, 0.1):  # the same draws: the padding is no part of the similarities
-            terms = Terms(avel=1.0, mem=match)
+            terms = LossConfig(avel=1.0, mem=match)
             expected = objective(model, batch, terms, torch.Generator().manual_seed(0))
             padded = Batch(rows=batch.rows, labels=batch.labels, frames=frames)
             got = objective(model, padded, terms, torch.Generator().manual_seed(0))

@@ -10,18 +10,18 @@ from foal.train.data.features import InMemory
 from foal.train.data.sequences import Batch, Frames, PackedSequences
 from foal.train.model.foalnet import FoalNet
 from foal.train.model.losses import avel_loss
-from foal.train.model.objective import Losses, Terms, draw_pairs, objective
+from foal.train.model.objective import LossConfig, Losses, draw_pairs, objective
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]
 BatchOf = Callable[[Dataset, Tensor], Batch]
 
-TERMS = Terms(avel=1.0, mem=0.1)
+TERMS = LossConfig(avel=1.0, mem=0.1)
 
 
 def losses_of(model: FoalNet, batch: Batch, *, align: float | None = 1.0, match: float | None = 0.1) -> Losses:
     chance = torch.Generator().manual_seed(0)
-    return objective(model, batch, Terms(avel=align, mem=match), chance)
+    return objective(model, batch, LossConfig(avel=align, mem=match), chance)
 
 
 def without_face(batch: Batch, rows: slice) -> Batch:
@@ -54,7 +54,7 @@ def test_a_batch_of_one_class_has_no_matching_loss_but_a_gradient(
     losses = losses_of(model, batch_of(data, torch.arange(0, 24, 3)))
     assert losses.mem.item() == 0
     losses.mem.backward()
-    for head in model.matchers.values():
+    for head in model.match_heads.values():
         assert torch.equal(head.weight.grad, torch.zeros_like(head.weight))
 
 
@@ -157,7 +157,7 @@ def test_switched_off_terms(make_dataset: Make, make_model: MakeModel, batch_of:
 
 def test_one_modality_has_no_auxiliary_losses(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     both = make_dataset()
-    data = both.only(["face"])
+    data = both.select(["face"])
     losses = losses_of(make_model(data), batch_of(data, torch.arange(12)))
     losses.total.backward()
     assert losses.avel.item() == losses.mem.item() == 0
@@ -170,7 +170,7 @@ def test_scale_is_limited(make_dataset: Make, make_model: MakeModel) -> None:
     assert alignment.log_scale.exp().item() == pytest.approx(1 / 0.07, rel=1e-6)
     with torch.no_grad():
         alignment.log_scale.fill_(9.0)
-    alignment.limit_scale()
+    alignment.clamp_logit_scale()
     assert alignment.log_scale.exp().item() == pytest.approx(100, rel=1e-5)
 
 

@@ -12,17 +12,17 @@ from torch import Tensor
 from foal.shared.config.train_settings import TrainSettings
 from foal.train.data.dataset import Dataset
 from foal.train.data.sequences import Batch, Frames, PackedSequences
-from foal.train.fit.loop import architecture
+from foal.train.fit.loop import architecture_for
 from foal.train.model.foalnet import FoalNet
-from foal.train.model.objective import Losses, Pairs, Terms, draw_pairs, objective
+from foal.train.model.objective import LossConfig, Losses, Pairs, draw_pairs, objective
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]
 BatchOf = Callable[[Dataset, Tensor], Batch]
-Case = tuple[FoalNet, Batch, Terms, int]
+Case = tuple[FoalNet, Batch, LossConfig, int]
 
-OURS = Terms(avel=0.7, mem=0.3)
-AUTHORS = Terms(avel=0.7, mem=0.3, sum_positives=True, own_pairs=True)
+OURS = LossConfig(avel=0.7, mem=0.3)
+AUTHORS = LossConfig(avel=0.7, mem=0.3, sum_positives=True, own_pairs=True)
 
 
 def unit(side: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -32,12 +32,12 @@ def unit(side: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     return means / means.square().sum(1, keepdim=True).sqrt()
 
 
-def similarities_of(model: FoalNet, batch: Batch, *, divided: bool) -> Tensor:
+def similarities_of(model: FoalNet, batch: Batch, *, cosine_over_temperature: bool) -> Tensor:
     """S, from the projected frames."""
     projected = model.project(batch.frames)
     cosines = unit(projected["audio"]) @ unit(projected["face"]).T
     t = math.log(1 / 0.07)  # before any step
-    return cosines / t if divided else math.exp(t) * cosines
+    return cosines / t if cosine_over_temperature else math.exp(t) * cosines
 
 
 def avel(s: Tensor, labels: Tensor, *, summed: bool) -> Tensor:
@@ -73,12 +73,12 @@ def mem(model: FoalNet, batch: Batch, pairs: Pairs) -> Tensor:
                 if pairs.counted[k, row]:
                     other = int(partners[k, row])
                     u = fused(model, batch, *((row, other) if name == "audio" else (other, row)))[name]
-                    each.append(cross_entropy(model.matchers[name](u), m))
+                    each.append(cross_entropy(model.match_heads[name](u), m))
         sides.append(torch.stack(each).mean() if each else torch.zeros(()))
     return (sides[0] + sides[1]) / 2
 
 
-def drawn(model: FoalNet, batch: Batch, terms: Terms, seed: int) -> Pairs:
+def drawn(model: FoalNet, batch: Batch, terms: LossConfig, seed: int) -> Pairs:
     """The pairs that `objective` draws with this seed."""
     projected = model.project(batch.frames)
     assert model.alignment is not None
@@ -98,7 +98,7 @@ def case(
 ) -> Callable[..., Case]:
     """A seeded network, and a batch of utterances which all have audio and face."""
 
-    def make(b: int, c: int, seed: int, terms: Terms) -> Case:
+    def make(b: int, c: int, seed: int, terms: LossConfig) -> Case:
         chance = torch.Generator().manual_seed(seed)
         streams = {}
         for name, width in (("audio", 5), ("face", 4)):
@@ -111,7 +111,12 @@ def case(
         data = make_dataset(b, c=c, labels=labels, streams=streams)
         # Rows that stand in the batch twice, as sampling with replacement brings them.
         rows = torch.cat([torch.arange(b), torch.randint(b, (2,), generator=chance)])
-        return make_model(data, seed=seed, divided=terms.sum_positives), batch_of(data, rows), terms, seed
+        return (
+            make_model(data, seed=seed, cosine_over_temperature=terms.sum_positives),
+            batch_of(data, rows),
+            terms,
+            seed,
+        )
 
     return make
 
@@ -120,11 +125,11 @@ def case(
 @settings(max_examples=12)
 @given(b=st.integers(2, 7), c=st.integers(2, 4), seed=st.integers(0, 1000))
 @torch.no_grad()
-def test_the_losses_are_the_formulas(case: Callable[..., Case], terms: Terms, b: int, c: int, seed: int) -> None:
+def test_the_losses_are_the_formulas(case: Callable[..., Case], terms: LossConfig, b: int, c: int, seed: int) -> None:
     made = case(b, c, seed, terms)
     model, batch, _, _ = made
     compat = terms.sum_positives
-    s = similarities_of(model, batch, divided=compat)
+    s = similarities_of(model, batch, cosine_over_temperature=compat)
     pairs = drawn(model, batch, terms, seed)
     assert len(pairs.matches) == (2 if compat else 3)
     usable = torch.tensor([bool((batch.labels != label).any()) for label in batch.labels])
@@ -151,7 +156,9 @@ def test_authors_negatives_are_almost_uniform_ours_are_hard(case: Callable[..., 
         assert model.alignment is not None
         projected = model.project(batch.frames)
         s = model.alignment(projected["audio"], projected["face"])
-        torch.testing.assert_close(s, similarities_of(model, batch, divided=name == "authors"), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            s, similarities_of(model, batch, cosine_over_temperature=name == "authors"), rtol=1e-5, atol=1e-5
+        )
         shares[name] = s.softmax(1)
     # Divided by 2.66, cosines are at most 2 / 2.66 apart.
     assert (shares["authors"].amax(1) / shares["authors"].amin(1)).max() <= math.exp(2 / math.log(1 / 0.07)) + 1e-4
@@ -162,7 +169,7 @@ def test_authors_negatives_are_almost_uniform_ours_are_hard(case: Callable[..., 
 def test_a_batch_of_one_class_has_wrong_negatives_only_with_that_fault(case: Callable[..., Case]) -> None:
     model, batch, _, _ = case(5, 1, 0, OURS)
     assert losses_of((model, batch, OURS, 0)).match.item() == 0
-    terms = Terms(avel=1.0, mem=0.1, own_pairs=True, same_class=True)
+    terms = LossConfig(avel=1.0, mem=0.1, own_pairs=True, same_class=True)
     pairs = drawn(model, batch, terms, 0)
     assert pairs.counted.all()
     assert pairs.matches.tolist() == [[True] * 7, [False] * 7]  # "no match", and yet the same class
@@ -179,10 +186,10 @@ def test_the_temperature_learns_in_either_form(case: Callable[..., Case], side: 
     losses_of((model, batch, terms, seed)).align.backward()
     t, step = math.log(1 / 0.07), 1e-2
     with torch.no_grad():
-        cosines = similarities_of(model, batch, divided=True).double() * t
+        cosines = similarities_of(model, batch, cosine_over_temperature=True).double() * t
         around = []
-        for moved in (t - step, t + step):
-            s = cosines / moved if side < 0 else math.exp(moved) * cosines
+        for to_device in (t - step, t + step):
+            s = cosines / to_device if side < 0 else math.exp(to_device) * cosines
             around.append(avel(s, batch.labels, summed=side < 0).item())
     slope = (around[1] - around[0]) / (2 * step)
     assert model.alignment.log_scale.grad is not None
@@ -192,11 +199,11 @@ def test_the_temperature_learns_in_either_form(case: Callable[..., Case], side: 
 def test_compat_settings_reach_network_and_losses(make_dataset: Make) -> None:
     data = make_dataset()
     plain, faults = TrainSettings(), TrainSettings(compat="reference")  # type: ignore[arg-type]
-    assert not architecture(data, plain).divided
-    assert architecture(data, faults).divided
-    assert Terms.of(plain) == Terms(avel=1.0, mem=0.1)
-    assert Terms.of(faults) == Terms(avel=1.0, mem=0.1, sum_positives=True, own_pairs=True)
-    assert Terms.of(TrainSettings(compat=("same-class",), avel=False, mem=False)) == Terms(
+    assert not architecture_for(data, plain).cosine_over_temperature
+    assert architecture_for(data, faults).cosine_over_temperature
+    assert LossConfig.from_settings(plain) == LossConfig(avel=1.0, mem=0.1)
+    assert LossConfig.from_settings(faults) == LossConfig(avel=1.0, mem=0.1, sum_positives=True, own_pairs=True)
+    assert LossConfig.from_settings(TrainSettings(compat=("same-class",), avel=False, mem=False)) == LossConfig(
         avel=None, mem=None, same_class=True
     )
-    assert not architecture(data, TrainSettings(compat=("sum", "own-pairs"))).divided
+    assert not architecture_for(data, TrainSettings(compat=("sum", "own-pairs"))).cosine_over_temperature

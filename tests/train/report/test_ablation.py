@@ -6,14 +6,14 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
-from foal.train.report.ablation import plot_ablation, table_of, write_markdown
+from foal.train.report.ablation import ablation_table, plot_ablation, write_markdown
 
 
 def row(key: str, name: str, ua: float, **values: Any) -> dict[str, Any]:
     return {
-        "key": key,
+        "id": key,
         "name": name,
-        "what": "",
+        "description": "",
         "protocol": "loso-nested",
         "selected_on_test": False,
         "seeds": 3,
@@ -38,7 +38,7 @@ def some_ablation(**values: Any) -> dict[str, Any]:
         "protocol": "loso-nested",
         "selected_on_test": False,
         "features": "0123456789abcdef" * 4,
-        "splits": "fedcba9876543210" * 4,
+        "folds_digest": "fedcba9876543210" * 4,
         "seeds": [1, 2, 3],
         "classes": ["ang", "hap", "neu", "sad"],
         "n": 5531,
@@ -46,7 +46,7 @@ def some_ablation(**values: Any) -> dict[str, Any]:
         "random_weights": False,
         "versions": "torch 2.11.0",
         "baseline": "fusion",
-        "notes": ["session 3 is short"],
+        "warnings": ["session 3 is short"],
         "rows": [
             row("fusion", "A+V fusion", 0.7),
             row("foal", "Foal-Net", 0.7312, p=0.0004),
@@ -100,7 +100,7 @@ def test_every_line_of_the_table_has_as_many_cells(tmp_path: Path) -> None:
 def test_terminal_shows_the_same(tmp_path: Path) -> None:
     ablation = some_ablation(random_weights=True)
     console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
-    console.print(table_of(ablation))
+    console.print(ablation_table(ablation))
     console.file.close()
     shown = console.export_text()
     markdown = "\n".join(lines_of(tmp_path / "a.md", ablation)[4:11]).replace("\\|", "¦").replace("---", "")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from foal.shared.errors import FoalError, UsageError
-from foal.train.report.run_folder import FITS, kept_folder, new_run, unfinished_run
+from foal.train.report.run_folder import FITS, create_run_folder, reuse_run_folder, unfinished_run
 
 METRICS = {"protocol": "loso-nested", "features": "0", "seeds": [0]}
 ABOUT = {"protocol": "loso-nested", "settings": {"epochs": 3, "seeds": [0]}}
@@ -20,7 +20,7 @@ OURS = frozenset({"metrics.json", "run.json", "models", ".gitignore"})
 
 
 def begin(out: Path, about: Mapping[str, Any] = ABOUT, *, resume: bool = False) -> AbstractContextManager[Path]:
-    return new_run(out, about, ours=OURS, resume=resume)
+    return create_run_folder(out, about, ours=OURS, resume=resume)
 
 
 def write(folder: Path, text: str) -> None:
@@ -203,20 +203,20 @@ def test_leftovers_of_killed_runs_are_swept(tmp_path: Path) -> None:
 
 def test_a_kept_folder_keeps_what_is_in_it(tmp_path: Path) -> None:
     out = tmp_path / "ablation"
-    with pytest.raises(KeyboardInterrupt), kept_folder(out, frozenset({FITS, "metrics.json"})) as folder:
+    with pytest.raises(KeyboardInterrupt), reuse_run_folder(out, frozenset({FITS, "metrics.json"})) as folder:
         interrupt(folder, finished="1.npz")
-    with kept_folder(out, frozenset({FITS, "metrics.json"})) as folder:
+    with reuse_run_folder(out, frozenset({FITS, "metrics.json"})) as folder:
         assert folder == out
         assert os.listdir(folder / FITS) == ["1.npz"]
         with (
             pytest.raises(UsageError, match="another process is at this run"),
-            kept_folder(out, frozenset({FITS, "metrics.json"})),
+            reuse_run_folder(out, frozenset({FITS, "metrics.json"})),
         ):
             pass
     (out / "notes.md").write_text("mine")
     with (
         pytest.raises(UsageError, match="expected a new folder or one of an earlier run"),
-        kept_folder(out, frozenset({FITS, "metrics.json"})),
+        reuse_run_folder(out, frozenset({FITS, "metrics.json"})),
     ):
         pass
 

@@ -1,0 +1,91 @@
+"""Cross-modal retrieval of a run's networks: on AVEL embeddings and on raw mean features."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..data.dataset import Dataset
+from ..fit.logistic_regression import mean_features
+from ..metrics.retrieval import Retrieval, fit_cross_modal_regression, retrieval
+from .ensemble import FoldModel, SeedEnsemble, groups_of
+from .matching import embeddings
+
+BATCH_SIZE = 128
+
+Space = Mapping[str, NDArray[Any]]
+"""Vectors (m, d) of the same utterances, by modality."""
+
+
+def retrieval_scores(
+    data: Dataset, ensembles: Mapping[int, SeedEnsemble], device: torch.device, metadata: Mapping[str, Any]
+) -> dict[str, dict[str, float]]:
+    """MAP and R@1 of retrieval by emotion, within the utterances of each network, in both directions.
+
+    The spaces are AVEL embeddings and raw mean features. The raw features of two encoders are unrelated: a ridge
+    regression, fitted without labels on the utterances that the network was trained on, maps audio to face. If the
+    dataset does not contain these, there are no raw scores.
+
+    Args:
+        data: the dataset, with audio and face.
+        ensembles: the networks by seed.
+        device: device of the computation.
+        metadata: config.json of the run.
+
+    Returns:
+        Scores by space and direction ("avel: audio to face"), averaged over networks weighted by utterances.
+    """
+    means = {name: torch.from_numpy(table) for name, table in mean_features(data).items()}
+    complete = torch.stack([table.isfinite().all(1) for table in means.values()]).all(0)
+    known = set(metadata["groups"]["names"])
+    groups = groups_of(data, metadata["groups"]["kind"], known)
+    results: dict[str, list[tuple[int, Retrieval]]] = {}
+    for ensemble in ensembles.values():
+        for fold_model, member_rows in ensemble.members:
+            rows = member_rows[complete[member_rows]]
+            if not len(rows):
+                continue
+            labels = data.labels[rows].numpy()
+            training_rows = _training_rows(fold_model, groups, known, metadata) & complete
+            for space, vectors in _spaces(fold_model, data, rows, training_rows, means, device):
+                for query, gallery in (("audio", "face"), ("face", "audio")):
+                    scores = retrieval(vectors[query], vectors[gallery], labels, labels, include_self=False)
+                    if scores is not None:
+                        results.setdefault(f"{space}: {query} to {gallery}", []).append((len(rows), scores))
+    return {
+        name: {
+            key: float(np.average([getattr(scores, key) for _, scores in pairs], weights=[n for n, _ in pairs]))
+            for key in ("map", "r1", "chance")
+        }
+        for name, pairs in sorted(results.items())
+    }
+
+
+def _training_rows(fold_model: FoldModel, groups: list[str], known: set[str], metadata: Mapping[str, Any]) -> Tensor:
+    """Which utterances (n,) are of groups that the network was trained on."""
+    folds = metadata["fold_groups"]
+    dev = next((fold["dev"] for fold in folds if fold["fold"] == fold_model.fold), "")
+    return torch.tensor([group in known and group not in (fold_model.test, dev) for group in groups])
+
+
+def _spaces(
+    fold_model: FoldModel,
+    data: Dataset,
+    rows: Tensor,
+    training_rows: Tensor,
+    means: Mapping[str, Tensor],
+    device: torch.device,
+) -> Iterator[tuple[str, Space]]:
+    """The spaces in which a network's utterances `rows` (m,) can be compared, by name."""
+    if fold_model.model.alignment is not None:
+        tables = embeddings(fold_model.model, data, rows, batch_size=BATCH_SIZE, device=device)
+        yield "avel", {name: table.numpy() for name, table in tables.items()}
+    if int(training_rows.sum()) > 1:
+        regression = fit_cross_modal_regression(
+            means["audio"][training_rows].numpy(), means["face"][training_rows].numpy()
+        )
+        audio, face = regression(means["audio"][rows].numpy(), means["face"][rows].numpy())
+        yield "raw", {"audio": audio, "face": face}
