@@ -1,1 +1,1 @@
-"""The words both sides use: utterances, time, shards, the index, settings, errors."""
+"""What both sides share: settings, errors, utterances, time, files, shards and the index; imports no other package."""

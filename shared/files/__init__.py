@@ -1,1 +1,1 @@
-"""TODO."""
+"""Files: atomic writes, the lock of a features folder, fingerprints, path confinement; start with atomic.py."""

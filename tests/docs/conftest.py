@@ -1,0 +1,63 @@
+"""The folder in which the documentation's examples run: a manifest, features, an index, a finished run."""
+
+import csv
+import random
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foal.shared.utterance import COLUMNS
+
+UTTERANCES = 24
+
+
+def _write_rows(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(scope="session")
+def example_folder(
+    tmp_path_factory: pytest.TempPathFactory, foal_in: Callable[..., subprocess.CompletedProcess[str]]
+) -> Path:
+    """24 utterances of two classes in three sessions, imported, indexed and trained on with the commands; read only."""
+    folder = tmp_path_factory.mktemp("examples")
+    rows = [
+        {
+            "id": f"u{number}",
+            "corpus": "test",
+            "session": f"session{number % 3 + 1}",
+            "speaker": f"s{number % 6}",
+            "label": ("hap", "sad")[number // 3 % 2],
+            "audio": f"{number}.wav",
+            "video": f"{number}.mp4",
+            "crop": "full",
+            "end": "1.0",
+        }
+        for number in range(UTTERANCES)
+    ]
+    _write_rows(folder / "manifest.csv", list(COLUMNS), rows)
+    values = np.random.default_rng(0)
+    lengths = random.Random(0)
+    for modality, width, rate in (("audio", 8, 50), ("face", 6, 10)):
+        (folder / modality).mkdir()
+        for row in rows:
+            frames = values.normal(size=(rate - lengths.randint(0, 3), width))
+            np.save(folder / modality / f"{row['id']}.npy", frames.astype(np.float32))
+    commands = (
+        "import --manifest manifest.csv --audio audio --face face --audio-rate 50 --face-rate 10 -o features",
+        "index --manifest manifest.csv --features-dir features -o feats.h5",
+        "train --features feats.h5 --out runs/main --epochs 2 --width 16 --set train.bootstrap=20",
+    )
+    for command in commands:
+        done = foal_in(folder, *command.split())
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    failure = {"id": "u99", "split": "session1", "stream": "face", "reason": "cannot be decoded"}
+    columns = ["id", "split", "stream", "media", "reason", "remedy", "state"]
+    _write_rows(folder / "features/session1/failures.csv", columns, [failure])
+    return folder
