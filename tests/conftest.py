@@ -24,6 +24,10 @@ from foal.shared.store.catalog import shard_folder
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
+# A script's background jobs, `nohup` and some CI runners start the suite with SIGINT ignored. Child processes would
+# inherit that, and the tests that interrupt one would wait in vain.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # The same examples every time; no deadline, since the first call of anything is slow.
 hypothesis_settings.register_profile("foal", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("foal")
