@@ -1,11 +1,11 @@
 """What a training step costs the way Foal-Net's authors train, and what each of its wastes adds.
 
-    python benchmarks/authors.py [--features feats.h5] [--steps 8] [--threads 1] [--device cpu]
+    python benchmarks/authors.py [--features feats.h5] [--steps 8] [--threads 1] [--device cpu] [--tiny]
 
-What is known of their procedure (Li et al. 2024, and the table in docs/network.md), written anew with PyTorch's own
-parts and the usual care, over cached features in place of encoders. Without a store one of the shape of IEMOCAP is
+What is known of their procedure (Li et al. 2024, and the table in docs/network.md), written with PyTorch's own
+modules and the usual care, over cached features in place of encoders. Without a store one of the shape of IEMOCAP is
 drawn (benchmarks/shaped.py, a twentieth of it, faces at 30 Hz). Prints one JSON line: seconds per step and per epoch of
-the procedure as it is, without each of its wastes, and without all of them.
+the procedure as it is, without each of its wastes, and without all of them. --tiny: one step of two utterances each.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from say import machine, say
+from report import check_measured, log, machine
 from shaped import write_shaped
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
@@ -71,13 +71,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--train-utterances", type=int, default=3319, help="of an epoch; three sessions of IEMOCAP")
+    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
     arguments = parser.parse_args()
+    if arguments.tiny:
+        arguments.steps = 1
     names = [field.name for field in fields(Wastes)]
     variants = {"as_it_is": Wastes(), **{f"without_{name}": Wastes(**{name: False}) for name in names}}
     variants["without_all"] = Wastes(**dict.fromkeys(names, False))
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        features = arguments.features or write_shaped(Path(scratch), face_hz=30.0, fraction=0.05)
+        features = arguments.features or write_shaped(
+            Path(scratch), face_hz=30.0, fraction=0.01 if arguments.tiny else 0.05
+        )
         for variant, wastes in variants.items():
             measured = authors_step_seconds(
                 features,
@@ -87,8 +92,10 @@ def main() -> None:
                 wastes=wastes,
                 device=arguments.device,
                 train_utterances=arguments.train_utterances,
+                batch_size=2 if arguments.tiny else BATCH,
             )
-            say(f"{variant}: {measured}")
+            check_measured(measured, "step_s", "compute_s", "cpu_s", "epoch_s", "data_share", "loss")
+            log(f"{variant}: {measured}")
             result |= {f"{variant}_{name}": measured[name] for name in ("step_s", "cpu_s", "epoch_s", "data_share")}
     settings = {name: measured[name] for name in ("steps", "threads", "device", "precision", "epoch_steps")}
     print(json.dumps({**result, **settings, "machine": machine()}))
@@ -103,6 +110,7 @@ def authors_step_seconds(
     wastes: Wastes = AS_IT_IS,
     device: str = "cpu",
     train_utterances: int | None = None,
+    batch_size: int = BATCH,
 ) -> dict[str, Any]:
     """Train for some steps on the utterances of a feats.h5, and clock each from the making of its batch to its end.
 
@@ -125,7 +133,7 @@ def authors_step_seconds(
         optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
         scaler = torch.amp.GradScaler(where.type, enabled=mixed and half is torch.float16)
         # As a bucket is sorted, the steps that warm up must not take the shortest of those that count.
-        planned = [*plan(utterances, WARM_UP, wastes), *plan(utterances, steps, wastes)]
+        planned = [*plan(utterances, WARM_UP, wastes, batch_size), *plan(utterances, steps, wastes, batch_size)]
         for number, rows in enumerate(planned):
             began, cpu_began = now(where), time.process_time()
             batch = collate(utterances, rows, where, fixed=wastes.fixed_padding)
@@ -143,7 +151,7 @@ def authors_step_seconds(
         last_loss = loss.item()
     if not math.isfinite(last_loss):
         raise SystemExit(f"the loss came to {last_loss}; the seconds of such a run mean nothing")
-    epoch_steps = math.ceil((train_utterances or math.ceil(len(utterances.labels) * 3 / 5)) / BATCH)
+    epoch_steps = math.ceil((train_utterances or math.ceil(len(utterances.labels) * 3 / 5)) / batch_size)
     typical = statistics.median if wastes.fixed_padding else statistics.fmean
     return {
         "step_s": round(statistics.median(step_s), 5),
@@ -230,15 +238,16 @@ def read_utterances(features: Path) -> Utterances:
     return Utterances(audio=audio, face=face, labels=labels, most=(most[0], most[1]))
 
 
-def plan(utterances: Utterances, steps: int, wastes: Wastes) -> list[list[int]]:
+def plan(utterances: Utterances, steps: int, wastes: Wastes, batch_size: int) -> list[list[int]]:
     """The rows of so many batches, drawn with replacement, every class equally likely."""
     weights = (1.0 / torch.bincount(utterances.labels).float())[utterances.labels]
-    drawn = np.array(list(WeightedRandomSampler(weights.tolist(), steps * BATCH)))
+    drawn = np.array(list(WeightedRandomSampler(weights.tolist(), steps * batch_size)))
     batches = []
-    for bucket in np.split(drawn, range(BUCKET_BATCHES * BATCH, len(drawn), BUCKET_BATCHES * BATCH)):
+    size = BUCKET_BATCHES * batch_size
+    for bucket in np.split(drawn, range(size, len(drawn), size)):
         if not wastes.fixed_padding:
             bucket = bucket[np.argsort(utterances.lengths[bucket], kind="stable")]
-        batches += np.split(bucket, range(BATCH, len(bucket), BATCH))
+        batches += np.split(bucket, range(batch_size, len(bucket), batch_size))
     return [rows.tolist() for rows in batches]
 
 

@@ -1,11 +1,13 @@
 """What a GPU makes of extraction: batched against one by one, and how busy it is.
 
-    python benchmarks/gpu.py [--utterances 2000] [--precision fp32]
+    python benchmarks/gpu.py [--utterances 2000] [--precision fp32] [--tiny]
 
-Runs `foal extract` on the GPUs of this machine (wav2vec2-base and InceptionResnetV1, seeded random weights) over drawn
-dialogs, once as it comes and once with batches of one, and prints one JSON line: utterances per second of both (the
-whole command, its start included), their ratio, and the mean of what `nvidia-smi` says of the GPUs once the workers
-are up.
+Runs `foal extract` on the GPUs of this machine (wav2vec2-base and InceptionResnetV1, seeded random weights) over
+generated dialogs, once with the default batches and once with batches of one, and prints one JSON line: utterances per
+second of both (the whole command, its start included), their ratio, and the mean utilization that `nvidia-smi` reports
+for the GPUs once the workers are up.
+
+--tiny: a few seconds of media, a small sound encoder, and without a GPU on the CPU, whose utilization is not measured.
 """
 
 import argparse
@@ -15,17 +17,17 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import torch
-from memory import DIALOG_SECONDS, copies
-from say import machine, say
-
-from extract import draw, foal, save_encoder
-from foal.shared.manifest import write_manifest
+from dialogs import Workload, copies, extract, save_encoder, write_long_dialog
+from memory import DIALOG_SECONDS
+from report import check_measured, log, machine
 
 QUERY = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
 START_S = 20.0
 """Until the workers have loaded their encoders; not counted as idle."""
+ONE_BY_ONE = ("--set", "extract.batch_seconds=0", "--set", "extract.batch_images=1")
 
 
 def main() -> None:
@@ -33,57 +35,66 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=2000)
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--chunk-seconds", default="300")
+    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
     arguments = parser.parse_args()
-    if not torch.cuda.is_available():
-        raise SystemExit("there is no GPU here that PyTorch can use")
+    if not (torch.cuda.is_available() or arguments.tiny):
+        raise SystemExit("expected a GPU that PyTorch can use, found none")
+    utterances = 2 if arguments.tiny else arguments.utterances
+    options = ["--precision", arguments.precision, "--chunk-seconds", arguments.chunk_seconds]
     with tempfile.TemporaryDirectory() as scratch:
-        work = Path(scratch)
-        draw(work / "corpus", 1, DIALOG_SECONDS)
-        spec = {"fps": 10.0, "encoder": str(save_encoder(work))}
-        write_manifest(work / "m.csv", copies(work / "corpus", arguments.utterances))
-        usual = ["--precision", arguments.precision, "--chunk-seconds", arguments.chunk_seconds]
-        with Watched() as watched:
-            batched_s, _ = foal(work, spec, "batched", *usual)
-        say(f"batched: {batched_s:.1f} s")
-        singly = ["--set", "extract.batch_seconds=0", "--set", "extract.batch_images=1"]
-        single_s, _ = foal(work, spec, "single", *usual, *singly)
-    result = {
-        "utterances_per_s": round(arguments.utterances / batched_s, 2),
-        "one_by_one_per_s": round(arguments.utterances / single_s, 2),
-        "batched_speedup": round(single_s / batched_s, 2),
-        "gpu_busy": round(watched.busy(), 3),
-        "precision": arguments.precision,
-        "utterances": arguments.utterances,
-        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
-        "machine": machine(),
+        folder = Path(scratch)
+        write_long_dialog(folder / "corpus", 1, 1.0 if arguments.tiny else DIALOG_SECONDS)
+        work = Workload(
+            folder=folder,
+            encoder=save_encoder(folder, tiny=arguments.tiny),
+            fps=1.0 if arguments.tiny else 10.0,
+            utterances=copies(folder / "corpus", utterances),
+        )
+        with Utilization(enabled=torch.cuda.is_available()) as utilization:
+            batched = extract(work, "batched", *options)
+        log(f"batched: {batched.seconds:.1f} s")
+        single = extract(work, "single", *options, *ONE_BY_ONE)
+    result: dict[str, Any] = {
+        "utterances_per_s": round(utterances / batched.seconds, 4),
+        "one_by_one_per_s": round(utterances / single.seconds, 4),
+        "batched_speedup": round(single.seconds / batched.seconds, 2),
+        "utterances": utterances,
     }
-    print(json.dumps(result))
+    check_measured(result, *result)
+    if torch.cuda.is_available():
+        result["gpu_busy"] = round(utilization.mean(0.0 if arguments.tiny else START_S), 3)
+        result["gpus"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        check_measured(result, *([] if arguments.tiny else ["gpu_busy"]))
+    print(json.dumps({**result, "precision": arguments.precision, "machine": machine()}))
 
 
-class Watched:
-    """Asks once a second how busy the GPUs are."""
+class Utilization:
+    """Samples the utilization of all GPUs once a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
         self._samples: list[float] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> "Watched":
-        self._thread.start()
+    def __enter__(self) -> "Utilization":
+        if self._enabled:
+            self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        if self._enabled:
+            self._thread.join()
 
-    def busy(self) -> float:
-        """Mean share of the time, without that of starting."""
-        return statistics.fmean(self._samples[int(START_S) :] or [0.0]) / 100
+    def mean(self, start_s: float) -> float:
+        """Mean share of the time after the first `start_s` seconds."""
+        return statistics.fmean(self._samples[int(start_s) :] or [0.0]) / 100
 
     def _watch(self) -> None:
         while not self._stop.wait(1.0):
-            said = subprocess.run(QUERY, capture_output=True, text=True, check=True).stdout.split()
-            self._samples.append(statistics.fmean(map(float, said)))
+            answer = subprocess.run(QUERY, capture_output=True, text=True, check=True).stdout.split()
+            self._samples.append(statistics.fmean(map(float, answer)))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,19 @@
 """How much memory a worker takes with encoders of full size, and whether that grows with the number of utterances.
 
-    python benchmarks/memory.py [--few 100] [--many 1000]
+    python benchmarks/memory.py [--few 100] [--many 1000] [--tiny]
 
 Runs `foal extract` with one worker (wav2vec2-base and InceptionResnetV1, seeded random weights) over that many
-utterances of drawn dialogs, and prints one JSON line: the largest resident set of a worker in both runs, and their
-ratio.
+utterances of generated dialogs, and prints one JSON line: the largest resident set of a worker in both runs, and their
+ratio. --tiny: a few seconds of media and a small sound encoder.
 """
 
 import argparse
 import json
-import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
-from say import machine, say
-
-from extract import draw, foal, save_encoder
-from foal.manifests.iemocap import build as read_dialogs
-from foal.shared.manifest import write_manifest
-from foal.shared.utterance import Utterance
+from dialogs import ONE_THREAD, Workload, copies, extract, save_encoder, write_long_dialog
+from report import check_measured, log, machine
 
 FPS = 2.0
 DIALOG_SECONDS = 180.0
@@ -29,51 +23,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--few", type=int, default=100, help="utterances of the first run")
     parser.add_argument("--many", type=int, default=1000, help="utterances of the second run")
+    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
     arguments = parser.parse_args()
+    if arguments.tiny:
+        arguments.few, arguments.many = 1, 4
+    result: dict[str, float] = {"fps": FPS}
     with tempfile.TemporaryDirectory() as scratch:
-        work = Path(scratch)
-        say(f"drawing a dialog of {DIALOG_SECONDS:g} s")
-        draw(work / "corpus", 1, DIALOG_SECONDS)
-        spec = {"fps": FPS, "encoder": str(save_encoder(work))}
-        peaks = {}
+        folder = Path(scratch)
+        log("generating a dialog")
+        write_long_dialog(folder / "corpus", 1, 1.0 if arguments.tiny else DIALOG_SECONDS)
+        encoder = save_encoder(folder, tiny=arguments.tiny)
         for name, count in (("few", arguments.few), ("many", arguments.many)):
-            write_manifest(work / "m.csv", copies(work / "corpus", count))
-            seconds, peak = foal(work, spec, name, "--workers", "1", "--set", "cluster.threads=1")
-            peaks[name] = round(peak / 2**20)
-            say(f"{count} utterances: {seconds:.0f} s, {peaks[name]} MB")
-    result = {
-        "few": arguments.few,
-        "few_peak_mb": peaks["few"],
-        "many": arguments.many,
-        "many_peak_mb": peaks["many"],
-        "growth": round(peaks["many"] / peaks["few"], 3),
-        "fps": FPS,
-        "machine": machine(),
-    }
-    print(json.dumps(result))
-
-
-def copies(corpus: Path, count: int) -> list[Utterance]:
-    """So many utterances, of as many copies of the dialog as that takes."""
-    drawn = read_dialogs(corpus.absolute(), corpus="synthetic").utterances
-    rows: list[Utterance] = []
-    while len(rows) < count:
-        number = len(rows) // len(drawn)
-        video = corpus / f"{number}.avi"
-        if not video.exists():
-            shutil.copy(corpus / drawn[0].video, video)
-        for utterance in drawn:
-            audio = (corpus / utterance.audio).resolve().as_posix().lstrip("/")
-            rows.append(
-                replace(
-                    utterance,
-                    id=f"{utterance.id}-{number}",
-                    session="bench",
-                    audio=audio,
-                    video=video.resolve().as_posix().lstrip("/"),
-                )
-            )
-    return rows[:count]
+            work = Workload(folder=folder, encoder=encoder, fps=FPS, utterances=copies(folder / "corpus", count))
+            run = extract(work, name, "--workers", "1", *ONE_THREAD)
+            result |= {name: count, f"{name}_peak_mb": round(run.peak_bytes / 2**20)}
+            log(f"{count} utterances: {run.seconds:.0f} s, {result[f'{name}_peak_mb']} MB")
+    result["growth"] = round(result["many_peak_mb"] / result["few_peak_mb"], 3)
+    check_measured(result, *result)
+    print(json.dumps({**result, "machine": machine()}))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""A feature store with the shape of IEMOCAP, full of random numbers.
+"""A feature store with the shape of IEMOCAP and random values.
 
-    python benchmarks/shaped.py FOLDER [--face-hz 30] [--fraction 0.05] [--seed 0]
+    python benchmarks/shaped.py FOLDER [--face-hz 30] [--fraction 0.05] [--seed 0] [--tiny]
 
 Five sessions, ten speakers, the published counts of the four classes, and durations with the published mean, 95th
 percentile, longest and shortest; 768 numbers of sound at 50 Hz and 512 of the face, in float16, written as an
-extraction writes them. The full set takes 2.2 GB (2.7 GB at 30 Hz). Prints one JSON line: what the durations came to.
+extraction writes them. The full set takes 2.2 GB (2.7 GB at 30 Hz). Prints one JSON line: statistics of the durations.
+--tiny: a hundredth of it.
 """
 
 import argparse
@@ -16,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from say import machine, say
+from report import check_equal, check_measured, log, machine
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from foal.manifests.iemocap import CLASSES, PUBLISHED
 from foal.shared.store.catalog import shard_folder
+from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.timing import AUDIO_ORIGIN, AUDIO_RATE_HZ, SAMPLE_RATE, audio_frames, face_times, to_samples
@@ -48,18 +50,26 @@ def main() -> None:
     parser.add_argument("--face-hz", type=float, default=10.0)
     parser.add_argument("--fraction", type=float, default=1.0, help="of the utterances of each session and class")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
     arguments = parser.parse_args()
+    if arguments.tiny:
+        arguments.fraction = 0.01
     began = time.perf_counter()
     path = write_shaped(arguments.folder, face_hz=arguments.face_hz, fraction=arguments.fraction, seed=arguments.seed)
     files = [*arguments.folder.rglob("*.h5")]
+    seconds = durations(round(UTTERANCES * arguments.fraction), arguments.seed)
+    with FeatureStore(path) as store:
+        check_equal("utterances", len(store), len(seconds))
+        for name in ("audio", "face"):
+            check_equal(f"utterances with {name}", int((store.lengths(name) > 0).sum()), len(store))
     result = {
-        "path": str(path),
-        "seconds": round(time.perf_counter() - began, 1),
-        "megabytes": round(sum(file.stat().st_size for file in files) / 1e6),
-        **figures(durations(round(UTTERANCES * arguments.fraction), arguments.seed)),
-        "machine": machine(),
+        "seconds": round(time.perf_counter() - began, 3),
+        "megabytes": round(sum(file.stat().st_size for file in files) / 1e6, 1),
+        "utterances": len(seconds),
+        **figures(seconds),
     }
-    print(json.dumps(result))
+    check_measured(result, *result)
+    print(json.dumps({"path": str(path), **result, "machine": machine()}))
 
 
 def write_shaped(
@@ -70,7 +80,7 @@ def write_shaped(
     With a `fraction` or fewer `utterances` every session and class keeps its share, and durations keep their shape.
     """
     rows = shaped_utterances(round(utterances * fraction), seed)
-    say(f"{len(rows)} utterances: {figures(np.array([row.seconds for row in rows]))}")
+    log(f"{len(rows)} utterances: {figures(np.array([row.seconds for row in rows]))}")
     keys = {}
     for modality, rate_hz, width in (("audio", AUDIO_RATE_HZ, AUDIO_WIDTH), ("face", face_hz, FACE_WIDTH)):
         spec = {"shaped": modality, "rate_hz": rate_hz, "width": width, "utterances": len(rows), "seed": seed}

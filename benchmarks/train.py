@@ -1,6 +1,7 @@
 """What an epoch of training costs: the authors' way, ours at the same widths, and ours as it is by default.
 
     python benchmarks/train.py [--rounds 3] [--steps 8] [--threads 1] [--device cpu] [--full] [--workers 1,2]
+        [--tiny]
 
 Random features of IEMOCAP's shape (benchmarks/shaped.py), three of whose sessions are trained on. In each round some
 steps of each procedure, one after the other, so that a noisy machine is unkind to all alike; medians over rounds,
@@ -13,6 +14,8 @@ line:
     data_wait        share of a default step spent waiting for data (goal 0.05)
     read_vs_memmap   speed of reading feats.h5 over that of an np.memmap (goal 0.5)
     full_run_s       with --full: all five folds of one seed, by the number of workers
+
+--tiny: one step of two utterances of each procedure.
 """
 
 import argparse
@@ -23,14 +26,15 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from authors import authors_step_seconds
-from say import machine, say
+from authors import BATCH, authors_step_seconds
+from report import check_measured, log, machine
 from shaped import write_shaped
 
-from foal.shared.config.settings import Settings
+from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.store.feature_store import FeatureStore
 from foal.train.data.batches import training_batches
@@ -60,8 +64,11 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, default=1.0, help="of the 5,531 utterances, for a quick look")
     parser.add_argument("--full", action="store_true", help="also all five folds of one seed")
     parser.add_argument("--workers", default="1", help="with --full: numbers of workers, with commas")
-    parser.add_argument("--dtype", type=Path, help="where the features are kept for another run")
+    parser.add_argument("--store", type=Path, help="where the features are kept for another run")
+    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
     arguments = parser.parse_args()
+    if arguments.tiny:
+        arguments.rounds, arguments.steps, arguments.fraction = 1, 1, 0.01
     with tempfile.TemporaryDirectory() as scratch:
         place = arguments.store or Path(scratch)
         stores = {}
@@ -70,7 +77,10 @@ def main() -> None:
             stores[face_hz] = folder / "feats.h5"
             if not stores[face_hz].exists():
                 write_shaped(folder, face_hz=face_hz, fraction=arguments.fraction)
-        result = {**compared(stores, arguments), "read_vs_memmap": round(read_speed(stores[30.0]), 3)}
+        measured = compare(stores, arguments)
+        measured["read_vs_memmap"] = round(read_speed(stores[30.0], tries=1 if arguments.tiny else 5), 3)
+        check_measured(measured, *measured)
+        result: dict[str, Any] = dict(measured)
         if arguments.full:
             result["full_run_s"] = {
                 workers: round(full_run(stores[10.0], arguments.device, int(workers)), 1)
@@ -80,18 +90,21 @@ def main() -> None:
     print(json.dumps({**result, **settings, "machine": machine()}))
 
 
-def compared(stores: dict[float, Path], arguments: argparse.Namespace) -> dict[str, float | int]:
-    """Rounds of steps of the three procedures."""
+def compare(stores: dict[float, Path], arguments: argparse.Namespace) -> dict[str, float | int]:
+    """Rounds of steps of the four procedures."""
     device = torch.device(arguments.device)
+    warm_up = 1 if arguments.tiny else WARM_UP
+    batch = {"batch_size": 2} if arguments.tiny else {}
     seconds: dict[str, list[float]] = {"authors": [], "same_width": [], "own_losses": [], "default": []}
     waits: list[float] = []
     with (
         deterministic(device, arguments.threads),
-        stepper(stores[30.0], SAME_WIDTH, device) as (same, same_steps, trained),
-        stepper(stores[30.0], OWN_LOSSES, device) as (own, _, _),
-        stepper(stores[10.0], DEFAULT, device) as (default, default_steps, _),
+        stepper(stores[30.0], SAME_WIDTH.model_copy(update=batch), device) as (same, same_steps, trained),
+        stepper(stores[30.0], OWN_LOSSES.model_copy(update=batch), device) as (own, _, _),
+        stepper(stores[10.0], DEFAULT.model_copy(update=batch), device) as (default, default_steps, _),
     ):
-        same(WARM_UP), own(WARM_UP), default(WARM_UP)
+        for procedure in (same, own, default):
+            procedure(warm_up)
         for number in range(arguments.rounds):
             theirs = authors_step_seconds(
                 stores[30.0],
@@ -100,6 +113,7 @@ def compared(stores: dict[float, Path], arguments: argparse.Namespace) -> dict[s
                 seed=number,
                 device=arguments.device,
                 train_utterances=trained,
+                batch_size=2 if arguments.tiny else BATCH,
             )
             seconds["authors"].append(theirs["epoch_s"])
             step, _ = same(4 * arguments.steps)
@@ -109,14 +123,14 @@ def compared(stores: dict[float, Path], arguments: argparse.Namespace) -> dict[s
             step, wait = default(8 * arguments.steps)
             seconds["default"].append(step * default_steps)
             waits.append(wait / step)
-            say(f"round {number + 1}: " + ", ".join(f"{name} {some[-1]:.2f} s" for name, some in seconds.items()))
-    epochs = {name: statistics.median(some) for name, some in seconds.items()}
+            log(f"round {number + 1}: " + ", ".join(f"{name} {rounds[-1]:.2f} s" for name, rounds in seconds.items()))
+    epochs = {name: statistics.median(rounds) for name, rounds in seconds.items()}
     return {
         **{f"{name}_epoch_s": round(took, 3) for name, took in epochs.items()},
         "speedup_same_width": round(epochs["authors"] / epochs["same_width"], 2),
         "speedup_own_losses": round(epochs["authors"] / epochs["own_losses"], 2),
-        "speedup_default": round(epochs["authors"] / epochs["default"], 1),
-        "data_wait": round(statistics.median(waits), 4),
+        "speedup_default": round(epochs["authors"] / epochs["default"], 2),
+        "data_wait": round(statistics.median(waits), 6),
         "train_utterances": trained,
     }
 
@@ -171,7 +185,7 @@ class stepper:  # noqa: N801  (used like a function)
                     yield batch
 
             began = time.perf_counter()
-            # Gives plain numbers back, and so waits for the device.
+            # Returns plain numbers, and so waits for the device.
             train_epoch(model, timed(), optimizer, self._settings, pairs, draws=len(rows), epoch=1)
             return (time.perf_counter() - began) / count, waited / count
 
@@ -205,19 +219,18 @@ def read_speed(features: Path, tries: int = 5) -> float:
             copies = [np.array(np.memmap(path, dtype, "r", shape=shape)) for path, (dtype, shape) in plain.items()]
             theirs.append(time.perf_counter() - began)
             del copies
-            say(f"reading: feats.h5 {ours[-1]:.2f} s, memmap {theirs[-1]:.2f} s")
+            log(f"reading: feats.h5 {ours[-1]:.2f} s, memmap {theirs[-1]:.2f} s")
     return statistics.median(theirs) / statistics.median(ours)
 
 
 def full_run(features: Path, device: str, workers: int) -> float:
     """Seconds of `foal train` over all folds, from opening the features to the pictures."""
-    settings = Settings().model_copy(update={"train": DEFAULT.model_copy(update={"device": device})})
-    settings = settings.model_copy(update={"extract": settings.extract.model_copy(update={"workers": workers})})
+    settings = Settings(train=DEFAULT, cluster=ClusterSettings(device=device, workers=workers))
     with tempfile.TemporaryDirectory() as scratch:
         began = time.perf_counter()
         train(settings, features, Path(scratch) / "run", parallel=workers > 1)
         took = time.perf_counter() - began
-    say(f"all folds with {workers} worker(s): {took:.1f} s")
+    log(f"all folds with {workers} worker(s): {took:.1f} s")
     return took
 
 

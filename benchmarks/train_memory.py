@@ -1,12 +1,13 @@
 """The largest size of a training process: with the features in memory, and streaming many times what it may take.
 
-    python benchmarks/train_memory.py [--limit-gb 2] [--times 10] [--fraction 1] [--store DIR]
+    python benchmarks/train_memory.py [--limit-gb 2] [--times 10] [--fraction 1] [--store DIR] [--tiny]
 
 Random features of IEMOCAP's shape (benchmarks/shaped.py), faces at 30 Hz. One process loads them all as they are, not
 averaged, and makes the batches of an epoch: `ram_ratio` is what it grows by, over the features' bytes (goal 1.3), and
 `ram_total_ratio` its whole size, libraries and all. Another one trains an epoch by default. A third trains an epoch
-with --stream on `times` as many bytes as it may take, in a memory control group of that size (which needs root; the
-kernel kills what exceeds it). Prints one JSON line with the largest size of each (ru_maxrss) and the seconds they took.
+with --on-disk on `times` as many bytes as it may take, in a memory control group of that size (which needs root; the
+kernel kills what exceeds it). Prints one JSON line with the largest size of each (ru_maxrss) and the seconds they took. --tiny: a hundredth of the
+features, and no control group.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from say import machine, say
+from report import check_measured, log, machine
 from shaped import UTTERANCES, write_shaped
 
 GB = 1e9
@@ -30,12 +31,15 @@ def main() -> None:
     parser.add_argument("--limit-gb", type=float, default=2.0)
     parser.add_argument("--times", type=float, default=10.0)
     parser.add_argument("--fraction", type=float, default=1.0, help="of the 5,531 utterances in memory")
-    parser.add_argument("--dtype", type=Path, help="where the features are kept for another run")
+    parser.add_argument("--store", type=Path, help="where the features are kept for another run")
+    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
     parser.add_argument("--child", nargs=3, metavar=("FEATURES", "HOW", "LIMIT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         child(Path(arguments.child[0]), arguments.child[1], float(arguments.child[2]))
         return
+    if arguments.tiny:
+        arguments.fraction = 0.01
     with tempfile.TemporaryDirectory() as scratch:
         place = arguments.store or Path(scratch)
         ram, disk = place / "face30", place / "large"
@@ -43,32 +47,28 @@ def main() -> None:
             write_shaped(ram, face_hz=30.0, fraction=arguments.fraction)
         loaded = run(ram / "feats.h5", "load", 0)
         default = run(ram / "feats.h5", "default", 0)
-        # Durations are alike, so bytes grow with utterances.
-        utterances = round(
-            UTTERANCES * arguments.fraction * arguments.times * arguments.limit_gb * GB / loaded["bytes"]
-        )
+        # The durations are distributed alike, so that bytes grow with utterances.
+        utterances = round(UTTERANCES * arguments.fraction)
+        if not arguments.tiny:
+            utterances = round(utterances * arguments.times * arguments.limit_gb * GB / loaded["bytes"])
         if not (disk / "feats.h5").exists():
             write_shaped(disk, face_hz=30.0, utterances=utterances)
-        streamed = run(disk / "feats.h5", "stream", arguments.limit_gb)
-    print(
-        json.dumps(
-            {
-                "ram_features_gb": round(loaded["bytes"] / GB, 2),
-                "ram_largest_gb": round(loaded["largest"] / GB, 2),
-                "ram_ratio": round((loaded["largest"] - loaded["before"]) / loaded["bytes"], 3),
-                "ram_total_ratio": round(loaded["largest"] / loaded["bytes"], 3),
-                "ram_s": round(loaded["seconds"], 1),
-                "default_largest_gb": round(default["largest"] / GB, 2),
-                "default_s": round(default["seconds"], 1),
-                "default_ratio": round(default["largest"] / default["bytes"], 3),
-                "stream_features_gb": round(streamed["bytes"] / GB, 2),
-                "stream_largest_gb": round(streamed["largest"] / GB, 2),
-                "stream_limit_gb": arguments.limit_gb,
-                "stream_s": round(streamed["seconds"], 1),
-                "machine": machine(),
-            }
-        )
-    )
+        streamed = run(disk / "feats.h5", "disk", 0 if arguments.tiny else arguments.limit_gb)
+    result = {
+        "ram_features_gb": round(loaded["bytes"] / GB, 4),
+        "ram_largest_gb": round(loaded["largest"] / GB, 2),
+        "ram_ratio": round((loaded["largest"] - loaded["before"]) / loaded["bytes"], 3),
+        "ram_total_ratio": round(loaded["largest"] / loaded["bytes"], 3),
+        "ram_s": round(loaded["seconds"], 3),
+        "default_largest_gb": round(default["largest"] / GB, 2),
+        "default_s": round(default["seconds"], 3),
+        "default_ratio": round(default["largest"] / default["bytes"], 3),
+        "disk_features_gb": round(streamed["bytes"] / GB, 4),
+        "disk_largest_gb": round(streamed["largest"] / GB, 2),
+        "disk_s": round(streamed["seconds"], 3),
+    }
+    check_measured(result, *result)
+    print(json.dumps({**result, "disk_limit_gb": arguments.limit_gb, "machine": machine()}))
 
 
 def run(features: Path, how: str, limit_gb: float) -> dict[str, float]:
@@ -76,7 +76,7 @@ def run(features: Path, how: str, limit_gb: float) -> dict[str, float]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{how}: {done.stderr[-2000:]}")
-    say(f"{how}: {done.stdout.strip()}")
+    log(f"{how}: {done.stdout.strip()}")
     result: dict[str, float] = json.loads(done.stdout)
     return result
 
@@ -96,7 +96,7 @@ def child(features: Path, how: str, limit_gb: float) -> None:
     from foal.train.fit.device import deterministic
     from foal.train.fit.loop import train_fold
 
-    settings = TrainSettings(epochs=1, stream=how == "stream")
+    settings = TrainSettings(epochs=1, load="disk" if how == "disk" else "memory")
     if how == "load":
         settings = settings.model_copy(update={"frame_rate": None})
     before, began, device = largest(), time.perf_counter(), torch.device("cpu")
@@ -110,10 +110,10 @@ def child(features: Path, how: str, limit_gb: float) -> None:
                 pass
         else:
             train_fold(data, folds[0], settings, seed=0, device=device)
-    took = time.perf_counter() - began
+    seconds = time.perf_counter() - began
     with FeatureStore(features) as store:
         size = sum(int(store.lengths(name).sum()) * (2 * kind.width + 1) for name, kind in store.streams.items())
-    result = {"bytes": size, "largest": largest(), "before": before, "seconds": took}
+    result = {"bytes": size, "largest": largest(), "before": before, "seconds": seconds}
     print(json.dumps(result))
 
 

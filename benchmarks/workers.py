@@ -1,53 +1,66 @@
 """How much more two one-thread workers do than one.
 
-    python benchmarks/workers.py [--minutes 6] [--corpus DIR]
+    python benchmarks/workers.py [--minutes 6] [--corpus DIR] [--tiny]
 
-Runs `foal extract` over drawn dialogs (as benchmarks/extract.py does) with one worker and with two, of one thread each,
-and over a single utterance with each, for the time that it takes to begin and to end. Prints one JSON line: the seconds
-of all four, `walls` (one worker's over two workers') and `work` (the same without beginning and end).
+Runs `foal extract` over generated dialogs (as benchmarks/extract.py does) with one worker and with two, of one thread
+each, and over a single utterance with each, for the time that it takes to begin and to end. Prints one JSON line: the
+seconds of all four, `walls` (one worker's over two workers') and `work` (the same without beginning and end).
+
+--tiny: some seconds of media and a small sound encoder; nothing but beginning and end, so that `work` is left out.
 """
 
 import argparse
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from say import machine, say
+from dialogs import ONE_THREAD, Run, Workload, extract, read_rows, save_encoder, write_long_dialog
+from report import check_measured, log, machine
 
-from extract import draw, foal, rows_of, save_encoder
-from foal.shared.manifest import write_manifest
-
-ONE_THREAD = ("--set", "cluster.threads=1", "--chunk-seconds", "30")
+OPTIONS = (*ONE_THREAD, "--chunk-seconds", "30")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=6.0, help="of drawn dialogs, four of them")
-    parser.add_argument("--corpus", type=Path, help="where the drawn corpus is kept for another run")
+    parser.add_argument("--minutes", type=float, default=6.0, help="of generated dialogs, four of them")
+    parser.add_argument("--corpus", type=Path, help="where the generated corpus is kept for another run")
+    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
     arguments = parser.parse_args()
+    sessions = (1,) if arguments.tiny else (1, 2, 3, 4)
     with tempfile.TemporaryDirectory() as scratch:
-        work = Path(scratch)
-        corpus = arguments.corpus or work / "corpus"
+        folder = Path(scratch)
+        corpus = arguments.corpus or folder / "corpus"
         if not corpus.exists():
-            for session in (1, 2, 3, 4):
-                draw(corpus, session, arguments.minutes / 4 * 60)
-        rows = rows_of(corpus)
-        spec = {"fps": 10.0, "encoder": str(save_encoder(work))}
-        seconds = {}
-        for name, some in (("begin", rows[:1]), ("all", rows)):
-            write_manifest(work / "m.csv", some)
-            for workers in ("1", "2"):
-                seconds[name, workers], _ = foal(work, spec, f"{name}{workers}", "--workers", workers, *ONE_THREAD)
-                say(f"{name}, {workers}: {seconds[name, workers]:.1f} s")
-    work_of = {workers: seconds["all", workers] - seconds["begin", workers] for workers in ("1", "2")}
-    result = {
-        **{f"{name}_{workers}_s": round(took, 2) for (name, workers), took in seconds.items()},
-        "walls": round(seconds["all", "1"] / seconds["all", "2"], 3),
-        "work": round(work_of["1"] / work_of["2"], 3),
-        "utterances": len(rows),
-        "machine": machine(),
-    }
-    print(json.dumps(result))
+            for session in sessions:
+                write_long_dialog(corpus, session, 1.0 if arguments.tiny else arguments.minutes / 4 * 60)
+        work = Workload(
+            folder=folder,
+            encoder=save_encoder(folder, tiny=arguments.tiny),
+            fps=1.0 if arguments.tiny else 10.0,
+            utterances=read_rows(corpus),
+        )
+        print(json.dumps({**measure(work, tiny=arguments.tiny), "machine": machine()}))
+
+
+def measure(work: Workload, *, tiny: bool) -> dict[str, Any]:
+    """Run all four, or with `tiny` the two over all utterances."""
+    runs: dict[tuple[str, int], Run] = {}
+    for name, utterances in (("begin", work.utterances[:1]), ("all", work.utterances)):
+        for workers in (1, 2):
+            if name == "all" or not tiny:
+                part = replace(work, utterances=utterances)
+                runs[name, workers] = extract(part, f"{name}{workers}", "--workers", str(workers), *OPTIONS)
+                log(f"{name}, {workers} workers: {runs[name, workers].seconds:.1f} s")
+    result = {f"{name}_{workers}_s": round(run.seconds, 2) for (name, workers), run in runs.items()}
+    result["walls"] = round(runs["all", 1].seconds / runs["all", 2].seconds, 3)
+    if not tiny:
+        alone, together = (runs["all", count].seconds - runs["begin", count].seconds for count in (1, 2))
+        result["work"] = round(alone / together, 3)
+    result["utterances"] = len(work.utterances)
+    check_measured(result, *result)
+    return result
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What several rooms' tests need: small real media, feature folders, the command itself."""
+"""Fixtures shared by several packages' tests: small real media, feature folders, the `foal` command."""
 
 import fcntl
 import io
@@ -24,6 +24,10 @@ from foal.shared.store.catalog import shard_folder
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
+# A script's background jobs, `nohup` and some CI runners start the suite with SIGINT ignored. Child processes would
+# inherit that, and the tests that interrupt one would wait in vain.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # The same examples every time; no deadline, since the first call of anything is slow.
 hypothesis_settings.register_profile("foal", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("foal")
@@ -31,6 +35,30 @@ hypothesis_settings.load_profile("foal")
 # The shapes that heads and losses declare are checked at every call; before any of them is imported.
 SHAPED = ("layers", "losses", "foalnet", "objective")
 install_import_hook([f"foal.train.model.{name}" for name in SHAPED], "beartype.beartype")
+
+TESTS = Path(__file__).parent
+SLOW_FIXTURES = frozenset({"foal", "foal_as_somebody", "scheduler", "synthetic_corpus", "feats", "make_index"})
+"""They start commands or Dask workers, generate a corpus, or write features to train on: whole runs, seconds each."""
+SLOW_FILES = (
+    "extract/audio/test_encoder.py",
+    "extract/face/test_vision.py",
+    "extract/media/test_audio_track.py",
+    "manifests/test_run.py",
+    "train/data/test_features.py",
+    "train/evaluate/test_run.py",
+    "train/fit/test_snapshot.py",
+    "train/model/test_foalnet_invariance.py",
+)
+"""Many or long computations, below tests/."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what `make test-fast` leaves out, beside the tests that are marked themselves."""
+    files = {TESTS / name for name in SLOW_FILES}
+    for item in items:
+        if item.path in files or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
 
 # Frames carry their number as ten black or white bars, which survive any codec.
 BITS = 10
@@ -71,6 +99,7 @@ def make_video() -> Callable[..., Path]:
     ) -> Path:
         with av.open(str(path), "w") as container:
             stream = container.add_stream(codec, rate=fps)
+            assert isinstance(stream, av.VideoStream)
             stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
             stream.codec_context.max_b_frames = b_frames
             stream.codec_context.gop_size = 12
@@ -97,11 +126,12 @@ def make_video() -> Callable[..., Path]:
 
 
 def damage_packets(path: Path, which: slice) -> None:
-    """Zeros in the place of some of a video's pictures; the container stays whole."""
+    """Overwrite some of a video's frames with zeros; the container stays intact."""
     with av.open(str(path)) as container:
         packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
     content = bytearray(path.read_bytes())
     for position, size in packets[which]:
+        assert position is not None
         # In AVI a chunk begins with a header of eight bytes.
         content[position + 8 : position + size] = bytes(size - 8)
     path.write_bytes(content)
@@ -109,7 +139,7 @@ def damage_packets(path: Path, which: slice) -> None:
 
 @pytest.fixture
 def silent() -> Callable[[Path], AbstractContextManager[None]]:
-    """`with silent(file):` to open it takes as long as the system gives the holder of a lease: 45 s or `lease_time`."""
+    """`with silent(file):` opening the file blocks for as long as the system's `lease_time`, 45 s by default."""
 
     @contextmanager
     def held(file: Path) -> Iterator[None]:
@@ -119,7 +149,7 @@ def silent() -> Callable[[Path], AbstractContextManager[None]]:
             try:
                 fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_WRLCK)
             except OSError:
-                pytest.skip("this file system knows no leases")
+                pytest.skip("the file system supports no leases")
             yield
         finally:
             os.close(handle)
@@ -130,7 +160,7 @@ def silent() -> Callable[[Path], AbstractContextManager[None]]:
 
 @pytest.fixture
 def make_features() -> Callable[..., Path]:
-    """A features folder with seeded random numbers for the given utterances, one shard per split and modality."""
+    """A features folder with seeded random values for the given utterances, one shard per split and modality."""
 
     def make(
         folder: Path,
@@ -193,7 +223,7 @@ def some_utterances() -> list[Utterance]:
 
 @pytest.fixture
 def foal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the `foal` command in a folder of its own, as a user would; give back what it printed and its exit code."""
+    """Run the `foal` command in `tmp_path`, in a process of its own; return its output and exit code."""
 
     def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -210,19 +240,19 @@ def foal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="session")
 def somebody() -> list[str]:
-    """What stands before a command for which the permissions of files hold; root gives up not to care about them."""
+    """The words before a command that make file permissions apply to it: root drops the right to ignore them."""
     if os.geteuid() != 0:
         return []
     without = "-dac_override,-dac_read_search,-fowner"
     words = ["setpriv", f"--bounding-set={without}", f"--inh-caps={without}"]
     if shutil.which("setpriv") is None or subprocess.run([*words, "true"], check=False).returncode:
-        pytest.skip("root may do everything here, and cannot give it up")
+        pytest.skip("root cannot drop its capabilities here")
     return words
 
 
 @pytest.fixture
 def foal_as_somebody(somebody: list[str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the `foal` command, as `foal` does, as one for whom the permissions of files hold."""
+    """As `foal`, in a process that file permissions apply to."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [*somebody, sys.executable, "-c", "from foal.shared.cli.main import main; main()", *arguments]
@@ -235,8 +265,8 @@ def foal_as_somebody(somebody: list[str], tmp_path: Path) -> Callable[..., subpr
 def foal_in() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the `foal` command in a given folder and in this process, which saves the seconds that its imports take.
 
-    It sees the arguments, the folder and the streams that a process of its own would; all is then put back. An error
-    that would show a traceback comes out as it is.
+    Arguments, working folder, output streams and signal handlers are those of a separate process, and are restored
+    afterwards. An error that would show a traceback is raised.
     """
     from foal.shared.cli.main import main
 
@@ -257,7 +287,9 @@ def foal_in() -> Callable[..., subprocess.CompletedProcess[str]]:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-        return subprocess.CompletedProcess(words, left.value.code, out.getvalue(), err.getvalue())
+        code = left.value.code
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
     return run
 
@@ -266,13 +298,13 @@ def foal_in() -> Callable[..., subprocess.CompletedProcess[str]]:
 def foal_here(
     foal_in: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """As `foal`, in this process: for all that does not turn on having one of its own."""
+    """As `foal`, but in this process: for tests that do not depend on a separate one."""
     return partial(foal_in, tmp_path)
 
 
 @pytest.fixture(scope="session")
 def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn corpus of 20 utterances in IEMOCAP's layout; read only."""
+    """A generated corpus of 20 utterances in IEMOCAP's directory layout; read only."""
     from foal.manifests.synthetic.corpus import write_corpus
 
     root = tmp_path_factory.mktemp("synthetic") / "corpus"

@@ -1,63 +1,83 @@
-"""The whole way through the commands: corpus, manifest, extraction, index, training; and the pipeline's shape."""
+"""The whole way through the commands, the DVC pipeline run twice, and the wheel."""
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
+import textwrap
+import tomllib
+import zipfile
 from collections.abc import Callable
+from configparser import ConfigParser
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import yaml
+from distributed import LocalCluster
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parent.parent
+PACKAGES = [name for name in ("shared", "manifests", "extract", "train", "predict") if (ROOT / name).is_dir()]
+SETTINGS = """
+corpus: {{kind: synthetic, root: {root}, manifest: manifests/corpus.csv}}
+synth: {{utterances: 20}}
+extract: {{chunk_seconds: 20}}
+train: {{epochs: 3, width: 32, bootstrap: 50}}
+"""
+DVC = [sys.executable, "-m", "dvc"]
+LAUNCHER = f"#!{sys.executable}\nfrom foal.shared.cli.main import main\n\nmain()\n"
 
 
 @pytest.mark.slow
-def test_from_a_corpus_to_results(foal: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text(
-        f"corpus: {{kind: synthetic, root: {synthetic_corpus}, manifest: m.csv}}\n"
-        "extract: {chunk_seconds: 20}\ntrain: {epochs: 3, width: 32, bootstrap: 50}\n"
-    )
-    for command in (["manifest"], ["extract", "--split", "all"], ["verify"], ["inspect", "feats.h5"]):
-        done = foal(*command)
+def test_from_a_corpus_to_results(foal: Foal, foal_here: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(SETTINGS.format(root=synthetic_corpus))
+    for run, command in (
+        (foal_here, ["manifest"]),
+        (foal, ["extract", "--split", "all"]),
+        (foal_here, ["verify"]),
+        (foal, ["inspect", "feats.h5"]),
+    ):
+        done = run(*command)
         assert done.returncode == 0, done.stderr
     assert "random weights" in done.stdout
     assert "20 utterances" in done.stdout
 
-    for modalities in ("both", "audio", "face"):
-        done = foal("train", "--features", "feats.h5", "--modalities", modalities)
+    for run, modalities in ((foal, "both"), (foal_here, "audio"), (foal_here, "face")):
+        done = run("train", "--features", "feats.h5", "--modalities", modalities)
         assert done.returncode == 0, done.stderr
         assert "random weights" in done.stdout
         assert f"results: runs/{modalities}" in done.stdout
-        run = tmp_path / "runs" / modalities
-        metrics = json.loads((run / "metrics.json").read_text())
+        run_folder = tmp_path / "runs" / modalities
+        metrics = json.loads((run_folder / "metrics.json").read_text())
         assert 0 <= metrics["ua_mean"] <= 1
         assert [fold["test"] for fold in metrics["folds"]] == [f"session{n}" for n in range(1, 6)]
-        with (run / "predictions.csv").open() as file:
+        with (run_folder / "predictions.csv").open() as file:
             rows = list(csv.DictReader(file))
         assert len({row["id"] for row in rows}) == 20
         for row in rows:
             assert abs(sum(float(row[f"p_{label}"]) for label in metrics["classes"]) - 1) < 1e-3
-        assert len(list(run.glob("models/*/model.safetensors"))) == 5
+        assert len(list(run_folder.glob("models/*/model.safetensors"))) == 5
         for picture in ("confusion.png", "learning.png"):
-            assert (run / picture).read_bytes().startswith(b"\x89PNG")
-    assert "results: runs/face" in foal("results", "runs/face").stdout
+            assert (run_folder / picture).read_bytes().startswith(b"\x89PNG")
+    assert "results: runs/face" in foal_here("results", "runs/face").stdout
 
-    packed = foal("index", "--pack", "-o", "elsewhere/packed.h5")
+    packed = foal_here("index", "--pack", "-o", "elsewhere/packed.h5")
     assert packed.returncode == 0, packed.stderr
-    done = foal("train", "--features", "elsewhere/packed.h5", "--out", "runs/packed")
+    done = foal_here("train", "--features", "elsewhere/packed.h5", "--out", "runs/packed")
     assert done.returncode == 0, done.stderr
-    one, other = (json.loads((tmp_path / "runs" / name / "metrics.json").read_text()) for name in ("both", "packed"))
-    assert one == other
+    # Trained from shards in a process of its own, and from the packed file in this one.
+    shards, pack = (json.loads((tmp_path / "runs" / name / "metrics.json").read_text()) for name in ("both", "packed"))
+    assert shards == pack
 
     next((tmp_path / "features").rglob("audio-*/*.h5")).unlink()
     done = foal("train", "--features", "feats.h5", "--out", "runs/broken")
     assert done.returncode == 1
     assert "the shard is gone" in done.stderr
     assert not (tmp_path / "runs" / "broken").exists()
-    assert foal("verify").returncode == 1
+    assert foal_here("verify").returncode == 1
 
 
 def test_the_pipeline_keeps_its_shards_and_never_owns_the_corpus() -> None:
@@ -71,23 +91,95 @@ def test_the_pipeline_keeps_its_shards_and_never_owns_the_corpus() -> None:
 
 
 @pytest.mark.slow
-def test_dvc_reads_the_pipeline(tmp_path: Path) -> None:
-    for name in ("dvc.yaml", "params.yaml", ".dvc/config"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text((ROOT / name).read_text())
-    dvc = [sys.executable, "-m", "dvc"]
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    done = subprocess.run(
-        [*dvc, "stage", "list", "--name-only"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == [
-        "corpus",
-        "manifest",
-        *(f"extract@session{n}" for n in range(1, 6)),
-        "index",
-        "train",
+def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path) -> None:
+    """In a folder that holds foal's sources, as a clone does, with the real commands on PATH."""
+    clone, commands = tmp_path / "clone", tmp_path / "bin"
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config"):
+        (clone / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, clone / name)
+    commands.mkdir()
+    (commands / "foal").write_text(LAUNCHER)
+    (commands / "foal").chmod(0o755)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for section, changes in yaml.safe_load(SETTINGS.format(root=tmp_path / "corpus")).items():
+        params[section] |= changes
+
+    def dvc(*arguments: str) -> str:
+        done = subprocess.run(
+            [*DVC, *arguments],
+            cwd=clone,
+            env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    subprocess.run(["git", "init", "-q"], cwd=clone, check=True)
+    stages = ["corpus", "manifest", *(f"extract@session{n}" for n in range(1, 6)), "index", "train"]
+    # One worker for the five extractions; Dask leaves its settings in the environment of this process.
+    with patch.dict(os.environ):
+        cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0")
+    with cluster:
+        params["cluster"]["scheduler"] = cluster.scheduler_address
+        (clone / "params.yaml").write_text(yaml.safe_dump(params))
+        first = dvc("repro")
+    assert [line for line in first.splitlines() if line.startswith("Running stage")] == [
+        f"Running stage '{name}':" for name in stages
     ]
-    analytics = subprocess.run(
-        [*dvc, "config", "core.analytics"], cwd=tmp_path, capture_output=True, text=True, check=True
+    assert json.loads((clone / "runs" / "main" / "metrics.json").read_text())["ua_mean"] >= 0
+
+    # Neither code that decides no number nor a setting of the cluster runs anything again.
+    with (clone / "extract" / "cli.py").open("a") as file:
+        file.write("# A comment.\n")
+    params["cluster"]["workers"] = 2
+    (clone / "params.yaml").write_text(yaml.safe_dump(params))
+    second = dvc("repro")
+    assert "Running stage" not in second
+    assert "up to date" in second
+
+
+def test_dvc_sends_no_analytics() -> None:
+    config = ConfigParser()
+    config.read_string(textwrap.dedent((ROOT / ".dvc" / "config").read_text()))
+    assert config["core"]["analytics"] == "false"
+
+
+def test_the_wheel_holds_all_modules_and_is_imported_from_anywhere(tmp_path: Path) -> None:
+    source, installed, empty = tmp_path / "source", tmp_path / "installed", tmp_path / "empty"
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "__init__.py", "py.typed", "MANIFEST.in"):
+        shutil.copy(ROOT / name, source / name)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
+    subprocess.run([*build, "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        modules = {name for name in archive.namelist() if name.endswith(".py")}
+        archive.extractall(installed)
+    sources = [ROOT / "__init__.py", *(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))]
+    assert modules == {f"foal/{path.relative_to(ROOT).as_posix()}" for path in sources}
+    assert (installed / "foal" / "py.typed").is_file()
+
+    empty.mkdir()
+    code = (
+        "import sys\nfrom foal.shared.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print(*{m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'foal'}, sep='\\n', file=sys.stderr)"
     )
-    assert analytics.stdout.strip() == "false"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=empty,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(line.startswith(f"{installed}/foal/") for line in done.stderr.split()), done.stderr
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for command in project["entry-points"]["foal.commands"]:
+        assert f" {command} " in done.stdout

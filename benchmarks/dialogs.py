@@ -1,0 +1,146 @@
+"""Generated dialogs, encoders of full size, and `foal extract` over them in processes of its own."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import torch
+from report import check_equal, check_measured
+from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+from foal.manifests.iemocap import build as read_dialogs
+from foal.manifests.synthetic.cast import actor
+from foal.manifests.synthetic.corpus import write_dialog
+from foal.manifests.synthetic.portrait import Portrait
+from foal.manifests.synthetic.script import GENDERS, Turn, plan
+from foal.shared.manifest import read_manifest, write_manifest
+from foal.shared.store.feature_store import FeatureStore
+from foal.shared.utterance import Utterance
+
+COMMAND = [sys.executable, "-c", "from foal.shared.cli.main import main; main()", "extract"]
+ONE_THREAD = ("--set", "cluster.threads=1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """Utterances, the encoder of their sound, the frame rate of their pictures; `folder` holds manifest and features."""
+
+    folder: Path
+    encoder: Path
+    fps: float
+    utterances: Sequence[Utterance]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A `foal extract` from its start to its end: seconds, and the largest resident set of a worker in bytes."""
+
+    seconds: float
+    peak_bytes: float
+
+
+def write_long_dialog(corpus: Path, session: int, seconds: float) -> None:
+    """Write one dialog of at least this length: several dialogs of the synthetic corpus, one after the other."""
+    turns: list[Turn] = []
+    clock = 0.0
+    short = [dialog for dialog in plan(2000, 1) if dialog.session == session]
+    while clock < seconds:
+        dialog = short.pop(0)
+        for turn in dialog.turns:
+            name = f"Ses{session:02d}F_impro01_{turn.speaker}{len(turns):03d}"
+            turns.append(replace(turn, id=name, start=round(turn.start + clock, 4), end=round(turn.end + clock, 4)))
+        clock += dialog.seconds
+    portraits = {gender: Portrait(actor(session, gender).face) for gender in GENDERS}
+    # Without B-frames, which break the documented way of asking decord for a frame by its number.
+    joined = replace(
+        dialog, name=f"Ses{session:02d}F_impro01", marked="F", turns=tuple(turns), seconds=clock, b_frames=False
+    )
+    write_dialog(corpus / f"Session{session}", joined, portraits)
+
+
+def read_rows(corpus: Path) -> list[Utterance]:
+    """The utterances of the generated dialogs, all in one split."""
+    generated = read_dialogs(corpus.absolute(), corpus="synthetic").utterances
+    return [with_root_paths(utterance, corpus) for utterance in generated]
+
+
+def with_root_paths(utterance: Utterance, root: Path) -> Utterance:
+    """With media paths from the root of the file system, so that dialogs and clips fit in one manifest."""
+    audio, video = ((root / path).resolve().as_posix().lstrip("/") for path in (utterance.audio, utterance.video))
+    return replace(utterance, audio=audio, video=video, session="bench", fold="")
+
+
+def copies(corpus: Path, count: int) -> list[Utterance]:
+    """This many utterances, of as many copies of the dialog's video as that takes."""
+    rows = read_rows(corpus)
+    many: list[Utterance] = []
+    while len(many) < count:
+        number = len(many) // len(rows)
+        video = corpus / f"{number}.avi"
+        if not video.exists():
+            shutil.copy(f"/{rows[0].video}", video)
+        name = video.resolve().as_posix().lstrip("/")
+        many += [replace(row, id=f"{row.id}-{number}", video=name) for row in rows]
+    return many[:count]
+
+
+def save_encoder(folder: Path, *, tiny: bool) -> Path:
+    """A wav2vec2-base with seeded random weights, of full size unless tiny, saved as a real one would be."""
+    config = Wav2Vec2Config()
+    if tiny:
+        config = Wav2Vec2Config(
+            hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, conv_dim=[32] * 7
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        Wav2Vec2Model(config).save_pretrained(folder / "wav2vec2-base")
+    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder / "wav2vec2-base")
+    return folder / "wav2vec2-base"
+
+
+def write_workload(work: Workload) -> None:
+    """Write the manifest and `work.json` into its folder, for `read_workload` in another process."""
+    write_manifest(work.folder / "m.csv", work.utterances)
+    (work.folder / "work.json").write_text(json.dumps({"encoder": str(work.encoder), "fps": work.fps}))
+
+
+def read_workload(folder: Path) -> Workload:
+    values = json.loads((folder / "work.json").read_text())
+    return Workload(
+        folder=folder, encoder=Path(values["encoder"]), fps=values["fps"], utterances=read_manifest(folder / "m.csv")
+    )
+
+
+def extract(work: Workload, name: str, *options: str, watch: bool = True) -> Run:
+    """Run `foal extract` over all utterances into the folder `name`, and check that it extracted them all.
+
+    With `watch` the sizes of its processes are read once a second.
+    """
+    write_workload(work)
+    command = [*COMMAND, "--split", "all", "--manifest", "m.csv", "--root", "/", "--features-dir", name]
+    command += ["--audio-encoder", str(work.encoder), "--face-encoder", "random:facenet", "--fps", str(work.fps)]
+    began, peak = time.perf_counter(), 0.0
+    process = subprocess.Popen([*command, "--dtype", "float32", *options], cwd=work.folder, stdout=subprocess.DEVNULL)
+    watched = psutil.Process(process.pid)
+    while process.poll() is None:
+        with suppress(psutil.Error):
+            peak = max([peak, *(child.memory_info().rss for child in watched.children(recursive=True) if watch)])
+        time.sleep(0.2)
+    seconds = time.perf_counter() - began
+    if process.returncode != 0:
+        raise SystemExit(f"foal extract ended with exit code {process.returncode}")
+    with FeatureStore(work.folder / name / "feats.h5") as store:
+        check_equal(f"{name}: ids", [row.id for row in store.utterances], [row.id for row in work.utterances])
+        for stream in ("audio", "face"):
+            check_equal(f"{name}: utterances with {stream}", int((store.lengths(stream) > 0).sum()), len(store))
+            check_measured(
+                {f"{name}: frames of {stream}": int(store.valid_frames(stream).sum())}, f"{name}: frames of {stream}"
+            )
+    return Run(seconds=seconds, peak_bytes=peak)

@@ -1,0 +1,24 @@
+"""benchmarks/authors.py: a training step the way Foal-Net's authors train."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+VARIANTS = (
+    "as_it_is",
+    "without_fused_twice",
+    "without_sampling_loop",
+    "without_fixed_padding",
+    "without_all",
+)
+
+
+@pytest.mark.slow
+def test_every_variant_is_measured(run_benchmark: Callable[..., dict[str, Any]]) -> None:
+    result = run_benchmark("authors")
+    for variant in VARIANTS:
+        assert result[f"{variant}_step_s"] > 0
+        assert 0 < result[f"{variant}_data_share"] < 1
+    assert result["steps"] == 1
+    assert result["precision"] == "float32"

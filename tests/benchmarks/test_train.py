@@ -1,0 +1,17 @@
+"""benchmarks/train.py: an epoch the authors' way, at the same widths, and by default."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.slow
+def test_every_procedure_is_measured(run_benchmark: Callable[..., dict[str, Any]]) -> None:
+    result = run_benchmark("train")
+    for procedure in ("authors", "same_width", "own_losses", "default"):
+        assert result[f"{procedure}_epoch_s"] > 0
+    assert 0 < result["data_wait"] < 1
+    assert result["read_vs_memmap"] > 0
+    # Three of five sessions of 55 utterances.
+    assert 25 <= result["train_utterances"] <= 40
