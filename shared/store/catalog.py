@@ -43,6 +43,8 @@ class Catalog:
     digests: dict[Path, str] = field(default_factory=dict)
     frame_shapes: dict[Path, tuple[int, ...]] = field(default_factory=dict)
     dtypes: dict[Path, str] = field(default_factory=dict)
+    sizes: dict[Path, int] = field(default_factory=dict)
+    extents: dict[Path, tuple[int, int, int]] = field(default_factory=dict)
     damaged: dict[Path, str] = field(default_factory=dict)
     located: dict[tuple[str, str], list[FeatureLocation]] = field(default_factory=dict)
 
@@ -147,6 +149,8 @@ def _add(catalog: Catalog, path: Path, shard: ShardReader) -> None:
     catalog.digests[path] = shard.digest
     catalog.frame_shapes[path] = shard.frame_shape
     catalog.dtypes[path] = shard.dtype.name
+    catalog.sizes[path] = shard.size
+    catalog.extents[path] = shard.packed_extents
     for row, name in enumerate(shard.ids):
         start, stop = int(shard.offsets[row]), int(shard.offsets[row + 1])
         located = FeatureLocation(

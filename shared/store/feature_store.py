@@ -60,6 +60,11 @@ class FeatureStore:
         """The shards that the index points to; none if the values are packed inside."""
         return self._shards.paths
 
+    @property
+    def shard_identities(self) -> list[tuple[str, int]]:
+        """Digest and size in bytes of each of those shards, as the index records them."""
+        return self._shards.identities
+
     def __enter__(self) -> Self:
         return self
 

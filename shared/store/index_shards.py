@@ -92,6 +92,11 @@ class IndexedShards:
         self._open: OrderedDict[int, PackedRows] = OrderedDict()
         self._opening = threading.Lock()
 
+    @property
+    def identities(self) -> list[tuple[str, int]]:
+        """Digest and size in bytes of each shard, as indexed."""
+        return list(zip(self._table.digests, self._table.sizes.tolist(), strict=True))
+
     def check(self, shards: Iterable[int]) -> None:
         """That these shards are there, inside the index' folder, and of the size they had; looked at once each."""
         for shard in shards:

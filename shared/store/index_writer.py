@@ -23,10 +23,10 @@ from ..hdf5.seal import bears_seal, open_regular, write_seal
 from ..hdf5.writer import create_hdf5
 from ..text import quoted
 from ..utterance import COLUMNS, NUMBERS, Utterance
-from .catalog import Catalog, FeatureLocation, MediaFingerprints, config_hashes_on_disk, read_catalog
+from .catalog import SHORT_HASH_LENGTH, Catalog, FeatureLocation, MediaFingerprints, config_hashes_on_disk, read_catalog
 from .feature_store import FeatureStore
 from .index_reader import FORMAT, VERSION
-from .index_shards import SHARD_EXTENTS, shard_rows
+from .index_shards import SHARD_EXTENTS
 from .shard import FORMAT as SHARD_FORMAT
 from .shard import ShardHeader, ShardReader
 
@@ -86,44 +86,66 @@ def write_index(
     path: Path,
     utterances: Sequence[Utterance],
     features: Path,
-    keys: Mapping[str, str],
+    config_hashes: Mapping[str, str],
     *,
+    catalogs: Mapping[str, Catalog] | None = None,
     media: MediaFingerprints | None = None,
     pack: bool = False,
 ) -> IndexResult:
-    """Write feats.h5 over the shards with the given key per modality; a file that would say the same is left alone.
+    """Write feats.h5 over the shards of a features folder; leave the file alone if it would not change.
 
-    An utterance is in the index once every modality of `keys` has been extracted for it, were it to say that it is
-    missing. Raises StoreError if that holds for none, FutureError if the file or a shard is of a newer foal.
+    The index holds the utterances for which every stream has been extracted (a missing modality counts as extracted).
+
+    Args:
+        path: the index to write, in a folder above its shards.
+        utterances: the manifest's rows, in the order of the index.
+        features: the features folder.
+        config_hashes: for each stream, the hash (or its first digits) of the shards to use.
+        catalogs: catalogs of all splits that were read already, by stream; the others are read here.
+        media: if given, features of media that changed since count as not extracted.
+        pack: copy the values into the index.
+
+    Returns:
+        What was indexed, and what was not.
+
+    Raises:
+        StoreError: no utterance has features, or the shards changed meanwhile.
+        FutureError: the file or a shard was written by a newer foal.
+        UsageError: `path` is another file, or not above its shards.
     """
     _check_place(path)
-    if bad := [name for name in keys if name.partition("/")[2] in STREAM_RESERVED]:
-        raise UsageError(f"{bad[0]}: a stream cannot have this name; call it otherwise")
-    catalogs = {name: read_catalog(features, modality_of(name), key) for name, key in keys.items()}
+    if bad := [name for name in config_hashes if name.partition("/")[2] in STREAM_RESERVED]:
+        raise UsageError(f"{bad[0]}: a stream cannot have this name; choose another one")
+    given = catalogs or {}
+    by_stream = {
+        stream: given[stream] if stream in given else read_catalog(features, modality_of(stream), config_hash)
+        for stream, config_hash in config_hashes.items()
+    }
     rows: list[tuple[Utterance, dict[str, FeatureLocation]]] = []
     not_extracted: list[str] = []
     for utterance in utterances:
-        found = {name: catalog.find(utterance, modality_of(name), media) for name, catalog in catalogs.items()}
-        complete = {modality: located for modality, located in found.items() if located is not None}
-        if len(complete) == len(found):
+        locations = {name: catalog.find(utterance, modality_of(name), media) for name, catalog in by_stream.items()}
+        complete = {name: location for name, location in locations.items() if location is not None}
+        if len(complete) == len(locations):
             rows.append((utterance, complete))
         else:
             not_extracted.append(utterance.id)
-    damaged = {file: reason for catalog in catalogs.values() for file, reason in catalog.damaged.items()}
+    damaged = {file: reason for catalog in by_stream.values() for file, reason in catalog.damaged.items()}
     if not rows:
         detail = "".join(f"\n{file}: {reason}" for file, reason in damaged.items())
         raise StoreError(
-            f"{features}: none of the manifest's {len(utterances)} utterances has features with the keys "
-            f"{', '.join(f'{m}-{k[:8]}' for m, k in keys.items())}; run `foal extract` first{detail}"
+            f"{features}: none of the manifest's {len(utterances)} utterances has features with the hashes "
+            f"{', '.join(f'{m}-{k[:SHORT_HASH_LENGTH]}' for m, k in config_hashes.items())}; "
+            f"run `foal extract` first{detail}"
         )
-    digest = _digest(rows, catalogs)
-    changed = _stamp(path) != (digest, pack)
+    digest = _digest(rows, by_stream)
+    changed = not _is_current(path, digest, by_stream, packed=pack)
     if changed:
         with replaced_atomically(path) as temporary:
             with create_hdf5(temporary) as file:
                 write_attributes(file.attrs, format=FORMAT, version=VERSION, digest=digest, packed=pack)
                 _write_utterances(file.create_group("utterances"), [utterance for utterance, _ in rows])
-                _write_modalities(file, path.parent, rows, catalogs, pack=pack)
+                _write_modalities(file, path.parent, rows, by_stream, pack=pack)
             write_seal(temporary)
     return IndexResult(
         path=path, utterances=len(rows), not_extracted=tuple(not_extracted), damaged=damaged, changed=changed
@@ -154,19 +176,25 @@ def _ours(path: Path) -> bool:
     return sealed or not start or torn
 
 
-def _stamp(path: Path) -> tuple[str, bool] | None:
-    """Content and kind of the index that is there and in order, else None. Raises FutureError."""
+def _is_current(path: Path, digest: str, catalogs: Mapping[str, Catalog], *, packed: bool) -> bool:
+    """Whether the existing index has this content and points to these shards. Raises FutureError."""
+    shards = {
+        os.path.abspath(shard): (catalog.digests[shard], catalog.sizes[shard])
+        for catalog in catalogs.values()
+        for shard in catalog.digests
+    }
     try:
-        # Of whatever size: what is found to be in order here is left alone.
+        # Whatever its size, an index that is left alone is verified.
         with FeatureStore(path, verify_up_to_bytes=math.inf) as store:
-            if not store.packed_inside:
-                for shard in range(len(store.shard_paths)):
-                    store.open_shard(shard).close()
-            return store.digest, store.packed_inside
+            same_shards = all(
+                shards.get(os.path.abspath(shard)) == identity
+                for shard, identity in zip(store.shard_paths, store.shard_identities, strict=True)
+            )
+            return store.digest == digest and store.packed_inside == packed and same_shards
     except FutureError:
         raise
     except StoreError:
-        return None
+        return False
 
 
 def _digest(rows: list[tuple[Utterance, dict[str, FeatureLocation]]], catalogs: Mapping[str, Catalog]) -> str:
@@ -199,6 +227,8 @@ def _write_modalities(
 ) -> None:
     paths: list[Path] = []
     digests: list[str] = []
+    sizes: list[int] = []
+    extents: list[tuple[int, int, int]] = []
     for name, catalog in catalogs.items():
         found = [at[name] for _, at in rows]
         used = list(dict.fromkeys(at.shard for at in found))
@@ -235,22 +265,24 @@ def _write_modalities(
         else:
             paths += used
             digests += [catalog.digests[path] for path in used]
+            sizes += [catalog.sizes[path] for path in used]
+            extents += [catalog.extents[path] for path in used]
     shards = file.create_group("shards")
     write_strings(shards, path=_relative(paths, folder), digest=digests)
-    shards["size"] = np.array([path.stat().st_size for path in paths], np.int64)
-    extents = [_place(path, digest) for path, digest in zip(paths, digests, strict=True)]
+    for path, size in zip(paths, sizes, strict=True):
+        _check_unchanged(path, size)
+    shards["size"] = np.array(sizes, np.int64)
     for name, in_file in zip(SHARD_EXTENTS, np.array(extents, np.int64).reshape(-1, 3).T, strict=True):
         shards[name] = in_file
 
 
-def _place(path: Path, digest: str) -> tuple[int, int, int]:
-    """A shard's row of SHARD_PLACES."""
-    rows = shard_rows(path, digest)
-    if rows is None:
-        raise StoreError(f"{path}: changed while the index was made; run `foal index` again")
-    values, valid = rows.extents["values"], rows.extents["valid"]
-    in_one_piece = values.offset >= 0 and valid.offset >= 0
-    return (values.offset, valid.offset, values.shape[0]) if in_one_piece else (-1, -1, values.shape[0])
+def _check_unchanged(path: Path, size: int) -> None:
+    try:
+        unchanged = os.stat(path).st_size == size
+    except OSError:
+        unchanged = False
+    if not unchanged:
+        raise StoreError(f"{path}: changed while the index was written; run `foal index` again")
 
 
 def _common_header(name: str, used: list[Path], catalog: Catalog) -> ShardHeader:

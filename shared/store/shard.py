@@ -218,6 +218,13 @@ class ShardReader:
         """Close the file; its tables can still be looked at."""
         self._rows.close()
 
+    @property
+    def packed_extents(self) -> tuple[int, int, int]:
+        """First byte of the values, first byte of the validity flags (both -1 for compact tables), and frames."""
+        values, valid = self._rows.extents["values"], self._rows.extents["valid"]
+        contiguous = values.offset >= 0 and valid.offset >= 0
+        return (values.offset, valid.offset, values.shape[0]) if contiguous else (-1, -1, values.shape[0])
+
     def values(self, start: int, stop: int) -> Values:
         """Packed rows start:stop of values, (stop - start, [layers,] width)."""
         return self._read("values", start, stop)

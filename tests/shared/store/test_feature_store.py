@@ -276,3 +276,28 @@ def test_choosing_among_several_keys(
     with pytest.raises(UsageError, match="aaaaaaaa, bbbbbbbb"):
         choose_config_hashes(features, ["audio", "face"], {})
     assert choose_config_hashes(features, ["audio", "face"], {"audio": "b" * 64}) == {"audio": "b" * 8}
+
+
+def test_given_catalogs_are_used_and_no_shard_is_opened_again(
+    store_path: Path, tmp_path: Path, some_utterances: list[Utterance]
+) -> None:
+    features = tmp_path / "features"
+    catalogs = {stream: read_catalog(features, stream, config_hash) for stream, config_hash in KEYS.items()}
+    whole = store_path.read_bytes()
+    shards = sorted(features.rglob("*.h5"))
+    contents = [shard.read_bytes() for shard in shards]
+    # Of their sizes, but no shards: an attempt to open one would fail.
+    for shard, content in zip(shards, contents, strict=True):
+        shard.write_bytes(bytes(len(content)))
+    assert not write_index(store_path, some_utterances, features, KEYS, catalogs=catalogs).changed
+    store_path.unlink()
+    assert write_index(store_path, some_utterances, features, KEYS, catalogs=catalogs).changed
+    assert store_path.read_bytes() == whole
+    # A stream without a catalog is read here.
+    for shard, content in zip(shards, contents, strict=True):
+        shard.write_bytes(content)
+    assert not write_index(store_path, some_utterances, features, KEYS, catalogs={"audio": catalogs["audio"]}).changed
+    shards[0].write_bytes(b"replaced")
+    store_path.unlink()
+    with pytest.raises(StoreError, match="changed while the index was written"):
+        write_index(store_path, some_utterances, features, KEYS, catalogs=catalogs)
