@@ -164,7 +164,7 @@ def _verify_shard(job: FileCheck, seen: dict[Path, ShardReader], on_bytes: Bytes
             key = f"{shard.header.modality}-{shard.header.config_hash}"
             of_folder = f"{shard.header.modality}-{shard.header.config_hash[:SHORT_HASH_LENGTH]}"
             if job.in_folder and path.absolute().parent.name != of_folder:
-                reasons.append(f"a foreign shard: its key is {shortened(key, 200)}")
+                reasons.append(f"a shard of another folder, {shortened(key, 140)}")
             if not reasons:
                 seen[path.absolute()] = shard
     except StoreError as error:

@@ -245,7 +245,7 @@ def test_a_shard_of_another_size_is_refused(store_path: Path) -> None:
         everything(store_path)
     assert str(caught.value) == f"{shard}: the shard is not the one that {store_path} indexed; run `foal index` again"
     shard.write_bytes(whole + bytes(16))
-    with pytest.raises(StoreError, match="the seal, is missing or wrong"):
+    with pytest.raises(StoreError, match="the seal at its end is missing or wrong"):
         everything(store_path)
 
 

@@ -145,7 +145,7 @@ def test_an_index_takes_no_other_files_place(
 ) -> None:
     make_features(tmp_path / "features", some_utterances)
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match="got another file"):
+    with pytest.raises(UsageError, match="exists and is not a feats"):
         write_index(tmp_path / "thesis.txt", some_utterances, tmp_path / "features", KEYS)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
@@ -168,12 +168,12 @@ def test_a_damaged_index_is_replaced_and_a_newer_one_is_not(
     with altered(store_path) as file:
         file.attrs["version"] = 99
     newer = store_path.read_bytes()
-    with pytest.raises(FutureError, match="version 99"):
+    with pytest.raises(FutureError, match="format 99"):
         again()
     assert store_path.read_bytes() == newer
     shard = next((tmp_path / "features").rglob("*.h5"))
     before = shard.read_bytes()
-    with pytest.raises(UsageError, match="got another file"):
+    with pytest.raises(UsageError, match="exists and is not a feats"):
         write_index(shard, some_utterances, tmp_path / "features", KEYS)
     assert shard.read_bytes() == before
 
@@ -183,7 +183,7 @@ def test_shards_of_a_newer_foal_are_nobodys_to_extract_again(store_path: Path, a
     with altered(shard) as file:
         file.attrs["version"] = 99
     for verify in (False, True):
-        with pytest.raises(FutureError, match="foal-shard version 99"):
+        with pytest.raises(FutureError, match="shard format 99"):
             read_catalog(store_path.parent / "features", "audio", KEYS["audio"], verify=verify)
 
 
@@ -220,6 +220,16 @@ def test_verify_names_foreign_and_left_over_files(store_path: Path, tmp_path: Pa
     (features / "session1" / ".tmp-host~1~x.h5").write_text("half")
     (features / "session1" / "failures.csv").write_text("id")
     assert {path.name for path, _ in verify_target(features)[1]} == {"notes.txt", ".tmp-host~1~x.h5"}
+
+
+def test_an_index_of_an_older_version_says_so(store_path: Path, altered: Altered) -> None:
+    with altered(store_path) as file:
+        file.attrs["version"] = 4
+    with pytest.raises(StoreError) as caught:
+        FeatureStore(store_path)
+    assert (
+        str(caught.value) == f"{store_path}: index format 4 (foal 0.1); this version reads format 5; run `foal index`"
+    )
 
 
 @pytest.mark.parametrize("damage", ["text", "truncated", "foreign", "future", "no table"])

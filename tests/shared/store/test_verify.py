@@ -55,8 +55,8 @@ def test_what_is_no_shard_of_its_folder_is_named_in_order(features: Path) -> Non
     names = (".tmp-host~1~x.h5", "b.txt", "c.h5", "d.txt", "e.h5", "f.h5", "g.h5")
     assert list(found) == [*(f"session1/audio-aaaaaaaa/{name}" for name in names), "x.h5"]
     assert "killed" in found["session1/audio-aaaaaaaa/.tmp-host~1~x.h5"]
-    assert found["session1/audio-aaaaaaaa/g.h5"] == f"a foreign shard: its key is face-{KEY}"
-    assert found["x.h5"] == f"a foreign shard: its key is audio-{KEY}"
+    assert found["session1/audio-aaaaaaaa/g.h5"] == f"a shard of another folder, face-{KEY}"
+    assert found["x.h5"] == f"a shard of another folder, audio-{KEY}"
     for name in ("c.h5", "d.txt", "e.h5", "f.h5"):
         assert found[f"session1/audio-aaaaaaaa/{name}"].startswith("expected a file, got")
     with pytest.raises(UsageError, match="got nothing there"):
@@ -92,12 +92,12 @@ def test_linked_folders_are_not_followed_and_those_that_lead_out_are_named(featu
 def test_a_folder_that_may_not_be_read_is_named(
     features: Path, foal_as_somebody: Callable[..., "subprocess.CompletedProcess[str]"], mode: int
 ) -> None:
-    features_lock = features / "session2" / "face-aaaaaaaa"
-    features_lock.chmod(mode)
+    protected = features / "session2" / "face-aaaaaaaa"
+    protected.chmod(mode)
     try:
         done = foal_as_somebody("verify", "features")
     finally:
-        features_lock.chmod(0o755)
+        protected.chmod(0o755)
     assert done.returncode == 1, done.stderr
     first, last = done.stdout.splitlines()
     assert re.fullmatch(r"features/session2/face-aaaaaaaa(/shard\.h5)?: cannot be read: Permission denied; .*", first)
@@ -193,14 +193,10 @@ def test_only_damaged_shards_of_ours_may_be_removed(features: Path, altered: Alt
     with altered(folder / "newer.h5") as file:
         file.attrs["version"] = VERSION + 1
     assert not removable("newer.h5")
-    with h5py.File(folder / "newer.h5", "r+") as file:  # it loses its seal: sealed otherwise, perhaps
+    with h5py.File(folder / "newer.h5", "r+") as file:  # it loses its seal
         assert file.attrs["version"] == VERSION + 1
         file.attrs["version"] = VERSION + 2
     assert not removable("newer.h5")
-    for version in (b"02", b"03", b"17"):
-        assert not removable(
-            "newer.h5", whole[:-64] + whole[-64:].replace(b" 01 ", b" %s " % version)[:-9] + b"another!\n"
-        )
     with h5py.File(folder / "0123456789abcdef.h5", "w") as file:
         file["x"] = 1
     assert not removable("0123456789abcdef.h5")
