@@ -75,14 +75,19 @@ def choose_config_hashes(features: Path, streams: Sequence[str], preferred: Mapp
     return chosen
 
 
-def check_index(path: Path, features: Path) -> None:
+def check_index(path: Path, features: Path, *, force: bool = False) -> None:
     """Check, before any work is done, that an index can be written to `path`.
+
+    Args:
+        path: the index.
+        features: the features folder.
+        force: allow to replace a file that is not an index.
 
     Raises:
         UsageError: `path` is another file, or not in a folder above the features folder.
         FutureError: `path` is an index of a newer version of foal.
     """
-    _check_place(path)
+    check_overwrite(path, kind="a feats.h5", is_ours=_is_index, force=force)
     try:
         FeatureStore(path).close()
     except FutureError:
@@ -101,6 +106,7 @@ def write_index(
     catalogs: Mapping[str, Catalog] | None = None,
     media: MediaFingerprints | None = None,
     pack: bool = False,
+    force: bool = False,
 ) -> IndexResult:
     """Write feats.h5 over the shards of a features folder; leave the file alone if it would not change.
 
@@ -114,6 +120,7 @@ def write_index(
         catalogs: catalogs of all splits that were read already, by stream; the others are read here.
         media: if given, features of media that changed since count as not extracted.
         pack: copy the values into the index.
+        force: replace a file that is not an index.
 
     Returns:
         What was indexed, and what was not.
@@ -123,7 +130,7 @@ def write_index(
         FutureError: the file or a shard was written by a newer foal.
         UsageError: `path` is another file, or not above its shards.
     """
-    _check_place(path)
+    check_overwrite(path, kind="a feats.h5", is_ours=_is_index, force=force)
     if bad := [name for name in config_hashes if name.partition("/")[2] in STREAM_RESERVED]:
         raise UsageError(f"{bad[0]}: a stream cannot have this name; choose another one")
     given = catalogs or {}
@@ -161,10 +168,6 @@ def write_index(
     )
 
 
-def _check_place(path: Path) -> None:
-    check_overwrite(path, kind="a feats.h5", is_ours=_is_index)
-
-
 def _is_index(path: Path) -> bool:
     """Whether an existing file is an index, even a damaged one."""
     try:
@@ -196,7 +199,7 @@ def _is_current(path: Path, digest: str, catalogs: Mapping[str, Catalog], *, pac
         with FeatureStore(path, verify_up_to_bytes=math.inf) as store:
             same_shards = all(
                 shards.get(os.path.abspath(shard)) == identity
-                for shard, identity in zip(store.shard_paths, store.shard_identities, strict=True)
+                for shard, identity in zip(store.shards.paths, store.shards.identities, strict=True)
             )
             return store.digest == digest and store.packed_inside == packed and same_shards
     except FutureError:
