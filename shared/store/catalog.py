@@ -82,6 +82,30 @@ class Catalog:
                 return location
         return None
 
+    @property
+    def headers(self) -> dict[Path, ShardHeader]:
+        """The headers of the intact shards."""
+        return {path: shard.header for path, shard in self.shards.items()}
+
+    def update(self, newer: "Catalog") -> None:
+        """Add the shards of another catalog: they replace those of the same path, and come before all others."""
+        self.discard([path for path in (*newer.shards, *newer.damaged) if path in self.shards or path in self.damaged])
+        self.shards.update(newer.shards)
+        self.damaged.update(newer.damaged)
+        for row, locations in newer.located.items():
+            self.located[row] = [*locations, *self.located.get(row, ())]
+
+    def discard(self, paths: Iterable[Path]) -> None:
+        """Remove shards that no longer exist, or are about to be replaced."""
+        gone = set(paths)
+        if not gone:
+            return
+        for path in gone:
+            self.shards.pop(path, None)
+            self.damaged.pop(path, None)
+        for row, locations in self.located.items():
+            self.located[row] = [location for location in locations if location.shard not in gone]
+
 
 class MediaFingerprints:
     """The fingerprints of the media files of a corpus, each computed once.
@@ -162,8 +186,13 @@ def read_catalog(
     Raises:
         FutureError: a shard was written by a newer version of foal, and must not be replaced.
     """
+    return read_shards(shard_files(features, modality, config_hash, splits), modality, config_hash, verify=verify)
+
+
+def read_shards(paths: Iterable[Path], modality: str, config_hash: str, *, verify: bool = False) -> Catalog:
+    """Read the tables of the given shards; arguments, result and errors as of `read_catalog`."""
     catalog = Catalog()
-    for path in shard_files(features, modality, config_hash, splits):
+    for path in paths:
         try:
             with ShardReader(path, whole=verify) as shard:
                 header = shard.header

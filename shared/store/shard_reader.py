@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any, Self
 
@@ -107,7 +108,14 @@ class ShardReader:
         self.quality: dict[str, NDArray[np.float32]] = (
             {} if quality is None else {name: quality.numbers(name, np.float32) for name in quality.names()}
         )
-        columns = [self.sources, self.media, self.notes, self.checksums, self.origins, *self.quality.values()]
+        columns: list[Sized] = [
+            self.sources,
+            self.media,
+            self.notes,
+            self.checksums,
+            self.origins,
+            *self.quality.values(),
+        ]
         offsets = self.offsets
         if not (
             all(len(column) == len(self.ids) for column in columns)

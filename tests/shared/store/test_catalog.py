@@ -8,7 +8,7 @@ import h5py
 import pytest
 
 from foal.shared.hdf5.opening import FutureError
-from foal.shared.store.catalog import MediaFingerprints, read_catalog
+from foal.shared.store.catalog import MediaFingerprints, read_catalog, read_shards
 from foal.shared.utterance import Utterance
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
@@ -16,7 +16,7 @@ MakeFeatures = Callable[..., Path]
 Altered = Callable[[Path], AbstractContextManager[h5py.File]]
 
 
-def test_shards_of_a_newer_foal_are_nobodys_to_extract_again(store_path: Path, altered: Altered) -> None:
+def test_shards_of_a_newer_version_are_an_error(store_path: Path, altered: Altered) -> None:
     shard = next((store_path.parent / "features").glob("session2/audio-*/*.h5"))
     with altered(shard) as file:
         file.attrs["version"] = 99
@@ -25,7 +25,7 @@ def test_shards_of_a_newer_foal_are_nobodys_to_extract_again(store_path: Path, a
             read_catalog(store_path.parent / "features", "audio", KEYS["audio"], verify=verify)
 
 
-def test_a_row_cut_otherwise_is_not_extracted(
+def test_features_of_another_stretch_or_of_changed_media_do_not_count(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     make_features(tmp_path / "features", some_utterances)
@@ -37,3 +37,25 @@ def test_a_row_cut_otherwise_is_not_extracted(
     assert catalog.find(one, "face", MediaFingerprints(tmp_path)) is not None
     (tmp_path / one.video).write_text("another film")
     assert catalog.find(one, "face", MediaFingerprints(tmp_path)) is None
+
+
+def test_a_catalog_is_updated_with_new_shards_and_discards_old_ones(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+) -> None:
+    features, session = tmp_path / "features", [u for u in some_utterances if u.session == "session1"]
+    make_features(features, some_utterances, widths={"face": 6})
+    catalog = read_catalog(features, "face", KEYS["face"])
+    (first,) = (features / "session1").glob("face-*/*.h5")
+    second = first.with_name("second.h5")
+    second.write_bytes(first.read_bytes())
+    catalog.update(read_shards([second], "face", KEYS["face"]))
+    assert {location.shard for u in session if (location := catalog.find(u, "face"))} == {second}
+    assert set(catalog.headers) == {*features.glob("*/face-*/*.h5")}
+    catalog.discard([second])
+    assert {location.shard for u in session if (location := catalog.find(u, "face"))} == {first}
+    # Damaged shards replace intact ones of the same path.
+    first.write_bytes(b"damaged")
+    catalog.update(read_shards([first], "face", KEYS["face"]))
+    assert [catalog.find(u, "face") for u in session] == [None] * len(session)
+    assert set(catalog.damaged) == {first}
+    assert first not in catalog.shards
