@@ -235,7 +235,7 @@ def _planned(found: Found, header: ShardHeader, kept: Sequence[Utterance], out: 
 def _check_places(planned: Iterable[Path], header: ShardHeader, there: Catalog) -> None:
     """Raise StoreError if something that is no shard of ours lies where one is to be written."""
     for path in planned:
-        ours = path in there.headers or is_deletable_corrupt_shard(path, header.modality, header.config_hash)
+        ours = path in there.shards or is_deletable_corrupt_shard(path, header.modality, header.config_hash)
         if os.path.lexists(path) and not ours:
             raise StoreError(
                 f"{path}: expected a shard of an earlier import to replace, or nothing, got another file, or one that "
@@ -253,7 +253,7 @@ def _write_shards(found: Found, header: ShardHeader, planned: Mapping[Path, Sequ
 
 def _remove_earlier(there: Catalog, header: ShardHeader, written: Iterable[Path]) -> None:
     """Remove the shards of an earlier import, which those `written` replace; whatever else lies there stays."""
-    earlier = [path for path in there.headers if not path.is_symlink()]
+    earlier = [path for path in there.shards if not path.is_symlink()]
     earlier += [path for path in there.damaged if is_deletable_corrupt_shard(path, header.modality, header.config_hash)]
     for path in sorted({*earlier} - {*written}):
         remove(path)

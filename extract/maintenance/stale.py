@@ -14,7 +14,7 @@ from ...shared.errors import StoreError
 from ...shared.files.atomic import stale_temporaries
 from ...shared.files.fingerprint import media_fingerprint
 from ...shared.hdf5.opening import FileIdentity, FutureError, sniff
-from ...shared.hdf5.seal import bears_seal, is_intact, open_regular, read_seal
+from ...shared.hdf5.seal import is_intact, open_regular, read_seal
 from ...shared.store.catalog import (
     SHORT_HASH_LENGTH,
     FeatureLocation,
@@ -93,7 +93,7 @@ def _of_another_key(features: Path, modality: str, key: str) -> list[StaleFile]:
     for path in shard_files(features, modality, key):
         stamp, said = media_fingerprint(path), _read_claim(path)
         # Anywhere else it is somebody's copy.
-        if said is not None and _belongs(said.modality, said.key, modality, key):
+        if said is not None and _belongs(said.modality, said.config_hash, modality, key):
             rows, imported = said.utterances, _imported(said)
             found.append(_stale(path, OTHER, stamp, rows=rows, modality=modality, key=key, imported=imported))
     return found
@@ -107,7 +107,7 @@ def _classify_rows(
     stamps = {path: media_fingerprint(path) for path in shard_files(features, modality, key)}
     catalog = read_catalog(features, modality, key)
     row_of = {(split_folder(utterance.split), utterance.id): utterance for utterance in utterances}
-    states: dict[Path, Counter[str]] = {path: Counter() for path in catalog.headers}
+    states: dict[Path, Counter[str]] = {path: Counter() for path in catalog.shards}
     for place, located in catalog.located.items():
         utterance = row_of.get(place)
         current = None if utterance is None else catalog.find(utterance, modality, media)
@@ -197,7 +197,7 @@ def _is_ours(path: Path, modality: str, key: str) -> bool:
     try:
         handle = open_regular(path)
         try:
-            seal, sealed = read_seal(handle), bears_seal(handle)
+            seal = read_seal(handle)
             if seal is not None and not is_intact(handle, seal):
                 return True
         finally:
@@ -207,12 +207,11 @@ def _is_ours(path: Path, modality: str, key: str) -> bool:
         return False
     if seal is not None:
         # In perfect order, and not readable here all the same: an older foal's, another format, or made with malice.
-        return said is not None and said.format == FORMAT and _belongs(said.modality, said.key, modality, key)
+        return said is not None and said.format == FORMAT and _belongs(said.modality, said.config_hash, modality, key)
     if said is None:
-        return sealed or OUR_NAME.fullmatch(path.name) is not None
-    if said.format == FORMAT and (said.version or 0) <= VERSION:
-        return sealed or _belongs(said.modality, said.key, modality, key)
-    return sealed and said.version in (None, VERSION)
+        return OUR_NAME.fullmatch(path.name) is not None
+    known = said.format == FORMAT and (said.version or 0) <= VERSION
+    return known and _belongs(said.modality, said.config_hash, modality, key)
 
 
 def _belongs(modality: str | None, found_key: str | None, wanted: str, key: str) -> bool:

@@ -13,19 +13,20 @@ from typing import Any
 
 import h5py
 
-HDF5_START = b"\x89HDF\r\n\x1a\n"
-CONTINUATION, SYMBOL_TABLE = 0x10, 0x11
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+CONTINUATION = 0x10
+SYMBOL_TABLE = 0x11
 NO_MORE_BLOCKS = 1
-MOST_BYTES = 1 << 20
-"""Of a piece of a header, or of the names; ours have some kilobytes."""
-MOST_PIECES = 64
+MAX_BYTES = 1 << 20
+"""Of a block of an object header, or of a heap of names; ours have a few kilobytes."""
+MAX_HEADER_BLOCKS = 64
 
 
 def check_object_header(group: Any, length: int) -> None:
     """Raise ValueError unless HDF5 may look for the members of an open group (h5py's low-level), of a file so long."""
     handle = h5py.h5i.get_file_id(group).get_vfd_handle()
     # Behind a user block all addresses would be counted from its end.
-    if os.pread(handle, len(HDF5_START), 0) != HDF5_START:
+    if os.pread(handle, len(HDF5_SIGNATURE), 0) != HDF5_SIGNATURE:
         raise ValueError("an HDF5 file that begins with something else")
     low, high = h5py.h5g.get_objinfo(group, b".").objno
     for kind, content in _messages(handle, low + (high << 64), length):
@@ -49,7 +50,7 @@ def _messages(handle: int, address: int, length: int) -> Iterator[tuple[int, byt
                 raise ValueError("a group whose header is damaged")
             if kind == CONTINUATION:
                 pieces.append(struct.unpack_from("<QQ", content))
-                if len(pieces) > MOST_PIECES:
+                if len(pieces) > MAX_HEADER_BLOCKS:
                     raise ValueError("a group whose header has no end")
             yield kind, content
             at += 8 + long
@@ -68,7 +69,7 @@ def _check_heap(handle: int, address: int, length: int) -> None:
 
 
 def _read(handle: int, start: int, count: int, length: int) -> bytes:
-    if count > MOST_BYTES or start + count > length:
+    if count > MAX_BYTES or start + count > length:
         raise ValueError("a group that ends behind the file, or is far too large")
     found = os.pread(handle, count, start)
     if len(found) != count:

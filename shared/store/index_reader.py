@@ -10,16 +10,24 @@ from numpy.typing import NDArray
 
 from ..config.settings import STREAM_NAME, STREAM_RESERVED
 from ..hdf5.checked_reader import Extent, ValidatedGroup
-from ..hdf5.opening import open_hdf5, wrap_as_store_error
+from ..hdf5.opening import FileFormat, open_hdf5, wrap_as_store_error
 from ..hdf5.raw_rows import check_frame_shape, extents_of
 from ..hdf5.seal import BytesRead
 from ..utterance import COLUMNS, NUMBERS, Utterance, parse_crop
 from .index_shards import ShardTable
 
 FORMAT, VERSION = "foal-feats", 5
-REMEDY = "make it anew with `foal index`"
+REMEDY = "rebuild it with `foal index`"
+INDEX_FORMAT = FileFormat(
+    name=FORMAT,
+    version=VERSION,
+    label="index",
+    missing="no such file; create it with `foal extract` or `foal index`",
+    damaged=REMEDY,
+    older="run `foal index`",
+)
 VERIFY_UP_TO_BYTES = 256 * 2**20
-"""Bytes of an index whose seal is checked whenever it is opened: of all, but for packed ones."""
+"""The seal of an index of at most this size is verified whenever it is opened; only packed ones are larger."""
 
 LOCATION_COLUMNS = ("shard", "row", "offset", "length", "valid_frames")
 
@@ -81,15 +89,7 @@ def read_index(
     path: Path, *, verify_up_to_bytes: float = VERIFY_UP_TO_BYTES, on_bytes: BytesRead = lambda count: None
 ) -> IndexContent:
     """Read an index and see that it fits together. Raises StoreError that names it, FutureError as `open_hdf5`."""
-    root = open_hdf5(
-        path,
-        kind=FORMAT,
-        version=VERSION,
-        verify_up_to_bytes=verify_up_to_bytes,
-        on_bytes=on_bytes,
-        remedy=REMEDY,
-        missing="there is no such file; make it with `foal extract` or `foal index`",
-    )
+    root = open_hdf5(path, INDEX_FORMAT, verify_up_to_bytes=verify_up_to_bytes, on_bytes=on_bytes)
     try:
         with wrap_as_store_error(path, REMEDY):
             packed, utterances = root.flag("packed"), _read_utterances(root.group("utterances"))

@@ -20,8 +20,8 @@ from .shard import REMEDY, ShardReader, open_shard
 
 SHARD_EXTENTS = ("values_at", "valid_at", "frames")
 """Where in a shard's file its values and flags begin, in bytes (-1: it has none), and how many frames there are."""
-LONGEST_PATH = 4095
-OPEN_SHARDS = 64
+MAX_PATH_LENGTH = 4095
+MAX_OPEN_SHARDS = 64
 """Shards kept open at once: a process may open about a thousand files."""
 
 
@@ -49,7 +49,7 @@ class ShardTable:
         if any(len(column) != len(table.paths) for column in columns):
             raise ValueError("shards: its columns have different lengths")
         for path in table.paths:
-            if "\0" in path or len(path) > LONGEST_PATH or not {"", ".", ".."}.isdisjoint(path.split("/")):
+            if "\0" in path or len(path) > MAX_PATH_LENGTH or not {"", ".", ".."}.isdisjoint(path.split("/")):
                 raise ValueError(f"expected the path of a shard below the index' folder, got {quoted(path)}")
         if (table.sizes < 0).any() or (table.frames < 0).any():
             raise ValueError("shards: negative sizes")
@@ -81,7 +81,7 @@ def shard_rows(path: Path, digest: str) -> PackedRows | None:
         return None
 
 
-class IndexedShards:
+class IndexShards:
     """Numbered as in the index. Raises StoreError that names the shard that is missing, changed or foreign."""
 
     def __init__(self, index: Path, table: ShardTable) -> None:
@@ -92,11 +92,16 @@ class IndexedShards:
         self._open: OrderedDict[int, PackedRows] = OrderedDict()
         self._opening = threading.Lock()
 
+    @property
+    def identities(self) -> list[tuple[str, int]]:
+        """Digest and size in bytes of each shard, as indexed."""
+        return list(zip(self._table.digests, self._table.sizes.tolist(), strict=True))
+
     def check(self, shards: Iterable[int]) -> None:
         """That these shards are there, inside the index' folder, and of the size they had; looked at once each."""
         for shard in shards:
             if shard not in self._seen:
-                self._look(shard)
+                self._check_size(shard)
                 self._seen.add(shard)
 
     def rows(self, shard: int, frame_shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> PackedRows:
@@ -108,14 +113,14 @@ class IndexedShards:
             if shard in self._open:
                 self._open.move_to_end(shard)
                 return self._open[shard]
-            self._look(shard)
+            self._check_size(shard)
             values_at, valid_at, frames = (int(getattr(self._table, name)[shard]) for name in SHARD_EXTENTS)
             extents = {
                 "values": Extent(values_at, (frames, *frame_shape), dtype),
                 "valid": Extent(valid_at, (frames,), np.dtype(bool)),
             }
             rows = self._open[shard] = PackedRows(self.paths[shard], extents, remedy=REMEDY)
-            if len(self._open) > OPEN_SHARDS:
+            if len(self._open) > MAX_OPEN_SHARDS:
                 self._open.popitem(last=False)
             return rows
 
@@ -125,9 +130,9 @@ class IndexedShards:
             self._open.clear()
             self._seen.clear()
 
-    def found(self, shard: int) -> PackedRows:
+    def locate(self, shard: int) -> PackedRows:
         """Where the values of a shard are, as the shard itself says."""
-        self._look(shard)
+        self._check_size(shard)
         rows = shard_rows(self.paths[shard], self._table.digests[shard])
         if rows is None:
             self.open(shard).close()  # says what is wrong with it
@@ -138,7 +143,7 @@ class IndexedShards:
 
     def open(self, shard: int) -> ShardReader:
         """Open a shard with all its tables."""
-        self._check_inside(shard)  # before anything is opened
+        self._check_confined(shard)  # before anything is opened
         reader = ShardReader(self.paths[shard])
         try:
             self.check_same(shard, reader)
@@ -153,12 +158,12 @@ class IndexedShards:
 
     def check_same(self, shard: int, reader: ShardReader) -> None:
         """Raise StoreError unless an open shard is the one that was indexed."""
-        self._check_inside(shard)
+        self._check_confined(shard)
         if reader.digest != self._table.digests[shard] or reader.size != self._table.sizes[shard]:
             raise self._another(shard)
 
-    def _look(self, shard: int) -> None:
-        self._check_inside(shard)
+    def _check_size(self, shard: int) -> None:
+        self._check_confined(shard)
         path = self.paths[shard]
         try:
             size = os.stat(path).st_size if path.is_file() else -1
@@ -168,7 +173,7 @@ class IndexedShards:
             self.open(shard).close()  # says what is wrong with it
             raise self._another(shard)
 
-    def _check_inside(self, shard: int) -> None:
+    def _check_confined(self, shard: int) -> None:
         if way := self._inside.escape_reason(self._table.paths[shard]):
             raise StoreError(
                 f"{self.paths[shard]}: expected a shard inside the folder of {self._index}, got a path {way}"

@@ -21,6 +21,7 @@ from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_shards import shard_rows
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import ShardReader
+from foal.shared.store.verify import verify_values
 from foal.shared.utterance import Utterance
 
 MakeFeatures = Callable[..., Path]
@@ -155,7 +156,7 @@ def assert_same(got: Tables, wanted: Tables) -> None:
 def test_many_threads_over_many_shards(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexed_shards, "OPEN_SHARDS", 3)
+    monkeypatch.setattr(indexed_shards, "MAX_OPEN_SHARDS", 3)
     many = [replace(some_utterances[0], id=f"u{i}", session=f"session{i // 2}") for i in range(36)]
     features = make_features(tmp_path / "features", many, widths={"audio": 8})
     write_index(tmp_path / "feats.h5", many, features, {"audio": KEYS["audio"]})
@@ -245,7 +246,7 @@ def test_a_shard_of_another_size_is_refused(store_path: Path) -> None:
         everything(store_path)
     assert str(caught.value) == f"{shard}: the shard is not the one that {store_path} indexed; run `foal index` again"
     shard.write_bytes(whole + bytes(16))
-    with pytest.raises(StoreError, match="the seal, is missing or wrong"):
+    with pytest.raises(StoreError, match="the seal at its end is missing or wrong"):
         everything(store_path)
 
 
@@ -282,4 +283,4 @@ def test_a_flipped_bit_is_named_and_never_given_out(
             with pytest.raises(StoreError, match="do not match their checksum") as caught:
                 store.packed("face", rows)
             assert str(caught.value).startswith(f"{path}: the face values of utterance {some_utterances[row].id!r} ")
-        assert [file for file, _ in store.verify_packed_values()] == [path]
+        assert [file for file, _ in verify_values(store)] == [path]
