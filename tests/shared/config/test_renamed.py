@@ -51,12 +51,12 @@ def test_a_renamed_key_is_refused_with_its_new_name(old: str, new: str) -> None:
 
 def test_the_old_mapping_of_streams_is_refused_with_its_new_name() -> None:
     for text in ("{face/clip: {region: frame}}", "{}"):
-        with pytest.raises(SettingsError, match="was renamed to 'extract.encoders'"):
+        with pytest.raises(SettingsError, match=r"was renamed to 'extract\.encoders'"):
             settings_from(None, [f"extract.streams={text}"], {})
 
 
 def test_a_renamed_key_of_an_encoder_is_refused_with_its_new_name() -> None:
-    with pytest.raises(SettingsError, match="encoders.face/clip: key 'view' was renamed to 'region'"):
+    with pytest.raises(SettingsError, match=r"encoders\.face/clip: key 'view' was renamed to 'region'"):
         settings_from(None, ["extract.encoders={face/clip: {view: frame}}"], {})
 
 
