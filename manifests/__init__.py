@@ -1,1 +1,1 @@
-"""How each corpus becomes a manifest; one file per corpus."""
+"""Manifest builders, one module per corpus, and the generator of the synthetic corpus."""

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import TextIO
 from .errors import ManifestError
 from .files.atomic import replaced_atomically, write_rows
 from .files.confinement import Inside
+from .files.overwrite import check_overwrite
 from .text import quoted, shortened
 from .utterance import (
     ALL,
@@ -96,13 +96,12 @@ def _and_more(bad: int) -> str:
     return f"\n... and {bad - MOST_PROBLEMS} more" if bad > MOST_PROBLEMS else ""
 
 
-def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest whole, or not at all.
+def write_manifest(path: Path, utterances: Iterable[Utterance], *, force: bool = False) -> None:
+    """Write a manifest whole, or not at all; `force` replaces a file that is no manifest.
 
-    Raises ManifestError for rows that could not be read again, and for a file in its place that is no manifest.
+    Raises ManifestError for rows that could not be read again, and UsageError for a file that may not be replaced.
     """
-    if os.path.lexists(path) and not _is_manifest(path):
-        raise ManifestError(f"{path}: expected a manifest to replace, or nothing, got another file; give another name")
+    check_overwrite(path, kind="a manifest", is_ours=_is_manifest, force=force)
     with replaced_atomically(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             write_rows(file, COLUMNS, ([_to_text(getattr(u, column)) for column in COLUMNS] for u in utterances))

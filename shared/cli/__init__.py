@@ -1,1 +1,1 @@
-"""TODO."""
+"""The command line: entry point, options, console, logging, progress, signals."""

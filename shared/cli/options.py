@@ -41,7 +41,7 @@ MAX_METAVAR = 24
 BREAK_LOCK_OPTION = typer.Option(
     "--break-lock", help="Take over the lock of the features folder from a run on another machine that has ended"
 )
-FORCE_OPTION = typer.Option("--force", help="Replace an existing output that foal would otherwise refuse to replace")
+FORCE_OPTION = typer.Option("--force", help="Replace an existing output even if foal did not write it")
 JSON_OPTION = typer.Option("--json", help="Print the result as one JSON object on the last line")
 
 

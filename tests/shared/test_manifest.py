@@ -214,7 +214,7 @@ def test_a_manifest_takes_no_other_files_place_and_holds_no_row_that_cannot_be_r
 def test_what_only_begins_like_a_manifest_stays(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "data.csv"
     path.write_bytes(content)
-    with pytest.raises(ManifestError, match="expected a manifest to replace, or nothing, got another file"):
+    with pytest.raises(UsageError, match="exists and is not a manifest"):
         write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
     assert path.read_bytes() == content
 
