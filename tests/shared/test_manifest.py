@@ -192,7 +192,7 @@ def test_unknown_split_lists_the_known(some_utterances: list[Utterance]) -> None
 def test_a_manifest_takes_no_other_files_place_and_holds_no_row_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("train: {}\n")
     one = Utterance(id="a", corpus="c", audio="a.wav")
-    with pytest.raises(ManifestError, match="got another file"):
+    with pytest.raises(UsageError, match="exists and is not a manifest"):
         write_manifest(tmp_path / "params.yaml", [one])
     with pytest.raises(ManifestError, match=r"m\.csv, line 3, column id: expected unique ids"):
         write_manifest(tmp_path / "m.csv", [one, one])
@@ -228,7 +228,7 @@ def test_pipes_sockets_folders_and_loose_links_stay(tmp_path: Path) -> None:
         os.mknod(tmp_path / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
     before = {path: path.lstat().st_mode for path in tmp_path.iterdir()}
     for path in before:
-        with pytest.raises(ManifestError, match="got another file"):
+        with pytest.raises(UsageError, match="exists and is not a manifest"):
             write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
     assert before == {path: path.lstat().st_mode for path in tmp_path.iterdir()}
 
