@@ -145,7 +145,7 @@ def _run(
     from ..shared.parallel.cluster import local_cluster, remote_cluster
     from ..shared.parallel.resources import local_resources
     from .schedule.dispatch import Dispatch
-    from .schedule.progress import Tally, shown
+    from .schedule.progress import ProgressCounter, progress_display
     from .schedule.worker import EncoderPlugin, check_encoders, extract_chunk
 
     by_stream = {recipe.stream: recipe for recipe in recipes}
@@ -168,9 +168,9 @@ def _run(
         plugin = EncoderPlugin(settings, by_stream, machine)
         # A worker that imports says nothing for a while.
         cluster = local_cluster(workers, plugin, silence=max(LEAST_SILENCE, of_settings.task_timeout))
-    tally = Tally(chunks)
+    counter = ProgressCounter(chunks)
     command = " ".join(["foal", *sys.argv[1:]])
-    with cluster as client, shown(tally, console) as display:
+    with cluster as client, progress_display(counter) as display:
         console.print(said)
 
         def submit(chunk: Chunk, key: str) -> "Future[ChunkResult]":
@@ -194,7 +194,7 @@ def _run(
         dispatch = Dispatch(client, submit, name=plugin.name, patience=of_settings.task_timeout, fingerprint=what_now)
         for result in dispatch.results(chunks):
             failures += result.failures
-            tally.add(result)
+            counter.add(result)
             display.advance()
             _check_failures(settings, failures, utterances)
 

@@ -61,14 +61,14 @@ def train(
     settings = _with(settings, num_seeds=num_seeds, on_disk=on_disk)
     from ..shared.cli.console import get_console, print_json
     from .report.files import results_table
-    from .report.progress import shown
+    from .report.progress import training_progress
     from .run import default_run_folder
     from .run import train as run
 
     console = get_console()
     folder = out or default_run_folder(settings, settings.index)
     parallel = settings.cluster.workers > 0 or settings.cluster.scheduler is not None
-    with shown(console, settings.train) as progress:
+    with training_progress(settings.train) as progress:
         metrics = run(
             settings, settings.index, folder, resume=resume, force=force, parallel=parallel, progress=progress
         )
@@ -133,10 +133,10 @@ def ablate(
     from ..shared.cli.console import get_console, print_json
     from .ablate.run import ablate as run
     from .report.ablation import ablation_table
-    from .report.progress import fits_shown
+    from .report.progress import fits_progress
 
     console = get_console()
-    with fits_shown(console) as progress:
+    with fits_progress() as progress:
         ablation = run(settings, settings.index, out, deviations=deviations, force=force, progress=progress)
     console.print(ablation_table(ablation))
     console.print(f"results: {out}")

@@ -16,7 +16,7 @@ PREVIOUS = "previous-"
 def folder_written_atomically(path: Path) -> Iterator[Path]:
     """Yield a hidden folder beside `path`, which becomes `path` when the block ends without an error.
 
-    An existing folder of that name is replaced then; after an error it stays and the hidden folder is removed.
+    An existing folder or file of that name is replaced then; after an error it stays and the hidden folder is removed.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,10 @@ def publish_folder(work: Path, path: Path) -> None:
     finally:
         if previous.exists() and not path.exists():
             previous.rename(path)
-        shutil.rmtree(previous, ignore_errors=True)
+        if previous.is_dir():
+            shutil.rmtree(previous, ignore_errors=True)
+        else:
+            previous.unlink(missing_ok=True)
 
 
 def remove_leftovers(path: Path) -> None:

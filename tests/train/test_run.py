@@ -12,6 +12,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from foal.shared.cli.console import start_console
+from foal.shared.cli.logs import configure_logging
 from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError, TrainingError
@@ -23,7 +25,7 @@ from foal.train.fit.predict import predict
 from foal.train.fit.task import FoldScore
 from foal.train.model.checkpoint import load_model
 from foal.train.report.files import results_table
-from foal.train.report.progress import shown
+from foal.train.report.progress import training_progress
 from foal.train.run import train
 
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50)
@@ -186,7 +188,9 @@ def test_notes_on_speakers(
     features = make_features(tmp_path / "features", shared)
     write_index(tmp_path / "feats.h5", shared, features, {"audio": "0" * 64})
     metrics = train(settings(modalities="audio", epochs=1), tmp_path / "feats.h5", tmp_path / "run")
-    assert "1 of 6 speakers are in more than one session: the results are not speaker-independent" in metrics["warnings"]
+    assert (
+        "1 of 6 speakers are in more than one session: the results are not speaker-independent" in metrics["warnings"]
+    )
 
 
 def test_what_is_no_model(feats: Path, tmp_path: Path) -> None:
@@ -211,12 +215,22 @@ def test_what_is_no_model(feats: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_what_is_printed(feats: Path, tmp_path: Path, terminal: bool) -> None:
-    console = Console(file=StringIO(), force_terminal=terminal, width=100)
-    with shown(console, QUICK) as progress:
+def test_what_is_printed(
+    feats: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    terminal: bool,
+) -> None:
+    for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1" if terminal else "")
+    console = start_console()
+    configure_logging()
+    with training_progress(QUICK) as progress:
         metrics = train(settings(seeds=(0, 1)), feats, tmp_path / "run", progress=progress)
     console.print(results_table(metrics))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
+    text = capsys.readouterr().out
     assert "random weights" in text
     assert text.count("chosen on session3") == 2
     for word in ("session1", "all folds", "95% interval", "over seeds", "recall: hap", "AVEL + MEM", "note: random"):

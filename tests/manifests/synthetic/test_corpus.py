@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from foal.manifests.synthetic.cast import CAST, Gender, actor
 from foal.manifests.synthetic.corpus import write_corpus
 from foal.manifests.synthetic.portrait import HEIGHT, WIDTH, Portrait
-from foal.manifests.synthetic.script import CLASSES, GENDERS, SESSIONS, Turn, plan
-from foal.manifests.synthetic.video import RATE, TOP, film
-from foal.manifests.synthetic.voice import speak
+from foal.manifests.synthetic.script import CLASSES, GENDERS, SESSIONS, ScriptTurn, plan_dialogs
+from foal.manifests.synthetic.video import RATE, TOP, render_video
+from foal.manifests.synthetic.voice import synthesize_voice
 from foal.shared.errors import FoalError, UsageError
 
 UTTERANCES = 20
@@ -65,7 +65,9 @@ def test_every_file_lies_where_iemocap_has_it(corpus: Path) -> None:
         assert len(matches) == 1, file
         assert len(set(matches[0].groups())) == 1, file  # the folder's session is the name's
     names = {Path(file).stem for file in files if file.endswith(".avi")}
-    assert {f"Ses0{session}{marked}" for session in SESSIONS for marked in GENDERS} == {name[:6] for name in names}
+    assert {f"Ses0{session}{left_speaker}" for session in SESSIONS for left_speaker in GENDERS} == {
+        name[:6] for name in names
+    }
     assert "Ses03F_impro05a" in names
     assert names == {path.stem for path in corpus.glob("Session*/dialog/EmoEvaluation/[!.]*.txt")}
     assert names == {path.stem for path in corpus.glob("Session*/dialog/transcriptions/*.txt")}
@@ -157,7 +159,7 @@ def test_same_seed_same_bytes(corpus: Path, tmp_path: Path) -> None:
         for root in (corpus, empty)
     )
     assert first == second
-    assert plan(UTTERANCES, 1) != plan(UTTERANCES, 2)
+    assert plan_dialogs(UTTERANCES, 1) != plan_dialogs(UTTERANCES, 2)
 
 
 def test_a_taken_folder_is_refused(corpus: Path, tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
 @settings(deadline=None, max_examples=30)
 @given(utterances=st.integers(20, 400), seed=st.integers(0, 2**32))
 def test_any_plan_is_balanced_and_in_order(utterances: int, seed: int) -> None:
-    dialogs = plan(utterances, seed)
+    dialogs = plan_dialogs(utterances, seed)
     turns = [turn for dialog in dialogs for turn in dialog.turns]
     assert len({dialog.name for dialog in dialogs}) == len(dialogs)
     assert len({turn.id for turn in turns}) == len(turns)
@@ -206,7 +208,7 @@ def test_any_plan_is_balanced_and_in_order(utterances: int, seed: int) -> None:
 
 
 def test_each_latent_answers_its_own_question_only() -> None:
-    turns = [turn for dialog in plan(1000, 5) for turn in dialog.turns if kind(turn.emotion) in CLASSES]
+    turns = [turn for dialog in plan_dialogs(1000, 5) for turn in dialog.turns if kind(turn.emotion) in CLASSES]
 
     def right(read: float, positive: bool) -> bool:
         return (read > 0) == positive
@@ -214,10 +216,10 @@ def test_each_latent_answers_its_own_question_only() -> None:
     def share(answers: list[bool]) -> float:
         return sum(answers) / len(answers)
 
-    def aroused(turn: Turn) -> bool:
+    def aroused(turn: ScriptTurn) -> bool:
         return kind(turn.emotion) in ("hap", "ang")
 
-    def pleased(turn: Turn) -> bool:
+    def pleased(turn: ScriptTurn) -> bool:
         return kind(turn.emotion) in ("hap", "neu")
 
     assert 0.94 < share([right(turn.arousal, aroused(turn)) for turn in turns]) < 0.98
@@ -234,16 +236,16 @@ def decoded(path: Path) -> NDArray[np.int16]:
 
 
 def test_the_listener_keeps_the_same_face_whatever_the_speaker_feels(tmp_path: Path) -> None:
-    dialog = next(dialog for dialog in plan(UTTERANCES, 2024) if not dialog.b_frames)
+    dialog = next(dialog for dialog in plan_dialogs(UTTERANCES, 2024) if not dialog.b_frames)
     portraits = {gender: Portrait(actor(dialog.session, gender).face) for gender in GENDERS}
     films = []
     for mood in (-1.0, 1.0):  # the marked actor, left, is grieved and calm, or pleased and aroused
         turns = tuple(
-            replace(turn, valence=mood, arousal=mood) if turn.speaker == dialog.marked else turn
+            replace(turn, valence=mood, arousal=mood) if turn.speaker == dialog.left_speaker else turn
             for turn in dialog.turns
         )
         sounds = [
-            speak(
+            synthesize_voice(
                 actor(dialog.session, turn.speaker).voice,
                 turn.arousal,
                 round((turn.end - turn.start) * 16_000),
@@ -252,24 +254,26 @@ def test_the_listener_keeps_the_same_face_whatever_the_speaker_feels(tmp_path: P
             for number, turn in enumerate(turns)
         ]
         path = tmp_path / f"{mood}.avi"
-        film(path, replace(dialog, turns=turns), sounds, portraits)
+        render_video(path, replace(dialog, turns=turns), sounds, portraits)
         films.append(decoded(path))
     changed = np.abs(films[0] - films[1])
     speaker, listener = changed[:, :, :WIDTH], changed[:, :, WIDTH + 16 :]  # the macroblock on the border holds both
     assert speaker.max() > 60
     assert listener.max() <= 8  # only what the encoder makes of it
     # Between the utterances everybody rests, so the speaker's half does not tell either.
-    spoken = np.zeros(len(changed), bool)
+    is_speech = np.zeros(len(changed), bool)
     seconds = np.arange(len(changed)) / float(RATE)
     for turn in dialog.turns:
-        spoken |= (seconds > turn.start - 0.04) & (seconds < turn.end + 0.15)
-    assert speaker[~spoken].mean() < 0.2
-    assert speaker[spoken].mean() > 2 * speaker[~spoken].mean()
+        is_speech |= (seconds > turn.start - 0.04) & (seconds < turn.end + 0.15)
+    assert speaker[~is_speech].mean() < 0.2
+    assert speaker[is_speech].mean() > 2 * speaker[~is_speech].mean()
 
 
 def test_an_aroused_voice_is_louder_and_higher() -> None:
     for member in CAST:
-        calm, aroused = (speak(member.voice, arousal, 32_000, np.random.default_rng(3)) for arousal in (-1.0, 1.0))
+        calm, aroused = (
+            synthesize_voice(member.voice, arousal, 32_000, np.random.default_rng(3)) for arousal in (-1.0, 1.0)
+        )
         assert max(np.abs(calm).max(), np.abs(aroused).max()) < 1
         assert aroused.std() > 2 * calm.std()
         pitches = [_pitch_hz(sound, member.voice.pitch_hz) for sound in (calm, aroused)]
