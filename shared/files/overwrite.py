@@ -6,8 +6,12 @@ from pathlib import Path
 
 from ..errors import UsageError
 
+FORCE_REMEDY = "choose another path, or replace it with --force"
 
-def check_overwrite(path: Path, *, kind: str, is_ours: Callable[[Path], bool], force: bool = False) -> None:
+
+def check_overwrite(
+    path: Path, *, kind: str, is_ours: Callable[[Path], bool], force: bool = False, remedy: str = FORCE_REMEDY
+) -> None:
     """Raise UsageError if `path` exists, foal did not write it, and `force` is not given.
 
     Args:
@@ -15,6 +19,7 @@ def check_overwrite(path: Path, *, kind: str, is_ours: Callable[[Path], bool], f
         kind: what foal writes there, for the message ("a manifest", "a feats.h5").
         is_ours: whether the existing file or folder is such an output; called only if it exists.
         force: replace it in any case.
+        remedy: what to do instead, where the command has no --force or the path cannot be chosen.
     """
     if os.path.lexists(path) and not force and not is_ours(path):
-        raise UsageError(f"{path}: exists and is not {kind}; choose another path, or replace it with --force")
+        raise UsageError(f"{path}: exists and is not {kind}; {remedy}")

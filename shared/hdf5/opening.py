@@ -26,7 +26,7 @@ class FileIdentity(NamedTuple):
     format: str | None
     version: int | None
     modality: str | None
-    key: str | None
+    config_hash: str | None
     config: str | None
     utterances: int
     """As many as it names; 0 where that cannot be told."""
@@ -79,7 +79,9 @@ def sniff(path: Path) -> FileIdentity | None:
         return None
     with file:
         version = _said(file, "version")
-        texts = {name: _said(file, name) for name in ("format", "modality", "key", "config")}
+        texts = {name: _said(file, name) for name in ("format", "modality", "config_hash", "config")}
+        # Shards of format 3 and older call it `key`.
+        texts["config_hash"] = _said(file, "key") if texts["config_hash"] is None else texts["config_hash"]
         return FileIdentity(
             version=version if isinstance(version, int) else None,
             utterances=_count(file.id, b"ids"),

@@ -59,6 +59,28 @@ class Catalog:
         return None
 
 
+    def update(self, newer: "Catalog") -> None:
+        """Add the shards of `newer`: they replace shards of the same path, and take precedence over all others."""
+        replaced = newer.headers.keys() | newer.damaged.keys()
+        self.discard([path for path in replaced if path in self.headers or path in self.damaged])
+        for name in ("headers", "digests", "frame_shapes", "dtypes", "sizes", "extents", "damaged"):
+            getattr(self, name).update(getattr(newer, name))
+        for row, locations in newer.located.items():
+            self.located[row] = [*locations, *self.located.get(row, ())]
+
+    def discard(self, paths: Iterable[Path]) -> None:
+        """Remove shards that are no longer on disk, or are about to be replaced."""
+        gone = set(paths)
+        if not gone:
+            return
+        for path in gone:
+            for by_path in (self.headers, self.digests, self.frame_shapes, self.dtypes, self.sizes, self.extents):
+                by_path.pop(path, None)
+            self.damaged.pop(path, None)
+        for row, locations in self.located.items():
+            self.located[row] = [at for at in locations if at.shard not in gone]
+
+
 class MediaFingerprints:
     """What the media files of a corpus are now: their fingerprints, each looked up once.
 
@@ -119,9 +141,14 @@ def read_catalog(
     With `verify` every byte is compared with the seal and every value with its checksum. Raises FutureError for a
     shard of a newer foal, which nobody may replace.
     """
+    return read_shards(shard_files(features, modality, key, splits), modality, key, verify=verify)
+
+
+def read_shards(paths: Iterable[Path], modality: str, key: str, *, verify: bool = False) -> Catalog:
+    """Read a catalog of the given shards, as `read_catalog` does of all."""
     catalog = Catalog()
     created: dict[Path, str] = {}
-    for path in shard_files(features, modality, key, splits):
+    for path in paths:
         try:
             with ShardReader(path, whole=verify) as shard:
                 if shard.header.modality != modality or not shard.header.config_hash.startswith(key):
