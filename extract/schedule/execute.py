@@ -135,5 +135,3 @@ def _dispatch(
     return Dispatch(
         client, submit, name=plugin.name, timeout=settings.extract.task_timeout, fingerprint=current_fingerprint
     )
-
-

@@ -80,9 +80,7 @@ def bisect(chunk: Chunk) -> list[Chunk]:
         return []
     share = chunk.seconds / len(chunk.utterances)
     middle = len(groups) // 2
-    halves = [
-        [utterance for group in half for utterance in group] for half in (groups[:middle], groups[middle:])
-    ]
+    halves = [[utterance for group in half for utterance in group] for half in (groups[:middle], groups[middle:])]
     return [replace(chunk, utterances=tuple(half), seconds=share * len(half)) for half in halves]
 
 

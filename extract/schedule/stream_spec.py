@@ -96,5 +96,5 @@ def current_config_hash(settings: ExtractSettings, stream: str) -> str:
 
 
 def _plain(settings: AudioSettings | FaceSettings) -> dict[str, Any]:
-    """The settings that change the numbers. The encoder counts by its weights' hash, because names differ by machine."""
+    """The settings that change the numbers. Encoders count by the hash of their weights, because names may differ."""
     return settings.model_dump(mode="json", exclude={"encoder", "revision"})

@@ -58,7 +58,6 @@ class Catalog:
                 return found
         return None
 
-
     def update(self, newer: "Catalog") -> None:
         """Add the shards of `newer`: they replace shards of the same path, and take precedence over all others."""
         replaced = newer.headers.keys() | newer.damaged.keys()

@@ -16,6 +16,7 @@ from ..config.settings import INDEX_NAME, STREAM_RESERVED, modality_of
 from ..errors import StoreError, UsageError
 from ..files.atomic import replaced_atomically
 from ..files.confinement import Inside
+from ..files.overwrite import check_overwrite
 from ..hdf5.checked_reader import as_json, write_attributes, write_strings
 from ..hdf5.group_check import HDF5_START
 from ..hdf5.opening import FutureError, sniff
@@ -67,12 +68,12 @@ def choose_config_hashes(features: Path, modalities: Sequence[str], preferred: M
     return chosen
 
 
-def check_index(path: Path, features: Path) -> None:
+def check_index(path: Path, features: Path, *, force: bool = False) -> None:
     """Raise UsageError unless an index can come to `path`: over an older one or nothing, above the shards' folder.
 
     Raises FutureError if the one that is there is of a newer foal.
     """
-    _check_place(path)
+    _check_place(path, force=force)
     try:
         FeatureStore(path).close()
     except FutureError:
@@ -91,6 +92,7 @@ def write_index(
     catalogs: Mapping[str, Catalog] | None = None,
     media: MediaFingerprints | None = None,
     pack: bool = False,
+    force: bool = False,
 ) -> IndexResult:
     """Write feats.h5 over the shards of a features folder; leave the file alone if it would not change.
 
@@ -104,6 +106,7 @@ def write_index(
         catalogs: catalogs of all splits that were read already, by stream; the others are read here.
         media: if given, features of media that changed since count as not extracted.
         pack: copy the values into the index.
+        force: replace a file at `path` that is not an index.
 
     Returns:
         What was indexed, and what was not.
@@ -113,7 +116,7 @@ def write_index(
         FutureError: the file or a shard was written by a newer foal.
         UsageError: `path` is another file, or not above its shards.
     """
-    _check_place(path)
+    _check_place(path, force=force)
     if bad := [name for name in config_hashes if name.partition("/")[2] in STREAM_RESERVED]:
         raise UsageError(f"{bad[0]}: a stream cannot have this name; choose another one")
     given = catalogs or {}
@@ -152,9 +155,8 @@ def write_index(
     )
 
 
-def _check_place(path: Path) -> None:
-    if os.path.lexists(path) and not _ours(path):
-        raise UsageError(f"{path}: expected a feats.h5 to replace, or nothing, got another file")
+def _check_place(path: Path, *, force: bool) -> None:
+    check_overwrite(path, kind="a feats.h5", is_ours=_ours, force=force)
 
 
 def _ours(path: Path) -> bool:
