@@ -52,7 +52,7 @@ def everything_in(folder: Path) -> dict[Path, bytes]:
 def test_sequences_of_both_modalities_are_imported(
     manifest: Path,
     tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    messages: pytest.LogCaptureFixture,
     run_import: RunImport,
 ) -> None:
     folders = {
@@ -60,7 +60,7 @@ def test_sequences_of_both_modalities_are_imported(
         "face": write_arrays(tmp_path / "clip", manifest, rate_hz=25, width=4, seed=1),
     }
     run_import(tmp_path / "out", **folders, rates={"face": 24.0})
-    printed = caplog.text
+    printed = messages.text
     assert "audio: 50 frames per second, estimated from 18 utterances (49 to 49.5)" in printed
     assert "18 utterances; audio: width 6, 50 Hz, 1,332 frames of 18 utterances; face: width 4, 24 Hz" in printed
     for stream, folder in folders.items():
@@ -118,7 +118,7 @@ def test_every_number_type_is_imported(manifest: Path, tmp_path: Path, dtype: st
 def test_missing_utterances_are_reported(
     manifest: Path,
     tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    messages: pytest.LogCaptureFixture,
     run_import: RunImport,
 ) -> None:
     audio = write_arrays(tmp_path / "hubert", manifest)
@@ -128,7 +128,7 @@ def test_missing_utterances_are_reported(
         (face / f"u{number}.npy").unlink()
     (audio / "u4.npy").unlink()
     run_import(tmp_path / "out", audio, face)
-    printed = caplog.text
+    printed = messages.text
     assert f"audio: 1 files of {audio} belong to no utterance of the manifest" in printed
     assert f"left out, because not in {audio} or {face}: 1 utterances (u4)" in printed
     assert f"without audio, because not in {audio}: 1 utterances (u1)" in printed
