@@ -56,7 +56,7 @@ def test_failures_are_printed_up_to_a_limit(messages: pytest.LogCaptureFixture) 
         fingerprint="",
     )
     print_failures([replace(failure, id=f"u{n}") for n in range(12)])
-    assert messages.messages[0] == "failed: u0 (face/clip, v.mp4): gone"
+    assert messages.messages[0] == "failed: u0 (face/clip, v.mp4): no such file"
     assert len(messages.messages) == 11
     assert messages.messages[-1].startswith("12 utterances failed; the failures.csv of each session lists all")
 
