@@ -1,1 +1,6 @@
-"""From media on disk to HDF5 shards: decode, encode once with frozen encoders, under Dask."""
+"""Feature extraction: media files are decoded and encoded once, by frozen encoders, into HDF5 shards.
+
+`run.py` is the spine of `foal extract`; read it first. `cli.py` has the commands. `schedule/` plans and runs the work,
+`media/` decodes, `audio/` and `face/` compute features with the models of `encoders/`, `maintenance/` indexes, imports
+and cleans, `inspect/` shows the result.
+"""

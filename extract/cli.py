@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..shared.cli.options import BREAK_LOCK_OPTION, setting, with_settings
+from ..shared.cli.options import BREAK_LOCK_OPTION, FORCE_OPTION, JSON_OPTION, setting, with_settings
 from ..shared.config.settings import INDEX_NAME, STREAM_NAME, Settings
 from ..shared.errors import UsageError
 
@@ -64,6 +64,8 @@ def extract(
         bool, typer.Option("--retry-failed", help="Retry failed utterances even if nothing has changed since")
     ] = False,
     break_lock: Annotated[bool, BREAK_LOCK_OPTION] = False,
+    force: Annotated[bool, FORCE_OPTION] = False,
+    as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Run the frozen encoders over a corpus and write feature shards.
 
@@ -73,17 +75,21 @@ def extract(
     """
     from .run import extract as run
 
-    place = index or _index_place(settings, given)
-    raise typer.Exit(
-        run(
-            settings,
-            split,
-            index=None if no_index else place,
-            dry_run=dry_run,
-            retry_failed=retry_failed,
-            break_lock=break_lock,
-        )
+    path = index or _index_path(settings, given)
+    result = run(
+        settings,
+        split,
+        index=None if no_index else path,
+        dry_run=dry_run,
+        retry_failed=retry_failed,
+        break_lock=break_lock,
+        force=force,
     )
+    if as_json:
+        from ..shared.cli.console import print_json
+
+        print_json(result.as_json())
+    raise typer.Exit(result.exit_code)
 
 
 @with_settings(
@@ -105,9 +111,10 @@ def index(
         typer.Option(
             "--config-hash",
             metavar="STREAM=HASH",
-            help="Which shards to use if the folder holds several configurations of a stream; may be repeated",
+            help="Shards to use for a stream if the folder has several configurations of it; may be repeated",
         ),
     ] = None,
+    force: Annotated[bool, FORCE_OPTION] = False,
 ) -> None:
     """Write feats.h5, the index over manifest and shards that training reads.
 
@@ -115,7 +122,8 @@ def index(
     """
     from .maintenance.index import index_features
 
-    index_features(settings, out or _index_place(settings, given), pack=pack, keys=config_hash or [])
+    path = out or _index_path(settings, given)
+    index_features(settings, path, pack=pack, config_hashes=config_hash or [], force=force)
 
 
 @with_settings(manifest=MANIFEST, root=ROOT, features_dir="extract.features_dir")
@@ -124,8 +132,8 @@ def clean(
     settings: Settings,
     given: frozenset[str],
     remove: Annotated[
-        bool, typer.Option("--remove", help="Remove the listed shards; without it they are only listed")
-    ] = (False),
+        bool, typer.Option("--remove", help="Remove the listed shards instead of only listing them")
+    ] = False,
     keep_config: Annotated[
         list[str] | None,
         typer.Option(
@@ -141,13 +149,13 @@ def clean(
 ) -> None:
     """Remove unused feature shards (dry run unless --remove).
 
-    Unused are shards of other configurations, shards whose utterances changed or left the manifest, and damaged ones.
-    Shards in feats.h5 and files that foal did not write are kept.
+    Lists shards of other configurations, shards whose utterances changed or are no longer in the manifest, and damaged
+    shards. Shards in feats.h5, and files that foal did not write, are kept.
     """
     from .maintenance.clean import clean_features
 
-    place = _index_place(settings, given)
-    clean_features(settings, place, keep=keep_config or [], imported=imported, remove=remove, break_lock=break_lock)
+    path = _index_path(settings, given)
+    clean_features(settings, path, keep=keep_config or [], imported=imported, remove=remove, break_lock=break_lock)
 
 
 @with_settings(manifest=MANIFEST, dtype="extract.dtype")
@@ -174,6 +182,7 @@ def import_features(
         typer.Option("--name", help="Name the stream audio/NAME or face/NAME (default: audio, face)"),
     ] = None,
     break_lock: Annotated[bool, BREAK_LOCK_OPTION] = False,
+    force: Annotated[bool, FORCE_OPTION] = False,
 ) -> None:
     """Import precomputed features.
 
@@ -185,7 +194,7 @@ def import_features(
     folders = {modality: folder for modality, folder in (("audio", audio), ("face", face)) if folder is not None}
     rates = {modality: rate for modality, rate in (("audio", audio_rate), ("face", face_rate)) if rate is not None}
     _check_import(folders, out, rates, name)
-    run(settings, folders, out, rates=rates, name=name, break_lock=break_lock)
+    run(settings, folders, out, rates=rates, name=name, break_lock=break_lock, force=force)
 
 
 @with_settings(root=ROOT, allow_outside="corpus.allow_outside")
@@ -211,46 +220,51 @@ def inspect(
         str | None,
         typer.Option("--stream", metavar="NAME", help="Contact sheet: face stream to show (default: the first)"),
     ] = None,
+    force: Annotated[bool, FORCE_OPTION] = False,
+    as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Summarize a feats.h5: utterances, classes, streams, quality and provenance.
 
     --csv writes quality measures per utterance, --contact-sheet an image of crops and faces to check by eye.
     """
-    from ..shared.cli.console import get_console
-    from .inspect.tables import check_table, describe, write_table
+    from ..shared.cli.console import get_console, print_json
+    from .inspect.tables import check_table, describe, summary, write_table
 
     console = get_console()
-    place = index or settings.index
+    path = index or settings.index
     if csv is not None:
-        check_table(csv)
+        check_table(csv, force=force)
     if contact_sheet is not None:
-        # Before torch and the decoders are imported, which takes seconds.
+        # Checked before torch and the decoders are imported, which takes seconds.
         from .inspect.sheet_layout import check_sheet
 
-        check_sheet(contact_sheet)
-    for part in describe(place):
+        check_sheet(contact_sheet, force=force)
+    for part in describe(path):
         console.print(part)
     if csv is not None:
-        console.print(write_table(csv, place))
+        console.print(write_table(csv, path, force=force))
     if contact_sheet is not None:
         from .inspect.contact_sheet import make_sheet
 
         console.print(
             make_sheet(
                 contact_sheet,
-                place,
+                path,
                 root=settings.corpus.root,
                 stream=stream,
                 per_speaker=per_speaker,
                 speakers=speakers,
                 console=console,
                 allow_outside=settings.corpus.allow_outside,
+                force=force,
             )
         )
+    if as_json:
+        print_json(summary(path))
 
 
-def _index_place(settings: Settings, given: frozenset[str]) -> Path:
-    """The index belongs beside a features folder given on the command line, else where the settings put it."""
+def _index_path(settings: Settings, given: frozenset[str]) -> Path:
+    """The index to use by default: in the features folder if that is given as an option, else that of the settings."""
     return settings.extract.features_dir / INDEX_NAME if "extract.features_dir" in given else settings.index
 
 
@@ -268,10 +282,10 @@ def _check_import(folders: Mapping[str, Path], out: Path, rates: Mapping[str, fl
             raise UsageError(f"--{modality}-rate: expected frames per second above 0, got {rate_hz:g}")
     if name is not None and not STREAM_NAME.fullmatch(name):
         raise UsageError(
-            "--name: expected a name such as clip, of letters, digits, '.', '_' and '-' (quality and a few more are "
-            f"reserved), got {name!r}"
+            "--name: expected a name such as clip, of letters, digits, '.', '_' and '-' (some names, such as quality, "
+            f"are reserved), got {name!r}"
         )
     if name is not None and len(folders) > 1:
-        raise UsageError(f"--name: expected one modality, got {' and '.join(folders)}; import them one by one")
+        raise UsageError(f"--name: expected one modality, got {' and '.join(folders)}; import one at a time")
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out: expected a folder to write into, got the file {out}")

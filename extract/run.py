@@ -1,36 +1,57 @@
-"""The spine of `foal extract`: from a manifest and media on disk to shards and feats.h5."""
+"""The spine of `foal extract`: from a manifest and media files to feature shards and feats.h5.
 
-import sys
-from collections.abc import Sequence
+    1  select       manifest -> utterances of the sessions, streams -> specs       _build_specs
+    2  compare      utterances - shards on disk - known failures = chunks          pending_chunks
+    3  prepare      load each encoder once, check disk space, start workers        _start_workers
+    4  run          chunks -> shards, one task each, on Dask workers               Dispatch, extract_chunk
+    5  record       failures.csv, remove damaged shards that were replaced         Quarantine.write
+    6  summarize    table of what exists now; an error if something is missing     summarize
+    7  index        manifest + shards -> feats.h5                                  write_index
+
+The tables of each shard are read once: step 2 reads catalogs, step 4 adds the new shards, steps 6 and 7 use them.
+
+    foal extract --split session1                              one session, on this machine
+    foal extract --split all --dry-run                         sizes and times only
+    foal extract --split all --streams audio -j 4              one stream, four workers
+    foal extract --split all --scheduler tcp://HOST:8786       on the workers of a running Dask scheduler
+    foal extract --split all --retry-failed                    including what failed before
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-
-from rich.console import Console
 
 from ..shared.cli.console import get_console
 from ..shared.cli.options import comma_list
 from ..shared.config.settings import MODALITIES, Settings, modality_of
 from ..shared.errors import EncoderError, FoalError, UsageError
-from ..shared.files.atomic import check_disk_space, remove, remove_stale_temporaries
+from ..shared.files.atomic import remove, remove_stale_temporaries
 from ..shared.files.fingerprint import media_fingerprint
 from ..shared.files.lock import features_lock
 from ..shared.manifest import check_inside, read_manifest
-from ..shared.store.catalog import MediaFingerprints, read_catalog, shard_folder
+from ..shared.store.catalog import Catalog, MediaFingerprints, read_catalog, read_shards
 from ..shared.store.index_writer import IndexResult, check_index, write_index
 from ..shared.text import preview_ids
-from ..shared.timing import Seconds
 from ..shared.utterance import Utterance, select_splits, splits_of
 from .maintenance.stale import is_deletable_corrupt_shard
-from .schedule.failures import ChunkResult, Failure, Quarantine
+from .schedule.failures import Failure, Quarantine, check_failure_limit
 from .schedule.pending import Pending, pending_chunks
 from .schedule.plan import Chunk
-from .schedule.stream_spec import Recipe, present_key, recipe
-from .schedule.summary import outcome, report_failures, report_index, report_outcome
+from .schedule.stream_spec import StreamSpec, build_stream_spec, current_config_hash
+from .schedule.summary import (
+    ExtractResult,
+    Summary,
+    print_failures,
+    print_index_result,
+    print_summary,
+    summarize,
+)
 
-QUARANTINED_EXIT = 3
+FAILURES_EXIT_CODE = 3
 
-LEAST_SILENCE: Seconds = 60.0
-"""So long a worker may give no sign of life."""
+log = logging.getLogger(__name__)
 
 
 def extract(
@@ -41,66 +62,127 @@ def extract(
     dry_run: bool = False,
     retry_failed: bool = False,
     break_lock: bool = False,
-) -> int:
-    """Extract what is missing of the given splits and index it; gives the exit code (0, or 3 with failures).
+    force: bool = False,
+) -> ExtractResult:
+    """Extract the missing features of some sessions and index them.
 
-    Raises FoalError: nothing that was finished before is lost, and the same command goes on from there.
+    Args:
+        settings: all settings of the run.
+        splits: sessions or corpora to extract; "all" for all.
+        index: the feats.h5 to write; None: only the shards.
+        dry_run: only report what would be extracted.
+        retry_failed: retry failed utterances even if nothing changed.
+        break_lock: take over the features folder from a run on another machine that is known to have ended.
+        force: replace a file at `index` that is not a feats.h5.
+
+    Returns:
+        What was done; its exit code is 0, or 3 if utterances failed.
+
+    Raises:
+        FoalError: the run cannot start or was ended. Finished shards stay, and the next run resumes.
     """
-    console = get_console()
+    began = time.monotonic()
     features = settings.extract.features_dir
+
+    # 1. Select the utterances and describe the streams.
     manifest = read_manifest(settings.corpus.manifest)
-    utterances = select_splits(manifest, _separate(splits, manifest))
+    utterances = select_splits(manifest, _expand_splits(splits, manifest))
     if not settings.corpus.allow_outside:
         check_inside(utterances, settings.corpus.root, settings.corpus.manifest)
     if index is not None:
-        check_index(index, features)
-    recipes = _recipes(settings, utterances)
+        check_index(index, features, force=force)
+    specs = _build_specs(settings, utterances)
+    config_hashes = {spec.stream: spec.config_hash for spec in specs}
     quarantine = Quarantine(settings, utterances)
+    known = None if retry_failed else quarantine
+
+    def result(failures: Sequence[Failure], chunks: Sequence[Chunk], *, index: Path | None) -> ExtractResult:
+        failed = {failure.id for failure in failures}
+        planned = {utterance.id for chunk in chunks for utterance in chunk.utterances} - failed
+        return ExtractResult(
+            exit_code=FAILURES_EXIT_CODE if failures and not dry_run else 0,
+            splits=tuple(splits_of(utterances)),
+            streams=tuple(config_hashes),
+            utterances=len(utterances),
+            extracted=0 if dry_run else len(planned),
+            skipped=len(utterances) - len(planned) - len(failed),
+            failed=len(failed),
+            pending=len(planned) if dry_run else 0,
+            index=None if index is None else str(index),
+            seconds=time.monotonic() - began,
+            dry_run=dry_run,
+        )
+
     if dry_run:
-        pending = pending_chunks(settings, utterances, recipes, console, None if retry_failed else quarantine)
-        if _something_left(settings, pending, console):
+        pending = pending_chunks(settings, utterances, specs, known)
+        if _has_pending_work(settings, pending):
             from .schedule.estimate import estimate
 
-            console.print(estimate(settings, pending.chunks, recipes))
-        return 0
-    with features_lock(features, break_lock=break_lock) as word:
-        if word:
-            console.print(word)
+            get_console().print(estimate(settings, pending.chunks, specs))
+        return result(pending.known_failures, pending.chunks, index=None)
+
+    with features_lock(features, break_lock=break_lock) as taken_over:
+        if taken_over:
+            log.info(taken_over)
         remove_stale_temporaries(features, index)
-        pending = pending_chunks(settings, utterances, recipes, console, None if retry_failed else quarantine)
-        stamps = {path: media_fingerprint(path) for path in pending.damaged}
-        failures, keys = list(pending.standing), {recipe.stream: recipe.header.config_hash for recipe in recipes}
+
+        # 2. Compare them with the shards on disk.
+        pending = pending_chunks(settings, utterances, specs, known)
+        catalogs = pending.catalogs
+        damaged = {path: media_fingerprint(path) for path in pending.damaged}
+        failures = list(pending.known_failures)
+
+        # 3. and 4. Run what is left.
         try:
-            _check_failures(settings, failures, len(utterances))
-            if _something_left(settings, pending, console):
-                _run(settings, pending.chunks, recipes, console, quarantine, failures, len(utterances))
+            check_failure_limit(settings, failures, len(utterances))
+            if _has_pending_work(settings, pending):
+                # Dask and torch take seconds to import, and a run with nothing to do needs neither.
+                from .schedule.execute import run_chunks
+
+                written = run_chunks(settings, pending.chunks, specs, quarantine, failures, len(utterances))
+                for spec in specs:
+                    catalogs[spec.stream].update(read_shards(written[spec.stream], spec.modality, spec.config_hash))
         except BaseException:
-            # What has failed until then will not do better next time; the disk may be full, though.
+            # Recorded even so: what failed until now would fail again. The disk may be full, though.
             with suppress(FoalError, OSError):
-                quarantine.write(utterances, failures, keys, ended=False)
+                quarantine.write(utterances, failures, config_hashes, completed=False)
             raise
         finally:
             remove_stale_temporaries(features)
-        quarantine.write(utterances, failures, keys)
-        for path, (modality, key) in pending.damaged.items():
-            if media_fingerprint(path) == stamps[path] and is_deletable_corrupt_shard(path, modality, key):
+
+        # 5. Record the failures, and remove damaged shards whose utterances are in other shards now.
+        quarantine.write(utterances, failures, config_hashes)
+        for path, (modality, config_hash) in pending.damaged.items():
+            unchanged = media_fingerprint(path) == damaged[path]
+            if unchanged and is_deletable_corrupt_shard(path, modality, config_hash):
                 remove(path)
-                console.print(f"{path}: removed; its utterances were extracted again, into other shards")
-        _report(settings, utterances, recipes, failures, console)
+                for catalog in catalogs.values():
+                    catalog.discard([path])
+                log.info(f"{path}: removed; its utterances were extracted again into other shards")
+
+        # 6. Summarize what exists now.
+        for catalog in catalogs.values():
+            catalog.discard([path for path in catalog.headers if not path.exists()])
+        summary = summarize(settings, utterances, specs, catalogs)
+        print_summary(summary)
+        print_failures(failures)
+        _check_complete(settings, utterances, summary, failures)
+
+        # 7. Index it.
         if index is not None:
-            report_index(_index(settings, manifest, recipes, index), console)
-    return QUARANTINED_EXIT if failures else 0
+            print_index_result(_write_index(settings, manifest, utterances, specs, catalogs, index, force=force))
+    return result(failures, pending.chunks, index=index)
 
 
-def _separate(splits: Sequence[str], manifest: Sequence[Utterance]) -> list[str]:
-    """`--split a,b` as two splits, unless there is one of that name."""
+def _expand_splits(splits: Sequence[str], manifest: Sequence[Utterance]) -> list[str]:
+    """Split `a,b` into two names, unless a session has that name."""
     known = splits_of(manifest)
     return [name for text in splits for name in ([text] if text in known else comma_list(text) or [])]
 
 
-def _recipes(settings: Settings, utterances: Sequence[Utterance]) -> list[Recipe]:
-    """How each stream is made. Raises UsageError where two are the same, or the manifest has nothing for one."""
-    recipes: list[Recipe] = []
+def _build_specs(settings: Settings, utterances: Sequence[Utterance]) -> list[StreamSpec]:
+    """The specs of the streams. Raises UsageError if two are equal or the manifest has no media for one."""
+    specs: list[StreamSpec] = []
     for stream in dict.fromkeys(settings.extract.streams):
         modality = modality_of(stream)
         if not any(utterance.media(modality) for utterance in utterances):
@@ -110,141 +192,80 @@ def _recipes(settings: Settings, utterances: Sequence[Utterance]) -> list[Recipe
                 f"{settings.corpus.manifest}: {stream} features need the column {column}, which is empty in all "
                 f"{len(utterances)} rows; extract with --streams {','.join(others) or '(another)'}"
             )
-        recipes.append(recipe(settings.extract, stream))
-        for other in recipes[:-1]:
-            if other.header.config_hash == recipes[-1].header.config_hash:
+        spec = build_stream_spec(settings.extract, stream)
+        for other in specs:
+            if other.config_hash == spec.config_hash:
                 raise UsageError(f"{stream} and {other.stream} are the same features; leave one of them out")
-    return recipes
+        specs.append(spec)
+    return specs
 
 
-def _something_left(settings: Settings, pending: Pending, console: Console) -> bool:
-    """Whether there is; says so if there is not. Raises UsageError if there is, but no corpus root."""
+def _has_pending_work(settings: Settings, pending: Pending) -> bool:
+    """Whether there are chunks to run. Raises UsageError if there are, but the corpus root is missing."""
     if not pending.chunks:
-        console.print("nothing is left to do")
-    elif not settings.corpus.root.is_dir():
+        log.info("All features are up to date.")
+        return False
+    if not settings.corpus.root.is_dir():
         raise UsageError(
             f"{settings.corpus.root}: expected the corpus root (--root, key corpus.root) that the paths of "
             f"{settings.corpus.manifest} start from, got no such folder"
         )
-    return bool(pending.chunks)
+    return True
 
 
-def _run(
-    settings: Settings,
-    chunks: Sequence[Chunk],
-    recipes: Sequence[Recipe],
-    console: Console,
-    quarantine: Quarantine,
-    failures: list[Failure],
-    utterances: int,
+def _check_complete(
+    settings: Settings, utterances: Sequence[Utterance], summary: Summary, failures: Sequence[Failure]
 ) -> None:
-    """Work off the chunks on Dask workers, and append what failed to `failures`."""
-    # Dask and torch take seconds to import, and a run with nothing to do needs neither.
-    from distributed import Future
-
-    from ..shared.parallel.cluster import local_cluster, remote_cluster
-    from ..shared.parallel.resources import local_resources
-    from .schedule.dispatch import Dispatch
-    from .schedule.progress import ProgressCounter, progress_display
-    from .schedule.worker import EncoderPlugin, check_encoders, extract_chunk
-
-    by_stream = {recipe.stream: recipe for recipe in recipes}
-    of_settings = settings.extract
-    sizes = check_encoders(of_settings, {chunk.stream: by_stream[chunk.stream] for chunk in chunks})
-    if of_settings.check_disk_space:
-        check_disk_space(of_settings.features_dir, sum(chunk.seconds * sizes[chunk.stream] for chunk in chunks))
-    # The last bits of a sum depend on the number of threads: it must not change when only a chunk or two are left.
-    if settings.cluster.scheduler is not None:
-        plugin = EncoderPlugin(settings, by_stream, None)
-        cluster = remote_cluster(settings.cluster.scheduler, plugin)
-        said = f"{len(chunks)} chunks on the workers of {settings.cluster.scheduler}"
-    else:
-        machine = local_resources(settings.cluster, decode_threads=of_settings.decode_threads)
-        workers = min(machine.workers, len(chunks))
-        if of_settings.precision == "fp16" and not machine.devices:
-            console.print("warning: on a CPU fp16 is several times slower than fp32; bf16 is faster than both")
-        where = f" on {len(machine.devices)} GPU{'s' * (len(machine.devices) > 1)}" if machine.devices else ""
-        said = f"{len(chunks)} chunks on {workers} worker{'s' * (workers > 1)}{where}"
-        plugin = EncoderPlugin(settings, by_stream, machine)
-        # A worker that imports says nothing for a while.
-        cluster = local_cluster(workers, plugin, silence=max(LEAST_SILENCE, of_settings.task_timeout))
-    counter = ProgressCounter(chunks)
-    command = " ".join(["foal", *sys.argv[1:]])
-    with cluster as client, progress_display(counter) as display:
-        console.print(said)
-
-        def submit(chunk: Chunk, key: str) -> "Future[ChunkResult]":
-            header = by_stream[chunk.stream].header
-            folder = shard_folder(of_settings.features_dir, chunk.split, chunk.modality, header.config_hash)
-            return client.submit(
-                extract_chunk,
-                chunk,
-                plugin=plugin.name,
-                root=settings.corpus.root.absolute(),
-                shard=folder.absolute() / chunk.name,
-                store=of_settings.dtype,
-                command=command,
-                key=key,
-                priority=chunk.seconds,
-            )
-
-        def what_now(chunk: Chunk) -> str:
-            return quarantine.fingerprint(chunk.utterances[0].media(chunk.modality))
-
-        dispatch = Dispatch(client, submit, name=plugin.name, patience=of_settings.task_timeout, fingerprint=what_now)
-        for result in dispatch.results(chunks):
-            failures += result.failures
-            counter.add(result)
-            display.advance()
-            _check_failures(settings, failures, utterances)
-
-
-def _check_failures(settings: Settings, failures: Sequence[Failure], utterances: int) -> None:
-    """Raise FoalError if more utterances failed than the settings allow."""
-    failed = {failure.id for failure in failures}
-    if len(failed) > settings.extract.failures_allowed(utterances):
-        raise FoalError(
-            f"{len(failed)} of {utterances} utterances failed, more than --max-failures {settings.extract.max_failures}"
-            f" allows, so the run was ended; the last: {failures[-1].id}: {failures[-1].reason}\n"
-            "finished shards stay; the failures.csv of each split names all that failed, with remedies"
-        )
-
-
-def _report(
-    settings: Settings,
-    utterances: list[Utterance],
-    recipes: Sequence[Recipe],
-    failures: Sequence[Failure],
-    console: Console,
-) -> None:
-    """Say what there is now. Raises FoalError if all failed, or if features are gone that there should be."""
-    found = outcome(settings, utterances, recipes)
-    report_outcome(found, console)
-    report_failures(failures, console)
+    """Raise FoalError if all utterances failed, or if features are missing that did not fail."""
     if len({failure.id for failure in failures}) == len(utterances):
         raise FoalError(f"none of the {len(utterances)} utterances could be extracted: {failures[0].reason}")
-    known = {(failure.id, failure.stream) for failure in failures}
-    if gone := [name for name, stream in found.missing if (name, stream) not in known]:
+    failed = {(failure.id, failure.stream) for failure in failures}
+    missing = [utterance_id for utterance_id, stream in summary.missing if (utterance_id, stream) not in failed]
+    if missing:
         raise FoalError(
-            f"{settings.extract.features_dir}: expected the features of all utterances now, but those of "
-            f"{preview_ids(list(dict.fromkeys(gone)))} are not there; folder or media were changed during the run: "
-            "run the same command again"
+            f"{settings.extract.features_dir}: expected the features of all utterances, but those of "
+            f"{preview_ids(list(dict.fromkeys(missing)))} are missing, because the folder or the media changed during "
+            "the run; run the same command again"
         )
 
 
-def _index(settings: Settings, manifest: Sequence[Utterance], recipes: Sequence[Recipe], out: Path) -> IndexResult:
-    """Join the manifest with the shards of this run, and with those of other streams that cover them all."""
-    features, media = settings.extract.features_dir, MediaFingerprints(settings.corpus.root)
-    catalogs = [
-        (recipe.modality, read_catalog(features, recipe.modality, recipe.header.config_hash)) for recipe in recipes
+def _write_index(
+    settings: Settings,
+    manifest: Sequence[Utterance],
+    utterances: Sequence[Utterance],
+    specs: Sequence[StreamSpec],
+    catalogs: Mapping[str, Catalog],
+    path: Path,
+    *,
+    force: bool,
+) -> IndexResult:
+    """Index the streams of this run, all sessions included, and other streams that cover the same utterances."""
+    features = settings.extract.features_dir
+    media = MediaFingerprints(settings.corpus.root)
+    all_splits = splits_of(manifest)
+    other_splits = [split for split in all_splits if split not in splits_of(utterances)]
+    indexed: dict[str, Catalog] = {}
+    for spec in specs:
+        indexed[spec.stream] = catalogs[spec.stream]
+        indexed[spec.stream].update(read_catalog(features, spec.modality, spec.config_hash, other_splits))
+    covered = [
+        utterance
+        for utterance in manifest
+        if all(indexed[spec.stream].find(utterance, spec.modality, media) for spec in specs)
     ]
-    covered = [u for u in manifest if all(catalog.find(u, modality, media) for modality, catalog in catalogs)]
-    keys = {recipe.stream: recipe.header.config_hash for recipe in recipes}
+    config_hashes = {spec.stream: spec.config_hash for spec in specs}
+    by_hash = {spec.config_hash: indexed[spec.stream] for spec in specs}
     for stream in (*MODALITIES, *settings.extract.encoders):
-        if stream not in keys:
-            with suppress(EncoderError):
-                key = present_key(settings.extract, stream)
-                other = read_catalog(features, modality_of(stream), key)
-                if all(other.find(utterance, modality_of(stream), media) for utterance in covered):
-                    keys[stream] = key
-    return write_index(out, manifest, features, dict(sorted(keys.items())), media=media)
+        if stream in config_hashes:
+            continue
+        with suppress(EncoderError):
+            config_hash = current_config_hash(settings.extract, stream)
+            if config_hash not in by_hash:
+                by_hash[config_hash] = read_catalog(features, modality_of(stream), config_hash, all_splits)
+            catalog = by_hash[config_hash]
+            if all(catalog.find(utterance, modality_of(stream), media) for utterance in covered):
+                config_hashes[stream] = config_hash
+                indexed[stream] = catalog
+    return write_index(
+        path, manifest, features, dict(sorted(config_hashes.items())), catalogs=indexed, media=media, force=force
+    )

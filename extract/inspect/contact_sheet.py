@@ -33,13 +33,14 @@ def make_sheet(
     speakers: int,
     console: Console,
     allow_outside: bool = False,
+    force: bool = False,
 ) -> str:
     """Draw `per_speaker` utterances of up to `speakers` speakers (0: as many as fit); gives a line about it.
 
     Raises UsageError if there is no stream of pictures, or none of the media is below `root`; StoreError if no faces
     are cut out as the stream says; ManifestError if a path leads out of the root and may not.
     """
-    check_sheet(out)
+    check_sheet(out, force=force)
     with FeatureStore(index) as store:
         modality = picture_stream(store, stream)
         everyone = by_speaker(store.utterances)

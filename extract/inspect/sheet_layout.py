@@ -44,7 +44,7 @@ class Cell:
     mark: str
 
 
-def check_sheet(path: Path) -> None:
+def check_sheet(path: Path, *, force: bool = False) -> None:
     """Raise UsageError unless the sheet can be written there: a .png in whose place is nothing, or an older sheet."""
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path}: expected a name that ends in .png")
@@ -53,7 +53,7 @@ def check_sheet(path: Path) -> None:
             ours = _SIGN in file.read(256)
     except OSError:
         ours = not path.exists()
-    if not ours:
+    if not ours and not force:
         raise UsageError(f"{path}: expected a contact sheet of foal to replace, or nothing, got something else")
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,30 @@ def describe(path: Path) -> list[Table | str]:
         return parts
 
 
-def check_table(path: Path) -> None:
+def summary(path: Path) -> dict[str, Any]:
+    """The contents of a feats.h5 as JSON-able values, for `foal inspect --json`."""
+    with FeatureStore(path) as store:
+        streams = {
+            name: {
+                "frame_shape": list(info.frame_shape),
+                "rate_hz": info.rate_hz,
+                "encoder": info.encoder,
+                "config_hash": info.config_hash,
+                "frames": int(store.lengths(name).sum()),
+                "valid_frames": int(store.valid_frames(name).sum()),
+                "quality": {
+                    key: float(values[np.isfinite(values)].mean())
+                    for key, values in store.quality(name).items()
+                    if np.isfinite(values).any()
+                },
+            }
+            for name, info in store.streams.items()
+        }
+        classes = Counter(utterance.label for utterance in store.utterances)
+        return {"utterances": len(store), "classes": dict(sorted(classes.items())), "streams": streams}
+
+
+def check_table(path: Path, *, force: bool = False) -> None:
     """Raise UsageError unless nothing lies in the table's place, or an older table; a manifest begins otherwise."""
     header = ",".join(WHO).encode()
     try:
@@ -48,13 +72,13 @@ def check_table(path: Path) -> None:
             ours = file.read(len(header)) == header
     except OSError:
         ours = not path.exists()
-    if not ours:
+    if not ours and not force:
         raise UsageError(f"{path}: expected a table of `foal inspect` to replace, or nothing, got something else")
 
 
-def write_table(path: Path, index: Path) -> str:
+def write_table(path: Path, index: Path, *, force: bool = False) -> str:
     """Write one row per utterance: who, then the frames, quality and note of each stream; gives a line about it."""
-    check_table(path)
+    check_table(path, force=force)
     with FeatureStore(index) as store:
         columns: dict[str, Sequence[object]] = {
             name: [getattr(utterance, name) for utterance in store.utterances] for name in WHO

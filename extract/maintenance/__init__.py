@@ -1,1 +1,4 @@
-"""TODO."""
+"""Maintenance of a features folder: `foal index`, `foal import` and `foal clean`.
+
+`index.py`, `import_features.py` and `clean.py` are one command each; `stale.py` decides which files are not needed.
+"""

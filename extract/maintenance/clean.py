@@ -1,25 +1,35 @@
-"""The spine of `foal clean`: which shards the present settings and manifest need no more, and their removal."""
+"""The spine of `foal clean`: list the shards that settings and manifest do not need any more, and remove them.
 
+foal clean                                  list them; nothing is removed
+foal clean --remove                         remove exactly what is listed
+foal clean --remove --keep-config 1a2b3c4d  keep the shards of one more configuration
+"""
+
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
 from ...shared.cli.console import get_console
-from ...shared.config.settings import MODALITIES, ExtractSettings, Settings, modality_of
+from ...shared.config.settings import INDEX_NAME, MODALITIES, ExtractSettings, Settings, modality_of
 from ...shared.errors import EncoderError, FoalError, StoreError, UsageError
 from ...shared.files.fingerprint import media_fingerprint
 from ...shared.files.lock import features_lock
 from ...shared.manifest import read_manifest
 from ...shared.store.catalog import SHORT_HASH_LENGTH, MediaFingerprints
 from ...shared.store.feature_store import FeatureStore
-from ..schedule.stream_spec import present_key
+from ..schedule.stream_spec import current_config_hash
 from .stale import ABSENT, OTHER, StaleFile, find_stale
 
-HEX = frozenset("0123456789abcdef")
+HEX_DIGITS = frozenset("0123456789abcdef")
+
+IMPORTED = "imported"
+UNKNOWN = "unknown"
+
+log = logging.getLogger(__name__)
 
 
 def clean_features(
@@ -31,155 +41,176 @@ def clean_features(
     remove: bool = False,
     break_lock: bool = False,
 ) -> None:
-    """List what is stale in the features folder; with `remove`, remove exactly what is listed.
+    """List the stale files of the features folder and, with `remove`, remove them.
 
-    What `index`, the settings' index or one in the features folder points to stays. Raises StoreError if one of them
-    cannot be read, since it is not known then what it points to.
+    Shards that an index points to are kept: `index`, the index of the settings, and one in the features folder.
+
+    Args:
+        settings: the manifest, the streams and the features folder.
+        index: the index to write or read by default.
+        keep: config hashes whose shards are kept.
+        imported: treat imported features of unused configurations as stale too.
+        remove: remove what is listed.
+        break_lock: take over the features folder from a run on another machine that is known to have ended.
+
+    Raises:
+        StoreError: an index cannot be read, so that the shards it needs are unknown.
+        UsageError: the features folder is a file, or `keep` names a hash without shards.
     """
-    console = get_console()
     features = settings.extract.features_dir
     if features.exists() and not features.is_dir():
         raise UsageError(f"{features}: expected a folder of features, got a file")
     manifest = read_manifest(settings.corpus.manifest)
-    kept_keys = _checked(keep, features)
-    indexed = _indexed_shards([index, settings.index, features / "feats.h5"])
-    keys, unknown = _keys_in_use(settings.extract)
-    stale = find_stale(features, manifest, keys, MediaFingerprints(settings.corpus.root)).stale
+    kept_hashes = _check_kept_hashes(keep, features)
+    indexed = _indexed_shards([index, settings.index, features / INDEX_NAME])
+    config_hashes, unknown = _hashes_in_use(settings.extract)
+    stale = find_stale(features, manifest, config_hashes, MediaFingerprints(settings.corpus.root)).stale
 
-    def why_staying(one: StaleFile) -> str:
-        if not _lies_inside(features, one.path):
+    def reason_to_keep(file: StaleFile) -> str:
+        if not _is_inside(features, file.path):
             return "a symbolic link, or behind one"
-        if (place := indexed.get(one.path.resolve())) is not None:
-            return f"still in {place}"
-        if one.key in kept_keys:
-            return "--keep"
-        if one.reason == OTHER and one.modality in unknown:
-            return "unknown"
-        return "imported" if one.reason == OTHER and one.imported and not imported else ""
+        index_path = indexed.get(file.path.resolve())
+        if index_path is not None:
+            return f"still in {index_path}"
+        if file.config_hash in kept_hashes:
+            return "--keep-config"
+        if file.reason == OTHER and file.modality in unknown:
+            return UNKNOWN
+        return IMPORTED if file.reason == OTHER and file.imported and not imported else ""
 
-    why = [(one, why_staying(one)) for one in stale]
-    going = [one for one, reason in why if not reason]
-    staying = [(one, reason) for one, reason in why if reason]
-    _report(console, features, going, staying)
-    for place in dict.fromkeys(reason for _, reason in staying if reason.startswith("still in ")):
-        console.print(f"{place}: run `foal index` first, then what it no longer needs can go")
+    reasons = [(file, reason_to_keep(file)) for file in stale]
+    removable = [file for file, reason in reasons if not reason]
+    kept = [(file, reason) for file, reason in reasons if reason]
+    _print_tables(features, removable, kept)
+    for reason in dict.fromkeys(reason for _, reason in kept if reason.startswith("still in ")):
+        log.info(f"{reason}: run `foal index` first; the shards that it no longer needs can then be removed")
     for modality, reason in unknown.items():
-        console.print(f"unknown: {reason}; so every {modality} shard of a key not in use is kept")
-    if any(reason == "imported" for _, reason in staying):
-        console.print("imported: no encoder's settings say whether they are needed; --imported lists them too")
-    if any(one.reason == ABSENT for one in going):
-        console.print(f"{ABSENT}: of no utterance in {settings.corpus.manifest}; do they belong to another manifest?")
-    if remove and going:
+        log.info(f"{UNKNOWN}: {reason}; therefore every {modality} shard of an unused configuration is kept")
+    if any(reason == IMPORTED for _, reason in kept):
+        log.info(f"{IMPORTED}: no settings tell whether these features are needed; --imported lists them too")
+    if any(file.reason == ABSENT for file in removable):
+        log.info(f"{ABSENT}: of no utterance in {settings.corpus.manifest}; do they belong to another manifest?")
+    if remove and removable:
         with features_lock(features, break_lock=break_lock):
-            count, size = remove_files(features, going)
-        console.print(f"removed {count} of {len(going)} files ({decimal(size)})")
-    elif going:
-        console.print(
-            "nothing was removed; `foal clean --remove` with the same options removes what is listed as stale"
-        )
+            count, size = remove_files(features, removable)
+        log.info(f"removed {count} of {len(removable)} files ({decimal(size)})")
+    elif removable:
+        log.info("nothing was removed; `foal clean --remove` with the same options removes the files listed as stale")
 
 
-def _keys_in_use(settings: ExtractSettings) -> tuple[dict[str, str], dict[str, str]]:
-    """The key of every stream (empty: not known), and per modality with unknown keys why they are.
+def remove_files(features: Path, files: Sequence[StaleFile]) -> tuple[int, int]:
+    """Remove files, and the folders that become empty.
 
-    A modality of which no stream is wanted counts by its own settings: they are what `foal extract` would make.
+    A file that changed since it was examined stays, because a running extraction has replaced it.
+
+    Returns:
+        The number of removed files, and their size in bytes.
+
+    Raises:
+        FoalError: a file cannot be removed.
     """
-    streams = [*settings.streams, *settings.encoders]
-    streams += [modality for modality in MODALITIES if modality not in map(modality_of, streams)]
-    keys: dict[str, str] = {}
-    unknown: dict[str, str] = {}
-    for stream in dict.fromkeys(streams):
-        try:
-            keys[stream] = present_key(settings, stream)
-        except EncoderError as error:
-            keys[stream] = ""
-            unknown[modality_of(stream)] = f"the key of {stream} needs its weights: {error}"
-    return keys, unknown
-
-
-def _checked(keep: Sequence[str], features: Path) -> set[str]:
-    """The keys of --keep as folders bear them; a slip in one must not cost what it was to keep."""
-    on_disk = {path.name.rpartition("-")[2] for path in features.glob("*/*-*") if path.is_dir()}
-    kept = set()
-    for text in keep:
-        key = text.rpartition("-")[2][:SHORT_HASH_LENGTH]
-        if len(key) < SHORT_HASH_LENGTH or not HEX.issuperset(key):
-            raise UsageError(f"--keep: expected a key of at least {SHORT_HASH_LENGTH} hexadecimal digits, got {text!r}")
-        if key not in on_disk:
-            raise UsageError(f"--keep: there are no shards of key {text!r} in {features}; nothing was removed")
-        kept.add(key)
-    return kept
-
-
-def _indexed_shards(places: Sequence[Path]) -> Mapping[Path, Path]:
-    """Every shard that one of these indexes points to, resolved, and the index that does."""
-    found: dict[Path, Path] = {}
-    for place in {place.resolve(): place for place in places if place.exists()}.values():
-        try:
-            with FeatureStore(place) as store:
-                found |= {path.resolve(): place for path in store.shard_paths}
-        except StoreError as error:
-            raise StoreError(
-                f"{error}\nwhich shards {place} needs is not known, so nothing was removed; make it anew with "
-                "`foal index`, or take it away"
-            ) from None
-    return found
-
-
-def _lies_inside(features: Path, path: Path) -> bool:
-    """Whether a path is a regular file in the folder itself, by no symbolic link below it."""
-    return path.is_file() and path.resolve() == features.resolve() / path.relative_to(features)
-
-
-def _report(
-    console: Console, features: Path, going: Sequence[StaleFile], staying: Sequence[tuple[StaleFile, str]]
-) -> None:
-    """Tables of what is stale and of what stays, by reason and folder."""
-    if not going:
-        console.print(f"{features}: nothing to remove")
-    else:
-        console.print(_table(features, [(one, one.reason) for one in going], title="stale"))
-    if staying:
-        console.print(_table(features, staying, title="kept"))
-
-
-def _table(features: Path, found: Sequence[tuple[StaleFile, str]], *, title: str) -> Table:
-    table = Table("reason", "folder", "files", "utterances", "size", title=title)
-    for column in table.columns[2:]:
-        column.justify = "right"
-    groups: dict[tuple[str, str], list[StaleFile]] = {}
-    for one, reason in found:
-        folder = one.path.parent.relative_to(features).as_posix()
-        groups.setdefault((reason, folder), []).append(one)
-    for (reason, folder), members in sorted(groups.items()):
-        table.add_row(reason, folder, *_counts(members))
-    table.add_section()
-    table.add_row("all", "", *_counts([one for one, _ in found]))
-    return table
-
-
-def _counts(members: Sequence[StaleFile]) -> tuple[str, str, str]:
-    rows, size = sum(one.rows for one in members), sum(one.size for one in members)
-    return f"{len(members):,}", f"{rows:,}", decimal(size)
-
-
-def remove_files(features: Path, going: Sequence[StaleFile]) -> tuple[int, int]:
-    """Remove the files, and the folders that this leaves empty; gives number and bytes.
-
-    A file that changed since it was judged stays: an extraction running now has written it anew. Raises FoalError.
-    """
-    count = size = 0
-    for one in going:
-        if not _lies_inside(features, one.path) or media_fingerprint(one.path) != one.stamp:
+    count = 0
+    size = 0
+    for file in files:
+        if not _is_inside(features, file.path) or media_fingerprint(file.path) != file.stamp:
             continue
         try:
-            one.path.unlink(missing_ok=True)
+            file.path.unlink(missing_ok=True)
         except OSError as error:
-            raise FoalError(f"{one.path}: cannot be removed: {error.strerror}; {count} files were") from None
-        count, size = count + 1, size + one.size
-    folders = {folder for one in going for folder in one.path.parents if folder.is_relative_to(features)} - {features}
-    for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
+            raise FoalError(
+                f"{file.path}: cannot be removed: {error.strerror}; {count} files were removed before"
+            ) from None
+        count += 1
+        size += file.size
+    parents = {folder for file in files for folder in file.path.parents if folder.is_relative_to(features)}
+    for folder in sorted(parents - {features}, key=lambda folder: -len(folder.parts)):
         # Only an empty folder can be removed in this way.
         with suppress(OSError):
             folder.rmdir()
     return count, size
+
+
+def _hashes_in_use(settings: ExtractSettings) -> tuple[dict[str, str], dict[str, str]]:
+    """The config hash of every stream ("": unknown), and the reason for each modality with an unknown one.
+
+    A modality without streams counts with its own settings, because `foal extract --streams` would use them.
+    """
+    streams = [*settings.streams, *settings.encoders]
+    streams += [modality for modality in MODALITIES if modality not in map(modality_of, streams)]
+    config_hashes: dict[str, str] = {}
+    unknown: dict[str, str] = {}
+    for stream in dict.fromkeys(streams):
+        try:
+            config_hashes[stream] = current_config_hash(settings, stream)
+        except EncoderError as error:
+            config_hashes[stream] = ""
+            unknown[modality_of(stream)] = f"the config hash of {stream} needs its weights: {error}"
+    return config_hashes, unknown
+
+
+def _check_kept_hashes(keep: Sequence[str], features: Path) -> set[str]:
+    """The short hashes of --keep-config. Raises UsageError for one without shards, which may be a typing error."""
+    on_disk = {path.name.rpartition("-")[2] for path in features.glob("*/*-*") if path.is_dir()}
+    kept = set()
+    for text in keep:
+        short_hash = text.rpartition("-")[2][:SHORT_HASH_LENGTH]
+        if len(short_hash) < SHORT_HASH_LENGTH or not HEX_DIGITS.issuperset(short_hash):
+            raise UsageError(
+                f"--keep-config: expected at least {SHORT_HASH_LENGTH} hexadecimal digits of a hash, got {text!r}"
+            )
+        if short_hash not in on_disk:
+            raise UsageError(f"--keep-config: no shards of config hash {text!r} in {features}; nothing was removed")
+        kept.add(short_hash)
+    return kept
+
+
+def _indexed_shards(indexes: Sequence[Path]) -> Mapping[Path, Path]:
+    """Every shard that one of the existing indexes points to, resolved, with the path of that index."""
+    shards: dict[Path, Path] = {}
+    for index in {index.resolve(): index for index in indexes if index.exists()}.values():
+        try:
+            with FeatureStore(index) as store:
+                shards |= {path.resolve(): index for path in store.shard_paths}
+        except StoreError as error:
+            raise StoreError(
+                f"{error}\nthe shards that {index} needs are unknown, so nothing was removed; write it again with "
+                "`foal index`, or delete it"
+            ) from None
+    return shards
+
+
+def _is_inside(features: Path, path: Path) -> bool:
+    """Whether a path is a regular file in the folder, reached without symbolic links below it."""
+    return path.is_file() and path.resolve() == features.resolve() / path.relative_to(features)
+
+
+def _print_tables(features: Path, removable: Sequence[StaleFile], kept: Sequence[tuple[StaleFile, str]]) -> None:
+    """Print the stale files and the kept ones, by reason and folder."""
+    console = get_console()
+    if removable:
+        console.print(_table(features, [(file, file.reason) for file in removable], title="stale"))
+    else:
+        log.info(f"{features}: nothing to remove")
+    if kept:
+        console.print(_table(features, kept, title="kept"))
+
+
+def _table(features: Path, files: Sequence[tuple[StaleFile, str]], *, title: str) -> Table:
+    table = Table("reason", "folder", "files", "utterances", "size", title=title)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    groups: dict[tuple[str, str], list[StaleFile]] = {}
+    for file, reason in files:
+        folder = file.path.parent.relative_to(features).as_posix()
+        groups.setdefault((reason, folder), []).append(file)
+    for (reason, folder), members in sorted(groups.items()):
+        table.add_row(reason, folder, *_totals(members))
+    table.add_section()
+    table.add_row("all", "", *_totals([file for file, _ in files]))
+    return table
+
+
+def _totals(files: Sequence[StaleFile]) -> tuple[str, str, str]:
+    """Number of files, utterances and bytes, for a table."""
+    rows = sum(file.rows for file in files)
+    return f"{len(files):,}", f"{rows:,}", decimal(sum(file.size for file in files))

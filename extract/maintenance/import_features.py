@@ -1,6 +1,11 @@
-"""The spine of `foal import`: folders of `<id>.npy` files become shards and feats.h5."""
+"""The spine of `foal import`: folders of precomputed ID.npy files become shards and feats.h5.
+
+foal import --audio hubert/ --face clip/ -o features-imported
+foal import --face openface/ --name openface --face-rate 30 -o features-imported
+"""
 
 import json
+import logging
 import os
 import posixpath
 import statistics
@@ -14,13 +19,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
-from ...shared.cli.console import get_console
-from ...shared.config.settings import MODALITIES, Settings
+from ...shared.config.settings import INDEX_NAME, MODALITIES, Settings
 from ...shared.errors import StoreError, UsageError
 from ...shared.files.atomic import remove, remove_stale_temporaries
 from ...shared.files.lock import features_lock
+from ...shared.files.overwrite import check_overwrite
 from ...shared.manifest import read_manifest
 from ...shared.store.catalog import Catalog, read_catalog, shard_folder, shard_name
 from ...shared.store.index_writer import check_index, write_index
@@ -29,16 +33,18 @@ from ...shared.text import preview_ids
 from ...shared.utterance import Utterance, splits_of
 from .stale import is_deletable_corrupt_shard
 
-SHARD_BYTES = 64 * 2**20
-"""Values in one shard: all of them are in memory while it is written."""
+MAX_SHARD_BYTES = 64 * 2**20
+"""Size of the values in one shard: all of them are in memory while it is written."""
 
-NEARLY = 0.02
-"""An estimated rate this near to a round number is that number: encoders swallow a frame or two at the ends."""
+RATE_TOLERANCE = 0.02
+"""An estimated rate this close to a round number is rounded to it: encoders drop a frame or two at the ends."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A folder of one modality that has been read through: the file and the frames of each utterance by id."""
+class FeatureFolder:
+    """A folder with the features of one modality, checked: the file and the number of frames of each utterance."""
 
     modality: str
     folder: Path
@@ -55,85 +61,108 @@ def import_features(
     rates: Mapping[str, float],
     name: str | None,
     break_lock: bool = False,
+    force: bool = False,
 ) -> None:
-    """Write the .npy files of `folders` (by modality) as shards below `out`, and out/feats.h5 over them.
+    """Write .npy files as shards below `out`, and an index over them as out/feats.h5.
 
-    `rates` (by modality, Hz) replace the estimated ones; `name` makes the stream `face/name` of the only modality.
-    Every file is checked before anything is written, and so is what lies where they go. Raises UsageError if no file
-    belongs to the manifest, a rate is missing or another file lies in the index' place; StoreError that names the file
-    if its numbers cannot be features, or another file lies in a shard's place; FutureError over files of a newer foal.
+    All files, and all places to write to, are checked before anything is written.
+
+    Args:
+        settings: the manifest and the number format.
+        folders: the folder of .npy files of each modality.
+        out: the folder to write to.
+        rates: frames per second (Hz) by modality, instead of the estimated ones.
+        name: name the stream `face/NAME` instead of `face`; only with one modality.
+        break_lock: take over `out` from a run on another machine that is known to have ended.
+        force: replace other files that have the name of a shard or of the index.
+
+    Raises:
+        UsageError: no file has the name of an utterance, a rate is missing, or a file would be replaced.
+        StoreError: a file's values cannot be features; the message names the file.
+        FutureError: a file to replace was written by a newer version of foal.
     """
-    console, store = get_console(), settings.extract.dtype
+    dtype = settings.extract.dtype
     manifest = read_manifest(settings.corpus.manifest)
-    sources: list[tuple[Found, ShardHeader]] = []
-    for modality in (modality for modality in MODALITIES if modality in folders):
-        found = _look_through(modality, folders[modality], manifest, store, console)
-        rate_hz = rates.get(modality) or _estimated_rate(found, manifest, settings.corpus.manifest, console)
-        sources.append((found, _header(found, rate_hz, store, name)))
-    kept = [utterance for utterance in manifest if any(utterance.id in found.paths for found, _ in sources)]
-    _report_missing(manifest, kept, [found for found, _ in sources], console)
+    sources: list[tuple[FeatureFolder, ShardHeader]] = []
+    for modality in MODALITIES:
+        if modality in folders:
+            source = _check_folder(modality, folders[modality], manifest, dtype)
+            rate_hz = rates.get(modality) or _estimate_rate(source, manifest, settings.corpus.manifest)
+            sources.append((source, _build_header(source, rate_hz, dtype, name)))
+    kept = [utterance for utterance in manifest if any(utterance.id in source.paths for source, _ in sources)]
+    _report_missing(manifest, kept, [source for source, _ in sources])
 
-    keys = {f"{header.modality}/{name}" if name else header.modality: header.config_hash for _, header in sources}
-    index, splits = out / "feats.h5", splits_of(manifest)
-    check_index(index, out)
-    with features_lock(out, break_lock=break_lock) as word:
-        if word:
-            console.print(word)
+    config_hashes = {
+        f"{header.modality}/{name}" if name else header.modality: header.config_hash for _, header in sources
+    }
+    index = out / INDEX_NAME
+    splits = splits_of(manifest)
+    check_index(index, out, force=force)
+    with features_lock(out, break_lock=break_lock) as taken_over:
+        if taken_over:
+            log.info(taken_over)
         remove_stale_temporaries(out)
-        planned = [_planned(found, header, kept, out) for found, header in sources]
-        for (_, header), shards in zip(sources, planned, strict=True):
-            _check_places(shards, header, read_catalog(out, header.modality, header.config_hash, splits))
-        for (found, header), shards in zip(sources, planned, strict=True):
-            _write_shards(found, header, shards)
-            _remove_earlier(read_catalog(out, header.modality, header.config_hash, splits), header, shards)
-        joined = write_index(index, kept, out, keys)
-    for path, reason in joined.damaged.items():
-        console.print(f"warning: {path}: {reason}")
+        plans = [_plan_shards(source, header, kept, out) for source, header in sources]
+        catalogs = [read_catalog(out, header.modality, header.config_hash, splits) for _, header in sources]
+        for (_, header), plan, catalog in zip(sources, plans, catalogs, strict=True):
+            _check_places(plan, header, catalog, force=force)
+        for (source, header), plan, catalog in zip(sources, plans, catalogs, strict=True):
+            _write_shards(source, header, plan)
+            _remove_earlier(catalog, header, plan)
+        result = write_index(index, kept, out, config_hashes, force=force)
+    for path, reason in result.damaged.items():
+        log.warning(f"{path}: {reason}")
     streams = "; ".join(
-        f"{stream}: width {found.width}, {header.rate_hz:g} Hz, {sum(found.frames.values()):,} frames of "
-        f"{len(found.frames)} utterances"
-        for stream, (found, header) in zip(keys, sources, strict=True)
+        f"{stream}: width {source.width}, {header.rate_hz:g} Hz, {sum(source.frames.values()):,} frames of "
+        f"{len(source.frames)} utterances"
+        for stream, (source, header) in zip(config_hashes, sources, strict=True)
     )
-    console.print(f"{joined.path}: {joined.utterances} utterances{'' if joined.changed else ', unchanged'}; {streams}")
+    log.info(f"{result.path}: {result.utterances} utterances{'' if result.changed else ', unchanged'}; {streams}")
 
 
-def _look_through(modality: str, folder: Path, manifest: Sequence[Utterance], store: str, console: Console) -> Found:
-    """Find and check the file of every utterance; raises UsageError if there is none, StoreError for a bad one."""
-    paths = {u.id: path for u in manifest if (path := _file_of(folder, u.id)) is not None}
+def _check_folder(modality: str, folder: Path, manifest: Sequence[Utterance], dtype: str) -> FeatureFolder:
+    """Find and check the file of every utterance. Raises UsageError if there is none, StoreError for a bad one."""
+    paths: dict[str, Path] = {}
+    for utterance in manifest:
+        path = _file_of(folder, utterance.id)
+        if path is not None:
+            paths[utterance.id] = path
     others = sorted({path for path in folder.rglob("*.npy") if path.is_file()} - set(paths.values()))
     if not paths:
         expected = ", ".join(f"{utterance.id}.npy" for utterance in manifest[:3])
-        there = ", ".join(path.relative_to(folder).as_posix() for path in others[:3]) or "no .npy file"
-        raise UsageError(f"{folder}: expected files named after the manifest's ids, such as {expected}; got {there}")
+        got = ", ".join(path.relative_to(folder).as_posix() for path in others[:3]) or "no .npy file"
+        raise UsageError(f"{folder}: expected files named after the manifest's ids, such as {expected}; got {got}")
     frames: dict[str, int] = {}
-    width, first = 0, Path()
-    for name, path in paths.items():
-        frames[name], of_this = _checked_shape(path, store)
+    width = 0
+    first = Path()
+    for utterance_id, path in paths.items():
+        frames[utterance_id], file_width = _check_shape(path, dtype)
         if not width:
-            width, first = of_this, path
-        elif of_this != width:
+            width = file_width
+            first = path
+        elif file_width != width:
             raise StoreError(
-                f"{path}: expected {width} numbers per frame as in {first}, got {of_this}; "
+                f"{path}: expected {width} numbers per frame as in {first}, got {file_width}; "
                 "the arrays of one modality are (width,) or (frames, width), all of one width"
             )
     if others:
-        console.print(f"{modality}: {len(others)} files of {folder} belong to no utterance of the manifest")
-    return Found(modality=modality, folder=folder, width=width, paths=paths, frames=frames)
+        log.info(f"{modality}: {len(others)} files of {folder} belong to no utterance of the manifest")
+    return FeatureFolder(modality=modality, folder=folder, width=width, paths=paths, frames=frames)
 
 
-def _file_of(folder: Path, name: str) -> Path | None:
-    """The utterance's file; an id with slashes, of either kind, leads into sub-folders and never out of the folder."""
-    for text in dict.fromkeys((name, name.replace("\\", "/"))):
-        inside = posixpath.normpath(f"{text}.npy")
-        # Path.is_file raises over a name that is too long.
-        if not inside.startswith(("/", "../")) and os.path.isfile(folder / inside):
-            return folder / inside
+def _file_of(folder: Path, utterance_id: str) -> Path | None:
+    """The utterance's file. Slashes of either kind in an id lead into sub-folders, but never out of the folder."""
+    for text in dict.fromkeys((utterance_id, utterance_id.replace("\\", "/"))):
+        relative = posixpath.normpath(f"{text}.npy")
+        # Path.is_file raises OSError for a name that is too long.
+        if not relative.startswith(("/", "../")) and os.path.isfile(folder / relative):
+            return folder / relative
     return None
 
 
-def _checked_shape(path: Path, store: str) -> tuple[int, int]:
-    """Frames and width of a file whose numbers can be stored as `store`; raises StoreError that names it otherwise."""
-    array = _opened(path)
+def _check_shape(path: Path, dtype: str) -> tuple[int, int]:
+    """Frames and width of a file whose numbers can be stored as `dtype`. Raises StoreError."""
+    array = _open_array(path)
     if array.dtype.kind not in "fiu":
         raise StoreError(f"{path}: expected an array of numbers, got one of type {array.dtype}")
     if array.ndim not in (1, 2):
@@ -142,18 +171,18 @@ def _checked_shape(path: Path, store: str) -> tuple[int, int]:
         raise StoreError(f"{path}: expected at least one frame, got an empty array of shape {array.shape}")
     if not np.isfinite(array).all():
         raise StoreError(f"{path}: expected finite numbers, got NaN or infinite ones")
-    if not np.can_cast(array.dtype, store):
+    if not np.can_cast(array.dtype, dtype):
         extremes = np.array([array.min(), array.max()])
         with np.errstate(over="ignore"):
-            fits = np.isfinite(extremes.astype(store)).all()
+            fits = np.isfinite(extremes.astype(dtype)).all()
         if not fits:
-            remedy = "; set extract.dtype to float32 (--store float32)" if store == "float16" else ""
-            raise StoreError(f"{path}: the values are too large for {store} ({abs(extremes).max():g}){remedy}")
+            remedy = "; set extract.dtype to float32 (--dtype float32)" if dtype == "float16" else ""
+            raise StoreError(f"{path}: the values are too large for {dtype} ({abs(extremes).max():g}){remedy}")
     return (1, len(array)) if array.ndim == 1 else array.shape
 
 
-def _opened(path: Path) -> NDArray[Any]:
-    """The array of an .npy file, mapped and not read; nothing is ever unpickled, and an .npz is none."""
+def _open_array(path: Path) -> NDArray[Any]:
+    """The array of an .npy file, memory-mapped. Nothing is unpickled, and .npz files are refused."""
     try:
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
@@ -163,44 +192,49 @@ def _opened(path: Path) -> NDArray[Any]:
             f"{path}: expected a whole .npy file of numbers, got one that cannot be read: {error}"
         ) from None
     except (MemoryError, RecursionError):
-        # Python's parser, to which NumPy gives the header, says so of brackets and signs without end.
-        raise StoreError(f"{path}: expected a whole .npy file of numbers, got one whose header is too deep") from None
+        # Raised by Python's parser, to which NumPy passes the header, for deeply nested expressions.
+        raise StoreError(
+            f"{path}: expected a whole .npy file of numbers, got one with a header that is nested too deeply"
+        ) from None
     return array
 
 
-def _estimated_rate(found: Found, manifest: Iterable[Utterance], listed_in: Path, console: Console) -> float:
-    """Frames per second (Hz): the median over the utterances whose length the manifest tells; 1 for single vectors."""
-    if max(found.frames.values()) == 1:
+def _estimate_rate(source: FeatureFolder, manifest: Iterable[Utterance], manifest_path: Path) -> float:
+    """Frames per second (Hz): the median over the utterances whose length is in the manifest; 1 for single vectors."""
+    if max(source.frames.values()) == 1:
         return 1.0
-    rates = [found.frames[u.id] / u.seconds for u in manifest if u.id in found.frames and u.seconds is not None]
+    rates = [
+        source.frames[utterance.id] / utterance.seconds
+        for utterance in manifest
+        if utterance.id in source.frames and utterance.seconds is not None
+    ]
     if not rates:
         raise UsageError(
-            f"{found.folder}: the files hold sequences, and {listed_in} does not say where their utterances end; "
-            f"give the frames per second with --{found.modality}-rate HZ"
+            f"{source.folder}: the files are sequences, and {manifest_path} does not tell where their utterances end; "
+            f"give the frames per second with --{source.modality}-rate HZ"
         )
     median = statistics.median(rates)
-    # wav2vec2's 50 Hz look like 49.3 in short utterances: the multiple of five comes before the nearest whole number.
-    round_numbers = [float(step * round(median / step)) for step in (5, 1)]
-    nearly = [number for number in round_numbers if abs(median - number) <= NEARLY * number]
-    # Else four digits: the rate is part of the key, which one utterance more should not change.
-    rate_hz = nearly[0] if nearly else float(f"{median:.4g}")
-    console.print(
-        f"{found.modality}: {rate_hz:g} frames per second, estimated from {len(rates)} utterances "
-        f"({min(rates):.4g} to {max(rates):.4g}); --{found.modality}-rate says otherwise"
+    # wav2vec2's 50 Hz look like 49.3 in short utterances: multiples of five come before other whole numbers.
+    candidates = [float(step * round(median / step)) for step in (5, 1)]
+    close = [number for number in candidates if abs(median - number) <= RATE_TOLERANCE * number]
+    # Else four digits: the rate is part of the config hash, which one utterance more should not change.
+    rate_hz = close[0] if close else float(f"{median:.4g}")
+    log.info(
+        f"{source.modality}: {rate_hz:g} frames per second, estimated from {len(rates)} utterances "
+        f"({min(rates):.4g} to {max(rates):.4g}); --{source.modality}-rate overrides it"
     )
     return rate_hz
 
 
-def _header(found: Found, rate_hz: float, store: str, name: str | None) -> ShardHeader:
-    """How the features came here. The key leaves out the values: imported anew, they take the place of the old ones."""
-    config = {"provenance": "imported", "width": found.width, "rate_hz": rate_hz, "store": store}
+def _build_header(source: FeatureFolder, rate_hz: float, dtype: str, name: str | None) -> ShardHeader:
+    """The header of the shards. The values do not enter the hash: a second import replaces the first."""
+    config = {"provenance": "imported", "width": source.width, "rate_hz": rate_hz, "dtype": dtype}
     if name is not None:
-        # Two encoders of one width and rate must not replace each other.
+        # Two encoders of the same width and rate must not replace each other.
         config["name"] = name
-    key = sha256(json.dumps([found.modality, config], sort_keys=True).encode()).hexdigest()
     return ShardHeader(
-        modality=found.modality,
-        config_hash=key,
+        modality=source.modality,
+        config_hash=sha256(json.dumps([source.modality, config], sort_keys=True).encode()).hexdigest(),
         rate_hz=rate_hz,
         encoder="imported",
         revision="",
@@ -210,78 +244,81 @@ def _header(found: Found, rate_hz: float, store: str, name: str | None) -> Shard
     )
 
 
-def _report_missing(
-    manifest: Sequence[Utterance], kept: Sequence[Utterance], sources: Sequence[Found], console: Console
-) -> None:
-    here = {utterance.id for utterance in kept}
-    if without := [utterance.id for utterance in manifest if utterance.id not in here]:
-        folders = " or ".join(str(found.folder) for found in sources)
-        console.print(f"left out, because not in {folders}: {preview_ids(without)}")
-    for found in sources:
-        if without := [utterance.id for utterance in kept if utterance.id not in found.paths]:
-            console.print(f"without {found.modality}, because not in {found.folder}: {preview_ids(without)}")
+def _report_missing(manifest: Sequence[Utterance], kept: Sequence[Utterance], sources: Sequence[FeatureFolder]) -> None:
+    kept_ids = {utterance.id for utterance in kept}
+    left_out = [utterance.id for utterance in manifest if utterance.id not in kept_ids]
+    if left_out:
+        folders = " or ".join(str(source.folder) for source in sources)
+        log.info(f"left out, because not in {folders}: {preview_ids(left_out)}")
+    for source in sources:
+        missing = [utterance.id for utterance in kept if utterance.id not in source.paths]
+        if missing:
+            log.info(f"without {source.modality}, because not in {source.folder}: {preview_ids(missing)}")
 
 
-def _planned(found: Found, header: ShardHeader, kept: Sequence[Utterance], out: Path) -> dict[Path, list[Utterance]]:
-    """The shards of one modality, and the utterances that each will hold."""
-    itemsize = np.dtype(header.config["store"]).itemsize
+def _plan_shards(
+    source: FeatureFolder, header: ShardHeader, kept: Sequence[Utterance], out: Path
+) -> dict[Path, list[Utterance]]:
+    """The shards of one modality, and the utterances that each will contain."""
+    itemsize = np.dtype(header.config["dtype"]).itemsize
     return {
-        shard_folder(out, split, found.modality, header.config_hash) / shard_name(found.modality, part): part
+        shard_folder(out, split, source.modality, header.config_hash) / shard_name(source.modality, part): part
         for split, members in splits_of(kept).items()
-        for part in _cut(found, members, itemsize)
+        for part in _cut(source, members, itemsize)
     }
 
 
-def _check_places(planned: Iterable[Path], header: ShardHeader, there: Catalog) -> None:
-    """Raise StoreError if something that is no shard of ours lies where one is to be written."""
-    for path in planned:
-        ours = path in there.shards or is_deletable_corrupt_shard(path, header.modality, header.config_hash)
-        if os.path.lexists(path) and not ours:
-            raise StoreError(
-                f"{path}: expected a shard of an earlier import to replace, or nothing, got another file, or one that "
-                "cannot be read; move it away"
-            )
+def _check_places(plan: Iterable[Path], header: ShardHeader, existing: Catalog, *, force: bool) -> None:
+    """Raise UsageError if a file that is not a shard of an earlier import has the name of a new shard."""
+
+    def is_ours(path: Path) -> bool:
+        return path in existing.headers or is_deletable_corrupt_shard(path, header.modality, header.config_hash)
+
+    for path in plan:
+        check_overwrite(path, kind="a shard of an earlier import", is_ours=is_ours, force=force)
 
 
-def _write_shards(found: Found, header: ShardHeader, planned: Mapping[Path, Sequence[Utterance]]) -> None:
+def _write_shards(source: FeatureFolder, header: ShardHeader, plan: Mapping[Path, Sequence[Utterance]]) -> None:
     command = " ".join(["foal", *sys.argv[1:]])
-    for path, part in planned.items():
-        with ShardWriter(path, header, dtype=header.config["store"], command=command) as writer:
+    for path, part in plan.items():
+        with ShardWriter(path, header, dtype=header.config["dtype"], command=command) as writer:
             for utterance in part:
-                writer.add(_entry(found, utterance, header.rate_hz))
+                writer.add(_build_entry(source, utterance, header.rate_hz))
 
 
-def _remove_earlier(there: Catalog, header: ShardHeader, written: Iterable[Path]) -> None:
-    """Remove the shards of an earlier import, which those `written` replace; whatever else lies there stays."""
-    earlier = [path for path in there.shards if not path.is_symlink()]
-    earlier += [path for path in there.damaged if is_deletable_corrupt_shard(path, header.modality, header.config_hash)]
+def _remove_earlier(existing: Catalog, header: ShardHeader, written: Iterable[Path]) -> None:
+    """Remove the shards of an earlier import, except those that were written now; other files stay."""
+    earlier = [path for path in existing.headers if not path.is_symlink()]
+    earlier += [
+        path for path in existing.damaged if is_deletable_corrupt_shard(path, header.modality, header.config_hash)
+    ]
     for path in sorted({*earlier} - {*written}):
         remove(path)
 
 
-def _cut(found: Found, utterances: Iterable[Utterance], itemsize: int) -> list[list[Utterance]]:
-    """The utterances in their order, cut wherever another one would make the shard larger than SHARD_BYTES."""
+def _cut(source: FeatureFolder, utterances: Iterable[Utterance], itemsize: int) -> list[list[Utterance]]:
+    """The utterances in their order, cut so that no shard with several has more than MAX_SHARD_BYTES."""
     parts: list[list[Utterance]] = []
     size = 0
     for utterance in utterances:
-        more = found.frames.get(utterance.id, 0) * found.width * itemsize
-        if not parts or size + more > SHARD_BYTES:
+        added = source.frames.get(utterance.id, 0) * source.width * itemsize
+        if not parts or size + added > MAX_SHARD_BYTES:
             parts.append([])
             size = 0
         parts[-1].append(utterance)
-        size += more
+        size += added
     return parts
 
 
-def _entry(found: Found, utterance: Utterance, rate_hz: float) -> Entry:
-    path = found.paths.get(utterance.id)
-    values = np.zeros((0, found.width), np.float32) if path is None else np.atleast_2d(_opened(path))
+def _build_entry(source: FeatureFolder, utterance: Utterance, rate_hz: float) -> Entry:
+    path = source.paths.get(utterance.id)
+    values = np.zeros((0, source.width), np.float32) if path is None else np.atleast_2d(_open_array(path))
     return Entry(
         id=utterance.id,
         values=values,
         valid=np.ones(len(values), bool),
         origin=(utterance.start or 0.0) + 0.5 / rate_hz,
-        source=utterance.source(found.modality),
+        source=utterance.source(source.modality),
         media="",
-        note=f"not in {found.folder.absolute().name}" if path is None else "",
+        note=f"not in {source.folder.absolute().name}" if path is None else "",
     )

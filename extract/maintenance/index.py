@@ -1,15 +1,19 @@
-"""The spine of `foal index`: which shards, joined with which manifest, and what else lies in the folder."""
+"""The spine of `foal index`: choose the shards of each stream, write feats.h5, and report stale files.
 
+foal index                                  the shards of the current settings
+foal index --pack -o share/feats.h5         one file with all values, to share
+foal index --config-hash face=1a2b3c4d      one of several configurations in the folder
+"""
+
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.filesize import decimal
 
-from ...shared.cli.console import get_console
 from ...shared.config.settings import (
     MODALITIES,
     STREAM_NAME,
@@ -25,139 +29,162 @@ from ...shared.store.catalog import SHORT_HASH_LENGTH, MediaFingerprints, config
 from ...shared.store.index_writer import choose_config_hashes, write_index
 from ...shared.store.shard import ShardHeader, ShardReader
 from ..encoders.weights import FACENET_SIZE
-from ..schedule.stream_spec import present_key
-from ..schedule.summary import report_index
+from ..schedule.stream_spec import current_config_hash
+from ..schedule.summary import print_index_result
 from .stale import CURRENT, OTHER, StaleReport, find_stale
 
-ALWAYS_SAID = ("layers", "view", "fps")
+ALWAYS_SHOWN = ("layers", "region", "fps")
+"""Settings that describe a stream even where they have their default value."""
+
+log = logging.getLogger(__name__)
 
 
-def index_features(settings: Settings, out: Path, *, pack: bool, keys: Sequence[str]) -> None:
-    """Write feats.h5 over the shards in the features folder, and say which they are and what is stale beside them.
+def index_features(
+    settings: Settings, out: Path, *, pack: bool, config_hashes: Sequence[str], force: bool = False
+) -> None:
+    """Write feats.h5 over the shards in the features folder, and report which they are and which files are stale.
 
-    Where the folder holds shards of several keys, those of the present settings count, unless `keys` (STREAM=KEY) say
-    otherwise.
+    Where the folder has shards of several configurations, those of the current settings are used.
+
+    Args:
+        settings: the manifest, the streams and the features folder.
+        out: the index to write.
+        pack: copy the values into the index.
+        config_hashes: `STREAM=HASH`, the configuration to use for a stream.
+        force: replace a file at `out` that is not a feats.h5.
+
+    Raises:
+        UsageError: the configuration of a stream is ambiguous or missing, or `out` is another file.
+        StoreError: there are no shards.
     """
-    console = get_console()
     manifest = read_manifest(settings.corpus.manifest)
-    features, media = settings.extract.features_dir, MediaFingerprints(settings.corpus.root)
-    given = _given(keys)
+    features = settings.extract.features_dir
+    media = MediaFingerprints(settings.corpus.root)
+    given = _parse_config_hashes(config_hashes)
     streams = sorted(
         dict.fromkeys((*settings.extract.streams, *given)), key=lambda name: MODALITIES.index(modality_of(name))
     )
-    chosen = choose_config_hashes(features, streams, _preferred(settings.extract, streams, given))
+    chosen = choose_config_hashes(features, streams, _preferred_hashes(settings.extract, streams, given))
     for stream in streams:
         if stream in chosen:
-            modality, key = modality_of(stream), chosen[stream][:SHORT_HASH_LENGTH]
-            console.print(f"{stream}: {_how(features, modality, key)} -> {modality}-{key}")
+            modality = modality_of(stream)
+            short_hash = chosen[stream][:SHORT_HASH_LENGTH]
+            log.info(f"{stream}: {_describe_shards(features, modality, short_hash)} -> {modality}-{short_hash}")
         else:
-            console.print(f"{stream}: there are no shards in {features}, so it is not in the index")
-    report_index(write_index(out, manifest, features, chosen, media=media, pack=pack), console)
-    _report_stale(find_stale(features, manifest, chosen, media), console)
+            log.info(f"{stream}: there are no shards in {features}, so it is not in the index")
+    print_index_result(write_index(out, manifest, features, chosen, media=media, pack=pack, force=force))
+    _report_stale(find_stale(features, manifest, chosen, media))
 
 
-def _given(keys: Sequence[str]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for text in keys:
-        stream, equals, key = text.partition("=")
-        modality, slash, name = stream.partition("/")
-        if not equals or not key or modality not in MODALITIES or (slash and not STREAM_NAME.fullmatch(name)):
-            known = " or ".join(MODALITIES)
-            raise UsageError(f"--key: expected STREAM=KEY with a stream such as {known} or face/clip, got {text!r}")
-        given[stream] = key
-    return given
+def format_stream_config(header: ShardHeader) -> str:
+    """Describe an encoder and its configuration in one line, such as `wav2vec2-base (main), layers last, fp32`.
 
-
-def _preferred(settings: ExtractSettings, streams: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
-    """The key of every stream for which it matters: a folder with one key for the only stream leaves no choice.
-
-    Raises UsageError if there are shards, but none of a stream's key.
+    Settings with their default value are left out, except those of ALWAYS_SHOWN.
     """
-    features, preferred = settings.features_dir, dict(given)
-    wanted = Counter(map(modality_of, streams))
-    for stream in streams:
-        modality = modality_of(stream)
-        on_disk = config_hashes_on_disk(features, modality)
-        there = f"on disk are the keys {', '.join(on_disk)}; choose with --config-hash {stream}=KEY"
-        if stream in given:
-            if not on_disk:
-                raise UsageError(
-                    f"--config-hash {stream}={given[stream]}: there are no {modality} shards in {features}"
-                )
-        elif len(on_disk) > 1 or (on_disk and wanted[modality] > 1):
-            # Hashing the weights takes a while, and they need not be on this machine: only when it matters.
-            try:
-                key = present_key(settings, stream)
-            except EncoderError as error:
-                raise UsageError(
-                    f"{features}: which shards are those of {stream} cannot be told: {error}\n{there}"
-                ) from None
-            if key[:SHORT_HASH_LENGTH] not in on_disk:
-                raise UsageError(
-                    f"{features}: there are no shards of {stream} as it is set ({modality}-{key[:SHORT_HASH_LENGTH]}); "
-                    f"extract them (`foal extract --streams {stream}`), leave {stream} out with --streams, or: "
-                    f"{there}"
-                )
-            preferred[stream] = key
-    return preferred
-
-
-def _how(features: Path, modality: str, key: str) -> str:
-    """How the shards of a key were made, in one line for people: what says most, and what is not as usual."""
-    for path in shard_files(features, modality, key):
-        with suppress(StoreError), ShardReader(path) as shard:
-            return describe(shard.header)
-    return "no shard that can be read"
-
-
-def describe(header: ShardHeader) -> str:
-    """An encoder and its configuration, such as `wav2vec2-base (main), layers last, fp32`."""
     config = header.config
     fields = (AudioSettings if header.modality == "audio" else FaceSettings).model_fields
     # The hub's commits have 40 digits.
     parts = [f"{header.encoder} ({header.revision[:12]})" if header.revision else header.encoder]
     if config.get("provenance") == "imported":
-        parts += [f"named {config['name']}"] if "name" in config else []
+        if "name" in config:
+            parts.append(f"named {config['name']}")
         parts.append(f"{header.rate_hz:g} Hz")
-    usual = {name: field.default for name, field in fields.items()} | {"size": FACENET_SIZE}
-    for name, value in usual.items():
-        if config.get(name) is not None and (name in ALWAYS_SAID or config[name] != value):
-            parts.append(_said(name, config[name]))
+    defaults = {name: field.default for name, field in fields.items()} | {"size": FACENET_SIZE}
+    for name, default in defaults.items():
+        if config.get(name) is not None and (name in ALWAYS_SHOWN or config[name] != default):
+            parts.append(_format_setting(name, config[name]))
     if "precision" in config:
         parts.append(str(config["precision"]))
-    if (store := config.get("store", "float16")) != "float16":
-        parts.append(f"stored as {store}")
+    if (dtype := config.get("dtype", "float16")) != "float16":
+        parts.append(f"stored as {dtype}")
     return ", ".join(parts)
 
 
-def _said(name: str, value: Any) -> str:
+def _parse_config_hashes(texts: Sequence[str]) -> dict[str, str]:
+    """The hashes of --config-hash by stream. Raises UsageError."""
+    config_hashes: dict[str, str] = {}
+    for text in texts:
+        stream, equals, config_hash = text.partition("=")
+        modality, slash, name = stream.partition("/")
+        if not equals or not config_hash or modality not in MODALITIES or (slash and not STREAM_NAME.fullmatch(name)):
+            known = " or ".join(MODALITIES)
+            raise UsageError(
+                f"--config-hash: expected STREAM=HASH with a stream such as {known} or face/clip, got {text!r}"
+            )
+        config_hashes[stream] = config_hash
+    return config_hashes
+
+
+def _preferred_hashes(settings: ExtractSettings, streams: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """The hash of every stream with more than one candidate. Raises UsageError if it has no shards."""
+    features = settings.features_dir
+    preferred = dict(given)
+    streams_of = Counter(map(modality_of, streams))
+    for stream in streams:
+        modality = modality_of(stream)
+        on_disk = config_hashes_on_disk(features, modality)
+        choice = f"the folder has the config hashes {', '.join(on_disk)}; choose one with --config-hash {stream}=HASH"
+        if stream in given:
+            if not on_disk:
+                raise UsageError(
+                    f"--config-hash {stream}={given[stream]}: there are no {modality} shards in {features}"
+                )
+        elif len(on_disk) > 1 or (on_disk and streams_of[modality] > 1):
+            # Computed only when it matters: hashing weights takes time, and they need not be on this machine.
+            try:
+                config_hash = current_config_hash(settings, stream)
+            except EncoderError as error:
+                raise UsageError(
+                    f"{features}: the shards of {stream} cannot be identified: {error}\n{choice}"
+                ) from None
+            short_hash = config_hash[:SHORT_HASH_LENGTH]
+            if short_hash not in on_disk:
+                raise UsageError(
+                    f"{features}: there are no shards of {stream} with the current settings ({modality}-{short_hash}); "
+                    f"extract them (`foal extract --streams {stream}`), or leave {stream} out with --streams, or: "
+                    f"{choice}"
+                )
+            preferred[stream] = config_hash
+    return preferred
+
+
+def _describe_shards(features: Path, modality: str, short_hash: str) -> str:
+    """The configuration of the first shard that can be read."""
+    for path in shard_files(features, modality, short_hash):
+        with suppress(StoreError), ShardReader(path) as shard:
+            return format_stream_config(shard.header)
+    return "no shard that can be read"
+
+
+def _format_setting(name: str, value: Any) -> str:
     if name == "fps":
         return f"{value:g} Hz" if isinstance(value, int | float) else f"{value} Hz"
     return f"{name.replace('_', ' ')} {','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
 
 
-def _report_stale(findings: StaleReport, console: Console) -> None:
-    """Say what in the folder the index does not use."""
-    others: dict[str, list[int]] = {}
+def _report_stale(report: StaleReport) -> None:
+    """Report the files in the folder that the index does not use."""
+    unused_sizes: dict[str, list[int]] = {}
     reasons: Counter[str] = Counter()
-    for one in findings.stale:
-        if one.reason == OTHER:
-            others.setdefault(f"{one.modality}-{one.key}", []).append(one.size)
+    for file in report.stale:
+        if file.reason == OTHER:
+            unused_sizes.setdefault(f"{file.modality}-{file.config_hash}", []).append(file.size)
         else:
-            reasons[one.reason] += 1
-    for folder, sizes in others.items():
-        # Perhaps of another stream of the settings, which was not asked for here: `foal clean` knows.
-        console.print(f"not in the index: {folder}: {_shards(len(sizes))} of {OTHER}, {decimal(sum(sizes))}")
-    for folder, rows in findings.rows.items():
+            reasons[file.reason] += 1
+    for folder, sizes in unused_sizes.items():
+        # They may belong to another stream of the settings that is not indexed here; `foal clean` distinguishes.
+        log.info(f"not in the index: {folder}: {_count_shards(len(sizes))} of {OTHER}, {decimal(sum(sizes))}")
+    for folder, rows in report.rows.items():
         total = sum(rows.values())
-        if old := total - rows.get(CURRENT, 0):
-            why = ", ".join(f"{count} {state}" for state, count in sorted(rows.items()) if state != CURRENT)
-            console.print(f"stale: {folder}: {old} of {total} rows are no longer current ({why})")
+        outdated = total - rows.get(CURRENT, 0)
+        if outdated:
+            states = ", ".join(f"{count} {state}" for state, count in sorted(rows.items()) if state != CURRENT)
+            log.info(f"stale: {folder}: {outdated} of {total} rows are no longer current ({states})")
     for reason, count in reasons.items():
-        console.print(f"stale: {_shards(count)} {reason}")
-    if findings.stale:
-        console.print("`foal clean` lists what the present settings and manifest no longer need")
+        log.info(f"stale: {_count_shards(count)} {reason}")
+    if report.stale:
+        log.info("`foal clean` lists the files that settings and manifest no longer need")
 
 
-def _shards(count: int) -> str:
+def _count_shards(count: int) -> str:
     return f"{count} shard{'s' * (count != 1)}"

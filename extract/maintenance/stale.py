@@ -1,4 +1,4 @@
-"""What in a features folder nothing needs any more: shards of other configurations, superseded, damaged, left over."""
+"""Find files in a features folder that are not needed: shards of other configurations, superseded or damaged ones."""
 
 import json
 import os
@@ -33,17 +33,20 @@ DAMAGED = "damaged"
 LEFT_OVER = "left over from a killed run"
 
 CURRENT = "current"
-CHANGED_MEDIA, CHANGED_ROW, NEWER = "of changed media", "of a changed row", "in a newer shard"
+CHANGED_MEDIA = "of changed media"
+CHANGED_ROW = "of a changed row"
+NEWER = "in a newer shard"
 
-OUR_NAME = re.compile(r"[0-9a-f]{16}\.h5")
+SHARD_NAME = re.compile(r"[0-9a-f]{16}\.h5")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StaleFile:
-    """A file that nothing needs any more: why, its size in bytes, the utterances in it (0 where that is not known).
+    """A file that is not needed any more.
 
-    `key` is the eight characters of its folder, empty for temporary files; `stamp` is the file's size and time of
-    change as it was judged; shards of another configuration may be `imported`, not computed by foal.
+    `reason` is one of the constants above; `size` is in bytes; `rows` are the utterances in it (0: unknown); `stamp` is
+    the file's size and time of change when it was read. `config_hash` is the short hash of its folder ("" for temporary
+    files). Shards of another configuration may be `imported`, not computed by foal.
     """
 
     path: Path
@@ -52,15 +55,15 @@ class StaleFile:
     rows: int
     stamp: str
     modality: str = ""
-    key: str = ""
+    config_hash: str = ""
     imported: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class StaleReport:
-    """The stale files, and the rows of each key in use, by `audio-1a2b3c4d`: how many are current or why they are not.
+    """The stale files, and for each configuration in use (`audio-1a2b3c4d`) the number of rows by state.
 
-    Those not current may stand in shards that are not stale.
+    Rows that are not current may be in shards that are not stale.
     """
 
     stale: tuple[StaleFile, ...]
@@ -68,64 +71,110 @@ class StaleReport:
 
 
 def find_stale(
-    features: Path, utterances: Sequence[Utterance], keys: Mapping[str, str], media: MediaFingerprints
+    features: Path, utterances: Sequence[Utterance], config_hashes: Mapping[str, str], media: MediaFingerprints
 ) -> StaleReport:
-    """What is stale in a features folder, given the manifest and the key in use of each stream.
+    """Find the stale files of a features folder.
 
-    Only modalities of these streams are looked at. An empty key is one that is not known: no shard has it. Files that
-    are no shards, that are another's, or that cannot be opened for want of a permission are never stale.
+    Files that are not shards, that are in another folder than their own, or that cannot be opened for lack of
+    permission are never stale.
+
+    Args:
+        features: the features folder.
+        utterances: the rows of the manifest.
+        config_hashes: the hash in use of each stream; "": unknown, and equal to no shard's. Only modalities of these
+            streams are examined.
+        media: the current fingerprints of the media.
     """
     stale: list[StaleFile] = []
     rows: dict[str, Mapping[str, int]] = {}
-    for modality in dict.fromkeys(map(modality_of, keys)):
-        used = {key[:SHORT_HASH_LENGTH] for stream, key in keys.items() if key and modality_of(stream) == modality}
-        for key in config_hashes_on_disk(features, modality):
-            if key in used:
-                of_key, rows[f"{modality}-{key}"] = _classify_rows(features, utterances, modality, key, media)
-                stale += of_key
+    for modality in dict.fromkeys(map(modality_of, config_hashes)):
+        used = {
+            config_hash[:SHORT_HASH_LENGTH]
+            for stream, config_hash in config_hashes.items()
+            if config_hash and modality_of(stream) == modality
+        }
+        for config_hash in config_hashes_on_disk(features, modality):
+            if config_hash in used:
+                files, states = _examine_used(features, utterances, modality, config_hash, media)
+                stale += files
+                rows[f"{modality}-{config_hash}"] = states
             else:
-                stale += _of_another_key(features, modality, key)
-    return StaleReport(stale=(*stale, *_left_over(features)), rows=rows)
+                stale += _examine_unused(features, modality, config_hash)
+    leftovers = [_stale_file(path, LEFT_OVER, media_fingerprint(path), rows=0) for path in stale_temporaries(features)]
+    return StaleReport(stale=(*stale, *leftovers), rows=rows)
 
 
-def _of_another_key(features: Path, modality: str, key: str) -> list[StaleFile]:
-    found = []
-    for path in shard_files(features, modality, key):
-        stamp, said = media_fingerprint(path), _read_claim(path)
-        # Anywhere else it is somebody's copy.
-        if said is not None and _belongs(said.modality, said.config_hash, modality, key):
-            rows, imported = said.utterances, _imported(said)
-            found.append(_stale(path, OTHER, stamp, rows=rows, modality=modality, key=key, imported=imported))
-    return found
+def is_deletable_corrupt_shard(path: Path, modality: str, config_hash: str) -> bool:
+    """Whether a file is a shard of this modality and config hash that is damaged beyond use.
+
+    Such a file may be deleted once its utterances have been extracted again. False for an intact shard, a file that
+    could only not be read (permission, lock, network), a symbolic link, a shard of a newer version, and in case of
+    doubt.
+    """
+    try:
+        if path.is_symlink():
+            return False
+        with suppress(FutureError), ShardReader(path, whole=True) as shard:
+            # Without damage the shard belongs to another folder, or was only busy a moment ago.
+            own = _belongs(shard.header.modality, shard.header.config_hash, modality, config_hash)
+            return bool(damage_in(shard)) and own
+    except OSError:
+        return False
+    except StoreError:
+        return _is_unreadable_shard(path, modality, config_hash)
+    return False
 
 
-def _classify_rows(
-    features: Path, utterances: Sequence[Utterance], modality: str, key: str, media: MediaFingerprints
+def _examine_unused(features: Path, modality: str, config_hash: str) -> list[StaleFile]:
+    """The shards of a configuration that no stream uses."""
+    files = []
+    for path in shard_files(features, modality, config_hash):
+        stamp = media_fingerprint(path)
+        identity = _identify(path)
+        # A shard in a folder of another name is a copy that a user made.
+        if identity is not None and _belongs(identity.modality, identity.config_hash, modality, config_hash):
+            files.append(
+                _stale_file(
+                    path,
+                    OTHER,
+                    stamp,
+                    rows=identity.utterances,
+                    modality=modality,
+                    config_hash=config_hash,
+                    imported=_is_imported(identity),
+                )
+            )
+    return files
+
+
+def _examine_used(
+    features: Path, utterances: Sequence[Utterance], modality: str, config_hash: str, media: MediaFingerprints
 ) -> tuple[list[StaleFile], Mapping[str, int]]:
-    """Of a key in use the shards that have not one current row or are damaged, and all its rows by state."""
-    # Before anything is read: who removes the file compares, and finds that it was written anew meanwhile.
-    stamps = {path: media_fingerprint(path) for path in shard_files(features, modality, key)}
-    catalog = read_catalog(features, modality, key)
-    row_of = {(split_folder(utterance.split), utterance.id): utterance for utterance in utterances}
-    states: dict[Path, Counter[str]] = {path: Counter() for path in catalog.shards}
-    for place, located in catalog.located.items():
-        utterance = row_of.get(place)
+    """Of a configuration in use: shards without a current row, damaged shards, and the number of rows by state."""
+    # Taken before anything is read: `remove_files` compares them, and notices a file that was replaced meanwhile.
+    stamps = {path: media_fingerprint(path) for path in shard_files(features, modality, config_hash)}
+    catalog = read_catalog(features, modality, config_hash)
+    by_place = {(split_folder(utterance.split), utterance.id): utterance for utterance in utterances}
+    states: dict[Path, Counter[str]] = {path: Counter() for path in catalog.headers}
+    for place, locations in catalog.located.items():
+        utterance = by_place.get(place)
         current = None if utterance is None else catalog.find(utterance, modality, media)
-        for at in located:
-            states[at.shard][_state(at, utterance, current, modality, media)] += 1
+        for location in locations:
+            states[location.shard][_row_state(location, utterance, current, modality, media)] += 1
     stale = []
     for path, counts in states.items():
         if not counts[CURRENT] and path in stamps:
             reason = ABSENT if set(+counts) == {ABSENT} else SUPERSEDED
-            stale.append(_stale(path, reason, stamps[path], rows=counts.total(), modality=modality, key=key))
+            rows = counts.total()
+            stale.append(_stale_file(path, reason, stamps[path], rows=rows, modality=modality, config_hash=config_hash))
     for path in catalog.damaged:
-        if path in stamps and is_deletable_corrupt_shard(path, modality, key):
-            stale.append(_stale(path, DAMAGED, stamps[path], rows=0, modality=modality, key=key))
+        if path in stamps and is_deletable_corrupt_shard(path, modality, config_hash):
+            stale.append(_stale_file(path, DAMAGED, stamps[path], rows=0, modality=modality, config_hash=config_hash))
     return stale, sum(states.values(), Counter())
 
 
-def _state(
-    at: FeatureLocation,
+def _row_state(
+    location: FeatureLocation,
     utterance: Utterance | None,
     current: FeatureLocation | None,
     modality: str,
@@ -134,66 +183,47 @@ def _state(
     """Whether a shard's row is current, or why not."""
     if utterance is None:
         return ABSENT
-    if at is current:
+    if location is current:
         return CURRENT
-    if at.source != utterance.source(modality):
+    if location.source != utterance.source(modality):
         return CHANGED_ROW
-    return NEWER if media.unchanged(utterance.media(modality), at.media) else CHANGED_MEDIA
+    return NEWER if media.unchanged(utterance.media(modality), location.media) else CHANGED_MEDIA
 
 
-def _left_over(features: Path) -> list[StaleFile]:
-    """Temporary files of processes that live no more, where foal writes any."""
-    return [_stale(path, LEFT_OVER, media_fingerprint(path), rows=0) for path in stale_temporaries(features)]
-
-
-def _stale(
-    path: Path, reason: str, stamp: str, *, rows: int, modality: str = "", key: str = "", imported: bool = False
+def _stale_file(
+    path: Path, reason: str, stamp: str, *, rows: int, modality: str = "", config_hash: str = "", imported: bool = False
 ) -> StaleFile:
-    # A stamp begins with the size.
-    size = int(stamp.partition(":")[0] or 0)
     return StaleFile(
-        path=path, reason=reason, size=size, rows=rows, stamp=stamp, modality=modality, key=key, imported=imported
+        path=path,
+        reason=reason,
+        # A stamp begins with the size.
+        size=int(stamp.partition(":")[0] or 0),
+        rows=rows,
+        stamp=stamp,
+        modality=modality,
+        config_hash=config_hash,
+        imported=imported,
     )
 
 
-def _read_claim(path: Path) -> FileIdentity | None:
-    """What a shard says of itself, were it of an older foal; None for all other files and those of a newer foal."""
+def _identify(path: Path) -> FileIdentity | None:
+    """The identity of a shard of this or an older version of foal; None for any other file."""
     with suppress(OSError, StoreError):
-        said = sniff(path)
-        if said is not None and said.format == FORMAT and said.version is not None and said.version <= VERSION:
-            return said
+        identity = sniff(path)
+        if identity is not None and identity.format == FORMAT:
+            return identity if identity.version is not None and identity.version <= VERSION else None
     return None
 
 
-def _imported(claim: FileIdentity) -> bool:
+def _is_imported(identity: FileIdentity) -> bool:
     with suppress(ValueError, RecursionError):
-        config = json.loads(claim.config or "")
+        config = json.loads(identity.config or "")
         return isinstance(config, dict) and config.get("provenance") == "imported"
     return False
 
 
-def is_deletable_corrupt_shard(path: Path, modality: str, key: str) -> bool:
-    """Whether a file in the folder of this modality and key is one of our shards, and damaged beyond use.
-
-    Such a file may be deleted once its utterances were extracted again. One that is in order is not, nor one that only
-    could not be read (a permission, a lock, the network), a symbolic link, or one of a newer foal; in doubt it is
-    somebody else's.
-    """
-    try:
-        if path.is_symlink():
-            return False
-        with suppress(FutureError), ShardReader(path, whole=True) as shard:
-            # Of another folder, or it was only busy a moment ago.
-            return bool(damage_in(shard)) and _belongs(shard.header.modality, shard.header.config_hash, modality, key)
-    except OSError:
-        return False
-    except StoreError:
-        return _is_ours(path, modality, key)
-    return False
-
-
-def _is_ours(path: Path, modality: str, key: str) -> bool:
-    """Whether a file that cannot be read as a shard is one of these, nevertheless."""
+def _is_unreadable_shard(path: Path, modality: str, config_hash: str) -> bool:
+    """Whether a file that cannot be read as a shard is a shard of this modality and hash nevertheless."""
     try:
         handle = open_regular(path)
         try:
@@ -202,17 +232,18 @@ def _is_ours(path: Path, modality: str, key: str) -> bool:
                 return True
         finally:
             os.close(handle)
-        said = sniff(path)
+        identity = sniff(path)
     except (OSError, StoreError):
         return False
-    if seal is not None:
-        # In perfect order, and not readable here all the same: an older foal's, another format, or made with malice.
-        return said is not None and said.format == FORMAT and _belongs(said.modality, said.config_hash, modality, key)
-    if said is None:
-        return OUR_NAME.fullmatch(path.name) is not None
-    known = said.format == FORMAT and (said.version or 0) <= VERSION
-    return known and _belongs(said.modality, said.config_hash, modality, key)
+    if identity is None:
+        # Without its end any HDF5 file looks like this; only the name tells.
+        return seal is None and SHARD_NAME.fullmatch(path.name) is not None
+    if identity.format != FORMAT or (seal is None and (identity.version or 0) > VERSION):
+        return False
+    return _belongs(identity.modality, identity.config_hash, modality, config_hash)
 
 
-def _belongs(modality: str | None, found_key: str | None, wanted: str, key: str) -> bool:
-    return modality == wanted and (found_key or "")[:SHORT_HASH_LENGTH] == key[:SHORT_HASH_LENGTH]
+def _belongs(modality: str | None, config_hash: str | None, folder_modality: str, folder_hash: str) -> bool:
+    """Whether a shard with this modality and hash belongs into a folder."""
+    short_hash = (config_hash or "")[:SHORT_HASH_LENGTH]
+    return modality == folder_modality and short_hash == folder_hash[:SHORT_HASH_LENGTH]

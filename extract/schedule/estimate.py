@@ -1,4 +1,4 @@
-"""What an extraction would cost: utterances, hours, bytes, and its time after a trial on this machine."""
+"""What an extraction would cost (--dry-run): utterances, hours, bytes, and its time after a trial on this machine."""
 
 import time
 from collections.abc import Sequence
@@ -16,73 +16,83 @@ from ...shared.store.shard import Entry
 from ...shared.text import duration
 from ...shared.timing import Seconds
 from ..face.pipeline import DamagedError
-from .plan import Chunk, by_media
-from .stream_spec import Recipe
-from .worker import Encoders, part_of
+from .plan import Chunk, group_by_media
+from .stream_spec import StreamSpec
+from .worker import Encoders, media_group
 
 TRIAL_SECONDS: Seconds = 10.0
-TRIES = 5
-START_SECONDS: Seconds = 10.0
-"""Until workers are up; the rest of the estimate is measured."""
+MAX_TRIALS = 5
+STARTUP_SECONDS: Seconds = 10.0
+"""Time until the workers run; the rest of the estimate is measured."""
 
 
-def estimate(settings: Settings, chunks: Sequence[Chunk], recipes: Sequence[Recipe]) -> Table:
-    """A table of the features that are left to extract, with a bottom line."""
-    of_settings = settings.extract
-    machine = local_resources(settings.cluster, decode_threads=of_settings.decode_threads)
-    torch.set_num_threads(machine.threads)
-    device = torch.device("cuda" if machine.devices else "cpu")
-    encoders = Encoders(of_settings, {recipe.stream: recipe for recipe in recipes}, device)
-    table = Table("features", "utterances", "media", "shards", "size", "time of one worker", show_footer=True)
+def estimate(settings: Settings, chunks: Sequence[Chunk], specs: Sequence[StreamSpec]) -> Table:
+    """Tabulate the cost of the chunks by stream, with totals in the footer.
+
+    Args:
+        settings: the settings of the run.
+        chunks: what is left to extract; not empty.
+        specs: the streams of the chunks.
+    """
+    extract_settings = settings.extract
+    resources = local_resources(settings.cluster, decode_threads=extract_settings.decode_threads)
+    torch.set_num_threads(resources.threads)
+    device = torch.device("cuda" if resources.devices else "cpu")
+    encoders = Encoders(extract_settings, {spec.stream: spec for spec in specs}, device)
+    table = Table("stream", "utterances", "media", "shards", "size", "time of one worker", show_footer=True)
     for column in table.columns[1:]:
         column.justify = "right"
-    size_all, seconds_all = 0.0, 0.0
-    for recipe in recipes:
-        todo = [chunk for chunk in chunks if chunk.stream == recipe.stream]
-        if not todo:
+    total_bytes = 0.0
+    total_seconds = 0.0
+    for spec in specs:
+        own = [chunk for chunk in chunks if chunk.stream == spec.stream]
+        if not own:
             continue
-        hours = sum(chunk.seconds for chunk in todo) / 3600
-        size = hours * 3600 * encoders.bytes_per_second(recipe.stream)
-        cost = _trial(todo, encoders, settings.corpus.root, settings, machine.decode_threads)
-        size_all += size
-        seconds_all += 0.0 if cost is None else cost * hours * 3600
+        media_seconds = sum(chunk.seconds for chunk in own)
+        size = media_seconds * encoders.bytes_per_second(spec.stream)
+        cost = _measure_cost(own, encoders, settings.corpus.root, settings, resources.decode_threads)
+        total_bytes += size
+        total_seconds += 0.0 if cost is None else cost * media_seconds
         table.add_row(
-            recipe.stream,
-            str(sum(len(chunk.utterances) for chunk in todo)),
-            f"{hours:.2f} h",
-            str(len(todo)),
+            spec.stream,
+            str(sum(len(chunk.utterances) for chunk in own)),
+            f"{media_seconds / 3600:.2f} h",
+            str(len(own)),
             decimal(round(size)),
-            "unknown" if cost is None else duration(cost * hours * 3600),
+            "unknown" if cost is None else duration(cost * media_seconds),
         )
-    workers = min(machine.workers, len(chunks))
+    workers = min(resources.workers, len(chunks))
     ids = {utterance.id for chunk in chunks for utterance in chunk.utterances}
-    longest = START_SECONDS + seconds_all / workers
-    table.columns[0].footer, table.columns[1].footer = "all", str(len(ids))
-    table.columns[4].footer = decimal(round(size_all))
-    table.columns[5].footer = f"{duration(longest)} with {workers} worker{'s' * (workers > 1)}"
+    wall_seconds = STARTUP_SECONDS + total_seconds / workers
+    table.columns[0].footer = "all"
+    table.columns[1].footer = str(len(ids))
+    table.columns[4].footer = decimal(round(total_bytes))
+    table.columns[5].footer = f"{duration(wall_seconds)} with {workers} worker{'s' * (workers > 1)}"
     table.title = "left to extract (time estimated from a trial on this machine)"
     return table
 
 
-def _trial(chunks: Sequence[Chunk], encoders: Encoders, root: Path, settings: Settings, decoders: int) -> float | None:
-    """Seconds that one second of media takes: some utterances of the first file that can be read, extracted for real.
+def _measure_cost(
+    chunks: Sequence[Chunk], encoders: Encoders, root: Path, settings: Settings, decode_threads: int
+) -> float | None:
+    """Seconds of work per second of media: some utterances of the first readable file are extracted.
 
-    None if none of the first few files can be.
+    None if none of the first MAX_TRIALS files can be read.
     """
-    for piece in [piece for chunk in chunks for piece in by_media(chunk)][:TRIES]:
-        part = part_of(piece, root, settings.extract, set())
-        # The first ones of a dialog: all before an utterance is decoded, too.
-        first = sorted(part.utterances, key=lambda utterance: utterance.start or 0.0)
-        share = piece.seconds / len(piece.utterances)
-        part = replace(part, utterances=first[: max(1, round(TRIAL_SECONDS / max(share, 0.1)))])
+    for part in [part for chunk in chunks for part in group_by_media(chunk)][:MAX_TRIALS]:
+        group = media_group(part, root, settings.extract, set())
+        # The first ones of a dialog, because a file is decoded from its beginning.
+        by_start = sorted(group.utterances, key=lambda utterance: utterance.start or 0.0)
+        share = part.seconds / len(part.utterances)
+        group = replace(group, utterances=by_start[: max(1, round(TRIAL_SECONDS / max(share, 0.1)))])
         try:
-            # Twice: the first time everything is slow.
+            # Twice: the first time includes the start-up of libraries.
             for _ in range(2):
                 began = time.perf_counter()
-                entries = [entry for _, entry in encoders.entries(piece.stream, [part], decoders=decoders)]
+                entries = [entry for _, entry in encoders.entries(part.stream, [group], decoders=decode_threads)]
                 took = time.perf_counter() - began
         except (MediaError, DamagedError):
             continue
         if any(isinstance(entry, Entry) and len(entry.values) for entry in entries):
-            return took / max(0.1, share * len(part.utterances))
+            return took / max(0.1, share * len(group.utterances))
     return None

@@ -1,4 +1,4 @@
-"""failures.csv of each split: what could not be extracted and why; it is not tried again before something changes."""
+"""failures.csv of each split: what could not be extracted and why; it is retried only after something changed."""
 
 import csv
 import json
@@ -12,38 +12,40 @@ from pathlib import Path
 from ...shared.config.settings import Settings
 from ...shared.errors import FoalError
 from ...shared.files.atomic import remove, replaced_atomically, write_rows
+from ...shared.files.overwrite import check_overwrite
 from ...shared.utterance import Utterance, split_folder, splits_of
 from ..media.media_group import fingerprint_of
 from .plan import Chunk
-from .stream_spec import Recipe
+from .stream_spec import StreamSpec
 
-MEND = "mend or replace the file, or take the row out of the manifest; then run the same command again"
+REMEDY_MEDIA = "repair or replace the file, or remove the row from the manifest; then run the same command again"
 
+REMEDY_VALUES = "check the encoder's weights and extract.precision; retry with --retry-failed"
 
-CHECK = "check the encoder's weights and extract.precision; --retry-failed tries it again"
-
-
-DIED = (
-    "convert the file (for example with ffmpeg) or take the row out of the manifest; if memory was short, let fewer "
-    "workers share it (--workers), and try it again with --retry-failed"
+REMEDY_WORKER_DIED = (
+    "convert the file (for example with ffmpeg) or remove the row from the manifest; if memory was short, run fewer "
+    "workers (--workers) and retry with --retry-failed"
 )
 
-
-HUNG = (
-    "copy or convert the file, or take the row out of the manifest; if disk or machine were only slow, raise "
-    "extract.task_timeout, and try it again with --retry-failed"
+REMEDY_TIMEOUT = (
+    "copy or convert the file, or remove the row from the manifest; if the disk or the machine was only slow, raise "
+    "extract.task_timeout and retry with --retry-failed"
 )
-
 
 CHANGED = "changed"
-"""The fingerprint of a file that changed while it was read: no file has it, so the utterance is tried again."""
+"""The fingerprint of a file that changed while it was read. No file has it, so the utterance is always retried."""
+
+FAILURES_NAME = "failures.csv"
+COLUMNS = ("id", "split", "stream", "media", "reason", "remedy", "state")
+
+Row = dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """An utterance that could not be extracted: in which stream, from which file, why, and what to do.
 
-    `source` is the stretch of the file and `fingerprint` what the file then was ("": it could not be read).
+    `source` is the segment of the file, `fingerprint` the file's fingerprint at that time ("": it could not be read).
     """
 
     id: str
@@ -55,14 +57,14 @@ class Failure:
     source: str
     fingerprint: str
 
-    def state(self, key: str) -> str:
-        """What it was that failed, with the encoder of this `key`: while that is the same, so will be the outcome."""
-        return state_of(key, self.source, self.fingerprint)
+    def state(self, config_hash: str) -> str:
+        """A hash of everything that the failure depends on; `config_hash` is that of the stream."""
+        return failure_state(config_hash, self.source, self.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkResult:
-    """What became of a chunk, and the seconds that it took its worker."""
+    """The result of a chunk: frames in its shard, failed utterances, and the seconds that the worker took."""
 
     chunk: Chunk
     frames: int
@@ -70,8 +72,10 @@ class ChunkResult:
     took: float = 0.0
 
 
-def failure_of(chunk: Chunk, utterance: Utterance, reason: str, fingerprint: str, *, remedy: str = MEND) -> Failure:
-    """The failure of one of a chunk's utterances."""
+def build_failure(
+    chunk: Chunk, utterance: Utterance, reason: str, fingerprint: str, *, remedy: str = REMEDY_MEDIA
+) -> Failure:
+    """Describe the failure of one of a chunk's utterances."""
     return Failure(
         id=utterance.id,
         split=chunk.split,
@@ -84,39 +88,56 @@ def failure_of(chunk: Chunk, utterance: Utterance, reason: str, fingerprint: str
     )
 
 
-FILE = "failures.csv"
-COLUMNS = ("id", "split", "stream", "media", "reason", "remedy", "state")
+def failure_state(config_hash: str, source: str, fingerprint: str) -> str:
+    """A hash of the encoder, the segment and the file: while it is the same, a retry would fail again."""
+    return blake2b(json.dumps([config_hash, source, fingerprint]).encode(), digest_size=8).hexdigest()
 
-Row = dict[str, str]
+
+def check_failure_limit(settings: Settings, failures: Sequence[Failure], utterance_count: int) -> None:
+    """Raise FoalError if more utterances failed than extract.max_failures allows."""
+    failed = {failure.id for failure in failures}
+    if len(failed) > settings.extract.failures_allowed(utterance_count):
+        raise FoalError(
+            f"{len(failed)} of {utterance_count} utterances failed, more than --max-failures "
+            f"{settings.extract.max_failures} allows, so the run was ended; the last: {failures[-1].id}: "
+            f"{failures[-1].reason}\nFinished work is kept; the failures.csv of each session lists all failures, with "
+            "remedies."
+        )
 
 
 class Quarantine:
-    """What earlier runs put into the failures.csv of some splits; what is taken out of these files is tried again."""
+    """The failures that earlier runs recorded in failures.csv. Rows that a user deletes there are retried."""
 
     def __init__(self, settings: Settings, utterances: Iterable[Utterance]) -> None:
-        """Read them; a file that is missing or was garbled quarantines nothing.
+        """Read the files of the utterances' splits; a missing or unreadable one quarantines nothing.
 
-        Raises FoalError if none can be written there, which would only be noticed when all is done.
+        Raises UsageError if a file cannot be written later because a folder or a device has its name.
         """
         self._settings = settings
-        self._folder = {split: settings.extract.features_dir / split_folder(split) for split in splits_of(utterances)}
-        for folder in self._folder.values():
-            _check(folder / FILE)
-        self._rows = {split: _read(folder / FILE) for split, folder in self._folder.items()}
+        self._folders = {split: settings.extract.features_dir / split_folder(split) for split in splits_of(utterances)}
+        for folder in self._folders.values():
+            check_overwrite(
+                folder / FAILURES_NAME,
+                kind="a list of failures",
+                is_ours=_is_file_or_link,
+                remedy="move it away, then run the same command again",
+            )
+        self._rows = {split: _read_rows(folder / FAILURES_NAME) for split, folder in self._folders.items()}
 
-    def standing(self, utterance: Utterance, recipe: Recipe) -> Failure | None:
-        """Why an utterance failed in a stream, where neither file nor row nor encoder have changed since."""
-        row = self._rows[utterance.split].get((utterance.id, recipe.stream))
+    def known_failure(self, utterance: Utterance, spec: StreamSpec) -> Failure | None:
+        """The recorded failure of an utterance, or None if the file, the row or the encoder changed since."""
+        row = self._rows[utterance.split].get((utterance.id, spec.stream))
         if row is None:
             return None
-        media, source = utterance.media(recipe.modality), utterance.source(recipe.modality)
+        media = utterance.media(spec.modality)
+        source = utterance.source(spec.modality)
         fingerprint = self.fingerprint(media)
-        if row["state"] != state_of(recipe.header.config_hash, source, fingerprint):
+        if row["state"] != failure_state(spec.config_hash, source, fingerprint):
             return None
         return Failure(
             id=utterance.id,
             split=utterance.split,
-            stream=recipe.stream,
+            stream=spec.stream,
             media=media,
             reason=row["reason"],
             remedy=row["remedy"],
@@ -128,33 +149,39 @@ class Quarantine:
         self,
         utterances: Sequence[Utterance],
         failures: Iterable[Failure],
-        keys: Mapping[str, str],
+        config_hashes: Mapping[str, str],
         *,
-        ended: bool = True,
+        completed: bool = True,
     ) -> None:
-        """Write what failed of the streams of this run (`keys`: theirs); none, no file. Rows of other streams stay.
+        """Write the failures.csv of each split; a split without failures gets none.
 
-        Of a run that has not `ended` well all rows stay: it may not have come to what it was to try again. Raises
-        FoalError.
+        Args:
+            utterances: the utterances of this run; rows of other utterances are dropped.
+            failures: what failed in this run.
+            config_hashes: the config hash of each stream of this run; rows of other streams stay.
+            completed: False if the run was ended early. All rows then stay, because the run may not have retried them.
+
+        Raises:
+            FoalError: a file cannot be written or removed.
         """
-        by_split: dict[str, dict[tuple[str, str], Row]] = {split: {} for split in self._folder}
+        by_split: dict[str, dict[tuple[str, str], Row]] = {split: {} for split in self._folders}
         for split, members in splits_of(utterances).items():
             ids = {utterance.id for utterance in members}
-            for (name, stream), row in self._rows[split].items():
-                if name in ids and (stream not in keys or not ended):
-                    by_split[split][name, stream] = row
-        for f in failures:
-            by_split[f.split][f.id, f.stream] = {
-                "id": f.id,
-                "split": f.split,
-                "stream": f.stream,
-                "media": f.media,
-                "reason": f.reason,
-                "remedy": f.remedy,
-                "state": f.state(keys[f.stream]),
+            for (utterance_id, stream), row in self._rows[split].items():
+                if utterance_id in ids and (stream not in config_hashes or not completed):
+                    by_split[split][utterance_id, stream] = row
+        for failure in failures:
+            by_split[failure.split][failure.id, failure.stream] = {
+                "id": failure.id,
+                "split": failure.split,
+                "stream": failure.stream,
+                "media": failure.media,
+                "reason": failure.reason,
+                "remedy": failure.remedy,
+                "state": failure.state(config_hashes[failure.stream]),
             }
         for split, rows in by_split.items():
-            path = self._folder[split] / FILE
+            path = self._folders[split] / FAILURES_NAME
             if rows:
                 with (
                     replaced_atomically(path) as temporary,
@@ -165,28 +192,19 @@ class Quarantine:
                 remove(path)
 
     def fingerprint(self, media: str) -> str:
-        """What a file, by its path in the manifest, is now."""
+        """The current fingerprint of a file, given by its path in the manifest."""
         return fingerprint_of(self._settings.corpus.root / media if media else None, self._settings.extract)
 
 
-def _check(path: Path) -> None:
-    if os.path.lexists(path) and not (os.path.isfile(path) or os.path.islink(path)):
-        what = "a folder" if os.path.isdir(path) else "a pipe or a device"
-        raise FoalError(
-            f"{path}: expected the list of what could not be extracted, or nothing, got {what}; move it away, then run "
-            "the same command again"
-        )
+def _is_file_or_link(path: Path) -> bool:
+    return os.path.isfile(path) or os.path.islink(path)
 
 
-def _read(path: Path) -> dict[tuple[str, str], Row]:
+def _read_rows(path: Path) -> dict[tuple[str, str], Row]:
+    """The rows of a failures.csv by id and stream; none if the file cannot be read."""
     with suppress(OSError, UnicodeDecodeError, csv.Error):
         if path.is_file():
             with path.open(encoding="utf-8", newline="") as file:
                 rows = [row for row in csv.DictReader(file) if all(isinstance(row.get(name), str) for name in COLUMNS)]
             return {(row["id"], row["stream"]): {name: row[name] for name in COLUMNS} for row in rows}
     return {}
-
-
-def state_of(key: str, source: str, fingerprint: str) -> str:
-    """A hash of all on which it depends whether an utterance can be extracted."""
-    return blake2b(json.dumps([key, source, fingerprint]).encode(), digest_size=8).hexdigest()

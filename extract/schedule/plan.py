@@ -1,4 +1,4 @@
-"""What is left to extract, cut into chunks; pure."""
+"""Plan the chunks: pure functions that group the utterances left to extract into tasks, one shard each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from ...shared.utterance import Utterance, splits_of
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """One task and one shard: utterances of one split in one stream, all those of a media file together."""
+    """One task and one shard: utterances of one split in one stream; those of a media file are never separated."""
 
     stream: str
     split: str
@@ -25,17 +25,26 @@ class Chunk:
 
     @property
     def name(self) -> str:
-        """The shard's file name: the same utterances give the same name."""
+        """The shard's file name, a function of its utterances alone."""
         return shard_name(self.modality, self.utterances)
 
 
 def plan_chunks(
     utterances: Sequence[Utterance], stream: str, lengths: Mapping[str, Seconds], *, chunk_seconds: Seconds
 ) -> list[Chunk]:
-    """Cut the unfinished utterances, in the manifest's order, wherever `chunk_seconds` are full.
+    """Cut utterances into chunks, in the manifest's order: a chunk ends once it holds `chunk_seconds` of media.
 
-    A media file is never split, since it is decoded once for all its utterances. The cut depends on nothing but the
-    utterances given: if any set of shards is lost, what is left to do is cut into the very same shards again.
+    A media file is never split, because it is decoded once for all its utterances. The chunks depend only on the
+    utterances given. If a set of shards is lost, their utterances are therefore cut into the same shards again.
+
+    Args:
+        utterances: the utterances to extract, of any splits.
+        stream: the stream that the chunks belong to.
+        lengths: seconds of each utterance, by id.
+        chunk_seconds: seconds of media after which a chunk is complete.
+
+    Returns:
+        The chunks, split after split.
     """
     chunks: list[Chunk] = []
     for split, members in splits_of(utterances).items():
@@ -46,14 +55,15 @@ def plan_chunks(
             seconds += sum(lengths[utterance.id] for utterance in group)
             if seconds >= chunk_seconds:
                 chunks.append(Chunk(stream=stream, split=split, utterances=tuple(collected), seconds=seconds))
-                collected, seconds = [], 0.0
+                collected = []
+                seconds = 0.0
         if collected:
             chunks.append(Chunk(stream=stream, split=split, utterances=tuple(collected), seconds=seconds))
     return chunks
 
 
-def by_media(chunk: Chunk) -> list[Chunk]:
-    """A chunk taken apart into one per media file."""
+def group_by_media(chunk: Chunk) -> list[Chunk]:
+    """Split a chunk into one per media file, in the order in which the files first occur."""
     share = chunk.seconds / len(chunk.utterances)
     return [
         replace(chunk, utterances=tuple(group), seconds=share * len(group))
@@ -61,20 +71,21 @@ def by_media(chunk: Chunk) -> list[Chunk]:
     ]
 
 
-def halves(chunk: Chunk) -> list[Chunk]:
-    """A chunk cut in two, between files or, of a single file, between utterances; none for a single utterance."""
-    groups = [list(piece.utterances) for piece in by_media(chunk)]
+def bisect(chunk: Chunk) -> list[Chunk]:
+    """Split a chunk in two, between files or, if it has one file only, between utterances; [] for one utterance."""
+    groups = [list(part.utterances) for part in group_by_media(chunk)]
     if len(groups) == 1:
         groups = [[utterance] for utterance in chunk.utterances]
     if len(groups) == 1:
         return []
     share = chunk.seconds / len(chunk.utterances)
-    halved = [[u for group in part for u in group] for part in (groups[: len(groups) // 2], groups[len(groups) // 2 :])]
-    return [replace(chunk, utterances=tuple(half), seconds=share * len(half)) for half in halved]
+    middle = len(groups) // 2
+    halves = [[utterance for group in half for utterance in group] for half in (groups[:middle], groups[middle:])]
+    return [replace(chunk, utterances=tuple(half), seconds=share * len(half)) for half in halves]
 
 
 def _media_groups(utterances: Sequence[Utterance], modality: str) -> list[list[Utterance]]:
-    """The utterances of each media file together, in the order in which the files first come up."""
+    """The utterances of each media file, in the order in which the files first occur."""
     groups: dict[str, list[Utterance]] = {}
     for utterance in utterances:
         groups.setdefault(utterance.media(modality), []).append(utterance)

@@ -1,4 +1,4 @@
-"""How a stream is extracted, as the header of its shards; its key covers what changes the numbers, nothing else."""
+"""How a stream is extracted, and the config hash of its shards: it covers what changes the numbers, nothing else."""
 
 import json
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from ...shared.timing import AUDIO_RATE_HZ, SAMPLE_RATE
 from ..audio.config import chosen_layers
 from ..encoders.weights import FACENET_SIZE, Weights, find_audio_weights, find_face_weights
 
-# Part of the keys; goes up when a change of the code changes the numbers.
+# Part of the config hash; increase it when a change of the code changes the numbers.
 AUDIO_ALGORITHM = 2
 FACE_ALGORITHM = 3
 
-FACE_ONLY = ("size", "margin", "min_face_fraction", "min_probability", "detect_stride")
-"""What changes nothing where no face is looked for."""
+DETECTION_KEYS = ("size", "margin", "min_face_fraction", "min_probability", "detect_stride")
+"""Settings without effect where no face is detected (extract.face.region: crop or frame)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """All that a worker needs to compute a stream, and the header that its shards get.
+class StreamSpec:
+    """Everything that a worker needs to compute a stream, and the header that its shards get.
 
-    `stream` is its name, `audio`, `face`, or `face/clip` where a modality has several.
+    `stream` is its name: `audio`, `face`, or `face/clip` where a modality has several.
     """
 
     stream: str
@@ -36,49 +36,65 @@ class Recipe:
         """The stream's modality."""
         return self.header.modality
 
+    @property
+    def config_hash(self) -> str:
+        """The config hash of its shards, 64 hexadecimal digits."""
+        return self.header.config_hash
 
-def recipe(settings: ExtractSettings, stream: str, *, fetch: bool = True) -> Recipe:
-    """The recipe of a stream; raises EncoderError if its weights are not to be had (without `fetch`: are not here)."""
-    of_stream = settings.stream(stream)
-    if isinstance(of_stream, AudioSettings):
-        weights = find_audio_weights(of_stream.encoder, of_stream.revision, settings.seed, fetch=fetch)
-        changes = {"algorithm": AUDIO_ALGORITHM, "sample_rate_hz": SAMPLE_RATE, **_plain(of_stream)}
-        # Counted from the first: -1 and the last layer's number are the same features.
-        changes["layers"] = chosen_layers(of_stream.layers, weights)
+
+def build_stream_spec(settings: ExtractSettings, stream: str, *, fetch: bool = True) -> StreamSpec:
+    """Describe how a stream is extracted with these settings.
+
+    Args:
+        settings: the section `extract` of the settings.
+        stream: `audio`, `face`, or a name from `extract.encoders`.
+        fetch: download the encoder's weights if they are not on this machine.
+
+    Returns:
+        The settings, weights and shard header of the stream.
+
+    Raises:
+        EncoderError: the weights cannot be downloaded or, without `fetch`, are not on this machine.
+    """
+    stream_settings = settings.stream(stream)
+    if isinstance(stream_settings, AudioSettings):
+        weights = find_audio_weights(stream_settings.encoder, stream_settings.revision, settings.seed, fetch=fetch)
+        config = {"algorithm": AUDIO_ALGORITHM, "sample_rate_hz": SAMPLE_RATE, **_plain(stream_settings)}
+        # Counted from the first layer: -1 and the last layer's number are the same features.
+        config["layers"] = chosen_layers(stream_settings.layers, weights)
         rate_hz = AUDIO_RATE_HZ
     else:
-        weights = find_face_weights(of_stream.encoder, of_stream.revision, settings.seed, fetch=fetch)
-        changes = {"algorithm": FACE_ALGORITHM, "detector": "mtcnn", **_plain(of_stream)}
-        # Said or not, the encoder's own size is the same pictures; a vision model takes no other.
-        vision = weights.path is not None and weights.path.is_dir()
-        changes["size"] = None if vision else of_stream.size or FACENET_SIZE
-        if of_stream.region != "face":
-            changes = {name: value for name, value in changes.items() if name not in (*FACE_ONLY, "detector")}
-        rate_hz = of_stream.fps
-    changes |= {"weights": weights.digest, "precision": settings.precision, "dtype": settings.dtype}
+        weights = find_face_weights(stream_settings.encoder, stream_settings.revision, settings.seed, fetch=fetch)
+        config = {"algorithm": FACE_ALGORITHM, "detector": "mtcnn", **_plain(stream_settings)}
+        # The default size and the same size given explicitly are the same images; a vision model has only one size.
+        is_vision_model = weights.path is not None and weights.path.is_dir()
+        config["size"] = None if is_vision_model else stream_settings.size or FACENET_SIZE
+        if stream_settings.region != "face":
+            config = {name: value for name, value in config.items() if name not in (*DETECTION_KEYS, "detector")}
+        rate_hz = stream_settings.fps
+    config |= {"weights": weights.digest, "precision": settings.precision, "dtype": settings.dtype}
     modality = modality_of(stream)
-    key = sha256(json.dumps([modality, changes], sort_keys=True).encode()).hexdigest()
     header = ShardHeader(
         modality=modality,
-        config_hash=key,
+        config_hash=sha256(json.dumps([modality, config], sort_keys=True).encode()).hexdigest(),
         rate_hz=rate_hz,
         encoder=weights.name,
         revision=weights.revision,
         weights=weights.digest,
         random_weights=weights.random,
-        config=changes,
+        config=config,
     )
-    return Recipe(stream=stream, settings=of_stream, weights=weights, header=header)
+    return StreamSpec(stream=stream, settings=stream_settings, weights=weights, header=header)
 
 
-def present_key(settings: ExtractSettings, stream: str) -> str:
-    """The key of the shards that these settings make; raises EncoderError if the weights are not on this machine.
+def current_config_hash(settings: ExtractSettings, stream: str) -> str:
+    """The config hash of the shards that these settings make; nothing is downloaded.
 
-    Nothing is downloaded only to learn a key.
+    Raises EncoderError if the weights are not on this machine.
     """
-    return recipe(settings, stream, fetch=False).header.config_hash
+    return build_stream_spec(settings, stream, fetch=False).config_hash
 
 
 def _plain(settings: AudioSettings | FaceSettings) -> dict[str, Any]:
-    """What changes the numbers; the encoder counts by its weights' hash, since its name may be another elsewhere."""
+    """The settings that change the numbers. Encoders count by the hash of their weights, because names may differ."""
     return settings.model_dump(mode="json", exclude={"encoder", "revision"})

@@ -1,90 +1,147 @@
-"""What came of an extraction: the table, the utterances that are not whole, the word about the index."""
+"""The result of an extraction: a table, utterances that are incomplete, and the lines about failures and index."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from ...shared.cli.console import get_console
 from ...shared.config.settings import Settings
-from ...shared.store.catalog import MediaFingerprints, read_catalog
+from ...shared.store.catalog import Catalog, MediaFingerprints
 from ...shared.store.index_writer import IndexResult
 from ...shared.text import preview_ids
 from ...shared.utterance import Utterance, splits_of
 from .failures import Failure
-from .stream_spec import Recipe
+from .stream_spec import StreamSpec
+
+MAX_FAILURES_PRINTED = 10
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What lies in the features folder: counted in a table; (id, stream) of utterances without features.
+class ExtractResult:
+    """What a run of `foal extract` did, for its exit code and for --json.
 
-    `short` are those of which less could be decoded than their file declares.
+    `pending` utterances would be extracted (dry run only); `index` is None if no index was written.
+    """
+
+    exit_code: int
+    splits: tuple[str, ...]
+    streams: tuple[str, ...]
+    utterances: int
+    extracted: int
+    skipped: int
+    failed: int
+    pending: int
+    index: str | None
+    seconds: float
+    dry_run: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields that --json prints."""
+        return {
+            "splits": list(self.splits),
+            "streams": list(self.streams),
+            "utterances": self.utterances,
+            "extracted": self.extracted,
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "pending": self.pending,
+            "index": self.index,
+            "seconds": round(self.seconds, 3),
+            "dry_run": self.dry_run,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The features of the selected utterances.
+
+    `table` counts them; `missing` are (id, stream) pairs without features; of the utterances in `partial` less could be
+    decoded than their file declares.
     """
 
     table: Table
     missing: tuple[tuple[str, str], ...]
-    short: tuple[str, ...]
+    partial: tuple[str, ...]
 
 
-def outcome(settings: Settings, utterances: list[Utterance], recipes: Sequence[Recipe]) -> Outcome:
-    """Per split and stream: how many utterances have features, how many the modality, how many frames."""
-    random = " (random weights)" if any(recipe.header.random_weights for recipe in recipes) else ""
+def summarize(
+    settings: Settings, utterances: list[Utterance], specs: Sequence[StreamSpec], catalogs: Mapping[str, Catalog]
+) -> Summary:
+    """Count, per split and stream, the utterances with features, those with the modality, and the frames.
+
+    Args:
+        settings: where the corpus is.
+        utterances: the utterances of the run.
+        specs: its streams.
+        catalogs: the shards of each stream, as they are now.
+    """
+    random = " (random weights)" if any(spec.header.random_weights for spec in specs) else ""
     table = Table(
-        "split", "features", "encoder", "utterances", "with it", "frames", "valid frames", title=f"features{random}"
+        "session", "stream", "encoder", "utterances", "with data", "frames", "valid frames", title=f"features{random}"
     )
     for column in table.columns[3:]:
         column.justify = "right"
     missing: list[tuple[str, str]] = []
-    short: dict[str, None] = {}
-    by_split, media = splits_of(utterances), MediaFingerprints(settings.corpus.root)
-    for recipe in recipes:
-        catalog = read_catalog(settings.extract.features_dir, recipe.modality, recipe.header.config_hash, by_split)
-        for split, members in by_split.items():
-            by_id = {u.id: catalog.find(u, recipe.modality, media) for u in members}
-            found = [located for located in by_id.values() if located is not None]
-            missing += [(name, recipe.stream) for name, located in by_id.items() if located is None]
-            short |= {name: None for name, at in by_id.items() if at is not None and at.quality.get("decoded", 1.0) < 1}
-            frames, valid = sum(at.length for at in found), sum(at.valid_frames for at in found)
+    partial: dict[str, None] = {}
+    media = MediaFingerprints(settings.corpus.root)
+    for spec in specs:
+        catalog = catalogs[spec.stream]
+        for split, members in splits_of(utterances).items():
+            locations = []
+            for utterance in members:
+                location = catalog.find(utterance, spec.modality, media)
+                if location is None:
+                    missing.append((utterance.id, spec.stream))
+                    continue
+                locations.append(location)
+                if location.quality.get("decoded", 1.0) < 1:
+                    partial[utterance.id] = None
+            frames = sum(location.length for location in locations)
+            valid = sum(location.valid_frames for location in locations)
             table.add_row(
                 split,
-                recipe.stream,
-                recipe.header.encoder,
-                f"{len(found)}/{len(members)}",
-                str(sum(at.valid_frames > 0 for at in found)),
+                spec.stream,
+                spec.header.encoder,
+                f"{len(locations)}/{len(members)}",
+                str(sum(location.valid_frames > 0 for location in locations)),
                 str(frames),
                 f"{valid / max(1, frames):.1%}",
             )
-    return Outcome(table=table, missing=tuple(missing), short=tuple(short))
+    return Summary(table=table, missing=tuple(missing), partial=tuple(partial))
 
 
-def report_outcome(found: Outcome, console: Console) -> None:
-    """Show the table, and name the utterances that are not whole."""
-    console.print(found.table)
-    if found.short:
-        console.print(
-            f"decoded only in part, since their files are damaged or cut off: {preview_ids(found.short)}; "
-            "`foal inspect --csv` has the share of each in the columns called decoded"
+def print_summary(summary: Summary) -> None:
+    """Print the table, and name the utterances that could be decoded only in part."""
+    get_console().print(summary.table)
+    if summary.partial:
+        log.info(
+            f"decoded only in part, because their files are damaged or cut off: {preview_ids(summary.partial)}; "
+            "`foal inspect --csv` writes the fraction of each in the columns `decoded`"
         )
 
 
-def report_index(joined: IndexResult, console: Console) -> None:
-    """Say what an index holds and what it does not."""
-    for path, reason in joined.damaged.items():
-        console.print(f"warning: {path}: {reason}")
-    if joined.not_extracted:
-        console.print(
-            f"not in the index, because not extracted or of changed media: {preview_ids(joined.not_extracted)}"
+def print_index_result(result: IndexResult) -> None:
+    """Print what an index contains and what it leaves out."""
+    for path, reason in result.damaged.items():
+        log.warning(f"{path}: {reason}")
+    if result.not_extracted:
+        log.info(
+            f"not in the index, because not extracted or because the media changed: {preview_ids(result.not_extracted)}"
         )
-    console.print(f"{joined.path}: {joined.utterances} utterances{'' if joined.changed else ', unchanged'}")
+    log.info(f"{result.path}: {result.utterances} utterances{'' if result.changed else ', unchanged'}")
 
 
-def report_failures(failures: Sequence[Failure], console: Console, *, most: int = 10) -> None:
-    """Say which utterances failed and why, the first few of them."""
-    for failure in failures[:most]:
-        console.print(f"failed: {failure.id} ({failure.stream}, {failure.media}): {failure.reason}")
+def print_failures(failures: Sequence[Failure]) -> None:
+    """Print the first failures with their reasons, and their number."""
+    for failure in failures[:MAX_FAILURES_PRINTED]:
+        log.info(f"failed: {failure.id} ({failure.stream}, {failure.media}): {failure.reason}")
     if failures:
         count = len({failure.id for failure in failures})
-        console.print(
-            f"{count} utterance{'s' * (count > 1)} failed; the failures.csv of each split names all, with remedies"
+        log.info(
+            f"{count} utterance{'s' * (count > 1)} failed; the failures.csv of each session lists all, with remedies"
         )

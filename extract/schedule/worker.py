@@ -1,4 +1,4 @@
-"""What runs inside a Dask worker: its encoders, loaded once, and one chunk of utterances to one shard."""
+"""Code that runs in a Dask worker: load each encoder once, and extract one chunk of utterances into one shard."""
 
 import os
 import threading
@@ -26,37 +26,40 @@ from ..face.batching import FacePath
 from ..face.facenet import load_face_path
 from ..face.pipeline import DamagedError, face_entries
 from ..media.media_group import Part, Results, as_media_error, fingerprint_of
-from .failures import CHANGED, CHECK, MEND, ChunkResult, Failure, failure_of
-from .plan import Chunk, by_media
-from .stream_spec import Recipe
+from .failures import CHANGED, REMEDY_MEDIA, REMEDY_VALUES, ChunkResult, Failure, build_failure
+from .plan import Chunk, group_by_media
+from .stream_spec import StreamSpec
 
-BEGUN = "foal-begun"
-"""Topic of the events by which workers say which task they begin; the run's deadlines count from there."""
+TASK_STARTED = "foal-task-started"
+"""Topic of the events with which workers report the task that they start; its deadline counts from there."""
 
 
 class Encoders:
-    """The encoders of some streams on one device, each loaded when it is first needed and then kept."""
+    """The encoders of some streams on one device; each is loaded at its first use and then kept."""
 
-    def __init__(self, settings: ExtractSettings, recipes: Mapping[str, Recipe], device: torch.device) -> None:
-        self._settings, self._recipes, self._device = settings, recipes, device
+    def __init__(self, settings: ExtractSettings, specs: Mapping[str, StreamSpec], device: torch.device) -> None:
+        self._settings = settings
+        self._specs = specs
+        self._device = device
         self._loaded: dict[str, AudioEncoder | FacePath] = {}
 
     def load(self, stream: str) -> AudioEncoder | FacePath:
-        """A stream's encoder. Raises EncoderError."""
+        """Load a stream's encoder. Raises EncoderError."""
         if stream not in self._loaded:
-            recipe, settings = self._recipes[stream], self._settings
-            if isinstance(recipe.settings, AudioSettings):
+            spec = self._specs[stream]
+            settings = self._settings
+            if isinstance(spec.settings, AudioSettings):
                 seconds = settings.batch_seconds
                 if seconds is None:
                     seconds = 0.0 if self._device.type == "cpu" else 240.0
                 self._loaded[stream] = load_audio_encoder(
-                    recipe.weights, self._device, recipe.settings, precision=settings.precision, batch_seconds=seconds
+                    spec.weights, self._device, spec.settings, precision=settings.precision, batch_seconds=seconds
                 )
             else:
-                assert isinstance(recipe.settings, FaceSettings)
+                assert isinstance(spec.settings, FaceSettings)
                 self._loaded[stream] = load_face_path(
-                    recipe.settings,
-                    recipe.weights,
+                    spec.settings,
+                    spec.weights,
                     self._device,
                     precision=settings.precision,
                     batch=settings.batch_images,
@@ -64,7 +67,7 @@ class Encoders:
         return self._loaded[stream]
 
     def entries(self, stream: str, parts: Sequence[Part], *, decoders: int) -> Results:
-        """The features of all utterances of the parts, in order. Raises DamagedError."""
+        """Extract all utterances of the media files, in order. Raises DamagedError."""
         encoder = self.load(stream)
         if isinstance(encoder, AudioEncoder):
             return audio_entries(parts, encoder, decoders=decoders)
@@ -72,112 +75,137 @@ class Encoders:
 
     def bytes_per_second(self, stream: str) -> float:
         """Bytes of features per second of media."""
-        encoder, recipe = self.load(stream), self._recipes[stream]
+        encoder = self.load(stream)
+        settings = self._specs[stream].settings
         itemsize = np.dtype(self._settings.dtype).itemsize
         if isinstance(encoder, AudioEncoder):
             return float(np.prod(encoder.frame_shape)) * AUDIO_RATE_HZ * itemsize
-        assert isinstance(recipe.settings, FaceSettings)
-        boxes = 16 if recipe.settings.region == "face" else 0
-        return (encoder.encoder.width * itemsize + boxes + 1) * recipe.settings.fps
+        assert isinstance(settings, FaceSettings)
+        box_bytes = 16 if settings.region == "face" else 0
+        return (encoder.encoder.width * itemsize + box_bytes + 1) * settings.fps
 
 
-def check_encoders(settings: ExtractSettings, recipes: Mapping[str, Recipe]) -> dict[str, float]:
-    """Load every encoder once, before any worker starts; gives the bytes of its features per second of media.
+def check_encoders(settings: ExtractSettings, specs: Mapping[str, StreamSpec]) -> dict[str, float]:
+    """Load every encoder once on the CPU, before any worker starts.
 
-    Raises EncoderError for one that cannot be loaded.
+    Returns:
+        Bytes of features per second of media, by stream.
+
+    Raises:
+        EncoderError: an encoder cannot be loaded.
     """
-    # Each by itself: they need not be in memory together.
-    return {stream: Encoders(settings, recipes, torch.device("cpu")).bytes_per_second(stream) for stream in recipes}
+    # One after the other: they need not fit into memory together.
+    return {stream: Encoders(settings, specs, torch.device("cpu")).bytes_per_second(stream) for stream in specs}
 
 
 class EncoderPlugin(NamedPlugin):
-    """Gives each worker its device, its threads and its encoders."""
+    """Dask plugin that gives each worker its device, its threads and its encoders."""
 
-    def __init__(self, settings: Settings, recipes: Mapping[str, Recipe], machine: Resources | None) -> None:
-        """For the workers of a machine, or (None) for workers that somebody else has started."""
+    def __init__(self, settings: Settings, specs: Mapping[str, StreamSpec], resources: Resources | None) -> None:
+        """`resources` describes the workers of this machine; None: external workers, which decide for themselves."""
         self.name = unique_name("foal-encoders")
-        self.settings, self.recipes, self._machine = settings.extract, recipes, machine
+        self.settings = settings.extract
+        self.specs = specs
+        self._resources = resources
         self._cluster = settings.cluster
 
     def setup(self, worker: Worker) -> None:
-        """Called by Dask in each worker."""
-        self.machine = self._machine or Resources.for_external_worker(
+        """Prepare a worker; called by Dask in each."""
+        self.resources = self._resources or Resources.for_external_worker(
             self._cluster, threads=worker.state.nthreads, decode_threads=self.settings.decode_threads
         )
-        torch.set_num_threads(self.machine.threads)
-        if self._machine is not None and self.machine.devices:
-            # Before CUDA is first asked for anything: the worker then sees its own GPU and no other.
-            os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(self.machine.devices, str(worker.name))
-        device = torch.device("cuda" if self.machine.devices else "cpu")
-        self.encoders = Encoders(self.settings, self.recipes, device)
-        # A worker of somebody else's may run several tasks at once; its encoders serve one.
+        torch.set_num_threads(self.resources.threads)
+        if self._resources is not None and self.resources.devices:
+            # Before CUDA is initialized: the worker then sees only its own GPU.
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(self.resources.devices, str(worker.name))
+        device = torch.device("cuda" if self.resources.devices else "cpu")
+        self.encoders = Encoders(self.settings, self.specs, device)
+        # An external worker may run several tasks at once; its encoders serve one at a time.
         self.busy = threading.Lock()
 
 
 def extract_chunk(
-    chunk: Chunk, *, plugin: str, root: Path, shard: Path, store: Literal["float16", "float32"], command: str
+    chunk: Chunk, *, plugin_name: str, root: Path, shard: Path, dtype: Literal["float16", "float32"], command: str
 ) -> ChunkResult:
-    """Turn a chunk into its shard. A media file that cannot be read costs its utterances only.
+    """Extract a chunk into its shard; a media file that cannot be read costs only its own utterances.
 
-    Raises FoalError if the shard cannot be written.
+    Args:
+        chunk: the utterances, and their stream.
+        plugin_name: name of the EncoderPlugin of this run.
+        root: the corpus root.
+        shard: the file to write.
+        dtype: number format of the stored features.
+        command: the command line, which the shard records.
+
+    Returns:
+        The number of frames in the shard, failures, and the time taken.
+
+    Raises:
+        FoalError: the shard cannot be written.
     """
     worker = get_worker()
-    of_run = worker.plugins[plugin]
-    assert isinstance(of_run, EncoderPlugin)
-    with of_run.busy:
-        if (frames := _frames_there(chunk, of_run, root=root, shard=shard)) is not None:
+    plugin = worker.plugins[plugin_name]
+    assert isinstance(plugin, EncoderPlugin)
+    with plugin.busy:
+        frames = _frames_in_existing_shard(chunk, plugin, root=root, shard=shard)
+        if frames is not None:
             return ChunkResult(chunk=chunk, frames=frames, failures=())
-        # To load an encoder takes as long as it takes; a deadline is for the media.
-        of_run.encoders.load(chunk.stream)
-        worker.log_event(BEGUN, {"key": worker.get_current_task(), "worker": worker.address})
+        # Loaded before the start is reported, because the deadline is for the media alone.
+        plugin.encoders.load(chunk.stream)
+        worker.log_event(TASK_STARTED, {"key": worker.get_current_task(), "worker": worker.address})
         began = time.perf_counter()
-        result = _extract(chunk, of_run, root=root, shard=shard, store=store, command=command)
+        result = _extract(chunk, plugin, root=root, shard=shard, dtype=dtype, command=command)
         return replace(result, took=time.perf_counter() - began)
 
 
-def _frames_there(chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Path) -> int | None:
-    """The frames in the chunk's shard, if it is there in order: Dask does a task again whose worker died after it."""
+def _frames_in_existing_shard(chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Path) -> int | None:
+    """Frames in the chunk's shard if it is complete: Dask repeats a task whose worker died after finishing it."""
     if not shard.exists() or verify_shard(shard):
         return None
-    with ShardReader(shard) as found:
-        have = {(name, *at) for name, *at in zip(found.ids, found.sources, found.media, strict=True)}
-        parts = [part_of(piece, root, plugin.settings, set()) for piece in by_media(chunk)]
-        wanted = {(u.id, u.source(chunk.modality), part.fingerprint) for part in parts for u in part.utterances}
-        current = found.header.config_hash == plugin.recipes[chunk.stream].header.config_hash and wanted <= have
-        return int(found.offsets[-1]) if current else None
+    with ShardReader(shard) as existing:
+        present = set(zip(existing.ids, existing.sources, existing.media, strict=True))
+        groups = [media_group(part, root, plugin.settings, set()) for part in group_by_media(chunk)]
+        wanted = {
+            (utterance.id, utterance.source(chunk.modality), group.fingerprint)
+            for group in groups
+            for utterance in group.utterances
+        }
+        current = existing.header.config_hash == plugin.specs[chunk.stream].config_hash and wanted <= present
+        return int(existing.offsets[-1]) if current else None
 
 
 def _extract(
-    chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Path, store: Literal["float16", "float32"], command: str
+    chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Path, dtype: Literal["float16", "float32"], command: str
 ) -> ChunkResult:
+    """Attempt the chunk until an attempt succeeds; each begins anew and leaves nothing if it fails."""
     patiently: set[Path] = set()
-    together = True
+    isolate_files = False
     while True:
-        parts = [part_of(piece, root, plugin.settings, patiently) for piece in by_media(chunk)]
-        groups = [parts] if together else [[part] for part in parts]
+        parts = [media_group(part, root, plugin.settings, patiently) for part in group_by_media(chunk)]
+        groups = [[part] for part in parts] if isolate_files else [parts]
         try:
-            # An attempt that fails leaves nothing: what is written does not depend on the attempts before it.
-            return _attempt(chunk, groups, plugin, shard, store, command, apart=not together)
+            # What is written does not depend on the attempts before.
+            return _attempt(chunk, groups, plugin, shard, dtype, command, isolate_files=isolate_files)
         except DamagedError as damaged:
             patiently.add(damaged.path)
         except Exception as error:
-            if not together or not _of_the_media(error):
+            if isolate_files or not _is_media_error(error):
                 raise
-            # An encoder met something that nobody foresaw: each file on its own, so that it costs no others.
-            together = False
+            # The encoder failed in an unexpected way: encode each file on its own, so that only one is lost.
+            isolate_files = True
 
 
-def part_of(piece: Chunk, root: Path, settings: ExtractSettings, patiently: set[Path]) -> Part:
-    """The utterances of one file, and what the file is now."""
-    media = piece.utterances[0].media(piece.modality)
+def media_group(part: Chunk, root: Path, settings: ExtractSettings, patiently: set[Path]) -> Part:
+    """The utterances of one media file and the file's current fingerprint."""
+    media = part.utterances[0].media(part.modality)
     path = root / media if media else None
-    # Taken before decoding: if the file changes meanwhile, the next run sees that it did.
+    # Taken before decoding: if the file changes meanwhile, the next run notices.
     fingerprint = fingerprint_of(path, settings)
     return Part(
-        modality=piece.modality,
+        modality=part.modality,
         path=path,
         fingerprint=fingerprint,
-        utterances=piece.utterances,
+        utterances=part.utterances,
         patiently=path in patiently,
     )
 
@@ -187,47 +215,48 @@ def _attempt(
     groups: Sequence[Sequence[Part]],
     plugin: EncoderPlugin,
     shard: Path,
-    store: Literal["float16", "float32"],
+    dtype: Literal["float16", "float32"],
     command: str,
     *,
-    apart: bool,
+    isolate_files: bool,
 ) -> ChunkResult:
-    """Extract the parts, those of a group in common batches; `apart`, a group that fails costs its own only."""
+    """Extract the media files, those of a group in common batches; with `isolate_files` a group may fail alone."""
     failures: list[Failure] = []
-    of_file = {part.utterances[0].media(chunk.modality): part for group in groups for part in group}
+    by_media = {part.utterances[0].media(chunk.modality): part for group in groups for part in group}
 
-    def failed(utterances: Iterable[Utterance], error: Exception, remedy: str = MEND) -> None:
+    def add_failures(utterances: Iterable[Utterance], error: Exception, remedy: str = REMEDY_MEDIA) -> None:
         for utterance in utterances:
-            part = of_file[utterance.media(chunk.modality)]
-            # A file that vanished or changed meanwhile may do well another time.
-            what = part.fingerprint if fingerprint_of(part.path, plugin.settings) == part.fingerprint else CHANGED
-            failures.append(failure_of(chunk, utterance, str(error), what, remedy=remedy))
+            part = by_media[utterance.media(chunk.modality)]
+            # A file that vanished or changed meanwhile is retried by the next run.
+            unchanged = fingerprint_of(part.path, plugin.settings) == part.fingerprint
+            fingerprint = part.fingerprint if unchanged else CHANGED
+            failures.append(build_failure(chunk, utterance, str(error), fingerprint, remedy=remedy))
 
-    with ShardWriter(shard, plugin.recipes[chunk.stream].header, dtype=store, command=command) as writer:
+    with ShardWriter(shard, plugin.specs[chunk.stream].header, dtype=dtype, command=command) as writer:
         for group in groups:
             waiting = {utterance.id: utterance for part in group for utterance in part.utterances}
             try:
                 for utterance, entry in plugin.encoders.entries(
-                    chunk.stream, group, decoders=plugin.machine.decode_threads
+                    chunk.stream, group, decoders=plugin.resources.decode_threads
                 ):
                     del waiting[utterance.id]
                     if isinstance(entry, MediaError):
-                        failed([utterance], entry)
+                        add_failures([utterance], entry)
                         continue
                     try:
                         writer.add(entry)
                     except StoreError as error:
-                        failed([utterance], error, CHECK)
+                        add_failures([utterance], error, REMEDY_VALUES)
             except DamagedError:
                 raise
             except Exception as error:
-                if not apart or not _of_the_media(error):
+                if not isolate_files or not _is_media_error(error):
                     raise
-                failed(waiting.values(), as_media_error(error))
+                add_failures(waiting.values(), as_media_error(error))
         frames = writer.frames
     return ChunkResult(chunk=chunk, frames=frames, failures=tuple(failures))
 
 
-def _of_the_media(error: Exception) -> bool:
-    """Whether an error may come from one of the files: errors of ours about other things do not."""
+def _is_media_error(error: Exception) -> bool:
+    """Whether an error may be caused by a media file; other errors of foal are not."""
     return isinstance(error, MediaError) or not isinstance(error, FoalError)

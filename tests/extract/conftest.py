@@ -1,5 +1,6 @@
-"""One thread, as a second would only wait for small networks on shared cores; and a worker for all who need one."""
+"""One thread, because small networks gain nothing from a second; a shared Dask worker; and captured messages."""
 
+import logging
 import os
 from collections.abc import Iterator
 from unittest.mock import patch
@@ -26,3 +27,11 @@ def scheduler() -> Iterator[str]:
         cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0")
     with cluster:
         yield cluster.scheduler_address
+
+
+@pytest.fixture
+def messages(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """The log messages of foal, whether or not a command has configured its logger before."""
+    monkeypatch.setattr(logging.getLogger("foal"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="foal")
+    return caplog

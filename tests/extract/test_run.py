@@ -1,16 +1,20 @@
 """The spine of extraction on real files, with real Dask workers, through the command."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from foal.shared.manifest import read_manifest
+from foal.shared.manifest import read_manifest, write_manifest
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.shard import ShardReader
 
@@ -73,12 +77,42 @@ def test_shards_say_how_they_were_made(extracted: Path) -> None:
             assert all(media for media in shard.media)
 
 
-def test_nothing_is_left_to_do(foal_in: Foal, extracted: Path, synthetic_corpus: Path) -> None:
+def test_a_second_run_changes_nothing_and_prints_its_result_as_json(
+    foal_in: Foal, extracted: Path, synthetic_corpus: Path
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in extracted.rglob("*.h5")}
-    done = foal_in(extracted, "extract", "--split", "session1", "-m", "m.csv", "-r", synthetic_corpus)
+    done = foal_in(extracted, "extract", "--split", "session1", "-m", "m.csv", "-r", synthetic_corpus, "--json")
     assert done.returncode == 0
-    assert "nothing is left to do" in done.stdout
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["splits"], result["streams"], result["index"]) == (["session1"], ["audio", "face"], "feats.h5")
+    assert (result["extracted"], result["skipped"], result["failed"]) == (0, result["utterances"], 0)
+    assert "All features are up to date." in done.stdout
     assert {path: path.stat().st_mtime_ns for path in extracted.rglob("*.h5")} == before
+
+
+@pytest.mark.parametrize(
+    "selection", [["--split", "all"], ["--split", "session1"], ["--split", "all", "--streams", "audio"]]
+)
+def test_a_run_with_nothing_to_do_opens_each_shard_once(
+    foal_in: Foal, extracted: Path, synthetic_corpus: Path, monkeypatch: pytest.MonkeyPatch, selection: list[str]
+) -> None:
+    # The manifest has only the sessions that were extracted.
+    rows = [u for u in read_manifest(extracted / "m.csv") if u.split in ("session1", "session2")]
+    write_manifest(extracted / "two.csv", rows)
+    opened: Counter[str] = Counter()
+    open_file = h5py.h5f.open
+
+    def counted(name: bytes, *arguments: Any, **options: Any) -> Any:
+        opened[os.fsdecode(name)] += 1
+        return open_file(name, *arguments, **options)
+
+    monkeypatch.setattr(h5py.h5f, "open", counted)
+    done = foal_in(extracted, "extract", *selection, "-m", "two.csv", "-r", synthetic_corpus)
+    assert done.returncode == 0, done.stderr
+    assert "All features are up to date." in done.stdout
+    shards = {path.relative_to(extracted).as_posix() for path in extracted.glob("features/*/*/*.h5")}
+    assert len(shards) > 2
+    assert {shard: opened[shard] for shard in shards} == dict.fromkeys(shards, 1)
 
 
 def test_deleted_broken_and_damaged_shards_come_back_the_same(
@@ -109,7 +143,7 @@ def test_deleted_broken_and_damaged_shards_come_back_the_same(
 def test_the_number_of_workers_changes_nothing(
     foal_here: Foal, extracted: Path, synthetic_corpus: Path, tmp_path: Path
 ) -> None:
-    options = ["-s", "session1", "-m", extracted / "m.csv", "-r", synthetic_corpus, "--features", "f", "-j", "1"]
+    options = ["-s", "session1", "-m", extracted / "m.csv", "-r", synthetic_corpus, "--features-dir", "f", "-j", "1"]
     done = foal_here("extract", *options)
     assert done.returncode == 0, done.stderr
     assert_nearly_the_same(tmp_path / "f" / "feats.h5", extracted / "feats.h5")
@@ -118,7 +152,7 @@ def test_the_number_of_workers_changes_nothing(
 def test_workers_of_a_scheduler_that_is_running_already(
     foal_here: Foal, extracted: Path, synthetic_corpus: Path, tmp_path: Path, scheduler: str
 ) -> None:
-    options = ["-s", "session1", "-m", extracted / "m.csv", "-r", synthetic_corpus, "--features", "f"]
+    options = ["-s", "session1", "-m", extracted / "m.csv", "-r", synthetic_corpus, "--features-dir", "f"]
     done = foal_here("extract", *options, "--scheduler", scheduler)
     assert done.returncode == 0, done.stderr
     assert f"on the workers of {scheduler}" in done.stdout

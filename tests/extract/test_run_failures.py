@@ -152,7 +152,7 @@ def test_the_index_holds_no_features_of_other_media(foal_here: Foal, mixed: Path
     assert set(indexed()) == {"faceless"}
     shutil.copy2(mixed / "kept.wav", tone)
     done = foal_here(*usual)
-    assert "nothing is left to do" in done.stdout
+    assert "All features are up to date." in done.stdout
     assert np.array_equal(indexed()["good"], before["good"])
 
 

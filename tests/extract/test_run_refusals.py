@@ -1,4 +1,4 @@
-"""What cannot be had is said in one message before any worker starts; and what a dry run says."""
+"""Encoders, streams and schedulers that are missing end the run in one message, before any worker starts."""
 
 import shutil
 import socket
@@ -13,7 +13,7 @@ import torch
 from distributed import LocalCluster
 from transformers import BertConfig, BertModel, Wav2Vec2Config, Wav2Vec2Model
 
-from foal.shared.manifest import read_manifest, write_manifest
+from foal.shared.manifest import write_manifest
 from foal.shared.utterance import Utterance
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -69,7 +69,7 @@ def shapeless(folder: Path) -> None:
         (None, ["--set", "cluster.device=cuda"], "expected a GPU"),
     ],
 )
-def test_what_cannot_be_had_is_said_before_any_worker_starts(
+def test_missing_encoders_and_streams_are_reported_before_any_worker_starts(
     foal_here: Foal, tone: Path, make: Callable[[Path], None] | None, options: list[str], words: str
 ) -> None:
     if "cuda" in words.lower() + str(options) and torch.cuda.is_available():
@@ -102,24 +102,9 @@ def test_a_scheduler_without_workers_or_none_at_all(
     assert not (tone / "features").exists()
 
 
-def test_a_view_without_videos(foal: Foal, tmp_path: Path) -> None:
+def test_face_features_need_videos_in_the_manifest(foal: Foal, tmp_path: Path) -> None:
     write_manifest(tmp_path / "m.csv", [Utterance(id="a", corpus="c", audio="tone.wav")])
     done = foal("extract", "-s", "all", "-m", "m.csv", "-r", ".", "--region", "frame")
     assert done.returncode == 2
     assert "face features need the column video, which is empty in all 1 rows" in done.stderr
     assert "--streams audio" in done.stderr
-
-
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(
-    foal_here: Foal, tmp_path: Path, synthetic_corpus: Path
-) -> None:
-    assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
-    options = ["-s", "session1", "-m", "m.csv", "-r", synthetic_corpus, "--set", "cluster.threads=1"]
-    done = foal_here("extract", *options, "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert "left to extract" in done.stdout
-    assert f" {sum(u.session == 'session1' for u in read_manifest(tmp_path / 'm.csv'))} " in done.stdout
-    assert "workers" in done.stdout
-    assert "unknown" not in done.stdout
-    assert not (tmp_path / "features").exists()
-    assert not (tmp_path / "feats.h5").exists()

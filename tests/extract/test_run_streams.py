@@ -102,7 +102,7 @@ def test_two_face_encoders_side_by_side_and_training_picks_one(
         assert ((quality["silence"] >= 0) & (quality["silence"] < 0.9)).all()
 
     again = foal_here("extract", "--split", "all")
-    assert "nothing is left to do" in again.stdout
+    assert "All features are up to date." in again.stdout
     only = foal_here("extract", "--split", "all", "--streams", "face/clip")
     assert only.returncode == 0
     with FeatureStore(corpus / "feats.h5") as store:
@@ -146,8 +146,10 @@ def test_batches_on_two_workers_equal_one_by_one_on_one(
         "--set",
         "extract.audio.max_seconds=2",
     ]
-    one = foal_here(*usual, "--features", "one", "--scheduler", scheduler)
-    two = foal_here(*usual, "--features", "two", "-j", "2", "--set", "extract.batch_seconds=7", "--chunk-seconds", "5")
+    one = foal_here(*usual, "--features-dir", "one", "--scheduler", scheduler)
+    two = foal_here(
+        *usual, "--features-dir", "two", "-j", "2", "--set", "extract.batch_seconds=7", "--chunk-seconds", "5"
+    )
     assert (one.returncode, two.returncode) == (0, 0), two.stderr
     with FeatureStore(corpus / "one" / "feats.h5") as first, FeatureStore(corpus / "two" / "feats.h5") as second:
         assert first.streams["audio"].config_hash == second.streams["audio"].config_hash
@@ -165,7 +167,7 @@ def test_content_fingerprints_look_into_the_file(foal_here: Foal, tmp_path: Path
     assert foal_here(*usual).returncode == 0
     os.utime(sound, (1, 1))
     copied = foal_here(*usual)
-    assert "nothing is left to do" in copied.stdout, "a new time alone is no change"
+    assert "All features are up to date." in copied.stdout, "a new time alone is no change"
     before = sound.stat()
     soundfile.write(sound, np.sin(np.arange(8000) / 7) / 3, 16000)
     os.utime(sound, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -184,7 +186,7 @@ def test_a_video_that_decord_gives_up_on_changes_no_other(
     usual = ["-r", ".", "--streams", "face", "--region", "frame", "--fps", "25", "--scheduler", scheduler]
     for name, some in (("both", rows), ("alone", rows[1:])):
         write_manifest(tmp_path / f"{name}.csv", some)
-        done = foal_here("extract", "-s", "all", "-m", f"{name}.csv", *usual, "--features", name)
+        done = foal_here("extract", "-s", "all", "-m", f"{name}.csv", *usual, "--features-dir", name)
         assert done.returncode == 0, done.stderr
     with FeatureStore(tmp_path / "both" / "feats.h5") as both, FeatureStore(tmp_path / "alone" / "feats.h5") as alone:
         assert both.notes("face")[0].startswith("only ")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
-from foal.extract.maintenance.index import describe
+from foal.extract.maintenance.index import format_stream_config
 from foal.extract.maintenance.stale import find_stale, is_deletable_corrupt_shard
 from foal.shared.errors import FoalError
 from foal.shared.store.catalog import MediaFingerprints, read_catalog
@@ -40,7 +40,7 @@ def values_of(index: Path) -> dict[str, str]:
 
 def entries_of(path: Path) -> None:
     with ShardReader(path) as shard:
-        describe(shard.header)
+        format_stream_config(shard.header)
         for row in range(len(shard)):
             shard.entry(row)
 

@@ -82,7 +82,7 @@ def test_names_are_only_names(tmp_path: Path, start: Start, trial: Trial) -> Non
     assert inspect.finish() == 0, inspect.err
     again = start(odd, *USUAL, "--streams", "audio")
     assert again.finish() == 0
-    assert "nothing is left to do" in again.out
+    assert "All features are up to date." in again.out
     wanted, got = values(plain), values(odd)
     with FeatureStore(odd / "feats.h5") as store:
         assert {u.id: u for u in store.utterances} == {row.id: row for row in rows}

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foal.extract.cli import import_features
-from foal.extract.maintenance.import_features import SHARD_BYTES
+from foal.extract.maintenance.import_features import MAX_SHARD_BYTES
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.files.atomic import temporary_name
 from foal.shared.manifest import read_manifest, write_manifest
@@ -20,6 +19,7 @@ from foal.shared.store.verify import verify_target
 from foal.shared.utterance import Utterance
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
+RunImport = Callable[..., Path]
 
 
 @pytest.fixture
@@ -49,13 +49,18 @@ def everything_in(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_sequences_of_both_modalities(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sequences_of_both_modalities_are_imported(
+    manifest: Path,
+    tmp_path: Path,
+    messages: pytest.LogCaptureFixture,
+    run_import: RunImport,
+) -> None:
     folders = {
         "audio": write_arrays(tmp_path / "hubert", manifest, rate_hz=50, width=6),
         "face": write_arrays(tmp_path / "clip", manifest, rate_hz=25, width=4, seed=1),
     }
-    import_features(tmp_path / "out", manifest, **folders, face_rate=24.0)
-    printed = capsys.readouterr().out
+    run_import(tmp_path / "out", **folders, rates={"face": 24.0})
+    printed = messages.text
     assert "audio: 50 frames per second, estimated from 18 utterances (49 to 49.5)" in printed
     assert "18 utterances; audio: width 6, 50 Hz, 1,332 frames of 18 utterances; face: width 4, 24 Hz" in printed
     for stream, folder in folders.items():
@@ -70,7 +75,7 @@ def test_sequences_of_both_modalities(manifest: Path, tmp_path: Path, capsys: py
     for path in (tmp_path / "out").glob("*/audio-*/*.h5"):
         with ShardReader(path) as shard:
             assert path.parent.name == f"audio-{shard.header.config_hash[:8]}"
-            assert shard.header.config == {"provenance": "imported", "width": 6, "rate_hz": 50.0, "store": "float16"}
+            assert shard.header.config == {"provenance": "imported", "width": 6, "rate_hz": 50.0, "dtype": "float16"}
             starts = [0.0 if int(name[1:]) < 9 else 2.0 for name in shard.ids]
             assert shard.origins.tolist() == [start + 0.01 for start in starts]
             assert set(shard.media) == {""}
@@ -79,13 +84,18 @@ def test_sequences_of_both_modalities(manifest: Path, tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize("shape", [(5,), (1, 5)])
-def test_vectors_of_one_modality(manifest: Path, tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_single_vectors_are_imported(
+    manifest: Path,
+    tmp_path: Path,
+    shape: tuple[int, ...],
+    run_import: RunImport,
+) -> None:
     (tmp_path / "clip").mkdir()
     for number in range(18):
         np.save(tmp_path / "clip" / f"u{number}.npy", np.full(shape, number + 1 / 3))
-    # Nobody needs to know the utterances' ends for that.
+    # Ends of utterances are not needed for single vectors.
     write_manifest(manifest, [replace(u, end=None) for u in read_manifest(manifest)])
-    import_features(tmp_path / "out", manifest, face=tmp_path / "clip", name="clip", store="float32")
+    run_import(tmp_path / "out", face=tmp_path / "clip", name="clip", dtype="float32")
     values = stored(tmp_path / "out" / "feats.h5", "face/clip")
     assert {name: row.tolist() for name, row in values.items()} == {
         f"u{n}": [[float(np.float32(n + 1 / 3))] * 5] for n in range(18)
@@ -97,23 +107,28 @@ def test_vectors_of_one_modality(manifest: Path, tmp_path: Path, shape: tuple[in
 
 
 @pytest.mark.parametrize("dtype", ["float16", ">f4", "float64", "int64", "uint8"])
-def test_numbers_of_every_kind(manifest: Path, tmp_path: Path, dtype: str) -> None:
+def test_every_number_type_is_imported(manifest: Path, tmp_path: Path, dtype: str, run_import: RunImport) -> None:
     (tmp_path / "audio").mkdir()
     wanted = np.asfortranarray(np.arange(12).reshape(4, 3).astype(dtype))
     np.save(tmp_path / "audio" / "u3.npy", wanted)
-    import_features(tmp_path / "out", manifest, audio=tmp_path / "audio", audio_rate=4.0)
+    run_import(tmp_path / "out", audio=tmp_path / "audio", rates={"audio": 4.0})
     np.testing.assert_array_equal(stored(tmp_path / "out" / "feats.h5", "audio")["u3"], wanted.astype(np.float16))
 
 
-def test_what_is_missing_is_said(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_utterances_are_reported(
+    manifest: Path,
+    tmp_path: Path,
+    messages: pytest.LogCaptureFixture,
+    run_import: RunImport,
+) -> None:
     audio = write_arrays(tmp_path / "hubert", manifest)
     face = write_arrays(tmp_path / "clip", manifest, rate_hz=10)
     (audio / "u1.npy").rename(audio / "other.npy")
     for number in range(2, 10):
         (face / f"u{number}.npy").unlink()
     (audio / "u4.npy").unlink()
-    import_features(tmp_path / "out", manifest, audio, face)
-    printed = capsys.readouterr().out
+    run_import(tmp_path / "out", audio, face)
+    printed = messages.text
     assert f"audio: 1 files of {audio} belong to no utterance of the manifest" in printed
     assert f"left out, because not in {audio} or {face}: 1 utterances (u4)" in printed
     assert f"without audio, because not in {audio}: 1 utterances (u1)" in printed
@@ -127,15 +142,15 @@ def test_what_is_missing_is_said(manifest: Path, tmp_path: Path, capsys: pytest.
     assert verify_target(tmp_path / "out")[1] == []
 
     with pytest.raises(UsageError, match=r"such as u0\.npy, u1\.npy, u2\.npy; got no \.npy file$"):
-        import_features(tmp_path / "none", manifest, tmp_path / "out")
+        run_import(tmp_path / "none", tmp_path / "out")
     for number in range(4):
         (tmp_path / "out" / f"v{number}.npy").touch()
     with pytest.raises(UsageError, match=r"got v0\.npy, v1\.npy, v2\.npy$"):
-        import_features(tmp_path / "none", manifest, tmp_path / "out")
+        run_import(tmp_path / "none", tmp_path / "out")
     assert not (tmp_path / "none").exists()
 
 
-def test_ids_with_slashes_stay_in_the_folder(tmp_path: Path) -> None:
+def test_ids_with_slashes_stay_in_the_folder(tmp_path: Path, run_import: RunImport) -> None:
     folder = tmp_path / "audio"
     (folder / "a" / "b").mkdir(parents=True)
     for place in ("a/b/one", "a/two", "../outside", "sound"):
@@ -143,16 +158,16 @@ def test_ids_with_slashes_stay_in_the_folder(tmp_path: Path) -> None:
     absolute = (tmp_path / "outside").as_posix()
     ids = ["a/b/one", r"a\two", "../outside", "a/../../outside", r"..\outside", absolute, "sound", "x" * 300]
     write_manifest(tmp_path / "m.csv", [Utterance(id=name, corpus="c", audio="a.wav") for name in ids])
-    import_features(tmp_path / "out", tmp_path / "m.csv", folder)
+    run_import(tmp_path / "out", folder)
     assert list(stored(tmp_path / "out" / "feats.h5", "audio")) == ["a/b/one", r"a\two", "sound"]
 
 
-def test_imported_again_the_new_values_count(manifest: Path, tmp_path: Path) -> None:
+def test_a_second_import_replaces_the_first(manifest: Path, tmp_path: Path, run_import: RunImport) -> None:
     out, index = tmp_path / "out", tmp_path / "out" / "feats.h5"
     folder = write_arrays(tmp_path / "audio", manifest)
-    import_features(out, manifest, folder)
+    run_import(out, folder)
     before, first = everything_in(out), stored(index, "audio")
-    import_features(out, manifest, folder)
+    run_import(out, folder)
     assert everything_in(out).keys() == before.keys()
     assert index.read_bytes() == before[index]
 
@@ -160,7 +175,7 @@ def test_imported_again_the_new_values_count(manifest: Path, tmp_path: Path) -> 
     leftover.touch()
     write_arrays(tmp_path / "audio", manifest, seed=1)
     (folder / "u0.npy").unlink()
-    import_features(out, manifest, folder)
+    run_import(out, folder)
     second = stored(index, "audio")
     assert second.keys() == first.keys() - {"u0"}
     assert all(not np.array_equal(second[name], first[name]) for name in second)
@@ -170,18 +185,18 @@ def test_imported_again_the_new_values_count(manifest: Path, tmp_path: Path) -> 
 
     # Other encoders of the same width have a name, and stay beside them.
     for name in ("one", "two"):
-        import_features(out, manifest, folder, name=name)
+        run_import(out, folder, name=name)
     assert len(list(out.glob("session1/audio-*"))) == 3
     assert set(stored(index, "audio/two")) == second.keys()
 
 
-def test_a_large_import_is_cut_in_the_order_of_the_manifest(tmp_path: Path) -> None:
+def test_a_large_import_is_cut_into_shards_in_the_order_of_the_manifest(tmp_path: Path, run_import: RunImport) -> None:
     names = [f"u{number}" for number in (3, 1, 2)]
     write_manifest(tmp_path / "m.csv", [Utterance(id=n, corpus="c", label="hap", audio=f"{n}.wav") for n in names])
     (tmp_path / "audio").mkdir()
     for name in names:
-        np.save(tmp_path / "audio" / f"{name}.npy", np.zeros((SHARD_BYTES // 2 // 1024, 512), np.float16))
-    import_features(tmp_path / "out", tmp_path / "m.csv", tmp_path / "audio", audio_rate=50.0)
+        np.save(tmp_path / "audio" / f"{name}.npy", np.zeros((MAX_SHARD_BYTES // 2 // 1024, 512), np.float16))
+    run_import(tmp_path / "out", tmp_path / "audio", rates={"audio": 50.0})
     contents = []
     for path in (tmp_path / "out").glob("*/audio-*/*.h5"):
         with ShardReader(path) as shard:
@@ -189,37 +204,47 @@ def test_a_large_import_is_cut_in_the_order_of_the_manifest(tmp_path: Path) -> N
     assert sorted(contents) == [["u2"], ["u3", "u1"]]
 
 
-def test_float32_takes_what_float16_does_not(manifest: Path, tmp_path: Path) -> None:
+def test_float32_stores_values_that_are_too_large_for_float16(
+    manifest: Path,
+    tmp_path: Path,
+    run_import: RunImport,
+) -> None:
     folder = write_arrays(tmp_path / "audio", manifest)
     np.save(folder / "u5.npy", np.full((50, 6), 7e4))
-    import_features(tmp_path / "out", manifest, folder, store="float32")
+    run_import(tmp_path / "out", folder, dtype="float32")
     assert stored(tmp_path / "out" / "feats.h5", "audio")["u5"].max() == 7e4
     np.save(folder / "u5.npy", np.full((50, 6), 1e39))
     with pytest.raises(StoreError, match=r"too large for float32 \(1e\+39\)$"):
-        import_features(tmp_path / "out", manifest, folder, store="float32")
+        run_import(tmp_path / "out", folder, dtype="float32")
 
 
 @pytest.mark.parametrize(
     ("frames", "rate_hz"),
     [(150, 50), (148, 50), (153, 50), (146, 49), (75, 25), (72, 24), (89, 30), (94, 31), (2, 0.6667), (22, 7.333)],
 )
-def test_the_estimated_rate(manifest: Path, tmp_path: Path, frames: int, rate_hz: float) -> None:
+def test_the_rate_is_estimated_and_rounded(
+    manifest: Path,
+    tmp_path: Path,
+    frames: int,
+    rate_hz: float,
+    run_import: RunImport,
+) -> None:
     write_manifest(manifest, [replace(u, start=None, end=3.0) for u in read_manifest(manifest)])
     (tmp_path / "audio").mkdir()
     for number, more in ((1, -1), (2, 0), (3, 40)):
         np.save(tmp_path / "audio" / f"u{number}.npy", np.ones((frames + more, 2)))
-    import_features(tmp_path / "out", manifest, tmp_path / "audio")
+    run_import(tmp_path / "out", tmp_path / "audio")
     with FeatureStore(tmp_path / "out" / "feats.h5") as store:
         assert store.streams["audio"].rate_hz == rate_hz
 
 
-def test_where_no_rate_can_be_estimated(manifest: Path, tmp_path: Path) -> None:
+def test_a_rate_that_cannot_be_estimated_must_be_given(manifest: Path, tmp_path: Path, run_import: RunImport) -> None:
     folder = write_arrays(tmp_path / "audio", manifest)
     write_manifest(manifest, [replace(u, end=None) for u in read_manifest(manifest)])
-    with pytest.raises(UsageError, match=r"does not say where their utterances end; .* with --audio-rate HZ"):
-        import_features(tmp_path / "out", manifest, folder)
+    with pytest.raises(UsageError, match=r"does not tell where their utterances end; .* with --audio-rate HZ"):
+        run_import(tmp_path / "out", folder)
     assert not (tmp_path / "out").exists()
-    import_features(tmp_path / "out", manifest, folder, audio_rate=12.5)
+    run_import(tmp_path / "out", folder, rates={"audio": 12.5})
     with FeatureStore(tmp_path / "out" / "feats.h5") as store:
         assert store.streams["audio"].rate_hz == 12.5
 

@@ -1,4 +1,4 @@
-"""What `foal import` does not take: files that are no features, and options that do not fit together."""
+"""`foal import` refuses files that are not features, and does not replace other files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,6 @@ import h5py
 import numpy as np
 import pytest
 
-from foal.extract.cli import import_features
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.hdf5.opening import FutureError
 from foal.shared.hdf5.seal import write_seal
@@ -16,6 +15,8 @@ from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.shard import ShardReader
 from foal.shared.store.verify import verify_target
 from foal.shared.utterance import Utterance
+
+RunImport = Callable[..., Path]
 
 
 @pytest.fixture
@@ -74,8 +75,8 @@ def array(values: object, dtype: object = None) -> Callable[[Path], None]:
         (Path.touch, r"expected a whole \.npy file of numbers"),
         (truncated, r"expected a whole \.npy file of numbers"),
         (torn_header, r"expected a whole \.npy file of numbers"),
-        (signs_without_end, r"expected a whole \.npy file of numbers, got one whose header is too deep"),
-        (sums_without_end, r"expected a whole \.npy file of numbers, got one whose header is too deep"),
+        (signs_without_end, r"expected a whole \.npy file of numbers, got one with a header that is nested too deeply"),
+        (sums_without_end, r"expected a whole \.npy file of numbers, got one with a header that is nested too deeply"),
         (archive, r"expected a whole \.npy file of numbers"),
         (array([{"a": 1}], object), "Python objects"),
         (array(["a", "b"]), "expected an array of numbers, got one of type <U1"),
@@ -87,48 +88,27 @@ def array(values: object, dtype: object = None) -> Callable[[Path], None]:
         (array([]), r"empty array of shape \(0,\)"),
         (array([[1.0, np.nan] * 3]), "NaN or infinite"),
         (array([[1.0, -np.inf] * 3], np.float16), "NaN or infinite"),
-        (array([[1.0, -7e4] * 3]), r"too large for float16 \(70000\); set extract\.store to float32"),
+        (array([[1.0, -7e4] * 3]), r"too large for float16 \(70000\); set extract\.dtype to float32"),
         (array([[1.0] * 7]), r"expected 6 numbers per frame as in .*u0\.npy, got 7"),
     ],
 )
 def test_a_bad_file_is_named_before_anything_is_written(
-    manifest: Path, tmp_path: Path, spoil: Callable[[Path], None], words: str
+    manifest: Path, tmp_path: Path, spoil: Callable[[Path], None], words: str, run_import: RunImport
 ) -> None:
     audio, face = write_arrays(tmp_path / "audio"), write_arrays(tmp_path / "face")
     (face / "u13.npy").unlink()
     spoil(face / "u13.npy")
     with pytest.raises(StoreError, match=words) as caught:
-        import_features(tmp_path / "out", manifest, audio, face)
+        run_import(tmp_path / "out", audio, face)
     assert str(face / "u13.npy") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({}, "expected --audio DIR, --face DIR or both"),
-        ({"face": "m.csv"}, "--face: expected a folder"),
-        ({"audio": "audio", "face_rate": 3.0}, "--face-rate: expected --face DIR beside it"),
-        ({"audio": "audio", "audio_rate": 0.0}, "--audio-rate: expected frames per second above 0, got 0"),
-        ({"audio": "audio", "audio_rate": float("nan")}, "got nan"),
-        ({"audio": "audio", "name": "a/b"}, "--name: expected a name such as clip"),
-        ({"audio": "audio", "face": "audio", "name": "clip"}, "--name: expected one modality, got audio and face"),
-        ({"audio": "audio", "out": "m.csv"}, "--out: expected a folder"),
-        ({"audio": "audio", "store": "float8"}, "float8"),
-    ],
-)
-def test_wrong_usage(manifest: Path, tmp_path: Path, options: dict[str, object], words: str) -> None:
-    write_arrays(tmp_path / "audio")
-    places = {key: tmp_path / str(options[key]) for key in ("audio", "face", "out") if key in options}
-    with pytest.raises(UsageError, match=words):
-        import_features(**{"out": tmp_path / "out", "manifest": manifest, **options, **places})  # type: ignore[arg-type]
-
-
 @pytest.fixture
-def imported(manifest: Path, tmp_path: Path) -> dict[Path, bytes]:
+def imported(manifest: Path, tmp_path: Path, run_import: RunImport) -> dict[Path, bytes]:
     """The files of an import of plain audio into out/, after which other values wait to be imported."""
-    import_features(tmp_path / "out", manifest, write_arrays(tmp_path / "audio"))
+    run_import(tmp_path / "out", write_arrays(tmp_path / "audio"))
     for path in (tmp_path / "audio").iterdir():
         np.save(path, np.load(path) + 1)
     return written(tmp_path / "out")
@@ -144,17 +124,22 @@ def make_newer(path: Path) -> None:
     write_seal(path)
 
 
-def test_a_file_of_the_users_is_not_replaced(manifest: Path, tmp_path: Path, imported: dict[Path, bytes]) -> None:
+def test_a_file_at_the_index_path_is_not_replaced(
+    manifest: Path,
+    tmp_path: Path,
+    imported: dict[Path, bytes],
+    run_import: RunImport,
+) -> None:
     index = tmp_path / "out" / "feats.h5"
     index.write_text("notes of mine")
-    with pytest.raises(UsageError, match="to replace, or nothing, got another file"):
-        import_features(tmp_path / "out", manifest, tmp_path / "audio")
+    with pytest.raises(UsageError, match=r"feats\.h5: exists and is not a feats\.h5; .*--force"):
+        run_import(tmp_path / "out", tmp_path / "audio")
     assert written(tmp_path / "out") == {**imported, index: b"notes of mine"}
 
 
 @pytest.mark.parametrize("which", ["index", "shard", "other shard"])
-def test_a_file_of_a_newer_foal_is_refused_before_anything_is_written(
-    manifest: Path, tmp_path: Path, imported: dict[Path, bytes], which: str
+def test_files_of_newer_versions_are_refused_before_anything_is_written(
+    manifest: Path, tmp_path: Path, imported: dict[Path, bytes], which: str, run_import: RunImport
 ) -> None:
     out = tmp_path / "out"
     # Of the last split: nothing before it may be written either.
@@ -165,11 +150,16 @@ def test_a_file_of_a_newer_foal_is_refused_before_anything_is_written(
     make_newer(place)
     before = written(out)
     with pytest.raises(FutureError, match=rf"{place}: .* update foal"):
-        import_features(out, manifest, tmp_path / "audio")
+        run_import(out, tmp_path / "audio")
     assert written(out) == before
 
 
-def test_what_is_no_shard_of_ours_stays(manifest: Path, tmp_path: Path, imported: dict[Path, bytes]) -> None:
+def test_files_that_are_not_shards_of_the_import_stay(
+    manifest: Path,
+    tmp_path: Path,
+    imported: dict[Path, bytes],
+    run_import: RunImport,
+) -> None:
     out = tmp_path / "out"
     (old,) = out.glob("session1/audio-*/*.h5")
     folder = old.parent
@@ -177,8 +167,8 @@ def test_what_is_no_shard_of_ours_stays(manifest: Path, tmp_path: Path, imported
     (folder / "folder.h5").mkdir()
     with h5py.File(folder / "results.h5", "w") as file:
         file["x"] = np.arange(9)
-    # Somebody's copy, with its link, of a shard of another key.
-    import_features(tmp_path / "named", manifest, tmp_path / "audio", name="other")
+    # A copy of a shard of another configuration, and a link to it.
+    run_import(tmp_path / "named", tmp_path / "audio", name="other")
     (other,) = tmp_path.glob("named/session1/audio-*/*.h5")
     (folder / "copy.h5").write_bytes(other.read_bytes())
     (folder / "link.h5").symlink_to(other)
@@ -187,7 +177,7 @@ def test_what_is_no_shard_of_ours_stays(manifest: Path, tmp_path: Path, imported
 
     # One utterance less gives its shard another name.
     (tmp_path / "audio" / "u0.npy").unlink()
-    import_features(out, manifest, tmp_path / "audio")
+    run_import(out, tmp_path / "audio")
     assert {path: path.read_bytes() for path in strange} == strange
     assert (folder / "folder.h5").is_dir()
     assert not old.exists()
@@ -198,8 +188,8 @@ def test_what_is_no_shard_of_ours_stays(manifest: Path, tmp_path: Path, imported
         assert len(store) == 17
 
 
-def test_another_file_in_a_shards_place_is_refused_before_anything_is_written(
-    manifest: Path, tmp_path: Path, imported: dict[Path, bytes]
+def test_a_file_at_a_shard_path_is_refused_before_anything_is_written(
+    manifest: Path, tmp_path: Path, imported: dict[Path, bytes], run_import: RunImport
 ) -> None:
     out = tmp_path / "out"
     (place,) = out.glob("session3/audio-*/*.h5")
@@ -207,19 +197,21 @@ def test_another_file_in_a_shards_place_is_refused_before_anything_is_written(
     with h5py.File(place, "w") as file:
         file["x"] = np.arange(9)
     before = written(out)
-    with pytest.raises(StoreError, match=rf"{place}: expected a shard of an earlier import to replace, or nothing"):
-        import_features(out, manifest, tmp_path / "audio")
+    with pytest.raises(UsageError, match=rf"{place}: exists and is not a shard of an earlier import; .*--force"):
+        run_import(out, tmp_path / "audio")
     assert written(out) == before
+    run_import(out, tmp_path / "audio", force=True)
+    assert verify_target(out)[1] == []
 
 
 def test_damaged_shards_of_an_earlier_import_are_replaced_or_removed(
-    manifest: Path, tmp_path: Path, imported: dict[Path, bytes]
+    manifest: Path, tmp_path: Path, imported: dict[Path, bytes], run_import: RunImport
 ) -> None:
     out = tmp_path / "out"
     for place in out.glob("session*/audio-*/*.h5"):
         place.write_bytes(place.read_bytes()[:-100])
     (out / "feats.h5").write_bytes((out / "feats.h5").read_bytes()[:-100])
     (tmp_path / "audio" / "u0.npy").unlink()
-    import_features(out, manifest, tmp_path / "audio")
+    run_import(out, tmp_path / "audio")
     assert len(written(out)) == len(imported)
     assert verify_target(out)[1] == []

@@ -1,3 +1,5 @@
+"""Which files of a features folder are stale, and why."""
+
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +28,8 @@ from foal.shared.store.shard import VERSION, Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
 MakeFeatures = Callable[..., Path]
-KEY, OLD = "a" * 64, "b" * 64
-KEYS = {"audio": KEY, "face": KEY}
+CONFIG, OLD = "a" * 64, "b" * 64
+CONFIGS = {"audio": CONFIG, "face": CONFIG}
 
 
 def write_shard(
@@ -40,10 +42,10 @@ def write_shard(
     config: Mapping[str, object] | None = None,
 ) -> Path:
     """A shard of sound that was computed from the media as they are now."""
-    path = shard_folder(features, utterances[0].split, "audio", KEY) / name
+    path = shard_folder(features, utterances[0].split, "audio", CONFIG) / name
     header = ShardHeader(
         modality="audio",
-        config_hash=KEY,
+        config_hash=CONFIG,
         rate_hz=50.0,
         encoder="random:test",
         revision="",
@@ -67,9 +69,11 @@ def write_shard(
 
 
 def reasons(
-    features: Path, utterances: Sequence[Utterance], root: Path, keys: Mapping[str, str] = KEYS
+    features: Path, utterances: Sequence[Utterance], root: Path, config_hashes: Mapping[str, str] = CONFIGS
 ) -> dict[Path, str]:
-    return {one.path: one.reason for one in find_stale(features, utterances, keys, MediaFingerprints(root)).stale}
+    return {
+        one.path: one.reason for one in find_stale(features, utterances, config_hashes, MediaFingerprints(root)).stale
+    }
 
 
 @pytest.fixture
@@ -85,31 +89,37 @@ def one_split(some_utterances: list[Utterance], tmp_path: Path) -> list[Utteranc
 def test_current_features_are_not_stale(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
-    features = make_features(tmp_path / "features", some_utterances, key=KEY)
-    found = find_stale(features, some_utterances, KEYS, MediaFingerprints(tmp_path))
+    features = make_features(tmp_path / "features", some_utterances, key=CONFIG)
+    found = find_stale(features, some_utterances, CONFIGS, MediaFingerprints(tmp_path))
     assert found.stale == ()
     assert found.rows == {"audio-aaaaaaaa": {CURRENT: 18}, "face-aaaaaaaa": {CURRENT: 18}}
-    assert find_stale(tmp_path / "nowhere", some_utterances, KEYS, MediaFingerprints(tmp_path)).stale == ()
+    assert find_stale(tmp_path / "nowhere", some_utterances, CONFIGS, MediaFingerprints(tmp_path)).stale == ()
 
 
-def test_shards_of_other_configurations(
+def test_shards_of_other_configurations_are_stale(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
-    features = make_features(tmp_path / "features", some_utterances, key=KEY)
+    features = make_features(tmp_path / "features", some_utterances, key=CONFIG)
     make_features(features, some_utterances, key=OLD)
     found = find_stale(
-        features, some_utterances, {"audio": KEY, "face": OLD, "face/clip": "aaaaaaaa"}, MediaFingerprints(tmp_path)
+        features, some_utterances, {"audio": CONFIG, "face": OLD, "face/clip": "aaaaaaaa"}, MediaFingerprints(tmp_path)
     )
     assert {one.path for one in found.stale} == set(features.glob("*/audio-bbbbbbbb/*.h5"))
     for one in found.stale:
-        assert (one.reason, one.rows, one.modality, one.key, one.imported) == (OTHER, 6, "audio", "bbbbbbbb", False)
+        assert (one.reason, one.rows, one.modality, one.config_hash, one.imported) == (
+            OTHER,
+            6,
+            "audio",
+            "bbbbbbbb",
+            False,
+        )
         assert one.size == one.path.stat().st_size
-    # A modality of which no stream is in use is left alone; one whose keys are not known has no shard in use.
-    assert find_stale(features, some_utterances, {"audio": KEY}, MediaFingerprints(tmp_path)).stale == found.stale
+    # A modality without streams is not examined; with an unknown hash all its shards are unused.
+    assert find_stale(features, some_utterances, {"audio": CONFIG}, MediaFingerprints(tmp_path)).stale == found.stale
     assert len(find_stale(features, some_utterances, {"face": ""}, MediaFingerprints(tmp_path)).stale) == 6
 
 
-def test_shards_of_an_older_foal_are_of_another_configuration_those_of_a_newer_are_not_ours_to_judge(
+def test_shards_of_older_versions_are_stale_and_those_of_newer_versions_are_not(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     features = make_features(tmp_path / "features", some_utterances, widths={"audio": 4}, key=OLD)
@@ -121,42 +131,42 @@ def test_shards_of_an_older_foal_are_of_another_configuration_those_of_a_newer_a
 
 
 @pytest.mark.parametrize("content", [False, True], ids=["stat", "content"])
-def test_features_of_changed_media(tmp_path: Path, one_split: list[Utterance], content: bool) -> None:
+def test_a_shard_of_changed_media_is_superseded(tmp_path: Path, one_split: list[Utterance], content: bool) -> None:
     features, root = tmp_path / "features", tmp_path / "media"
     old = write_shard(features, one_split, root=root, content=content)
     touched = root / one_split[0].audio
     os.utime(touched, ns=(1, 1))
-    found = find_stale(features, one_split, KEYS, MediaFingerprints(root))
+    found = find_stale(features, one_split, CONFIGS, MediaFingerprints(root))
     assert found.stale == ()
     # Another time of change is another file, unless the content was compared.
     assert found.rows["audio-aaaaaaaa"] == ({CURRENT: 6} if content else {CURRENT: 5, CHANGED_MEDIA: 1})
     for utterance in one_split:
         (root / utterance.audio).write_text("another sound")
     assert reasons(features, one_split, root) == {old: SUPERSEDED}
-    # Media that are not there say nothing.
+    # Missing media count as unchanged.
     assert reasons(features, one_split, tmp_path / "nowhere") == {}
 
 
-def test_a_shard_is_superseded_once_not_one_of_its_rows_is_current(tmp_path: Path, one_split: list[Utterance]) -> None:
+def test_a_shard_is_superseded_when_none_of_its_rows_is_current(tmp_path: Path, one_split: list[Utterance]) -> None:
     features, root = tmp_path / "features", tmp_path / "media"
     old = write_shard(features, one_split, root=root, name="old.h5")
     new = write_shard(features, one_split[:3], root=root, name="new.h5")
     cut = [replace(utterance, end=2.0) for utterance in one_split[3:5]]
     manifest = [*one_split[:3], *cut, one_split[5]]
-    found = find_stale(features, manifest, KEYS, MediaFingerprints(root))
+    found = find_stale(features, manifest, CONFIGS, MediaFingerprints(root))
     assert found.stale == ()
     assert found.rows["audio-aaaaaaaa"] == {CURRENT: 4, NEWER: 3, CHANGED_ROW: 2}
     manifest = manifest[:5]
-    found = find_stale(features, manifest, KEYS, MediaFingerprints(root))
+    found = find_stale(features, manifest, CONFIGS, MediaFingerprints(root))
     assert [(one.path, one.reason, one.rows) for one in found.stale] == [(old, SUPERSEDED, 6)]
     assert found.rows["audio-aaaaaaaa"] == {CURRENT: 3, NEWER: 3, CHANGED_ROW: 2, ABSENT: 1}
     assert reasons(features, one_split[5:], root) == {new: ABSENT}
 
 
-def test_damaged_shards_and_left_over_files_but_no_others(
+def test_damaged_shards_and_left_over_files_are_stale_and_foreign_files_are_not(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
-    features = make_features(tmp_path / "features", some_utterances, key=KEY)
+    features = make_features(tmp_path / "features", some_utterances, key=CONFIG)
     folder = features / "session1" / "audio-aaaaaaaa"
     torn = folder / "fedcba9876543210.h5"
     torn.write_bytes((folder / "shard.h5").read_bytes()[:900])
@@ -170,7 +180,7 @@ def test_damaged_shards_and_left_over_files_but_no_others(
     left = folder / f".tmp-{socket.gethostname()}~{gone}~x.h5"
     left.write_text("half")
 
-    # Somebody else's: another format, another folder's shard, text, other machines' and living processes' files.
+    # Foreign: another format, another folder's shard, text, other machines' and living processes' files.
     with h5py.File(folder / "mine.h5", "w") as file:
         file["x"] = 1
     (folder / "text.h5").write_text("notes")
@@ -196,19 +206,19 @@ def test_damaged_shards_and_left_over_files_but_no_others(
     }
 
 
-def test_imported_features_are_told_apart(tmp_path: Path, one_split: list[Utterance]) -> None:
+def test_imported_features_are_marked(tmp_path: Path, one_split: list[Utterance]) -> None:
     features = tmp_path / "features"
     write_shard(features, one_split, root=tmp_path / "media", config={"provenance": "imported"})
     found = find_stale(features, one_split, {"audio": OLD}, MediaFingerprints(tmp_path / "media"))
     assert [(one.reason, one.imported) for one in found.stale] == [(OTHER, True)]
 
 
-def test_what_a_strangers_shard_points_to_is_not_opened(tmp_path: Path, one_split: list[Utterance]) -> None:
+def test_external_links_of_a_shard_are_not_opened(tmp_path: Path, one_split: list[Utterance]) -> None:
     os.mkfifo(tmp_path / "never")
     path = shard_folder(tmp_path / "features", one_split[0].split, "audio", OLD) / "0123456789abcdef.h5"
     path.parent.mkdir(parents=True)
     with h5py.File(path, "w") as file:
-        file.attrs.update(format="foal-shard", version=VERSION, modality="audio", key=OLD, config="[" * 5000)
+        file.attrs.update(format="foal-shard", version=VERSION, modality="audio", config_hash=OLD, config="[" * 5000)
         file["ids"] = h5py.ExternalLink(str(tmp_path / "never"), "x")
-    (stale,) = find_stale(tmp_path / "features", one_split, KEYS, MediaFingerprints(tmp_path)).stale
+    (stale,) = find_stale(tmp_path / "features", one_split, CONFIGS, MediaFingerprints(tmp_path)).stale
     assert (stale.path, stale.reason, stale.rows, stale.imported) == (path, OTHER, 0, False)

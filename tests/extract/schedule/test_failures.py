@@ -1,4 +1,4 @@
-"""What failed is not tried again before something changes, and too many failures end a run."""
+"""failures.csv: failed utterances are retried only after a change, and too many failures end a run."""
 
 import csv
 import shutil
@@ -11,7 +11,6 @@ import pytest
 import soundfile
 
 from foal.extract.schedule.failures import Failure, Quarantine
-from foal.extract.schedule.plan import Chunk, halves
 from foal.shared.config.settings import ExtractSettings, Settings
 from foal.shared.errors import FoalError
 from foal.shared.manifest import write_manifest
@@ -28,20 +27,9 @@ def rows(count: int, *, files: int) -> tuple[Utterance, ...]:
     )
 
 
-def test_halves_cut_between_files_then_between_utterances() -> None:
-    chunk = Chunk(stream="audio", split="c", utterances=rows(6, files=3), seconds=6.0)
-    first, second = halves(chunk)
-    assert [u.id for u in first.utterances] == ["u0", "u3"]
-    assert [u.id for u in second.utterances] == ["u1", "u4", "u2", "u5"]
-    assert first.seconds + second.seconds == pytest.approx(6.0)
-    parts = [piece.utterances[0].id for piece in halves(first)]
-    assert parts == ["u0", "u3"]
-    assert halves(halves(first)[0]) == []
-
-
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Eight tones, of which three are text."""
+    """Eight files, of which five are tones and three are text."""
     root = tmp_path / "media"
     root.mkdir()
     for number in range(8):
@@ -71,7 +59,7 @@ def failures(corpus: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_what_failed_is_tried_again_when_something_changed(corpus: Path, extract: Foal) -> None:
+def test_failed_utterances_are_retried_when_something_changed(corpus: Path, extract: Foal) -> None:
     done = extract()
     assert done.returncode == 3, done.stderr
     assert set(failures(corpus)) == {"u1", "u4", "u6"}
@@ -79,25 +67,25 @@ def test_what_failed_is_tried_again_when_something_changed(corpus: Path, extract
 
     again = extract()
     assert again.returncode == 3
-    assert "5 of 8 utterances already extracted, 3 failed before (--retry-failed tries them again)" in again.stdout
-    assert "nothing is left to do" in again.stdout
+    assert "5 of 8 utterances already extracted, 3 failed before (--retry-failed retries them)" in again.stdout
+    assert "All features are up to date." in again.stdout
     assert (corpus / "features" / "c" / "failures.csv").read_text() == before
 
     retried = extract("--retry-failed")
     assert retried.returncode == 3
-    assert "nothing is left to do" not in retried.stdout
+    assert "All features are up to date." not in retried.stdout
     assert set(failures(corpus)) == {"u1", "u4", "u6"}
 
     shutil.copy(corpus / "media" / "0.wav", corpus / "media" / "4.wav")
-    mended = extract()
-    assert mended.returncode == 3
+    repaired = extract()
+    assert repaired.returncode == 3
     assert set(failures(corpus)) == {"u1", "u6"}
     with FeatureStore(corpus / "feats.h5") as store:
         assert {utterance.id for utterance in store.utterances} == {"u0", "u2", "u3", "u4", "u5", "u7"}
 
     # Another encoder may do better, and its failures do not take the place of the others.
     other = extract("--set", "extract.seed=1")
-    assert "nothing is left to do" not in other.stdout
+    assert "All features are up to date." not in other.stdout
     assert set(failures(corpus)) == {"u1", "u6"}
 
 
@@ -119,38 +107,38 @@ def test_too_many_failures_end_the_run(corpus: Path, extract: Foal, allowed: str
     if code == 1:
         assert f"more than --max-failures {allowed} allows" in done.stderr
         assert failures(corpus)
-        # The verdict does not change by asking again.
+        # A second run gives the same result.
         assert extract("--max-failures", allowed).returncode == 1
         assert extract().returncode == 3
 
 
 @pytest.mark.parametrize("wrong", ["-1", "many", "101%", "5 %", "1e3", ""])
-def test_a_limit_that_is_none_is_named(corpus: Path, extract: Foal, wrong: str) -> None:
+def test_an_invalid_failure_limit_names_the_key(corpus: Path, extract: Foal, wrong: str) -> None:
     done = extract(f"--max-failures={wrong}")
     assert done.returncode == 2
     assert "extract.max_failures" in done.stderr
 
 
-def test_a_folder_in_the_place_of_the_list_is_found_before_the_run(corpus: Path, foal_here: Foal) -> None:
+def test_a_folder_named_failures_csv_is_reported_before_the_run(corpus: Path, foal_here: Foal) -> None:
     place = corpus / "features" / "c" / "failures.csv"
     place.mkdir(parents=True)
     usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio"]
     for more in ([], ["--dry-run"]):
         done = foal_here(*usual, *more)
-        assert done.returncode == 1
-        assert "failures.csv: expected the list of what could not be extracted, or nothing, got a folder" in done.stderr
+        assert done.returncode == 2
+        assert "failures.csv: exists and is not a list of failures" in done.stderr
         assert "move it away" in done.stderr
     assert [*corpus.glob("features/*/*")] == [place]
 
 
 @pytest.mark.parametrize("failed", [False, True])
-def test_a_folder_that_takes_its_place_during_the_run_is_named(tmp_path: Path, failed: bool) -> None:
+def test_a_folder_that_appears_as_failures_csv_during_the_run_is_reported(tmp_path: Path, failed: bool) -> None:
     utterances = rows(1, files=1)
-    quarantine = Quarantine(Settings(extract=ExtractSettings(features=tmp_path)), utterances)
+    quarantine = Quarantine(Settings(extract=ExtractSettings(features_dir=tmp_path)), utterances)
     failure = Failure(
         id="u0",
         split=utterances[0].split,
-        modality="audio",
+        stream="audio",
         media="0.wav",
         reason="r",
         remedy="m",

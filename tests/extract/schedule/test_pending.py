@@ -1,22 +1,18 @@
-"""What is left to extract, where only the media know how long they are."""
+"""What is left to extract, and how long utterances without `end` are."""
 
-import io
-import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from rich.console import Console
 
+from foal.extract.schedule.failures import Failure, Quarantine
 from foal.extract.schedule.pending import pending_chunks
-from foal.extract.schedule.stream_spec import recipe
+from foal.extract.schedule.stream_spec import build_stream_spec
 from foal.shared.config.settings import Settings
 from foal.shared.utterance import Utterance
-
-Silent = Callable[[Path], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -24,48 +20,59 @@ def settings(tmp_path: Path) -> Settings:
     """Four files, of 1, 2, 3 and 4 seconds."""
     for number in range(4):
         soundfile.write(tmp_path / f"{number}.wav", np.zeros(16000 * (number + 1)), 16000)
-    extract = {"features": str(tmp_path / "features"), "patience": 2.0, "chunk_seconds": 100, "modalities": ["audio"]}
+    extract = {"features_dir": str(tmp_path / "features"), "chunk_seconds": 100, "streams": ["audio"]}
     return Settings.model_validate({"corpus": {"root": str(tmp_path)}, "extract": extract})
 
 
-def planned(settings: Settings, utterances: list[Utterance]) -> tuple[list[tuple[list[str], float]], str]:
-    """The ids and seconds of each chunk, and what was said."""
-    said = io.StringIO()
-    console = Console(file=said, width=1000)
-    chunks = pending_chunks(settings, utterances, [recipe(settings.extract, "audio")], console).chunks
-    return [([u.id for u in chunk.utterances], round(chunk.seconds, 2)) for chunk in chunks], said.getvalue()
-
-
-def test_the_media_say_how_long_they_are(settings: Settings) -> None:
-    rows = [
+def test_lengths_come_from_the_manifest_or_from_the_media(settings: Settings) -> None:
+    utterances = [
         Utterance(id="whole", corpus="a", audio="0.wav"),
         Utterance(id="rest", corpus="b", audio="1.wav", start=0.5),
         Utterance(id="video", corpus="c", audio="0.wav", video="2.wav"),
         Utterance(id="hours", corpus="d", audio="3.wav", start=1.0, end=9000.0),
-        Utterance(id="believed", corpus="e", audio="nowhere.wav", end=7.5),
+        Utterance(id="manifest", corpus="e", audio="nowhere.wav", end=7.5),
         Utterance(id="missing", corpus="f", audio="nowhere.wav"),
     ]
-    chunks, said = planned(settings, rows)
-    assert {ids[0]: seconds for ids, seconds in chunks} == {
+    chunks = pending_chunks(settings, utterances, [build_stream_spec(settings.extract, "audio")]).chunks
+    assert {chunk.utterances[0].id: round(chunk.seconds, 2) for chunk in chunks} == {
         "whole": 1.0,
         "rest": 1.5,
         "video": 3.0,
         "hours": 3.0,
-        "believed": 7.5,
+        "manifest": 7.5,
         "missing": 0.0,
     }
-    assert "did not say" not in said
+    assert [chunk.seconds for chunk in chunks] == sorted((chunk.seconds for chunk in chunks), reverse=True)
 
 
-def test_a_file_that_does_not_say_is_tried_on_its_own(settings: Settings, tmp_path: Path, silent: Silent) -> None:
-    rows = [Utterance(id=f"u{n}", corpus="c", audio=f"{n % 4}.wav", start=0.01 * n) for n in range(8)]
-    rows.append(Utterance(id="known", corpus="c", audio="1.wav", end=1.0))
-    with silent(tmp_path / "1.wav"):
-        began = time.monotonic()
-        chunks, said = planned(settings, rows)
-        assert time.monotonic() - began < 30
-    assert [ids for ids, _ in chunks] == [["u0", "u4", "u2", "u6", "u3", "u7"], ["u1", "u5", "known"]]
-    assert "warning: 1 file did not say within 0 min 2 s how long it is (1.wav)" in said
-    again, said = planned(settings, rows)
-    assert [ids for ids, _ in again] == [["u0", "u4", "u1", "u5", "known", "u2", "u6", "u3", "u7"]]
-    assert "did not say" not in said
+def test_extracted_and_failed_utterances_are_not_planned_again(
+    settings: Settings,
+    tmp_path: Path,
+    make_features: Callable[..., Path],
+    messages: pytest.LogCaptureFixture,
+) -> None:
+    utterances = [Utterance(id=f"u{n}", corpus="c", audio=f"{n}.wav", end=1.0) for n in range(4)]
+    spec = build_stream_spec(settings.extract, "audio")
+    # Features without a media fingerprint count for any file.
+    absent = [replace(utterance, audio="absent.wav") for utterance in utterances[:1]]
+    make_features(tmp_path / "features", absent, widths={"audio": 4}, key=spec.config_hash)
+    selected = [*absent, *utterances[1:]]
+    quarantine = Quarantine(settings, selected)
+    failure = Failure(
+        id="u1",
+        split="c",
+        stream="audio",
+        media="1.wav",
+        reason="unreadable",
+        remedy="repair it",
+        source=utterances[1].source("audio"),
+        fingerprint=quarantine.fingerprint("1.wav"),
+    )
+    quarantine.write(selected, [failure], {"audio": spec.config_hash})
+    pending = pending_chunks(settings, selected, [spec], Quarantine(settings, selected))
+    assert [u.id for chunk in pending.chunks for u in chunk.utterances] == ["u2", "u3"]
+    assert [known.reason for known in pending.known_failures] == ["unreadable"]
+    assert [at.row for at in pending.catalogs["audio"].located["c", "u0"]] == [0]
+    assert "1 of 4 utterances already extracted, 1 failed before (--retry-failed retries them)" in messages.text
+    retried = pending_chunks(settings, selected, [spec])
+    assert [u.id for chunk in retried.chunks for u in chunk.utterances] == ["u1", "u2", "u3"]

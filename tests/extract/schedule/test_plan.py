@@ -1,7 +1,10 @@
+"""Chunks contain every utterance once, keep media files whole, and depend only on the utterances."""
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foal.extract.schedule.plan import by_media, plan_chunks
+from foal.extract.schedule.plan import Chunk, bisect, group_by_media, plan_chunks
 from foal.shared.utterance import Utterance
 
 
@@ -21,7 +24,7 @@ def lengths(utterances: list[Utterance]) -> dict[str, float]:
 
 
 @given(corpora(), st.sampled_from(["audio", "face"]), st.floats(1, 120))
-def test_every_utterance_once_media_files_whole_splits_apart(
+def test_every_utterance_is_planned_once_and_media_files_stay_whole(
     utterances: list[Utterance], modality: str, chunk_seconds: float
 ) -> None:
     chunks = plan_chunks(utterances, modality, lengths(utterances), chunk_seconds=chunk_seconds)
@@ -34,7 +37,7 @@ def test_every_utterance_once_media_files_whole_splits_apart(
 
 
 @given(corpora(), st.sampled_from(["audio", "face"]), st.floats(1, 120))
-def test_chunks_are_full_but_for_the_last_of_a_split_and_by_one_file_at_most(
+def test_chunks_are_full_except_the_last_and_exceed_the_limit_by_one_file_at_most(
     utterances: list[Utterance], modality: str, chunk_seconds: float
 ) -> None:
     chunks = plan_chunks(utterances, modality, lengths(utterances), chunk_seconds=chunk_seconds)
@@ -47,9 +50,9 @@ def test_chunks_are_full_but_for_the_last_of_a_split_and_by_one_file_at_most(
 
 
 @given(corpora(), st.sampled_from(["audio", "face"]))
-def test_a_chunk_comes_apart_into_its_media_files(utterances: list[Utterance], modality: str) -> None:
+def test_a_chunk_is_grouped_by_media_file(utterances: list[Utterance], modality: str) -> None:
     for chunk in plan_chunks(utterances, modality, lengths(utterances), chunk_seconds=30):
-        parts = by_media(chunk)
+        parts = group_by_media(chunk)
         assert sorted(u.id for part in parts for u in part.utterances) == sorted(u.id for u in chunk.utterances)
         assert all(len({u.media(modality) for u in part.utterances}) == 1 for part in parts)
         assert len({part.name for part in parts}) == len(parts)
@@ -57,7 +60,7 @@ def test_a_chunk_comes_apart_into_its_media_files(utterances: list[Utterance], m
 
 
 @given(corpora(), st.sampled_from(["audio", "face"]), st.floats(1, 60), st.data())
-def test_lost_shards_are_planned_as_they_were(
+def test_lost_shards_are_planned_again_as_they_were(
     utterances: list[Utterance], modality: str, chunk_seconds: float, data: st.DataObject
 ) -> None:
     chunks = plan_chunks(utterances, modality, lengths(utterances), chunk_seconds=chunk_seconds)
@@ -70,3 +73,18 @@ def test_lost_shards_are_planned_as_they_were(
         chunk_seconds=chunk_seconds,
     )
     assert {chunk.name for chunk in again} == {chunk.name for chunk in lost}
+
+
+def test_bisect_cuts_between_files_then_between_utterances() -> None:
+    utterances = tuple(
+        Utterance(id=f"u{number}", corpus="c", audio=f"{number % 3}.wav", start=float(number), end=number + 1.0)
+        for number in range(6)
+    )
+    chunk = Chunk(stream="audio", split="c", utterances=utterances, seconds=6.0)
+    first, second = bisect(chunk)
+    assert [u.id for u in first.utterances] == ["u0", "u3"]
+    assert [u.id for u in second.utterances] == ["u1", "u4", "u2", "u5"]
+    assert first.seconds + second.seconds == pytest.approx(6.0)
+    halves = bisect(first)
+    assert [half.utterances[0].id for half in halves] == ["u0", "u3"]
+    assert bisect(halves[0]) == []

@@ -1,18 +1,18 @@
-"""A shard's key covers exactly what changes its numbers."""
+"""The config hash covers exactly the settings that change the numbers."""
 
 from typing import Any
 
 import pytest
 
-from foal.extract.schedule.stream_spec import present_key, recipe
+from foal.extract.schedule.stream_spec import build_stream_spec, current_config_hash
 from foal.shared.config.settings import ExtractSettings
 
-BASE: dict[str, Any] = {"streams": {"face/whole": {"view": "frame"}}}
+BASE: dict[str, Any] = {"encoders": {"face/whole": {"region": "frame"}}}
 
 
-def keys(**changes: Any) -> dict[str, str]:
+def config_hashes(**changes: Any) -> dict[str, str]:
     settings = ExtractSettings.model_validate({**BASE, **changes})
-    return {stream: present_key(settings, stream) for stream in ("audio", "face", "face/whole")}
+    return {stream: current_config_hash(settings, stream) for stream in ("audio", "face", "face/whole")}
 
 
 @pytest.mark.parametrize(
@@ -27,42 +27,43 @@ def keys(**changes: Any) -> dict[str, str]:
         ({"face": {"size": 96}}, {"face"}),
         ({"face": {"encoder": "random:facenet"}}, {"face", "face/whole"}),
         ({"precision": "bf16"}, {"audio", "face", "face/whole"}),
-        ({"store": "float32"}, {"audio", "face", "face/whole"}),
+        ({"dtype": "float32"}, {"audio", "face", "face/whole"}),
         ({"seed": 1}, {"audio", "face", "face/whole"}),
     ],
 )
-def test_what_changes_the_numbers_changes_the_key_and_no_other(changes: dict[str, Any], changed: set[str]) -> None:
-    before, after = keys(), keys(**changes)
+def test_settings_that_change_the_numbers_change_the_hash_of_their_streams(
+    changes: dict[str, Any],
+    changed: set[str],
+) -> None:
+    before, after = config_hashes(), config_hashes(**changes)
     assert {stream for stream in before if before[stream] != after[stream]} == changed
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"workers": 7},
-        {"threads": 3},
         {"batch_seconds": 100},
         {"batch_images": 5},
-        {"decoders": 4},
+        {"decode_threads": 4},
         {"verify": False},
         {"chunk_seconds": 5},
         {"fingerprint": "content"},
-        {"features": "elsewhere"},
-        {"device": "cpu"},
+        {"features_dir": "elsewhere"},
+        {"task_timeout": 5},
         {"face": {"size": 160}},
         {"audio": {"revision": "other"}},
     ],
 )
-def test_what_changes_no_number_changes_no_key(changes: dict[str, Any]) -> None:
-    assert keys(**changes) == keys()
+def test_settings_that_change_no_number_change_no_hash(changes: dict[str, Any]) -> None:
+    assert config_hashes(**changes) == config_hashes()
 
 
 def test_layers_count_from_either_end() -> None:
-    assert keys(audio={"layers": [-1]})["audio"] == keys(audio={"layers": [2]})["audio"]
-    assert keys(audio={"layers": [0, 1]})["audio"] != keys(audio={"layers": [1, 0]})["audio"]
+    assert config_hashes(audio={"layers": [-1]})["audio"] == config_hashes(audio={"layers": [2]})["audio"]
+    assert config_hashes(audio={"layers": [0, 1]})["audio"] != config_hashes(audio={"layers": [1, 0]})["audio"]
 
 
-def test_a_stream_is_its_settings_whatever_its_name() -> None:
-    one = ExtractSettings.model_validate({"streams": {"face/a": {"fps": 3}, "face/b": {"fps": 3}}})
-    assert recipe(one, "face/a").header == recipe(one, "face/b").header
-    assert recipe(one, "face/a").header.modality == "face"
+def test_the_name_of_a_stream_does_not_enter_its_hash() -> None:
+    one = ExtractSettings.model_validate({"encoders": {"face/a": {"fps": 3}, "face/b": {"fps": 3}}})
+    assert build_stream_spec(one, "face/a").header == build_stream_spec(one, "face/b").header
+    assert build_stream_spec(one, "face/a").header.modality == "face"

@@ -1,0 +1,136 @@
+"""Run the chunks of an extraction: check the encoders, start the workers, dispatch one Dask task per chunk."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from distributed import Client, Future
+
+from ...shared.config.settings import Settings
+from ...shared.files.atomic import check_disk_space
+from ...shared.parallel.cluster import local_cluster, remote_cluster
+from ...shared.parallel.resources import local_resources
+from ...shared.store.catalog import shard_folder
+from ...shared.timing import Seconds
+from .dispatch import Dispatch
+from .failures import ChunkResult, Failure, Quarantine, check_failure_limit
+from .plan import Chunk
+from .progress import ProgressCounter, progress_display
+from .stream_spec import StreamSpec
+from .worker import EncoderPlugin, check_encoders, extract_chunk
+
+MIN_HEARTBEAT_TIMEOUT: Seconds = 60.0
+"""A worker without a heartbeat for this long, or for extract.task_timeout if that is longer, counts as dead."""
+
+log = logging.getLogger(__name__)
+
+
+def run_chunks(
+    settings: Settings,
+    chunks: Sequence[Chunk],
+    specs: Sequence[StreamSpec],
+    quarantine: Quarantine,
+    failures: list[Failure],
+    utterance_count: int,
+) -> dict[str, list[Path]]:
+    """Run the chunks on Dask workers.
+
+    Args:
+        settings: the settings of the run.
+        chunks: what is left to extract.
+        specs: the streams of the run.
+        quarantine: gives the current fingerprints of files.
+        failures: what failed before; failures of this run are appended as they occur.
+        utterance_count: utterances of the run, of which extract.max_failures may fail.
+
+    Returns:
+        The shards that were written, by stream.
+
+    Raises:
+        FoalError: too many failures, a full disk, an encoder that cannot be loaded, or no workers.
+    """
+    by_stream = {spec.stream: spec for spec in specs}
+    sizes = check_encoders(settings.extract, {chunk.stream: by_stream[chunk.stream] for chunk in chunks})
+    if settings.extract.check_disk_space:
+        check_disk_space(settings.extract.features_dir, sum(chunk.seconds * sizes[chunk.stream] for chunk in chunks))
+
+    def shard_path(chunk: Chunk) -> Path:
+        config_hash = by_stream[chunk.stream].config_hash
+        return shard_folder(settings.extract.features_dir, chunk.split, chunk.modality, config_hash) / chunk.name
+
+    counter = ProgressCounter(chunks)
+    written: dict[str, list[Path]] = {stream: [] for stream in by_stream}
+    with (
+        _start_workers(settings, by_stream, len(chunks)) as (client, plugin, workers),
+        progress_display(counter) as display,
+    ):
+        log.info(f"{len(chunks)} chunks on {workers}")
+        for result in _dispatch(settings, client, plugin, shard_path, quarantine).results(chunks):
+            failures += result.failures
+            path = shard_path(result.chunk)
+            if path.exists():
+                written[result.chunk.stream].append(path)
+            counter.add(result)
+            display.advance()
+            check_failure_limit(settings, failures, utterance_count)
+    return written
+
+
+@contextmanager
+def _start_workers(
+    settings: Settings, specs: Mapping[str, StreamSpec], chunk_count: int
+) -> Iterator[tuple[Client, EncoderPlugin, str]]:
+    """Workers on this machine, or those of a running scheduler: the client, the plugin and a description."""
+    scheduler = settings.cluster.scheduler
+    if scheduler is not None:
+        plugin = EncoderPlugin(settings, specs, None)
+        with remote_cluster(scheduler, plugin) as client:
+            yield client, plugin, f"the workers of {scheduler}"
+        return
+    # The threads of a worker follow the configured number of workers, not the number in use: the last bits of a sum
+    # depend on them, and must not change when only a chunk or two are left.
+    resources = local_resources(settings.cluster, decode_threads=settings.extract.decode_threads)
+    workers = min(resources.workers, chunk_count)
+    gpus = len(resources.devices)
+    if settings.extract.precision == "fp16" and not gpus:
+        log.warning("on a CPU fp16 is several times slower than fp32; bf16 is faster than both")
+    plugin = EncoderPlugin(settings, specs, resources)
+    # A worker sends no heartbeat while it imports libraries.
+    silence = max(MIN_HEARTBEAT_TIMEOUT, settings.extract.task_timeout)
+    with local_cluster(workers, plugin, silence=silence) as client:
+        where = f" on {gpus} GPU{'s' * (gpus > 1)}" if gpus else ""
+        yield client, plugin, f"{workers} worker{'s' * (workers > 1)}{where}"
+
+
+def _dispatch(
+    settings: Settings,
+    client: Client,
+    plugin: EncoderPlugin,
+    shard_path: Callable[[Chunk], Path],
+    quarantine: Quarantine,
+) -> Dispatch:
+    """The dispatch of this run: how a chunk becomes a Dask task."""
+    root = settings.corpus.root.absolute()
+    command = " ".join(["foal", *sys.argv[1:]])
+
+    def submit(chunk: Chunk, key: str) -> "Future[ChunkResult]":
+        return client.submit(
+            extract_chunk,
+            chunk,
+            plugin_name=plugin.name,
+            root=root,
+            shard=shard_path(chunk).absolute(),
+            dtype=settings.extract.dtype,
+            command=command,
+            key=key,
+            priority=chunk.seconds,
+        )
+
+    def current_fingerprint(chunk: Chunk) -> str:
+        return quarantine.fingerprint(chunk.utterances[0].media(chunk.modality))
+
+    return Dispatch(
+        client, submit, name=plugin.name, timeout=settings.extract.task_timeout, fingerprint=current_fingerprint
+    )

@@ -1,0 +1,76 @@
+"""A features folder with shards of the current settings and of others; imports of .npy files."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+
+from foal.extract.maintenance.import_features import import_features
+from foal.extract.schedule.stream_spec import current_config_hash
+from foal.shared.config.settings import CorpusSettings, ExtractSettings, Settings
+from foal.shared.manifest import write_manifest
+from foal.shared.utterance import Utterance
+
+OLD = "0" * 64
+
+
+@pytest.fixture
+def hash_of() -> Callable[..., str]:
+    """The config hash of a stream with some settings of the section `extract`."""
+
+    def compute(stream: str, **settings: object) -> str:
+        return current_config_hash(ExtractSettings.model_validate(settings), stream)
+
+    return compute
+
+
+@pytest.fixture
+def write_params(tmp_path: Path) -> Callable[..., None]:
+    """Write params.yaml with some settings of the section `extract`."""
+
+    def write(**extract: object) -> None:
+        values = {"corpus": {"manifest": "m.csv", "root": "."}, "extract": extract}
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+
+    return write
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path,
+    make_features: Callable[..., Path],
+    some_utterances: Sequence[Utterance],
+    hash_of: Callable[..., str],
+    write_params: Callable[..., None],
+) -> Path:
+    """A folder with manifest and settings, shards of the current settings, shards of others, and no index."""
+    write_manifest(tmp_path / "m.csv", some_utterances)
+    write_params()
+    for modality in ("audio", "face"):
+        make_features(tmp_path / "features", some_utterances, widths={modality: 4}, key=hash_of(modality))
+    make_features(tmp_path / "features", some_utterances, key=OLD)
+    return tmp_path
+
+
+@pytest.fixture
+def run_import(tmp_path: Path) -> Callable[..., Path]:
+    """Import folders of .npy files with the manifest m.csv, as `foal import` does; returns the index."""
+
+    def run(
+        out: Path,
+        audio: Path | None = None,
+        face: Path | None = None,
+        *,
+        rates: dict[str, float] | None = None,
+        name: str | None = None,
+        dtype: Literal["float16", "float32"] = "float16",
+        force: bool = False,
+    ) -> Path:
+        settings = Settings(corpus=CorpusSettings(manifest=tmp_path / "m.csv"), extract=ExtractSettings(dtype=dtype))
+        folders = {modality: path for modality, path in (("audio", audio), ("face", face)) if path is not None}
+        import_features(settings, folders, out, rates=rates or {}, name=name, force=force)
+        return out / "feats.h5"
+
+    return run

@@ -1,0 +1,92 @@
+"""Chunks that kill or block workers are bisected until the utterance is known; the others finish.
+
+Here a task raises KilledWorker, as Dask does for a task over which workers died. Real deaths of real worker processes
+are in tests/faults.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from distributed import Client, Future, KilledWorker, LocalCluster, get_worker
+
+from foal.extract.schedule.dispatch import MAX_ATTEMPTS, Dispatch
+from foal.extract.schedule.failures import CHANGED, REMEDY_WORKER_DIED, ChunkResult
+from foal.extract.schedule.plan import Chunk
+from foal.extract.schedule.worker import TASK_STARTED
+from foal.shared.errors import FoalError
+from foal.shared.utterance import Utterance
+
+DEADLY = "u3"
+
+
+class WorkersDied(KilledWorker):
+    """The error of a task over which workers died."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self)
+
+    def __str__(self) -> str:
+        return "workers died"
+
+
+def chunk_of(*numbers: int) -> Chunk:
+    utterances = tuple(Utterance(id=f"u{n}", corpus="c", audio=f"{n}.wav", end=1.0) for n in numbers)
+    return Chunk(stream="audio", split="c", utterances=utterances, seconds=float(len(utterances)))
+
+
+def run_chunk(chunk: Chunk) -> ChunkResult:
+    if DEADLY in {utterance.id for utterance in chunk.utterances}:
+        raise WorkersDied
+    return ChunkResult(chunk=chunk, frames=len(chunk.utterances), failures=())
+
+
+def block(chunk: Chunk) -> ChunkResult:
+    worker = get_worker()
+    worker.log_event(TASK_STARTED, {"key": worker.get_current_task(), "worker": worker.address})
+    time.sleep(5)
+    return ChunkResult(chunk=chunk, frames=0, failures=())
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, protocol="inproc://"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_the_utterance_that_kills_workers_is_the_only_failure(client: Client, changes: bool) -> None:
+    submitted: Counter[tuple[str, ...]] = Counter()
+    fingerprints = iter(range(100))
+
+    def submit(chunk: Chunk, key: str) -> "Future[ChunkResult]":
+        submitted[tuple(utterance.id for utterance in chunk.utterances)] += 1
+        return client.submit(run_chunk, chunk, key=key)
+
+    def fingerprint(chunk: Chunk) -> str:
+        return f"{next(fingerprints)}" if changes else "same"
+
+    dispatch = Dispatch(client, submit, name=f"test-{changes}", timeout=60.0, fingerprint=fingerprint)
+    results = list(dispatch.results([chunk_of(0, 1, 2, 3, 4), chunk_of(5, 6)]))
+    done = [utterance.id for result in results if result.frames for utterance in result.chunk.utterances]
+    assert sorted(done) == ["u0", "u1", "u2", "u4", "u5", "u6"]
+    (failure,) = (failure for result in results for failure in result.failures)
+    assert (failure.id, failure.remedy) == (DEADLY, REMEDY_WORKER_DIED)
+    # A file that changed between the attempts is retried by the next run.
+    assert failure.fingerprint == (CHANGED if changes else "same")
+    assert submitted[DEADLY,] == MAX_ATTEMPTS
+
+
+def test_a_blocked_worker_without_a_nanny_ends_the_run(client: Client) -> None:
+    def submit(chunk: Chunk, key: str) -> "Future[ChunkResult]":
+        return client.submit(block, chunk, key=key)
+
+    dispatch = Dispatch(client, submit, name="test-block", timeout=-99.0, fingerprint=lambda chunk: "")
+    with pytest.raises(FoalError, match="does not finish u1 and has no nanny"):
+        list(dispatch.results([chunk_of(1)]))

@@ -1,0 +1,81 @@
+"""A worker extracts a chunk into one shard, and does not repeat a chunk whose shard is complete."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from distributed import Client, LocalCluster
+
+from foal.extract.schedule.failures import REMEDY_MEDIA, ChunkResult
+from foal.extract.schedule.plan import Chunk
+from foal.extract.schedule.stream_spec import StreamSpec, build_stream_spec
+from foal.extract.schedule.worker import EncoderPlugin, check_encoders, extract_chunk
+from foal.shared.config.settings import ExtractSettings, Settings
+from foal.shared.parallel.resources import Resources
+from foal.shared.store.shard import ShardReader
+from foal.shared.utterance import Utterance
+
+Extract = Callable[[Chunk], ChunkResult]
+
+
+def specs_of(settings: ExtractSettings) -> dict[str, StreamSpec]:
+    return {stream: build_stream_spec(settings, stream) for stream in ("audio", "face")}
+
+
+def test_bytes_per_second_follow_rate_width_and_number_format() -> None:
+    settings = ExtractSettings()
+    assert check_encoders(settings, specs_of(settings)) == {"audio": 64 * 2 * 50, "face": (192 * 2 + 16 + 1) * 10}
+    settings = ExtractSettings.model_validate({"dtype": "float32", "face": {"region": "frame", "fps": 5}})
+    assert check_encoders(settings, specs_of(settings)) == {"audio": 64 * 4 * 50, "face": (192 * 4 + 1) * 5}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Extract]:
+    """Run a chunk of files below `tmp_path` on a Dask worker, into shard.h5."""
+    settings = Settings()
+    resources = Resources(workers=1, threads=1, decode_threads=1, devices=())
+    plugin = EncoderPlugin(settings, specs_of(settings.extract), resources)
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="inproc://"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        client.register_plugin(plugin)
+
+        def extract(chunk: Chunk) -> ChunkResult:
+            options = {"root": tmp_path, "shard": tmp_path / "shard.h5", "dtype": "float16", "command": "foal"}
+            future = client.submit(extract_chunk, chunk, plugin_name=plugin.name, pure=False, **options)
+            result: ChunkResult = future.result()
+            return result
+
+        yield extract
+
+
+def test_a_chunk_becomes_a_shard_once(run: Extract, tmp_path: Path) -> None:
+    for number in (1, 2):
+        soundfile.write(tmp_path / f"{number}.wav", np.sin(np.arange(16000) / (5 + number)) / 3, 16000)
+    (tmp_path / "text.wav").write_text("no sound")
+    utterances = tuple(Utterance(id=f"u{n}", corpus="c", audio=f"{n}.wav", end=1.0) for n in (1, 2))
+    unreadable = Utterance(id="text", corpus="c", audio="text.wav", end=1.0)
+    chunk = Chunk(stream="audio", split="c", utterances=(*utterances, unreadable), seconds=3.0)
+    first = run(chunk)
+    assert (first.frames, first.took > 0) == (98, True)
+    (failure,) = first.failures
+    assert (failure.id, failure.media, failure.remedy) == ("text", "text.wav", REMEDY_MEDIA)
+    with ShardReader(tmp_path / "shard.h5") as shard:
+        assert list(shard.ids) == ["u1", "u2"]
+    written = (tmp_path / "shard.h5").stat().st_mtime_ns
+
+    complete = replace(chunk, utterances=utterances)
+    again = run(complete)
+    assert (again.frames, again.took, again.failures) == (98, 0.0, ())
+    assert (tmp_path / "shard.h5").stat().st_mtime_ns == written
+
+    # A changed file is extracted again.
+    soundfile.write(tmp_path / "2.wav", np.sin(np.arange(32000) / 9) / 3, 16000)
+    assert run(complete).took > 0
+    assert (tmp_path / "shard.h5").stat().st_mtime_ns != written
