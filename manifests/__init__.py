@@ -1,1 +1,1 @@
-"""Manifest builders, one module per corpus, and the generator of the synthetic corpus."""
+"""From a corpus on disk to a manifest (CSV): one module per corpus; start with run.py."""

@@ -1,1 +1,1 @@
-"""The generator of the synthetic corpus: drawn actors with synthetic voices, in the layout of IEMOCAP."""
+"""The synthetic corpus of the demo: script, cast, video and voice; start with corpus.py."""

@@ -1,1 +1,1 @@
-"""The command line: entry point, options, console, logging, progress, signals."""
+"""The `foal` command: entry point, options from settings keys, console and logs; start with main.py."""

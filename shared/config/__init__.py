@@ -1,1 +1,1 @@
-"""The settings: params.yaml as frozen models, and how it is read."""
+"""Settings: the typed models of params.yaml and how they are read; start with settings.py."""
