@@ -97,9 +97,16 @@ def _and_more(bad: int) -> str:
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance], *, force: bool = False) -> None:
-    """Write a manifest whole, or not at all; `force` replaces a file that is no manifest.
+    """Write a manifest, completely or not at all.
 
-    Raises ManifestError for rows that could not be read again, and UsageError for a file that may not be replaced.
+    Args:
+        path: the CSV file; an existing manifest is replaced.
+        utterances: its rows.
+        force: replace a file that is not a manifest.
+
+    Raises:
+        ManifestError: rows that `read_manifest` would refuse.
+        UsageError: `path` exists and is not a manifest.
     """
     check_overwrite(path, kind="a manifest", is_ours=_is_manifest, force=force)
     with replaced_atomically(path) as temporary:
