@@ -34,7 +34,10 @@ def test_classes_choose_the_labels(foal_here: Foal, synthetic_corpus: Path, tmp_
 
 def test_corpus_generates_once_and_never_changes_other_folders(foal_here: Foal, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("corpus: {root: drawn}\nsynth: {utterances: 20}\n")
+    (tmp_path / "drawn" / "Session9").mkdir(parents=True)
+    (tmp_path / "drawn" / GENERATOR_FILE).write_text("{}")  # a corpus with other settings is replaced
     assert foal_here("corpus").returncode == 0
+    assert not (tmp_path / "drawn" / "Session9").exists()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "drawn").rglob("*")}
     assert "already generated" in foal_here("corpus").stdout
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "drawn").rglob("*")}
@@ -138,21 +141,25 @@ def test_a_record_replaces_a_foreign_file_with_force(foal_here: Foal, tmp_path: 
     assert json.loads((tmp_path / "thesis.txt").read_text()) == {"kind": "folder", "root": "mine"}
 
 
-def test_synth_replaces_a_generated_corpus_and_a_foreign_folder_only_with_force(
-    foal_here: Foal, tmp_path: Path
-) -> None:
+def test_synth_refuses_a_foreign_folder_and_never_replaces_the_working_folder(foal_here: Foal, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     done = foal_here("synth", "mine", "-n", "20")
     assert done.returncode == 2
     assert "mine: exists and is not an empty folder or a generated corpus" in done.stderr
-    for arguments in (["--force"], []):
-        assert foal_here("synth", "mine", "-n", "20", *arguments).returncode == 0
-        assert not (tmp_path / "mine" / "thesis.txt").exists()
-        assert json.loads((tmp_path / "mine" / GENERATOR_FILE).read_text())["utterances"] == 20
-    done = foal_here("synth", ".", "-n", "20", "--force")
-    assert done.returncode == 2
-    assert "contains the working folder" in done.stderr
+    for folder in (".", str(tmp_path.parent)):
+        done = foal_here("synth", folder, "-n", "20", "--force")
+        assert done.returncode == 2
+        assert "contains the working folder" in done.stderr
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_synth_replaces_a_foreign_folder_with_force(foal_here: Foal, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    assert foal_here("synth", "mine", "-n", "20", "--force").returncode == 0
+    assert not (tmp_path / "mine" / "thesis.txt").exists()
+    assert json.loads((tmp_path / "mine" / GENERATOR_FILE).read_text())["utterances"] == 20
 
 
 def test_many_warnings_are_cut(foal_here: Foal, tmp_path: Path) -> None:
