@@ -186,7 +186,9 @@ def test_notes_on_speakers(
     features = make_features(tmp_path / "features", shared)
     write_index(tmp_path / "feats.h5", shared, features, {"audio": "0" * 64})
     metrics = train(settings(modalities="audio", epochs=1), tmp_path / "feats.h5", tmp_path / "run")
-    assert "1 of 6 speakers are in more than one session: the results are not speaker-independent" in metrics["warnings"]
+    assert (
+        "1 of 6 speakers are in more than one session: the results are not speaker-independent" in metrics["warnings"]
+    )
 
 
 def test_what_is_no_model(feats: Path, tmp_path: Path) -> None:

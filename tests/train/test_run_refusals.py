@@ -184,7 +184,9 @@ def test_an_unfinished_run_of_another_configuration(foal_here: Command, feats: P
     with pytest.raises(KeyboardInterrupt):
         train(Settings(train=quick), feats, tmp_path / "run", progress=stop)
     said = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--width", "8")
-    words = "run: the interrupted run has another configuration: train.width was 16, now it is 8; discard it with --force"
+    words = (
+        "run: the interrupted run has another configuration: train.width was 16, now it is 8; discard it with --force"
+    )
     refused(said, words, code=2)
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
     assert not (tmp_path / ".run.unfinished").exists()

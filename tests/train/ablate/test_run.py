@@ -256,7 +256,9 @@ def test_what_is_gone_is_done_again_and_nothing_else(copied: Path, in_this_proce
     for name in gone:
         (copied / "fits" / name).unlink()
     heard: list[tuple[int, int, str]] = []
-    again = ablate(SETTINGS, copied.parent / "feats.h5", copied, deviations=True, progress=lambda *step: heard.append(step))
+    again = ablate(
+        SETTINGS, copied.parent / "feats.h5", copied, deviations=True, progress=lambda *step: heard.append(step)
+    )
     assert [step[:2] for step in heard] == [(len(before) - left, len(before)) for left in (3, 2, 1, 0)]
     after = times(copied)
     assert after.keys() == before.keys()

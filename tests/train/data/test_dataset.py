@@ -91,7 +91,10 @@ def test_utterances_without_a_modality_are_counted(
     with FeatureStore(tmp_path / "feats.h5") as store:
         faceless = int((store.valid_frames("face") == 0).sum())
     assert faceless > 0
-    assert f"{faceless} of 18 utterances have no face: the network substitutes a learned placeholder" in load(store.path).warnings
+    assert (
+        f"{faceless} of 18 utterances have no face: the network substitutes a learned placeholder"
+        in load(store.path).warnings
+    )
 
 
 def test_features_of_several_encoders_are_picked_by_name(

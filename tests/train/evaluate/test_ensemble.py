@@ -178,7 +178,9 @@ def test_the_networks_of_a_run(run: Path) -> None:
 
 def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere", run / "models"):
-        with pytest.raises(StoreError, match="expected the folder of a finished `foal train` with models/, found no models"):
+        with pytest.raises(
+            StoreError, match="expected the folder of a finished `foal train` with models/, found no models"
+        ):
             load_fold_models(folder)
     shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "models")

@@ -148,7 +148,16 @@ def test_an_interrupted_run_goes_on_in_the_fold_where_it_was(feats: Path, tmp_pa
     assert os.listdir(out.parent) == ["both"]
     assert metrics == json.loads((out / "metrics.json").read_text())
     assert sorted(os.listdir(out)) == sorted(
-        ["metrics.json", "run.json", "predictions.csv", "history.csv", "confusion.png", "learning.png", "models", "run.log"]
+        [
+            "metrics.json",
+            "run.json",
+            "predictions.csv",
+            "history.csv",
+            "confusion.png",
+            "learning.png",
+            "models",
+            "run.log",
+        ]
     )
     train(settings_of(), feats, tmp_path / "whole")
     assert files_in(out) == files_in(tmp_path / "whole")
@@ -246,7 +255,9 @@ def test_two_processes_never_work_at_one_run(feats: Path, tmp_path: Path, again:
     before = state_of(fits_of(tmp_path))
     with (
         somebody_at(tmp_path / ".run.unfinished"),
-        pytest.raises(UsageError, match=r"run: another process is writing this run; wait for it, or choose another folder"),
+        pytest.raises(
+            UsageError, match=r"run: another process is writing this run; wait for it, or choose another folder"
+        ),
     ):
         train(settings_of(), feats, tmp_path / "run", resume=again)
     assert state_of(fits_of(tmp_path)) == before

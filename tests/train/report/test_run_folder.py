@@ -90,7 +90,10 @@ def test_an_interrupted_run_is_discarded_only_with_force(tmp_path: Path) -> None
         interrupt(folder, finished="1.npz")
     (folder / "models").mkdir()
     other = {**ABOUT, "protocol": "other"}
-    with pytest.raises(FoalError, match="an interrupted run exists; continue it with --resume"), begin(tmp_path / "both"):
+    with (
+        pytest.raises(FoalError, match="an interrupted run exists; continue it with --resume"),
+        begin(tmp_path / "both"),
+    ):
         pass
     assert os.listdir(folder / FITS) == ["1.npz"]
     with begin(tmp_path / "both", resume=True, force=True) as folder:
@@ -142,7 +145,9 @@ def test_one_process_at_a_time(tmp_path: Path, resume: bool) -> None:
         assert other.stdout is not None
         other.stdout.readline()
         with (
-            pytest.raises(UsageError, match="both: another process is writing this run; wait for it, or choose another"),
+            pytest.raises(
+                UsageError, match="both: another process is writing this run; wait for it, or choose another"
+            ),
             begin(tmp_path / "both", resume=resume),
         ):
             pass
