@@ -1,3 +1,43 @@
-"""foal: audio-visual emotion recognition from features that are extracted once (the repository root is the package)."""
+"""foal: audio-visual emotion recognition from features that are extracted once (the repository root is the package).
 
-__version__ = "0.1.0"
+The public API, imported at first use:
+
+    read_manifest     read a manifest into utterances
+    load_settings     read params.yaml into settings
+    FeatureStore      read features from feats.h5 as NumPy arrays
+    FeatureDataset    read features from feats.h5 as a PyTorch dataset
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .shared.config.settings import load_settings
+    from .shared.manifest import read_manifest
+    from .shared.store.feature_store import FeatureStore
+    from .train.data.torch_dataset import FeatureDataset
+
+    __version__: str
+
+__all__ = ["FeatureDataset", "FeatureStore", "__version__", "load_settings", "read_manifest"]
+
+_MODULES = {
+    "FeatureDataset": ".train.data.torch_dataset",
+    "FeatureStore": ".shared.store.feature_store",
+    "load_settings": ".shared.config.settings",
+    "read_manifest": ".shared.manifest",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("foal-mer")
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

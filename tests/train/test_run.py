@@ -194,23 +194,23 @@ def test_notes_on_speakers(
 
 
 def test_what_is_no_model(feats: Path, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"config\.json: there is no such file"):
+    with pytest.raises(StoreError, match=r"config\.json: no such file"):
         load_model(tmp_path)
     train(settings(epochs=1), feats, tmp_path / "run")
     folder = tmp_path / "run" / "models" / "seed0-fold1"
     config = json.loads((folder / "config.json").read_text())
     for change, message in (
         ({"format": "other"}, "expected a folder of format foal-model, got 'other'"),
-        ({"version": 99}, "model version 99, this foal reads 1"),
-        ({"architecture": {**config["architecture"], "width": 32}}, "a damaged model"),
-        ({"architecture": None}, "a damaged model"),
+        ({"version": 99}, "expected model version 2, got 99; update foal"),
+        ({"architecture": {**config["architecture"], "width": 32}}, "corrupt model"),
+        ({"architecture": None}, "corrupt model"),
     ):
         (folder / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(StoreError, match=message):
             load_model(folder)
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(StoreError, match="a damaged model"):
+    with pytest.raises(StoreError, match="corrupt model"):
         load_model(folder)
 
 
@@ -233,5 +233,5 @@ def test_what_is_printed(
     text = capsys.readouterr().out
     assert "random weights" in text
     assert text.count("chosen on session3") == 2
-    for word in ("session1", "all folds", "95% interval", "over seeds", "recall: hap", "AVEL + MEM", "note: random"):
+    for word in ("session1", "all folds", "95% interval", "over seeds", "recall: hap", "AVEL + MEM", "warning: random"):
         assert word in text

@@ -1,5 +1,6 @@
 """What the command says to input that nothing can be trained on: one line that names what to do, and no traceback."""
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -66,8 +67,18 @@ def refused(said: Said, words: str, *, code: int = 1) -> None:
 def test_features_that_are_fine(foal_here: Command, feats: Path) -> None:
     said = foal_here("train", "-f", feats, *QUICK)
     assert (said.code, said.err) == (0, "")
-    assert "results: runs/both" in said.out
-    assert foal_here("results", "runs/both").code == 0
+    (run,) = Path("runs").iterdir()
+    assert run.name.startswith("foalnet-audio+face-loso-nested-")
+    assert f"results: {run}" in said.out
+    assert foal_here("results", run).code == 0
+    again = foal_here("train", "-f", feats, *QUICK)
+    refused(again, f"{run}: a finished run exists; show it with --resume, or replace it with --force")
+    resumed = foal_here("train", "-f", feats, *QUICK, "--resume", "--json")
+    assert resumed.code == 0
+    assert json.loads(resumed.out.splitlines()[-1])["folder"] == str(run)
+    assert foal_here("train", "-f", feats, *QUICK, "--force").code == 0
+    assert foal_here("train", "-f", feats, *QUICK, "--width", "8").code == 0
+    assert len(list(Path("runs").iterdir())) == 2
 
 
 def test_no_labels(foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex) -> None:
@@ -107,8 +118,8 @@ def test_no_such_features(
     (tmp_path / "text.h5").write_text("nothing")
     refused(foal_here("train", "-f", "text.h5", *QUICK), "text.h5: expected a foal-feats file")
     path = make_index(tmp_path, some_utterances, widths={"audio": 3})
-    refused(foal_here("train", "-f", path, *QUICK), "expected face features, got only audio; extract them, or train")
-    words = "expected audio features called audio/hubert, got only audio"
+    refused(foal_here("train", "-f", path, *QUICK), "expected face features, got only audio; extract them, or set")
+    words = "expected audio features named audio/hubert, got only audio"
     refused(foal_here("train", "-f", path, "--modalities", "audio", "--audio", "audio/hubert", *QUICK), words)
 
 
@@ -130,7 +141,7 @@ def test_widths_that_differ_between_shards(
         write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": "0" * 64})
     assert str(caught.value) == words
     write_manifest(tmp_path / "corpus.csv", some_utterances)
-    refused(foal_here("index", "-m", "corpus.csv", "--features", features, "--modalities", "audio"), words)
+    refused(foal_here("index", "-m", "corpus.csv", "--features-dir", features, "--streams", "audio"), words)
     assert not (tmp_path / "feats.h5").exists()
 
 
@@ -145,8 +156,8 @@ def test_heads_that_do_not_divide_the_width(foal_here: Command, feats: Path) -> 
         (("--compat", "sums"), "settings key 'train.compat.0': input should be 'temperature', "),
         (("--protocol", "loso"), "settings key 'train.protocol': input should be 'loso-nested', "),
         (("--preset", "heavy"), "settings key 'train.preset': input should be 'light' or 'paper', got 'heavy'"),
-        (("--set", "train.frame_rate=5"), "unknown key 'train.frame_rate' in the settings; "),
-        (("--out", "."), "expected a new folder or an older run to replace, got something else"),
+        (("--set", "train.frame_rates=5"), "unknown key 'train.frame_rates' in the settings; "),
+        (("--out", "."), "expected a new folder or the folder of a run, got something else"),
     ],
     ids=str,
 )
@@ -159,7 +170,7 @@ def test_a_command_that_is_called_wrongly(
 def test_a_finished_run_of_another_configuration(foal_here: Command, feats: Path) -> None:
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run").code == 0
     said = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--epochs", "3")
-    words = "run: the finished run has another configuration: train.epochs was 2, now it is 3; begin anew without"
+    words = "run: the finished run has another configuration: train.epochs was 2, now it is 3; discard it with --force"
     refused(said, words, code=2)
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
 
@@ -173,7 +184,9 @@ def test_an_unfinished_run_of_another_configuration(foal_here: Command, feats: P
     with pytest.raises(KeyboardInterrupt):
         train(Settings(train=quick), feats, tmp_path / "run", progress=stop)
     said = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--width", "8")
-    words = "run: the unfinished run has another configuration: train.width was 16, now it is 8; begin anew without"
+    words = (
+        "run: the interrupted run has another configuration: train.width was 16, now it is 8; discard it with --force"
+    )
     refused(said, words, code=2)
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
     assert not (tmp_path / ".run.unfinished").exists()

@@ -50,15 +50,15 @@ def create_run_folder(
     """
     out = out.resolve()  # a link stays a link, and "runs/.." becomes a name
     work = unfinished_run(out)
-    # An interrupted run beside a finished one was begun with --force; to continue it needs no second one.
-    _check_target(out, ours, force=force or (resume and work.exists()))
-    if not resume and not force:
-        _check_interrupted(out, work)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(out)
+        # An interrupted run beside a finished one was begun with --force; to continue it needs no second one.
+        _check_target(out, ours, force=force or (resume and work.exists()))
+        out.parent.mkdir(parents=True, exist_ok=True)
         work.mkdir(exist_ok=True)
         with _locked(work, out):
+            if not resume and not force:
+                _check_interrupted(out, work)
             if resume and not (force and not has_same_config(work / METADATA_FILE, metadata)):
                 require_same_config(work / METADATA_FILE, metadata, f"{out}: the interrupted run")
             else:
@@ -158,7 +158,7 @@ def _check_target(out: Path, ours: frozenset[str], *, force: bool) -> None:
     if not out.exists():
         return
     names = _names_in(out)
-    if not out.is_dir() or names - ours:
+    if not out.is_dir() or names - ours or (METRICS_FILE in names and not _has_metrics_of_a_run(out)):
         raise UsageError(
             f"{out}: expected a new folder or the folder of a run, got something else; choose another folder with --out"
         )
@@ -166,6 +166,14 @@ def _check_target(out: Path, ours: frozenset[str], *, force: bool) -> None:
         if is_finished(out):
             raise FoalError(f"{out}: a finished run exists; show it with --resume, or replace it with --force")
         raise FoalError(f"{out}: files of a run exist; replace them with --force, or choose another folder with --out")
+
+
+def _has_metrics_of_a_run(out: Path) -> bool:
+    try:
+        metrics = json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(metrics, dict) and {"protocol", "features", "seeds"} <= metrics.keys()
 
 
 def _check_interrupted(out: Path, work: Path) -> None:

@@ -214,7 +214,7 @@ def test_gains_and_what_the_ablation_says_of_itself(out: Path) -> None:
     assert markdown.count("selected on test") == 1
     assert all(f"| {system.name} " in markdown for system in SYSTEMS)
     assert (out / "ablation.png").read_bytes().startswith(b"\x89PNG")
-    assert sorted(os.listdir(out)) == ["ablation.json", "ablation.md", "ablation.png", "fits"]
+    assert sorted(os.listdir(out)) == ["ablation.json", "ablation.md", "ablation.png", "fits", "run.log"]
 
 
 @pytest.mark.slow

@@ -91,7 +91,10 @@ def test_utterances_without_a_modality_are_counted(
     with FeatureStore(tmp_path / "feats.h5") as store:
         faceless = int((store.valid_frames("face") == 0).sum())
     assert faceless > 0
-    assert f"{faceless} of 18 utterances have no face: a learned placeholder stands in" in load(store.path).warnings
+    assert (
+        f"{faceless} of 18 utterances have no face: the network substitutes a learned placeholder"
+        in load(store.path).warnings
+    )
 
 
 def test_features_of_several_encoders_are_picked_by_name(
@@ -106,10 +109,10 @@ def test_features_of_several_encoders_are_picked_by_name(
         assert select_streams(store, {"audio": None, "face": None}) == NAMES
         assert select_streams(store, {"audio": None, "face": "face/clip"}) == {"audio": "audio", "face": "face/clip"}
         with pytest.raises(
-            TrainingError, match=r"expected face features called face/dino, got only audio, face, face/clip"
+            TrainingError, match=r"expected face features named face/dino, got only audio, face, face/clip"
         ):
             select_streams(store, {"face": "face/dino"})
-        with pytest.raises(TrainingError, match="expected audio features called face, got only"):
+        with pytest.raises(TrainingError, match="expected audio features named face, got only"):
             select_streams(store, {"face": None, "audio": "face"})
     data = load(tmp_path / "feats.h5", face="face/clip")
     assert data.features.frame_shapes == {"audio": (8,), "face": (4,)}
@@ -119,7 +122,7 @@ def test_features_of_several_encoders_are_picked_by_name(
     with FeatureStore(tmp_path / "two.h5") as store:
         assert [store.streams[name].width for name in ("face/a", "face/b")] == [6, 4]
         assert np.isfinite(store.packed("face/b").values).all()
-        with pytest.raises(TrainingError, match=r"holds face/a, face/b: say which with --face"):
+        with pytest.raises(TrainingError, match=r"has several face streams, face/a, face/b; choose one with --face"):
             select_streams(store, {"face": None})
 
 

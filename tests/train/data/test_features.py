@@ -231,11 +231,11 @@ def put_in(path: Path, row: int, number: float, *, valid: bool, frame: int) -> N
 
 
 @pytest.mark.parametrize("stored", [True], indirect=True, ids=["packed"])
-@pytest.mark.parametrize("how", [{"frame_rate": None}, {"frame_rate": 10.0}, {"stream": True}], ids=str)
+@pytest.mark.parametrize("how", [{"frame_rate": None}, {"frame_rate": 10.0}, {"load": "disk"}], ids=str)
 def test_what_is_no_number_names_its_utterance(tmp_path: Path, stored: Path, how: dict[str, Any]) -> None:
     path = tmp_path / "bad.h5"
     settings = TrainSettings(disk_buffer_mb=BUDGET / 1e6, **how)
-    words = r"bad\.h5: utterance 'u41' has NaN or infinite numbers in its audio features; extract it again"
+    words = r"bad\.h5: utterance 'u41' has NaN or infinite values in its audio features; extract it again"
     for number, frame in product((np.nan, np.inf, -np.inf), (0, -1)):
         shutil.copy(stored, path)
         put_in(path, 20, number, valid=False, frame=frame)
@@ -260,7 +260,7 @@ def test_large_numbers_are_numbers(tmp_path: Path, stored: Path) -> None:
             part = values[start : start + length]
             group["checksum"][row] = feature_checksum(part, flags, float(group["origin"][row]))
     write_seal(path)
-    for how in ({"frame_rate": None}, {"frame_rate": 10.0}, {"stream": True}):
+    for how in ({"frame_rate": None}, {"frame_rate": 10.0}, {"load": "disk"}):
         with open_dataset(path, TrainSettings(disk_buffer_mb=BUDGET / 1e6, **how), classes=None) as data:  # type: ignore[arg-type]
             mean, deviation = frame_statistics(data.features, torch.arange(N))["audio"]
         assert mean.tolist() == [60000.0] * 8

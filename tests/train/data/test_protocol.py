@@ -113,7 +113,7 @@ def test_speakers_nested_stops_by_the_other_speaker_of_the_session(who: list[tup
             cut(utterances, "speakers-nested")
         return
     if alone := [name for name, there in of_session.items() if len(there) < 2]:
-        with pytest.raises(TrainingError, match="expected a second speaker who chooses the epoch") as caught:
+        with pytest.raises(TrainingError, match="expected a second speaker, on whom the epoch is chosen") as caught:
             cut(utterances, "speakers-nested")
         assert any(str(caught.value).startswith(f"session {name}: ") for name in alone)
         assert "\n" not in str(caught.value)

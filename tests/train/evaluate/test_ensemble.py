@@ -178,7 +178,9 @@ def test_the_networks_of_a_run(run: Path) -> None:
 
 def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere", run / "models"):
-        with pytest.raises(StoreError, match="expected the folder of a finished `foal train`, with models/ in it, got"):
+        with pytest.raises(
+            StoreError, match="expected the folder of a finished `foal train` with models/, found no models"
+        ):
             load_fold_models(folder)
     shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "models")
@@ -189,7 +191,7 @@ def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
 def test_a_run_that_has_lost_weights(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "models" / "seed9-fold2" / "model.safetensors").unlink()
-    with pytest.raises(StoreError, match=r"model\.safetensors: there is no such file"):
+    with pytest.raises(StoreError, match=r"model\.safetensors: no such file"):
         load_fold_models(tmp_path / "run")
 
 
@@ -200,7 +202,7 @@ def test_a_network_that_does_not_say_what_it_learned_from(run: Path, tmp_path: P
     config = json.loads((folder / "config.json").read_text())
     del config[missing]
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(StoreError, match="model: the model does not say what it was trained on; train it anew"):
+    with pytest.raises(StoreError, match="model: config.json does not describe the training data; train again"):
         load_fold_models(folder)
 
 
@@ -226,8 +228,8 @@ def test_features_of_another_encoder(
     with open_dataset(feats, QUICK, classes=None) as data, pytest.raises(TrainingError) as caught:
         check_encoders(fold_model, data, run, feats)
     assert str(caught.value) == (
-        f"{run}: expected {modality} features of {was}, which the network learned from, got {now} in {feats}; "
-        "extract with that one, or train anew"
+        f"{run}: expected {modality} features of {was}, which the network was trained on, got {now} in {feats}; "
+        "extract with the same encoder, or train again"
     )
 
 

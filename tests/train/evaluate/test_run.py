@@ -51,7 +51,7 @@ SCORES = (
 )
 PICTURES = ("calibration.png", "confusion.png", "overview.png")
 
-NOTE = "{} utterances are of a corpus or session that the run did not know: all networks of a seed judge them together"
+NOTE = "{} utterances are of a corpus or session that the run did not contain: their scores are averages of all networks of a seed"
 
 
 @pytest.fixture(scope="module")

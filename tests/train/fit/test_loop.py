@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_network(make_dataset: Callable[..., Datase
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_it(two_bits: Dataset) -> None:
-    fitted = fit_first(two_bits, SMALL.model_copy(update={"epochs": 60, "patience": 2}))
+    fitted = fit_first(two_bits, SMALL.model_copy(update={"epochs": 60, "early_stopping_patience": 2}))
     uas = [epoch.dev_ua for epoch in fitted.history]
     first = uas.index(max(uas)) + 1
     assert len(uas) == first + 2 < 60
@@ -119,5 +119,5 @@ def test_predictions_are_in_the_order_asked_for(make_dataset: Callable[..., Data
 
 
 def test_a_loss_that_is_no_number_is_an_error(make_dataset: Callable[..., Dataset]) -> None:
-    with pytest.raises(TrainingError, match=r"fold 1, epoch \d+: the loss is no longer a number; lower"):
+    with pytest.raises(TrainingError, match=r"fold 1, epoch \d+: expected a finite loss, got NaN or infinity; lower"):
         fit_first(make_dataset(), SMALL.model_copy(update={"learning_rate": 1e30, "epochs": 5}))

@@ -148,17 +148,35 @@ def test_an_interrupted_run_goes_on_in_the_fold_where_it_was(feats: Path, tmp_pa
     assert os.listdir(out.parent) == ["both"]
     assert metrics == json.loads((out / "metrics.json").read_text())
     assert sorted(os.listdir(out)) == sorted(
-        ["metrics.json", "run.json", "predictions.csv", "history.csv", "confusion.png", "learning.png", "models"]
+        [
+            "metrics.json",
+            "run.json",
+            "predictions.csv",
+            "history.csv",
+            "confusion.png",
+            "learning.png",
+            "models",
+            "run.log",
+        ]
     )
     train(settings_of(), feats, tmp_path / "whole")
     assert files_in(out) == files_in(tmp_path / "whole")
 
 
-def test_without_resume_a_run_begins_anew(feats: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_discarded_only_with_force(feats: Path, tmp_path: Path) -> None:
     interrupt(feats, tmp_path / "run", settings_of())
     before = state_of(tmp_path / ".run.unfinished" / "fits")
     seen: list[dict[str, tuple[int, int]]] = []
-    train(settings_of(), feats, tmp_path / "run", progress=lambda step: seen.append(state_of(fits_of(tmp_path))))
+    with pytest.raises(FoalError, match="an interrupted run exists; continue it with --resume, or discard it"):
+        train(settings_of(), feats, tmp_path / "run")
+    assert state_of(fits_of(tmp_path)) == before
+    train(
+        settings_of(),
+        feats,
+        tmp_path / "run",
+        force=True,
+        progress=lambda step: seen.append(state_of(fits_of(tmp_path))),
+    )
     assert seen[0] == {}
     assert not seen[-1].items() & before.items()
 
@@ -180,8 +198,8 @@ def test_a_run_that_was_killed_between_network_and_result_goes_on(feats: Path, t
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"epochs": 2}, "train.epochs was 3, now it is 2; begin anew without --resume"),
-        ({"avel": False}, "align was True, now it is False (and 1 more)"),
+        ({"epochs": 2}, "train.epochs was 3, now it is 2; discard it with --force"),
+        ({"avel": False}, "avel was True, now it is False (and 1 more)"),
         ({"seeds": (0, 1)}, "seeds was [0], now it is [0, 1]"),
     ],
     ids=str,
@@ -194,7 +212,7 @@ def test_an_unfinished_run_of_other_settings_is_refused(
     with pytest.raises(UsageError) as caught:
         train(other, feats, tmp_path / "run", resume=True)
     assert words in str(caught.value)
-    assert "the unfinished run has another configuration" in str(caught.value)
+    assert "the interrupted run has another configuration" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(state_of(fits_of(tmp_path))) == 2  # nothing is lost
     train(settings_of(), feats, tmp_path / "run", resume=True)
@@ -237,11 +255,13 @@ def test_two_processes_never_work_at_one_run(feats: Path, tmp_path: Path, again:
     before = state_of(fits_of(tmp_path))
     with (
         somebody_at(tmp_path / ".run.unfinished"),
-        pytest.raises(UsageError, match=r"run: another process is at this run; wait for it, or choose another folder"),
+        pytest.raises(
+            UsageError, match=r"run: another process is writing this run; wait for it, or choose another folder"
+        ),
     ):
         train(settings_of(), feats, tmp_path / "run", resume=again)
     assert state_of(fits_of(tmp_path)) == before
-    train(settings_of(), feats, tmp_path / "run", resume=again)
+    train(settings_of(), feats, tmp_path / "run", resume=again, force=not again)
 
 
 def test_a_run_holds_its_folder_while_it_works(feats: Path, tmp_path: Path) -> None:
@@ -249,7 +269,7 @@ def test_a_run_holds_its_folder_while_it_works(feats: Path, tmp_path: Path) -> N
 
     def progress(step: Epoch | FoldScore) -> None:
         if isinstance(step, FoldScore):
-            with pytest.raises(UsageError, match="another process is at this run"):
+            with pytest.raises(UsageError, match="another process is writing this run"):
                 train(settings_of(), feats, tmp_path / "run")
             refused.append(step)
 

@@ -140,12 +140,12 @@ def test_switched_off_terms(make_dataset: Make, make_model: MakeModel, batch_of:
     model = make_model(data)
     batch = batch_of(data, torch.arange(12))
     plain = losses_of(model, batch, align=None, match=None)
-    assert plain.align.item() == plain.match.item() == 0
+    assert plain.avel.item() == plain.mem.item() == 0
     assert plain.total.item() == plain.classes.item()
 
     matching = losses_of(model, batch, align=None)
-    assert matching.align.item() == 0
-    assert matching.match.item() > 0  # its negatives are drawn by similarities all the same
+    assert matching.avel.item() == 0
+    assert matching.mem.item() > 0  # its negatives are drawn by similarities all the same
     assert matching.classes.item() == pytest.approx(plain.classes.item(), abs=1e-6)
     matching.total.backward()
     assert model.alignment is not None

@@ -66,7 +66,7 @@ def test_markdown(tmp_path: Path) -> None:
     lines = lines_of(tmp_path / "ablation.md", some_ablation())
     assert lines[0] == "# Ablation"
     assert lines[2] == (
-        "Protocol loso-nested; features 01234567; splits fedcba98; seeds 1, 2, 3; 5531 utterances; 10 speakers; "
+        "Protocol loso-nested; features 01234567; folds fedcba98; seeds 1, 2, 3; 5531 utterances; 10 speakers; "
         "torch 2.11.0"
     )
     assert lines[4:11] == [
@@ -81,12 +81,12 @@ def test_markdown(tmp_path: Path) -> None:
     ]
     assert lines[11:14] == ["", "- session 3 is short", ""]
     rest = " ".join(lines[14:])
-    for words in ("95% percentile interval", "standard deviation over seeds", "paired permutation", "A+V fusion"):
+    for words in ("95% percentile intervals", "standard deviation over seeds", "paired permutation", "A+V fusion"):
         assert words in rest
 
 
 def test_what_must_not_be_overlooked(tmp_path: Path) -> None:
-    lines = lines_of(tmp_path / "a.md", some_ablation(random_weights=True, selected_on_test=True, notes=[]))
+    lines = lines_of(tmp_path / "a.md", some_ablation(random_weights=True, selected_on_test=True, warnings=[]))
     assert lines[0] == "# Ablation (encoder with random weights)"
     assert lines[2].startswith("Protocol loso-nested, selected on test; ")
     assert not any(line.startswith("- ") for line in lines)
@@ -107,7 +107,7 @@ def test_terminal_shows_the_same(tmp_path: Path) -> None:
     for cell in markdown.replace("\n", "|").split("|"):
         assert cell.strip(" :").replace("¦", "|") in shown
     assert "random weights" in shown
-    assert "note: session 3 is short" in shown
+    assert "warning: session 3 is short" in shown
 
 
 @pytest.mark.parametrize("keep", [slice(None), slice(1), slice(0, 3)])

@@ -16,11 +16,13 @@ from foal.train.report.run_folder import FITS, create_run_folder, reuse_run_fold
 
 METRICS = {"protocol": "loso-nested", "features": "0", "seeds": [0]}
 ABOUT = {"protocol": "loso-nested", "settings": {"epochs": 3, "seeds": [0]}}
-OURS = frozenset({"metrics.json", "run.json", "models", ".gitignore"})
+OURS = frozenset({"metrics.json", "run.json", "run.log", "models", ".gitignore"})
 
 
-def begin(out: Path, about: Mapping[str, Any] = ABOUT, *, resume: bool = False) -> AbstractContextManager[Path]:
-    return create_run_folder(out, about, ours=OURS, resume=resume)
+def begin(
+    out: Path, metadata: Mapping[str, Any] = ABOUT, *, resume: bool = False, force: bool = False
+) -> AbstractContextManager[Path]:
+    return create_run_folder(out, metadata, ours=OURS, resume=resume, force=force)
 
 
 def write(folder: Path, text: str) -> None:
@@ -46,11 +48,11 @@ def test_appears_whole_and_replaces_whole(tmp_path: Path) -> None:
         write(folder, "first")
         (folder / "models").mkdir()
         assert not out.exists()
-    with begin(out) as folder:
+    with begin(out, force=True) as folder:
         write(folder, "second")
         assert text_in(out) == "first"
     assert text_in(out) == "second"
-    assert sorted(os.listdir(out)) == ["metrics.json", "run.json"]
+    assert sorted(os.listdir(out)) == ["metrics.json", "run.json", "run.log"]
     assert json.loads((out / "run.json").read_text()) == ABOUT
     assert os.listdir(out.parent) == ["both"]
 
@@ -59,7 +61,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     out = tmp_path / "both"
     with begin(out) as folder:
         write(folder, "first")
-    with pytest.raises(KeyboardInterrupt), begin(out) as folder:
+    with pytest.raises(KeyboardInterrupt), begin(out, force=True) as folder:
         interrupt(folder)
     assert text_in(out) == "first"
     assert os.listdir(tmp_path) == ["both"]
@@ -69,7 +71,7 @@ def test_what_was_finished_stays_for_resume(tmp_path: Path) -> None:
     out = tmp_path / "both"
     with begin(out) as folder:
         write(folder, "first")
-    with pytest.raises(KeyboardInterrupt), begin(out) as folder:
+    with pytest.raises(KeyboardInterrupt), begin(out, force=True) as folder:
         interrupt(folder, finished="1.npz")
     assert text_in(out) == "first"
     assert sorted(os.listdir(tmp_path)) == [".both.unfinished", "both"]
@@ -79,16 +81,28 @@ def test_what_was_finished_stays_for_resume(tmp_path: Path) -> None:
         assert sorted(os.listdir(folder / FITS)) == ["1.npz", "2.npz"]
         write(folder, "second")
     assert text_in(out) == "second"
-    assert sorted(os.listdir(out)) == ["metrics.json", "run.json"]
+    assert sorted(os.listdir(out)) == ["metrics.json", "run.json", "run.log"]
     assert os.listdir(tmp_path) == ["both"]
 
 
-def test_without_resume_it_begins_anew(tmp_path: Path) -> None:
+def test_an_interrupted_run_is_discarded_only_with_force(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
         interrupt(folder, finished="1.npz")
     (folder / "models").mkdir()
-    with begin(tmp_path / "both", {**ABOUT, "protocol": "other"}) as folder:
-        assert sorted(os.listdir(folder)) == [FITS, "run.json"]
+    other = {**ABOUT, "protocol": "other"}
+    with (
+        pytest.raises(FoalError, match="an interrupted run exists; continue it with --resume"),
+        begin(tmp_path / "both"),
+    ):
+        pass
+    assert os.listdir(folder / FITS) == ["1.npz"]
+    with begin(tmp_path / "both", resume=True, force=True) as folder:
+        assert os.listdir(folder / FITS) == ["1.npz"]
+        write(folder, "done")
+    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both", force=True) as folder:
+        interrupt(folder, finished="2.npz")
+    with begin(tmp_path / "both", other, resume=True, force=True) as folder:
+        assert sorted(os.listdir(folder)) == [FITS, "run.json", "run.log"]
         assert os.listdir(folder / FITS) == []
 
 
@@ -107,7 +121,7 @@ def test_another_configuration_is_refused_and_costs_nothing(tmp_path: Path, abou
         interrupt(folder, finished="1.npz")
     with pytest.raises(UsageError) as caught, begin(tmp_path / "both", about, resume=True):
         pass
-    assert f"both: the unfinished run has another configuration: {words}" in str(caught.value)
+    assert f"both: the interrupted run has another configuration: {words}" in str(caught.value)
     assert "\n" not in str(caught.value)
     with begin(tmp_path / "both", resume=True) as folder:
         assert os.listdir(folder / FITS) == ["1.npz"]
@@ -131,7 +145,9 @@ def test_one_process_at_a_time(tmp_path: Path, resume: bool) -> None:
         assert other.stdout is not None
         other.stdout.readline()
         with (
-            pytest.raises(UsageError, match="both: another process is at this run; wait for it, or choose another"),
+            pytest.raises(
+                UsageError, match="both: another process is writing this run; wait for it, or choose another"
+            ),
             begin(tmp_path / "both", resume=resume),
         ):
             pass
@@ -146,7 +162,7 @@ def test_nothing_but_a_run_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis" / "metrics.json").write_text('{"accuracy": 1}')
     (tmp_path / "notes.txt").write_text("mine")
     for name in ("thesis", "notes.txt", "."):
-        with pytest.raises(UsageError, match="expected a new folder or an older run"), begin(tmp_path / name):
+        with pytest.raises(UsageError, match="expected a new folder or the folder of a run"), begin(tmp_path / name):
             pass
     (tmp_path / "empty").mkdir()
     with begin(tmp_path / "empty") as folder:
@@ -173,7 +189,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "both").symlink_to(tmp_path / "disk")
     for text in ("first", "second"):
-        with begin(tmp_path / "both") as folder:
+        with begin(tmp_path / "both", force=True) as folder:
             write(folder, text)
     assert (tmp_path / "both").is_symlink()
     assert text_in(tmp_path / "both") == "second"
@@ -184,18 +200,18 @@ def test_leftovers_of_killed_runs_are_swept(tmp_path: Path) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     here = f".tmp-{socket.gethostname()}"
     gone, mine, busy = f"{here}~{int(dead.stdout)}", f"{here}~{os.getpid()}", f"{here}~{os.getppid()}"
-    (tmp_path / f"{gone}~older-both").mkdir()
-    write(tmp_path / f"{gone}~older-both", "older")
-    kept = [f"{busy}~older-both", f".tmp-elsewhere~{int(dead.stdout)}~older-both", f"{gone}~other"]
+    (tmp_path / f"{gone}~previous-both").mkdir()
+    write(tmp_path / f"{gone}~previous-both", "older")
+    kept = [f"{busy}~previous-both", f".tmp-elsewhere~{int(dead.stdout)}~previous-both", f"{gone}~other"]
     for name in kept:
         (tmp_path / name).mkdir()
-    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
+    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both", force=True) as folder:
         interrupt(folder)
     assert text_in(tmp_path / "both") == "older"
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, "both"])
     # Of a process that had our number before us, and came as far as to put the new run in its place.
-    (tmp_path / f"{mine}~older-both" / "models").mkdir(parents=True)
-    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
+    (tmp_path / f"{mine}~previous-both" / "models").mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both", force=True) as folder:
         interrupt(folder)
     assert text_in(tmp_path / "both") == "older"
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, "both"])
@@ -209,13 +225,13 @@ def test_a_kept_folder_keeps_what_is_in_it(tmp_path: Path) -> None:
         assert folder == out
         assert os.listdir(folder / FITS) == ["1.npz"]
         with (
-            pytest.raises(UsageError, match="another process is at this run"),
+            pytest.raises(UsageError, match="another process is writing this run"),
             reuse_run_folder(out, frozenset({FITS, "metrics.json"})),
         ):
             pass
     (out / "notes.md").write_text("mine")
     with (
-        pytest.raises(UsageError, match="expected a new folder or one of an earlier run"),
+        pytest.raises(UsageError, match="expected a new folder or one of an earlier run, got other files"),
         reuse_run_folder(out, frozenset({FITS, "metrics.json"})),
     ):
         pass
@@ -225,8 +241,8 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
         interrupt(folder, finished="1.npz")
     script = (
-        "import os, pathlib, sys\nfrom foal.train.report.run_folder import new_run\n"
-        f"with new_run(pathlib.Path(sys.argv[1]), {ABOUT!r}, ours=frozenset(), resume=True):\n    os._exit(9)"
+        "import os, pathlib, sys\nfrom foal.train.report.run_folder import create_run_folder\n"
+        f"with create_run_folder(pathlib.Path(sys.argv[1]), {ABOUT!r}, ours=frozenset(), resume=True):\n    os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "both")], check=False).returncode == 9
     handle = os.open(folder, os.O_RDONLY)
@@ -234,3 +250,21 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     os.close(handle)
     with begin(tmp_path / "both", resume=True):
         assert os.listdir(folder / FITS) == ["1.npz"]
+
+
+def test_a_finished_run_is_replaced_only_with_force(tmp_path: Path) -> None:
+    out = tmp_path / "both"
+    with begin(out) as folder:
+        write(folder, "first")
+    with pytest.raises(FoalError, match="a finished run exists; show it with --resume, or replace it with --force"):
+        begin(out).__enter__()
+    assert text_in(out) == "first"
+
+
+def test_what_dvc_leaves_of_a_run_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "both").mkdir()
+    for name in (".gitignore", "run.log"):
+        (tmp_path / "both" / name).write_text("")
+    with begin(tmp_path / "both") as folder:
+        write(folder, "again")
+    assert text_in(tmp_path / "both") == "again"

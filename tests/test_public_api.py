@@ -1,0 +1,37 @@
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import foal
+
+NAMES = ["FeatureDataset", "FeatureStore", "__version__", "load_settings", "read_manifest"]
+
+
+def test_every_public_name_is_the_object_of_its_module() -> None:
+    from foal.shared.config.settings import load_settings
+    from foal.shared.manifest import read_manifest
+    from foal.shared.store.feature_store import FeatureStore
+    from foal.train.data.torch_dataset import FeatureDataset
+
+    assert sorted(foal.__all__) == sorted(NAMES)
+    assert foal.load_settings is load_settings
+    assert foal.read_manifest is read_manifest
+    assert foal.FeatureStore is FeatureStore
+    assert foal.FeatureDataset is FeatureDataset
+    assert foal.__version__ == version("foal-mer")
+    assert set(NAMES) <= set(dir(foal))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'foal' has no attribute 'FeatureStores'"):
+        foal.FeatureStores  # noqa: B018
+
+
+def test_import_loads_nothing_heavy(tmp_path: Path) -> None:
+    code = "import sys, foal\nprint('\\n'.join(sys.modules))"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "foal" in modules
+    assert not {"torch", "h5py", "numpy", "pydantic", "typer"} & set(modules)
