@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from foal.extract.schedule import failures
+from foal.shared.config.renamed import RENAMED_KEYS, RENAMED_OPTIONS
 from foal.shared.config.settings import load_settings, settings_field
 
 ROOT = Path(__file__).parents[2]
@@ -149,3 +150,11 @@ def test_every_page_of_the_site_is_in_its_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in sorted((ROOT / "docs").rglob("*.md"))]
     assert [page for page in pages if f": {page}\n" not in navigation] == []
+
+
+def test_changelog_lists_every_renamed_key_and_option() -> None:
+    names_in_text = set(INLINE.findall((ROOT / "CHANGELOG.md").read_text(encoding="utf-8")))
+    renamed = dict(RENAMED_KEYS)
+    for options in RENAMED_OPTIONS.values():
+        renamed.update({old: new for old, new in options.items() if not old.startswith("--no-")})
+    assert [old for old, new in renamed.items() if not {old, new} <= names_in_text] == []
