@@ -30,7 +30,7 @@ ONE_THREAD = ("--set", "cluster.threads=1")
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Utterances, the encoder of their sound, the frame rate of their pictures; `folder` is for manifest and features."""
+    """Utterances, the encoder of their sound, the frame rate of their pictures; `folder` gets manifest and features."""
 
     folder: Path
     encoder: Path
