@@ -30,7 +30,7 @@ ONE_THREAD = ("--set", "cluster.threads=1")
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Utterances, the encoder of their sound, the frame rate of their pictures; `folder` holds manifest and features."""
+    """Utterances, the encoder of their sound, the frame rate of their pictures; `folder` gets manifest and features."""
 
     folder: Path
     encoder: Path
@@ -78,7 +78,7 @@ def with_root_paths(utterance: Utterance, root: Path) -> Utterance:
 
 
 def copies(corpus: Path, count: int) -> list[Utterance]:
-    """This many utterances, of as many copies of the dialog's video as that takes."""
+    """`count` utterances, of as many copies of the dialog's video as that takes."""
     rows = read_rows(corpus)
     many: list[Utterance] = []
     while len(many) < count:
@@ -140,7 +140,6 @@ def extract(work: Workload, name: str, *options: str, watch: bool = True) -> Run
         check_equal(f"{name}: ids", [row.id for row in store.utterances], [row.id for row in work.utterances])
         for stream in ("audio", "face"):
             check_equal(f"{name}: utterances with {stream}", int((store.lengths(stream) > 0).sum()), len(store))
-            check_measured(
-                {f"{name}: frames of {stream}": int(store.valid_frames(stream).sum())}, f"{name}: frames of {stream}"
-            )
+            frames = f"{name}: frames of {stream}"
+            check_measured({frames: int(store.valid_frames(stream).sum())}, frames)
     return Run(seconds=seconds, peak_bytes=peak)

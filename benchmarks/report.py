@@ -1,4 +1,4 @@
-"""What all benchmarks share: the machine, progress on stderr (stdout is for the one JSON line), and the check of a result."""
+"""Shared by all benchmarks: the machine, progress on stderr (stdout is for the JSON line), the check of a result."""
 
 import math
 import os

@@ -6,14 +6,13 @@ Random features of IEMOCAP's shape (benchmarks/shaped.py), faces at 30 Hz. One p
 averaged, and makes the batches of an epoch: `ram_ratio` is what it grows by, over the features' bytes (goal 1.3), and
 `ram_total_ratio` its whole size, libraries and all. Another one trains an epoch by default. A third trains an epoch
 with --on-disk on `times` as many bytes as it may take, in a memory control group of that size (which needs root; the
-kernel kills what exceeds it). Prints one JSON line with the largest size of each (ru_maxrss) and the seconds they took. --tiny: a hundredth of the
-features, and no control group.
+kernel kills what exceeds it). Prints one JSON line with the largest size of each (VmHWM) and the seconds they took.
+--tiny: a hundredth of the features, and no control group.
 """
 
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -131,8 +130,13 @@ def confine(size: int) -> None:
 
 
 def largest() -> int:
-    """The largest size of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The largest size of this process so far, in bytes.
+
+    Not `ru_maxrss`, which a process inherits from the one that started it.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The layering rules, kept over the imports; every folder with modules is packaged; `--help` imports nothing heavy.
+"""The layering rules, kept over the imports; tests mirror modules; plain names; `--help` imports nothing heavy.
 
 `shared` imports no other package; `manifests`, `extract` and `train` import only `shared`; `predict` may import all of
 them. Inside a package, the sub-packages and the modules beside them never import each other in a circle.
@@ -22,6 +22,11 @@ ALLOWED = {
     "train": {"train", "shared"},
     "predict": {"predict", "extract", "train", "manifests", "shared"},
 }
+UNTESTED = {"__init__", "cli"}
+"""Modules without a test file of their name: their commands are tested by what they run."""
+MIN_LINES = 40
+"""Shorter modules may be tested with their neighbours."""
+VAGUE_NAMES = frozenset({"it", "one", "some", "there", "word", "said"})
 PACKAGES = [name for name in ALLOWED if (ROOT / name).is_dir()]
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
@@ -122,6 +127,46 @@ def test_no_folder_is_crowded_and_no_module_is_long() -> None:
     assert {folder.name: count for folder, count in counts.items() if count > 12} == {}
     lines = {path: path.read_text(encoding="utf-8").count("\n") for path in MODULES}
     assert {path.name: count for path, count in lines.items() if count > 300} == {}
+
+
+def is_tested(module: Path) -> bool:
+    """Whether tests/a/b/test_c.py or tests/a/b/test_c_THEME.py exists for a/b/c.py."""
+    folder = ROOT / "tests" / module.relative_to(ROOT).parent
+    return any(folder.glob(f"test_{module.stem}.py")) or any(folder.glob(f"test_{module.stem}_*.py"))
+
+
+def test_every_module_has_a_test_file_of_its_name() -> None:
+    modules = [path for path in MODULES if path.stem not in UNTESTED]
+    long = [path for path in modules if path.read_text(encoding="utf-8").count("\n") >= MIN_LINES]
+    assert [path.relative_to(ROOT).as_posix() for path in long if not is_tested(path)] == []
+
+
+def test_every_benchmark_has_a_test_of_its_name() -> None:
+    scripts = [path for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
+    assert len(scripts) >= 8
+    assert [path.name for path in scripts if not (ROOT / "tests" / "benchmarks" / f"test_{path.name}").is_file()] == []
+
+
+def vague_names(source: str) -> set[str]:
+    """The variables and parameters of a source that are called by a pronoun or the like."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+    return names & VAGUE_NAMES
+
+
+def test_vague_names_are_found_wherever_a_name_is_bound() -> None:
+    source = "for one in []: pass\nwith open('a') as it: pass\nsaid = 1\nf = lambda some: some\n[x for word in y]"
+    assert vague_names(source) == {"one", "it", "said", "some", "word"}
+    assert vague_names("there.some(one=it)") == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_variables_have_telling_names(path: Path) -> None:
+    assert vague_names(path.read_text(encoding="utf-8")) == set()
 
 
 @pytest.mark.parametrize(
