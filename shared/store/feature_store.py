@@ -1,7 +1,6 @@
 """FeatureStore: opens feats.h5, and reads features by utterance from its shards or from the index itself."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -18,22 +17,11 @@ from ..text import quoted, shortened
 from ..utterance import Utterance
 from .index_reader import FORMAT, REMEDY, VERIFY_UP_TO_BYTES, VERSION, IndexContent, StreamIndex, StreamInfo, read_index
 from .index_shards import IndexShards
+from .packed import Packed, contiguous_runs
 from .shard import REMEDY as SHARD_REMEDY
 from .shard import Values, feature_checksum
 
 __all__ = ["FORMAT", "REMEDY", "VERSION", "FeatureStore", "Packed", "StreamInfo"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Packed:
-    """Features of several utterances end to end.
-
-    `values` (sum of t, [layers,] width); `offsets` (n + 1,), the first frame of each utterance; `valid` (sum of t,).
-    """
-
-    values: Values
-    offsets: NDArray[np.int64]
-    valid: NDArray[np.bool_]
 
 
 class FeatureStore:
@@ -237,7 +225,7 @@ class FeatureStore:
             out = np.empty((frames, *stream.info.frame_shape), stream.info.dtype), np.empty(frames, bool)
         values, valid = out
         packed = Packed(values=values, offsets=offsets, valid=valid)
-        for run in _contiguous_runs(stream.shard[wanted], stream.offset[wanted], lengths):
+        for run in contiguous_runs(stream.shard[wanted], stream.offset[wanted], lengths):
             shard, start = int(stream.shard[wanted[run[0]]]), int(stream.offset[wanted[run[0]]])
             try:
                 self._read_run(stream, self._packed_rows(name, shard), start, packed, run, wanted)
@@ -312,16 +300,3 @@ class FeatureStore:
             remedy = "copy the file again, or rebuild it with `foal index --pack`"
             self._inside[name] = PackedRows(self.path, self.stream(name).inside or {}, remedy=remedy)
         return self._inside[name]
-
-
-def _contiguous_runs(
-    shard: NDArray[np.int64], start: NDArray[np.int64], length: NDArray[np.int64]
-) -> list[NDArray[np.int64]]:
-    """Split requested utterances, (n,) each, into runs that are neighbours both in their shard and in the request."""
-    order = np.lexsort((start, shard))
-    follows = (
-        (shard[order][1:] == shard[order][:-1])
-        & (start[order][1:] == start[order][:-1] + length[order][:-1])
-        & (order[1:] == order[:-1] + 1)
-    )
-    return [run for run in np.split(order, np.flatnonzero(~follows) + 1) if len(run)]
