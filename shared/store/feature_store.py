@@ -95,7 +95,7 @@ class FeatureStore:
 
     @property
     def utterances(self) -> tuple[Utterance, ...]:
-        """The rows of the manifest that are in the index."""
+        """The rows of the manifest that the index holds."""
         return self._content.utterances
 
     @cached_property
@@ -121,10 +121,10 @@ class FeatureStore:
     def rows(self, ids: Iterable[str]) -> list[int]:
         """The rows of utterances, by id. Raises StoreError for an id that is not in the index."""
         rows = []
-        for utterance_id in ids:
-            if utterance_id not in self._row_of_id:
-                raise StoreError(f"{self.path}: expected the id of one of its utterances, got {quoted(utterance_id)}")
-            rows.append(self._row_of_id[utterance_id])
+        for name in ids:
+            if name not in self._row_of_id:
+                raise StoreError(f"{self.path}: expected the id of one of its utterances, got {quoted(name)}")
+            rows.append(self._row_of_id[name])
         return rows
 
     @cached_property
@@ -190,8 +190,7 @@ class FeatureStore:
 
     def extents(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The shard number of each utterance of a stream, and its first frame there, (n,) each."""
-        stream = self.stream(name)
-        return stream.shard, stream.offset
+        return self.stream(name).shard, self.stream(name).offset
 
     def stream(self, name: str) -> StreamIndex:
         """The columns of a stream in the index. Raises StoreError if there is no such stream."""
@@ -269,8 +268,7 @@ class FeatureStore:
         """The face boxes of an utterance, (t, 4) as in `Entry`; None for streams without, and for packed indexes."""
         if self.packed_inside:
             return None
-        stream = self.stream(name)
-        start = int(stream.offset[row])
+        stream, start = self.stream(name), int(self.stream(name).offset[row])
         with self.shards.open(int(stream.shard[row])) as reader:
             return reader.boxes(start, start + int(stream.length[row]))
 
