@@ -99,9 +99,7 @@ def hostile_cells() -> Iterator[Made]:
         for column in ("start", "end", "valence"):
             refused = number in BAD_NUMBERS or (column == "start" and number == "1e308")
             yield f"number-{column}-{NUMBERS.index(number)}.csv", manifest(row(**{column: number})), refused
-    for place, crop in enumerate(
-        ("nan,0,1,1", "0,0,1", "0,0,1,1," * 9999, "1e-999,0,1,1", "0,0,inf,1")
-    ):
+    for place, crop in enumerate(("nan,0,1,1", "0,0,1", "0,0,1,1," * 9999, "1e-999,0,1,1", "0,0,inf,1")):
         yield f"crop-{place}.csv", manifest(row(crop=crop)), crop != "1e-999,0,1,1"
 
 
@@ -224,6 +222,7 @@ KINDS = {
 }
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_text_is_refused_or_does_no_harm(folder: Path, trial: Trial, kind: str) -> None:
     made = list(KINDS[kind]())
@@ -238,6 +237,7 @@ def test_hostile_text_is_refused_or_does_no_harm(folder: Path, trial: Trial, kin
         assert "taken" in {found[name][0] for name, _, refused in made if not refused}
 
 
+@pytest.mark.sample
 def test_what_is_no_file_is_not_waited_for(folder: Path, trial: Trial) -> None:
     names = []
     for suffix in (".csv", ".yaml"):
