@@ -118,7 +118,8 @@ def _temporary_security() -> Security | None:
     A scheduler runs the code of its clients, and every user of a machine can connect to its loopback interface.
     """
     try:
-        return Security.temporary()
+        security: Security = Security.temporary()
+        return security
     except ImportError:
         log.warning(
             "connections to the workers are not encrypted: other users of this machine could run code in them; "

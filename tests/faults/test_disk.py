@@ -114,7 +114,7 @@ def test_a_disk_that_is_too_small(whole: Any, start: Start, trial: Any, tmp_path
     ):
         run = start(folder, *usual, "-j", "2")
         assert run.finish() == 1
-        assert "expected room for" in run.err
+        assert "of free space, got" in run.err
         assert "chunks on" not in run.out
         assert not list(folder.rglob("*.h5"))
 
