@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writes files completely or not at all."""
 
 import csv
 import errno
@@ -19,14 +19,15 @@ from ..errors import FoalError
 TEMPORARY_PREFIX = ".tmp-"
 
 _PID = re.compile("[0-9]{1,9}")
-"""Digits that the kernel takes for a process; a name may hold any others."""
+"""Digits of a process id."""
 
 
 @contextmanager
 def replaced_atomically(path: Path) -> Iterator[Path]:
-    """Hand out a temporary name beside `path`; when the block ends well, it becomes `path`, else it is removed.
+    """Write a file atomically: yields a temporary path beside `path`, which replaces `path` if the block succeeds.
 
-    The data is on the disk before the name is: a power cut leaves the old file or the new one.
+    The data is flushed to the disk before the file is renamed: after a power cut there is the old file or the new one.
+    Raises FoalError if the file cannot be written.
     """
     temporary = temporary_name(path)
     try:
@@ -44,14 +45,14 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
 
 
 def temporary_name(path: Path) -> Path:
-    """A hidden name beside `path` that says which process on which machine is writing it."""
+    """A hidden name beside `path` with the host and the process that write it."""
     if not path.name:
         raise FoalError(f"{path}: expected the name of a file or folder to write")
     return path.with_name(f"{TEMPORARY_PREFIX}{socket.gethostname()}~{os.getpid()}~{path.name}")
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there. Raises FoalError."""
+    """Remove a file if it exists. Raises FoalError if it cannot be removed."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -59,20 +60,20 @@ def remove(path: Path) -> None:
 
 
 def stale_temporaries(features: Path) -> list[Path]:
-    """What killed runs on this machine left half-written, where foal writes: in the folder and two levels below it."""
+    """Temporary files of killed runs of this machine, in the features folder and two levels below it."""
     found = [path for depth in ("", "*/", "*/*/") for path in sorted(features.glob(f"{depth}{TEMPORARY_PREFIX}*"))]
     return [path for path in found if path.is_file() and temporary_is_stale(path)]
 
 
 def remove_stale_temporaries(features: Path, index: Path | None = None) -> None:
-    """Remove them, as far as they can be, and those of the index, which may lie elsewhere."""
+    """Remove stale temporary files of the features folder and of the index, as far as possible."""
     for path in stale_temporaries(features) + (_stale_of(index) if index is not None else []):
         with suppress(OSError):
             path.unlink()
 
 
 def _stale_of(path: Path) -> list[Path]:
-    """What killed runs on this machine left half-written of one file, and of no other beside it."""
+    """Temporary files of one file that killed runs of this machine left."""
     found = sorted(path.parent.glob(f"{TEMPORARY_PREFIX}*~{glob.escape(path.name)}"))
     # A file may itself be called other~feats.h5.
     return [one for one in found if one.name.split("~", 2)[2:] == [path.name] and temporary_is_stale(one)]
@@ -95,8 +96,8 @@ def temporary_is_stale(path: Path) -> bool:
 
 def _why(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{os.strerror(error.errno)}; what was finished stays: make room, then run the same command again"
-    # HDF5 puts a paragraph of its own where the system's sentence belongs.
+        return f"{os.strerror(error.errno)}; finished work is kept: free some space, then rerun the same command"
+    # HDF5 raises OSError with a text of its own.
     return os.strerror(error.errno) if error.errno else str(error)
 
 
@@ -108,28 +109,28 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-SPARE = 16 << 20
-"""Bytes beyond the features: tables, temporary files, the index."""
+SPARE_BYTES = 16 << 20
+"""Space beyond the features, for tables, temporary files and the index."""
 
 
 def check_disk_space(features: Path, needed: float) -> None:
-    """Raise FoalError if the file system of the features folder has fewer than `needed` bytes (and some) left."""
+    """Raise FoalError unless the file system of the features folder has `needed` bytes and SPARE_BYTES left."""
     folder = features.absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    if needed + SPARE > free:
+    if needed + SPARE_BYTES > free:
         raise FoalError(
-            f"{features}: expected room for {decimal(round(needed) + SPARE)} of features, got {decimal(free)} free; "
-            "make room, put --features elsewhere or extract fewer splits (`--dry-run` shows the sizes)"
+            f"{features}: expected {decimal(round(needed) + SPARE_BYTES)} of free space, got {decimal(free)}; "
+            "make room, choose another --features-dir or extract fewer splits (`--dry-run` shows the sizes)"
         )
 
 
 def write_rows(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a header and rows, lines ending in a newline."""
+    """Write a header and rows as CSV, with newlines as line ends."""
     plain, quoting = (csv.writer(file, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
     plain.writerow(header)
     for row in rows:
-        # Python quotes a carriage return only if lines end in one, but always reads it as the end of a row.
+        # csv quotes a carriage return only if it is the line end, but always reads it as the end of a row.
         returns = any(isinstance(cell, str) and "\r" in cell for cell in row)
         (quoting if returns else plain).writerow(row)

@@ -1,7 +1,6 @@
 """FeatureStore: opens feats.h5, and reads features by utterance from its shards or from the index itself."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -18,22 +17,11 @@ from ..text import quoted, shortened
 from ..utterance import Utterance
 from .index_reader import FORMAT, REMEDY, VERIFY_UP_TO_BYTES, VERSION, IndexContent, StreamIndex, StreamInfo, read_index
 from .index_shards import IndexShards
+from .packed import Packed, contiguous_runs
 from .shard import REMEDY as SHARD_REMEDY
 from .shard import Values, feature_checksum
 
 __all__ = ["FORMAT", "REMEDY", "VERSION", "FeatureStore", "Packed", "StreamInfo"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Packed:
-    """Features of several utterances end to end.
-
-    `values` (sum of t, [layers,] width); `offsets` (n + 1,), the first frame of each utterance; `valid` (sum of t,).
-    """
-
-    values: Values
-    offsets: NDArray[np.int64]
-    valid: NDArray[np.bool_]
 
 
 class FeatureStore:
@@ -107,7 +95,7 @@ class FeatureStore:
 
     @property
     def utterances(self) -> tuple[Utterance, ...]:
-        """The rows of the manifest that are in the index."""
+        """The rows of the manifest that the index holds."""
         return self._content.utterances
 
     @cached_property
@@ -133,10 +121,10 @@ class FeatureStore:
     def rows(self, ids: Iterable[str]) -> list[int]:
         """The rows of utterances, by id. Raises StoreError for an id that is not in the index."""
         rows = []
-        for utterance_id in ids:
-            if utterance_id not in self._row_of_id:
-                raise StoreError(f"{self.path}: expected the id of one of its utterances, got {quoted(utterance_id)}")
-            rows.append(self._row_of_id[utterance_id])
+        for name in ids:
+            if name not in self._row_of_id:
+                raise StoreError(f"{self.path}: expected the id of one of its utterances, got {quoted(name)}")
+            rows.append(self._row_of_id[name])
         return rows
 
     @cached_property
@@ -202,8 +190,7 @@ class FeatureStore:
 
     def extents(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The shard number of each utterance of a stream, and its first frame there, (n,) each."""
-        stream = self.stream(name)
-        return stream.shard, stream.offset
+        return self.stream(name).shard, self.stream(name).offset
 
     def stream(self, name: str) -> StreamIndex:
         """The columns of a stream in the index. Raises StoreError if there is no such stream."""
@@ -237,7 +224,7 @@ class FeatureStore:
             out = np.empty((frames, *stream.info.frame_shape), stream.info.dtype), np.empty(frames, bool)
         values, valid = out
         packed = Packed(values=values, offsets=offsets, valid=valid)
-        for run in _contiguous_runs(stream.shard[wanted], stream.offset[wanted], lengths):
+        for run in contiguous_runs(stream.shard[wanted], stream.offset[wanted], lengths):
             shard, start = int(stream.shard[wanted[run[0]]]), int(stream.offset[wanted[run[0]]])
             try:
                 self._read_run(stream, self._packed_rows(name, shard), start, packed, run, wanted)
@@ -281,8 +268,7 @@ class FeatureStore:
         """The face boxes of an utterance, (t, 4) as in `Entry`; None for streams without, and for packed indexes."""
         if self.packed_inside:
             return None
-        stream = self.stream(name)
-        start = int(stream.offset[row])
+        stream, start = self.stream(name), int(self.stream(name).offset[row])
         with self.shards.open(int(stream.shard[row])) as reader:
             return reader.boxes(start, start + int(stream.length[row]))
 
@@ -312,16 +298,3 @@ class FeatureStore:
             remedy = "copy the file again, or rebuild it with `foal index --pack`"
             self._inside[name] = PackedRows(self.path, self.stream(name).inside or {}, remedy=remedy)
         return self._inside[name]
-
-
-def _contiguous_runs(
-    shard: NDArray[np.int64], start: NDArray[np.int64], length: NDArray[np.int64]
-) -> list[NDArray[np.int64]]:
-    """Split requested utterances, (n,) each, into runs that are neighbours both in their shard and in the request."""
-    order = np.lexsort((start, shard))
-    follows = (
-        (shard[order][1:] == shard[order][:-1])
-        & (start[order][1:] == start[order][:-1] + length[order][:-1])
-        & (order[1:] == order[:-1] + 1)
-    )
-    return [run for run in np.split(order, np.flatnonzero(~follows) + 1) if len(run)]

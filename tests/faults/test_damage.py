@@ -152,6 +152,7 @@ def test_cut_index(corpus: Corpus, trial: Any) -> None:
     corpus.in_order()
 
 
+@pytest.mark.sample
 def test_missing_shards(corpus: Corpus, trial: Any) -> None:
     gone = random.Random(15).sample(corpus.shards, 5)
     with trial("a shard is gone", "named by `foal verify feats.h5`, made again", count=len(gone)):
@@ -180,6 +181,7 @@ def test_swapped_shards(corpus: Corpus, trial: Any) -> None:
         corpus.mended()
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("what", ["shard", "index"])
 def test_files_of_a_newer_foal(corpus: Corpus, trial: Any, what: str) -> None:
     path, version = (corpus.shards[0], VERSION) if what == "shard" else (corpus.folder / "feats.h5", INDEX_VERSION)

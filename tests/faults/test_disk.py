@@ -105,6 +105,7 @@ def test_a_limit_on_the_size_of_files(
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
+@pytest.mark.sample
 def test_a_disk_that_is_too_small(whole: Any, start: Start, trial: Any, tmp_path: Path) -> None:
     usual, _, _ = whole
     with (
@@ -113,11 +114,12 @@ def test_a_disk_that_is_too_small(whole: Any, start: Start, trial: Any, tmp_path
     ):
         run = start(folder, *usual, "-j", "2")
         assert run.finish() == 1
-        assert "expected room for" in run.err
+        assert "of free space, got" in run.err
         assert "chunks on" not in run.out
         assert not list(folder.rglob("*.h5"))
 
 
+@pytest.mark.sample
 def test_a_folder_that_cannot_be_written(whole: Any, start: Start, trial: Any, tmp_path: Path) -> None:
     usual, _, _ = whole
     with (

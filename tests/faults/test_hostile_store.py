@@ -65,6 +65,7 @@ def outcomes(folder: Path, cases: list[Case]) -> dict[Case, str]:
     return found
 
 
+@pytest.mark.sample
 def test_every_reader_refuses_them_or_reads_them_right(hostile: tuple[Path, list[Case]], trial: Any) -> None:
     folder, cases = hostile
     found = outcomes(folder, cases)

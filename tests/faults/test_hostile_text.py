@@ -26,7 +26,8 @@ from pathlib import Path
 from foal.extract.schedule.plan import plan_chunks
 from foal.shared.errors import FoalError
 from foal.shared.cli.options import settings_from
-from foal.shared.utterance import check_inside, read_manifest, select_splits, split_folder
+from foal.shared.manifest import check_inside, read_manifest
+from foal.shared.utterance import select_splits, split_folder
 assert "torch" not in sys.modules
 now = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize"))
 resource.setrlimit(resource.RLIMIT_AS, (now + {MEMORY}, now + {MEMORY}))
@@ -40,9 +41,9 @@ def use(path):
         plan_chunks(chosen, "face", {{row.id: row.seconds or 0.0 for row in chosen}}, chunk_seconds=60)
         [(row.source("audio"), row.source("face"), row.box, split_folder(row.split)) for row in chosen]
     elif path.suffix == ".yaml":
-        settings_from(path, None)
+        settings_from(path, [], {{}})
     else:
-        settings_from(None, [path.read_text(encoding="utf-8", errors="surrogateescape")])
+        settings_from(None, [path.read_text(encoding="utf-8", errors="surrogateescape")], {{}})
 
 for name in sys.argv[1:]:
     print(json.dumps([name, "begun", "", 0]), flush=True)
@@ -72,9 +73,6 @@ NUMBERS = (
     "1e-320",
     "-0",
     "0x10",
-    "1_000",
-    "\u0661\u0662",
-    "\uff11",
     "1,5",
     "9" * 5000,
     "--1",
@@ -101,9 +99,7 @@ def hostile_cells() -> Iterator[Made]:
         for column in ("start", "end", "valence"):
             refused = number in BAD_NUMBERS or (column == "start" and number == "1e308")
             yield f"number-{column}-{NUMBERS.index(number)}.csv", manifest(row(**{column: number})), refused
-    for place, crop in enumerate(
-        ("nan,0,1,1", "0,0,1", "0,0,1,1," * 9999, "0,0,\u0661,1", "1e-999,0,1,1", "0,0,inf,1")
-    ):
+    for place, crop in enumerate(("nan,0,1,1", "0,0,1", "0,0,1,1," * 9999, "1e-999,0,1,1", "0,0,inf,1")):
         yield f"crop-{place}.csv", manifest(row(crop=crop)), crop != "1e-999,0,1,1"
 
 
@@ -117,8 +113,6 @@ def hostile_manifests() -> Iterator[Made]:
     yield "open-quote.csv", whole.replace(b",a/0.wav", b',"a/0.wav'), True
     yield "newline-in-id.csv", manifest(row(id="a\nb"), row(id="a\r\nb"), row(id="a b")), False
     yield "huge-cell.csv", manifest(row(transcript="x" * 50_000_000)), True
-    yield "large-cell.csv", manifest(row(crop="x" * 130_000)), True
-    yield "large-cells.csv", manifest(*[row(id=f"u{n}", end="9" * 100_000) for n in range(60)]), True
     yield "wide.csv", manifest("," * 900_000), True
     yield "wide-header.csv", manifest(*GOOD, header=HEADER + ",x" * 200_000), True
     yield "nonsense.csv", manifest(*["?!" * 8] * 1_000_000), True
@@ -144,103 +138,27 @@ def hostile_manifests() -> Iterator[Made]:
 
 
 def hostile_yaml() -> Iterator[Made]:
-    bomb = "a0: &a0 [x, x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n}, ' * 9}]\n" for n in range(9))
-    merged = "b0: &b0 {x: 1}\n" + "".join(f"b{n + 1}: &b{n + 1} {{<<: [*b{n}, *b{n}]}}\n" for n in range(30))
     texts = {
-        "laughs": bomb,
-        "laughs-inside": "train:\n" + "".join(f"  {line}\n" for line in bomb.splitlines()),
-        "merges": merged,
-        "merge-bomb": "a: &a {<<: [*a, *a]}",
-        "cycle": "&a [*a]",
-        "cycle-in-map": "train: &a {train: *a}",
-        "cycle-of-stream": "extract: {streams: &s {face/a: *s}}",
-        "cycle-as-key": "? &a [*a]\n: 1",
-        "deep": "[" * 100_000,
-        "deep-map": "a: {" * 20_000,
-        "deep-block": "\n".join(" " * n + "a:" for n in range(600)),
         "object": "corpus: !!python/object/apply:os.system ['touch pwned']",
         "name": "corpus: !!python/name:os.system",
         "new": "!!python/object/new:os.system [touch pwned]",
         "tag": "corpus: !thing {}",
-        "tuple": "a: !!python/tuple [1]",
         "twice": "train: {epochs: 1}\ntrain: {epochs: 2}",
-        "twice-inside": "train: {epochs: 1, epochs: 2}",
-        "number-key": "1: 2",
-        "null-key": "null: 2",
-        "list-key": "? [1, 2]\n: 3",
-        "date-key": "2024-01-01: 1",
-        "map-key": "? {a: 1}\n: 3",
-        "date": "corpus: {root: 2024-01-01}",
-        "bad-date": "corpus: {root: 2024-13-45}",
-        "binary": "corpus: {root: !!binary aGVsbG8=}",
-        "bad-binary": "corpus: {root: !!binary '\u00e9'}",
-        "long-number": f"extract: {{workers: {'9' * 200_000}}}",
-        "hex": f"extract: {{workers: 0x{'f' * 100_000}}}",
-        "hex-preset": f"train: {{preset: 0x{'f' * 9000}}}",
-        "octal": f"extract: {{seed: 0{'7' * 9000}}}",
-        "sexagesimal": "extract: {workers: " + "1:" * 50_000 + "1}",
-        "int-tag": "extract: {workers: !!int x}",
-        "bool-tag": "extract: {verify: !!bool maybe}",
-        "time-tag": "extract: {workers: !!timestamp x}",
-        "inf": "extract: {batch_seconds: .inf}",
-        "nan": "extract: {face: {fps: .nan}}",
-        "minus": "extract: {workers: -.inf}",
-        "inf-chunk": "extract: {chunk_seconds: .inf}",
-        "inf-stream": "extract: {streams: {face/a: {fps: .inf}}}",
-        "nul": 'corpus: {root: "a\\0b"}',
-        "surrogate": 'corpus: {root: "\\ud800"}',
+        "cycle": "&a [*a]",
         "list": "- train",
         "text": "train",
-        "number": "1e999",
-        "anchors": "".join(f"a{n}: &a{n} x\n" for n in range(5000)),
-        "two": "a: 1\n---\nb: 2",
-        "colon": "extract: workers: 2",
-        "tab": "extract:\n\tworkers: 2",
         "quote": "corpus: {root: 'x",
         "alias": "a: *b",
-        "long-key": "x" * 100_000 + ": 1",
-        "question": "? " * 5000,
-        "large": "# " + "x" * 2_000_000,
-        "many-keys": "".join(f"key{n}: 1\n" for n in range(9000)),
-        "flow": "{a: 1, " * 500,
+        "inf": "extract: {chunk_seconds: .inf}",
+        "nan": "extract: {face: {fps: .nan}}",
         "good": "train: &a {epochs: 3}",
-        "percent": "%YAML 9.9\n--- {}",
-        "stream-key": "extract: {streams: {1: {}}}",
-        "stream-list": "extract: {streams: {face/a: [1]}}",
-        "modalities": f"extract: {{modalities: [{', '.join(['nonsense'] * 20_000)}]}}",
-        "failures": f"extract: {{max_failures: '{'9' * 5000}'}}",
-        "seed": f"extract: {{seed: {2**64}}}",
     }
-    harmless = {"date", "binary", "percent", "anchors", "good"}
     for name, text in texts.items():
-        yield f"{name}.yaml", text.encode(), name not in harmless
+        yield f"{name}.yaml", text.encode(), name != "good"
     yield "utf16.yaml", "train: {}".encode("utf-16"), True
     yield "bytes.yaml", random.Random(2).randbytes(1 << 16), True
-    for place, text in enumerate(
-        (
-            bomb,
-            "a.b.c=1",
-            "=1",
-            "train=",
-            "train",
-            "." * 100_000 + "=1",
-            "train.epochs=&a [*a]",
-            "train.epochs=" + "[" * 9000,
-            f"train.epochs=0x{'f' * 9000}",
-            f"train.preset=0x{'f' * 9000}",
-            f"train.epochs={'9' * 99_999}",
-            "train.epochs=.inf",
-            "extract.face=!!python/name:os.system",
-            "extract..face=1",
-            "extract.face.fps.x=1",
-            "train.preset=[light]",
-            "corpus.root=\udc80",
-            "extract.encoders.a.b.c.d.e.f.g=1",
-            "index=2024-99-99",
-            'index="\\0"',
-        )
-    ):
-        yield f"set-{place}.set", text.encode("utf-8", "surrogateescape"), text != "train="
+    for place, text in enumerate(("=1", "train", "train.epochs=.inf", "extract.face=!!python/name:os.system")):
+        yield f"set-{place}.set", text.encode(), True
 
 
 INSERTED = (b'"', b"\0", b"\n", b"&a *a", b"{[", b"1e999", b"\xff", b", ,")
@@ -296,16 +214,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-PARAMS = (Path(__file__).parents[2] / "params.yaml").read_bytes()
 KINDS = {
-    "numbers and crops that are none, in a manifest": hostile_cells,
+    "invalid numbers and crops in a manifest": hostile_cells,
     "manifests built to do harm": hostile_manifests,
-    "settings files and --set built to do harm": hostile_yaml,
+    "settings files and --set with code, tags or invalid values": hostile_yaml,
     "manifests with bytes changed at random": lambda: mutants(manifest(*GOOD), ".csv", 60, 11),
-    "settings files with bytes changed at random": lambda: mutants(PARAMS[:3000], ".yaml", 40, 12),
 }
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_text_is_refused_or_does_no_harm(folder: Path, trial: Trial, kind: str) -> None:
     made = list(KINDS[kind]())
@@ -320,6 +237,7 @@ def test_hostile_text_is_refused_or_does_no_harm(folder: Path, trial: Trial, kin
         assert "taken" in {found[name][0] for name, _, refused in made if not refused}
 
 
+@pytest.mark.sample
 def test_what_is_no_file_is_not_waited_for(folder: Path, trial: Trial) -> None:
     names = []
     for suffix in (".csv", ".yaml"):
@@ -331,9 +249,6 @@ def test_what_is_no_file_is_not_waited_for(folder: Path, trial: Trial) -> None:
         with socket.socket(socket.AF_UNIX) as heard:
             heard.bind(os.path.relpath(folder / f"socket{suffix}"))
         names += [f"{kind}{suffix}" for kind in ("pipe", "folder", "zero", "circle", "nothing", "socket")]
-        with (folder / f"endless{suffix}").open("wb") as file:
-            file.truncate(1 << 40)
-        names.append(f"endless{suffix}")
-    with trial("a pipe, folder, device, socket or endless file as manifest or settings", "refused", count=len(names)):
+    with trial("a pipe, folder, device or socket as manifest or settings", "refused", count=len(names)):
         found = outcomes(folder, names)
         assert {name: answer for name, answer in found.items() if answer[0] != "refused"} == {}

@@ -32,6 +32,7 @@ SOAK_SECONDS = float(os.environ.get("FOAL_SOAK_SECONDS", "1800"))
 GROWTH = 1.05
 
 
+@pytest.mark.sample
 def test_two_runs_at_once(
     start: Start, trial: Any, tmp_path: Path, synthetic_corpus: Path, foal_in: Any, finished_shards: Any
 ) -> None:

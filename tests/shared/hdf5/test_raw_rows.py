@@ -88,7 +88,7 @@ def test_tables_without_rows_and_rows_never_written(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "unwritten.h5", "w") as file:
         file.create_dataset("values", (4, 2), np.float16, fillvalue=7)
         file.create_dataset("valid", (4,), bool)
-    with pytest.raises(StoreError, match="that the file does not have"):
+    with pytest.raises(StoreError, match="which the file does not have"):
         rows_of(tmp_path / "unwritten.h5")
 
 
@@ -99,7 +99,7 @@ def test_rows_that_are_not_there(tmp_path: Path) -> None:
             rows.read("values", start, np.empty(shape, np.float32))
     with pytest.raises(StoreError, match=r"file\.h5"):
         rows.read("boxes", 0, np.empty((1, 3, 2), np.float32))
-    with pytest.raises(StoreError, match="expected float64 in one piece, got float32"):
+    with pytest.raises(StoreError, match="expected contiguous float64, got float32"):
         rows.read("values", 2, np.zeros((5, 3, 2)))
     rows.close()
     with pytest.raises(StoreError, match="closed"):
@@ -117,7 +117,7 @@ def test_files_that_are_not_what_they_were(tmp_path: Path) -> None:
     os.truncate(path, rows.extents["values"].offset + 20 * 24)
     whole = np.empty((20, 3, 2), np.float32)
     rows.read("values", 0, whole)
-    with pytest.raises(StoreError, match=r"file\.h5: damaged \(values ends before its time\); mend it"):
+    with pytest.raises(StoreError, match=r"file\.h5: damaged \(values ends too early\); mend it"):
         rows.read("values", 19, whole[:2])
     path.unlink()
     rows.read("values", 0, whole)  # whoever has it open may read on

@@ -1,0 +1,33 @@
+"""Paths from files stay inside their folder."""
+
+from pathlib import Path
+
+import pytest
+
+from foal.shared.files.confinement import Inside
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("a.wav", ""),
+        ("folder/../a.wav", ""),
+        ("missing/a.wav", ""),
+        ("inside/a.wav", ""),
+        ("/etc/passwd", "absolute"),
+        ("..", r"through \.\."),
+        ("folder/../../a.wav", r"through \.\."),
+        ("outside/a.wav", "symbolic link leads to"),
+        ("outside.wav", "symbolic link leads to"),
+    ],
+)
+def test_the_reason_names_how_a_path_leads_out(tmp_path: Path, path: str, reason: str) -> None:
+    root = tmp_path / "root"
+    (root / "folder").mkdir(parents=True)
+    (tmp_path / "root2").mkdir()
+    (root / "inside").symlink_to("folder")
+    (root / "outside").symlink_to("../root2")
+    (root / "outside.wav").symlink_to("/etc/hostname")
+    found = Inside(root).escape_reason(path)
+    assert (reason == "") == (found == "")
+    assert reason.replace("\\", "") in found
