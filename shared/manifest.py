@@ -2,73 +2,68 @@
 
 import csv
 import math
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
 from .errors import ManifestError
 from .files.atomic import replaced_atomically, write_rows
 from .files.confinement import Inside
+from .files.overwrite import check_overwrite
 from .text import quoted, shortened
 from .utterance import (
     ALL,
     COLUMNS,
-    LONGEST_FOLDER,
-    LONGEST_LINE,
-    LONGEST_NAME,
-    MOST_BYTES,
-    MOST_PROBLEMS,
+    MAX_FOLDER_LENGTH,
     NUMBERS,
     OPTIONAL,
     REQUIRED,
     Utterance,
-    as_number,
     parse_crop,
     split_folder,
 )
 
+MAX_PROBLEMS = 20
+"""Bad rows that a message names."""
+
+MAX_HEADER_BYTES = 4096
+
 
 def read_manifest(path: Path) -> list[Utterance]:
-    """Read and check a manifest, in its own order.
+    """Read and check a manifest.
 
-    Raises ManifestError with every bad line (the first twenty of them): file, line, column, expected, got.
+    Example:
+        utterances = read_manifest(Path("manifests/corpus.csv"))
+        happy = [utterance.id for utterance in utterances if utterance.label == "hap"]
+
+    Args:
+        path: a CSV file in UTF-8 with the columns of `Utterance`.
+
+    Returns:
+        The utterances, in the order of the file.
+
+    Raises:
+        ManifestError: the file cannot be read, or has bad rows; the message names the first twenty of them with line,
+            column, expected and actual value.
     """
     try:
-        _check_file(path)
+        if path.exists() and not path.is_file():
+            raise ManifestError(f"{path}: expected a manifest (a CSV file), got a folder, a pipe or a device")
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return _read_rows(path, csv.DictReader(_lines(file), strict=True))
+            return _read_rows(path, csv.DictReader(file, strict=True))
     except FileNotFoundError:
-        raise ManifestError(f"{path}: there is no such manifest; `foal manifest --help` says how to make one") from None
+        raise ManifestError(f"{path}: no such manifest; see `foal manifest --help` for how to create it") from None
     except OSError as error:
         raise ManifestError(f"{path}: expected a manifest (a CSV file); it cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: expected a CSV file in UTF-8, got bytes that are not ({error})") from None
+        raise ManifestError(f"{path}: expected a CSV file in UTF-8, got other bytes ({error})") from None
     except csv.Error as error:
         raise ManifestError(f"{path}: cannot be read as CSV: {error}") from None
-    except MemoryError:
-        raise ManifestError(f"{path}: expected a manifest, got a file that the memory does not suffice for") from None
-
-
-def _check_file(path: Path) -> None:
-    """Raise ManifestError for what is there but no file, since a pipe may never answer, or too large."""
-    if path.exists() and not path.is_file():
-        raise ManifestError(f"{path}: expected a manifest (a CSV file), got a folder, a pipe or a device")
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise ManifestError(f"{path}: expected a manifest of {MOST_BYTES:,} bytes at most, got {size:,}")
-
-
-def _lines(file: TextIO) -> Iterator[str]:
-    while line := file.readline(LONGEST_LINE):
-        if len(line) == LONGEST_LINE:
-            raise csv.Error(f"expected lines of less than {LONGEST_LINE:,} characters")
-        yield line
 
 
 def _read_rows(path: Path, reader: "csv.DictReader[str]") -> list[Utterance]:
-    """The rows, checked. Raises ManifestError, and what csv raises."""
+    """Read and check the rows. Raises ManifestError and csv.Error."""
     _check_header(path, reader.fieldnames)
     utterances: list[Utterance] = []
     problems: list[str] = []
@@ -83,7 +78,7 @@ def _read_rows(path: Path, reader: "csv.DictReader[str]") -> list[Utterance]:
             utterances.append(_from_row(row))
             continue
         bad += 1
-        if bad <= MOST_PROBLEMS:
+        if bad <= MAX_PROBLEMS:
             problems.append(f"{path}, line {reader.line_num}, column {problem}")
     if problems:
         raise ManifestError("\n".join(problems) + _and_more(bad))
@@ -93,16 +88,22 @@ def _read_rows(path: Path, reader: "csv.DictReader[str]") -> list[Utterance]:
 
 
 def _and_more(bad: int) -> str:
-    return f"\n... and {bad - MOST_PROBLEMS} more" if bad > MOST_PROBLEMS else ""
+    return f"\n... and {bad - MAX_PROBLEMS} more" if bad > MAX_PROBLEMS else ""
 
 
-def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest whole, or not at all.
+def write_manifest(path: Path, utterances: Iterable[Utterance], *, force: bool = False) -> None:
+    """Write a manifest, completely or not at all.
 
-    Raises ManifestError for rows that could not be read again, and for a file in its place that is no manifest.
+    Args:
+        path: the CSV file; an existing manifest is replaced.
+        utterances: its rows.
+        force: replace a file that is not a manifest.
+
+    Raises:
+        ManifestError: rows that `read_manifest` would refuse.
+        UsageError: `path` exists and is not a manifest.
     """
-    if os.path.lexists(path) and not _is_manifest(path):
-        raise ManifestError(f"{path}: expected a manifest to replace, or nothing, got another file; give another name")
+    check_overwrite(path, kind="a manifest", is_ours=_is_manifest, force=force)
     with replaced_atomically(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             write_rows(file, COLUMNS, ([_to_text(getattr(u, column)) for column in COLUMNS] for u in utterances))
@@ -113,32 +114,40 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
 
 
 def check_inside(utterances: Iterable[Utterance], root: Path, manifest: Path) -> None:
-    """Raise ManifestError (the first twenty) for paths that lead outside the corpus root, by whatever way.
+    """Check that all media paths stay inside the corpus root; missing files are not an error.
 
-    The root may be a symbolic link itself; whether a file is there is not asked.
+    Args:
+        utterances: rows of the manifest.
+        root: the corpus root, which may be a symbolic link itself.
+        manifest: the manifest, for the message.
+
+    Raises:
+        ManifestError: absolute paths, `..` or symbolic links lead outside; the message names the first twenty.
     """
     inside, bad, problems = Inside(root), 0, list[str]()
     for utterance in utterances:
         for column in ("audio", "video"):
             media = getattr(utterance, column)
-            if media and (way := inside.escape_reason(media)):
-                bad += 1
-                if bad <= MOST_PROBLEMS:
-                    problems.append(
-                        f"{manifest}, id {quoted(utterance.id)}, column {column}: expected a path inside the corpus "
-                        f"root {root}, got {quoted(media)}, {way}; mend it, or allow it: "
-                        "--allow-outside (key corpus.allow_outside)"
-                    )
+            reason = inside.escape_reason(media) if media else ""
+            if not reason:
+                continue
+            bad += 1
+            if bad <= MAX_PROBLEMS:
+                problems.append(
+                    f"{manifest}, id {quoted(utterance.id)}, column {column}: expected a path inside the corpus "
+                    f"root {root}, got {quoted(media)}, {reason}; correct it, or allow it: "
+                    "--allow-outside (key corpus.allow_outside)"
+                )
     if problems:
         raise ManifestError("\n".join(problems) + _and_more(bad))
 
 
 def _is_manifest(path: Path) -> bool:
-    """Whether a regular file begins with the header of a manifest; of pipes and devices nothing is read."""
+    """Whether a regular file begins with the header of a manifest; pipes and devices are not read."""
     with suppress(OSError, UnicodeDecodeError, csv.Error, ManifestError):
         if path.is_file():
             with path.open("rb") as file:
-                line = file.readline(LONGEST_NAME).decode("utf-8-sig")
+                line = file.readline(MAX_HEADER_BYTES).decode("utf-8-sig")
             _check_header(path, next(csv.reader([line], strict=True), None))
             return True
     return False
@@ -148,24 +157,22 @@ def _check_header(path: Path, names: Sequence[str] | None) -> None:
     got = list(names or [])
     missing = [column for column in REQUIRED if column not in got]
     unknown = [column for column in got if column not in COLUMNS]
-    twice = [column for column, count in Counter(got).items() if count > 1]
-    for what, columns in (("lacks", missing), ("has the unknown", unknown), ("repeats", twice)):
+    repeated = [column for column, count in Counter(got).items() if count > 1]
+    for problem, columns in (("lacks", missing), ("has the unknown", unknown), ("repeats", repeated)):
         if columns:
             raise ManifestError(
-                f"{path}, line 1: the header {what} column {', '.join(map(quoted, columns[:20]))}; "
+                f"{path}, line 1: the header {problem} column {', '.join(map(quoted, columns[:20]))}; "
                 f"expected {', '.join(REQUIRED)} and optionally {', '.join(OPTIONAL)}"
             )
 
 
 def _row_problem(row: dict[str, str]) -> str | None:
-    """'column: expected ..., got ...' for the first thing wrong with a row, else None."""
+    """The first problem of a row as `column: expected ..., got ...`; None for a good row."""
     if None in row or any(value is None for value in row.values()):
         return "count: expected as many cells as the header has"
     for column, text in row.items():
         if "\0" in text:
             return f"{column}: expected text without NUL characters, got {quoted(text)}"
-        if len(text) > LONGEST_NAME and column not in ("transcript", *NUMBERS):
-            return f"{column}: expected {LONGEST_NAME:,} characters at most, got {len(text):,}"
     if not row["id"]:
         return "id: expected a name, got nothing"
     if not (row["session"] or row["corpus"]):
@@ -173,8 +180,10 @@ def _row_problem(row: dict[str, str]) -> str | None:
     for column in ("session", "corpus"):
         if (row[column].strip(".") == "" and row[column]) or row[column] == ALL:
             return f"{column}: expected a name other than '{ALL}' and dots, got {quoted(row[column])}"
-        if len(split_folder(row[column])) > LONGEST_FOLDER:
-            return f"{column}: expected a name for a folder, {LONGEST_FOLDER} bytes at most, got {quoted(row[column])}"
+        if len(split_folder(row[column])) > MAX_FOLDER_LENGTH:
+            return (
+                f"{column}: expected a name for a folder, {MAX_FOLDER_LENGTH} bytes at most, got {quoted(row[column])}"
+            )
     if not (row["audio"] or row["video"]):
         return "audio: expected a path in audio, video or both, got neither"
     for column in NUMBERS:
@@ -195,7 +204,7 @@ def _row_problem(row: dict[str, str]) -> str | None:
 
 def _is_finite(text: str) -> bool:
     try:
-        return math.isfinite(as_number(text))
+        return math.isfinite(float(text))
     except ValueError:
         return False
 

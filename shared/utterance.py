@@ -1,4 +1,4 @@
-"""The utterance, and the manifest that lists them: read, validate, write."""
+"""The utterance: one row of a manifest."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -9,8 +9,7 @@ from .errors import UsageError
 from .text import quoted, shortened
 
 Box = tuple[float, float, float, float]
-"""A part of the picture as fractions of its width and height: x0, y0, x1, y1."""
-
+"""A region of the frame as fractions of its width and height: x0, y0, x1, y1."""
 
 _NAMED_CROPS: dict[str, Box] = {
     "full": (0.0, 0.0, 1.0, 1.0),
@@ -19,26 +18,19 @@ _NAMED_CROPS: dict[str, Box] = {
 }
 
 
-def as_number(text: str) -> float:
-    """A number as everybody writes it: Python alone reads 1_000 and the digits of other scripts. Raises ValueError."""
-    if not text.isascii() or "_" in text:
-        raise ValueError(text)
-    return float(text)
-
-
 def parse_crop(text: str) -> Box:
-    """`full`, `left`, `right` or `x0,y0,x1,y1` as fractions; raises ValueError with what was expected."""
+    """Parse `full`, `left`, `right` or `x0,y0,x1,y1` (fractions). Raises ValueError that says what was expected."""
     if text in _NAMED_CROPS:
         return _NAMED_CROPS[text]
-    wanted = (
+    expected = (
         f"'full', 'left', 'right' or 'x0,y0,x1,y1' with 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1, got {quoted(text)}"
     )
     try:
-        x0, y0, x1, y1 = (as_number(part) for part in text.split(",", 4))
+        x0, y0, x1, y1 = (float(part) for part in text.split(",", 4))
     except ValueError:
-        raise ValueError(wanted) from None
+        raise ValueError(expected) from None
     if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-        raise ValueError(wanted)
+        raise ValueError(expected)
     return x0, y0, x1, y1
 
 
@@ -48,24 +40,16 @@ COLUMNS = REQUIRED + OPTIONAL
 NUMBERS = ("start", "end", "valence", "arousal", "dominance")
 
 ALL = "all"
-LONGEST_FOLDER = 200
-MOST_BYTES = 1 << 30
-LONGEST_LINE = 1 << 20
-LONGEST_NAME = 4096
-"""Of a manifest: so many bytes, and characters in a line and in a cell; no corpus has more, and what is hostile may.
-
-A transcript may be as long as csv lets a cell be (131,072).
-"""
-
-MOST_PROBLEMS = 20
+MAX_FOLDER_LENGTH = 200
+"""Bytes of a folder name; file systems allow 255."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Utterance:
-    """One stretch of speech by one person, with its label.
+    """A segment of speech of one person, with its label.
 
-    `audio` and `video` are paths relative to the corpus root, either may be empty; `start` and `end` are seconds of
-    the media, None meaning from the beginning and to the end; the other numbers are the corpus' own ratings.
+    `audio` and `video` are paths relative to the corpus root, either may be empty. `start` and `end` are seconds of the
+    media; None means from the beginning and to the end. The other numbers are the ratings of the corpus.
     """
 
     id: str
@@ -87,29 +71,29 @@ class Utterance:
 
     @property
     def split(self) -> str:
-        """What `--split` selects and the folder of its shards is called: the session, else the corpus."""
+        """The unit that `--split` selects, and the name of the folder of its shards: the session, else the corpus."""
         return self.session or self.corpus
 
     @property
     def box(self) -> Box:
-        """The person's part of the picture, as fractions."""
+        """The person's region of the frame, as fractions."""
         return parse_crop(self.crop)
 
     def source(self, modality: str) -> str:
-        """Which stretch of which file (and which part of the picture) a modality's features come from.
+        """The file, segment and (for faces) region that the features of a modality come from, as JSON.
 
-        The part of the manifest's row that changes the numbers, and no other: a label may be mended without extracting.
+        Only these columns change features: a label can be corrected without a new extraction.
         """
         crop = self.crop if modality == "face" else ""
         return json.dumps([self.media(modality), self.start, self.end, crop])
 
     def media(self, modality: str) -> str:
-        """The file that a modality is taken from, relative to the corpus root; empty if there is none."""
+        """The file of a modality, relative to the corpus root; empty if there is none."""
         return self.video if modality == "face" else self.audio
 
     @property
     def seconds(self) -> float | None:
-        """Length in seconds, or None where only the media file knows its end."""
+        """Length in seconds; None if the segment extends to the end of the file."""
         return None if self.end is None else self.end - (self.start or 0.0)
 
 
@@ -117,7 +101,7 @@ assert tuple(field.name for field in fields(Utterance)) == COLUMNS
 
 
 def splits_of(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
-    """Utterances by split, splits in the order of the manifest."""
+    """Group utterances by split, in the order of the manifest."""
     by_split: dict[str, list[Utterance]] = {}
     for utterance in utterances:
         by_split.setdefault(utterance.split, []).append(utterance)
@@ -125,16 +109,16 @@ def splits_of(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
 
 
 def select_splits(utterances: Sequence[Utterance], wanted: Sequence[str]) -> list[Utterance]:
-    """The utterances of the wanted splits (`all` = every one); raises UsageError that lists the known ones."""
+    """Select the utterances of some splits, or of `all`. Raises UsageError that lists the splits of the manifest."""
     by_split = splits_of(utterances)
     unknown = [name for name in wanted if name not in by_split and name != ALL]
     if unknown or not wanted:
-        what = f"unknown split {', '.join(map(quoted, unknown[:20]))}" if unknown else "no split was given"
-        raise UsageError(f"{what}; the manifest has {shortened(', '.join(by_split))} (or '{ALL}')")
+        problem = f"unknown split {', '.join(map(quoted, unknown[:20]))}" if unknown else "no split was given"
+        raise UsageError(f"{problem}; the manifest has {shortened(', '.join(by_split))} (or '{ALL}')")
     names = list(by_split) if ALL in wanted else list(dict.fromkeys(wanted))
     return [utterance for name in names for utterance in by_split[name]]
 
 
 def split_folder(split: str) -> str:
-    """The split's name as a folder: the same, with what a folder's name may not hold percent-encoded."""
+    """The folder name of a split: characters that are not allowed in file names are percent-encoded."""
     return quote(split, safe=" ")

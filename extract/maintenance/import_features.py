@@ -272,7 +272,7 @@ def _check_places(plan: Iterable[Path], header: ShardHeader, existing: Catalog, 
     """Raise UsageError if a file that is not a shard of an earlier import has the name of a new shard."""
 
     def is_ours(path: Path) -> bool:
-        return path in existing.headers or is_deletable_corrupt_shard(path, header.modality, header.config_hash)
+        return path in existing.shards or is_deletable_corrupt_shard(path, header.modality, header.config_hash)
 
     for path in plan:
         check_overwrite(path, kind="a shard of an earlier import", is_ours=is_ours, force=force)
@@ -288,7 +288,7 @@ def _write_shards(source: FeatureFolder, header: ShardHeader, plan: Mapping[Path
 
 def _remove_earlier(existing: Catalog, header: ShardHeader, written: Iterable[Path]) -> None:
     """Remove the shards of an earlier import, except those that were written now; other files stay."""
-    earlier = [path for path in existing.headers if not path.is_symlink()]
+    earlier = [path for path in existing.shards if not path.is_symlink()]
     earlier += [
         path for path in existing.damaged if is_deletable_corrupt_shard(path, header.modality, header.config_hash)
     ]

@@ -1,6 +1,5 @@
 """Code that runs in a Dask worker: load each encoder once, and extract one chunk of utterances into one shard."""
 
-import os
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +14,7 @@ from distributed import Worker, get_worker
 from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings, Settings
 from ...shared.errors import FoalError, MediaError, StoreError
 from ...shared.parallel.cluster import NamedPlugin, unique_name
-from ...shared.parallel.resources import Resources, visible_device
+from ...shared.parallel.resources import Resources, pin_gpu
 from ...shared.store.shard import ShardReader, ShardWriter, verify_shard
 from ...shared.timing import AUDIO_RATE_HZ
 from ...shared.utterance import Utterance
@@ -115,9 +114,8 @@ class EncoderPlugin(NamedPlugin):
             self._cluster, threads=worker.state.nthreads, decode_threads=self.settings.decode_threads
         )
         torch.set_num_threads(self.resources.threads)
-        if self._resources is not None and self.resources.devices:
-            # Before CUDA is initialized: the worker then sees only its own GPU.
-            os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(self.resources.devices, str(worker.name))
+        # Before CUDA is initialized; an external worker keeps the GPU that it was given.
+        pin_gpu(self._resources, str(worker.name))
         device = torch.device("cuda" if self.resources.devices else "cpu")
         self.encoders = Encoders(self.settings, self.specs, device)
         # An external worker may run several tasks at once; its encoders serve one at a time.

@@ -1,4 +1,4 @@
-"""Which of a manifest's paths stay inside the corpus root."""
+"""Keeps paths from files inside a folder: a manifest's media in the corpus root, an index' shards in its folder."""
 
 import os
 from pathlib import Path
@@ -7,13 +7,14 @@ from ..text import quoted
 
 
 class Inside:
-    """Which paths stay below a folder; each folder on the way is resolved once."""
+    """Tells which relative paths stay inside `root`; each folder is resolved once."""
 
     def __init__(self, root: Path) -> None:
-        self._root, self._folders = os.path.realpath(root), dict[str, str]()
+        self._root = os.path.realpath(root)
+        self._folders = dict[str, str]()
 
     def escape_reason(self, media: str) -> str:
-        """How a path leads out, in words; empty if it does not."""
+        """How a path leads out, such as "which is absolute"; empty for a path that stays inside."""
         if os.path.isabs(media):
             return "which is absolute"
         if os.path.normpath(media).split(os.sep, 1)[0] == os.pardir:
@@ -21,8 +22,8 @@ class Inside:
         folder, name = os.path.split(media)
         if folder not in self._folders:
             self._folders[folder] = os.path.realpath(os.path.join(self._root, folder))
-        place = os.path.join(self._folders[folder], name)
-        if name in (os.curdir, os.pardir) or os.path.islink(place):
-            place = os.path.realpath(place)
+        target = os.path.join(self._folders[folder], name)
+        if name in (os.curdir, os.pardir) or os.path.islink(target):
+            target = os.path.realpath(target)
         below = self._root.rstrip(os.sep) + os.sep
-        return "" if (place + os.sep).startswith(below) else f"which a symbolic link leads to {quoted(place)}"
+        return "" if (target + os.sep).startswith(below) else f"which a symbolic link leads to {quoted(target)}"

@@ -1,61 +1,33 @@
-"""What tells whether a media file is still the one that features were computed from."""
+"""Fingerprints of media files: features belong to a file only as long as its fingerprint stays the same."""
 
+import hashlib
 import os
-import threading
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 import xxhash
 
-from ..timing import Seconds
-
 CONTENT = "xxh3:"
-"""How a fingerprint begins that is a hash of the file's content; the others are size and time of change."""
-
-SILENCE: Seconds = 300.0
-"""A file of which nothing comes for so long is one that cannot be read; a disk that has to wake takes ten seconds."""
-
-_PIECE = 1 << 20
+"""Prefix of fingerprints that hash the content; the others are size and modification time."""
 
 
-def media_fingerprint(path: Path, *, content: bool = False, silence: Seconds = SILENCE) -> str:
-    """Size in bytes and time of change of a media file, or a hash of its content; empty where none can be read.
+def media_fingerprint(path: Path, *, content: bool = False) -> str:
+    """Fingerprint a media file.
 
-    To read the content takes as long as it takes, but no more than `silence` seconds from one megabyte to the next.
+    Args:
+        path: the file.
+        content: hash the whole content (XXH3-128) instead of taking size and modification time.
+
+    Returns:
+        `xxh3:<hash>` or `<bytes>:<nanoseconds>`; empty if the file is missing or unreadable.
     """
     try:
         if not os.access(path, os.R_OK):
             return ""
-        # To read a pipe could take forever.
+        # Reading a pipe could take forever.
         if content and path.is_file():
-            return _content(path, silence)
+            with path.open("rb", buffering=0) as file:
+                return CONTENT + hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
         status = os.stat(path)
     except OSError:
         return ""
     return f"{status.st_size}:{status.st_mtime_ns}"
-
-
-def _content(path: Path, silence: Seconds) -> str:
-    """The hash, or nothing if no more comes. Raises OSError."""
-    digest, came = xxhash.xxh3_128(), SimpleQueue[bool | OSError]()
-
-    def read() -> None:
-        piece = memoryview(bytearray(_PIECE))
-        try:
-            with path.open("rb", buffering=0) as file:
-                while count := file.readinto(piece):
-                    digest.update(piece[:count])
-                    came.put(True)
-            came.put(False)
-        except OSError as error:
-            came.put(error)
-
-    # A daemon: whoever waits inside the system cannot be woken, and must not keep the command from ending.
-    threading.Thread(target=read, name="foal-fingerprint", daemon=True).start()
-    try:
-        while more := came.get(timeout=silence):
-            if isinstance(more, OSError):
-                raise more
-    except Empty:
-        return ""
-    return CONTENT + str(digest.hexdigest())

@@ -1,10 +1,14 @@
-"""One command at a time writes into a features folder: who holds it, since when, and whether that one still lives."""
+"""Locks: one command at a time writes to a features folder or a run folder.
+
+Both rest on `flock`, which the kernel releases when a process ends, however it ends. The lock file of a features folder
+also names its owner. The `filelock` package is not used: it cannot lock a folder, and the lock file that it leaves
+behind keeps other users of a shared folder out.
+"""
 
 import errno
 import fcntl
 import json
 import os
-import pwd
 import socket
 import sys
 import threading
@@ -15,20 +19,21 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ..errors import FoalError
+from ..errors import FoalError, UsageError
 from ..text import duration
+from ..timing import Seconds
 
 LOCK_NAME = ".foal.lock"
-HEARTBEAT_SECONDS = 30.0
-"""Seconds between two signs of life, which are the lock file's time of change: another host cannot ask our kernel."""
+HEARTBEAT_SECONDS: Seconds = 30.0
+"""Interval at which the owner updates the lock file's modification time, to show other hosts that it runs."""
 
-_LONGEST = 1000
-_LET_REMOVE = "let that user or an administrator remove the file, then run the same command again"
+MAX_COMMAND_LENGTH = 1000
+MAX_RECORD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockOwner:
-    """Who holds a folder: a process on a host, since when (ISO 8601, local time), with which command."""
+    """The process that holds a features folder, and since when (ISO 8601, local time)."""
 
     host: str
     pid: int
@@ -38,189 +43,154 @@ class LockOwner:
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since} (`{self.command}`)"
 
+    @classmethod
+    def this_process(cls) -> "LockOwner":
+        """The record of the running command."""
+        return cls(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            since=datetime.now().astimezone().isoformat(timespec="seconds"),
+            command=" ".join(["foal", *sys.argv[1:]])[:MAX_COMMAND_LENGTH],
+        )
+
+
+@contextmanager
+def exclusive_lock(path: Path, message: str) -> Iterator[None]:
+    """Hold an existing file or folder while the block runs; raise UsageError with `message` if it is held already."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _flock(handle) is False:
+            raise UsageError(message)
+        yield
+    finally:
+        os.close(handle)
+
 
 @contextmanager
 def features_lock(folder: Path, *, break_lock: bool = False) -> Iterator[str]:
-    """Hold a features folder, which is made if need be; gives a sentence about the dead run that had held it, or "".
+    """Hold a features folder while the block runs; create it if necessary, remove it again if it stays empty.
 
-    The kernel frees the lock of a process that dies, so that a lock of this host is stale once nobody holds it. One of
-    another host is believed, unless `break_lock`. Raises FoalError that says who holds the folder and since when.
+    A lock of this host whose process has ended is taken over. A lock of another host counts as held.
+
+    Args:
+        folder: the features folder.
+        break_lock: take over the lock of another host.
+
+    Yields:
+        A sentence about the previous owner whose lock was taken over, or "".
+
+    Raises:
+        FoalError: the folder is held (the message names the owner) or cannot be written.
     """
-    path = folder / LOCK_NAME
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
     if folder.exists() and not folder.is_dir():
         raise FoalError(f"{folder}: expected a folder for features, got a file")
+    path, is_new = folder / LOCK_NAME, not folder.exists()
     try:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, word = _acquired(path, break_lock=break_lock)
-        except FileNotFoundError:
-            # Another command, which came to nothing, has just removed the folder that it had made.
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, word = _acquired(path, break_lock=break_lock)
+        handle = _open_locked(path, break_lock=break_lock)
     except OSError as error:
         place = path if os.path.lexists(path) else folder
         raise FoalError(f"{place}: cannot be written: {os.strerror(error.errno or 0)}") from None
     try:
-        me = LockOwner(
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            since=datetime.now().astimezone().isoformat(timespec="seconds"),
-            command=" ".join(["foal", *sys.argv[1:]])[:_LONGEST],
-        )
-        _write(handle, path, me)
-        ended = threading.Event()
-        living = threading.Thread(target=_live, args=(handle, ended), daemon=True)
-        living.start()
+        previous, owner = _read_owner(handle), LockOwner.this_process()
         try:
-            yield word
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps(asdict(owner)).encode(), 0)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise FoalError(f"{path}: cannot be written: {os.strerror(error.errno or 0)}") from None
+        try:
+            with _heartbeat(handle):
+                yield f"{folder}: removed the stale lock of {previous}" if previous is not None else ""
         finally:
-            ended.set()
-            living.join()
-            # Somebody may have broken it meanwhile, or thrown the folder away.
+            # With --break-lock another command may own the file by now.
             with suppress(OSError):
-                if _read(handle) == me and _same(handle, path):
+                if _read_owner(handle) == owner and _is_at(handle, path):
                     path.unlink()
     finally:
         os.close(handle)
-        # A command that came to nothing leaves nothing; only an empty folder can be removed in this way.
-        with suppress(OSError):
-            for place in made:
-                place.rmdir()
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
 
 
-def _acquired(path: Path, *, break_lock: bool) -> tuple[int, str]:
-    """The lock file, held and ours to write, and what is to be said of its holder before. Raises OSError, FoalError."""
-    word = ""
+def _open_locked(path: Path, *, break_lock: bool) -> int:
+    """The descriptor of the lock file, locked. Raises FoalError if it is held, OSError if it cannot be opened."""
     while True:
-        handle, held = _open(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            word = _take_over(handle, path, held=held, break_lock=break_lock) or word
-            if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR:
-                return handle, word
-            # Of another user, whose umask keeps us from writing into it. The kernel would lock it for us, but it would
-            # go on to name the dead one, and give no sign of life. While we hold it, it may be removed like our own:
-            # whoever else has it open sees that it is not the same any more.
-            _remove(handle, path)
+            # The umask decides whether a group may take over the lock of a killed process.
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            handle = os.open(path, flags, 0o666)
+        except FileNotFoundError:
+            continue  # its owner has just removed the empty folder
+        try:
+            locked = _flock(handle)
+            _check_owner(handle, path.parent, locked=locked, break_lock=break_lock)
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)
+        if _is_at(handle, path):
+            return handle
+        os.close(handle)  # its owner removed the file between our two steps
 
 
-def _open(path: Path) -> tuple[int, bool | None]:
-    """The lock file, and whether another process holds it (None: this file system cannot say).
-
-    It is open for reading alone if we may do no more. Raises OSError, and FoalError if we may not even read it.
-    """
-    while True:
-        handle = _handle(path)
-        held: bool | None = False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            held = True if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
-        if held or _same(handle, path):
-            return handle, held
-        # Its holder ended, and removed it between our two steps.
-        os.close(handle)
-
-
-def _handle(path: Path) -> int:
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        # The umask decides whether a group may take over what we leave if we are killed.
-        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
-    except PermissionError:
-        with suppress(FileNotFoundError):
-            try:
-                return os.open(path, os.O_RDONLY | flags)
-            except PermissionError:
-                raise FoalError(
-                    f"{path}: expected a lock that says who holds the folder, got one of {_owner(path)} that we may "
-                    f"not read; if none of their runs is at work there, {_LET_REMOVE}"
-                ) from None
-        # There is none, or not any more.
-        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
-
-
-def _remove(handle: int, path: Path) -> None:
-    """Remove a lock that nobody holds. Raises FoalError if we may not."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        holder = _read(handle)
+def _check_owner(handle: int, folder: Path, *, locked: bool | None, break_lock: bool) -> None:
+    """Raise FoalError if the recorded owner still holds the folder, or may do so."""
+    owner = _read_owner(handle)
+    if locked is False:
+        raise FoalError(f"{folder}: in use by {owner or 'an unknown process'}; wait until it ends, or stop it")
+    # Whether its process runs can be told on this host alone, and only where the file system has locks.
+    unknown = owner is not None and (owner.host != socket.gethostname() or locked is None)
+    if unknown and not break_lock:
+        silent = round(max(0.0, time.time() - os.fstat(handle).st_mtime))
         raise FoalError(
-            f"{path}: expected a lock that we may write or remove, got one of {_owner(path)} "
-            f"({os.strerror(error.errno or 0)}), left by {holder or 'an unknown process'}, which is at work no more; "
-            f"{_LET_REMOVE}"
-        ) from None
+            f"{folder}: in use by {owner}; its last heartbeat was {duration(silent)} ago (expected every "
+            f"{HEARTBEAT_SECONDS:.0f} s); wait until it ends, or if it is dead: --break-lock"
+        )
 
 
-def _owner(path: Path) -> str:
-    number = path.lstat().st_uid
+def _flock(handle: int) -> bool | None:
+    """Whether the lock was acquired; None on file systems without locks."""
     try:
-        return f"user {pwd.getpwuid(number).pw_name}"
-    except KeyError:
-        return f"user {number}"
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
+    return True
 
 
-def _same(handle: int, path: Path) -> bool:
+def _is_at(handle: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False))
     except OSError:
         return False
 
 
-def _take_over(handle: int, path: Path, *, held: bool | None, break_lock: bool) -> str:
-    """What is to be said of the holder before; raises FoalError if it lives, or may."""
-    holder, folder = _read(handle), path.parent
-    who = str(holder) if holder is not None else "an unknown process"
-    here = holder is not None and holder.host == socket.gethostname()
-    if held or (held is None and holder is not None and here and _alive(holder.pid)):
-        raise FoalError(f"{folder}: in use by {who}; wait for its end, or stop it")
-    if holder is None or here:
-        return f"{folder}: {who} was killed; its lock is removed" if holder is not None else ""
-    if break_lock:
-        return f"{folder}: the lock of {who} is broken"
-    silent = round(max(0.0, time.time() - os.fstat(handle).st_mtime))
-    raise FoalError(
-        f"{folder}: in use by {who}, whose last sign of life is {duration(silent)} old (it gives one every "
-        f"{HEARTBEAT_SECONDS:.0f} s); wait for its end, or if it is dead: --break-lock"
-    )
-
-
-def _read(handle: int) -> LockOwner | None:
-    """What a lock says; None for one that says nothing (its process was killed before it wrote)."""
+def _read_owner(handle: int) -> LockOwner | None:
+    """The recorded owner; None if its process was killed before it wrote the record."""
     with suppress(OSError, LookupError, ValueError, TypeError, RecursionError):
-        said = json.loads(os.pread(handle, 1 << 16, 0))
+        record = json.loads(os.pread(handle, MAX_RECORD_BYTES, 0))
         return LockOwner(
-            host=str(said["host"]), pid=int(said["pid"]), since=str(said["since"]), command=str(said["command"])
+            host=str(record["host"]),
+            pid=int(record["pid"]),
+            since=str(record["since"]),
+            command=str(record["command"]),
         )
     return None
 
 
-def _write(handle: int, path: Path, holder: LockOwner) -> None:
+@contextmanager
+def _heartbeat(handle: int) -> Iterator[None]:
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            with suppress(OSError):
+                os.utime(handle)
+
+    thread = threading.Thread(target=beat, name="foal-heartbeat", daemon=True)
+    thread.start()
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(asdict(holder)).encode(), 0)
-    except OSError as error:
-        with suppress(OSError):
-            path.unlink()
-        raise FoalError(f"{path}: cannot be written: {os.strerror(error.errno or 0)}") from None
-
-
-def _live(handle: int, ended: threading.Event) -> None:
-    while not ended.wait(HEARTBEAT_SECONDS):
-        with suppress(OSError):
-            os.utime(handle)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return pid != os.getpid()
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,4 +1,4 @@
-"""Reading HDF5 files that may come from anybody: nothing that points elsewhere, nothing larger than the file itself."""
+"""Reads untrusted HDF5 files: no links to other files, and never more memory than the file has bytes."""
 
 import json
 import math
@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 from .group_check import check_object_header
 from .seal import SEAL_SIZE
 
-MOST_NAMES = 1000
-"""Members of a group that anybody needs; ours have two dozen."""
-HIGHEST_RATE = 1e6
-LONGEST_ATTRIBUTE = 60_000
-"""Bytes; HDF5 has room for a little more."""
+MAX_MEMBERS = 1000
+"""Members of a group; ours have two dozen."""
 
-MOST_PADDING = 1 << 20
-"""Bytes by which the longest text of a table may lengthen all others; else they stand one behind the other."""
+MAX_RATE_HZ = 1e6
+MAX_ATTRIBUTE_BYTES = 60_000
+"""HDF5 has room for slightly more."""
+
+MAX_PADDING_BYTES = 1 << 20
+"""Padding of a table of texts of equal length; beyond it the texts are concatenated."""
 
 _CLASSES = {"i": h5py.h5t.INTEGER, "u": h5py.h5t.INTEGER, "f": h5py.h5t.FLOAT, "b": h5py.h5t.ENUM, "S": h5py.h5t.STRING}
 _Number = TypeVar("_Number", np.uint8, np.int64, np.float32, np.float64)
 
 
 class Extent(NamedTuple):
-    """Where a dataset lies: its first byte in the file (-1: it has no bytes), and its form."""
+    """The place of a dataset: its first byte in the file (-1: it has none), its shape and its dtype."""
 
     offset: int
     shape: tuple[int, ...]
@@ -37,7 +38,7 @@ class Extent(NamedTuple):
 
 @dataclass
 class _Content:
-    """The HDF5 content of a file: its bytes, and how many of them may still be read as tables."""
+    """The HDF5 content of a file: its length in bytes, and how many bytes may still be read as tables."""
 
     file: Any
     length: int
@@ -48,10 +49,10 @@ class _Content:
 
 
 class ValidatedGroup:
-    """A group of an open file whose tables and attributes are read with distrust.
+    """A group of an open file, each table and attribute of which is validated before it is read.
 
-    Raises ValueError, KeyError, OSError or RuntimeError for what is damaged or not ours, never reads another file, and
-    all tables that are read have not more bytes than the file: a table that is linked twice is read once.
+    Its methods raise ValueError, KeyError, OSError or RuntimeError for damaged or foreign content. Other files are
+    never read, and all tables together cannot have more bytes than the file.
     """
 
     def __init__(self, group: Any, content: _Content) -> None:
@@ -60,7 +61,7 @@ class ValidatedGroup:
 
     @classmethod
     def root(cls, file: Any, length: int) -> Self:
-        """Of an open file whose HDF5 content has `length` bytes."""
+        """The root group of an open file (h5py's FileID) with `length` bytes of HDF5 content."""
         return cls(h5py.h5g.open(file, b"/"), _Content(file, length))
 
     def close(self) -> None:
@@ -69,24 +70,24 @@ class ValidatedGroup:
 
     @property
     def size(self) -> int:
-        """Bytes of the file, its seal included."""
+        """Bytes of the file with its seal."""
         return self._content.length + SEAL_SIZE
 
     def names(self) -> list[str]:
-        """The members of the group, sorted."""
-        if self._group.get_num_objs() > MOST_NAMES:
-            raise ValueError(f"a group of {self._group.get_num_objs()} members, expected {MOST_NAMES} at most")
+        """The names of the members, sorted."""
+        if self._group.get_num_objs() > MAX_MEMBERS:
+            raise ValueError(f"a group of {self._group.get_num_objs()} members, expected {MAX_MEMBERS} at most")
         return sorted(name.decode() for name in self._group)
 
     def __contains__(self, name: str) -> bool:
         return bool(name) and self._group.links.exists(name.encode())
 
     def group(self, name: str) -> "ValidatedGroup":
-        """A group in it."""
+        """A member that is a group."""
         return ValidatedGroup(h5py.h5g.open(self._group, self._own(name)), self._content)
 
     def numbers(self, name: str, dtype: type[_Number]) -> NDArray[_Number]:
-        """A table of numbers of exactly this type, (n,)."""
+        """Read a table of numbers of exactly this type, (n,)."""
         dataset, extent = self._dataset(name, np.dtype(dtype).kind, 1)
         if extent.dtype != dtype:
             raise ValueError(f"{name}: expected {np.dtype(dtype)}, got {extent.dtype}")
@@ -96,79 +97,79 @@ class ValidatedGroup:
         return table
 
     def texts(self, name: str) -> list[str]:
-        """A table of texts, (n,), in either form of `write_strings`."""
+        """Read a table of texts, (n,), in either form of `write_strings`."""
         if _ends(name) in self:
             whole = self.numbers(name, np.uint8).tobytes()
             ends = [0, *self.numbers(_ends(name), np.int64).tolist()]
             if ends != sorted(ends) or ends[-1] != len(whole):
-                raise ValueError(f"{name}: texts that do not end one behind the other")
-            found = [whole[start:end].decode() for start, end in pairwise(ends)]
+                raise ValueError(f"{name}: texts whose ends are not in order")
+            texts = [whole[start:end].decode() for start, end in pairwise(ends)]
         else:
             dataset, extent = self._dataset(name, "S", 1)
             self._charge_read_budget(name, extent)
             table = np.empty(extent.shape, extent.dtype)
             dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, table)
-            found = list(map(bytes.decode, table.tolist()))
-        if "\0" in "".join(found):
+            texts = list(map(bytes.decode, table.tolist()))
+        if "\0" in "".join(texts):
             raise ValueError(f"{name}: text with a NUL in it")
-        return found
+        return texts
 
     def extent(self, name: str, kind: str, ndims: Sequence[int]) -> Extent:
-        """Where a table is that is read past HDF5."""
+        """The place of a table that is read without HDF5."""
         return self._dataset(name, kind, *ndims)[1]
 
     def text(self, name: str) -> str:
-        """An attribute that is one text."""
-        found = bytes(self._attribute(name, "S", ())[()]).decode()
-        if "\0" in found:
+        """Read an attribute that is one text."""
+        text = bytes(self._attribute(name, "S", ())[()]).decode()
+        if "\0" in text:
             raise ValueError(f"{name}: text with a NUL in it")
-        return found
+        return text
 
     def mapping(self, name: str) -> dict[str, Any]:
-        """An attribute that is the JSON of an object, which can be written again; RecursionError is a RuntimeError."""
-        found = json.loads(self.text(name))
-        if not isinstance(found, dict):
-            raise ValueError(f"{name}: expected a JSON object, got {type(found).__name__}")
-        as_json(name, found)
-        return found
+        """Read an attribute that is the JSON of an object, which could be written again."""
+        values = json.loads(self.text(name))
+        if not isinstance(values, dict):
+            raise ValueError(f"{name}: expected a JSON object, got {type(values).__name__}")
+        as_json(name, values)
+        return values
 
     def integer(self, name: str) -> int:
-        """An attribute that is one whole number."""
+        """Read an attribute that is one integer."""
         return int(self._attribute(name, "i", ())[()])
 
     def rate(self, name: str) -> float:
-        """An attribute that is a number of frames per second."""
-        found = float(self._attribute(name, "if", ())[()])
-        if not 0 < found <= HIGHEST_RATE:
-            raise ValueError(f"{name}: expected frames per second, got {found}")
-        return found
+        """Read an attribute that is a number of frames per second."""
+        rate_hz = float(self._attribute(name, "if", ())[()])
+        if not 0 < rate_hz <= MAX_RATE_HZ:
+            raise ValueError(f"{name}: expected frames per second, got {rate_hz}")
+        return rate_hz
 
     def flag(self, name: str) -> bool:
-        """An attribute that is true or false."""
+        """Read an attribute that is true or false."""
         return bool(self._attribute(name, "b", ())[()])
 
-    def vector(self, name: str, most: int) -> tuple[int, ...]:
-        """An attribute of 1 to `most` whole numbers."""
-        found = self._attribute(name, "i", None)
-        if found.ndim != 1 or not 1 <= len(found) <= most:
-            raise ValueError(f"{name}: expected 1 to {most} numbers, got the shape {found.shape}")
-        return tuple(map(int, found))
+    def vector(self, name: str, max_length: int) -> tuple[int, ...]:
+        """Read an attribute of 1 to `max_length` integers."""
+        numbers = self._attribute(name, "i", None)
+        if numbers.ndim != 1 or not 1 <= len(numbers) <= max_length:
+            raise ValueError(f"{name}: expected 1 to {max_length} numbers, got the shape {numbers.shape}")
+        return tuple(map(int, numbers))
 
     def _own(self, name: str) -> bytes:
-        """The name of a member that is stored in this file."""
+        """The encoded name of a member that is stored in this file, not linked."""
         if not name or "/" in name or name == ".":
             raise ValueError(f"expected the name of a member, got {name!r}")
         if self._group.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
-            raise ValueError(f"{name} is a link to elsewhere")
+            raise ValueError(f"{name} is a link to another object or file")
         return name.encode()
 
     def _dataset(self, name: str, kind: str, *ndims: int) -> tuple[Any, Extent]:
-        # Its identifier alone: h5py's own object takes three times as long to make.
+        # The low-level identifier: creating a h5py.Dataset takes three times as long.
         dataset = h5py.h5d.open(self._group, self._own(name))
-        how = dataset.get_create_plist()
-        if how.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or how.get_nfilters():
-            raise ValueError(f"{name}: expected a table in one piece, got one in chunks, compressed or put together")
-        if how.get_external_count():
+        layout = dataset.get_create_plist()
+        if layout.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or layout.get_nfilters():
+            raise ValueError(f"{name}: expected a contiguous table, got a chunked, compressed or virtual one")
+        if layout.get_external_count():
             raise ValueError(f"{name}: its content is in another file")
         shape = _shape(name, dataset.get_space())
         if len(shape) not in ndims:
@@ -176,41 +177,41 @@ class ValidatedGroup:
         dtype = _dtype(name, dataset.get_type(), kind)
         size = math.prod(shape) * dtype.itemsize
         if size > self._content.length or dataset.get_storage_size() != size:
-            raise ValueError(f"{name}: a table of {size} bytes that the file does not have")
-        offset = dataset.get_offset() if size and how.get_layout() == h5py.h5d.CONTIGUOUS else None
+            raise ValueError(f"{name}: a table of {size} bytes, which the file does not have")
+        offset = dataset.get_offset() if size and layout.get_layout() == h5py.h5d.CONTIGUOUS else None
         if offset is not None and not 0 <= offset <= self._content.length - size:
-            raise ValueError(f"{name}: a table that ends behind the file")
+            raise ValueError(f"{name}: a table that ends beyond the file")
         return dataset, Extent(-1 if offset is None else offset, shape, dtype)
 
     def _charge_read_budget(self, name: str, extent: Extent) -> None:
-        # At least a byte, as a link to an empty table has some.
+        # At least one byte per table: a link to an empty table has a size, too.
         self._content.left -= max(1, math.prod(extent.shape) * extent.dtype.itemsize)
         if self._content.left < 0:
             raise ValueError(f"{name}: more tables than the file has bytes")
 
     def _attribute(self, name: str, kinds: str, shape: tuple[int, ...] | None) -> NDArray[Any]:
         attribute = h5py.h5a.open(self._group, name.encode())
-        found = _shape(name, attribute.get_space())
-        if shape is not None and found != shape:
-            raise ValueError(f"{name}: expected one value, got the shape {found}")
+        stored_shape = _shape(name, attribute.get_space())
+        if shape is not None and stored_shape != shape:
+            raise ValueError(f"{name}: expected one value, got the shape {stored_shape}")
         dtype = _dtype(name, attribute.get_type(), kinds)
-        if math.prod(found) * dtype.itemsize > LONGEST_ATTRIBUTE:
-            raise ValueError(f"{name}: an attribute of more than {LONGEST_ATTRIBUTE} bytes")
-        value = np.empty(found, dtype)
+        if math.prod(stored_shape) * dtype.itemsize > MAX_ATTRIBUTE_BYTES:
+            raise ValueError(f"{name}: an attribute of more than {MAX_ATTRIBUTE_BYTES} bytes")
+        value = np.empty(stored_shape, dtype)
         attribute.read(value)
         return value
 
 
 def _shape(name: str, space: Any) -> tuple[int, ...]:
     if space.get_simple_extent_type() not in (h5py.h5s.SCALAR, h5py.h5s.SIMPLE):
-        raise ValueError(f"{name}: nothing is in it")
+        raise ValueError(f"{name}: it has no content")
     return tuple(space.get_simple_extent_dims())
 
 
 def _dtype(name: str, stored: Any, kinds: str) -> np.dtype[Any]:
-    """The number format of one of these kinds, or text of fixed length; what may be of any size is none."""
+    """The dtype of stored data. Raises ValueError for other kinds and for data of variable length."""
     if stored.get_class() not in [_CLASSES[kind] for kind in kinds]:
-        raise ValueError(f"{name}: expected {' or '.join(map(_said, kinds))}, got another type")
+        raise ValueError(f"{name}: expected {' or '.join(map(_kind_name, kinds))}, got another type")
     if stored.get_class() == h5py.h5t.STRING:
         if stored.is_variable_str():
             raise ValueError(f"{name}: expected text of a fixed length")
@@ -218,32 +219,32 @@ def _dtype(name: str, stored: Any, kinds: str) -> np.dtype[Any]:
         raise ValueError(f"{name}: numbers of {stored.get_size()} bytes")
     dtype: np.dtype[Any] = stored.dtype
     if stored.get_class() == h5py.h5t.ENUM and dtype != np.dtype(bool):
-        raise ValueError(f"{name}: expected {_said('b')}, got another type")
+        raise ValueError(f"{name}: expected {_kind_name('b')}, got another type")
     return dtype
 
 
-def _said(kind: str) -> str:
-    return {"i": "whole numbers", "u": "bytes", "f": "numbers", "b": "true or false", "S": "text"}[kind]
+def _kind_name(kind: str) -> str:
+    return {"i": "integers", "u": "bytes", "f": "numbers", "b": "true or false", "S": "text"}[kind]
 
 
 def as_json(name: str, values: Mapping[str, Any]) -> str:
-    """The JSON of an attribute. Raises ValueError for one that is too large, NaN, infinity and half characters."""
+    """The JSON text of an attribute. Raises ValueError if it is too large, or contains NaN, infinity or surrogates."""
     text = json.dumps(dict(values), sort_keys=True, ensure_ascii=False, allow_nan=False)
-    if (size := len(text.encode())) > LONGEST_ATTRIBUTE:
-        raise ValueError(f"{name}: expected JSON of {LONGEST_ATTRIBUTE} bytes at most, got {size}")
+    if (size := len(text.encode())) > MAX_ATTRIBUTE_BYTES:
+        raise ValueError(f"{name}: expected JSON of {MAX_ATTRIBUTE_BYTES} bytes at most, got {size}")
     return text
 
 
 def write_strings(group: Any, **columns: Sequence[str]) -> None:
-    """Write tables of texts into a group (h5py's), as `texts` reads them. Raises ValueError for a NUL.
+    """Write tables of texts into a h5py group, in a form that `texts` reads. Raises ValueError for a NUL.
 
-    All of a table have one length, which other programs read best, unless a long one would make it mostly padding: then
-    `NAME` holds their bytes and `NAME_end` where each ends.
+    A table has texts of one length, which other programs read best. Where a long text would make the table mostly
+    padding, `NAME` holds the concatenated bytes and `NAME_end` the end of each text.
     """
     for name, texts in columns.items():
         encoded = [_encoded(text) for text in texts]
         longest, total = max(map(len, encoded), default=0), sum(map(len, encoded))
-        if longest * len(encoded) <= MOST_PADDING + 2 * total:
+        if longest * len(encoded) <= MAX_PADDING_BYTES + 2 * total:
             group[name] = np.array(encoded, _fixed(longest))
         else:
             group[name] = np.frombuffer(b"".join(encoded), np.uint8)
@@ -251,7 +252,7 @@ def write_strings(group: Any, **columns: Sequence[str]) -> None:
 
 
 def write_attributes(attributes: Any, **values: Any) -> None:
-    """Write attributes (h5py's) as they are read here: text with a fixed length."""
+    """Write attributes of a h5py object in a form that ValidatedGroup reads: texts have a fixed length."""
     for name, value in values.items():
         if isinstance(value, str):
             text = _encoded(value)
@@ -271,5 +272,5 @@ def _fixed(length: int) -> Any:
 def _encoded(text: str) -> bytes:
     if "\0" in text:
         raise ValueError(f"expected text without NUL characters, got {text[:80]!r}")
-    # Half a surrogate pair may stand in a command line or in a message about a file's name.
+    # Command lines and messages about file names may contain a surrogate.
     return text.encode("utf-8", "backslashreplace")

@@ -1,8 +1,9 @@
-"""Looking at a group of an HDF5 file before HDF5 does: it follows one list in there wherever that leads.
+"""Checks the header of an HDF5 group before libhdf5 reads it, against a loop that would exhaust the memory.
 
-The names of a group's members lie in a local heap, whose free blocks are a list; libhdf5 (2.0) reads it block by block,
-each into memory of its own, and one that is a circle takes all memory there is, past any signal. The layout is that of
-the HDF5 file format specification, sections III.D (local heaps) and IV.A (object headers of version 1):
+The names of a group's members are in a local heap, whose free blocks form a linked list. libhdf5 (2.0) reads the list
+block by block, each into new memory; a list with a cycle takes all memory, and signals do not interrupt it. One flipped
+bit in about 6,000 causes that. The layout is described in the HDF5 file format specification, sections III.D (local
+heaps) and IV.A (object headers of version 1):
 https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
 """
 
@@ -13,20 +14,26 @@ from typing import Any
 
 import h5py
 
-HDF5_START = b"\x89HDF\r\n\x1a\n"
-CONTINUATION, SYMBOL_TABLE = 0x10, 0x11
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+CONTINUATION = 0x10
+SYMBOL_TABLE = 0x11
 NO_MORE_BLOCKS = 1
-MOST_BYTES = 1 << 20
-"""Of a piece of a header, or of the names; ours have some kilobytes."""
-MOST_PIECES = 64
+MAX_BYTES = 1 << 20
+"""Of a block of an object header, or of a heap of names; ours have a few kilobytes."""
+MAX_HEADER_BLOCKS = 64
 
 
 def check_object_header(group: Any, length: int) -> None:
-    """Raise ValueError unless HDF5 may look for the members of an open group (h5py's low-level), of a file so long."""
+    """Raise ValueError unless the members of a group can be read safely.
+
+    Args:
+        group: an open low-level group (h5py.h5g.GroupID).
+        length: bytes of HDF5 content of its file.
+    """
     handle = h5py.h5i.get_file_id(group).get_vfd_handle()
-    # Behind a user block all addresses would be counted from its end.
-    if os.pread(handle, len(HDF5_START), 0) != HDF5_START:
-        raise ValueError("an HDF5 file that begins with something else")
+    # With a user block, all addresses would be relative to its end.
+    if os.pread(handle, len(HDF5_SIGNATURE), 0) != HDF5_SIGNATURE:
+        raise ValueError("expected a file that begins with the HDF5 signature")
     low, high = h5py.h5g.get_objinfo(group, b".").objno
     for kind, content in _messages(handle, low + (high << 64), length):
         if kind == SYMBOL_TABLE:
@@ -35,22 +42,22 @@ def check_object_header(group: Any, length: int) -> None:
 
 
 def _messages(handle: int, address: int, length: int) -> Iterator[tuple[int, bytes]]:
-    """Kind and content of all that an object header holds."""
+    """Kind and content of the messages in an object header."""
     version, _, _, _, size = struct.unpack("<BBHII", _read(handle, address, 12, length))
     if version != 1:
-        raise ValueError("a group in another form than foal writes")
-    pieces = [(address + 16, size)]
-    for start, count in pieces:
-        piece, at = _read(handle, start, count, length), 0
-        while at + 8 <= len(piece):
-            kind, long = struct.unpack_from("<HH", piece, at)
-            content = piece[at + 8 : at + 8 + long]
+        raise ValueError("a group header of another version than foal writes")
+    blocks = [(address + 16, size)]
+    for start, count in blocks:
+        block, at = _read(handle, start, count, length), 0
+        while at + 8 <= len(block):
+            kind, long = struct.unpack_from("<HH", block, at)
+            content = block[at + 8 : at + 8 + long]
             if len(content) != long or (kind in (CONTINUATION, SYMBOL_TABLE) and long < 16):
                 raise ValueError("a group whose header is damaged")
             if kind == CONTINUATION:
-                pieces.append(struct.unpack_from("<QQ", content))
-                if len(pieces) > MOST_PIECES:
-                    raise ValueError("a group whose header has no end")
+                blocks.append(struct.unpack_from("<QQ", content))
+                if len(blocks) > MAX_HEADER_BLOCKS:
+                    raise ValueError("a group whose header does not end")
             yield kind, content
             at += 8 + long
 
@@ -68,9 +75,9 @@ def _check_heap(handle: int, address: int, length: int) -> None:
 
 
 def _read(handle: int, start: int, count: int, length: int) -> bytes:
-    if count > MOST_BYTES or start + count > length:
-        raise ValueError("a group that ends behind the file, or is far too large")
-    found = os.pread(handle, count, start)
-    if len(found) != count:
-        raise ValueError("a group that ends behind the file")
-    return found
+    if count > MAX_BYTES or start + count > length:
+        raise ValueError("a group that ends beyond the file, or is far too large")
+    content = os.pread(handle, count, start)
+    if len(content) != count:
+        raise ValueError("a group that ends beyond the file")
+    return content

@@ -1,8 +1,9 @@
-"""Opening HDF5 files of ours, and refusing all others in one sentence."""
+"""Opens our sealed HDF5 files, and refuses all others with one sentence."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,15 +14,33 @@ from ..errors import StoreError
 from ..text import quoted, shortened
 from .checked_reader import ValidatedGroup
 from .group_check import check_object_header
-from .seal import BytesRead, Seal, is_intact, newer_seal, open_regular, read_seal
+from .seal import BytesRead, Seal, is_intact, open_regular, read_seal
+
+MAX_ERROR_LENGTH = 400
 
 
 class FutureError(StoreError):
-    """A shard or feats.h5 that a newer foal wrote, in perfect order: nobody may replace or remove it."""
+    """An intact shard or feats.h5 of a newer version of foal; it must not be replaced or removed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFormat:
+    """A kind of file and the version of it that this code reads.
+
+    `name` is the file's attribute `format`; `label` is the name in messages; `missing`, `damaged` and `older` say what
+    to do about such a file.
+    """
+
+    name: str
+    version: int
+    label: str
+    missing: str
+    damaged: str
+    older: str
 
 
 class FileIdentity(NamedTuple):
-    """What an HDF5 file says of itself, whoever wrote it; None where it says nothing that can be read."""
+    """The identifying attributes of any HDF5 file; None for those that are absent or unreadable."""
 
     format: str | None
     version: int | None
@@ -29,48 +48,45 @@ class FileIdentity(NamedTuple):
     config_hash: str | None
     config: str | None
     utterances: int
-    """As many as it names; 0 where that cannot be told."""
+    """Number of ids in the file; 0 if unknown."""
 
 
 def open_hdf5(
-    path: Path,
-    *,
-    kind: str,
-    version: int,
-    missing: str,
-    remedy: str,
-    verify_up_to_bytes: float = 0,
-    on_bytes: BytesRead = lambda count: None,
+    path: Path, file_format: FileFormat, *, verify_up_to_bytes: float = 0, on_bytes: BytesRead = lambda count: None
 ) -> ValidatedGroup:
-    """Open a sealed file that says to be of `kind` and `version`; the caller closes it.
+    """Open a sealed file; the caller closes the returned root group.
 
-    The whole seal of a file of at most `verify_up_to_bytes` bytes is checked before HDF5 opens it; `on_bytes` gets the
-    number of bytes read. Of a larger file only the presence and the length of the seal are checked.
+    Args:
+        path: the file.
+        file_format: the kind and version that it must have.
+        verify_up_to_bytes: read files of at most this size completely and compare them with their seal, before HDF5
+            opens them. Of larger files, only the presence and the length of the seal are checked.
+        on_bytes: called with the number of bytes read.
 
-    Raises StoreError for a file that is missing (`missing` tells the user what to do), damaged (`remedy`) or foreign,
-    and FutureError for one that a newer foal wrote.
+    Raises:
+        StoreError: the file is missing, damaged, of another kind, or of an older version of foal.
+        FutureError: the file is of a newer version of foal.
     """
-    with _opened(path, missing) as handle:
+    with _opened(path, file_format) as handle:
         seal = read_seal(handle)
         if seal is None:
-            if newer := newer_seal(handle):
-                raise FutureError(f"{path}: sealed in version {newer}, this foal reads 1; update foal")
-            raise _unsealed(path, kind, version, remedy)
+            raise _unsealed(path, file_format)
         whole = seal.length <= verify_up_to_bytes
         if whole:
-            _check(path, handle, seal, remedy, on_bytes)
+            _check(path, handle, seal, file_format, on_bytes)
         try:
-            return _open_sealed(path, seal, kind, version)
+            return _open_sealed(path, seal, file_format)
         except StoreError:
+            # A damaged file is called damaged, whatever HDF5 reads in it.
             if not whole:
-                _check(path, handle, seal, remedy, on_bytes)
+                _check(path, handle, seal, file_format, on_bytes)
             raise
 
 
 def sniff(path: Path) -> FileIdentity | None:
-    """What a file says of itself, were it of another foal; None for what is no HDF5 file. Raises OSError, StoreError.
+    """Identify an HDF5 file of any version of foal, or of any other program; None for other files.
 
-    Only the system's refusals are raised as OSError.
+    Raises OSError where the system refuses to open the file, StoreError for anything but a regular file.
     """
     os.close(open_regular(path))
     try:
@@ -78,32 +94,34 @@ def sniff(path: Path) -> FileIdentity | None:
     except (OSError, RuntimeError, ValueError, KeyError):
         return None
     with file:
-        version = _said(file, "version")
-        texts = {name: _said(file, name) for name in ("format", "modality", "config_hash", "config")}
-        # Shards of format 3 and older call it `key`.
-        texts["config_hash"] = _said(file, "key") if texts["config_hash"] is None else texts["config_hash"]
+        version = _scalar_attribute(file, "version")
+        # Before shard format 4 the hash was called `key`.
+        config_hash = _text_attribute(file, "config_hash") or _text_attribute(file, "key")
         return FileIdentity(
+            format=_text_attribute(file, "format"),
             version=version if isinstance(version, int) else None,
-            utterances=_count(file.id, b"ids"),
-            **{name: text if isinstance(text, str) else None for name, text in texts.items()},
+            modality=_text_attribute(file, "modality"),
+            config_hash=config_hash,
+            config=_text_attribute(file, "config"),
+            utterances=_table_length(file.id, b"ids"),
         )
 
 
 @contextmanager
 def wrap_as_store_error(path: Path, remedy: str) -> Iterator[None]:
-    """Turn what h5py, NumPy and json raise over damaged content into a StoreError that names the file."""
+    """Turn the exceptions of h5py, NumPy and json over damaged content into a StoreError that names the file."""
     try:
         yield
     except (LookupError, TypeError, ValueError, ArithmeticError, OSError, AttributeError, RuntimeError) as error:
-        raise StoreError(f"{path}: damaged ({shortened(str(error), 400)}); {remedy}") from None
+        raise StoreError(f"{path}: damaged ({shortened(str(error), MAX_ERROR_LENGTH)}); {remedy}") from None
 
 
 @contextmanager
-def _opened(path: Path, missing: str) -> Iterator[int]:
+def _opened(path: Path, file_format: FileFormat) -> Iterator[int]:
     try:
         handle = open_regular(path)
     except FileNotFoundError:
-        raise StoreError(f"{path}: {missing}") from None
+        raise StoreError(f"{path}: {file_format.missing}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise StoreError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
@@ -112,25 +130,27 @@ def _opened(path: Path, missing: str) -> Iterator[int]:
         os.close(handle)
 
 
-def _check(path: Path, handle: int, seal: Seal, remedy: str, on_bytes: BytesRead) -> None:
-    with wrap_as_store_error(path, remedy):
+def _check(path: Path, handle: int, seal: Seal, file_format: FileFormat, on_bytes: BytesRead) -> None:
+    with wrap_as_store_error(path, file_format.damaged):
         if not is_intact(handle, seal, on_bytes):
-            raise StoreError(f"{path}: damaged (its bytes do not match their seal); {remedy}")
+            raise StoreError(f"{path}: damaged (its bytes do not match their seal); {file_format.damaged}")
 
 
-def _open_sealed(path: Path, seal: Seal, kind: str, version: int) -> ValidatedGroup:
+def _open_sealed(path: Path, seal: Seal, file_format: FileFormat) -> ValidatedGroup:
     try:
         file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, _access())
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise StoreError(f"{path}: expected a {kind} file, got one that HDF5 cannot open ({error})") from None
+        raise StoreError(
+            f"{path}: expected a {file_format.name} file, got one that HDF5 cannot open ({error})"
+        ) from None
     try:
-        with wrap_as_store_error(path, f"expected a file of format {kind}"):
+        with wrap_as_store_error(path, f"expected a file of format {file_format.name}"):
             root = ValidatedGroup.root(file, seal.length)
-            found, found_version = root.text("format"), root.integer("version")
-        if found != kind:
-            raise StoreError(f"{path}: expected a file of format {kind}, got {quoted(found)}")
-        if found_version != version:
-            raise _other_version(path, kind, found_version, version)
+            name, version = root.text("format"), root.integer("version")
+        if name != file_format.name:
+            raise StoreError(f"{path}: expected a file of format {file_format.name}, got {quoted(name)}")
+        if version != file_format.version:
+            raise _other_version(path, version, file_format)
     except StoreError:
         file.close()
         raise
@@ -139,37 +159,39 @@ def _open_sealed(path: Path, seal: Seal, kind: str, version: int) -> ValidatedGr
 
 @cache
 def _access() -> Any:
-    """A closed file is closed, were one of its groups still in somebody's hands; as h5py's own files."""
+    """File access as in h5py.File: closing the file closes its open groups, too."""
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     return access
 
 
-def _unsealed(path: Path, kind: str, version: int, remedy: str) -> StoreError:
-    """What is wrong with a file that has no seal: it is of another foal, foreign, or has lost it."""
-    claim = None
+def _unsealed(path: Path, file_format: FileFormat) -> StoreError:
+    """The error for a file without a seal: another version, another kind, or a damaged file."""
+    identity = None
     with suppress(OSError, StoreError):
-        claim = sniff(path)
-    if claim is None:
+        identity = sniff(path)
+    if identity is None:
         return StoreError(
-            f"{path}: expected a {kind} file, got one that is cut short or that HDF5 cannot open; {remedy}"
+            f"{path}: expected a {file_format.name} file, got one that is cut short or that HDF5 cannot open; "
+            f"{file_format.damaged}"
         )
-    if claim.format != kind:
-        return StoreError(f"{path}: expected a file of format {kind}, got {quoted(claim.format)}")
-    if claim.version is not None and claim.version != version:
-        return _other_version(path, kind, claim.version, version)
-    return StoreError(f"{path}: damaged (its last line, the seal, is missing or wrong); {remedy}")
+    if identity.format != file_format.name:
+        return StoreError(f"{path}: expected a file of format {file_format.name}, got {quoted(identity.format)}")
+    if identity.version is not None and identity.version != file_format.version:
+        return _other_version(path, identity.version, file_format)
+    return StoreError(f"{path}: damaged (the seal at its end is missing or wrong); {file_format.damaged}")
 
 
-def _other_version(path: Path, kind: str, found: int, version: int) -> StoreError:
-    said = f"{path}: {kind} version {found}, this foal reads {version}"
-    if found > version:
-        return FutureError(f"{said}; update foal")
-    return StoreError(f"{said}; it is from an older foal: make it anew")
+def _other_version(path: Path, version: int, file_format: FileFormat) -> StoreError:
+    """The error for a file of another version; formats before the present ones were written by foal 0.1."""
+    reads = f"this version reads format {file_format.version}"
+    if version > file_format.version:
+        return FutureError(f"{path}: {file_format.label} format {version} (a newer foal); {reads}; update foal")
+    return StoreError(f"{path}: {file_format.label} format {version} (foal 0.1); {reads}; {file_format.older}")
 
 
-def _count(file: Any, name: bytes) -> int:
-    """The length of a table that is stored in the file itself; to follow a link could take forever."""
+def _table_length(file: Any, name: bytes) -> int:
+    """The length of a table that is stored in the file itself; links are not followed."""
     try:
         check_object_header(h5py.h5g.open(file, b"/"), file.get_filesize())
         if file.links.get_info(name).type != h5py.h5l.TYPE_HARD:
@@ -177,18 +199,25 @@ def _count(file: Any, name: bytes) -> int:
         shape = h5py.h5d.open(file, name).shape
     except (LookupError, TypeError, ValueError, OSError, RuntimeError):
         return 0
-    # None: a table without a form.
+    # None: a null dataspace.
     return int(shape[0]) if shape is not None and len(shape) == 1 else 0
 
 
-def _said(file: h5py.File, name: str) -> str | int | None:
-    """An attribute of a file of any age, if it is one number or text."""
+def _text_attribute(file: h5py.File, name: str) -> str | None:
+    value = _scalar_attribute(file, name)
+    return value if isinstance(value, str) else None
+
+
+def _scalar_attribute(file: h5py.File, name: str) -> str | int | None:
+    """An attribute, if it is a single text or integer."""
     try:
         attribute = h5py.h5a.open(file.id, name.encode())
         if attribute.get_space().get_simple_extent_type() != h5py.h5s.SCALAR:
             return None
-        said = file.attrs[name]
-        said = said.decode() if isinstance(said, bytes) else said
+        value = file.attrs[name]
+        value = value.decode() if isinstance(value, bytes) else value
     except (LookupError, TypeError, ValueError, OSError, RuntimeError):
         return None
-    return said if isinstance(said, str) else int(said) if getattr(said, "dtype", None) in ("int64", "int32") else None
+    if isinstance(value, str):
+        return value
+    return int(value) if getattr(value, "dtype", None) in ("int64", "int32") else None

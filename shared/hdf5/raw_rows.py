@@ -1,4 +1,4 @@
-"""Reading packed rows at the speed of the disk: past HDF5, which only has to say where in the file they lie."""
+"""Reads packed rows at the speed of the disk: HDF5 only says where in the file they are."""
 
 import math
 import os
@@ -14,12 +14,12 @@ from .checked_reader import Extent, ValidatedGroup
 from .opening import wrap_as_store_error
 from .seal import open_regular
 
-MOST_NUMBERS = 1 << 26
-"""In one frame; the largest encoders, all their layers kept, have a thousandth of that."""
+MAX_FRAME_SIZE = 1 << 26
+"""Numbers per frame; the largest encoders with all layers have a thousandth of that."""
 
 
 def extents_of(group: ValidatedGroup) -> dict[str, Extent]:
-    """Where the values and flags of a shard or a packed stream lie. Raises ValueError, KeyError and others."""
+    """The places of the values and validity flags of a shard or a packed stream; raises as ValidatedGroup does."""
     extents = {"values": group.extent("values", "f", (2, 3, 4)), "valid": group.extent("valid", "b", (1,))}
     values, valid = extents["values"], extents["valid"]
     if values.dtype not in (np.float16, np.float32) or not values.dtype.isnative:
@@ -31,46 +31,54 @@ def extents_of(group: ValidatedGroup) -> dict[str, Extent]:
 
 
 def check_frame_shape(shape: Sequence[int]) -> None:
-    """Raise ValueError unless this may be the shape of a frame, ([layers,] width)."""
-    if not 1 <= len(shape) <= 3 or min(shape) < 1 or math.prod(shape) > MOST_NUMBERS:
-        raise ValueError(f"expected frames of 1 to {MOST_NUMBERS} numbers, got the shape {tuple(shape)}")
+    """Raise ValueError unless this is a possible shape of a frame, ([layers,] width)."""
+    if not 1 <= len(shape) <= 3 or min(shape) < 1 or math.prod(shape) > MAX_FRAME_SIZE:
+        raise ValueError(f"expected frames of 1 to {MAX_FRAME_SIZE} numbers, got the shape {tuple(shape)}")
 
 
 class PackedRows:
-    """Tables of an HDF5 file such as `values` and `valid`; no HDF5 file needs to be open.
+    """The packed tables of an HDF5 file, `values` and `valid`, read without HDF5. Several threads may read at once.
 
-    Several threads may read at once. Raises StoreError that names the file for damaged content.
+    Args:
+        path: the file.
+        extents: the places of the tables, by name.
+        remedy: what to do if the file is damaged, for the message.
+
+    Raises:
+        StoreError: the file cannot be opened; `read` raises it for damaged content.
     """
 
     def __init__(self, path: Path, extents: Mapping[str, Extent], *, remedy: str) -> None:
-        self.extents, self._path, self._remedy = extents, path, remedy
+        self.extents = extents
+        self._path = path
+        self._remedy = remedy
         with wrap_as_store_error(path, remedy):
             self._handle = open_regular(path)
-        # Closed when nobody refers to it any more: a thread may still be reading what another one has put away.
+        # Closed with the last reference: a thread may still read while another one drops this object from a cache.
         self._closed = weakref.finalize(self, os.close, self._handle)
 
     def close(self) -> None:
-        """Close the file at once; nothing may be read afterwards, by nobody."""
+        """Close the file at once, for all threads."""
         self._closed()
 
     def read(self, name: str, start: int, out: NDArray[Any]) -> None:
-        """Fill `out` (m, ...) with the rows from `start` on."""
+        """Fill `out` (m, ...) with rows start to start + m."""
         with wrap_as_store_error(self._path, self._remedy):
             if not self._closed.alive:
-                raise ValueError("it is closed")
+                raise ValueError("the file is closed")
             offset, shape, dtype = self.extents[name]
             if start < 0 or start + len(out) > shape[0] or out.shape[1:] != shape[1:]:
                 raise ValueError(f"rows {start} to {start + len(out)} of {name}, which has {shape[0]}")
             if not out.nbytes:
                 return
             if offset < 0 or dtype != out.dtype or not out.flags.c_contiguous:
-                raise ValueError(f"{name}: expected {out.dtype} in one piece, got {dtype}")
+                raise ValueError(f"{name}: expected contiguous {out.dtype}, got {dtype}")
             extent = offset + start * (out.nbytes // len(out))
             view = memoryview(out.reshape(-1).view(np.uint8))  # type: ignore[arg-type]  # a buffer all the same
             while len(view):
                 count = os.preadv(self._handle, [view], extent)
                 if count == 0:
-                    raise ValueError(f"{name} ends before its time")
+                    raise ValueError(f"{name} ends too early")
                 view, extent = view[count:], extent + count
             if dtype == np.dtype(bool) and out.view(np.uint8).max() > 1:
                 raise ValueError(f"{name}: a flag that is neither true nor false")

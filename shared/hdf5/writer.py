@@ -1,4 +1,4 @@
-"""HDF5 files on disks that may be full: HDF5 is not told, since it never quite gets over it."""
+"""Writes HDF5 files on disks that may be full: write errors are kept from HDF5, and raised at the end."""
 
 import io
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ import h5py
 
 @contextmanager
 def create_hdf5(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file to be filled. Raises OSError, when it is closed, if the disk refused any part of it.
+    """Create an HDF5 file. Raises OSError when it is closed, if the disk refused any part of it.
 
-    HDF5 tries to write what is left again and again: h5py raises RuntimeError then, and prints tracebacks that nobody
-    can catch when its objects are thrown away.
+    After an error HDF5 itself would repeat its writes: h5py then raises RuntimeError, and prints tracebacks that cannot
+    be caught when its objects are garbage-collected.
     """
     disk = _ErrorLatchingFile(path)
     try:
@@ -27,7 +27,7 @@ def create_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 class _ErrorLatchingFile(io.RawIOBase):
-    """A file that takes everything and remembers the first thing that it could not keep."""
+    """A file that accepts every write, and keeps the first error in `refused`."""
 
     def __init__(self, path: Path) -> None:
         self.file = path.open("wb+", buffering=0)
@@ -49,7 +49,7 @@ class _ErrorLatchingFile(io.RawIOBase):
         rest = memoryview(content).cast("B")
         size = len(rest)
         try:
-            # One call may write a part only, of more than 2 GB always.
+            # A call may write only a part, and never more than 2 GB.
             while len(rest) and self.refused is None:
                 rest = rest[self.file.write(rest) :]
         except OSError as error:

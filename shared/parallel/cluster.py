@@ -1,4 +1,4 @@
-"""The Dask workers of a run: started on this machine, or those of a scheduler that is running already."""
+"""The Dask workers of a run: started on this machine, or those of a running scheduler."""
 
 import logging
 import resource
@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing import resource_tracker
 from uuid import uuid4
 
@@ -15,55 +15,86 @@ from distributed import Client, LocalCluster, WorkerPlugin
 from distributed.comm.core import CommClosedError
 from distributed.security import Security
 
+from ..config.settings import ClusterSettings
 from ..errors import FoalError, UsageError
 from ..timing import Seconds
 
-LOOPBACK = "127.0.0.1"
-CONNECT_SECONDS = 20
-SILENT = logging.CRITICAL + 1
-"""Dask calls critical, with a traceback, what a run that ends over an error cannot avoid: its client is gone."""
+log = logging.getLogger(__name__)
 
-REGISTRATIONS = 30
-STARTS = 3
+LOOPBACK = "127.0.0.1"
+CONNECT_TIMEOUT: Seconds = 20
+HEARTBEAT_TIMEOUT: Seconds = 300.0
+"""A local worker without a heartbeat for this long is replaced."""
+
+SILENT = logging.CRITICAL + 1
+"""Log level above all of Dask's: a run that ends with an error leaves a client that Dask reports with a traceback."""
+
+MAX_REGISTRATIONS = 30
+MAX_STARTS = 3
 
 WORKER_ENVIRONMENT = {
-    # The C library keeps freed memory for the next tensor. Dask's own setting gives it back at once, and every large
-    # tensor is then paged in anew: FaceNet took 2.3 times as long.
+    # Let the C library keep freed memory for the next tensor. Dask's default returns it at once, and every large
+    # tensor is then paged in again: FaceNet took 2.3 times as long.
     "MALLOC_TRIM_THRESHOLD_": 1 << 30,
     "MALLOC_MMAP_THRESHOLD_": 1 << 30,
-    # In one heap for all threads: what the decoder frees is there for the encoder.
+    # One heap for all threads: the encoder can reuse what the decoder has freed.
     "MALLOC_ARENA_MAX": 1,
-    # oneDNN keeps what it built for every length of sound, 8 MB each: at its default of 1024 pieces nearly a gigabyte.
+    # oneDNN caches a primitive of 8 MB for every length of audio: with its default of 1024, nearly a gigabyte.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": 128,
 }
 
 
 class NamedPlugin(WorkerPlugin):
-    """What a run gives to each of its workers; tasks find it there under its name."""
+    """The state of a run in each of its workers; tasks find it under its name."""
 
     name: str
 
 
 def unique_name(kind: str) -> str:
-    """A name that no other run has: several may share a scheduler, with its plugins, tasks and topics."""
+    """A name that no other run uses: several runs may share a scheduler with its plugins, tasks and topics."""
     return f"{kind}-{uuid4().hex[:12]}"
 
 
-@contextmanager
-def local_cluster(workers: int, plugin: NamedPlugin, *, silence: Seconds = 300.0) -> Iterator[Client]:
-    """Worker processes of one task at a time, reachable from this machine alone, with the run's plugin.
+def open_cluster(
+    settings: ClusterSettings, plugin: NamedPlugin, *, workers: int, heartbeat_timeout: Seconds = HEARTBEAT_TIMEOUT
+) -> AbstractContextManager[Client]:
+    """The workers of a run, with its plugin: those of `settings.scheduler`, or else local processes.
 
-    One that gives no sign of life for `silence` seconds is replaced. Raises FoalError if they cannot be started.
+    Args:
+        settings: the settings of the cluster.
+        plugin: the state of the run; it is registered with every worker.
+        workers: number of local processes.
+        heartbeat_timeout: seconds without a heartbeat after which a local worker is replaced.
+
+    Returns:
+        A context manager that yields the Dask client.
+    """
+    if settings.scheduler is not None:
+        return remote_cluster(settings.scheduler, plugin)
+    return local_cluster(workers, plugin, silence=heartbeat_timeout)
+
+
+@contextmanager
+def local_cluster(workers: int, plugin: NamedPlugin, *, silence: Seconds = HEARTBEAT_TIMEOUT) -> Iterator[Client]:
+    """Start worker processes that run one task at a time and listen on the loopback interface only.
+
+    Args:
+        workers: number of processes.
+        plugin: the state of the run; it is registered with every worker.
+        silence: seconds without a heartbeat after which a worker is replaced.
+
+    Raises:
+        FoalError: the workers cannot be started, or the connection to the scheduler is lost.
     """
     configured = {
-        # A worker may be killed by somebody else; of two over the same task it is the task.
+        # One dead worker may have been killed from outside; if two die over the same task, the task is the cause.
         "distributed.scheduler.allowed-failures": 1,
-        # A worker that holds much memory would be left without work for good; one that holds too much is replaced.
+        # A worker that uses much memory would be paused for good; one that uses too much is replaced.
         "distributed.worker.memory.pause": False,
         "distributed.scheduler.worker-ttl": f"{silence}s",
-        # A chunk is minutes of work: none should wait at a busy worker while another one has nothing to do.
+        # A chunk takes minutes: none should wait for a busy worker while another worker is idle.
         "distributed.scheduler.worker-saturation": 1.0,
-        # Looks at every worker's stack a hundred times a second, for a page that is not shown.
+        # The profiler samples every worker's stack a hundred times a second, for a page that is not shown.
         "distributed.worker.profile.enabled": False,
         "distributed.admin.system-monitor.interval": "5s",
         "distributed.nanny.pre-spawn-environ": {
@@ -71,29 +102,42 @@ def local_cluster(workers: int, plugin: NamedPlugin, *, silence: Seconds = 300.0
             **WORKER_ENVIRONMENT,
         },
     }
-    # Whoever can talk to a scheduler has code of theirs run by it, and every user of a machine reaches its loopback:
-    # the certificate of this one run is held in memory and by its own processes alone.
-    security = Security.temporary()
+    security = _temporary_security()
     _raise_open_file_limit()
     with _translate_connection_loss():
         with dask.config.set(configured), _block_signals():
-            cluster = _started(workers, security)
+            cluster = _start(workers, security)
         with cluster, Client(cluster, security=security) as client:
             _register_plugin_with_retry(client, plugin)
             yield client
 
 
+def _temporary_security() -> Security | None:
+    """A certificate for this run, held in the memory of its processes; None without the package cryptography.
+
+    A scheduler runs the code of its clients, and every user of a machine can connect to its loopback interface.
+    """
+    try:
+        return Security.temporary()
+    except ImportError:
+        log.warning(
+            "connections to the workers are not encrypted: other users of this machine could run code in them; "
+            "install the extra `tls` (the package cryptography) to prevent that"
+        )
+        return None
+
+
 def _raise_open_file_limit() -> None:
-    """As many as the system lets us have: each worker costs several, and 1024 is only usual for old programs' sake."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Where there is no upper limit the system may refuse to be told so; the lower one is then left as it is.
+    """Raise the limit on open files to the maximum: each worker needs several, and the default is often 1024."""
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Some systems without a hard limit refuse to set it.
     with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
 
 
-def _started(workers: int, security: Security) -> LocalCluster:
-    """The scheduler and its workers; one of them may be killed at its very beginning. Raises FoalError."""
-    for left in reversed(range(STARTS)):
+def _start(workers: int, security: Security | None) -> LocalCluster:
+    """Start the scheduler and its workers; try again if a worker is killed while it starts. Raises FoalError."""
+    for retries_left in reversed(range(MAX_STARTS)):
         try:
             return LocalCluster(
                 n_workers=workers,
@@ -106,28 +150,34 @@ def _started(workers: int, security: Security) -> LocalCluster:
                 silence_logs=SILENT,
             )
         except RuntimeError as error:
-            if not left:
+            if not retries_left:
                 raise FoalError(
                     f"{workers} worker processes cannot be started ({error}); if memory or file descriptors "
-                    "(ulimit -n) are short, say fewer --workers"
+                    "(ulimit -n) are short, use fewer --workers"
                 ) from error
     raise AssertionError
 
 
 @contextmanager
 def remote_cluster(address: str, plugin: NamedPlugin) -> Iterator[Client]:
-    """The workers of a scheduler that is running already; they see the same files under the same names.
+    """Use the workers of a running scheduler; they must see the same files under the same paths.
 
-    Raises UsageError if there is no scheduler, or none has come to it yet.
+    Args:
+        address: the address of the scheduler.
+        plugin: the state of the run; it is registered with every worker, and removed again at the end.
+
+    Raises:
+        UsageError: there is no scheduler, it has no workers, or they cannot load foal.
+        FoalError: the connection to the scheduler is lost.
     """
     try:
-        client = Client(address, timeout=CONNECT_SECONDS)
+        client = Client(address, timeout=CONNECT_TIMEOUT)
     except (OSError, ValueError) as error:
         raise UsageError(f"--scheduler {address}: expected a running Dask scheduler, got none ({error})") from None
     except (TypeError, RuntimeError) as error:
         # Certificates without the scheme, or the scheme without certificates.
         raise UsageError(
-            f"--scheduler {address}: the address and Dask's settings for TLS do not fit together ({error}); "
+            f"--scheduler {address}: the address and Dask's settings for TLS do not match ({error}); "
             "docs/reliability.md shows both"
         ) from None
     with _translate_connection_loss(), client:
@@ -138,7 +188,7 @@ def remote_cluster(address: str, plugin: NamedPlugin) -> Iterator[Client]:
         except (FoalError, OSError, CancelledError):
             raise
         except Exception as error:
-            # Whatever a worker raises over it: mostly that there is no foal, or an older one.
+            # A worker can raise anything; mostly foal is missing there, or older.
             raise UsageError(
                 f"--scheduler {address}: expected workers with this version of foal, got some that cannot load it "
                 f"({error}); install the same foal in their environment"
@@ -146,27 +196,27 @@ def remote_cluster(address: str, plugin: NamedPlugin) -> Iterator[Client]:
         try:
             yield client
         finally:
-            # They outlive this run, and should not keep what it loaded; one of them may just be dying.
+            # The workers outlive this run, and should free what it loaded; a worker may be dying at this moment.
             with suppress(OSError, TimeoutError, CancelledError):
                 client.unregister_worker_plugin(plugin.name)
 
 
 def _register_plugin_with_retry(client: Client, plugin: NamedPlugin) -> None:
-    """Register the plugin. One of the workers may die over it; the next one in its place is given it at its start."""
-    for left in reversed(range(REGISTRATIONS)):
+    """Register the plugin; try again if a worker dies meanwhile, since its successor gets the plugin when it starts."""
+    for retries_left in reversed(range(MAX_REGISTRATIONS)):
         try:
             client.register_plugin(plugin)
             return
         except OSError:
-            if not left or client.status != "running":
+            if not retries_left or client.status != "running":
                 raise
             time.sleep(1.0)
 
 
 @contextmanager
 def _translate_connection_loss() -> Iterator[None]:
-    """Say in a sentence that the scheduler was lost, however Dask noticed; its own tracebacks would bury it."""
-    # Dask gives many of its loggers a level of their own.
+    """Turn the exceptions of a lost connection into one FoalError, and silence Dask's own tracebacks."""
+    # Dask sets the levels of many of its loggers itself.
     for name in [*logging.root.manager.loggerDict, "asyncio"]:
         if name.partition(".")[0] in ("distributed", "asyncio"):
             logging.getLogger(name).setLevel(SILENT)
@@ -174,19 +224,19 @@ def _translate_connection_loss() -> Iterator[None]:
         yield
     except (CommClosedError, CancelledError) as error:
         raise FoalError(
-            "the connection to the scheduler is lost; what was finished stays, the same command goes on from there"
+            "the connection to the scheduler is lost; finished work is kept; rerun the same command to resume"
         ) from error
 
 
 @contextmanager
 def _block_signals() -> Iterator[None]:
-    """Ctrl-C, or a terminal that closes, reaches all its processes; those started meanwhile leave it to this one.
+    """Let processes that are started in this block ignore Ctrl-C and the end of the terminal; this process handles it.
 
-    A blocked signal is inherited by threads and processes, and one that comes meanwhile is delivered afterwards.
+    Blocked signals are inherited by new threads and processes; a signal during the block is delivered after it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
-        # Started by the first spawned process, the tracker would unblock SIGINT in the thread that spawns.
+        # If the first spawned process started the tracker, it would unblock SIGINT in the spawning thread.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield

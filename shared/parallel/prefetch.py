@@ -1,4 +1,4 @@
-"""Work done ahead: threads fill bounded queues, one per job, and the jobs are consumed in their order."""
+"""Prefetching: threads run jobs ahead of their consumer and fill one bounded queue per job."""
 
 import threading
 from collections import deque
@@ -11,22 +11,24 @@ Item = TypeVar("Item")
 
 
 class _AbandonedError(Exception):
-    """The consumer has gone; the producer stops."""
+    """The consumer has stopped, so the producer stops, too."""
 
 
-class _Lane(Generic[Item]):
-    """The queue of one job: items of at most `budget` bytes together (or a single larger one) wait in it."""
+class _Queue(Generic[Item]):
+    """The queue of one job: it holds items of at most `budget` bytes together, or a single larger one."""
 
     def __init__(self, size: Callable[[Item], int], budget: int) -> None:
-        self._size, self._budget = size, budget
+        self._size = size
+        self._budget = budget
         self._items: deque[Item] = deque()
         self._waiting = 0
-        self._done = self._abandoned = False
+        self._done = False
+        self._abandoned = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
 
     def fill(self, job: Callable[[], Iterable[Item]]) -> None:
-        """Run the job; in the producer's thread. What it raises is raised where its items are taken."""
+        """Run the job in the producer's thread; an exception is raised again in the consumer."""
         error: BaseException | None = None
         try:
             for item in job():
@@ -49,7 +51,7 @@ class _Lane(Generic[Item]):
             self._changed.notify_all()
 
     def abandon(self) -> None:
-        """Let the producer stop at its next item."""
+        """Stop the producer at its next item."""
         with self._changed:
             self._abandoned = True
             self._changed.notify_all()
@@ -72,36 +74,42 @@ class _Lane(Generic[Item]):
 def prefetch(
     jobs: Sequence[Callable[[], Iterable[Item]]], *, threads: int, size: Callable[[Item], int], budget: int
 ) -> Iterator[Iterator[Iterable[Item]]]:
-    """Within it, an iterator over the jobs, in order, each an iterable of its items.
+    """Run jobs ahead in threads.
 
-    `threads` jobs run at a time, ahead of the one whose items are being taken; all that wait are about `budget` bytes,
-    as `size` counts them. What a job raises is raised by its iterable; the others are not touched by it. Which
-    thread is how far ahead shows in nothing but the time.
+    Args:
+        jobs: functions that return iterables of items.
+        threads: jobs that run at a time.
+        size: the bytes of an item.
+        budget: bytes of items that may wait in all queues.
+
+    Yields:
+        An iterator over the jobs, in their order; each element is an iterable of the items of a job, and raises what
+        the job raised. Other jobs are not affected.
     """
-    lanes: list[_Lane[Item]] = [_Lane(size, budget // threads) for _ in jobs]
-    # A job starts only when few of those before it are unconsumed: the queues of finished ones take memory, too.
+    queues: list[_Queue[Item]] = [_Queue(size, budget // threads) for _ in jobs]
+    # A job waits until few jobs before it are unconsumed: the queues of finished jobs take memory, too.
     slots = threading.Semaphore(threads + 1)
     stopped = threading.Event()
 
-    def run(lane: _Lane[Item], job: Callable[[], Iterable[Item]]) -> None:
+    def run(queue: _Queue[Item], job: Callable[[], Iterable[Item]]) -> None:
         slots.acquire()
         if not stopped.is_set():
-            lane.fill(job)
+            queue.fill(job)
 
     def in_order() -> Iterator[Iterable[Item]]:
-        for lane in lanes:
-            yield lane
-            lane.abandon()
+        for queue in queues:
+            yield queue
+            queue.abandon()
             slots.release()
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="foal-ahead") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="foal-prefetch") as pool:
         try:
-            # Starting a thread may fail, and leaving the pool waits for those that were started.
-            for lane, job in zip(lanes, jobs, strict=True):
-                pool.submit(run, lane, job)
+            # Starting a thread may fail, and leaving the pool waits for the threads that were started.
+            for queue, job in zip(queues, jobs, strict=True):
+                pool.submit(run, queue, job)
             yield in_order()
         finally:
             stopped.set()
-            for lane in lanes:
-                lane.abandon()
+            for queue in queues:
+                queue.abandon()
                 slots.release()

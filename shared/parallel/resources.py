@@ -1,4 +1,4 @@
-"""How a machine's cores and GPUs are shared out among workers; pure but for looking what there is."""
+"""Divides the cores and GPUs of a machine among the workers of a run."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from ..config.settings import ClusterSettings
 from ..errors import UsageError
 
-MOST_DECODERS = 8
+MAX_DECODE_THREADS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """The workers of a run: how many, on which GPUs (none: on the CPU), with how many threads each."""
+    """The workers of a run: their number, their GPUs (none: CPU only), and the threads of each."""
 
     workers: int
     devices: tuple[str, ...]
@@ -21,51 +21,68 @@ class Resources:
 
     @classmethod
     def for_external_worker(cls, settings: ClusterSettings, *, threads: int, decode_threads: int) -> "Resources":
-        """What a worker that somebody else has started makes of itself: one, with the GPU that it was given, if any."""
+        """The resources of a worker that was started outside of foal: one worker, with the GPU that it sees, if any."""
         devices = [] if settings.device == "cpu" else available_gpus()[:1]
         return allocate(settings, cores=threads, devices=devices, decode_threads=decode_threads)
 
 
 def allocate(settings: ClusterSettings, *, cores: int, devices: Sequence[str], decode_threads: int = 0) -> Resources:
-    """One worker per GPU, or per two cores, and the cores shared out among them, where the settings do not say.
+    """Divide cores and GPUs among workers where the settings leave it open.
 
-    On a machine of two cores two workers: a second thread would gain less than a second worker.
+    There is one worker per GPU or per two cores. On a machine of two cores there are two workers: a second thread would
+    gain less than a second worker.
+
+    Args:
+        settings: workers, threads and device, 0 or `auto` where they are open.
+        cores: cores that may be used.
+        devices: GPUs, as in CUDA_VISIBLE_DEVICES.
+        decode_threads: threads per worker that decode media, 0 to choose.
     """
-    workers = settings.workers
     devices = () if settings.device == "cpu" else tuple(devices)
-    usual = len(devices) or max(min(2, cores), cores // 2)
-    count = workers or usual
-    threads = settings.threads or max(1, cores // count)
+    workers = settings.workers or len(devices) or max(min(2, cores), cores // 2)
+    cores_per_worker = max(1, cores // workers)
+    default_decode_threads = min(MAX_DECODE_THREADS, cores_per_worker) if devices else 1
     return Resources(
-        workers=count,
+        workers=workers,
         devices=devices,
-        threads=threads,
-        decode_threads=decode_threads or (min(MOST_DECODERS, max(1, cores // count)) if devices else 1),
+        threads=settings.threads or cores_per_worker,
+        decode_threads=decode_threads or default_decode_threads,
     )
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """The number of cores that this process may use, within its CPU affinity and the quota of its container."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
 
 
 def available_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; asks the driver, but opens none."""
+    """The GPUs that this process may use, as in CUDA_VISIBLE_DEVICES; CUDA is not initialized."""
     import torch
 
     count = torch.cuda.device_count()
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    names = [name.strip() for name in named.split(",")] if named else [str(number) for number in range(count)]
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    names = [name.strip() for name in visible.split(",")] if visible else [str(number) for number in range(count)]
     return names[:count]
 
 
 def visible_device(devices: Sequence[str], worker: str) -> str:
-    """The GPU of a worker, by the number that is its name; workers beyond the GPUs share them."""
+    """The GPU of a worker, whose name is its number; additional workers share the GPUs."""
     return devices[int(worker) % len(devices)]
 
 
+def pin_gpu(resources: Resources | None, worker: str) -> None:
+    """Let this worker process see only its own GPU. To be called before CUDA is initialized.
+
+    Without GPUs, and for external workers (None), the environment stays as it is.
+    """
+    if resources is not None and resources.devices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(resources.devices, worker)
+
+
 def local_resources(settings: ClusterSettings, *, decode_threads: int = 0) -> Resources:
-    """The present machine, shared out as the settings say. Raises UsageError where they want a GPU in vain."""
+    """Divide this machine among workers. Raises UsageError if the settings name a GPU that does not exist."""
     devices = available_gpus() if settings.device != "cpu" else []
     name, _, number = settings.device.partition(":")
     if name == "cuda" and int(number or 0) >= len(devices):

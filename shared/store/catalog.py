@@ -1,4 +1,4 @@
-"""What lies in a features folder: the shards of each split, modality and key, and the utterances in them."""
+"""The catalog of a features folder: the shards of each split, modality and configuration, and their utterances."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,6 +12,7 @@ from ..errors import StoreError
 from ..files.atomic import TEMPORARY_PREFIX
 from ..files.fingerprint import CONTENT, media_fingerprint
 from ..hdf5.opening import FutureError
+from ..text import shortened
 from ..utterance import Utterance, split_folder
 from .shard import ShardHeader, ShardReader, damage_in
 
@@ -20,7 +21,10 @@ SHORT_HASH_LENGTH = 8
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureLocation:
-    """Where one utterance's features are: row `row` of a shard, packed frames offset:offset + length."""
+    """The place of one utterance's features: row `row` of a shard, packed frames offset to offset + length.
+
+    The other fields are those of the shard's row, see `Entry`.
+    """
 
     shard: Path
     row: int
@@ -35,55 +39,78 @@ class FeatureLocation:
     quality: Mapping[str, float]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShardInfo:
+    """A shard as it was read: header, content digest, shape and format of its frames, size in bytes, time of writing.
+
+    `extents` is the first byte of the values, the first byte of the validity flags, and the number of frames.
+    """
+
+    header: ShardHeader
+    digest: str
+    frame_shape: tuple[int, ...]
+    dtype: str
+    size: int
+    extents: tuple[int, int, int]
+    created: str
+
+
 @dataclass(kw_only=True)
 class Catalog:
-    """The sound shards of one modality and key, their utterances by (split, id), and the damaged ones by reason."""
+    """The intact shards of one modality and configuration, their utterances by (split folder, id), the damaged ones."""
 
-    headers: dict[Path, ShardHeader] = field(default_factory=dict)
-    digests: dict[Path, str] = field(default_factory=dict)
-    frame_shapes: dict[Path, tuple[int, ...]] = field(default_factory=dict)
-    dtypes: dict[Path, str] = field(default_factory=dict)
-    sizes: dict[Path, int] = field(default_factory=dict)
-    extents: dict[Path, tuple[int, int, int]] = field(default_factory=dict)
+    shards: dict[Path, ShardInfo] = field(default_factory=dict)
     damaged: dict[Path, str] = field(default_factory=dict)
     located: dict[tuple[str, str], list[FeatureLocation]] = field(default_factory=dict)
 
     def find(
         self, utterance: Utterance, modality: str, media: "MediaFingerprints | None" = None
     ) -> FeatureLocation | None:
-        """The features of a manifest's row, or None: not extracted, cut otherwise, or (if given) of changed media."""
+        """The current features of an utterance.
+
+        Args:
+            utterance: a row of the manifest.
+            modality: audio or face.
+            media: if given, features of media that have changed do not count.
+
+        Returns:
+            The newest features of the same stretch of the same file, or None.
+        """
         source, path = utterance.source(modality), utterance.media(modality)
-        for found in self.located.get((split_folder(utterance.split), utterance.id), ()):
-            if found.source == source and (media is None or media.unchanged(path, found.media)):
-                return found
+        for location in self.located.get((split_folder(utterance.split), utterance.id), ()):
+            if location.source == source and (media is None or media.unchanged(path, location.media)):
+                return location
         return None
 
+    @property
+    def headers(self) -> dict[Path, ShardHeader]:
+        """The headers of the intact shards."""
+        return {path: shard.header for path, shard in self.shards.items()}
+
     def update(self, newer: "Catalog") -> None:
-        """Add the shards of `newer`: they replace shards of the same path, and take precedence over all others."""
-        replaced = newer.headers.keys() | newer.damaged.keys()
-        self.discard([path for path in replaced if path in self.headers or path in self.damaged])
-        for name in ("headers", "digests", "frame_shapes", "dtypes", "sizes", "extents", "damaged"):
-            getattr(self, name).update(getattr(newer, name))
+        """Add the shards of another catalog: they replace those of the same path, and come before all others."""
+        self.discard([path for path in (*newer.shards, *newer.damaged) if path in self.shards or path in self.damaged])
+        self.shards.update(newer.shards)
+        self.damaged.update(newer.damaged)
         for row, locations in newer.located.items():
             self.located[row] = [*locations, *self.located.get(row, ())]
 
     def discard(self, paths: Iterable[Path]) -> None:
-        """Remove shards that are no longer on disk, or are about to be replaced."""
+        """Remove shards that no longer exist, or are about to be replaced."""
         gone = set(paths)
         if not gone:
             return
         for path in gone:
-            for by_path in (self.headers, self.digests, self.frame_shapes, self.dtypes, self.sizes, self.extents):
-                by_path.pop(path, None)
+            self.shards.pop(path, None)
             self.damaged.pop(path, None)
         for row, locations in self.located.items():
-            self.located[row] = [at for at in locations if at.shard not in gone]
+            self.located[row] = [location for location in locations if location.shard not in gone]
 
 
 class MediaFingerprints:
-    """What the media files of a corpus are now: their fingerprints, each looked up once.
+    """The fingerprints of the media files of a corpus, each computed once.
 
-    A file that is not there says nothing: features may be used where their media are not.
+    A missing file counts as unchanged: features may be used on machines without their media.
     """
 
     def __init__(self, root: Path) -> None:
@@ -91,9 +118,12 @@ class MediaFingerprints:
         self._known: dict[tuple[str, bool], str] = {}
 
     def unchanged(self, path: str, recorded: str) -> bool:
-        """Whether a file, given relative to the corpus root, still is what its features were computed from.
+        """Whether a file is the one that features were computed from.
 
-        The recorded fingerprint decides what is compared: size and time of change, or the content.
+        Args:
+            path: the file, relative to the corpus root.
+            recorded: the fingerprint stored with the features; its form (size and time, or content hash) decides what
+                is compared.
         """
         if not path or not recorded:
             return True
@@ -103,9 +133,9 @@ class MediaFingerprints:
         return self._known[path, content] in ("", recorded)
 
 
-def shard_folder(features: Path, split: str, modality: str, key: str) -> Path:
-    """features/<split>/<modality>-<key8>."""
-    return features / split_folder(split) / f"{modality}-{key[:SHORT_HASH_LENGTH]}"
+def shard_folder(features: Path, split: str, modality: str, config_hash: str) -> Path:
+    """The folder of a split's shards: features/<split>/<modality>-<first digits of the hash>."""
+    return features / split_folder(split) / f"{modality}-{config_hash[:SHORT_HASH_LENGTH]}"
 
 
 def shard_name(modality: str, utterances: Iterable[Utterance]) -> str:
@@ -115,71 +145,90 @@ def shard_name(modality: str, utterances: Iterable[Utterance]) -> str:
 
 
 def config_hashes_on_disk(features: Path, modality: str) -> list[str]:
-    """The (shortened) keys for which the folder holds shards of a modality."""
+    """The shortened configuration hashes of which the folder holds shards of a modality."""
     folders = features.glob(f"*/{modality}-{'[0-9a-f]' * SHORT_HASH_LENGTH}")
     return sorted({folder.name.removeprefix(f"{modality}-") for folder in folders if any(folder.glob("*.h5"))})
 
 
-def shard_files(features: Path, modality: str, key: str, splits: Iterable[str] | None = None) -> list[Path]:
-    """The shard files of a modality and key, in one fixed order; temporary files are none."""
-    folders = (
-        sorted(features.glob(f"*/{modality}-{key[:SHORT_HASH_LENGTH]}"))
-        if splits is None
-        else [shard_folder(features, split, modality, key) for split in splits]
-    )
+def shard_files(features: Path, modality: str, config_hash: str, splits: Iterable[str] | None = None) -> list[Path]:
+    """The shard files of a modality and configuration, sorted, without temporary files.
+
+    Args:
+        features: the features folder.
+        modality: audio or face.
+        config_hash: the configuration hash, or at least its first eight digits.
+        splits: the splits to look in (default: all).
+    """
+    if splits is None:
+        folders = sorted(features.glob(f"*/{modality}-{config_hash[:SHORT_HASH_LENGTH]}"))
+    else:
+        folders = [shard_folder(features, split, modality, config_hash) for split in splits]
     return [
         path for folder in folders for path in sorted(folder.glob("*.h5")) if not path.name.startswith(TEMPORARY_PREFIX)
     ]
 
 
 def read_catalog(
-    features: Path, modality: str, key: str, splits: Iterable[str] | None = None, *, verify: bool = False
+    features: Path, modality: str, config_hash: str, splits: Iterable[str] | None = None, *, verify: bool = False
 ) -> Catalog:
-    """Open every shard of a modality and key and note what it holds; a damaged one is noted, not raised.
+    """Read the tables of every shard of a modality and configuration, each file opened once.
 
-    With `verify` every byte is compared with the seal and every value with its checksum. Raises FutureError for a
-    shard of a newer foal, which nobody may replace.
+    Args:
+        features: the features folder.
+        modality: audio or face.
+        config_hash: the configuration hash, or its first digits.
+        splits: the splits to look in (default: all).
+        verify: read every byte, and compare all values with their checksums.
+
+    Returns:
+        The catalog; damaged shards are listed in it.
+
+    Raises:
+        FutureError: a shard was written by a newer version of foal, and must not be replaced.
     """
-    return read_shards(shard_files(features, modality, key, splits), modality, key, verify=verify)
+    return read_shards(shard_files(features, modality, config_hash, splits), modality, config_hash, verify=verify)
 
 
-def read_shards(paths: Iterable[Path], modality: str, key: str, *, verify: bool = False) -> Catalog:
-    """Read a catalog of the given shards, as `read_catalog` does of all."""
+def read_shards(paths: Iterable[Path], modality: str, config_hash: str, *, verify: bool = False) -> Catalog:
+    """Read the tables of the given shards; arguments, result and errors as of `read_catalog`."""
     catalog = Catalog()
-    created: dict[Path, str] = {}
     for path in paths:
         try:
             with ShardReader(path, whole=verify) as shard:
-                if shard.header.modality != modality or not shard.header.config_hash.startswith(key):
+                header = shard.header
+                if header.modality != modality or not header.config_hash.startswith(config_hash):
                     raise StoreError(
-                        f"a foreign shard: its key is {shard.header.modality[:64]}-{shard.header.config_hash[:64]}"
+                        f"a shard of another folder, {shortened(f'{header.modality}-{header.config_hash}', 140)}"
                     )
-                if verify and (damage := damage_in(shard)):
-                    raise StoreError(damage[0])
+                if verify and (problems := damage_in(shard)):
+                    raise StoreError(problems[0])
                 _add(catalog, path, shard)
-                created[path] = shard.created
         except FutureError:
             raise
         except StoreError as error:
             catalog.damaged[path] = str(error).removeprefix(f"{path}: ")
-    for found in catalog.located.values():
-        # After a change of its media an utterance stands in two shards: the newer one counts.
-        found.sort(key=lambda at: created[at.shard], reverse=True)
+    for locations in catalog.located.values():
+        # After a change of its media, an utterance is in two shards: the newer one counts.
+        locations.sort(key=lambda location: catalog.shards[location.shard].created, reverse=True)
     return catalog
 
 
 def _add(catalog: Catalog, path: Path, shard: ShardReader) -> None:
+    catalog.shards[path] = ShardInfo(
+        header=shard.header,
+        digest=shard.digest,
+        frame_shape=shard.frame_shape,
+        dtype=shard.dtype.name,
+        size=shard.size,
+        extents=shard.packed_extents,
+        created=shard.created,
+    )
     flags = shard.valid(0, int(shard.offsets[-1]))
-    counts = np.concatenate([[0], np.cumsum(flags, dtype=np.int64)])
-    catalog.headers[path] = shard.header
-    catalog.digests[path] = shard.digest
-    catalog.frame_shapes[path] = shard.frame_shape
-    catalog.dtypes[path] = shard.dtype.name
-    catalog.sizes[path] = shard.size
-    catalog.extents[path] = shard.packed_extents
-    for row, name in enumerate(shard.ids):
+    valid_before = np.concatenate([[0], np.cumsum(flags, dtype=np.int64)])
+    split = path.parent.parent.name
+    for row, utterance_id in enumerate(shard.ids):
         start, stop = int(shard.offsets[row]), int(shard.offsets[row + 1])
-        located = FeatureLocation(
+        location = FeatureLocation(
             shard=path,
             row=row,
             offset=start,
@@ -189,7 +238,7 @@ def _add(catalog: Catalog, path: Path, shard: ShardReader) -> None:
             source=shard.sources[row],
             media=shard.media[row],
             note=shard.notes[row],
-            valid_frames=int(counts[stop] - counts[start]),
+            valid_frames=int(valid_before[stop] - valid_before[start]),
             quality=shard.quality_of(row),
         )
-        catalog.located.setdefault((path.parent.parent.name, name), []).append(located)
+        catalog.located.setdefault((split, utterance_id), []).append(location)

@@ -1,4 +1,4 @@
-"""The features of one utterance, and how those of a shard were made: what a shard's file holds."""
+"""The content of a shard: the features of each utterance, and how they were made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float16] | NDArray[np.float32]
 
-_PIECE = 1 << 20
+_BLOCK_SIZE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +33,19 @@ class ShardHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One utterance's features: values (t, [layers,] width), valid (t,), and where they come from.
+    """One utterance's features, and where they come from.
 
-    `origin` is the time of the first frame in seconds of the media; `source` says which stretch of which file, and
-    `media` the file's fingerprint: together they tell whether the features are still those of the manifest's row (no
-    fingerprint: they are tied to no file). `note` is why a modality is missing, if it is.
-
-    For people to look at, and not part of the checksum: `boxes` (t, 4), where the face was, x0, y0, x1, y1 as fractions
-    of the person's part of the picture, NaN where it was not, or None for features without; `quality`, by name.
+    Attributes:
+        id: the utterance.
+        values: (t, [layers,] width).
+        valid: (t,), False for frames without data, such as frames without a face.
+        origin: time of the first frame, in seconds of the media.
+        source: the segment of the file, see `Utterance.source`.
+        media: the fingerprint of the file; empty for features that belong to no file.
+        note: why the modality is missing; empty if it is present.
+        boxes: (t, 4), the face as x0, y0, x1, y1 in fractions of the person's region, NaN without a face; None for
+            features without boxes. Not part of the checksum.
+        quality: quality measures by name. Not part of the checksum.
     """
 
     id: str
@@ -54,12 +59,12 @@ class Entry:
     quality: Mapping[str, float] = field(default_factory=dict)
 
     def checksum(self) -> str:
-        """Hash of all that training reads."""
+        """Hash of everything that training reads."""
         return feature_checksum(self.values, self.valid, self.origin)
 
 
 def feature_checksum(values: Values, valid: NDArray[np.bool_], origin: float) -> str:
-    """Hash of one utterance's features, as hex; against damage, not against malice, and faster than any disk."""
+    """Hash of one utterance's features in hexadecimal; it detects damage, not forgery, and is faster than any disk."""
     digest = xxhash.xxh3_128(np.ascontiguousarray(values).data)
     digest.update(np.ascontiguousarray(valid).data)
     digest.update(repr(float(origin)).encode())
@@ -67,9 +72,9 @@ def feature_checksum(values: Values, valid: NDArray[np.bool_], origin: float) ->
 
 
 def finite(values: Values) -> bool:
-    """Whether no number is NaN or infinite."""
+    """Whether all numbers are finite."""
     if values.dtype != np.float16:
         return bool(np.isfinite(values).all())
-    # All ones in the exponent; ten times as fast as NumPy, which looks at each number by itself.
+    # An exponent of ones means NaN or infinity. This is ten times as fast as np.isfinite on float16.
     bits = np.ascontiguousarray(values).view(np.uint16).reshape(-1)
-    return all((bits[at : at + _PIECE] & 0x7FFF).max() < 0x7C00 for at in range(0, len(bits), _PIECE))
+    return all((bits[at : at + _BLOCK_SIZE] & 0x7FFF).max() < 0x7C00 for at in range(0, len(bits), _BLOCK_SIZE))

@@ -1,7 +1,7 @@
-"""feats.h5: the manifest and the shards joined; FeatureStore opens it and reads features by utterance."""
+"""FeatureStore: opens feats.h5, and reads features by utterance from its shards or from the index itself."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -9,61 +9,66 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config.settings import modality_of
 from ..errors import StoreError
 from ..hdf5.raw_rows import PackedRows
 from ..hdf5.seal import BytesRead
 from ..text import quoted, shortened
-from .entry import finite
-from .index_reader import FORMAT, REMEDY, VERIFY_UP_TO_BYTES, VERSION, StreamIndex, StreamInfo, read_index
-from .index_shards import IndexedShards
+from ..utterance import Utterance
+from .index_reader import FORMAT, REMEDY, VERIFY_UP_TO_BYTES, VERSION, IndexContent, StreamIndex, StreamInfo, read_index
+from .index_shards import IndexShards
+from .packed import Packed, contiguous_runs
 from .shard import REMEDY as SHARD_REMEDY
-from .shard import ShardReader, Values, feature_checksum
+from .shard import Values, feature_checksum
 
 __all__ = ["FORMAT", "REMEDY", "VERSION", "FeatureStore", "Packed", "StreamInfo"]
 
-_BLOCK = 8 * 2**20
-"""Bytes of values that are checked at a time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Packed:
-    """Utterances end to end: values (sum of t, [layers,] width), offsets (n + 1), valid (sum of t)."""
-
-    values: Values
-    offsets: NDArray[np.int64]
-    valid: NDArray[np.bool_]
-
 
 class FeatureStore:
-    """An open feats.h5, with its shards or packed. Raises StoreError that names what is missing, changed or foreign.
+    """An open feats.h5.
 
-    Shards are looked at when first read. Every one must be where the index says, with the content it says.
+    Shards are opened when they are first read. Every value is compared with its checksum: a missing, changed or damaged
+    shard is an error, never zeros. Several threads may read at once. A store can be pickled; the copy opens the file
+    when it is first used, so that a store may be part of a dataset in the workers of a torch DataLoader.
+
+    Example:
+        with FeatureStore(Path("feats.h5")) as store:
+            print(len(store), list(store.streams))  # 5531 ['audio', 'face/clip']
+            (row,) = store.rows(["Ses01F_impro01_F000"])
+            values, valid = store.read("audio", row)  # (t, [layers,] width), (t,)
+            print(store.utterances[row].label, values[valid].mean(axis=0))
+
+    Args:
+        path: the index.
+        verify_up_to_bytes: verify the seal of an index of at most this size (default: of all but packed ones).
+        on_bytes: called with the number of bytes read for that.
+
+    Raises:
+        StoreError: the index is missing, damaged, of another format or of an older version of foal.
+        FutureError: it is of a newer version of foal.
     """
 
     def __init__(
         self, path: Path, *, verify_up_to_bytes: float = VERIFY_UP_TO_BYTES, on_bytes: BytesRead = lambda count: None
     ) -> None:
-        """Of an index of at most `verify_up_to_bytes` bytes the seal is checked first, `on_bytes` of the bytes."""
         self.path = path
-        content = read_index(path, verify_up_to_bytes=verify_up_to_bytes, on_bytes=on_bytes)
-        self.digest, self.packed_inside, self.utterances = content.digest, content.packed, content.utterances
-        self._streams = content.streams
-        self.streams = {name: stream.info for name, stream in content.streams.items()}
-        self._shards = IndexedShards(path, content.shards)
-        self._inside: dict[str, PackedRows] = {}
+        self._verify_up_to_bytes = verify_up_to_bytes
+        self._digest: str | None = None
+        self._content = read_index(path, verify_up_to_bytes=verify_up_to_bytes, on_bytes=on_bytes)
+
+    @cached_property
+    def _content(self) -> IndexContent:
+        """The tables of the index, read again after unpickling."""
+        content = read_index(self.path, verify_up_to_bytes=self._verify_up_to_bytes)
+        if self._digest not in (None, content.digest):
+            raise StoreError(f"{self.path}: the index has been replaced since this store was opened; open it again")
+        return content
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_verify_up_to_bytes": self._verify_up_to_bytes, "_digest": self.digest}
 
     def __len__(self) -> int:
         return len(self.utterances)
-
-    @property
-    def shard_paths(self) -> list[Path]:
-        """The shards that the index points to; none if the values are packed inside."""
-        return self._shards.paths
-
-    @property
-    def shard_identities(self) -> list[tuple[str, int]]:
-        """Digest and size in bytes of each of those shards, as the index records them."""
-        return self._shards.identities
 
     def __enter__(self) -> Self:
         return self
@@ -74,198 +79,222 @@ class FeatureStore:
         self.close()
 
     def close(self) -> None:
-        """Close the index and every open shard."""
+        """Close all files; they are opened again if they are read again."""
         self._inside.clear()
-        self._shards.close()
+        self.shards.close()
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that training reads."""
+        return self._content.digest
+
+    @property
+    def packed_inside(self) -> bool:
+        """Whether the values are in the index itself (`foal index --pack`)."""
+        return self._content.packed
+
+    @property
+    def utterances(self) -> tuple[Utterance, ...]:
+        """The rows of the manifest that the index holds."""
+        return self._content.utterances
+
+    @cached_property
+    def streams(self) -> dict[str, StreamInfo]:
+        """The streams by name, such as `audio` and `face/clip`."""
+        return {name: stream.info for name, stream in self._content.streams.items()}
+
+    @cached_property
+    def shards(self) -> IndexShards:
+        """The shards that the index points to."""
+        return IndexShards(self.path, self._content.shards)
+
+    @property
+    def shard_paths(self) -> list[Path]:
+        """Their paths; empty if the values are packed inside."""
+        return self.shards.paths
 
     @property
     def random_weights(self) -> bool:
-        """Whether any modality comes from an encoder that never learned anything."""
-        return any(modality.random_weights for modality in self.streams.values())
+        """Whether the encoder of any stream has random weights."""
+        return any(stream.random_weights for stream in self.streams.values())
+
+    def rows(self, ids: Iterable[str]) -> list[int]:
+        """The rows of utterances, by id. Raises StoreError for an id that is not in the index."""
+        rows = []
+        for name in ids:
+            if name not in self._row_of_id:
+                raise StoreError(f"{self.path}: expected the id of one of its utterances, got {quoted(name)}")
+            rows.append(self._row_of_id[name])
+        return rows
+
+    @cached_property
+    def _row_of_id(self) -> dict[str, int]:
+        return {utterance.id: row for row, utterance in enumerate(self.utterances)}
+
+    def read(self, stream: str, row: int) -> tuple[Values, NDArray[np.bool_]]:
+        """Read the features of one utterance.
+
+        Args:
+            stream: a stream of the index.
+            row: the utterance, 0 to len(store) - 1.
+
+        Returns:
+            values (t, [layers,] width) and their validity (t,); t is 0 where the modality is missing.
+
+        Raises:
+            StoreError: the shard is missing or damaged, or does not match the index.
+            IndexError: there is no such row.
+        """
+        if not 0 <= row < len(self):
+            raise IndexError(f"{self.path}: expected a row from 0 to {len(self) - 1}, got {row}")
+        packed = self.packed(stream, [row])
+        return packed.values, packed.valid
 
     def lengths(self, name: str) -> NDArray[np.int64]:
-        """Frames of each utterance in a modality, (n,)."""
-        return self._stream(name).length
+        """Frames of each utterance in a stream, (n,)."""
+        return self.stream(name).length
 
     def valid_frames(self, name: str) -> NDArray[np.int64]:
-        """Valid frames of each utterance in a modality, (n,)."""
-        return self._stream(name).valid_frames
+        """Valid frames of each utterance in a stream, (n,)."""
+        return self.stream(name).valid_frames
 
     def notes(self, name: str) -> list[str]:
-        """Why a modality is missing, per utterance; empty where it is not."""
-        return self._stream(name).notes
+        """Why the modality of an utterance is missing; empty where it is present."""
+        return self.stream(name).notes
 
     def quality(self, name: str) -> dict[str, NDArray[np.float32]]:
-        """What is known of each utterance's sound or picture, by column, (n,) each; NaN where it is not known.
+        """Quality measures of each utterance's audio or video by name, (n,) each; NaN where unknown.
 
-        Of faces `face_rate` is the share of pictures with a face, NaN without a picture.
+        For faces, `face_rate` is the share of frames with a face, NaN without frames.
         """
-        columns = dict(self._stream(name).quality)
-        if name.partition("/")[0] == "face":
+        columns = dict(self.stream(name).quality)
+        if modality_of(name) == "face":
             lengths = self.lengths(name)
             rate = np.where(lengths > 0, self.valid_frames(name) / np.maximum(lengths, 1), np.nan)
             columns["face_rate"] = rate.astype(np.float32)
         return columns
 
     def provenance(self) -> dict[str, Any]:
-        """How every modality was made, for JSON."""
+        """How every stream was made, for JSON."""
         return {
             name: {
-                "encoder": modality.encoder,
-                "revision": modality.revision,
-                "weights": modality.weights,
-                "random_weights": modality.random_weights,
-                "config_hash": modality.config_hash,
-                "config": dict(modality.config),
+                "encoder": stream.encoder,
+                "revision": stream.revision,
+                "weights": stream.weights,
+                "random_weights": stream.random_weights,
+                "config_hash": stream.config_hash,
+                "config": dict(stream.config),
             }
-            for name, modality in self.streams.items()
+            for name, stream in self.streams.items()
         }
 
     def extents(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where each utterance of a modality lies: the number of its shard, and its offset there, (n,) each."""
-        stream = self._stream(name)
-        return stream.shard, stream.offset
+        """The shard number of each utterance of a stream, and its first frame there, (n,) each."""
+        return self.stream(name).shard, self.stream(name).offset
+
+    def stream(self, name: str) -> StreamIndex:
+        """The columns of a stream in the index. Raises StoreError if there is no such stream."""
+        if name not in self._content.streams:
+            available = shortened(", ".join(self.streams)) or "none"
+            raise StoreError(f"{self.path}: expected one of its streams ({available}), got {quoted(name)}")
+        return self._content.streams[name]
 
     def packed(
         self, name: str, rows: Sequence[int] | None = None, *, out: tuple[Values, NDArray[np.bool_]] | None = None
     ) -> Packed:
-        """The features of the given utterances (all by default), end to end in the order given, read into `out` if any.
+        """Read the features of several utterances, end to end.
 
-        Read shard by shard in the order of the disk, neighbours in one go; several threads may do so at once. Raises
-        StoreError for values that do not match their checksum.
+        The files are read in the order of their content, neighbouring utterances with one call.
+
+        Args:
+            name: a stream of the index.
+            rows: the utterances, in the order of the result (default: all).
+            out: arrays to read into, values (sum of t, [layers,] width) and valid (sum of t,).
+
+        Raises:
+            StoreError: a shard is missing or damaged, or values do not match their checksum.
         """
-        stream = self._stream(name)
-        modality = stream.info
+        stream = self.stream(name)
         wanted = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
         lengths = stream.length[wanted]
         self.check_files(name, wanted)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        frames = int(offsets[-1])
-        values, valid = out or (np.empty((frames, *modality.frame_shape), modality.dtype), np.empty(frames, bool))
-        shard, start = stream.shard[wanted], stream.offset[wanted]
-        order = np.lexsort((start, shard))
-        # A run is a stretch of utterances that lie side by side both on the disk and in the answer.
-        follows = (
-            (shard[order][1:] == shard[order][:-1])
-            & (start[order][1:] == start[order][:-1] + lengths[order][:-1])
-            & (order[1:] == order[:-1] + 1)
-        )
-        for run in np.split(order, np.flatnonzero(~follows) + 1):
-            if len(run) == 0:
-                continue
-            first, last = run[0], run[-1]
-            size = int(offsets[last + 1] - offsets[first])
-            source = self._rows(name, int(shard[first]))
-            into = slice(int(offsets[first]), int(offsets[first]) + size)
-
-            def read(
-                source: PackedRows, at: int = int(start[first]), into: slice = into, run: NDArray[np.int64] = run
-            ) -> None:
-                source.read("values", at, values[into])
-                source.read("valid", at, valid[into])
-                for position in run:
-                    part = slice(int(offsets[position]), int(offsets[position + 1]))
-                    self._check(name, int(wanted[position]), values[part], valid[part])
-
+        if out is None:
+            frames = int(offsets[-1])
+            out = np.empty((frames, *stream.info.frame_shape), stream.info.dtype), np.empty(frames, bool)
+        values, valid = out
+        packed = Packed(values=values, offsets=offsets, valid=valid)
+        for run in contiguous_runs(stream.shard[wanted], stream.offset[wanted], lengths):
+            shard, start = int(stream.shard[wanted[run[0]]]), int(stream.offset[wanted[run[0]]])
             try:
-                read(source)
+                self._read_run(stream, self._packed_rows(name, shard), start, packed, run, wanted)
             except StoreError:
                 if self.packed_inside:
                     raise
-                # A shard that was extracted again has the same values, but perhaps not in the same place.
-                read(self._shards.found(int(shard[first])))
-        return Packed(values=values, offsets=offsets, valid=valid)
+                # A shard that was extracted again has the same values, but perhaps at another place in the file.
+                self._read_run(stream, self.shards.locate(shard), start, packed, run, wanted)
+        return packed
 
-    def boxes(self, name: str, row: int) -> NDArray[np.float32] | None:
-        """Where the face of an utterance was, (t, 4) as in `Entry`; None for features without boxes, or packed ones."""
-        if self.packed_inside:
-            return None
-        stream = self._stream(name)
-        start = int(stream.offset[row])
-        with self.open_shard(int(stream.shard[row])) as reader:
-            return reader.boxes(start, start + int(stream.length[row]))
+    def _read_run(
+        self,
+        stream: StreamIndex,
+        source: PackedRows,
+        start: int,
+        packed: Packed,
+        run: NDArray[np.int64],
+        wanted: NDArray[np.int64],
+    ) -> None:
+        """Read utterances that are neighbours both in `source`, from row `start` on, and in `packed`, and check them.
 
-    def _check(self, name: str, row: int, values: Values, valid: NDArray[np.bool_]) -> None:
-        stream = self._streams[name]
+        `run` numbers the utterances in `packed`; `wanted` are their rows in the index.
+        """
+        offsets = packed.offsets
+        target = slice(int(offsets[run[0]]), int(offsets[run[-1] + 1]))
+        source.read("values", start, packed.values[target])
+        source.read("valid", start, packed.valid[target])
+        for position in run:
+            frames = slice(int(offsets[position]), int(offsets[position + 1]))
+            self._check(stream, int(wanted[position]), packed.values[frames], packed.valid[frames])
+
+    def _check(self, stream: StreamIndex, row: int, values: Values, valid: NDArray[np.bool_]) -> None:
         if feature_checksum(values, valid, stream.origins[row]) != stream.checksums[row]:
+            name = stream.info.name
             raise StoreError(
-                f"{self._file_of(name, row)}: the {name} values of utterance {quoted(self.utterances[row].id)} "
+                f"{self.file_of(name, row)}: the {name} values of utterance {quoted(self.utterances[row].id)} "
                 f"do not match their checksum; {SHARD_REMEDY}"
             )
 
-    def _file_of(self, name: str, row: int) -> Path:
-        """The file that holds the values of an utterance."""
-        return self.path if self.packed_inside else self.shard_paths[int(self._streams[name].shard[row])]
+    def boxes(self, name: str, row: int) -> NDArray[np.float32] | None:
+        """The face boxes of an utterance, (t, 4) as in `Entry`; None for streams without, and for packed indexes."""
+        if self.packed_inside:
+            return None
+        stream, start = self.stream(name), int(self.stream(name).offset[row])
+        with self.shards.open(int(stream.shard[row])) as reader:
+            return reader.boxes(start, start + int(stream.length[row]))
 
-    def _stream(self, name: str) -> StreamIndex:
-        if name not in self._streams:
-            raise StoreError(
-                f"{self.path}: there are no {name} features; it holds {shortened(', '.join(self.streams)) or 'none'}"
-            )
-        return self._streams[name]
+    def file_of(self, name: str, row: int) -> Path:
+        """The file with the values of an utterance."""
+        return self.path if self.packed_inside else self.shard_paths[int(self.stream(name).shard[row])]
 
     def check_files(self, name: str, rows: Sequence[int] | NDArray[np.int64] | None = None) -> None:
-        """Raise StoreError unless the shards of these utterances are there, of the sizes that the index says.
+        """Raise StoreError unless the shards of these utterances exist and have the sizes of the index.
 
-        Cheap, and looked at once: to be called before memory is taken for what the index promises.
+        Cheap, and done once per shard: call it before allocating the memory that the index asks for.
         """
         if not self.packed_inside:
-            shard = self._stream(name).shard
-            self._shards.check(np.unique(shard if rows is None else shard[np.asarray(rows, np.int64)]).tolist())
+            shard = self.stream(name).shard
+            self.shards.check(np.unique(shard if rows is None else shard[np.asarray(rows, np.int64)]).tolist())
 
-    def stream(self, name: str) -> StreamIndex:
-        """All that the index says of a stream."""
-        return self._stream(name)
+    @cached_property
+    def _inside(self) -> dict[str, PackedRows]:
+        return {}
 
-    def shard_is_outside(self, shard: int) -> bool:
-        """Whether a shard's path leads out of the index' folder: then it is not to be looked at."""
-        return self._shards.is_outside(shard)
-
-    def check_shard(self, shard: int, reader: ShardReader) -> None:
-        """Raise StoreError unless an open shard is the one that was indexed."""
-        self._shards.check_same(shard, reader)
-
-    def open_shard(self, shard: int) -> ShardReader:
-        """Open one of the shards and check that it is the one that was indexed."""
-        return self._shards.open(shard)
-
-    def _rows(self, name: str, shard: int) -> PackedRows:
-        """Where the values of a shard are read, or (-1) those of a stream inside."""
+    def _packed_rows(self, name: str, shard: int) -> PackedRows:
+        """The packed tables of a shard or, if `shard` is -1, of a stream in the index."""
+        info = self.streams[name]
         if shard >= 0:
-            modality = self.streams[name]
-            return self._shards.rows(shard, modality.frame_shape, np.dtype(modality.dtype))
+            return self.shards.rows(shard, info.frame_shape, np.dtype(info.dtype))
         if name not in self._inside:
-            again = "ask for the file again, or pack it anew with `foal index --pack`"
-            self._inside[name] = PackedRows(self.path, self._streams[name].inside or {}, remedy=again)
+            remedy = "copy the file again, or rebuild it with `foal index --pack`"
+            self._inside[name] = PackedRows(self.path, self.stream(name).inside or {}, remedy=remedy)
         return self._inside[name]
-
-    def verify_packed_values(self) -> list[tuple[Path, str]]:
-        """Read every utterance, compare it with its checksum, look for NaN; gives the files and what is wrong."""
-        problems = []
-        for name in self.streams:
-            for block in self.blocks(name):
-                try:
-                    sound = finite(self.packed(name, block).values)
-                except StoreError:
-                    sound = False
-                if not sound:
-                    problems += [problem for row in block for problem in self._problem(name, row)]
-        return problems
-
-    def blocks(self, name: str) -> Iterator[list[int]]:
-        """All rows of a stream in the order of the disk, about so many bytes at a time."""
-        stream = self._stream(name)
-        per_frame = int(np.prod(stream.info.frame_shape)) * np.dtype(stream.info.dtype).itemsize
-        order = np.lexsort((stream.offset, stream.shard))
-        block = np.cumsum(stream.length[order]) * per_frame // _BLOCK
-        cuts = np.flatnonzero((np.diff(block) != 0) | (np.diff(stream.shard[order]) != 0)) + 1
-        yield from (rows.tolist() for rows in np.split(order, cuts) if len(rows))
-
-    def _problem(self, name: str, row: int) -> list[tuple[Path, str]]:
-        path = self._file_of(name, row)
-        try:
-            if finite(self.packed(name, [row]).values):
-                return []
-        except StoreError as error:
-            return [(path, str(error).removeprefix(f"{path}: "))]
-        return [(path, f"the {name} values of utterance {quoted(self.utterances[row].id)} are NaN or infinite")]

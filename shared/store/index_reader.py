@@ -1,4 +1,4 @@
-"""What a feats.h5 says, read and checked: the manifest's rows, the streams of features, and where their values are."""
+"""Reads and checks the tables of feats.h5: utterances, streams, and the places of their values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,25 +10,34 @@ from numpy.typing import NDArray
 
 from ..config.settings import STREAM_NAME, STREAM_RESERVED
 from ..hdf5.checked_reader import Extent, ValidatedGroup
-from ..hdf5.opening import open_hdf5, wrap_as_store_error
+from ..hdf5.opening import FileFormat, open_hdf5, wrap_as_store_error
 from ..hdf5.raw_rows import check_frame_shape, extents_of
 from ..hdf5.seal import BytesRead
 from ..utterance import COLUMNS, NUMBERS, Utterance, parse_crop
 from .index_shards import ShardTable
 
 FORMAT, VERSION = "foal-feats", 5
-REMEDY = "make it anew with `foal index`"
+REMEDY = "rebuild it with `foal index`"
+INDEX_FORMAT = FileFormat(
+    name=FORMAT,
+    version=VERSION,
+    label="index",
+    missing="no such file; create it with `foal extract` or `foal index`",
+    damaged=REMEDY,
+    older="run `foal index`",
+)
 VERIFY_UP_TO_BYTES = 256 * 2**20
-"""Bytes of an index whose seal is checked whenever it is opened: of all, but for packed ones."""
+"""The seal of an index of at most this size is verified whenever it is opened; only packed ones are larger."""
 
 LOCATION_COLUMNS = ("shard", "row", "offset", "length", "valid_frames")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamInfo:
-    """One stream of features: frames of `frame_shape` ([layers,] width) at `rate_hz`, and how they were made.
+    """One encoder's features of a modality: frames of `frame_shape` ([layers,] width) at `rate_hz`.
 
-    `name` is that of the modality, or `face/clip` where a modality has several encoders.
+    `name` is the modality, or `face/clip` where a modality has several encoders; the other fields are those of
+    ShardHeader.
     """
 
     name: str
@@ -50,7 +59,7 @@ class StreamInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamIndex:
-    """The features of a modality by utterance, (n,) each: where they lie, how much there is, and what they must be."""
+    """The columns of a stream, (n,) each: shard number and row, first frame and number of frames, checksum and more."""
 
     info: StreamInfo
     shard: NDArray[np.int64]
@@ -63,12 +72,12 @@ class StreamIndex:
     checksums: list[str]
     quality: Mapping[str, NDArray[np.float32]]
     inside: Mapping[str, Extent] | None
-    """Where in the index the values are, if it is packed."""
+    """The place of the values in the index, if it is packed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexContent:
-    """All of an index but for packed values."""
+    """The tables of an index, without packed values."""
 
     digest: str
     packed: bool
@@ -80,16 +89,18 @@ class IndexContent:
 def read_index(
     path: Path, *, verify_up_to_bytes: float = VERIFY_UP_TO_BYTES, on_bytes: BytesRead = lambda count: None
 ) -> IndexContent:
-    """Read an index and see that it fits together. Raises StoreError that names it, FutureError as `open_hdf5`."""
-    root = open_hdf5(
-        path,
-        kind=FORMAT,
-        version=VERSION,
-        verify_up_to_bytes=verify_up_to_bytes,
-        on_bytes=on_bytes,
-        remedy=REMEDY,
-        missing="there is no such file; make it with `foal extract` or `foal index`",
-    )
+    """Read an index and check that it is consistent.
+
+    Args:
+        path: the index.
+        verify_up_to_bytes: verify the seal of an index of at most this size.
+        on_bytes: called with the number of bytes read for that.
+
+    Raises:
+        StoreError: the index is missing, damaged, of another format or of an older version of foal.
+        FutureError: it is of a newer version of foal.
+    """
+    root = open_hdf5(path, INDEX_FORMAT, verify_up_to_bytes=verify_up_to_bytes, on_bytes=on_bytes)
     try:
         with wrap_as_store_error(path, REMEDY):
             packed, utterances = root.flag("packed"), _read_utterances(root.group("utterances"))
@@ -106,19 +117,19 @@ def read_index(
 
 
 def _stream_groups(streams: ValidatedGroup) -> dict[str, ValidatedGroup]:
-    """`face` and `face/clip` alike: a group of one modality may hold those of more streams, and nothing deeper."""
-    found = {}
+    """The groups of streams such as `face` and `face/clip`: that of a modality may contain those of its streams."""
+    groups = {}
     for modality in streams.names():
         group = streams.group(modality)
         names = group.names()
         if not STREAM_RESERVED.isdisjoint(names):
-            found[modality] = group
+            groups[modality] = group
         for name in names:
             if name not in STREAM_RESERVED:
-                found[f"{modality}/{name}"] = group.group(name)
-    if bad := [name for name in found if not all(map(STREAM_NAME.fullmatch, name.split("/")))]:
+                groups[f"{modality}/{name}"] = group.group(name)
+    if bad := [name for name in groups if not all(map(STREAM_NAME.fullmatch, name.split("/")))]:
         raise ValueError(f"expected streams with names like face/clip, got {bad[0][:80]!r}")
-    return found
+    return groups
 
 
 def _read_utterances(table: ValidatedGroup) -> tuple[Utterance, ...]:
@@ -132,7 +143,7 @@ def _read_utterances(table: ValidatedGroup) -> tuple[Utterance, ...]:
         else:
             columns[name] = table.texts(name)
     if len(set(columns["id"])) != len(columns["id"]) or "" in columns["id"]:
-        raise ValueError("an id is empty, or stands in it twice")
+        raise ValueError("an id is empty or occurs twice")
     for crop in set(columns["crop"]):
         parse_crop(crop)
     rows = zip(*(columns[name] for name in COLUMNS), strict=True)
@@ -140,7 +151,7 @@ def _read_utterances(table: ValidatedGroup) -> tuple[Utterance, ...]:
 
 
 def _read_stream(name: str, group: ValidatedGroup, count: int, shards: ShardTable | None) -> StreamIndex:
-    """One stream of `count` utterances, in `shards` or, if there are none, packed."""
+    """Read a stream of `count` utterances; `shards` is None if the values are packed."""
     info = StreamInfo(
         name=name,
         frame_shape=group.vector("frame_shape", 3),
@@ -173,19 +184,19 @@ def _read_stream(name: str, group: ValidatedGroup, count: int, shards: ShardTabl
         stream.checksums,
     ]
     if any(len(column) != count for column in (*columns, *stream.quality.values())):
-        raise ValueError(f"{name} does not cover every utterance")
-    _check_places(stream, shards)
+        raise ValueError(f"{name}: expected a row for every utterance")
+    _check_locations(stream, shards)
     return stream
 
 
-def _check_places(stream: StreamIndex, shards: ShardTable | None) -> None:
-    """Raise ValueError unless every utterance has its own frames, where there are some."""
+def _check_locations(stream: StreamIndex, shards: ShardTable | None) -> None:
+    """Raise ValueError unless every utterance has its own frames, inside the table of its shard."""
     info, shard, offset, length = stream.info, stream.shard, stream.offset, stream.length
     if shards is None:
         assert stream.inside is not None
         values = stream.inside["values"]
         if (values.shape[1:], values.dtype.name) != (info.frame_shape, info.dtype) or (shard != -1).any():
-            raise ValueError(f"{info.name}: its values are not what it says")
+            raise ValueError(f"{info.name}: its values have another shape or format than stated")
         frames = np.full(len(shard), values.shape[0], np.int64)
     else:
         if len(shard) and not 0 <= shard.min() <= shard.max() < len(shards.paths):
@@ -195,13 +206,13 @@ def _check_places(stream: StreamIndex, shards: ShardTable | None) -> None:
     if min(offset.min(initial=0), length.min(initial=0), stream.row.min(initial=0)) < 0:
         raise ValueError(f"{info.name}: negative offsets or lengths")
     if (length > frames).any() or (offset > frames - length).any():
-        raise ValueError(f"{info.name}: frames behind the end of their shard")
+        raise ValueError(f"{info.name}: frames beyond the end of their shard")
     if (stream.valid_frames < 0).any() or (stream.valid_frames > length).any():
         raise ValueError(f"{info.name}: more valid frames than frames")
     if not np.isfinite(stream.origins).all():
-        raise ValueError(f"{info.name}: an origin that is no time")
-    some = np.flatnonzero(length)
-    order = some[np.lexsort((offset[some], shard[some]))]
+        raise ValueError(f"{info.name}: an origin that is not finite")
+    nonempty = np.flatnonzero(length)
+    order = nonempty[np.lexsort((offset[nonempty], shard[nonempty]))]
     ends = offset[order] + length[order]
     if ((shard[order][1:] == shard[order][:-1]) & (offset[order][1:] < ends[:-1])).any():
         raise ValueError(f"{info.name}: two utterances share frames")

@@ -87,7 +87,7 @@ def test_missing_encoders_and_streams_are_reported_before_any_worker_starts(
 def test_a_scheduler_without_workers_or_none_at_all(
     foal_here: Foal, tone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("foal.shared.parallel.cluster.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("foal.shared.parallel.cluster.CONNECT_TIMEOUT", 1)
     options = ["-s", "all", "-m", "m.csv", "-r", ".", "--streams", "audio"]
     # As long as it is bound, nobody else can listen there.
     with socket.socket() as deaf:

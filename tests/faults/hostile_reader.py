@@ -13,11 +13,11 @@ from pathlib import Path
 from foal.extract.maintenance.index import format_stream_config
 from foal.extract.maintenance.stale import find_stale, is_deletable_corrupt_shard
 from foal.shared.errors import FoalError
-from foal.shared.store.catalog import Media, read_catalog
+from foal.shared.store.catalog import MediaFingerprints, read_catalog
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import ShardReader, verify_shard
-from foal.shared.store.verify import verify_target
+from foal.shared.store.verify import verify_target, verify_values
 from foal.shared.utterance import Utterance
 
 KEYS = {"audio": "a" * 64, "face": "f" * 64}
@@ -31,7 +31,7 @@ def values_of(index: Path) -> dict[str, str]:
         for name in store.streams:
             packed = store.packed(name)
             found[name] = blake2b(packed.values.tobytes() + packed.valid.tobytes()).hexdigest()
-            store.verify_packed_values()
+            verify_values(store)
             store.quality(name)
             if len(store):
                 store.boxes(name, 0)
@@ -55,7 +55,7 @@ def readings(folder: Path, file: str) -> dict[str, Callable[[], object]]:
         "read": lambda: values_of(index),
         "shard": lambda: entries_of(path),
         "verify shard": lambda: verify_shard(path),
-        "stale": lambda: find_stale(features, ROWS, KEYS, Media(folder)),
+        "stale": lambda: find_stale(features, ROWS, KEYS, MediaFingerprints(folder)),
         "removable": lambda: is_deletable_corrupt_shard(path, "audio", KEYS["audio"]),
         "catalog": lambda: read_catalog(features, "audio", KEYS["audio"], verify=True),
         "index anew": lambda: write_index(folder / "new.h5", ROWS, features, KEYS),

@@ -172,7 +172,7 @@ def test_swapped_shards(corpus: Corpus, trial: Any) -> None:
         face[0].write_bytes(spare)
         named = corpus.verify()
         assert sorted(named) == [audio[0], face[0]]
-        assert all("a foreign shard" in reason for reason in named.values())
+        assert all("a shard of another folder" in reason for reason in named.values())
         corpus.mended()
     with trial("a shard holds its neighbour's content", "what is missing is made again"):
         neighbours = [path for path in audio if path.parent == audio[0].parent]
@@ -190,7 +190,7 @@ def test_files_of_a_newer_foal(corpus: Corpus, trial: Any, what: str) -> None:
             file.attrs["version"] = version + 1
         write_seal(path)
         newer = path.read_bytes()
-        said = f"version {version + 1}, this foal reads {version}; update foal"
+        said = f"format {version + 1} (a newer foal); this version reads format {version}; update foal"
         assert [said in reason for reason in corpus.verify(path.relative_to(corpus.folder)).values()] == [True]
         for command in (corpus.extract, corpus.index):
             code, message = command()

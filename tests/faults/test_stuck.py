@@ -1,4 +1,4 @@
-"""A file over which workers die, one that never answers, and a worker that stands still."""
+"""A file that kills workers, a file that never answers, and a worker that is suspended."""
 
 import csv
 import os
@@ -125,45 +125,6 @@ def test_a_file_that_never_answers(start: Start, trial: Any, corpus: Path, featu
         assert len(features_of(corpus / "features")) == FILES - 1
     run = start(corpus, *usual, "--retry-failed")
     assert run.finish() == 0, run.err
-    assert len(features_of(corpus / "features")) == FILES
-
-
-def test_a_file_that_never_answers_how_long_it_is(
-    start: Start, trial: Any, corpus: Path, features_of: Any, finished_shards: Any, silent: Silent
-) -> None:
-    """The manifest says of nobody where it ends: the main process itself asks the files, before there are workers."""
-    rows = [Utterance(id=f"u{n}", corpus="c", label="hap", audio=f"{n}.wav") for n in range(FILES)]
-    write_manifest(corpus / "m.csv", rows)
-    usual = [*USUAL, *AUDIO, "--set", "extract.task_timeout=12"]
-    with (
-        trial("a file that never says how long it is", "its utterance is found and listed, the others are done"),
-        lease_time(600),
-        silent(corpus / "media" / "9.wav"),
-    ):
-        run = start(corpus, *usual)
-        assert run.finish(timeout=200) == 3, run.err
-        assert "1 file did not say within 0 min 12 s how long it is (9.wav)" in run.out
-        failed = listed(corpus)
-        assert set(failed) == {"u9"}
-        assert "not finished within" in failed["u9"]["reason"]
-        assert len(features_of(corpus / "features")) == FILES - 1
-        shards = finished_shards(corpus / "features")
-    with (
-        trial("Ctrl-C while a file does not say how long it is", "the run ends at once, the next one goes on"),
-        lease_time(600),
-        silent(corpus / "media" / "9.wav"),
-    ):
-        run = start(corpus, *usual, "--retry-failed")
-        # It asks as soon as it has said what is there.
-        run.wait_for(lambda: (corpus / "features" / ".foal.lock").exists())
-        time.sleep(3)
-        run.process.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        assert run.finish(timeout=60) == 130, run.err
-        assert time.monotonic() - began < 10
-    run = start(corpus, *usual, "--retry-failed")
-    assert run.finish() == 0, run.err
-    assert shards.items() <= finished_shards(corpus / "features").items()
     assert len(features_of(corpus / "features")) == FILES
 
 

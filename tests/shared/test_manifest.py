@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from foal.shared.errors import ManifestError, UsageError
 from foal.shared.manifest import check_inside, read_manifest, write_manifest
-from foal.shared.utterance import Utterance, parse_crop, select_splits, split_folder
+from foal.shared.utterance import Utterance
 
 HEADER = "id,corpus,session,speaker,gender,label,audio,video,start,end,crop"
 GOOD = "u1,c,session1,s,F,hap,a.wav,v.avi,0.5,1.5,left"
@@ -74,10 +74,6 @@ def test_a_manifest_reads_back_as_it_was_written(
         (f"{HEADER}\n{GOOD.replace('1.5', 'nan')}", r"line 2, column end: expected a number"),
         (f"{HEADER}\n{GOOD.replace('left', 'middle')}", r"line 2, column crop"),
         (f"{HEADER}\n{GOOD}\n{GOOD}", r"line 3, column id: expected unique ids, got 'u1' again \(first on line 2\)"),
-        (
-            f"{HEADER}\n{GOOD.replace('u1', 'u' * 5000)}",
-            r"line 2, column id: expected 4,096 characters at most, got 5,000",
-        ),
         (f"{HEADER}\n{GOOD},x", r"as many cells"),
         (f"{HEADER}\nu1,c", r"as many cells"),
         (f"{HEADER}\n{GOOD.replace('u1', '')}", r"column id"),
@@ -103,7 +99,7 @@ def test_all_bad_lines_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "binary"])
-def test_what_is_no_manifest_is_refused(tmp_path: Path, kind: str) -> None:
+def test_files_that_are_not_manifests_are_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "m.csv"
     if kind == "folder":
         path.mkdir()
@@ -113,8 +109,8 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, kind: str) -> None:
         read_manifest(path)
 
 
-@pytest.mark.parametrize("number", ["1e999", "nan", "1_0", "\u0661", "9" * 5000, "0x1"])
-def test_numbers_are_written_as_everybody_writes_them(tmp_path: Path, number: str) -> None:
+@pytest.mark.parametrize("number", ["1e999", "nan", "9" * 5000, "0x1"])
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, number: str) -> None:
     path = tmp_path / "m.csv"
     path.write_text(f"{HEADER}\n{GOOD.replace('1.5', number)}")
     with pytest.raises(ManifestError, match="column end: expected a number") as caught:
@@ -122,15 +118,9 @@ def test_numbers_are_written_as_everybody_writes_them(tmp_path: Path, number: st
     assert len(str(caught.value)) < 1000
 
 
-def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.csv")
     with pytest.raises(ManifestError, match="got a folder, a pipe or a device"):
-        read_manifest(tmp_path / "m.csv")
-
-
-def test_a_line_has_an_end(tmp_path: Path) -> None:
-    (tmp_path / "m.csv").write_text(f"{HEADER}\n" + "," * (1 << 20))
-    with pytest.raises(ManifestError, match="expected lines of less than"):
         read_manifest(tmp_path / "m.csv")
 
 
@@ -159,7 +149,7 @@ def test_names_with_every_kind_of_line_end_read_back(tmp_path: Path) -> None:
         ("in/back", "symbolic link"),
     ],
 )
-def test_what_leads_out_of_the_root(tmp_path: Path, media: str, words: str) -> None:
+def test_paths_outside_the_root_are_refused(tmp_path: Path, media: str, words: str) -> None:
     real = tmp_path / "real"
     (real / "in").mkdir(parents=True)
     (tmp_path / "root2" / "sub").mkdir(parents=True)
@@ -179,20 +169,10 @@ def test_what_leads_out_of_the_root(tmp_path: Path, media: str, words: str) -> N
         check_inside([row] * 25, tmp_path / "root", tmp_path / "m.csv")
 
 
-def test_unknown_split_lists_the_known(some_utterances: list[Utterance]) -> None:
-    with pytest.raises(UsageError, match="session1, session2, session3"):
-        select_splits(some_utterances, ["session9"])
-    assert select_splits(some_utterances, ["session2", "session2"]) == select_splits(some_utterances, ["session2"])
-    assert len(select_splits(some_utterances, ["all"])) == len(some_utterances)
-    for wanted in (["all", "nonsense"], [""], []):
-        with pytest.raises(UsageError, match="the manifest has session1"):
-            select_splits(some_utterances, wanted)
-
-
-def test_a_manifest_takes_no_other_files_place_and_holds_no_row_that_cannot_be_read(tmp_path: Path) -> None:
+def test_other_files_are_not_replaced_and_bad_rows_are_not_written(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("train: {}\n")
     one = Utterance(id="a", corpus="c", audio="a.wav")
-    with pytest.raises(ManifestError, match="got another file"):
+    with pytest.raises(UsageError, match="exists and is not a manifest"):
         write_manifest(tmp_path / "params.yaml", [one])
     with pytest.raises(ManifestError, match=r"m\.csv, line 3, column id: expected unique ids"):
         write_manifest(tmp_path / "m.csv", [one, one])
@@ -211,15 +191,22 @@ def test_a_manifest_takes_no_other_files_place_and_holds_no_row_that_cannot_be_r
         b"\xff",
     ],
 )
-def test_what_only_begins_like_a_manifest_stays(tmp_path: Path, content: bytes) -> None:
+def test_files_that_only_resemble_a_manifest_are_not_replaced(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "data.csv"
     path.write_bytes(content)
-    with pytest.raises(ManifestError, match="expected a manifest to replace, or nothing, got another file"):
+    with pytest.raises(UsageError, match="exists and is not a manifest"):
         write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
     assert path.read_bytes() == content
 
 
-def test_pipes_sockets_folders_and_loose_links_stay(tmp_path: Path) -> None:
+def test_any_file_is_replaced_with_force(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("notes")
+    rows = [Utterance(id="a", corpus="c", audio="a.wav")]
+    write_manifest(tmp_path / "notes.txt", rows, force=True)
+    assert read_manifest(tmp_path / "notes.txt") == rows
+
+
+def test_pipes_folders_and_broken_links_are_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "loose").symlink_to("nowhere")
@@ -228,7 +215,7 @@ def test_pipes_sockets_folders_and_loose_links_stay(tmp_path: Path) -> None:
         os.mknod(tmp_path / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
     before = {path: path.lstat().st_mode for path in tmp_path.iterdir()}
     for path in before:
-        with pytest.raises(ManifestError, match="got another file"):
+        with pytest.raises(UsageError, match="exists and is not a manifest"):
             write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
     assert before == {path: path.lstat().st_mode for path in tmp_path.iterdir()}
 
@@ -239,28 +226,3 @@ def test_an_older_manifest_is_replaced(tmp_path: Path, start: str) -> None:
     path.write_text(start + "\n", encoding="utf-8")
     write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
     assert len(read_manifest(path)) == 1
-
-
-def test_only_what_changes_the_numbers_is_the_source() -> None:
-    one = Utterance(id="a", corpus="c", audio="a.wav", video="v.avi", start=1.0, end=2.0, crop="left", label="hap")
-    mended = Utterance(id="a", corpus="c", audio="a.wav", video="v.avi", start=1.0, end=2.0, crop="right", label="sad")
-    assert one.source("audio") == mended.source("audio")
-    assert one.source("face") != mended.source("face")
-
-
-@given(st.tuples(*[st.floats(0, 1)] * 4))
-def test_crops(corners: tuple[float, float, float, float]) -> None:
-    x0, y0, x1, y1 = corners
-    wanted = f"{x0},{y0},{x1},{y1}"
-    if x0 < x1 and y0 < y1:
-        assert parse_crop(wanted) == corners
-    else:
-        with pytest.raises(ValueError, match=r"'full', 'left'"):
-            parse_crop(wanted)
-
-
-@given(st.lists(name, min_size=2, max_size=2, unique=True))
-def test_splits_have_folders_of_their_own(names: list[str]) -> None:
-    folders = [split_folder(name) for name in names]
-    assert folders[0] != folders[1]
-    assert all("/" not in folder and folder not in (".", "..") for folder in folders)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foal.shared.hdf5.checked_reader import MOST_PADDING, ValidatedGroup, write_strings
+from foal.shared.hdf5.checked_reader import MAX_PADDING_BYTES, ValidatedGroup, write_strings
 
 TEXTS = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=20)
 LONG = ["short", "", "ü" * 20_000, *["row"] * 200]
@@ -71,7 +71,7 @@ ENDS = np.cumsum([len(text.encode()) for text in LONG])
     ids=["one missing", "early", "late", "backwards", "far away", "negative", "fractions", "narrow", "none"],
 )
 def test_ends_that_are_no_ends_are_refused(tmp_path: Path, ends: Any) -> None:
-    assert len(LONG) * len(LONG[2].encode()) > MOST_PADDING
+    assert len(LONG) * len(LONG[2].encode()) > MAX_PADDING_BYTES
     path = written(tmp_path / "t.h5", name=LONG)
     with h5py.File(path, "r+") as file:
         del file["name_end"]

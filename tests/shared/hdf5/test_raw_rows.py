@@ -21,6 +21,7 @@ from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_shards import shard_rows
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import ShardReader
+from foal.shared.store.verify import verify_values
 from foal.shared.utterance import Utterance
 
 MakeFeatures = Callable[..., Path]
@@ -87,7 +88,7 @@ def test_tables_without_rows_and_rows_never_written(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "unwritten.h5", "w") as file:
         file.create_dataset("values", (4, 2), np.float16, fillvalue=7)
         file.create_dataset("valid", (4,), bool)
-    with pytest.raises(StoreError, match="that the file does not have"):
+    with pytest.raises(StoreError, match="which the file does not have"):
         rows_of(tmp_path / "unwritten.h5")
 
 
@@ -98,7 +99,7 @@ def test_rows_that_are_not_there(tmp_path: Path) -> None:
             rows.read("values", start, np.empty(shape, np.float32))
     with pytest.raises(StoreError, match=r"file\.h5"):
         rows.read("boxes", 0, np.empty((1, 3, 2), np.float32))
-    with pytest.raises(StoreError, match="expected float64 in one piece, got float32"):
+    with pytest.raises(StoreError, match="expected contiguous float64, got float32"):
         rows.read("values", 2, np.zeros((5, 3, 2)))
     rows.close()
     with pytest.raises(StoreError, match="closed"):
@@ -116,7 +117,7 @@ def test_files_that_are_not_what_they_were(tmp_path: Path) -> None:
     os.truncate(path, rows.extents["values"].offset + 20 * 24)
     whole = np.empty((20, 3, 2), np.float32)
     rows.read("values", 0, whole)
-    with pytest.raises(StoreError, match=r"file\.h5: damaged \(values ends before its time\); mend it"):
+    with pytest.raises(StoreError, match=r"file\.h5: damaged \(values ends too early\); mend it"):
         rows.read("values", 19, whole[:2])
     path.unlink()
     rows.read("values", 0, whole)  # whoever has it open may read on
@@ -155,7 +156,7 @@ def assert_same(got: Tables, wanted: Tables) -> None:
 def test_many_threads_over_many_shards(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexed_shards, "OPEN_SHARDS", 3)
+    monkeypatch.setattr(indexed_shards, "MAX_OPEN_SHARDS", 3)
     many = [replace(some_utterances[0], id=f"u{i}", session=f"session{i // 2}") for i in range(36)]
     features = make_features(tmp_path / "features", many, widths={"audio": 8})
     write_index(tmp_path / "feats.h5", many, features, {"audio": KEYS["audio"]})
@@ -245,7 +246,7 @@ def test_a_shard_of_another_size_is_refused(store_path: Path) -> None:
         everything(store_path)
     assert str(caught.value) == f"{shard}: the shard is not the one that {store_path} indexed; run `foal index` again"
     shard.write_bytes(whole + bytes(16))
-    with pytest.raises(StoreError, match="the seal, is missing or wrong"):
+    with pytest.raises(StoreError, match="the seal at its end is missing or wrong"):
         everything(store_path)
 
 
@@ -282,4 +283,4 @@ def test_a_flipped_bit_is_named_and_never_given_out(
             with pytest.raises(StoreError, match="do not match their checksum") as caught:
                 store.packed("face", rows)
             assert str(caught.value).startswith(f"{path}: the face values of utterance {some_utterances[row].id!r} ")
-        assert [file for file, _ in store.verify_packed_values()] == [path]
+        assert [file for file, _ in verify_values(store)] == [path]

@@ -1,4 +1,4 @@
-"""The workers: who can talk to those of a local run (its own processes, and nobody else), and what they need."""
+"""The workers of a run: who can connect to them, what they need, and how errors are reported."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def client() -> Iterator[Client]:
         yield client
 
 
-def test_it_works(client: Client) -> None:
+def test_tasks_run_in_another_process(client: Client) -> None:
     assert client.submit(os.getpid).result() != os.getpid()
 
 
@@ -40,7 +40,7 @@ CONNECT = "import sys; from distributed import Client; Client(sys.argv[1], timeo
 
 
 @pytest.mark.parametrize("scheme", ["tls://", "tcp://"])
-def test_without_its_certificate_nobody_is_let_in(client: Client, scheme: str) -> None:
+def test_clients_without_the_certificate_are_refused(client: Client, scheme: str) -> None:
     address = client.scheduler.address
     assert address.startswith("tls://127.0.0.1:")
     # In a process of its own: a client that fails may wait for itself when it is thrown away.
@@ -56,7 +56,7 @@ def test_an_address_without_its_certificates_is_named(
     assert foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
     done = foal("extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--scheduler", client.scheduler.address)
     assert done.returncode == 2
-    assert "TLS do not fit together" in done.stderr
+    assert "TLS do not match" in done.stderr
 
 
 WITHOUT_FOAL = """
@@ -118,7 +118,7 @@ def test_workers_without_foal_are_named(
             "m.csv",
             "-r",
             synthetic_corpus,
-            "--modalities",
+            "--streams",
             "audio",
             "--scheduler",
             address,
@@ -179,10 +179,37 @@ if __name__ == "__main__":
 """
 
 
-def test_a_run_that_ends_while_its_workers_talk_says_its_one_sentence(tmp_path: Path) -> None:
+def test_a_run_that_ends_during_events_prints_one_sentence(tmp_path: Path) -> None:
     """Dask's scheduler finds its client gone, which it calls critical."""
     script = tmp_path / "talk.py"
     script.write_text(TALK)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr == "it ends over a mistake\n"
+
+
+WITHOUT_CRYPTOGRAPHY = """
+import os, sys
+from foal.shared.cli.logs import configure_logging
+from foal.shared.config.settings import ClusterSettings
+from foal.shared.parallel.cluster import NamedPlugin, open_cluster
+
+class Nothing(NamedPlugin):
+    name = "nothing"
+
+if __name__ == "__main__":
+    configure_logging()
+    sys.modules["cryptography"] = None
+    with open_cluster(ClusterSettings(), Nothing(), workers=1) as client:
+        print(client.scheduler.address, client.submit(os.getpid).result() != os.getpid())
+"""
+
+
+def test_without_cryptography_the_connections_are_plain_and_a_warning_says_so(tmp_path: Path) -> None:
+    script = tmp_path / "plain.py"
+    script.write_text(WITHOUT_CRYPTOGRAPHY)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "tcp://127.0.0.1:" in done.stdout
+    assert "True" in done.stdout
+    assert " ".join((done.stdout + done.stderr).split()).count("connections to the workers are not encrypted") == 1

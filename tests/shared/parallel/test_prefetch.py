@@ -79,7 +79,7 @@ def test_an_error_comes_out_where_its_items_are_taken_and_touches_no_other() -> 
 
 def test_who_leaves_early_leaves_no_thread_behind() -> None:
     def running() -> list[str]:
-        return [thread.name for thread in threading.enumerate() if thread.name.startswith("foal-ahead")]
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("foal-prefetch")]
 
     def endless() -> Iterator[int]:
         while True:

@@ -1,4 +1,5 @@
 import os
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis.extra import numpy as npst
 
 from foal.shared.errors import StoreError
 from foal.shared.hdf5.opening import FutureError
-from foal.shared.hdf5.seal import SEAL_SIZE, write_seal
+from foal.shared.hdf5.seal import write_seal
 from foal.shared.store.shard import Entry, ShardHeader, ShardReader, ShardWriter, verify_shard
 
 Altered = Callable[[Path], AbstractContextManager[h5py.File]]
@@ -93,7 +94,7 @@ def test_values_are_one_contiguous_dataset_of_the_chosen_format(tmp_path: Path) 
         (np.full((2, 4), 1e6, np.float32), "extract.dtype to float32"),
     ],
 )
-def test_numbers_that_cannot_be_stored_are_refused(tmp_path: Path, values: np.ndarray, words: str) -> None:
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, values: np.ndarray, words: str) -> None:
     with pytest.raises(StoreError, match=words):
         write(tmp_path / "s.h5", entry("a", values))
     assert list(tmp_path.iterdir()) == []
@@ -110,12 +111,12 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_frames_of_two_shapes_are_refused(tmp_path: Path) -> None:
+def test_frames_of_different_shapes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="shape"):
         write(tmp_path / "s.h5", entry("a"), entry("b", np.ones((2, 5), np.float32)))
 
 
-def test_what_is_damaged_or_foreign_is_named(tmp_path: Path, altered: Altered) -> None:
+def test_damaged_and_foreign_files_are_named(tmp_path: Path, altered: Altered) -> None:
     path = write(tmp_path / "s.h5", entry("a"), entry("b"))
     whole = path.read_bytes()
 
@@ -136,7 +137,7 @@ def test_what_is_damaged_or_foreign_is_named(tmp_path: Path, altered: Altered) -
     path.write_bytes(whole)
     with altered(path) as file:
         file["offsets"][:] = [0, 99, 6]
-    assert "do not fit together" in verify_shard(path)[0]
+    assert "inconsistent" in verify_shard(path)[0]
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
     assert "expected a file of format foal-shard" in verify_shard(tmp_path / "other.h5")[0]
@@ -146,46 +147,26 @@ def test_what_is_damaged_or_foreign_is_named(tmp_path: Path, altered: Altered) -
     assert "expected a regular file" in verify_shard(tmp_path)[0]
 
 
-def test_older_and_newer_versions_are_told_apart_from_damage(tmp_path: Path, altered: Altered) -> None:
+def test_a_shard_of_an_older_version_says_so(tmp_path: Path, altered: Altered) -> None:
+    path = write(tmp_path / "s.h5", entry("a"))
+    with altered(path) as file:
+        file.attrs["version"] = 3
+    message = f"{path}: shard format 3 (foal 0.1); this version reads format 4; run `foal extract` again"
+    with pytest.raises(StoreError, match=re.escape(message)):
+        ShardReader(path)
+    assert verify_shard(path) == [message.removeprefix(f"{path}: ")]
+
+
+def test_a_shard_of_a_newer_version_is_a_future_error(tmp_path: Path, altered: Altered) -> None:
     path = write(tmp_path / "s.h5", entry("a"))
     with altered(path) as file:
         file.attrs["version"] = 99
-    with pytest.raises(FutureError, match="foal-shard version 99, this foal reads 3; update foal"):
-        ShardReader(path)
-    with path.open("r+b") as raw:
-        raw.seek(-1 - SEAL_SIZE, os.SEEK_END)
-        raw.write(b"?")
-    with pytest.raises(StoreError, match="do not match their seal") as caught:
-        ShardReader(path)
-    assert not isinstance(caught.value, FutureError)
-    # Before there were seals, text was of any length.
-    with h5py.File(path, "w") as file:
-        file.attrs.update(format="foal-shard", version=2)
-    with pytest.raises(StoreError, match=r"version 2, .* it is from an older foal: make it anew"):
-        ShardReader(path)
-    with h5py.File(path, "w") as file:
-        file.attrs.update(format="foal-shard", version=99)
-    with pytest.raises(FutureError, match="version 99, this foal reads 3; update foal"):
-        ShardReader(path)
-
-
-def test_a_seal_of_a_newer_foal_is_told_apart_from_a_flipped_bit(tmp_path: Path) -> None:
-    path = write(tmp_path / "s.h5", entry("a"))
-    whole = path.read_bytes()
-    body, line = whole[:-SEAL_SIZE], whole[-SEAL_SIZE:]
-    # The second is of another form behind its number.
-    for version, form in ((b"02", line), (b"03", line[:-12] + b"otherwise!!\n")):
-        path.write_bytes(body + form.replace(b" 01 ", b" %s " % version))
-        with pytest.raises(FutureError, match=f"sealed in version {int(version)}, this foal reads 1; update foal"):
-            ShardReader(path)
-        assert path.read_bytes().startswith(body)
-    path.write_bytes(body + line.replace(b" 01 ", b" 03 "))
-    with pytest.raises(StoreError, match="the seal, is missing or wrong"):
+    with pytest.raises(FutureError, match=r"shard format 99 \(a newer foal\); .* update foal"):
         ShardReader(path)
 
 
 @given(texts=st.lists(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")), min_size=1))
-def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+def test_any_text_reads_back(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     ends = [text + end for text in texts for end in ("", " ", "\n")]
     ids = [f"{number} {text}" for number, text in enumerate(ends)]
     path = write(
@@ -198,7 +179,7 @@ def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, texts: li
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, range]:
-    """A shard in order, and where in the file its twelve values stand."""
+    """A shard in order, and the position of its twelve values in the file."""
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
     path = write(tmp_path_factory.mktemp("whole") / "s.h5", entry("a", values))
     assert verify_shard(path) == []
@@ -209,7 +190,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, range]:
 
 
 @given(byte=st.integers(0, 2 * 12 - 1), bit=st.integers(0, 7))
-def test_no_flipped_bit_of_the_values_goes_unseen(whole: tuple[Path, range], byte: int, bit: int) -> None:
+def test_every_flipped_bit_of_the_values_is_detected(whole: tuple[Path, range], byte: int, bit: int) -> None:
     path, extents = whole
     content = bytearray(path.read_bytes())
     content[extents[byte]] ^= 1 << bit
@@ -218,25 +199,3 @@ def test_no_flipped_bit_of_the_values_goes_unseen(whole: tuple[Path, range], byt
     assert verify_shard(spoilt)
     write_seal(spoilt)
     assert "checksum" in verify_shard(spoilt)[0]
-
-
-def test_no_flipped_bit_of_the_seal_goes_unseen(whole: tuple[Path, range]) -> None:
-    path, _ = whole
-    content = bytearray(path.read_bytes())
-    spoilt = path.with_name("spoilt.h5")
-    for byte in range(len(content) - SEAL_SIZE, len(content)):
-        for bit in range(8):
-            content[byte] ^= 1 << bit
-            spoilt.write_bytes(content)
-            content[byte] ^= 1 << bit
-            assert "seal" in verify_shard(spoilt)[0]
-
-
-def test_a_seal_is_one_line_and_put_but_once(whole: tuple[Path, range]) -> None:
-    path, _ = whole
-    before = path.read_bytes()
-    assert before[-SEAL_SIZE:].startswith(b"\nfoal-seal 01 %016x " % (len(before) - SEAL_SIZE))
-    again = path.with_name("again.h5")
-    again.write_bytes(before)
-    write_seal(again)
-    assert again.read_bytes() == before

@@ -37,74 +37,57 @@ def named(target: Path) -> dict[str, str]:
     return {path.relative_to(target).as_posix(): reason for path, reason in verify_target(target)[1]}
 
 
-def test_what_is_no_shard_of_its_folder_is_named_in_order(features: Path) -> None:
+def test_files_that_are_not_shards_of_their_folder_are_named_in_order(features: Path) -> None:
     assert verify_target(features) == (6, [])
-    one = features / "session1" / "audio-aaaaaaaa"
+    folder = features / "session1" / "audio-aaaaaaaa"
     (features / ".foal.lock").write_text("{}")
-    (one / "b.txt").write_text("notes")
-    (one / ".tmp-host~1~x.h5").write_text("half")
-    os.mkfifo(one / "c.h5")
-    os.mkfifo(one / "d.txt")
-    (one / "e.h5").mkdir()
-    (one / "f.h5").symlink_to("nowhere")
-    (one / "again").symlink_to(features)
-    shutil.copy(features / "session1" / "face-aaaaaaaa" / "shard.h5", one / "g.h5")
-    shutil.copy(one / "shard.h5", one / "h.h5")  # somebody else's name, but in order
-    shutil.copy(one / "shard.h5", features / "x.h5")
-    found = named(features)
-    names = (".tmp-host~1~x.h5", "b.txt", "c.h5", "d.txt", "e.h5", "f.h5", "g.h5")
-    assert list(found) == [*(f"session1/audio-aaaaaaaa/{name}" for name in names), "x.h5"]
-    assert "killed" in found["session1/audio-aaaaaaaa/.tmp-host~1~x.h5"]
-    assert found["session1/audio-aaaaaaaa/g.h5"] == f"a foreign shard: its key is face-{KEY}"
-    assert found["x.h5"] == f"a foreign shard: its key is audio-{KEY}"
-    for name in ("c.h5", "d.txt", "e.h5", "f.h5"):
-        assert found[f"session1/audio-aaaaaaaa/{name}"].startswith("expected a file, got")
+    (folder / "b.txt").write_text("notes")
+    (folder / ".tmp-host~1~x.h5").write_text("half")
+    os.mkfifo(folder / "c.h5")
+    (folder / "f.h5").symlink_to("nowhere")
+    shutil.copy(features / "session1" / "face-aaaaaaaa" / "shard.h5", folder / "g.h5")
+    shutil.copy(folder / "shard.h5", folder / "h.h5")  # another name, but intact
+    shutil.copy(folder / "shard.h5", features / "x.h5")
+    reasons = named(features)
+    names = (".tmp-host~1~x.h5", "b.txt", "c.h5", "f.h5", "g.h5")
+    assert list(reasons) == ["x.h5", *(f"session1/audio-aaaaaaaa/{name}" for name in names)]
+    assert "killed" in reasons["session1/audio-aaaaaaaa/.tmp-host~1~x.h5"]
+    assert reasons["session1/audio-aaaaaaaa/b.txt"] == "not a file of foal"
+    assert "expected a regular file" in reasons["session1/audio-aaaaaaaa/c.h5"]
+    assert "the shard is gone" in reasons["session1/audio-aaaaaaaa/f.h5"]
+    assert reasons["session1/audio-aaaaaaaa/g.h5"] == f"a shard of another folder, face-{KEY}"
+    assert reasons["x.h5"] == f"a shard of another folder, audio-{KEY}"
     with pytest.raises(UsageError, match="got nothing there"):
         verify_target(features / "nowhere")
-    assert "expected a regular file" in verify_target(one / "c.h5")[1][0][1]
+    assert "expected a regular file" in verify_target(folder / "c.h5")[1][0][1]
 
 
-def test_linked_folders_are_not_followed_and_those_that_lead_out_are_named(features: Path, tmp_path: Path) -> None:
-    ladder = [features / f"d{number}" for number in range(19)]
-    for rung, below in zip(ladder, [*ladder[1:], features], strict=True):
-        rung.mkdir()
-        for name in "ab":
-            (rung / name).symlink_to(below)  # 2 ** 18 ways to the last one
-    (features / "linked").symlink_to(features / "session1" / "audio-aaaaaaaa")
-    assert verify_target(features) == (6, [])
-
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "x.txt").write_text("not ours to look at")
-    (tmp_path / "features2").symlink_to(outside)  # begins like the target's name
-    (features / "session1" / "away").symlink_to(outside)
+def test_linked_folders_are_not_followed(features: Path, tmp_path: Path) -> None:
+    (features / "again").symlink_to(features)
     (features / "root").symlink_to("/")
-    (features / "second").symlink_to(tmp_path / "features2")
-    found = named(features)
-    assert list(found) == ["root", "second", "session1/away"]
-    assert all("a symbolic link that leads out" in reason for reason in found.values())
+    assert verify_target(features) == (6, [])
     # The target itself may be a link.
     (tmp_path / "link").symlink_to(features)
-    assert list(named(tmp_path / "link")) == list(found)
+    assert verify_target(tmp_path / "link") == (6, [])
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o444], ids=["unreadable", "only its names"])
-def test_a_folder_that_may_not_be_read_is_named(
+def test_an_unreadable_folder_is_named(
     features: Path, foal_as_somebody: Callable[..., "subprocess.CompletedProcess[str]"], mode: int
 ) -> None:
-    features_lock = features / "session2" / "face-aaaaaaaa"
-    features_lock.chmod(mode)
+    protected = features / "session2" / "face-aaaaaaaa"
+    protected.chmod(mode)
     try:
         done = foal_as_somebody("verify", "features")
     finally:
-        features_lock.chmod(0o755)
+        protected.chmod(0o755)
     assert done.returncode == 1, done.stderr
     first, last = done.stdout.splitlines()
-    assert re.fullmatch(r"features/session2/face-aaaaaaaa(/shard\.h5)?: cannot be read: Permission denied; .*", first)
+    assert re.fullmatch(r"features/session2/face-aaaaaaaa(/shard\.h5)?: cannot be read: Permission denied.*", first)
     assert last.startswith("1 problems")
 
 
-def test_every_file_is_read_once_and_every_byte_is_told(features: Path, tmp_path: Path) -> None:
+def test_every_file_is_read_once_and_its_bytes_are_reported(features: Path, tmp_path: Path) -> None:
     jobs = collect_files([features, tmp_path / "feats.h5", features / "session1"])
     assert len(jobs) == len({job.path for job in jobs}) == 7
     on_bytes: list[int] = []
@@ -112,7 +95,7 @@ def test_every_file_is_read_once_and_every_byte_is_told(features: Path, tmp_path
     assert 0 <= sum(job.size for job in jobs) - sum(on_bytes) <= 64 * len(jobs)
 
 
-def test_an_index_that_says_other_than_its_shards_is_named(features: Path, tmp_path: Path, altered: Altered) -> None:
+def test_an_index_that_does_not_match_its_shards_is_named(features: Path, tmp_path: Path, altered: Altered) -> None:
     index = tmp_path / "feats.h5"
     assert verify_target(index) == (7, [])
     whole = index.read_bytes()
@@ -122,7 +105,7 @@ def test_an_index_that_says_other_than_its_shards_is_named(features: Path, tmp_p
             column[0] = b"0" if change == "checksum" else column[0] + 1
         ((path, reason),) = verify_target(index)[1]
         assert path == index
-        assert reason.startswith("its face row of 'u0' is not that of ")
+        assert reason.startswith("its face row of 'u0' does not match ")
         index.write_bytes(whole)
     shard = features / "session1" / "face-aaaaaaaa" / "shard.h5"
     other = features / "session2" / "face-aaaaaaaa" / "shard.h5"
@@ -132,7 +115,7 @@ def test_an_index_that_says_other_than_its_shards_is_named(features: Path, tmp_p
     assert verify_target(features) == (6, [])
 
 
-def test_numbers_that_are_none_in_a_packed_index(
+def test_nan_in_a_packed_index_is_named(
     features: Path, tmp_path: Path, some_utterances: list[Utterance], altered: Altered
 ) -> None:
     packed = tmp_path / "packed.h5"
@@ -143,7 +126,7 @@ def test_numbers_that_are_none_in_a_packed_index(
     assert ["do not match their checksum" in reason for _, reason in verify_target(packed)[1]] == [True]
 
 
-def test_the_command(
+def test_the_verify_command_prints_problems_and_exits_with_1(
     features: Path, tmp_path: Path, foal_here: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     done = foal_here("verify")
@@ -193,14 +176,10 @@ def test_only_damaged_shards_of_ours_may_be_removed(features: Path, altered: Alt
     with altered(folder / "newer.h5") as file:
         file.attrs["version"] = VERSION + 1
     assert not removable("newer.h5")
-    with h5py.File(folder / "newer.h5", "r+") as file:  # it loses its seal: sealed otherwise, perhaps
+    with h5py.File(folder / "newer.h5", "r+") as file:  # it loses its seal
         assert file.attrs["version"] == VERSION + 1
         file.attrs["version"] = VERSION + 2
     assert not removable("newer.h5")
-    for version in (b"02", b"03", b"17"):
-        assert not removable(
-            "newer.h5", whole[:-64] + whole[-64:].replace(b" 01 ", b" %s " % version)[:-9] + b"another!\n"
-        )
     with h5py.File(folder / "0123456789abcdef.h5", "w") as file:
         file["x"] = 1
     assert not removable("0123456789abcdef.h5")

@@ -99,7 +99,7 @@ def test_whoever_stops_taking_batches_stops_the_reading(three_hundred: Dataset) 
     for batch in training_batches(three_hundred, torch.arange(300), batch_size=4, generator=chance, device=CPU):
         assert len(batch.rows) == 4
         break
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("foal-ahead")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("foal-prefetch")]
 
 
 @given(st.integers(1, 120), st.integers(1, 40), st.integers(1, 3000), st.integers(0, 99))

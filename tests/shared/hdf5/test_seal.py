@@ -1,0 +1,77 @@
+"""The seal: one line behind a file's content that reveals every change of it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from foal.shared.errors import StoreError
+from foal.shared.hdf5.seal import SEAL_SIZE, is_intact, open_regular, read_seal, write_seal
+
+CONTENT = b"content of a file" * 9
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    path = tmp_path / "sealed"
+    path.write_bytes(CONTENT)
+    write_seal(path)
+    return path
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    handle = open_regular(path)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def verifies(path: Path) -> bool:
+    with opened(path) as handle:
+        seal = read_seal(handle)
+        return seal is not None and is_intact(handle, seal)
+
+
+def test_a_seal_is_one_line_behind_the_content_and_sealing_again_changes_nothing(sealed: Path) -> None:
+    before = sealed.read_bytes()
+    assert before[:-SEAL_SIZE] == CONTENT
+    assert before[-SEAL_SIZE:].startswith(b"\nfoal-seal 01 %016x " % len(CONTENT))
+    assert verifies(sealed)
+    write_seal(sealed)
+    assert sealed.read_bytes() == before
+
+
+def test_every_flipped_bit_of_content_or_seal_is_detected(sealed: Path) -> None:
+    content = bytearray(sealed.read_bytes())
+    for byte in range(len(content)):
+        for bit in range(8):
+            content[byte] ^= 1 << bit
+            sealed.write_bytes(content)
+            content[byte] ^= 1 << bit
+            assert not verifies(sealed)
+
+
+@pytest.mark.parametrize("length", [0, 1, SEAL_SIZE - 1, SEAL_SIZE, len(CONTENT), len(CONTENT) + SEAL_SIZE - 1])
+def test_a_truncated_file_has_no_seal(sealed: Path, length: int) -> None:
+    os.truncate(sealed, length)
+    assert not verifies(sealed)
+
+
+def test_the_bytes_read_are_reported(sealed: Path) -> None:
+    counts: list[int] = []
+    with opened(sealed) as handle:
+        seal = read_seal(handle)
+        assert seal is not None
+        assert is_intact(handle, seal, counts.append)
+    assert sum(counts) == len(CONTENT)
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(StoreError, match="expected a regular file"):
+            open_regular(path)

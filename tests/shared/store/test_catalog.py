@@ -1,0 +1,61 @@
+"""The catalog of a features folder."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import h5py
+import pytest
+
+from foal.shared.hdf5.opening import FutureError
+from foal.shared.store.catalog import MediaFingerprints, read_catalog, read_shards
+from foal.shared.utterance import Utterance
+
+KEYS = {"audio": "0" * 64, "face": "0" * 64}
+MakeFeatures = Callable[..., Path]
+Altered = Callable[[Path], AbstractContextManager[h5py.File]]
+
+
+def test_shards_of_a_newer_version_are_an_error(store_path: Path, altered: Altered) -> None:
+    shard = next((store_path.parent / "features").glob("session2/audio-*/*.h5"))
+    with altered(shard) as file:
+        file.attrs["version"] = 99
+    for verify in (False, True):
+        with pytest.raises(FutureError, match="shard format 99"):
+            read_catalog(store_path.parent / "features", "audio", KEYS["audio"], verify=verify)
+
+
+def test_features_of_another_stretch_or_of_changed_media_do_not_count(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+) -> None:
+    make_features(tmp_path / "features", some_utterances)
+    catalog = read_catalog(tmp_path / "features", "face", KEYS["face"])
+    one = some_utterances[0]
+    changed = Utterance(id=one.id, corpus=one.corpus, session=one.session, video=one.video, audio=one.audio, end=2.0)
+    assert catalog.find(one, "face") is not None
+    assert catalog.find(changed, "face") is None
+    assert catalog.find(one, "face", MediaFingerprints(tmp_path)) is not None
+    (tmp_path / one.video).write_text("another film")
+    assert catalog.find(one, "face", MediaFingerprints(tmp_path)) is None
+
+
+def test_a_catalog_is_updated_with_new_shards_and_discards_old_ones(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+) -> None:
+    features, session = tmp_path / "features", [u for u in some_utterances if u.session == "session1"]
+    make_features(features, some_utterances, widths={"face": 6})
+    catalog = read_catalog(features, "face", KEYS["face"])
+    (first,) = (features / "session1").glob("face-*/*.h5")
+    second = first.with_name("second.h5")
+    second.write_bytes(first.read_bytes())
+    catalog.update(read_shards([second], "face", KEYS["face"]))
+    assert {location.shard for u in session if (location := catalog.find(u, "face"))} == {second}
+    assert set(catalog.headers) == {*features.glob("*/face-*/*.h5")}
+    catalog.discard([second])
+    assert {location.shard for u in session if (location := catalog.find(u, "face"))} == {first}
+    # Damaged shards replace intact ones of the same path.
+    first.write_bytes(b"damaged")
+    catalog.update(read_shards([first], "face", KEYS["face"]))
+    assert [catalog.find(u, "face") for u in session] == [None] * len(session)
+    assert set(catalog.damaged) == {first}
+    assert first not in catalog.shards

@@ -1,0 +1,42 @@
+"""Reading the tables of feats.h5."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import h5py
+import pytest
+
+from foal.shared.errors import StoreError
+from foal.shared.hdf5.opening import FutureError
+from foal.shared.store.feature_store import FeatureStore
+
+KEYS = {"audio": "0" * 64, "face": "0" * 64}
+MakeFeatures = Callable[..., Path]
+Altered = Callable[[Path], AbstractContextManager[h5py.File]]
+
+
+def test_an_index_of_an_older_version_says_so(store_path: Path, altered: Altered) -> None:
+    with altered(store_path) as file:
+        file.attrs["version"] = 4
+    with pytest.raises(StoreError) as caught:
+        FeatureStore(store_path)
+    assert (
+        str(caught.value) == f"{store_path}: index format 4 (foal 0.1); this version reads format 5; run `foal index`"
+    )
+
+
+@pytest.mark.parametrize("damage", ["text", "truncated", "foreign", "future", "no table"])
+def test_a_broken_index_is_refused(store_path: Path, altered: Altered, damage: str) -> None:
+    if damage == "text":
+        store_path.write_text("id,label")
+    elif damage == "truncated":
+        store_path.write_bytes(store_path.read_bytes()[:700])
+    else:
+        with altered(store_path) as file:
+            if damage == "no table":
+                del file["utterances/label"]
+            else:
+                file.attrs["format" if damage == "foreign" else "version"] = 99
+    with pytest.raises(FutureError if damage == "future" else StoreError, match=r"feats\.h5"):
+        FeatureStore(store_path)

@@ -1,0 +1,129 @@
+"""Building feats.h5 from a manifest and shards."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import h5py
+import pytest
+
+from foal.shared.errors import StoreError, UsageError
+from foal.shared.hdf5.opening import FutureError
+from foal.shared.store.catalog import read_catalog
+from foal.shared.store.index_writer import choose_config_hashes, write_index
+from foal.shared.utterance import Utterance
+
+KEYS = {"audio": "0" * 64, "face": "0" * 64}
+MakeFeatures = Callable[..., Path]
+Altered = Callable[[Path], AbstractContextManager[h5py.File]]
+
+
+def test_an_index_that_would_say_the_same_is_left_alone(
+    store_path: Path, tmp_path: Path, some_utterances: list[Utterance]
+) -> None:
+    before = store_path.stat().st_mtime_ns
+    assert not write_index(store_path, some_utterances, tmp_path / "features", KEYS).changed
+    assert store_path.stat().st_mtime_ns == before
+    assert write_index(store_path, some_utterances[1:], tmp_path / "features", KEYS).changed
+
+
+def test_an_index_beside_its_shards_is_refused_unless_packed(
+    store_path: Path, tmp_path: Path, some_utterances: list[Utterance]
+) -> None:
+    with pytest.raises(UsageError, match="--pack"):
+        write_index(tmp_path / "other" / "feats.h5", some_utterances, tmp_path / "features", KEYS)
+    assert not (tmp_path / "other" / "feats.h5").exists()
+
+
+def test_an_index_takes_no_other_files_place(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+) -> None:
+    make_features(tmp_path / "features", some_utterances)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="exists and is not a feats"):
+        write_index(tmp_path / "thesis.txt", some_utterances, tmp_path / "features", KEYS)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("pack", [False, True], ids=["shards", "packed"])
+def test_a_damaged_index_is_replaced_and_a_newer_one_is_not(
+    store_path: Path, tmp_path: Path, some_utterances: list[Utterance], altered: Altered, pack: bool
+) -> None:
+    def again() -> bool:
+        return write_index(store_path, some_utterances, tmp_path / "features", KEYS, pack=pack).changed
+
+    again()
+    whole = store_path.read_bytes()
+    assert not again()
+    format_at = whole.index(b"foal-feats")
+    for content in (b"", whole[:700], whole[:-1], b"\0" + whole[1:], whole[:format_at] + b"F" + whole[format_at + 1 :]):
+        store_path.write_bytes(content)
+        assert again()
+        assert store_path.read_bytes() == whole
+    with altered(store_path) as file:
+        file.attrs["version"] = 99
+    newer = store_path.read_bytes()
+    with pytest.raises(FutureError, match="format 99"):
+        again()
+    assert store_path.read_bytes() == newer
+    shard = next((tmp_path / "features").rglob("*.h5"))
+    before = shard.read_bytes()
+    with pytest.raises(UsageError, match="exists and is not a feats"):
+        write_index(shard, some_utterances, tmp_path / "features", KEYS)
+    assert shard.read_bytes() == before
+
+
+def test_streams_that_would_take_a_tables_place(store_path: Path, some_utterances: list[Utterance]) -> None:
+    with pytest.raises(UsageError, match="face/quality: a stream cannot have this name"):
+        write_index(store_path, some_utterances, store_path.parent / "features", KEYS | {"face/quality": KEYS["face"]})
+
+
+def test_what_was_not_extracted_stays_out_and_is_listed(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+) -> None:
+    make_features(tmp_path / "features", some_utterances[:10])
+    joined = write_index(tmp_path / "feats.h5", some_utterances, tmp_path / "features", KEYS)
+    assert joined.utterances == 10
+    assert joined.not_extracted == tuple(utterance.id for utterance in some_utterances[10:])
+    with pytest.raises(StoreError, match="run `foal extract` first"):
+        write_index(tmp_path / "none.h5", some_utterances[10:], tmp_path / "features", KEYS)
+    assert not (tmp_path / "none.h5").exists()
+
+
+def test_choosing_among_several_keys(
+    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+) -> None:
+    features = tmp_path / "features"
+    with pytest.raises(StoreError, match="no shards"):
+        choose_config_hashes(features, ["audio", "face"], {})
+    make_features(features, some_utterances, widths={"audio": 4}, key="a" * 64)
+    assert choose_config_hashes(features, ["audio", "face"], {}) == {"audio": "a" * 8}
+    make_features(features, some_utterances, widths={"audio": 4}, key="b" * 64)
+    with pytest.raises(UsageError, match="aaaaaaaa, bbbbbbbb"):
+        choose_config_hashes(features, ["audio", "face"], {})
+    assert choose_config_hashes(features, ["audio", "face"], {"audio": "b" * 64}) == {"audio": "b" * 8}
+
+
+def test_given_catalogs_are_used_and_no_shard_is_opened_again(
+    store_path: Path, tmp_path: Path, some_utterances: list[Utterance]
+) -> None:
+    features = tmp_path / "features"
+    catalogs = {stream: read_catalog(features, stream, config_hash) for stream, config_hash in KEYS.items()}
+    whole = store_path.read_bytes()
+    shards = sorted(features.rglob("*.h5"))
+    contents = [shard.read_bytes() for shard in shards]
+    # Of their sizes, but no shards: an attempt to open one would fail.
+    for shard, content in zip(shards, contents, strict=True):
+        shard.write_bytes(bytes(len(content)))
+    assert not write_index(store_path, some_utterances, features, KEYS, catalogs=catalogs).changed
+    store_path.unlink()
+    assert write_index(store_path, some_utterances, features, KEYS, catalogs=catalogs).changed
+    assert store_path.read_bytes() == whole
+    # A stream without a catalog is read here.
+    for shard, content in zip(shards, contents, strict=True):
+        shard.write_bytes(content)
+    assert not write_index(store_path, some_utterances, features, KEYS, catalogs={"audio": catalogs["audio"]}).changed
+    shards[0].write_bytes(b"replaced")
+    store_path.unlink()
+    with pytest.raises(StoreError, match="changed while the index was written"):
+        write_index(store_path, some_utterances, features, KEYS, catalogs=catalogs)
