@@ -53,7 +53,7 @@ from foal.manifests.label_folders import build as read_clips
 from foal.manifests.synthetic.cast import actor
 from foal.manifests.synthetic.corpus import write_dialog
 from foal.manifests.synthetic.portrait import Portrait
-from foal.manifests.synthetic.script import GENDERS, Turn, plan
+from foal.manifests.synthetic.script import GENDERS, ScriptTurn, plan_dialogs
 from foal.shared.config.settings import ExtractSettings
 from foal.shared.manifest import read_manifest, write_manifest
 from foal.shared.store.feature_store import FeatureStore
@@ -116,9 +116,9 @@ def save_encoder(work: Path) -> Path:
 
 def draw(corpus: Path, session: int, seconds: float) -> None:
     """One long dialog: several short ones of the synthetic corpus, one after the other."""
-    turns: list[Turn] = []
+    turns: list[ScriptTurn] = []
     clock = 0.0
-    short = [dialog for dialog in plan(2000, 1) if dialog.session == session]
+    short = [dialog for dialog in plan_dialogs(2000, 1) if dialog.session == session]
     while clock < seconds:
         dialog = short.pop(0)
         for turn in dialog.turns:
@@ -128,7 +128,7 @@ def draw(corpus: Path, session: int, seconds: float) -> None:
     portraits = {gender: Portrait(actor(session, gender).face) for gender in GENDERS}
     # Without B-frames, over which the documented way of asking for a frame by its number stumbles.
     joined = replace(
-        dialog, name=f"Ses{session:02d}F_impro01", marked="F", turns=tuple(turns), seconds=clock, b_frames=False
+        dialog, name=f"Ses{session:02d}F_impro01", left_speaker="F", turns=tuple(turns), seconds=clock, b_frames=False
     )
     write_dialog(corpus / f"Session{session}", joined, portraits)
 

@@ -1,1 +1,1 @@
-"""How each corpus becomes a manifest; one file per corpus."""
+"""From a corpus on disk to a manifest (CSV): one module per corpus; start with run.py."""

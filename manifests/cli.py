@@ -1,11 +1,11 @@
-"""The commands `foal synth`, `corpus` and `manifest`."""
+"""The commands `foal synth`, `foal corpus` and `foal manifest`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..shared.cli.options import setting, with_settings
+from ..shared.cli.options import FORCE_OPTION, setting, with_settings
 from ..shared.config.settings import Settings
 
 
@@ -13,30 +13,34 @@ from ..shared.config.settings import Settings
 def synth(
     *,
     settings: Settings,
-    out: Annotated[Path, typer.Argument(help="Folder to write the corpus to; must be empty or not exist")],
+    out: Annotated[Path, typer.Argument(help="Folder to write the corpus to")],
+    force: Annotated[bool, FORCE_OPTION] = False,
 ) -> None:
     """Generate a small synthetic audio-visual corpus in IEMOCAP's directory layout.
 
     Needs no licence and no network. The same seed gives the same files.
     """
-    from .run import draw
+    from .run import generate_corpus
 
-    draw(out, settings.synth)
+    generate_corpus(out, settings.synth, force=force)
 
 
 @with_settings(kind="corpus.kind", root=setting("corpus.root", "--root", "-r"))
 def corpus(
     *,
     settings: Settings,
-    record: Annotated[Path, typer.Option("--record", help="JSON file that describes the corpus")] = Path("corpus.json"),
+    record: Annotated[Path, typer.Option("--record", help="JSON file to write, which describes the corpus")] = Path(
+        "corpus.json"
+    ),
+    force: Annotated[bool, FORCE_OPTION] = False,
 ) -> None:
     """Prepare the corpus of params.yaml.
 
     Generates the synthetic corpus if it is missing. For a licensed corpus only checks that it exists.
     """
-    from .run import provide
+    from .run import prepare_corpus
 
-    provide(settings, record)
+    prepare_corpus(settings, record, force=force)
 
 
 @with_settings(
@@ -50,13 +54,16 @@ def manifest(
     settings: Settings,
     speaker: Annotated[
         str | None,
-        typer.Option("--speaker", help="folder only: regular expression whose first group is the speaker"),
+        typer.Option(
+            "--speaker", metavar="REGEX", help="KIND folder: the first group of this expression is the speaker"
+        ),
     ] = None,
+    force: Annotated[bool, FORCE_OPTION] = False,
 ) -> None:
     """Write the manifest of a corpus.
 
     A CSV file with one row per utterance: id, session, speaker, label, media files and times.
     """
-    from .run import write
+    from .run import build_manifest
 
-    write(settings.corpus, speaker=speaker)
+    build_manifest(settings.corpus, speaker=speaker, force=force)

@@ -10,36 +10,46 @@ from ..shared.utterance import Utterance
 from .common import (
     AUDIO_SUFFIXES,
     VIDEO_SUFFIXES,
-    Built,
-    chosen_classes,
-    existing_root,
+    ManifestResult,
+    drop_duplicate_ids,
+    error_details,
     folds_by_speaker,
     media_files,
+    require_corpus_root,
+    select_classes,
 )
-from .common import unique as unique_ids
 
 CLASSES = ("neu", "hap", "sad", "ang", "fea", "dis")
 _NAME = re.compile(r"(\d{4})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_([A-Z]{2})")
 
 
-def build(root: Path, classes: Sequence[str] | None = None) -> Built:
-    """Find `<actor>_<sentence>_<EMOTION>_<level>` videos below root; the sound is AudioWAV's or the video's.
+def build(root: Path, classes: Sequence[str] | None = None) -> ManifestResult:
+    """Build the manifest from the videos `<actor>_<sentence>_<EMOTION>_<level>` below the root.
 
-    Raises ManifestError if there is no such file, UsageError for a label that CREMA-D does not have.
+    The audio comes from the file of the same name in AudioWAV, if it exists, else from the video.
+
+    Args:
+        root: the corpus folder.
+        classes: labels to keep, in this order; None: all six.
+
+    Raises:
+        ManifestError: there is no such clip.
+        UsageError: CREMA-D has no such label.
     """
-    wanted = chosen_classes(classes, CLASSES, CLASSES)
-    existing_root(root, "the clips of CREMA-D (VideoFlash/*.flv)")
-    sounds = {path.stem: path for path in media_files(root, AUDIO_SUFFIXES)}
-    genders = _genders(root)
+    wanted = select_classes(classes, CLASSES, CLASSES)
+    require_corpus_root(root, "the clips of CREMA-D (VideoFlash/*.flv)")
+    audio_files = {path.stem: path for path in media_files(root, AUDIO_SUFFIXES)}
+    genders = _read_genders(root)
     utterances: list[Utterance] = []
-    problems: list[str] = []
+    warnings: list[str] = []
     for path in media_files(root, VIDEO_SUFFIXES):
         match = _NAME.fullmatch(path.stem)
         video = path.relative_to(root).as_posix()
         if match is None:
-            problems.append(f"{video}: expected a name such as 1001_DFA_ANG_XX.flv; left out")
+            warnings.append(f"{video}: expected a name such as 1001_DFA_ANG_XX.flv; skipped")
             continue
-        actor, label = match[1], match[3].lower()
+        actor = match[1]
+        label = match[3].lower()
         if label in wanted:
             utterances.append(
                 Utterance(
@@ -48,19 +58,20 @@ def build(root: Path, classes: Sequence[str] | None = None) -> Built:
                     speaker=actor,
                     gender=genders.get(actor, ""),
                     label=label,
-                    audio=sounds.get(path.stem, path).relative_to(root).as_posix(),
+                    audio=audio_files.get(path.stem, path).relative_to(root).as_posix(),
                     video=video,
                 )
             )
     if not utterances:
-        detail = "".join(f"\n{problem}" for problem in problems[:5])
-        raise ManifestError(f"{root}: expected clips named like 1001_DFA_ANG_XX.flv, got none of {wanted}{detail}")
-    kept, twins = unique_ids(utterances)
-    return Built(utterances=folds_by_speaker(kept), classes=wanted, problems=problems + twins)
+        raise ManifestError(
+            f"{root}: expected clips named like 1001_DFA_ANG_XX.flv, got none of {wanted}{error_details(warnings)}"
+        )
+    kept, duplicates = drop_duplicate_ids(utterances)
+    return ManifestResult(utterances=folds_by_speaker(kept), classes=wanted, warnings=warnings + duplicates)
 
 
-def _genders(root: Path) -> dict[str, str]:
-    """Actor to F or M, from the corpus' own VideoDemographics.csv where it lies beside the clips."""
+def _read_genders(root: Path) -> dict[str, str]:
+    """Actor to F or M, from the corpus' VideoDemographics.csv, if it exists."""
     for path in root.rglob("VideoDemographics.csv"):
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             return {row.get("ActorID", ""): (row.get("Sex") or "")[:1].upper() for row in csv.DictReader(file)}

@@ -7,34 +7,52 @@ from pathlib import Path
 
 from ..shared.errors import ManifestError
 from ..shared.utterance import Utterance
-from .common import VIDEO_SUFFIXES, Built, chosen_classes, existing_root, folds_by_speaker, media_files, unique
+from .common import (
+    VIDEO_SUFFIXES,
+    ManifestResult,
+    drop_duplicate_ids,
+    error_details,
+    folds_by_speaker,
+    media_files,
+    require_corpus_root,
+    select_classes,
+)
 
 CLASSES = ("neu", "cal", "hap", "sad", "ang", "fea", "dis", "sur")
+AUDIO_VIDEO = "01"
+SPEECH = "01"
 _NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])")
-AUDIO_VIDEO, SPEECH = "01", "01"
 
 
-def build(root: Path, classes: Sequence[str] | None = None) -> Built:
-    """Find the spoken clips with sound and picture (`01-01-*.mp4`) below root; songs and single streams are left out.
+def build(root: Path, classes: Sequence[str] | None = None) -> ManifestResult:
+    """Build the manifest from the spoken clips with audio and video (`01-01-*.mp4`) below the root.
 
-    Raises ManifestError if there is none, UsageError for a label that RAVDESS does not have.
+    Songs and clips without sound are skipped.
+
+    Args:
+        root: the corpus folder.
+        classes: labels to keep, in this order; None: all eight.
+
+    Raises:
+        ManifestError: there is no such clip.
+        UsageError: RAVDESS has no such label.
     """
-    wanted = chosen_classes(classes, CLASSES, CLASSES)
+    wanted = select_classes(classes, CLASSES, CLASSES)
     utterances: list[Utterance] = []
-    problems: list[str] = []
-    left_out: Counter[str] = Counter()
-    for path in media_files(existing_root(root, "the clips of RAVDESS (Actor_01/*.mp4)"), VIDEO_SUFFIXES):
+    warnings: list[str] = []
+    skipped: Counter[str] = Counter()
+    for path in media_files(require_corpus_root(root, "the clips of RAVDESS (Actor_01/*.mp4)"), VIDEO_SUFFIXES):
         match = _NAME.fullmatch(path.stem)
         video = path.relative_to(root).as_posix()
         if match is None:
-            problems.append(f"{video}: expected a name such as 01-01-05-01-02-01-16.mp4; left out")
+            warnings.append(f"{video}: expected a name such as 01-01-05-01-02-01-16.mp4; skipped")
             continue
         modality, channel, emotion, *_, actor = match.groups()
         label = CLASSES[int(emotion) - 1]
         if modality != AUDIO_VIDEO:
-            left_out["without sound"] += 1
+            skipped["without sound"] += 1
         elif channel != SPEECH:
-            left_out["songs"] += 1
+            skipped["songs"] += 1
         elif label in wanted:
             utterances.append(
                 Utterance(
@@ -47,9 +65,13 @@ def build(root: Path, classes: Sequence[str] | None = None) -> Built:
                     video=video,
                 )
             )
-    remarks = [f"{count} files left out: {what}" for what, count in left_out.items()]
+    notes = [f"{count} files skipped: {reason}" for reason, count in skipped.items()]
     if not utterances:
-        detail = "".join(f"\n{line}" for line in [*remarks, *problems[:5]])
-        raise ManifestError(f"{root}: expected clips named like 01-01-05-01-02-01-16.mp4, got none of {wanted}{detail}")
-    kept, twins = unique(utterances)
-    return Built(utterances=folds_by_speaker(kept), classes=wanted, problems=problems + twins, remarks=remarks)
+        details = "".join(f"\n{note}" for note in notes) + error_details(warnings)
+        raise ManifestError(
+            f"{root}: expected clips named like 01-01-05-01-02-01-16.mp4, got none of {wanted}{details}"
+        )
+    kept, duplicates = drop_duplicate_ids(utterances)
+    return ManifestResult(
+        utterances=folds_by_speaker(kept), classes=wanted, warnings=warnings + duplicates, notes=notes
+    )

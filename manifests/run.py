@@ -1,102 +1,138 @@
-"""The spine of `foal synth`, `foal corpus` and `foal manifest`."""
+"""The work of `foal synth`, `foal corpus` and `foal manifest`."""
 
 import json
-import os
-import shutil
+import logging
 from contextlib import suppress
 from pathlib import Path
 
 from ..shared.cli.console import count_table, get_console
+from ..shared.cli.progress import progress_display
 from ..shared.config.settings import CorpusSettings, Settings, SynthSettings
 from ..shared.errors import ManifestError, UsageError
 from ..shared.files.atomic import replaced_atomically
+from ..shared.files.overwrite import check_overwrite
 from ..shared.manifest import write_manifest
-from . import cremad, iemocap, ravdess
-from . import label_folders as folder
-from .common import Built, table_of
+from . import cremad, iemocap, label_folders, ravdess
+from .common import ManifestResult, class_counts
 from .synthetic.corpus import write_corpus
 
-STAMP = "foal-synth.json"
-"""Lies in a drawn corpus and says with which settings it was drawn; only a folder with it is ever replaced."""
+log = logging.getLogger(__name__)
 
-LONGEST_RECORD = 1 << 16
-"""Bytes of a record of `foal corpus`; what is larger is none."""
+GENERATOR_FILE = "foal-synth.json"
+"""The file in a generated corpus with its settings; only a folder that contains it is replaced without --force."""
 
-GENERATOR = 1
-MOST_PROBLEMS = 20
+GENERATOR_VERSION = 1
+MAX_RECORD_BYTES = 1 << 16
+"""A larger file is not a record of `foal corpus`."""
 
-
-def draw(out: Path, settings: SynthSettings) -> None:
-    """Draw the synthetic corpus into a new folder."""
-    console = get_console()
-    every = 1 if console.is_terminal else 5
-
-    def on_dialog(done: int, total: int) -> None:
-        if done % every == 0 or done == total:
-            console.print(f"{done} of {total} dialogs drawn")
-
-    notes = {STAMP: _stamp(settings)}
-    write_corpus(out, utterances=settings.utterances, seed=settings.seed, notes=notes, on_dialog=on_dialog)
-    console.print(f"{out}: {settings.utterances} utterances of four classes in IEMOCAP's layout")
+MAX_WARNINGS = 20
 
 
-def provide(settings: Settings, record: Path) -> None:
-    """Make sure the corpus of params.yaml is there and note what it is; a licensed corpus is never touched."""
-    corpus = settings.corpus
-    if os.path.lexists(record) and not _is_record(record):
-        raise UsageError(
-            f"{record}: expected a record of `foal corpus` to replace, or nothing, got another file; give another name "
-            "(--record)"
+def generate_corpus(out: Path, settings: SynthSettings, *, force: bool = False) -> None:
+    """Generate the synthetic corpus in a new folder, or in the place of a generated one.
+
+    Args:
+        out: the folder.
+        settings: size and seed.
+        force: replace the folder even if foal did not generate it.
+
+    Raises:
+        UsageError: `out` exists, is not empty and may not be replaced.
+    """
+    check_overwrite(out, kind="an empty folder or a generated corpus", is_ours=_is_generated, force=force)
+    if force and Path.cwd().is_relative_to(out.resolve()):
+        raise UsageError(f"{out}: expected a folder that may be replaced, got one that contains the working folder")
+    with progress_display("generating", unit="dialogs") as display:
+        write_corpus(
+            out,
+            utterances=settings.utterances,
+            seed=settings.seed,
+            extra_files={GENERATOR_FILE: _generator_record(settings)},
+            on_dialog=lambda done, total: display.update(completed=done, total=total),
+            replace=True,
         )
+    get_console().print(f"{out}: {settings.utterances} utterances of four classes in IEMOCAP's layout")
+
+
+def prepare_corpus(settings: Settings, record: Path, *, force: bool = False) -> None:
+    """Make sure that the corpus of params.yaml exists, and write a record of it.
+
+    The synthetic corpus is generated if it is missing or has other settings; no other corpus is ever changed.
+
+    Args:
+        settings: corpus and generator settings.
+        record: the JSON file to write.
+        force: replace `record` even if it is not a record.
+
+    Raises:
+        UsageError: the corpus does not exist, or a file or folder may not be replaced.
+    """
+    corpus = settings.corpus
+    check_overwrite(record, kind="a record of `foal corpus`", is_ours=_is_record, force=force)
+    content = {"kind": corpus.kind, "root": str(corpus.root)}
     if corpus.kind == "synthetic":
-        stamp = corpus.root / STAMP
-        if stamp.is_file() and stamp.read_text() == _stamp(settings.synth):
-            get_console().print(f"{corpus.root}: already drawn")
+        content["drawn"] = _generator_record(settings.synth)
+        generator_file = corpus.root / GENERATOR_FILE
+        if generator_file.is_file() and generator_file.read_text() == content["drawn"]:
+            log.info("%s: already generated", corpus.root)
         else:
-            if stamp.is_file():
-                shutil.rmtree(corpus.root)
-            draw(corpus.root, settings.synth)
+            generate_corpus(corpus.root, settings.synth)
     elif not corpus.root.is_dir():
         raise UsageError(f"{corpus.root}: expected the {corpus.kind} corpus here (key corpus.root), got no such folder")
-    note = {"kind": corpus.kind, "root": str(corpus.root)}
-    if corpus.kind == "synthetic":
-        note["drawn"] = _stamp(settings.synth)
     with replaced_atomically(record) as temporary:
-        temporary.write_text(json.dumps(note, indent=2) + "\n")
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def write(settings: CorpusSettings, *, speaker: str | None = None) -> None:
-    """Build a manifest, say what is odd about the corpus, show its table."""
+def build_manifest(settings: CorpusSettings, *, speaker: str | None = None, force: bool = False) -> None:
+    """Write the manifest of a corpus; print its table, warnings and notes.
+
+    Args:
+        settings: the corpus and the manifest's path.
+        speaker: pattern of the speaker in the file name, for a corpus of label folders only.
+        force: replace a file that is no manifest.
+
+    Raises:
+        ManifestError: the corpus is incomplete or cannot be read.
+        UsageError: an option is wrong, or a file may not be replaced.
+    """
     console = get_console()
     if speaker is not None and settings.kind != "folder":
-        raise UsageError(f"--speaker is for `foal manifest folder`; {settings.kind} names its speakers itself")
-    built = _build(settings, speaker)
-    for problem in built.problems[:MOST_PROBLEMS]:
-        console.print(f"warning: {problem}")
-    if len(built.problems) > MOST_PROBLEMS:
-        console.print(f"warning: ... and {len(built.problems) - MOST_PROBLEMS} more")
-    if not built.utterances:
-        raise ManifestError(f"{settings.root}: no utterance has one of the labels {', '.join(built.classes)}")
-    write_manifest(settings.manifest, built.utterances)
-    heading = "session" if built.utterances[0].session else "fold"
-    console.print(count_table(heading, built.classes, table_of(built.utterances, built.classes), total=True))
-    for remark in built.remarks:
-        console.print(remark)
-    speakers = len({utterance.speaker for utterance in built.utterances if utterance.speaker})
-    console.print(f"{settings.manifest}: {len(built.utterances)} utterances, {speakers or 'unknown'} speakers")
+        raise UsageError(f"--speaker: only for `foal manifest folder`; the speakers of {settings.kind} are known")
+    result = _build(settings, speaker)
+    for warning in result.warnings[:MAX_WARNINGS]:
+        log.warning("%s", warning)
+    if len(result.warnings) > MAX_WARNINGS:
+        log.warning("... and %d more", len(result.warnings) - MAX_WARNINGS)
+    if not result.utterances:
+        raise ManifestError(f"{settings.root}: no utterance has one of the labels {', '.join(result.classes)}")
+    write_manifest(settings.manifest, result.utterances, force=force)
+    heading = "session" if result.utterances[0].session else "fold"
+    counts = class_counts(result.utterances, result.classes)
+    console.print(count_table(heading, result.classes, counts, total=True))
+    for note in result.notes:
+        log.info("%s", note)
+    speakers = len({utterance.speaker for utterance in result.utterances if utterance.speaker})
+    console.print(f"{settings.manifest}: {len(result.utterances)} utterances, {speakers or 'unknown'} speakers")
 
 
-def _is_record(path: Path) -> bool:
-    """Whether a regular file is what `provide` notes; of pipes and devices nothing is read."""
-    with suppress(OSError, ValueError, RecursionError):
-        if path.is_file():
-            with path.open("rb") as file:
-                note = json.loads(file.read(LONGEST_RECORD))
-            return isinstance(note, dict) and {"kind", "root"} <= note.keys() <= {"kind", "root", "drawn"}
+def _is_generated(path: Path) -> bool:
+    """Whether a folder is empty or a generated corpus."""
+    with suppress(OSError):
+        return path.is_dir() and ((path / GENERATOR_FILE).is_file() or not any(path.iterdir()))
     return False
 
 
-def _build(settings: CorpusSettings, speaker: str | None) -> Built:
+def _is_record(path: Path) -> bool:
+    """Whether a regular file is a record of `prepare_corpus`; pipes and devices are not read."""
+    with suppress(OSError, ValueError, RecursionError):
+        if path.is_file():
+            with path.open("rb") as file:
+                content = json.loads(file.read(MAX_RECORD_BYTES))
+            return isinstance(content, dict) and {"kind", "root"} <= content.keys() <= {"kind", "root", "drawn"}
+    return False
+
+
+def _build(settings: CorpusSettings, speaker: str | None) -> ManifestResult:
     root, classes = settings.root, settings.classes
     try:
         match settings.kind:
@@ -109,13 +145,13 @@ def _build(settings: CorpusSettings, speaker: str | None) -> Built:
             case "ravdess":
                 return ravdess.build(root, classes)
             case "folder":
-                return folder.build(root, classes, speaker=speaker)
+                return label_folders.build(root, classes, speaker=speaker)
     except OSError as error:
         raise ManifestError(
-            f"{error.filename or root}: expected to read all of the corpus, cannot read this ({error.strerror}), so no "
-            "manifest was written; mend its permissions or its disk, or take it out of the corpus"
+            f"{error.filename or root}: a part of the corpus cannot be read ({error.strerror}), and no manifest was "
+            "written; correct its permissions, or move it out of the corpus"
         ) from error
 
 
-def _stamp(settings: SynthSettings) -> str:
-    return json.dumps({"generator": GENERATOR, **settings.model_dump()}, sort_keys=True)
+def _generator_record(settings: SynthSettings) -> str:
+    return json.dumps({"generator": GENERATOR_VERSION, **settings.model_dump()}, sort_keys=True)

@@ -1,38 +1,38 @@
-"""Every error that foal raises on purpose.
+"""The errors that foal raises on purpose.
 
-    FoalError                exit 1   the base; its text is what the user reads
-    ├── UsageError           exit 2   the command was called wrongly: unknown split, option, key
-    │   └── SettingsError    exit 2   params.yaml does not say what it must
-    ├── ManifestError        exit 1   a manifest or a corpus that cannot become one
-    ├── MediaError           exit 1   a media file that cannot be read; costs its utterances, never the run
-    ├── EncoderError         exit 1   weights that are missing, damaged or of another shape
+    FoalError                exit 1   base class; the user reads its text
+    ├── UsageError           exit 2   wrong usage of a command: unknown split, option or key
+    │   └── SettingsError    exit 2   an invalid value in params.yaml or in an option that overrides it
+    ├── ManifestError        exit 1   an invalid manifest, or a corpus from which none can be built
+    ├── MediaError           exit 1   a media file that cannot be read; its utterances fail, the run continues
+    ├── EncoderError         exit 1   weights that are missing, damaged or of the wrong shape
     ├── StoreError           exit 1   a shard or feats.h5 that is missing, damaged or foreign
-    │   └── FutureError      exit 1   one of a newer foal, in order (shared/hdf5/opening.py)
-    └── TrainingError        exit 1   features from which nothing can be trained
+    │   └── FutureError      exit 1   a file of a newer foal (shared/hdf5/opening.py)
+    └── TrainingError        exit 1   features on which nothing can be trained
 
-A message says what was expected, what came, where, and what to do. Errors of other libraries are translated where
-they enter; whatever is not a FoalError is a defect of ours and keeps its traceback.
+A message tells what was expected, what was found, where, and what to do. Errors of other libraries are translated where
+they enter; any other exception is a defect of foal and keeps its traceback.
 """
 
 
 class FoalError(Exception):
-    """Something the user can mend; shown as one message, without a traceback."""
+    """An error that the user can correct; shown as one message without a traceback."""
 
     exit_code = 1
 
 
 class UsageError(FoalError):
-    """The command was called wrongly."""
+    """A command was called in a wrong way."""
 
     exit_code = 2
 
 
 class SettingsError(UsageError):
-    """params.yaml, or an option that overrides it, holds something unknown or out of range."""
+    """params.yaml, or an option that overrides it, contains an unknown key or an invalid value."""
 
 
 class ManifestError(FoalError):
-    """A manifest, or the corpus it is made from, breaks its contract."""
+    """A manifest, or the corpus that it is built from, is invalid."""
 
 
 class MediaError(FoalError):
@@ -40,11 +40,11 @@ class MediaError(FoalError):
 
 
 class EncoderError(FoalError):
-    """An encoder cannot be built: weights missing, damaged, or of another shape."""
+    """An encoder cannot be built: weights are missing, damaged, or of the wrong shape."""
 
 
 class StoreError(FoalError):
-    """A shard or feats.h5 is missing, damaged, foreign, or written by a newer foal."""
+    """A shard or feats.h5 is missing, damaged, foreign, or written by another version of foal."""
 
 
 class TrainingError(FoalError):

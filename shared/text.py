@@ -1,48 +1,50 @@
-"""What came, quoted in a message: never more of it than a line."""
+"""Foreign values and names in messages: quoted, shortened, and without control characters."""
 
 import re
 import reprlib
 from collections.abc import Sequence
 from typing import Any
 
-MOST = 120
+MAX_QUOTED = 120
+"""Characters or digits of a value that a message quotes."""
 
 _short = reprlib.Repr()
-_short.maxstring = _short.maxother = _short.maxlong = MOST
-
-
-def quoted(value: Any) -> str:
-    """Its repr, cut in the middle; of whatever size, depth and circle the value is."""
-    try:
-        return shortened(_short.repr(value), 2 * MOST)
-    except (ValueError, RecursionError):
-        # Python writes no integer of more than 4300 digits.
-        return f"{type(value).__name__} that is too large to be shown"
-
-
-def shortened(text: str, most: int = 1000) -> str:
-    """A text, cut in the middle."""
-    half = (most - 3) // 2
-    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
-
+_short.maxstring = MAX_QUOTED
+_short.maxother = MAX_QUOTED
+_short.maxlong = MAX_QUOTED
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def escape_control_characters(text: str) -> str:
-    """The text with control characters, except newline and tab, and halves of characters as Python writes them.
+def quoted(value: Any) -> str:
+    """The repr of a value of any size and depth, shortened in the middle."""
+    try:
+        return shortened(_short.repr(value), 2 * MAX_QUOTED)
+    except (ValueError, RecursionError):
+        # Python does not print integers of more than 4300 digits.
+        return f"{type(value).__name__} that is too large to be shown"
 
-    Names and notes may come from a stranger's file, who could steer the terminal with them.
+
+def shortened(text: str, max_length: int = 1000) -> str:
+    """The text, shortened in the middle if it is longer than `max_length` characters."""
+    half = (max_length - 3) // 2
+    return text if len(text) <= max_length else f"{text[:half]}...{text[-half:]}"
+
+
+def escape_control_characters(text: str) -> str:
+    """Escape control characters, except newline and tab, and lone surrogates as Python does.
+
+    Names and notes may come from untrusted files, which could control the terminal with them.
     """
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people say it: `2 h 5 min` or `3 min 20 s`."""
+    """A duration in words: `2 h 5 min` or `3 min 20 s`."""
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
 
 
-def preview_ids(names: Sequence[str], most: int = 5) -> str:
-    """How many utterances there are, and the first few of them by name."""
-    return f"{len(names)} utterances ({', '.join(names[:most])}{', ...' if len(names) > most else ''})"
+def preview_ids(ids: Sequence[str], max_ids: int = 5) -> str:
+    """The number of utterances, and the ids of the first few."""
+    return f"{len(ids)} utterances ({', '.join(ids[:max_ids])}{', ...' if len(ids) > max_ids else ''})"

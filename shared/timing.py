@@ -1,4 +1,4 @@
-"""Seconds to samples and frames and back: the only place that rounds."""
+"""Conversion between seconds, samples and frames; the only module that rounds times."""
 
 import math
 
@@ -8,28 +8,30 @@ from numpy.typing import NDArray
 Seconds = float
 
 SAMPLE_RATE = 16_000
-"""Hz; what every wav2vec2-family encoder was trained on."""
+"""Sample rate in Hz that all encoders of the wav2vec2 family expect."""
 
-AUDIO_FRAME_SAMPLES, AUDIO_HOP_SAMPLES = 400, 320
-"""Receptive field and stride of the family's convolutions at 16 kHz: one hidden state covers 25 ms, every 20 ms."""
+AUDIO_FRAME_SAMPLES = 400
+AUDIO_HOP_SAMPLES = 320
+"""Receptive field and stride of their convolutions: a hidden state covers 25 ms, one every 20 ms."""
 
 AUDIO_RATE_HZ = SAMPLE_RATE / AUDIO_HOP_SAMPLES
 AUDIO_ORIGIN: Seconds = AUDIO_FRAME_SAMPLES / 2 / SAMPLE_RATE
-"""Centre of the first hidden state, counted from the start of the utterance."""
+"""Centre of the first hidden state, relative to the start of the utterance."""
 
-SAME_TIME: Seconds = 5e-4
+TIME_TOLERANCE: Seconds = 5e-4
+"""Distances in time that differ by less are equal."""
 
-LONGEST: Seconds = 1e6
-"""Nothing that people film or record lasts eleven days; what a manifest or a file says beyond is a mistake."""
+MAX_MEDIA_SECONDS: Seconds = 1e6
+"""Longer durations (eleven days) in a manifest or a media file are errors."""
 
 
 def to_samples(seconds: Seconds, rate_hz: float) -> int:
-    """The sample nearest to a time; halves go up, so that neighbouring cuts never overlap."""
+    """The sample nearest to a time; halves are rounded up, so that adjacent segments never overlap."""
     return math.floor(seconds * rate_hz + 0.5)
 
 
 def audio_frames(samples: int) -> int:
-    """Hidden states that the family gives for a wave, padded to one frame if it is shorter than that."""
+    """The number of hidden states of a waveform; a shorter one is padded to one frame."""
     return max(0, samples - AUDIO_FRAME_SAMPLES) // AUDIO_HOP_SAMPLES + 1
 
 
@@ -39,23 +41,36 @@ def samples_of_frames(first: int, last: int) -> tuple[int, int]:
 
 
 def face_times(start: Seconds, seconds: Seconds, fps: float) -> NDArray[np.float64]:
-    """The times at which a stretch of video is looked at: the middles of its 1/fps long pieces, at least one."""
+    """The times in seconds, (n,), at which a segment of video is sampled: the middles of intervals of 1/fps.
+
+    Args:
+        start: start of the segment in the video.
+        seconds: length of the segment.
+        fps: sampled frames per second.
+    """
     count = face_count(seconds, fps)
     times: NDArray[np.float64] = start + (np.arange(count, dtype=np.float64) + 0.5) / fps
     return times
 
 
 def face_count(seconds: Seconds, fps: float) -> int:
-    """How many these times are."""
+    """The number of times that `face_times` returns; at least one."""
     return max(1, math.floor(seconds * fps + 0.5))
 
 
 def nearest_frames(times: NDArray[np.float64], shown_at: NDArray[np.float64]) -> NDArray[np.int64]:
-    """For each time the frame whose presentation time is nearest (the earlier one of two equally near).
+    """The frame nearest to each time; the earlier one of two that are equally near.
 
-    Half a millisecond counts as equal: a time midway between two frames must not go here or there by rounding.
-    `shown_at` ascends. A time further from every frame than two of their usual distances gets -1: the picture ends
-    before it, and showing the last frame instead would invent data.
+    Distances that differ by less than half a millisecond are equal: rounding must not decide for a time midway between
+    two frames.
+
+    Args:
+        times: (n,) in seconds.
+        shown_at: (frames,) ascending presentation times in seconds.
+
+    Returns:
+        (n,) indices into `shown_at`; -1 for a time further from every frame than two median frame intervals, since the
+        video has no picture there, and repeating the last frame would invent data.
     """
     if len(shown_at) == 0:
         return np.full(len(times), -1, np.int64)
@@ -63,7 +78,7 @@ def nearest_frames(times: NDArray[np.float64], shown_at: NDArray[np.float64]) ->
     before = after - 1
     if len(shown_at) == 1:
         after = before
-    nearer_after = shown_at[after] - times < times - shown_at[before] - SAME_TIME
-    chosen = np.where(nearer_after, after, before)
-    usual = float(np.median(np.diff(shown_at))) if len(shown_at) > 1 else math.inf
-    return np.where(np.abs(shown_at[chosen] - times) > 2 * usual, -1, chosen).astype(np.int64)
+    after_is_nearer = shown_at[after] - times < times - shown_at[before] - TIME_TOLERANCE
+    nearest = np.where(after_is_nearer, after, before)
+    interval = float(np.median(np.diff(shown_at))) if len(shown_at) > 1 else math.inf
+    return np.where(np.abs(shown_at[nearest] - times) > 2 * interval, -1, nearest).astype(np.int64)

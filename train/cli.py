@@ -60,7 +60,7 @@ def train(
     settings = _with(settings, num_seeds=num_seeds, on_disk=on_disk)
     from ..shared.cli.console import get_console
     from .report.files import table_of
-    from .report.progress import shown
+    from .report.progress import training_progress
     from .report.run_folder import unfinished_run
     from .run import train as run
 
@@ -68,7 +68,7 @@ def train(
     folder = out or _usual_folder(settings.train)
     parallel = settings.cluster.workers > 0 or settings.cluster.scheduler is not None
     try:
-        with shown(console, settings.train) as progress:
+        with training_progress(settings.train) as progress:
             metrics = run(settings, settings.index, folder, resume=resume, parallel=parallel, progress=progress)
     except BaseException as error:  # Ctrl-C and SIGTERM as well
         if not isinstance(error, UsageError) and unfinished_run(folder.resolve()).exists():
@@ -126,10 +126,10 @@ def ablate(
     from ..shared.cli.console import get_console
     from .ablate.run import ablate as run
     from .report.ablation import table_of
-    from .report.progress import fits_shown
+    from .report.progress import fits_progress
 
     console = get_console()
-    with fits_shown(console) as progress:
+    with fits_progress() as progress:
         ablation = run(settings, settings.index, out, deviations=deviations, progress=progress)
     console.print(table_of(ablation))
     console.print(f"results: {out}")

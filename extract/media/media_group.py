@@ -10,7 +10,7 @@ from ...shared.config.settings import ExtractSettings
 from ...shared.errors import MediaError
 from ...shared.files.fingerprint import media_fingerprint
 from ...shared.store.shard import Entry
-from ...shared.timing import LONGEST
+from ...shared.timing import MAX_MEDIA_SECONDS
 from ...shared.utterance import Utterance
 from .probe import first_line
 
@@ -71,5 +71,5 @@ def as_media_error(error: Exception) -> MediaError:
 def check_stretch(utterance: Utterance) -> None:
     """Raise MediaError for times that are of no recording."""
     for name, seconds in (("start", utterance.start), ("end", utterance.end)):
-        if seconds is not None and seconds > LONGEST:
+        if seconds is not None and seconds > MAX_MEDIA_SECONDS:
             raise MediaError(f"expected seconds of the file, got {name} = {seconds:g}; mend it in the manifest")

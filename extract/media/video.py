@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...shared.errors import MediaError
-from ...shared.timing import LONGEST, Seconds, face_count, face_times, nearest_frames
+from ...shared.timing import MAX_MEDIA_SECONDS, Seconds, face_count, face_times, nearest_frames
 from ...shared.utterance import Box
 from .probe import probe
 from .pyav_video import PatientVideo
@@ -164,7 +164,7 @@ def _presentation_times(reader: Any) -> NDArray[np.float64]:
     count = len(reader)
     times = np.asarray(reader.get_frame_timestamp(np.arange(count)), np.float64)[:, 0]
     # Beyond are the fillers of containers without any (AVI with B-frames begins at -3e17).
-    if np.isfinite(times).all() and np.abs(times).max() < LONGEST and (np.diff(times) > 0).all():
+    if np.isfinite(times).all() and np.abs(times).max() < MAX_MEDIA_SECONDS and (np.diff(times) > 0).all():
         # Frames before the cut of a video cut without re-encoding: decord lists their times but never gives them.
         return times[times >= -_SAME_TIME]
     fps = float(reader.get_avg_fps())

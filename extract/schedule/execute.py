@@ -8,7 +8,6 @@ from pathlib import Path
 
 from distributed import Client, Future
 
-from ...shared.cli.console import get_console
 from ...shared.config.settings import Settings
 from ...shared.files.atomic import check_disk_space
 from ...shared.parallel.cluster import open_cluster
@@ -18,7 +17,7 @@ from ...shared.timing import Seconds
 from .dispatch import Dispatch
 from .failures import ChunkResult, Failure, Quarantine, check_failure_limit
 from .plan import Chunk
-from .progress import Tally, shown
+from .progress import ProgressCounter, progress_display
 from .stream_spec import StreamSpec
 from .worker import EncoderPlugin, check_encoders, extract_chunk
 
@@ -61,11 +60,11 @@ def run_chunks(
         config_hash = by_stream[chunk.stream].config_hash
         return shard_folder(settings.extract.features_dir, chunk.split, chunk.modality, config_hash) / chunk.name
 
-    tally = Tally(chunks)
+    counter = ProgressCounter(chunks)
     written: dict[str, list[Path]] = {stream: [] for stream in by_stream}
     with (
         _start_workers(settings, by_stream, len(chunks)) as (client, plugin, workers),
-        shown(tally, get_console()) as display,
+        progress_display(counter) as display,
     ):
         log.info(f"{len(chunks)} chunks on {workers}")
         for result in _dispatch(settings, client, plugin, shard_path, quarantine).results(chunks):
@@ -73,7 +72,7 @@ def run_chunks(
             path = shard_path(result.chunk)
             if path.exists():
                 written[result.chunk.stream].append(path)
-            tally.add(result)
+            counter.add(result)
             display.advance()
             check_failure_limit(settings, failures, utterance_count)
     return written

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
-from .cast import RGB, Face
+from .cast import RGB, FaceDesign
 
-EYE_LINE, BROW_LINE, NOSE_LINE, MOUTH_LINE = -0.10, -0.335, 0.20, 0.52  # heights in the face, see Sheet
+EYE_LINE, BROW_LINE, NOSE_LINE, MOUTH_LINE = -0.10, -0.335, 0.20, 0.52  # heights in the face, see FaceCanvas
 
 WHITE: RGB = (240, 238, 234)
 INK: RGB = (44, 32, 32)
@@ -16,8 +16,8 @@ THROAT: RGB = (86, 30, 36)
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """An image to draw on in face units: (0, 0) is the middle of the oval, 1 is half its height, y points down."""
+class FaceCanvas:
+    """An image in face units: (0, 0) is the middle of the face oval, 1 is half its height, y points down."""
 
     image: Image.Image
     origin: tuple[float, float]  # (x, y) in the image's own pixels
@@ -64,63 +64,63 @@ def _curve(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
     return np.stack([across, down], axis=-1)
 
 
-def _oval(face: Face, grow: float = 1.0) -> NDArray[np.float64]:
-    """Outline (n, 2) of the face, clockwise from its top: an egg with the chin as the narrow end."""
+def _oval(face: FaceDesign, grow: float = 1.0) -> NDArray[np.float64]:
+    """Outline (n, 2) of the face, clockwise from its top: an egg whose narrow end is the chin."""
     turn = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     down = -np.cos(turn)
     jaw = 1 - 0.09 * np.clip(down, 0, 1) ** 1.5
     return _curve(face.width * grow * np.sin(turn) * jaw, grow * down)
 
 
-def shoulders(sheet: Sheet, face: Face) -> None:
-    """Torso with a collar, and the foot of the neck: what stays in place while the head moves."""
-    sheet.ellipse(0, 3.05, 1.85, 1.62, fill=face.clothes)
-    sheet.ellipse(0, 1.50, 0.56, 0.24, fill=_shade(face.clothes, 0.35))
+def shoulders(canvas: FaceCanvas, face: FaceDesign) -> None:
+    """Torso with a collar, and the foot of the neck: the parts that do not move with the head."""
+    canvas.ellipse(0, 3.05, 1.85, 1.62, fill=face.clothes)
+    canvas.ellipse(0, 1.50, 0.56, 0.24, fill=_shade(face.clothes, 0.35))
     foot = [(-0.40, 0.5), (0.40, 0.5), (0.46, 1.42), (0, 1.72), (-0.46, 1.42)]
-    sheet.polygon(foot, fill=_shade(face.skin, 0.24))
+    canvas.polygon(foot, fill=_shade(face.skin, 0.24))
 
 
-def back_hair(sheet: Sheet, face: Face) -> None:
+def back_hair(canvas: FaceCanvas, face: FaceDesign) -> None:
     """The hair behind the head."""
     if face.style == "long":
         turn = np.linspace(0, 2 * np.pi, 90)
         across, down = np.cos(turn), np.sin(turn)  # a rounded box: the superellipse of exponent 3
         box = _curve(0.96 * np.sign(across) * np.abs(across) ** (2 / 3), np.sign(down) * np.abs(down) ** (2 / 3))
-        sheet.polygon(box * (1.0, 1.27) + (0.0, 0.16), fill=face.hair)
+        canvas.polygon(box * (1.0, 1.27) + (0.0, 0.16), fill=face.hair)
     elif face.style == "bob":
-        sheet.polygon(_oval(face, 1.17) * (1.06, 0.94), fill=face.hair)
-        sheet.ellipse(0, 0.28, face.width * 1.30, 0.66, fill=face.hair)
+        canvas.polygon(_oval(face, 1.17) * (1.06, 0.94), fill=face.hair)
+        canvas.ellipse(0, 0.28, face.width * 1.30, 0.66, fill=face.hair)
     elif face.style == "bun":
-        sheet.ellipse(0, -1.22, 0.36, 0.28, fill=_shade(face.hair, 0.2))
+        canvas.ellipse(0, -1.22, 0.36, 0.28, fill=_shade(face.hair, 0.2))
     elif face.style in ("curly", "curls"):
         lowest = -0.12 if face.style == "curly" else 0.62
         for angle in np.linspace(-2.25, 2.25, 15):
             down = -np.cos(angle) * 0.98
             if down < lowest:
-                sheet.ellipse(np.sin(angle) * face.width * 1.14, down, 0.22, 0.22, fill=face.hair)
+                canvas.ellipse(np.sin(angle) * face.width * 1.14, down, 0.22, 0.22, fill=face.hair)
 
 
-def head(sheet: Sheet, face: Face) -> None:
-    """Neck, ears, face and nose: the skin on which eyes and mouth are drawn later."""
-    sheet.polygon([(-0.41, 0.5), (0.41, 0.5), (0.44, 1.40), (0, 1.70), (-0.44, 1.40)], fill=_shade(face.skin, 0.16))
-    sheet.polygon([(-0.41, 0.8), (0.41, 0.8), (0.32, 1.12), (0, 1.22), (-0.32, 1.12)], fill=_shade(face.skin, 0.3))
+def head(canvas: FaceCanvas, face: FaceDesign) -> None:
+    """Neck, ears, face and nose; eyes and mouth are drawn onto them later."""
+    canvas.polygon([(-0.41, 0.5), (0.41, 0.5), (0.44, 1.40), (0, 1.70), (-0.44, 1.40)], fill=_shade(face.skin, 0.16))
+    canvas.polygon([(-0.41, 0.8), (0.41, 0.8), (0.32, 1.12), (0, 1.22), (-0.32, 1.12)], fill=_shade(face.skin, 0.3))
     for side in (-1, 1):
-        sheet.ellipse(side * face.width * 0.99, 0.02, 0.10, 0.19, fill=_shade(face.skin, 0.08))
-        sheet.ellipse(side * face.width * 1.0, 0.03, 0.05, 0.11, fill=_shade(face.skin, 0.26))
-    sheet.polygon(_oval(face), fill=face.skin)
-    for side in (-1, 1):  # sockets, so that the eyes lie a little deeper
-        sheet.ellipse(side * face.eye_gap, EYE_LINE - 0.02, 0.22, 0.15, fill=_shade(face.skin, 0.09))
+        canvas.ellipse(side * face.width * 0.99, 0.02, 0.10, 0.19, fill=_shade(face.skin, 0.08))
+        canvas.ellipse(side * face.width * 1.0, 0.03, 0.05, 0.11, fill=_shade(face.skin, 0.26))
+    canvas.polygon(_oval(face), fill=face.skin)
+    for side in (-1, 1):  # sockets, so that the eyes look a little deeper
+        canvas.ellipse(side * face.eye_gap, EYE_LINE - 0.02, 0.22, 0.15, fill=_shade(face.skin, 0.09))
     side_of_nose = [(0.02, -0.12), (0.09, 0.08), (face.nose, NOSE_LINE), (0.02, NOSE_LINE + 0.06)]
-    sheet.polygon(side_of_nose, fill=_shade(face.skin, 0.13))
-    sheet.line([(-0.015, -0.08), (-0.02, 0.12)], 0.045, fill=mix(face.skin, WHITE, 0.25))
+    canvas.polygon(side_of_nose, fill=_shade(face.skin, 0.13))
+    canvas.line([(-0.015, -0.08), (-0.02, 0.12)], 0.045, fill=mix(face.skin, WHITE, 0.25))
     bend = np.linspace(-1, 1, 25)
-    sheet.line(_curve(bend * face.nose, NOSE_LINE + 0.055 - 0.07 * bend**2), 0.03, fill=_shade(face.skin, 0.3))
+    canvas.line(_curve(bend * face.nose, NOSE_LINE + 0.055 - 0.07 * bend**2), 0.03, fill=_shade(face.skin, 0.3))
     for side in (-1, 1):
-        sheet.ellipse(side * face.nose * 0.5, NOSE_LINE + 0.035, 0.034, 0.018, fill=_shade(face.skin, 0.5))
+        canvas.ellipse(side * face.nose * 0.5, NOSE_LINE + 0.035, 0.034, 0.018, fill=_shade(face.skin, 0.5))
 
 
-def front_hair(sheet: Sheet, face: Face) -> None:
-    """The hair over the forehead; the brows stay free, because they tell valence."""
+def front_hair(canvas: FaceCanvas, face: FaceDesign) -> None:
+    """The hair over the forehead; it leaves the brows free, because they show valence."""
     across = np.linspace(-1, 1, 41)
     if face.style in ("side", "bob"):
         line = -0.70 + 0.16 * across + 0.52 * across**4  # parted on one side
@@ -131,14 +131,14 @@ def front_hair(sheet: Sheet, face: Face) -> None:
     crown = _oval(face, 1.08)
     crown = crown[np.argsort(np.arctan2(crown[:, 0], -crown[:, 1]))]  # from the chin over the left, top and right
     crown = crown[crown[:, 1] < -0.22]
-    sheet.polygon(np.concatenate([crown, _curve(across * face.width * 1.02, line)[::-1]]), fill=face.hair)
+    canvas.polygon(np.concatenate([crown, _curve(across * face.width * 1.02, line)[::-1]]), fill=face.hair)
     strand = np.linspace(0, 1, 12)
     for start in np.linspace(-0.5, 0.5, 7):  # a few strands
         path = _curve(start * face.width * (1 + 0.5 * strand), -1.02 + 0.3 * start**2 + 0.2 * strand)
-        sheet.line(path, 0.02, fill=mix(face.hair, WHITE, 0.16))
+        canvas.line(path, 0.02, fill=mix(face.hair, WHITE, 0.16))
 
 
-def eyes(sheet: Sheet, face: Face, valence: float, *, shut: bool) -> None:
+def eyes(canvas: FaceCanvas, face: FaceDesign, valence: float, *, shut: bool) -> None:
     """Brows and eyes; `valence` from -1 (drawn together and low) over 0 (at rest) to 1 (raised and arched)."""
     turn = np.linspace(0, 1, 25)
     for side in (-1, 1):
@@ -149,33 +149,33 @@ def eyes(sheet: Sheet, face: Face, valence: float, *, shut: bool) -> None:
         upper = _curve(x + along * width, EYE_LINE + 0.02 - rise * (1 - along**2) ** 0.7)
         lower = _curve(x + along * width, EYE_LINE + 0.02 + 0.062 * (1 - along**2))
         if shut:
-            sheet.polygon(np.concatenate([upper, lower[::-1]]), fill=_shade(face.skin, 0.12))
-            sheet.line(lower, 0.035, fill=INK)
+            canvas.polygon(np.concatenate([upper, lower[::-1]]), fill=_shade(face.skin, 0.12))
+            canvas.line(lower, 0.035, fill=INK)
         else:
-            _open_eye(sheet, face, x, np.concatenate([upper, lower[::-1]]))
-            sheet.line(upper, 0.035, fill=INK)
-            sheet.line(lower, 0.014, fill=_shade(face.skin, 0.45))
+            _open_eye(canvas, face, x, np.concatenate([upper, lower[::-1]]))
+            canvas.line(upper, 0.035, fill=INK)
+            canvas.line(lower, 0.014, fill=_shade(face.skin, 0.45))
         inner, outer = x - side * width * 1.25, x + side * width * 1.45
-        # Angle and height: the inner end sinks by 0.12 of a half face when grieved, the arch rises when pleased.
+        # Negative valence lowers the inner ends of the brows, positive valence raises the arch.
         height = BROW_LINE - 0.045 * valence
         slope = 0.075 * valence
         arch = 0.05 + 0.03 * valence
         brow = height - slope * (1 - turn) + 0.03 * turn - arch * 4 * turn * (1 - turn)
-        sheet.line(_curve(inner + (outer - inner) * turn, brow), face.brow, fill=_shade(face.hair, 0.25))
+        canvas.line(_curve(inner + (outer - inner) * turn, brow), face.brow, fill=_shade(face.hair, 0.25))
     for side in (-1, 1):
         if valence < -0.2:  # the fold between the brows
             fold = [(side * 0.05, BROW_LINE + 0.02), (side * 0.04, BROW_LINE + 0.13)]
-            sheet.line(fold, 0.022, fill=_shade(face.skin, 0.3 * -valence))
+            canvas.line(fold, 0.022, fill=_shade(face.skin, 0.3 * -valence))
         if face.glasses:
             rim = np.linspace(0, 2 * np.pi, 40)
             glass = _curve(side * face.eye_gap + 0.235 * np.cos(rim), EYE_LINE + 0.02 + 0.175 * np.sin(rim))
-            sheet.line(glass, 0.022, fill=(70, 66, 64))
-            sheet.line([(side * 0.11, EYE_LINE), (0, EYE_LINE - 0.03)], 0.022, fill=(70, 66, 64))
+            canvas.line(glass, 0.022, fill=(70, 66, 64))
+            canvas.line([(side * 0.11, EYE_LINE), (0, EYE_LINE - 0.03)], 0.022, fill=(70, 66, 64))
 
 
-def _open_eye(sheet: Sheet, face: Face, x: float, outline: NDArray[np.float64]) -> None:
-    """White, iris, pupil and a glint, cut by the lids."""
-    ball = Sheet(sheet.image.copy(), sheet.origin, sheet.unit)
+def _open_eye(canvas: FaceCanvas, face: FaceDesign, x: float, outline: NDArray[np.float64]) -> None:
+    """White, iris, pupil and a highlight, clipped by the lids."""
+    ball = FaceCanvas(canvas.image.copy(), canvas.origin, canvas.unit)
     radius = face.eye_size * 0.56
     middle = EYE_LINE + 0.005
     ball.polygon(outline, fill=WHITE)
@@ -183,18 +183,18 @@ def _open_eye(sheet: Sheet, face: Face, x: float, outline: NDArray[np.float64]) 
     ball.ellipse(x, middle, radius * 0.84, radius * 0.84, fill=face.iris)
     ball.ellipse(x, middle, radius * 0.45, radius * 0.45, fill=(18, 14, 16))
     ball.ellipse(x - radius * 0.3, middle - radius * 0.35, radius * 0.2, radius * 0.2, fill=WHITE)
-    lids = Image.new("L", sheet.image.size)
-    points = [(float(a), float(b)) for a, b in outline * sheet.unit + sheet.origin]
+    lids = Image.new("L", canvas.image.size)
+    points = [(float(a), float(b)) for a, b in outline * canvas.unit + canvas.origin]
     ImageDraw.Draw(lids).polygon(points, fill=255)
-    sheet.image.paste(ball.image, (0, 0), lids)
+    canvas.image.paste(ball.image, (0, 0), lids)
 
 
-def mouth(sheet: Sheet, face: Face, valence: float, opening: float) -> None:
+def mouth(canvas: FaceCanvas, face: FaceDesign, valence: float, opening: float) -> None:
     """Mouth and cheek folds; `valence` from -1 (corners down) to 1 (a smile), `opening` from 0 (shut) to 1."""
     along = np.linspace(-1, 1, 41)
     bow = 1 - along**2
     x = along * face.mouth * (1 + 0.14 * valence)
-    middle = MOUTH_LINE + 0.17 * valence * (bow - 0.55)  # the line where shut lips meet
+    middle = MOUTH_LINE + 0.17 * valence * (bow - 0.55)  # the line between closed lips
     upper = middle - 0.05 * opening * bow
     lower = middle + 0.24 * opening * bow
     fold = np.linspace(0, 1, 15)
@@ -204,13 +204,13 @@ def mouth(sheet: Sheet, face: Face, valence: float, opening: float) -> None:
             side * (face.nose + 0.06) + (corner - side * (face.nose + 0.06)) * fold**0.8,
             NOSE_LINE + 0.06 + (0.27 - 0.10 * valence) * fold**1.4,
         )
-        sheet.line(path, 0.02, fill=_shade(face.skin, 0.06 + 0.16 * abs(valence)))
+        canvas.line(path, 0.02, fill=_shade(face.skin, 0.06 + 0.16 * abs(valence)))
     top_lip, low_lip = 0.055 * bow**0.6, 0.075 * bow**0.6
-    sheet.polygon(np.concatenate([_curve(x, upper - top_lip), _curve(x, lower + low_lip)[::-1]]), fill=face.lips)
+    canvas.polygon(np.concatenate([_curve(x, upper - top_lip), _curve(x, lower + low_lip)[::-1]]), fill=face.lips)
     if opening > 0:
-        sheet.polygon(np.concatenate([_curve(x, upper), _curve(x, lower)[::-1]])[2:-2], fill=THROAT)
+        canvas.polygon(np.concatenate([_curve(x, upper), _curve(x, lower)[::-1]])[2:-2], fill=THROAT)
         edge = np.minimum(upper + 0.075 * opening, lower)  # of the upper teeth
-        sheet.polygon(np.concatenate([_curve(x, upper)[5:-5], _curve(x, edge)[5:-5][::-1]]), fill=WHITE)
+        canvas.polygon(np.concatenate([_curve(x, upper)[5:-5], _curve(x, edge)[5:-5][::-1]]), fill=WHITE)
     else:
-        sheet.line(_curve(x, middle), 0.028, fill=_shade(face.lips, 0.55))
-    sheet.line(_curve(x, lower + low_lip + 0.05)[13:-13], 0.02, fill=_shade(face.skin, 0.14))
+        canvas.line(_curve(x, middle), 0.028, fill=_shade(face.lips, 0.55))
+    canvas.line(_curve(x, lower + low_lip + 0.05)[13:-13], 0.02, fill=_shade(face.skin, 0.14))

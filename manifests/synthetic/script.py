@@ -1,4 +1,4 @@
-"""Who says what, when and in which mood: the plan of the synthetic corpus, before anything is drawn or spoken."""
+"""The script of the synthetic corpus: speakers, times, texts and moods of all turns."""
 
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -13,19 +13,21 @@ CLASSES = ("neu", "hap", "sad", "ang")
 SESSIONS = (1, 2, 3, 4, 5)
 
 MOODS: dict[str, tuple[float, float]] = {
-    # (arousal, valence), each class mean about 1 from the middle. Arousal is only in the voice and valence only in
-    # the face, so that a voice alone confuses ang with hap and neu with sad, a face alone hap with neu and ang with
-    # sad, and only the two together tell all four.
+    # (arousal, valence), each class mean about 1 from zero. Arousal is only audible and valence only visible: audio
+    # alone confuses ang with hap and neu with sad, video alone hap with neu and ang with sad; only both together
+    # separate the four classes.
     "neu": (-0.96, 0.96),
     "hap": (0.96, 1.04),
     "exc": (1.04, 1.04),
     "sad": (-1.04, -1.04),
     "ang": (1.04, -0.96),
-    # Two that a manifest of four classes leaves out.
+    # Not among the four classes of the default manifest.
     "fru": (0.5, -0.8),
     "xxx": (0.0, 0.0),
 }
-_OF_ACTOR, _OF_TURN = 0.15, 0.54  # spread around the mean: some 4% of the turns end up on the wrong side of zero
+# Standard deviations around the class mean; about 4% of the turns get the wrong sign.
+_SPEAKER_SPREAD = 0.15
+_TURN_SPREAD = 0.54
 
 _SENTENCES = (
     "I put the letter on the table this morning.",
@@ -44,14 +46,14 @@ _SENTENCES = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
+class ScriptTurn:
     """One utterance of a dialog."""
 
     id: str
     speaker: Gender
     emotion: str
-    arousal: float  # what the voice tells, -2 to 2; see MOODS
-    valence: float  # what the face tells
+    arousal: float  # of the voice, -2 to 2; see MOODS
+    valence: float  # of the face, -2 to 2
     start: float  # seconds from the start of the dialog, four decimals like the corpus
     end: float
     text: str
@@ -59,29 +61,31 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dialog:
-    """One recording of the two actors of a session; the one who wears the markers stands on the left."""
+    """One recording of the two actors of a session; as in IEMOCAP, the left one wears the markers."""
 
     name: str
     session: int
-    marked: Gender
-    turns: tuple[Turn, ...]
+    left_speaker: Gender
+    turns: tuple[ScriptTurn, ...]
     seconds: float
-    b_frames: bool  # some encoders of the time used them, others did not
-    seed: tuple[int, ...]  # for everything random in its sound and picture
+    b_frames: bool  # whether the video has B-frames
+    seed: tuple[int, ...]  # of everything random in its audio and video
 
 
-def plan(utterances: int, seed: int) -> list[Dialog]:
-    """All dialogs of a corpus with this many four-class utterances, in the order of sessions."""
+def plan_dialogs(utterances: int, seed: int) -> list[Dialog]:
+    """Plan all dialogs of a corpus with `utterances` turns of the four classes, in the order of sessions."""
     rng = np.random.default_rng([seed, 0])
-    leanings = {(s, g): rng.normal(0, _OF_ACTOR, 2) for s in SESSIONS for g in GENDERS}  # of arousal and valence
+    speaker_biases = {
+        (s, g): rng.normal(0, _SPEAKER_SPREAD, 2) for s in SESSIONS for g in GENDERS
+    }  # of arousal and valence
     dialogs = []
     happy = 0
     for session in SESSIONS:
         share = utterances // len(SESSIONS) + (session <= utterances % len(SESSIONS))
         casting: dict[Gender, list[str]] = {"F": [], "M": []}
         for turn in range(share):
-            # Both run in step, the speaker one off after every round, so each speaker gets each class; the session
-            # shifts the two against each other, so that few utterances, too, tie no class to a gender.
+            # The speaker shifts by one after each round of classes, so that each speaker gets each class. The session
+            # shifts the classes, so that no class depends on the gender, even with few utterances.
             emotion = CLASSES[(turn + session) % 4]
             if emotion == "hap":
                 happy += 1
@@ -94,24 +98,24 @@ def plan(utterances: int, seed: int) -> list[Dialog]:
         count = max(2, round(share / 8))
         for index in range(count):
             parts = {gender: emotions[index::count] for gender, emotions in casting.items()}
-            dialogs.append(_dialog(session, index, parts, leanings, seed, rng))
+            dialogs.append(_dialog(session, index, parts, speaker_biases, seed, rng))
     return dialogs
 
 
 def _name(session: int, index: int) -> str:
-    """The dialogs of a session take turns in who wears the markers, and in acting from a script or freely."""
-    marked, number = GENDERS[index % 2], index // 4 + 1
+    """The name of a dialog; the speaker on the left and scripted or improvised dialogs alternate."""
+    left_speaker, number = GENDERS[index % 2], index // 4 + 1
     if index % 4 in (0, 3):
-        # One of the names with a letter more, over which whoever counts characters falls.
-        return f"Ses{session:02d}{marked}_impro{'05a' if (session, index) == (3, 0) else f'{number:02d}'}"
-    return f"Ses{session:02d}{marked}_script{(number + 2) // 3:02d}_{(number - 1) % 3 + 1}"
+        # One name has an additional letter, as some of IEMOCAP: code that counts characters must fail on it.
+        return f"Ses{session:02d}{left_speaker}_impro{'05a' if (session, index) == (3, 0) else f'{number:02d}'}"
+    return f"Ses{session:02d}{left_speaker}_script{(number + 2) // 3:02d}_{(number - 1) % 3 + 1}"
 
 
 def _dialog(
     session: int,
     index: int,
     parts: dict[Gender, list[str]],
-    leanings: dict[tuple[int, Gender], NDArray[np.float64]],
+    speaker_biases: dict[tuple[int, Gender], NDArray[np.float64]],
     seed: int,
     rng: np.random.Generator,
 ) -> Dialog:
@@ -127,10 +131,10 @@ def _dialog(
     clock = rng.uniform(0.5, 0.9)
     for gender, number, emotion in order:
         length = rng.triangular(1.0, 1.4, 3.0)
-        mood = np.array(MOODS[emotion]) + leanings[session, gender] + rng.normal(0, _OF_TURN, 2)
+        mood = np.array(MOODS[emotion]) + speaker_biases[session, gender] + rng.normal(0, _TURN_SPREAD, 2)
         arousal, valence = np.clip(mood, -2, 2)
         turns.append(
-            Turn(
+            ScriptTurn(
                 id=f"{name}_{gender}{number:03d}",
                 speaker=gender,
                 emotion=emotion,
@@ -145,7 +149,7 @@ def _dialog(
     return Dialog(
         name=name,
         session=session,
-        marked=GENDERS[index % 2],
+        left_speaker=GENDERS[index % 2],
         turns=tuple(turns),
         seconds=clock + 0.3,
         b_frames=(session + index) % 2 == 0,

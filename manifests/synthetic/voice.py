@@ -1,12 +1,12 @@
-"""The voice of the synthetic corpus: syllables of no language, from a source of pulses and noise through resonances."""
+"""The voices of the synthetic corpus: meaningless syllables, pulses and noise filtered by resonances."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...shared.timing import SAMPLE_RATE  # IEMOCAP's too
+from ...shared.timing import SAMPLE_RATE  # the same as IEMOCAP's
 from .cast import Voice
 
-_WINDOW, _HOP, _TRANSFORM = 512, 128, 1024  # samples; the transform is longer, so that resonances can ring out
+_WINDOW, _HOP, _TRANSFORM = 512, 128, 1024  # samples; the transform is longer to hold the decay of the resonances
 _HZ = np.fft.rfftfreq(_TRANSFORM, 1 / SAMPLE_RATE)
 
 # The first four resonances in Hz of an average adult's vowels a, e, i, o, u and the one in "the".
@@ -25,22 +25,28 @@ _BANDWIDTHS = np.array([80, 100, 140, 220], np.float64)  # Hz, of those resonanc
 _CONSONANTS_HZ = (1500, 2500, 3800, 5200, 6200)  # where the noise of a consonant is strongest
 
 
-def speak(voice: Voice, arousal: float, samples: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """One utterance, (samples,) within [-1, 1] at 16 kHz.
+def synthesize_voice(voice: Voice, arousal: float, samples: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Synthesize one utterance.
 
-    `arousal` is about -1 (calm) to 1 (aroused) and moves pitch, its range, tempo, loudness and brightness; the
-    syllables themselves are drawn from `rng`, whatever the arousal, so that a voice says nothing about valence.
+    Args:
+        voice: the voice of the actor.
+        arousal: about -1 (calm) to 1 (aroused); changes pitch, pitch range, tempo, loudness and brightness.
+        samples: length at 16 kHz.
+        rng: draws the syllables independently of arousal, so that the audio is independent of valence.
+
+    Returns:
+        (samples,) within [-1, 1].
     """
     voicing, bursts, anchors = _syllables(voice.tempo * 2 ** (0.25 * arousal), samples, rng)
     frames = np.arange(samples // _HOP + 1) * _HOP  # (t,) middle of each frame in samples
 
     octaves = np.interp(np.arange(samples), anchors, rng.uniform(-1, 1, len(anchors)))
-    octaves = octaves * 0.13 * 2 ** (0.6 * arousal) - np.linspace(-0.06, 0.10, samples)  # pitch sinks to the end
+    octaves = octaves * 0.13 * 2 ** (0.6 * arousal) - np.linspace(-0.06, 0.10, samples)  # pitch falls towards the end
     source = _pulses(voice.pitch_hz * 2 ** (0.30 * arousal + octaves), rng)
     source += 0.06 * voice.breath * rng.standard_normal(samples)
     vowels = voice.formants * _VOWELS[rng.integers(len(_VOWELS), size=len(anchors))]  # (syllables, 4)
     resonances = np.stack([np.interp(frames, anchors, track) for track in vowels.T], axis=1)  # (t, 4)
-    slope = 1.05 - 0.30 * arousal  # the glottis closes faster in an aroused voice, and its overtones fall off less
+    slope = 1.05 - 0.30 * arousal  # an aroused voice has a flatter spectrum
     tilt = np.maximum(_HZ / 400, 1) ** -slope  # (f,)
     speech = voicing * _filtered(source, _resonance(resonances, _BANDWIDTHS) * tilt)
 
@@ -55,9 +61,9 @@ def speak(voice: Voice, arousal: float, samples: int, rng: np.random.Generator) 
     return bounded
 
 
-def loudness(sound: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far the mouth that made `sound` (samples,) stands open at these times (n,): 0 to 1 of its own loudest."""
-    width = SAMPLE_RATE // 20  # 50 ms: a jaw is no quicker
+def mouth_opening(sound: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The opening of the mouth at times (n,) of a voice `sound` (samples,): 0 to 1, relative to its loudest part."""
+    width = SAMPLE_RATE // 20  # 50 ms, about the speed of a jaw
     energy = np.convolve(sound**2, np.full(width, 1 / width), mode="same")
     at = np.interp(seconds * SAMPLE_RATE, np.arange(len(sound)), np.sqrt(np.maximum(energy, 0)), left=0, right=0)
     opening: NDArray[np.float64] = np.clip(at / np.sqrt(np.quantile(energy, 0.95)), 0, 1)
@@ -85,7 +91,7 @@ def _syllables(
 
 
 def _pulses(pitch_hz: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Glottal pulses (samples,) at the pitch (samples,), each a little early or late."""
+    """Glottal pulses (samples,) at the pitch (samples,) in Hz, with a little jitter."""
     turns = np.cumsum(pitch_hz) / SAMPLE_RATE
     beats = np.arange(1, int(turns[-1]))
     times = np.interp(beats + 0.012 * rng.standard_normal(len(beats)), turns, np.arange(len(turns)))
@@ -105,7 +111,7 @@ def _resonance(centres_hz: NDArray[np.float64], bandwidths_hz: NDArray[np.float6
 
 
 def _filtered(source: NDArray[np.float64], response: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """The source (samples,) through a response that changes over time, (t, f), by overlapping windows."""
+    """Filter the source (samples,) with a response that changes over time, (t, f), in overlapping windows."""
     window = np.hanning(_WINDOW + 1)[:-1]
     padded = np.pad(source, (_WINDOW // 2, _TRANSFORM))
     starts = np.arange(len(response)) * _HOP

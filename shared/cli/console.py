@@ -1,10 +1,10 @@
-"""Where commands print to."""
+"""The console of a command: tables, lines and progress bars on standard output, and results as JSON."""
 
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
@@ -13,12 +13,14 @@ from rich.text import Text
 from ..text import escape_control_characters
 
 LOG_WIDTH = 160
-"""Columns where nobody has a terminal: in a log a table had better be wide than folded."""
+"""Columns without a terminal: a wide table is easier to read in a log than a folded one."""
 
 
 class _Console(Console):
+    """A console that escapes control characters: names and notes may come from untrusted files."""
+
     def render_str(self, text: str, **options: Any) -> Text:
-        # Before it is measured, so that tables stay straight.
+        # Escaped before it is measured, so that the columns of tables are aligned.
         return super().render_str(escape_control_characters(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -32,7 +34,7 @@ _console: _Console | None = None
 def start_console(*, quiet: bool = False) -> Console:
     """Create the console of this command; with `quiet` it prints nothing."""
     global _console
-    # Ids are not markup, and lines are not broken in a log.
+    # Ids are not markup, and lines must not be broken in a log.
     _console = _Console(highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=quiet)
     if not _console.is_terminal:
         _console.width = LOG_WIDTH
@@ -45,14 +47,22 @@ def get_console() -> Console:
 
 
 def print_json(result: Mapping[str, Any]) -> None:
-    """Print a command's result as one JSON object on one line, for --json; --quiet does not suppress it."""
-    sys.stdout.write(json.dumps(result, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print the result of a command as one JSON object in ASCII on one line, also with --quiet."""
+    typer.echo(json.dumps(result, allow_nan=False))
 
 
 def count_table(
     heading: str, classes: Sequence[str], rows: Mapping[str, Sequence[int]], *, total: bool, title: str | None = None
 ) -> Table:
-    """Counts by row name and class, with the sum of each row and, if `total`, of each column."""
+    """Build a table of counts by row name and class.
+
+    Args:
+        heading: name of the first column.
+        classes: names of the other columns.
+        rows: the counts of each row, one per class; a column with their sum is added.
+        total: add a row with the sum of each column.
+        title: printed above the table.
+    """
     table = Table(heading, *classes, "all", title=title)
     for column in table.columns[1:]:
         column.justify = "right"

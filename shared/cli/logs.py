@@ -1,4 +1,4 @@
-"""Logging of commands: messages of the logger `foal` go to the console, and to a log file while a run lasts."""
+"""Logging of commands: messages of foal's loggers go to the console and, while a run lasts, to a log file."""
 
 import logging
 from collections.abc import Iterator
@@ -12,15 +12,16 @@ FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class _ConsoleHandler(logging.Handler):
-    """Prints records through rich, so that progress bars stay intact."""
+    """Prints records through rich, so that progress bars stay intact; prefixes warnings and errors with their level."""
 
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
-        # Warnings are printed even with --quiet.
         console = get_console()
-        quiet, console.quiet = console.quiet, False
+        # --quiet suppresses results and status lines, never warnings.
+        quiet = console.quiet
+        console.quiet = False
         try:
             console.print(text)
         finally:
@@ -28,16 +29,24 @@ class _ConsoleHandler(logging.Handler):
 
 
 def configure_logging(*, verbose: bool = False, quiet: bool = False) -> None:
-    """Send the messages of foal's loggers to the console: INFO and above; `verbose`: DEBUG; `quiet`: WARNING."""
-    ROOT_LOGGER.handlers = [_ConsoleHandler()]
-    ROOT_LOGGER.handlers[0].setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    """Send the messages of foal's loggers to the console.
+
+    Args:
+        verbose: from DEBUG on instead of from INFO on.
+        quiet: from WARNING on; `verbose` overrides it.
+    """
+    handler = _ConsoleHandler()
+    if verbose:
+        handler.setLevel(logging.DEBUG)
+    else:
+        handler.setLevel(logging.WARNING if quiet else logging.INFO)
+    ROOT_LOGGER.handlers = [handler]
     ROOT_LOGGER.setLevel(logging.DEBUG)
-    ROOT_LOGGER.propagate = False
 
 
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
-    """Append every message of foal's loggers, DEBUG and above, to a file while the block lasts."""
+    """Append the messages of foal's loggers, from DEBUG on, to a file while the block lasts."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter(FILE_FORMAT))
     ROOT_LOGGER.addHandler(handler)

@@ -1,4 +1,4 @@
-"""The `foal` command: finds its subcommands by entry point and imports only the one that is called."""
+"""The `foal` command: its subcommands are entry points, and only the one that is called is imported."""
 
 import difflib
 import os
@@ -10,15 +10,16 @@ from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from ..config.renamed import RENAMED_OPTIONS
 from ..errors import FoalError, UsageError
+from ..text import escape_control_characters
 from .console import start_console
 from .logs import configure_logging
-from .signals import StoppedError, Stopping
+from .signals import EXIT_CODE_BASE, StoppedError, Stopping
 
-COMMANDS = "foal.commands"
+ENTRY_POINT_GROUP = "foal.commands"
 GLOBAL_FLAGS = ("--debug", "--verbose", "--quiet")
 # In the order of work; tests compare them with the entry points of pyproject.toml.
 PANELS = {
@@ -27,12 +28,26 @@ PANELS = {
     "Training": ("train", "ablate", "evaluate", "results"),
 }
 ORDER = tuple(name for names in PANELS.values() for name in names)
-PRINTING = ("click", "rich", "typer")
-"""The packages that write to standard output for us."""
+OUTPUT_LIBRARIES = ("click", "rich", "typer")
+"""The packages through which foal writes to standard output."""
+
+
+METAVARS = {"<bool>": "", "<int>": "N", "<float>": "NUMBER", "<path>": "PATH", "<str>": "TEXT"}
+"""What help shows for a value, by Typer's name of its type; a flag has none."""
+
+
+class _Command(TyperCommand):
+    """A command whose help names values as in PATH, and flags without a value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _with_metavars(super().get_params(ctx), ctx)
 
 
 class _Commands(TyperGroup):
-    """A group whose commands live elsewhere."""
+    """The group of all commands: each is an entry point, imported when it is called."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _with_metavars(super().get_params(ctx), ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         names = _entry_points()
@@ -48,35 +63,41 @@ class _Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        found = _entry_points().get(cmd_name)
-        if found is None:
+        point = _entry_points().get(cmd_name)
+        if point is None:
             return None
-        target = found.load()
-        app = target if isinstance(target, typer.Typer) else _single(target)
-        command = typer.main.get_command(app)
-        command.name = cmd_name
+        command_app = typer.Typer(add_completion=False, rich_markup_mode="rich")
         panel = next((panel for panel, names in PANELS.items() if cmd_name in names), "Other")
+        command_app.command(cmd_name, cls=_Command)(point.load())
+        command = typer.main.get_command(command_app)
         vars(command)["rich_help_panel"] = panel  # Typer reads it; Click does not declare it.
         return command
 
 
+def _with_metavars(params: list[Any], ctx: Any) -> list[Any]:
+    """The parameters with a metavar each: their own, or one for their type."""
+    for param in params:
+        if param.param_type_name == "argument":
+            param.metavar = param.metavar or param.name.upper()
+            # Typer shows the type of an argument beside its name.
+            vars(param)["display_type_rich"] = lambda ctx: None
+        elif param.metavar is None:
+            param.metavar = METAVARS.get(param.display_type(ctx))
+    return params
+
+
 def _check_renamed(args: list[str]) -> None:
     """Raise UsageError for an option of an earlier version, with its new name."""
-    renamed = RENAMED_OPTIONS.get(args[0], {})
-    for argument in args[1:]:
+    command, *arguments = args
+    renamed = RENAMED_OPTIONS.get(command, {})
+    for argument in arguments:
         option = argument.partition("=")[0]
         if option in renamed:
-            raise UsageError(f"{args[0]}: option {option} was renamed to {renamed[option]}")
-
-
-def _single(function: Any) -> typer.Typer:
-    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command()(function)
-    return app
+            raise UsageError(f"{command}: option {option} was renamed to {renamed[option]}")
 
 
 def _entry_points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=COMMANDS)}
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 app = typer.Typer(
@@ -97,18 +118,23 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _foal(
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
-    debug: bool = typer.Option(False, "--debug", help="Show tracebacks. Works with every command, like the next two."),
-    verbose: bool = typer.Option(False, "--verbose", help="Log more."),
-    quiet: bool = typer.Option(False, "--quiet", help="Print only warnings, errors and --json."),
+    debug: bool = typer.Option(
+        False, "--debug", help="Show tracebacks. --debug, --verbose and --quiet may stand anywhere on the command line."
+    ),
+    verbose: bool = typer.Option(False, "--verbose", help="Print debug messages as well."),
+    quiet: bool = typer.Option(False, "--quiet", help="Print only warnings, errors and the output of --json."),
 ) -> None:
-    """Audio-visual emotion recognition: extract features once, train small heads from them in minutes.
+    """Audio-visual emotion recognition: extract features once, train small heads on them in minutes.
 
     Settings come from params.yaml in the working folder; every option overrides its key there.
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; a FoalError becomes one message and its exit code, a signal 128 and its number."""
+    """Run a command and exit.
+
+    A FoalError becomes one message and its exit code; a signal becomes exit code 128 plus its number.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug, verbose, quiet = (flag in arguments for flag in GLOBAL_FLAGS)
     start_console(quiet=quiet)
@@ -119,46 +145,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stopping.listen()
             _call([argument for argument in arguments if argument not in GLOBAL_FLAGS])
         finally:
-            stopping.over()
+            stopping.ignore()
     except BaseException as error:
-        # A signal may come just before the clause above begins.
-        stopping.over()
+        # A second signal may arrive before the clause above begins.
+        stopping.ignore()
         if stopping.number is not None:
             if debug and not isinstance(error, StoppedError | SystemExit):
                 traceback.print_exception(error)
-            _say("stopped; what was finished stays, the same command goes on from there")
-            _leave(128 + stopping.number)
+            _print_error("stopped; finished work is kept, rerun the same command to resume")
+            _exit(EXIT_CODE_BASE + stopping.number)
         if isinstance(error, BrokenPipeError):
-            # The reader of our output (`| head`) has gone; nobody is left to tell.
-            _leave(1)
-        on_bytes = error if isinstance(error, FoalError) else _translated(error)
-        if on_bytes is None or debug:
+            # The reader of the output (`| head`) is gone; a message would not reach it.
+            _exit(1)
+        foal_error = error if isinstance(error, FoalError) else _translated(error)
+        if foal_error is None or debug:
             raise
-        _say(str(on_bytes))
-        _leave(on_bytes.exit_code)
+        _print_error(str(foal_error))
+        _exit(foal_error.exit_code)
 
 
 def _call(arguments: list[str]) -> None:
     try:
         app(arguments, prog_name="foal")
     except SystemExit:
-        # At the exit of the interpreter it would be too late to say that it cannot be written.
+        # Flush now: when the interpreter exits, it is too late to report that the output cannot be written.
         if sys.stdout is not None:
             sys.stdout.flush()
         raise
 
 
-def _say(text: str) -> None:
-    # Imported late: it brings rich with it.
-    from ..text import escape_control_characters
-
-    # The terminal may be gone, or the disk full that takes the errors.
+def _print_error(text: str) -> None:
+    # The terminal may be closed, or the disk that takes the messages full.
     with suppress(OSError):
         typer.echo(f"foal: {escape_control_characters(text)}", err=True)
 
 
-def _leave(code: int) -> NoReturn:
-    """Exit; what standard output does not take any more is given up, which the interpreter would complain about."""
+def _exit(code: int) -> NoReturn:
+    """Exit; output that cannot be written any more is dropped, since the interpreter would complain about it."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -168,21 +191,21 @@ def _leave(code: int) -> NoReturn:
 
 
 def _translated(error: BaseException) -> FoalError | None:
-    """What other libraries raise wherever they are used, as an error of ours."""
+    """The FoalError for errors of other libraries that can occur in any command, else None."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     modules = [frame.f_globals.get("__name__", "") for frame in frames]
     if isinstance(error, OSError) and error.filename is None:
-        if modules[-1] == __name__ or modules[-1].partition(".")[0] in PRINTING:
+        if modules[-1] == __name__ or modules[-1].partition(".")[0] in OUTPUT_LIBRARIES:
             return FoalError(
-                f"standard output cannot be written ({error}); what was finished stays, the same command goes on from "
-                "there once its output has a place to go"
+                f"standard output cannot be written ({error}); finished work is kept: redirect the output to a place "
+                "that can be written, then rerun the same command to resume"
             )
     elif isinstance(error, Exception) and not isinstance(error, ImportError):
-        # Dask reads its configuration when it is imported, and a slip in it comes out there.
+        # Dask reads its configuration when it is imported, and an error in it is raised there.
         imported = [module for module, frame in zip(modules, frames, strict=True) if frame.f_code.co_name == "<module>"]
         if imported and imported[-1].partition(".")[0] in ("dask", "distributed"):
             return UsageError(
                 f"expected a configuration that Dask can read, got {type(error).__name__}: {error}\n"
-                "mend its files (in $DASK_CONFIG, ~/.config/dask or /etc/dask) or the variables named DASK_..."
+                "correct the files in $DASK_CONFIG, ~/.config/dask and /etc/dask, or the variables named DASK_..."
             )
     return None

@@ -36,11 +36,12 @@ PANELS = {
 """Help panel by the longest matching prefix of a key."""
 
 COMMON_PANEL = "Settings"
+MAX_METAVAR = 24
 
 BREAK_LOCK_OPTION = typer.Option(
-    "--break-lock", help="Take over the features folder from a run on another machine that is known to have ended"
+    "--break-lock", help="Take over the lock of the features folder from a run on another machine that has ended"
 )
-FORCE_OPTION = typer.Option("--force", help="Replace an existing output that foal would otherwise refuse to replace")
+FORCE_OPTION = typer.Option("--force", help="Replace an existing output even if foal did not write it")
 JSON_OPTION = typer.Option("--json", help="Print the result as one JSON object on the last line")
 
 
@@ -62,11 +63,14 @@ def setting(key: str, *flags: str, metavar: str | None = None, argument: bool = 
 def with_settings(**exposed: str | Setting) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command so that it has one option per settings key and is called with the loaded `settings`.
 
+    The command takes `settings: Settings` and, if it declares it, `given: frozenset[str]`, the keys that options set.
+    Its other parameters stay as they are.
+
     Args:
         exposed: parameter name to settings key ("train.epochs") or to `setting(...)`.
 
-    The command takes `settings: Settings` and, if it declares it, `given: frozenset[str]`, the keys that options set.
-    Its other parameters stay as they are. Raises KeyError, when the module is imported, for an unknown key.
+    Raises:
+        KeyError: when the module is imported, for an unknown key.
     """
     specs = {name: setting(spec) if isinstance(spec, str) else spec for name, spec in exposed.items()}
 
@@ -80,14 +84,14 @@ def with_settings(**exposed: str | Setting) -> Callable[[Callable[..., None]], C
         @functools.wraps(function)
         def command(**values: Any) -> None:
             params, assignments = values.pop("params"), values.pop("assignments")
-            set_by_option = {
-                spec.key: _parsed(spec.key, value)
-                for name, spec in specs.items()
-                if (value := values.pop(name)) is not None
-            }
-            settings = settings_from(params, assignments or (), set_by_option)
+            overrides: dict[str, Any] = {}
+            for name, spec in specs.items():
+                value = values.pop(name)
+                if value is not None:
+                    overrides[spec.key] = _parse_value(spec.key, value)
+            settings = settings_from(params, assignments or (), overrides)
             if "given" in signature.parameters:
-                values["given"] = frozenset(set_by_option)
+                values["given"] = frozenset(overrides)
             function(settings=settings, **values)
 
         keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
@@ -100,8 +104,17 @@ def with_settings(**exposed: str | Setting) -> Callable[[Callable[..., None]], C
 
 
 def settings_from(params: Path | None, assignments: Sequence[str], overrides: Mapping[str, Any]) -> Settings:
-    """Load settings: the file, then `KEY=VALUE` assignments, then the overrides of options. Raises SettingsError."""
-    return load_settings(params, _assigned(assignments) | dict(overrides))
+    """Load the settings of a command; later sources override earlier ones.
+
+    Args:
+        params: settings file; None: params.yaml if it exists.
+        assignments: `KEY=VALUE` texts of --set, the values in YAML.
+        overrides: dotted key to value, from options.
+
+    Raises:
+        SettingsError: the file or a value is invalid.
+    """
+    return load_settings(params, _parse_assignments(assignments) | dict(overrides))
 
 
 def comma_list(text: str | None) -> list[str] | None:
@@ -113,10 +126,9 @@ def _parameter(name: str, spec: Setting) -> inspect.Parameter:
     """The typer parameter of a setting; its default None means "not given"."""
     field = settings_field(spec.key)
     kind = _option_type(field.annotation)
-    text = field.description or spec.key
     shared: dict[str, Any] = {
-        "help": f"{text[:1].upper()}{text[1:]} (key {spec.key}, default: {_shown(field.default)})",
-        "metavar": spec.metavar or _metavar(field.annotation),
+        "help": _help(spec.key, field.description or spec.key, field.default),
+        "metavar": spec.metavar or (None if spec.argument else _metavar(field.annotation)),
         "show_default": False,
         "rich_help_panel": None if spec.argument else _panel(spec.key),
     }
@@ -141,14 +153,19 @@ def _option_type(annotation: Any) -> type:
     return members[0] if len(members) == 1 and members[0] in (bool, int, float, Path) else str
 
 
+def _help(key: str, text: str, default: Any) -> str:
+    return f"{text[:1].upper()}{text[1:]} (key {key}, default: {_format_default(default)})"
+
+
 def _metavar(annotation: Any) -> str | None:
+    """The choices of a Literal, A,B,... for a list; None leaves the metavar to the type."""
     members = _members(annotation)
-    choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
+    choices = [str(choice) for member in members if get_origin(member) is Literal for choice in get_args(member)]
     if any(get_origin(member) is tuple for member in members):
         choices.append("A,B,...")
-    if choices:
-        return "|".join(map(str, choices))
-    return {Path: "PATH", str: "TEXT"}.get(members[0])
+    text = "|".join(choices)
+    # Long lists of choices would squeeze the column of the descriptions, which name them as well.
+    return (text or None) if len(text) <= MAX_METAVAR else "NAME"
 
 
 def _panel(key: str) -> str:
@@ -158,7 +175,7 @@ def _panel(key: str) -> str:
     return PANELS[prefix]
 
 
-def _parsed(key: str, value: Any) -> Any:
+def _parse_value(key: str, value: Any) -> Any:
     """A comma list for keys that hold several values; a single word stays a word where the key allows one."""
     members = _members(settings_field(key).annotation)
     if not isinstance(value, str) or not any(get_origin(member) is tuple for member in members):
@@ -166,13 +183,15 @@ def _parsed(key: str, value: Any) -> Any:
     return value if len(members) > 1 and value.isalpha() else comma_list(value)
 
 
-def _shown(default: Any) -> str:
+def _format_default(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default)) or "none"
-    return "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+    if default is None:
+        return "none"
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
+def _parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     """The overrides of `--set KEY=VALUE`. Raises SettingsError."""
     overrides: dict[str, Any] = {}
     for assignment in assignments:

@@ -1,19 +1,13 @@
-"""`foal verify`: checks what lies on the disk."""
+"""The command `foal verify`: checks shards and indexes on the disk."""
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..config.settings import Settings
-from .options import with_settings
-
-if TYPE_CHECKING:
-    from ..hdf5.seal import BytesRead
+from .options import JSON_OPTION, with_settings
 
 
 @with_settings(features_dir="extract.features_dir")
@@ -24,9 +18,11 @@ def verify(
     target: Annotated[
         Path | None,
         typer.Argument(
-            help="A feats.h5, a shard, or a folder of shards (default: both of params.yaml)", show_default=False
+            help="A feats.h5, a shard, or a folder of shards (default: features folder and index of params.yaml)",
+            show_default=False,
         ),
     ] = None,
+    as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Verify shards and index byte by byte.
 
@@ -35,42 +31,32 @@ def verify(
     from rich.filesize import decimal
 
     from ..store.verify import collect_files, verify_files
-    from ..text import escape_control_characters
+    from .console import get_console, print_json
+    from .progress import progress_display
 
     targets = [target] if target is not None else [settings.extract.features_dir]
     if target is None and not given and settings.index.exists():
         targets.append(settings.index)
-    began = time.monotonic()
-    jobs = collect_files(targets)
-    size = sum(job.size for job in jobs)
-    with _progress(size) as on_bytes:
-        problems = verify_files(jobs, on_bytes)
-    for path, reason in problems:
-        typer.echo(escape_control_characters(f"{path}: {reason}"))
-    if problems:
-        typer.echo(f"{len(problems)} problems; `foal extract` restores what is missing or damaged")
-        raise typer.Exit(1)
-    per_second = decimal(round(size / max(1e-3, time.monotonic() - began)))
-    typer.echo(f"{len(jobs)} files in order, {decimal(size)} at {per_second}/s")
-
-
-@contextmanager
-def _progress(size: int) -> "Iterator[BytesRead]":
-    """Something to call with the number of bytes that were read; a bar on a terminal, nothing elsewhere."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    from .console import get_console
-
     console = get_console()
-    if not console.is_terminal:
-        yield lambda count: None
-        return
-    columns = (TextColumn("checking"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task, lock = progress.add_task("", total=size), threading.Lock()
-
-        def on_bytes(count: int) -> None:
-            with lock:
-                progress.update(task, advance=count)
-
-        yield on_bytes
+    began = time.monotonic()
+    checks = collect_files(targets)
+    size = sum(check.size for check in checks)
+    with progress_display("checking", total=size, in_bytes=True, line_seconds=None) as display:
+        problems = verify_files(checks, display.advance)
+    for path, reason in problems:
+        console.print(f"{path}: {reason}")
+    if problems:
+        console.print(f"{len(problems)} problems; `foal extract` restores what is missing or damaged")
+    else:
+        per_second = decimal(round(size / max(1e-3, time.monotonic() - began)))
+        console.print(f"{len(checks)} files in order, {decimal(size)} at {per_second}/s")
+    if as_json:
+        print_json(
+            {
+                "files": len(checks),
+                "bytes": size,
+                "problems": [{"path": str(path), "reason": reason} for path, reason in problems],
+            }
+        )
+    if problems:
+        raise typer.Exit(1)

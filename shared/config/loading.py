@@ -1,7 +1,8 @@
-"""Reading params.yaml: YAML 1.2 as DVC reads it, dotted keys, and the base class of all settings sections."""
+"""Reading params.yaml (YAML 1.2, as DVC reads it), checks of its values, and the base class of all sections."""
 
+import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class YamlError(Exception):
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse a YAML 1.2 text: `1e-4` is a number, `yes` is text. Raises YamlError, also for a key given twice."""
+    """Parse a YAML 1.2 text as DVC does: `1e-4` is a number, `yes` is text. Raises YamlError."""
     # Imported late: `--help` reads no settings file.
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -86,6 +87,35 @@ def check_finite(values: dict[str, Any]) -> None:
             raise SettingsError(f"settings key {quoted(key)}: expected finite numbers, got {quoted(value)}")
 
 
+def explain_error(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """Put a validation error of pydantic into one line.
+
+    Args:
+        detail: one item of `ValidationError.errors()`.
+        model: the validated model, to name the known keys.
+    """
+    location = [str(part) for part in detail["loc"]]
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    # Pydantic adds the members of a union to the key.
+    key = ".".join(part for part in location if not part.startswith(("literal[", "tuple[")))
+    if detail["type"] == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+        return f"unknown key '{key}' in the settings; {hint}"
+    return f"settings key '{key}': {detail['msg'][:1].lower()}{detail['msg'][1:]}, got {quoted(detail['input'])}"
+
+
+def _known_keys(model: type[BaseModel], sections: list[str]) -> list[str]:
+    for section in sections:
+        inner = model.model_fields[section].annotation
+        assert isinstance(inner, type)
+        assert issubclass(inner, BaseModel)
+        model = inner
+    return list(model.model_fields)
+
+
 def _not_finite(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return any(_not_finite(part) for part in value)
@@ -93,7 +123,7 @@ def _not_finite(value: Any) -> bool:
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every dotted key with a value of its own, and the value."""
+    """Yield every dotted key that holds a value, and the value."""
     for key, value in values.items():
         if isinstance(value, dict) and value:
             yield from _leaves(value, f"{prefix}{key}.")

@@ -28,23 +28,24 @@ RENAMED_KEYS = {
 }
 
 _FEATURES_DIR = {"--features": "--features-dir"}
-_TRAINING = {
-    "--align": "--avel",
-    "--no-align": "--no-avel",
-    "--match": "--mem",
-    "--no-match": "--no-mem",
-    "--patience": "--early-stopping-patience",
-    "--pool-hz": "--frame-rate",
-    "--stream": "--on-disk",
-}
+_FRAME_RATE = {"--pool-hz": "--frame-rate"}
+_ON_DISK = {"--stream": "--on-disk", "--no-stream": "--set train.load=memory"}
 RENAMED_OPTIONS = {
     "extract": {**_FEATURES_DIR, "--modalities": "--streams", "--view": "--region", "--store": "--dtype"},
     "import": {"--store": "--dtype"},
     "index": {**_FEATURES_DIR, "--modalities": "--streams", "--key": "--config-hash"},
     "clean": {**_FEATURES_DIR, "--keep": "--keep-config"},
     "verify": _FEATURES_DIR,
-    "train": _TRAINING,
-    "ablate": {**_TRAINING, "--faults": "--deviations"},
-    "evaluate": _TRAINING,
+    "train": {
+        **_FRAME_RATE,
+        **_ON_DISK,
+        "--align": "--avel",
+        "--no-align": "--no-avel",
+        "--match": "--mem",
+        "--no-match": "--no-mem",
+        "--patience": "--early-stopping-patience",
+    },
+    "ablate": {**_FRAME_RATE, "--faults": "--deviations"},
+    "evaluate": _ON_DISK,
 }
-"""Old option to new option, by command."""
+"""The old options of each command, and what replaces them."""

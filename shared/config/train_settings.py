@@ -1,4 +1,4 @@
-"""The settings of training; every key has its unit and default here and nowhere else."""
+"""The settings of training; each key has its unit and default here only."""
 
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ REFERENCE: tuple[Fault, ...] = ("temperature", "sum", "own-pairs")
 
 PRESETS: dict[str, dict[str, Any]] = {
     "light": {},
-    # Li et al. 2024 and their code; the protocol stays honest.
+    # Li et al. 2024 and their code; the protocol stays nested.
     "paper": {
         "width": 512,
         "heads": 4,
@@ -30,74 +30,75 @@ PRESETS: dict[str, dict[str, Any]] = {
         "clip": None,
     },
 }
-"""What a preset sets; every other key, and every key given beside or above it, stays as it is."""
+"""The keys that a preset sets; keys given explicitly override them, all other keys keep their defaults."""
 
 
 class TrainSettings(Section):
     """How the heads are trained."""
 
     preset: Literal["light", "paper"] = Field(
-        "light", description="light, or paper: the widths and the optimiser of Li et al. 2024; other keys override it"
+        "light",
+        description="light (small and fast) or paper (sizes and optimizer of Li et al. 2024); other keys override it",
     )
-    modalities: Literal["both", "audio", "face"] = Field("both", description="the streams the network sees")
-    audio: str | None = Field(None, description="which audio features, such as audio/hubert (none = the only ones)")
-    face: str | None = Field(None, description="which face features, such as face/clip (none = the only ones)")
+    modalities: Literal["both", "audio", "face"] = Field("both", description="modalities to train on")
+    audio: str | None = Field(None, description="audio stream, such as audio/hubert (none = the only audio stream)")
+    face: str | None = Field(None, description="face stream, such as face/clip (none = the only face stream)")
     avel: bool = Field(True, description="train with AVEL, audio-video emotion alignment")
     mem: bool = Field(True, description="train with MEM, cross-modal emotion label matching")
     avel_weight: float = Field(1.0, ge=0, description="weight of the AVEL loss")
     mem_weight: float = Field(0.1, ge=0, description="weight of the MEM loss")
     compat: tuple[Fault, ...] = Field(
         (),
-        description="what the authors' code does otherwise, to compare with: reference (the first three), or some of "
+        description="deviations of the authors' code to reproduce: reference (the first three), or a list of "
         "temperature, sum, own-pairs, same-class",
     )
     protocol: Protocol | None = Field(
         None,
-        description="who is tested and who chooses the epoch: loso-nested, speakers-nested, folds-nested, or "
-        "loso-reference, whose results are selected on test (none = folds-nested where the manifest gives every "
-        "utterance a fold, else loso-nested)",
+        description="cross-validation: loso-nested (by session), speakers-nested, folds-nested, or loso-reference "
+        "(epoch selected on test, as the authors did) (none = folds-nested if the manifest gives every utterance a "
+        "fold, else loso-nested)",
     )
-    seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1, description="one full run over the folds per seed")
+    seeds: tuple[NonNegativeInt, ...] = Field(
+        (0,), min_length=1, description="random seeds, one run over all folds each"
+    )
     frame_rate: float | None = Field(
-        10.0, gt=0, description="faster features are averaged to this many frames per second (Hz; none = as they are)"
+        10.0, gt=0, description="average faster features to this frame rate (Hz; none = keep the rate)"
     )
-    max_seconds: float | None = Field(
-        None, gt=0, description="sequences are cut after this many seconds (none = whole)"
-    )
-    width: int = Field(128, ge=8, le=4096, description="d, width of the shared space")
-    heads: int = Field(4, ge=1, le=64, description="attention heads; must divide width")
-    layers: int = Field(2, ge=1, le=24, description="cross-attention layers each way")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in attention and before the classes")
+    max_seconds: float | None = Field(None, gt=0, description="cut sequences after this many seconds (none = no limit)")
+    width: int = Field(128, ge=8, le=4096, description="width of the shared space, d")
+    heads: int = Field(4, ge=1, le=64, description="number of attention heads; must divide train.width")
+    layers: int = Field(2, ge=1, le=24, description="number of cross-attention layers in each direction")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in attention and before the classifier")
     projection_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the projection blocks")
     modality_dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of the training utterances that lose one modality, drawn anew each time"
+        0.0, ge=0, lt=1, description="share of training utterances without one of their modalities, redrawn each epoch"
     )
     batch_size: int = Field(32, ge=2, le=65536, description="utterances per step")
     batch_frames: int | None = Field(
         8192,
         ge=1,
-        description="frames in a step, of all modalities and with padding: batches of long utterances are smaller, and "
-        "memory has a bound (none = any)",
+        description="most frames per step, all modalities and padding included; makes batches of long utterances "
+        "smaller (none = no limit)",
     )
-    epochs: int = Field(40, ge=1, le=10000, description="most epochs of one fold")
+    epochs: int = Field(40, ge=1, le=10000, description="maximum number of epochs per fold")
     early_stopping_patience: int = Field(
-        15, ge=1, description="epochs without a better development UA before a fold stops"
+        15, ge=1, description="stop a fold after this many epochs without a better development UA"
     )
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="AdamW's step size, at its highest")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of AdamW")
     schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="how the step size goes on after the warm-up: down to zero over all epochs, or constant"
+        "cosine", description="learning rate after the warm-up: cosine decay to zero over all epochs, or constant"
     )
-    warmup: float = Field(1.0, ge=0, description="epochs over which the step size grows from zero")
-    clip: float | None = Field(1.0, gt=0, description="longest gradient; longer ones are scaled to it (none = any)")
-    weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's weight decay")
-    bootstrap: int = Field(1000, ge=10, description="speaker resamples behind a 95% interval")
+    warmup: float = Field(1.0, ge=0, description="warm-up of the learning rate from zero, in epochs")
+    clip: float | None = Field(1.0, gt=0, description="clip the gradient norm to this (none = no clipping)")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="weight decay of AdamW")
+    bootstrap: int = Field(1000, ge=10, description="number of speaker resamples for the 95% intervals")
     load: Literal["memory", "disk"] = Field(
         "memory",
-        description="memory: read the features once; disk: read them in every epoch, if they exceed the memory",
+        description="memory (read the features once) or disk (read them in every epoch, if memory is too small)",
     )
-    disk_buffer_mb: float = Field(128.0, gt=0, description="features in memory at a time when they are streamed, in MB")
+    disk_buffer_mb: float = Field(128.0, gt=0, description="buffer for features read from disk, in MB")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="numbers that a GPU computes with (auto = bf16 where it can); a CPU always takes fp32"
+        "auto", description="number format on a GPU (auto = bf16 if supported); a CPU always uses fp32"
     )
 
     @model_validator(mode="before")

@@ -81,7 +81,7 @@ def options(synthetic_corpus: Path) -> list[str]:
 def ended_by(process: "subprocess.Popen[str]", code: int) -> None:
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
-    assert stderr == "foal: stopped; what was finished stays, the same command goes on from there\n"
+    assert stderr == "foal: stopped; finished work is kept, rerun the same command to resume\n"
     deadline = time.monotonic() + 10
     while (left := alive_in_group(process.pid)) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from foal.manifests.run import GENERATOR_FILE
 from foal.shared.manifest import read_manifest
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def test_manifest_prints_its_table_and_the_verdict(foal: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
+def test_manifest_prints_its_table_and_notes(foal: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
     done = foal("manifest", "iemocap", synthetic_corpus, "-o", "m.csv")
     assert done.returncode == 0
     assert "NOT equal to the published counts" in done.stdout
@@ -31,23 +32,26 @@ def test_classes_choose_the_labels(foal_here: Foal, synthetic_corpus: Path, tmp_
     assert len(read_manifest(tmp_path / "m.csv")) == 10
 
 
-def test_corpus_draws_once_and_never_touches_what_it_did_not_draw(foal_here: Foal, tmp_path: Path) -> None:
+def test_corpus_generates_once_and_never_changes_other_folders(foal_here: Foal, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("corpus: {root: drawn}\nsynth: {utterances: 20}\n")
+    (tmp_path / "drawn" / "Session9").mkdir(parents=True)
+    (tmp_path / "drawn" / GENERATOR_FILE).write_text("{}")  # a corpus with other settings is replaced
     assert foal_here("corpus").returncode == 0
+    assert not (tmp_path / "drawn" / "Session9").exists()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "drawn").rglob("*")}
-    assert "already drawn" in foal_here("corpus").stdout
+    assert "already generated" in foal_here("corpus").stdout
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "drawn").rglob("*")}
     assert json.loads((tmp_path / "corpus.json").read_text())["kind"] == "synthetic"
 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     done = foal_here("corpus", "--root", "mine")
-    assert done.returncode in (1, 2)
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+    assert done.stderr.startswith("foal: mine: exists and is not an empty folder or a generated corpus")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_licensed_corpus_must_be_there(foal: Foal) -> None:
+def test_a_licensed_corpus_must_exist(foal: Foal) -> None:
     done = foal("corpus", "--kind", "iemocap", "--root", "nowhere")
     assert done.returncode == 2
     assert "expected the iemocap corpus here" in done.stderr
@@ -56,17 +60,17 @@ def test_a_licensed_corpus_must_be_there(foal: Foal) -> None:
 @pytest.mark.parametrize(
     "content", ["years of work", "", "[]", '{"kind": "folder"}', '{"kind": "", "root": "", "x": 1}']
 )
-def test_a_record_takes_no_other_files_place(foal_here: Foal, tmp_path: Path, content: str) -> None:
+def test_a_record_replaces_no_other_file_without_force(foal_here: Foal, tmp_path: Path, content: str) -> None:
     (tmp_path / "params.yaml").write_text("corpus: {root: drawn}\nsynth: {utterances: 20}\n")
     (tmp_path / "thesis.txt").write_text(content)
     done = foal_here("corpus", "--record", "thesis.txt")
     assert done.returncode == 2
-    assert "thesis.txt: expected a record of `foal corpus` to replace" in done.stderr
+    assert "thesis.txt: exists and is not a record of `foal corpus`" in done.stderr
     assert (tmp_path / "thesis.txt").read_text() == content
-    assert not (tmp_path / "drawn").exists()  # said before hours of work
+    assert not (tmp_path / "drawn").exists()  # refused before the work begins
 
 
-def test_a_record_takes_its_own_place_but_no_pipes(foal_here: Foal, tmp_path: Path) -> None:
+def test_a_record_replaces_a_record_but_no_pipe_or_link(foal_here: Foal, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loose").symlink_to("nowhere")
@@ -81,7 +85,7 @@ def test_a_record_takes_its_own_place_but_no_pipes(foal_here: Foal, tmp_path: Pa
 
 @pytest.mark.parametrize("mode", [0o000, 0o444], ids=["unreadable", "only its names"])
 @pytest.mark.parametrize("kind", ["folder", "cremad", "iemocap"])
-def test_a_corpus_of_which_a_part_may_not_be_read_becomes_no_manifest(
+def test_an_unreadable_part_of_the_corpus_is_an_error_and_leaves_no_manifest(
     foal_as_somebody: Foal, tmp_path: Path, synthetic_corpus: Path, kind: str, mode: int
 ) -> None:
     if kind == "iemocap":
@@ -99,12 +103,12 @@ def test_a_corpus_of_which_a_part_may_not_be_read_becomes_no_manifest(
         locked.chmod(0o755)
     assert done.returncode == 1
     assert done.stderr.startswith(f"foal: {locked.relative_to(tmp_path)}")
-    assert "cannot read this (Permission denied), so no manifest was written" in done.stderr
+    assert "cannot be read (Permission denied), and no manifest was written" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "m.csv").exists()
 
 
-def test_a_corpus_whose_name_is_no_text_is_refused(foal_here: Foal, tmp_path: Path) -> None:
+def test_a_corpus_whose_name_is_not_utf_8_is_refused(foal_here: Foal, tmp_path: Path) -> None:
     root = tmp_path / os.fsdecode(b"c\xff")
     (root / "joy").mkdir(parents=True)
     (root / "joy" / "a.mp4").touch()
@@ -112,3 +116,57 @@ def test_a_corpus_whose_name_is_no_text_is_refused(foal_here: Foal, tmp_path: Pa
     assert done.returncode == 1
     assert "expected a folder whose name is valid UTF-8" in done.stderr
     assert not (tmp_path / "m.csv").exists()
+
+
+def test_manifest_replaces_a_foreign_file_only_with_force(foal_here: Foal, tmp_path: Path) -> None:
+    (tmp_path / "c" / "joy").mkdir(parents=True)
+    (tmp_path / "c" / "joy" / "a.mp4").touch()
+    (tmp_path / "thesis.txt").write_text("years of work")
+    arguments = ("manifest", "folder", "c", "-o", "thesis.txt")
+    done = foal_here(*arguments)
+    assert done.returncode == 2
+    assert "thesis.txt: exists and is not a manifest; choose another path, or replace it with --force" in done.stderr
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    assert foal_here(*arguments, "--force").returncode == 0
+    assert foal_here(*arguments).returncode == 0
+    assert len(read_manifest(tmp_path / "thesis.txt")) == 1
+
+
+def test_a_record_replaces_a_foreign_file_with_force(foal_here: Foal, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "thesis.txt").write_text("years of work")
+    arguments = ("corpus", "--kind", "folder", "--root", "mine", "--record", "thesis.txt")
+    assert foal_here(*arguments).returncode == 2
+    assert foal_here(*arguments, "--force").returncode == 0
+    assert json.loads((tmp_path / "thesis.txt").read_text()) == {"kind": "folder", "root": "mine"}
+
+
+def test_synth_refuses_a_foreign_folder_and_never_replaces_the_working_folder(foal_here: Foal, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    done = foal_here("synth", "mine", "-n", "20")
+    assert done.returncode == 2
+    assert "mine: exists and is not an empty folder or a generated corpus" in done.stderr
+    for folder in (".", str(tmp_path.parent)):
+        done = foal_here("synth", folder, "-n", "20", "--force")
+        assert done.returncode == 2
+        assert "contains the working folder" in done.stderr
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_synth_replaces_a_foreign_folder_with_force(foal_here: Foal, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    assert foal_here("synth", "mine", "-n", "20", "--force").returncode == 0
+    assert not (tmp_path / "mine" / "thesis.txt").exists()
+    assert json.loads((tmp_path / "mine" / GENERATOR_FILE).read_text())["utterances"] == 20
+
+
+def test_many_warnings_are_cut(foal_here: Foal, tmp_path: Path) -> None:
+    for number in range(25):
+        (tmp_path / f"clip{number}.flv").touch()
+    (tmp_path / "1001_DFA_ANG_XX.flv").touch()
+    done = foal_here("manifest", "cremad", ".", "-o", "m.csv")
+    assert done.returncode == 0
+    assert done.stdout.count("warning: clip") == 20
+    assert "warning: ... and 5 more" in done.stdout

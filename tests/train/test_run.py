@@ -12,6 +12,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from foal.shared.cli.console import start_console
+from foal.shared.cli.logs import configure_logging
 from foal.shared.config.settings import Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError, TrainingError
@@ -23,7 +25,7 @@ from foal.train.fit.predict import predict
 from foal.train.fit.task import FoldScore
 from foal.train.model.checkpoint import load_model
 from foal.train.report.files import table_of
-from foal.train.report.progress import shown
+from foal.train.report.progress import training_progress
 from foal.train.run import train
 
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50)
@@ -210,12 +212,22 @@ def test_what_is_no_model(feats: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_what_is_printed(feats: Path, tmp_path: Path, terminal: bool) -> None:
-    console = Console(file=StringIO(), force_terminal=terminal, width=100)
-    with shown(console, QUICK) as progress:
+def test_what_is_printed(
+    feats: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    terminal: bool,
+) -> None:
+    for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1" if terminal else "")
+    console = start_console()
+    configure_logging()
+    with training_progress(QUICK) as progress:
         metrics = train(settings(seeds=(0, 1)), feats, tmp_path / "run", progress=progress)
     console.print(table_of(metrics))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
+    text = capsys.readouterr().out
     assert "random weights" in text
     assert text.count("chosen on session3") == 2
     for word in ("session1", "all folds", "95% interval", "over seeds", "recall: hap", "AVEL + MEM", "note: random"):

@@ -1,4 +1,4 @@
-"""What a stranger's file says reaches the terminal as text, and in no other way."""
+"""Text from untrusted files reaches the terminal without its control characters."""
 
 import subprocess
 from collections.abc import Callable
@@ -10,29 +10,21 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from foal.shared.cli.console import get_console
+from foal.shared.cli.console import count_table, start_console
 from foal.shared.manifest import write_manifest
 from foal.shared.store.catalog import shard_folder
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
-from foal.shared.text import escape_control_characters
 from foal.shared.utterance import Utterance
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\r"
 SHOWN = r"\x1b]0;owned\x07\x1b[2J\x9b31m\r"
 
 
-def test_only_newlines_and_tabs_pass() -> None:
-    every = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
-    assert not set(escape_control_characters(every)) & set(every) - {"\n", "\t"}
-    assert escape_control_characters("a\tb\n\xa0äé€😀\udcff") == "a\tb\n\xa0äé€😀\\udcff"
-    assert escape_control_characters(EVIL) == SHOWN
-
-
 @pytest.mark.parametrize("kind", [str, Text])
 def test_lines_and_tables_show_control_characters(
     capsys: pytest.CaptureFixture[str], kind: Callable[[str], str | Text]
 ) -> None:
-    console = get_console()
+    console = start_console()
     table = Table("name", "other", title=EVIL)
     table.add_row("[bold]" + EVIL, "x")
     for part in (EVIL, table, kind(EVIL)):
@@ -42,7 +34,7 @@ def test_lines_and_tables_show_control_characters(
     assert "[bold]" + SHOWN in printed
     assert shown in printed
     assert not set(printed) & set(EVIL) - set(SHOWN)
-    # What is drawn is as wide as what is seen.
+    # The escaped text is measured: the frame of the table is straight.
     assert len({len(line) for line in printed.splitlines() if line[0] in "┏┃┡│└"}) == 1
 
 
@@ -53,19 +45,19 @@ def test_a_terminal_keeps_its_colours_and_bars(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
-    console = get_console()
+    console = start_console()
     assert console.is_terminal
     console.print(EVIL, style="bold")
     assert capsys.readouterr().out == f"\x1b[1m{SHOWN}\x1b[0m\n"
     with Progress(TextColumn("{task.description}", markup=False), console=console) as progress:
         progress.add_task(EVIL, total=1)
     printed = capsys.readouterr().out
-    assert "\x1b[?25l" in printed  # the cursor hidden meanwhile, as ever
+    assert "\x1b[?25l" in printed  # the cursor is hidden while the bar is shown
     assert "\x1b]0;owned" not in printed
     assert r"\x1b]0;owned" in printed
 
 
-def test_an_encoder_that_would_steer_the_terminal(
+def test_control_characters_in_a_shard_are_escaped(
     foal_here: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     one = Utterance(id="u", corpus="c", label=EVIL.strip(), audio="a.wav")
@@ -93,10 +85,18 @@ def test_an_encoder_that_would_steer_the_terminal(
                 media="",
             )
         )
-    indexed = foal_here("index", "-m", "m.csv", "--modalities", "audio")
+    indexed = foal_here("index", "-m", "m.csv", "--streams", "audio")
     inspected = foal_here("inspect")
     for done in (indexed, inspected):
         assert done.returncode == 0, done.stderr
         assert SHOWN in done.stdout
         assert not set(done.stdout) & set("\x1b\x07\x9b\r")
     assert f"named {SHOWN}" in indexed.stdout
+
+
+def test_a_count_table_has_the_sums_of_rows_and_columns() -> None:
+    rows = {"session1": [1, 2], "session2": [3, 4]}
+    table = count_table("session", ["hap", "sad"], rows, total=True)
+    columns = [list(column.cells) for column in table.columns]
+    assert columns == [["session1", "session2", "all"], ["1", "3", "4"], ["2", "4", "6"], ["3", "7", "10"]]
+    assert len(count_table("session", ["hap", "sad"], rows, total=False).rows) == 2

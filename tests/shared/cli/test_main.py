@@ -1,37 +1,77 @@
-"""The command as a user meets it: help, wrong words, exit codes."""
+"""The command `foal`: its help, its messages about wrong usage, its exit codes."""
 
+import re
 import subprocess
+import tomllib
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from foal.shared.cli.main import ORDER
+
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def test_help_names_every_command(foal: Foal) -> None:
-    done = foal("--help")
+ROOT = Path(__file__).parents[3]
+NOISE = re.compile(r"<(bool|path|int|float|str|list|tuple)\b|int range|float range|\[str\]")
+
+
+def commands() -> list[str]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return list(settings["project"]["entry-points"]["foal.commands"])
+
+
+def test_the_overview_has_a_panel_for_every_entry_point() -> None:
+    assert sorted(ORDER) == sorted(commands())
+
+
+def test_the_overview_lists_the_commands_in_the_order_of_work(foal_here: Foal) -> None:
+    done = foal_here("--help")
     assert done.returncode == 0
-    for command in ("synth", "corpus", "manifest", "extract", "index", "verify", "inspect", "train", "results"):
-        assert command in done.stdout
+    assert [name for name in re.findall(r"^│ (\w+) ", done.stdout, flags=re.MULTILINE) if name in ORDER] == list(ORDER)
+    assert not NOISE.search(done.stdout)
 
 
-@pytest.mark.parametrize("command", ["synth", "corpus", "manifest", "extract", "index", "verify", "train"])
-def test_help_of_a_command_gives_keys_and_defaults(foal: Foal, command: str) -> None:
-    text = " ".join(foal(command, "--help").stdout.split())
-    assert "default:" in text
-    assert "key " in text
+@pytest.mark.parametrize("columns", ["80", "120"])
+@pytest.mark.parametrize("command", ORDER)
+def test_the_help_of_a_command_shows_no_type_names(
+    foal_here: Foal, monkeypatch: pytest.MonkeyPatch, command: str, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    done = foal_here(command, "--help")
+    assert done.returncode == 0
+    assert f"Usage: foal {command}" in done.stdout
+    assert not NOISE.search(done.stdout)
 
 
-def test_version(foal: Foal) -> None:
-    assert foal("--version").stdout.startswith("foal ")
+def test_the_completion_of_a_shell_is_printed(foal: Foal, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = foal("--show-completion", "bash")
+    assert done.returncode == 0, done.stderr
+    assert "complete -o default -F _foal_completion foal" in done.stdout
+
+
+def test_the_version_is_that_of_the_installed_package(foal_here: Foal) -> None:
+    assert foal_here("--version").stdout == f"foal {version('foal-mer')}\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("name", "hint"), [("trian", "did you mean 'train'?"), ("frobnicate", f"commands are {', '.join(ORDER)}")]
+)
+def test_an_unknown_command_is_one_sentence_with_a_hint(foal_here: Foal, name: str, hint: str) -> None:
+    done = foal_here(name)
+    assert done.returncode == 2
+    assert done.stderr == f"foal: there is no command '{name}'; {hint}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
     [
-        (["frobnicate"], 2, "No such command"),
-        (["extract"], 2, "--split"),
+        (["extract"], 2, "Missing option '--split'"),
+        (["evaluate"], 2, "Missing option '--model'"),
+        (["synth"], 2, "Missing argument 'OUT'"),
+        (["extract", "--splits", "all"], 2, "--splits"),
         (["extract", "--split", "all"], 1, "there is no such manifest"),
         (["extract", "--split", "all", "--workers", "many"], 2, "'--workers'"),
         (["extract", "--split", "all", "--params", "none.yaml"], 2, "no such settings file"),
@@ -49,10 +89,10 @@ def test_version(foal: Foal) -> None:
         (["inspect", "nothing.h5"], 1, "there is no such file"),
     ],
 )
-def test_a_mistake_gets_one_message(foal: Foal, arguments: list[str], code: int, words: str) -> None:
+def test_a_mistake_gets_one_message(foal: Foal, arguments: list[str], code: int, message: str) -> None:
     done = foal(*arguments)
     assert done.returncode == code
-    assert words in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

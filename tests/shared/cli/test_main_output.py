@@ -1,4 +1,4 @@
-"""What comes from the outside of a command: an output that takes nothing, Dask's configuration."""
+"""Failures outside of a command: an output that cannot be written, an invalid configuration of Dask."""
 
 import os
 import pty
@@ -45,13 +45,13 @@ def test_an_output_on_a_full_disk_is_one_sentence(
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
-def test_with_nowhere_to_complain_the_exit_code_still_says_it(tmp_path: Path) -> None:
+def test_without_any_output_the_exit_code_still_reports_the_failure(tmp_path: Path) -> None:
     with FULL.open("w") as full:
         done = subprocess.run([*COMMAND, "--help"], stdout=full, stderr=full, cwd=tmp_path, timeout=100, check=False)
     assert done.returncode == 1
 
 
-def test_an_output_on_a_terminal_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+def test_an_output_on_a_closed_terminal_is_one_sentence(tmp_path: Path) -> None:
     terminal, end = pty.openpty()
     os.close(terminal)
     try:
@@ -65,7 +65,7 @@ def test_an_output_on_a_terminal_that_is_gone_is_one_sentence(tmp_path: Path) ->
     assert done.stderr.count("\n") == 1
 
 
-def test_a_reader_that_has_gone_is_told_nothing(tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_the_command_silently(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     try:
@@ -84,7 +84,7 @@ def test_a_reader_that_has_gone_is_told_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["distributed: [a", "just words", "distributed: {logging: {distributed: loud}}"])
-def test_a_slip_in_the_configuration_of_dask_is_named(extraction: list[str], tmp_path: Path, text: str) -> None:
+def test_an_invalid_configuration_of_dask_is_one_sentence(extraction: list[str], tmp_path: Path, text: str) -> None:
     (tmp_path / "dask").mkdir()
     (tmp_path / "dask/mine.yaml").write_text(text)
     done = subprocess.run(

@@ -1,103 +1,106 @@
-"""A signal ends the command, wherever in it Python runs the handler."""
+"""Signals end a command with one sentence and exit code 128 plus their number."""
 
+import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-BEGIN = """
-import gc, os, signal, sys, time, weakref
+from foal.shared.cli.signals import SIGNALS
+
+STOPPED = "foal: stopped; finished work is kept, rerun the same command to resume\n"
+
+# The test runner may itself be started with ignored signals (nohup, a background job of a script).
+RESET = """
+import signal
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
-class Thing:
-    pass
-def interrupt(*_):
-    os.kill(os.getpid(), signal.SIGINT)
-    for _ in range(1000):
-        pass
 """
-# Python drops an exception that is raised in any of these; in the last one a library does.
-PLACES = {
-    "a weak reference's callback": "thing = Thing(); ref = weakref.ref(thing, interrupt); del thing",
-    "a finalizer": "Thing.__del__ = interrupt; Thing()",
-    "a callback of the garbage collector": "gc.callbacks.append(interrupt); gc.collect(); gc.callbacks.clear()",
-    "code that catches everything": """
-try:
-    interrupt()
-except BaseException:
-    pass
-""",
-}
-WORK = """
+HANGUP_IGNORED = RESET + "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+LISTEN = """
+import sys, time
 from foal.shared.cli.signals import StoppedError, Stopping
 stopping = Stopping()
 stopping.listen()
-try:
-{place}
-    time.sleep(60)
-except StoppedError:
-    stopping.over()
-    os.kill(os.getpid(), signal.SIGTERM)
-    sys.exit(stopping.number)
+print("ready", flush=True)
 """
+# A command that sleeps while its module is imported.
 COMMAND = """
+import sys, time
 from foal.shared.cli.main import main
-seen = []
-def once(*_):
-    if "foal.manifests.cli" in sys.modules and not seen:
-        seen.append(1)
-        interrupt()
-gc.set_threshold(10)
-gc.callbacks.append(once)
-main(["manifest", "--help"])
-"""
-IGNORED = """
-from foal.shared.cli.main import main
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-sys.meta_path.insert(0, type("Once", (), {"find_spec": lambda *_: interrupt()}))
+class Sleep:
+    def find_spec(self, name, *_):
+        if name == "foal.manifests.cli":
+            try:
+                print("ready", flush=True)
+                time.sleep(60)
+            finally:
+                print("cleanup", flush=True)
+                {cleanup}
+sys.meta_path.insert(0, Sleep())
 main(["manifest", "--help"])
 """
 
 
-def done(script: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-c", BEGIN + script], capture_output=True, text=True, timeout=50, check=False
+@contextmanager
+def started(script: str, *, hangup_ignored: bool = False) -> Iterator["subprocess.Popen[str]"]:
+    """A Python process that has printed "ready"; killed at the end of the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", (HANGUP_IGNORED if hangup_ignored else RESET) + script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_a_signal_that_is_dropped_comes_again(place: str) -> None:
-    began = time.monotonic()
-    ended = done(WORK.format(place="\n".join("    " + line for line in PLACES[place].splitlines())))
-    assert (ended.returncode, ended.stderr) == (2, "")
-    assert time.monotonic() - began < 40
-
-
-def test_a_command_that_ends_before_it_comes_again_was_stopped_all_the_same() -> None:
-    ended = done(COMMAND)
-    assert ended.returncode == 130
-    assert ended.stderr == "foal: stopped; what was finished stays, the same command goes on from there\n"
-
-
-def test_what_is_cleaned_up_is_not_interrupted_by_the_same_signal() -> None:
-    place = """
     try:
-        interrupt()
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
     finally:
-        time.sleep(1)
-        print("clean", flush=True)
-"""
-    ended = done(WORK.format(place=place))
-    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "clean\n", "")
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_command_with_its_exit_code(number: signal.Signals) -> None:
+    with started(COMMAND.format(cleanup="pass")) as process:
+        process.send_signal(number)
+        out, err = process.communicate(timeout=50)
+    assert (process.returncode, out, err) == (128 + number, "cleanup\n", STOPPED)
+
+
+def test_a_second_signal_during_the_cleanup_prints_no_traceback() -> None:
+    with started(COMMAND.format(cleanup="time.sleep(60)")) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "cleanup\n"
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=50)
+    # The exit code is that of the first signal.
+    assert (process.returncode, out, err) == (130, "", STOPPED)
 
 
 def test_a_signal_that_was_ignored_before_stays_ignored() -> None:
-    ended = done(IGNORED)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    script = LISTEN + "time.sleep(1)\nsys.exit(7)\n"
+    with started(script, hangup_ignored=True) as process:
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(50) == 7
 
 
-def test_other_exceptions_that_python_drops_are_shown_as_before() -> None:
-    ended = done(WORK.format(place="    Thing.__del__ = lambda self: 1 / 0; Thing(); interrupt()"))
-    assert ended.returncode == 2
-    assert "ZeroDivisionError" in ended.stderr
+def test_the_error_passes_code_that_handles_exceptions() -> None:
+    script = LISTEN.replace('print("ready", flush=True)', "") + (
+        "try:\n    print('ready', flush=True)\n    time.sleep(60)\nexcept Exception:\n    sys.exit(1)\n"
+        "except StoppedError:\n    sys.exit(stopping.number)\n"
+    )
+    with started(script) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(50) == signal.SIGTERM
+
+
+def test_signals_are_ignored_once_the_command_is_over() -> None:
+    with started(LISTEN + "stopping.ignore()\nprint('over', flush=True)\ntime.sleep(1)\nsys.exit(7)\n") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "over\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(50) == 7

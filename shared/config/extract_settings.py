@@ -1,0 +1,172 @@
+"""The settings of extraction: streams and their encoders, tasks, files; each key has its unit and default here only."""
+
+import difflib
+import math
+import re
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from .loading import Section, explain_error
+from .renamed import RENAMED_KEYS
+
+Modality = Literal["audio", "face"]
+MODALITIES: tuple[str, ...] = get_args(Modality)
+
+STREAM_RESERVED = frozenset(
+    {"shard", "row", "offset", "length", "valid_frames", "origin", "note", "checksum", "quality", "values", "valid"}
+)
+STREAM_NAME = re.compile(rf"(?!(?:{'|'.join(sorted(STREAM_RESERVED))})\Z)[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}")
+"""The part after the slash in `face/clip`. It becomes a path in HDF5: no slash, no space, none of foal's tables."""
+
+
+def modality_of(stream: str) -> str:
+    """The modality of a stream: `face` of `face/clip`."""
+    return stream.partition("/")[0]
+
+
+class AudioSettings(Section):
+    """What is computed from the audio; every key is part of the config hash."""
+
+    encoder: str = Field(
+        "random:tiny",
+        description="audio encoder (wav2vec2, HuBERT, WavLM, data2vec-audio): a hub name, a local folder, or "
+        "random:tiny (seeded random weights)",
+    )
+    revision: str = Field("main", description="branch, tag or commit of a hub encoder")
+    layers: Literal["last", "mean", "all"] | tuple[int, ...] = Field(
+        "last",
+        description="hidden states to store: last, mean (of all), all, or a list such as [6, 9, 12], 0 being the input "
+        "of the first layer; training learns the weights of several layers",
+    )
+    max_seconds: float = Field(
+        30.0,
+        ge=2,
+        le=600,
+        description="window length in seconds; longer audio is encoded in overlapping windows, whose middles are kept",
+    )
+
+
+class FaceSettings(Section):
+    """What is computed from the video; every key is part of the config hash."""
+
+    encoder: str = Field(
+        "random:tiny",
+        description="face encoder: vggface2 or casia-webface (InceptionResnetV1, downloaded once), a weight file, any "
+        "vision model of Hugging Face by hub name or folder, random:tiny or random:facenet (seeded random weights)",
+    )
+    revision: str = Field("main", description="branch, tag or commit of a hub encoder")
+    region: Literal["face", "crop", "frame"] = Field(
+        "face", description="input of the encoder: the detected face, the speaker's part of the frame, or the frame"
+    )
+    fps: float = Field(10.0, gt=0, le=1000, description="frames analysed per second of video (Hz)")
+    size: int | None = Field(
+        None, ge=16, le=1024, description="side of the encoder's input image, in pixels (none = the encoder's own)"
+    )
+    margin: float = Field(0.2, ge=0, le=2, description="margin around the detected face, as a fraction of its side")
+    min_face_fraction: float = Field(
+        0.1, gt=0, le=1, description="smallest face to detect, as a fraction of the crop's height"
+    )
+    min_probability: float = Field(0.9, ge=0, le=1, description="lowest probability of an accepted detection")
+    detect_stride: int = Field(
+        4, ge=1, le=1000, description="detect faces in every k-th analysed frame and interpolate between (1 = all)"
+    )
+
+
+class ExtractSettings(Section):
+    """How features are computed and stored."""
+
+    features_dir: Path = Field(Path("features"), description="folder of the feature shards")
+    streams: tuple[str, ...] = Field(
+        ("audio", "face"), min_length=1, description="streams to extract: audio, face, or names from extract.encoders"
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="number format of the encoders; bf16 and fp16 are faster and less exact"
+    )
+    batch_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="audio per batch, in seconds (none = 240 on a GPU; on a CPU 0: one utterance at a time)",
+    )
+    batch_images: int = Field(0, ge=0, le=65536, description="images per batch (0 = 128 on a GPU, 16 on a CPU)")
+    decode_threads: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="threads per worker that decode media ahead of the encoder (0 = up to 8 on a GPU, else one)",
+    )
+    chunk_seconds: float = Field(60.0, gt=0, description="media per task and per shard, in seconds")
+    dtype: Literal["float16", "float32"] = Field("float16", description="number format of the stored features")
+    max_failures: int | str | None = Field(
+        None,
+        description="stop the run after more failed utterances than this: a number, or a share such as 5% (none = "
+        "never)",
+    )
+    task_timeout: float = Field(
+        300.0,
+        gt=0,
+        description="shortest time limit of a chunk, in seconds; a worker is stopped if it exceeds both this and five "
+        "times the usual time for as much media",
+    )
+    check_disk_space: bool = Field(True, description="check before a run that the features fit on the disk")
+    verify: bool = Field(True, description="verify the checksums of finished shards before a run reuses them")
+    fingerprint: Literal["stat", "content"] = Field(
+        "stat",
+        description="how changed media files are recognized: stat (size, modification time) or content (hash)",
+    )
+    seed: int = Field(2024, ge=0, lt=1 << 63, description="seed of encoders with random weights")
+    audio: AudioSettings = AudioSettings()
+    face: FaceSettings = FaceSettings()
+    encoders: dict[str, dict[str, Any]] = Field(
+        {},
+        description="more encoders beside extract.audio and extract.face: audio/NAME or face/NAME, each with the keys "
+        "that differ, such as {face/clip: {encoder: openai/clip-vit-base-patch32, region: frame}}",
+    )
+
+    @field_validator("max_failures")
+    @classmethod
+    def _check_failures(cls, value: int | str | None) -> int | str | None:
+        if value is not None and not re.fullmatch(r"[0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,6})?%|100%", str(value)):
+            raise ValueError(f"extract.max_failures: expected a number from 0 on or a share such as 5%, got {value!r}")
+        return value
+
+    def failures_allowed(self, utterances: int) -> float:
+        """How many of `utterances` may fail before the run is stopped."""
+        if self.max_failures is None:
+            return math.inf
+        number, share, _ = str(self.max_failures).partition("%")
+        return float(number) / 100 * utterances if share else float(number)
+
+    @model_validator(mode="after")
+    def _check_streams(self) -> Self:
+        for name in self.encoders:
+            modality, slash, rest = name.partition("/")
+            if modality not in MODALITIES or not slash or not STREAM_NAME.fullmatch(rest):
+                raise ValueError(f"extract.encoders: expected names like face/clip or audio/hubert, got {name!r}")
+            self.stream(name)
+        known = (*MODALITIES, *self.encoders)
+        if unknown := [name for name in self.streams if name not in known]:
+            raise ValueError(f"extract.streams: expected some of {', '.join(known)}, got {', '.join(unknown)}")
+        return self
+
+    def stream(self, name: str) -> AudioSettings | FaceSettings:
+        """The settings of a stream: those of its modality, overridden by its keys in extract.encoders.
+
+        Raises:
+            ValueError: a key of the stream is unknown, renamed or invalid.
+        """
+        base = self.audio if modality_of(name) == "audio" else self.face
+        changes = self.encoders.get(name, {})
+        known = type(base).model_fields
+        if unknown := [key for key in changes if key not in known]:
+            old = f"extract.{modality_of(name)}.{unknown[0]}"
+            if old in RENAMED_KEYS:
+                new = RENAMED_KEYS[old].rpartition(".")[2]
+                raise ValueError(f"extract.encoders.{name}: key '{unknown[0]}' was renamed to '{new}'")
+            near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5) or list(known)
+            raise ValueError(f"extract.encoders.{name}: unknown key {unknown[0]!r}; did you mean {', '.join(near)}?")
+        try:
+            return type(base).model_validate({**base.model_dump(), **changes})
+        except ValidationError as error:
+            raise ValueError(f"extract.encoders.{name}: {explain_error(error.errors()[0], type(base))}") from None

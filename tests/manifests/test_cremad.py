@@ -1,0 +1,39 @@
+"""The manifest of CREMA-D."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from foal.manifests import cremad
+from foal.shared.errors import ManifestError
+
+Touch = Callable[..., Path]
+
+
+def test_clips_become_utterances_with_speaker_label_and_fold(touch: Touch, tmp_path: Path) -> None:
+    touch(*(f"VideoFlash/{1001 + n}_DFA_{e}_XX.flv" for n in range(7) for e in ("ANG", "HAP", "NEU")))
+    touch("AudioWAV/1001_DFA_ANG_XX.wav", "VideoFlash/._1001_DFA_ANG_XX.flv", "VideoFlash/readme_clip.flv")
+    (tmp_path / "VideoDemographics.csv").write_text("ActorID,Age,Sex,Race\n1001,51,Male,Caucasian\n1002,21,Female,x\n")
+    result = cremad.build(tmp_path)
+    by_id = {utterance.id: utterance for utterance in result.utterances}
+    assert len(by_id) == 21
+    assert by_id["1001_DFA_ANG_XX"].audio == "AudioWAV/1001_DFA_ANG_XX.wav"
+    assert by_id["1001_DFA_HAP_XX"].audio == by_id["1001_DFA_HAP_XX"].video
+    assert (by_id["1001_DFA_ANG_XX"].gender, by_id["1002_DFA_ANG_XX"].gender) == ("M", "F")
+    assert {utterance.label for utterance in result.utterances} == {"ang", "hap", "neu"}
+    assert result.warnings == ["VideoFlash/readme_clip.flv: expected a name such as 1001_DFA_ANG_XX.flv; skipped"]
+    assert len({utterance.fold for utterance in result.utterances}) == 5
+    assert len({(utterance.fold, utterance.speaker) for utterance in result.utterances}) == 7
+
+
+def test_a_repeated_id_is_skipped_with_a_warning(touch: Touch, tmp_path: Path) -> None:
+    touch("a/1001_DFA_ANG_XX.flv", "b/1001_DFA_ANG_XX.mp4")
+    result = cremad.build(tmp_path)
+    assert len(result.utterances) == 1
+    assert "repeats the id" in result.warnings[0]
+
+
+def test_a_corpus_without_labels_of_the_wanted_classes_is_refused(touch: Touch) -> None:
+    with pytest.raises(ManifestError, match=r"got none of \['sad'\]\n.*readme.flv: expected a name"):
+        cremad.build(touch("1001_DFA_ANG_XX.flv", "readme.flv"), ["sad"])
