@@ -15,10 +15,10 @@ from ...shared.parallel.resources import local_resources
 from ...shared.store.shard import Entry
 from ...shared.text import duration
 from ...shared.timing import Seconds
-from ..face.pipeline import DamagedError
+from ..media.video_reader import DecodeFallbackError
 from .plan import Chunk, by_media
 from .stream_spec import Recipe
-from .worker import Encoders, part_of
+from .worker import Encoders, media_group
 
 TRIAL_SECONDS: Seconds = 10.0
 TRIES = 5
@@ -70,7 +70,7 @@ def _trial(chunks: Sequence[Chunk], encoders: Encoders, root: Path, settings: Se
     None if none of the first few files can be.
     """
     for piece in [piece for chunk in chunks for piece in by_media(chunk)][:TRIES]:
-        part = part_of(piece, root, settings.extract, set())
+        part = media_group(piece, root, settings.extract, {})
         # The first ones of a dialog: all before an utterance is decoded, too.
         first = sorted(part.utterances, key=lambda utterance: utterance.start or 0.0)
         share = piece.seconds / len(piece.utterances)
@@ -81,7 +81,7 @@ def _trial(chunks: Sequence[Chunk], encoders: Encoders, root: Path, settings: Se
                 began = time.perf_counter()
                 entries = [entry for _, entry in encoders.entries(piece.stream, [part], decoders=decoders)]
                 took = time.perf_counter() - began
-        except (MediaError, DamagedError):
+        except (MediaError, DecodeFallbackError):
             continue
         if any(isinstance(entry, Entry) and len(entry.values) for entry in entries):
             return took / max(0.1, share * len(part.utterances))

@@ -22,10 +22,11 @@ from ...shared.utterance import Utterance
 from ..audio.encoder import AudioEncoder
 from ..audio.loading import load_audio_encoder
 from ..audio.pipeline import audio_entries
-from ..face.batching import FacePath
-from ..face.facenet import load_face_path
-from ..face.pipeline import DamagedError, face_entries
-from ..media.media_group import Part, Results, as_media_error, fingerprint_of
+from ..face.batching import FaceExtractor
+from ..face.facenet import build_face_extractor
+from ..face.pipeline import face_entries
+from ..media.media_group import MediaGroup, Results, as_media_error, fingerprint_of
+from ..media.video_reader import Backend, DecodeFallbackError
 from .failures import CHANGED, CHECK, MEND, ChunkResult, Failure, failure_of
 from .plan import Chunk, by_media
 from .stream_spec import Recipe
@@ -39,9 +40,9 @@ class Encoders:
 
     def __init__(self, settings: ExtractSettings, recipes: Mapping[str, Recipe], device: torch.device) -> None:
         self._settings, self._recipes, self._device = settings, recipes, device
-        self._loaded: dict[str, AudioEncoder | FacePath] = {}
+        self._loaded: dict[str, AudioEncoder | FaceExtractor] = {}
 
-    def load(self, stream: str) -> AudioEncoder | FacePath:
+    def load(self, stream: str) -> AudioEncoder | FaceExtractor:
         """A stream's encoder. Raises EncoderError."""
         if stream not in self._loaded:
             recipe, settings = self._recipes[stream], self._settings
@@ -54,7 +55,7 @@ class Encoders:
                 )
             else:
                 assert isinstance(recipe.settings, FaceSettings)
-                self._loaded[stream] = load_face_path(
+                self._loaded[stream] = build_face_extractor(
                     recipe.settings,
                     recipe.weights,
                     self._device,
@@ -63,8 +64,8 @@ class Encoders:
                 )
         return self._loaded[stream]
 
-    def entries(self, stream: str, parts: Sequence[Part], *, decoders: int) -> Results:
-        """The features of all utterances of the parts, in order. Raises DamagedError."""
+    def entries(self, stream: str, parts: Sequence[MediaGroup], *, decoders: int) -> Results:
+        """The features of all utterances of the parts, in order. Raises DecodeFallbackError."""
         encoder = self.load(stream)
         if isinstance(encoder, AudioEncoder):
             return audio_entries(parts, encoder, decoders=decoders)
@@ -141,7 +142,7 @@ def _frames_there(chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Pat
         return None
     with ShardReader(shard) as found:
         have = {(name, *at) for name, *at in zip(found.ids, found.sources, found.media, strict=True)}
-        parts = [part_of(piece, root, plugin.settings, set()) for piece in by_media(chunk)]
+        parts = [media_group(piece, root, plugin.settings, {}) for piece in by_media(chunk)]
         wanted = {(u.id, u.source(chunk.modality), part.fingerprint) for part in parts for u in part.utterances}
         current = found.header.config_hash == plugin.recipes[chunk.stream].header.config_hash and wanted <= have
         return int(found.offsets[-1]) if current else None
@@ -150,16 +151,16 @@ def _frames_there(chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Pat
 def _extract(
     chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Path, store: Literal["float16", "float32"], command: str
 ) -> ChunkResult:
-    patiently: set[Path] = set()
+    backends: dict[Path, Backend] = {}
     together = True
     while True:
-        parts = [part_of(piece, root, plugin.settings, patiently) for piece in by_media(chunk)]
+        parts = [media_group(piece, root, plugin.settings, backends) for piece in by_media(chunk)]
         groups = [parts] if together else [[part] for part in parts]
         try:
             # An attempt that fails leaves nothing: what is written does not depend on the attempts before it.
             return _attempt(chunk, groups, plugin, shard, store, command, apart=not together)
-        except DamagedError as damaged:
-            patiently.add(damaged.path)
+        except DecodeFallbackError as fallback:
+            backends[fallback.path] = "pyav"
         except Exception as error:
             if not together or not _of_the_media(error):
                 raise
@@ -167,24 +168,24 @@ def _extract(
             together = False
 
 
-def part_of(piece: Chunk, root: Path, settings: ExtractSettings, patiently: set[Path]) -> Part:
-    """The utterances of one file, and what the file is now."""
+def media_group(piece: Chunk, root: Path, settings: ExtractSettings, backends: Mapping[Path, Backend]) -> MediaGroup:
+    """The utterances of one file, and the file's fingerprint; `backends`: video readers other than the default."""
     media = piece.utterances[0].media(piece.modality)
     path = root / media if media else None
     # Taken before decoding: if the file changes meanwhile, the next run sees that it did.
     fingerprint = fingerprint_of(path, settings)
-    return Part(
+    return MediaGroup(
         modality=piece.modality,
         path=path,
         fingerprint=fingerprint,
         utterances=piece.utterances,
-        patiently=path in patiently,
+        backend=backends.get(path, "auto") if path else "auto",
     )
 
 
 def _attempt(
     chunk: Chunk,
-    groups: Sequence[Sequence[Part]],
+    groups: Sequence[Sequence[MediaGroup]],
     plugin: EncoderPlugin,
     shard: Path,
     store: Literal["float16", "float32"],
@@ -218,7 +219,7 @@ def _attempt(
                         writer.add(entry)
                     except StoreError as error:
                         failed([utterance], error, CHECK)
-            except DamagedError:
+            except DecodeFallbackError:
                 raise
             except Exception as error:
                 if not apart or not _of_the_media(error):

@@ -30,7 +30,7 @@ from transformers import (
 from foal.extract.audio.config import audio_frame_shape
 from foal.extract.audio.encoder import AudioEncoder
 from foal.extract.audio.loading import load_audio_encoder
-from foal.extract.audio.padding import PaddedModel
+from foal.extract.audio.padding import BatchInvariantModel
 from foal.extract.encoders.weights import find_audio_weights
 from foal.shared.config.settings import AudioSettings
 from foal.shared.errors import EncoderError, MediaError
@@ -118,7 +118,7 @@ def test_a_batch_changes_nothing(
 
 def test_in_double_precision_nothing_is_left_of_the_difference(kept: Path) -> None:
     """What the batches differ by is rounding, and nothing else."""
-    model = PaddedModel(AutoModel.from_pretrained(kept).double(), CPU)
+    model = BatchInvariantModel(AutoModel.from_pretrained(kept).double(), CPU)
     waves = [torch.from_numpy(wave(seconds, round(seconds * 100))).double() for seconds in (0.025, 0.3, 1.9, 0.7)]
     with torch.inference_mode():
         frames, (batched,) = model.hidden_states(waves, CPU, every=False)

@@ -10,11 +10,11 @@ import torch
 from facenet_pytorch import InceptionResnetV1
 
 from foal.extract.encoders.weights import find_face_weights
-from foal.extract.face.batching import FaceBatches, FacePath
-from foal.extract.face.detector import Face, FaceDetector, cut_face, overlap
-from foal.extract.face.facenet import load_face_path
-from foal.extract.face.tracker import Follower, Shot, Track
-from foal.extract.media.video import Stretch, Video
+from foal.extract.face.batching import FaceBatches, FaceExtractor
+from foal.extract.face.detector import DetectedFace, FaceDetector, cut_face, overlap
+from foal.extract.face.facenet import build_face_extractor
+from foal.extract.face.tracker import Follower, FrameSample, Track
+from foal.extract.media.video import Segment, open_video
 from foal.shared.config.settings import FaceSettings
 from foal.shared.errors import EncoderError
 
@@ -25,9 +25,9 @@ HALF = (0.0, 0.0, 0.5, 1.0)
 @pytest.fixture(scope="module")
 def pictures(synthetic_corpus: Path) -> list[np.ndarray]:
     """Eight pictures of the marked actor of a drawn dialog."""
-    video = Video(sorted(synthetic_corpus.glob("Session1/dialog/avi/DivX/*.avi"))[0])
-    plan = video.plan(Stretch(start=0.5, end=2.1, fps=5))
-    return [picture for _, _, picture in video.pictures([plan], [HALF])]
+    video = open_video(sorted(synthetic_corpus.glob("Session1/dialog/avi/DivX/*.avi"))[0])
+    plan = video.plan(Segment(start=0.5, end=2.1, fps=5))
+    return [picture for _, _, picture in video.crops([plan], [HALF])]
 
 
 def detector(**changes: float) -> FaceDetector:
@@ -51,19 +51,19 @@ def test_pictures_without_a_face_and_mixed_ones(pictures: list[np.ndarray]) -> N
     assert len(detector().detect([two])[0]) == 2
 
 
-def face(x: float, size: float = 10) -> Face:
-    return Face(box=np.array([x, 0, x + size, size], np.float32), probability=1.0)
+def face(x: float, size: float = 10) -> DetectedFace:
+    return DetectedFace(box=np.array([x, 0, x + size, size], np.float32), probability=1.0)
 
 
 def test_following_starts_with_the_largest_and_keeps_to_the_nearest() -> None:
     follower = Follower()
-    assert follower.choose([]) is None
+    assert follower.select([]) is None
     big = face(50, 20)
-    assert follower.choose([face(0), big]) is big
+    assert follower.select([face(0), big]) is big
     near = face(60)
-    assert follower.choose([face(0, 40), near]) is near
-    assert follower.choose([]) is None
-    assert follower.choose([face(64), face(10, 40)]).box[0] == 64  # type: ignore[union-attr]
+    assert follower.select([face(0, 40), near]) is near
+    assert follower.select([]) is None
+    assert follower.select([face(64), face(10, 40)]).box[0] == 64  # type: ignore[union-attr]
 
 
 def test_the_face_is_cut_square_with_a_margin_and_the_edge_repeats() -> None:
@@ -80,19 +80,19 @@ def test_the_face_is_cut_square_with_a_margin_and_the_edge_repeats() -> None:
     assert set(edge.flatten().tolist()) == {77.0}
 
 
-def path(encoder: str = "random:tiny", *, batch: int = 16, **settings: object) -> FacePath:
+def path(encoder: str = "random:tiny", *, batch: int = 16, **settings: object) -> FaceExtractor:
     chosen = FaceSettings(encoder=encoder, **settings)  # type: ignore[arg-type]
-    return load_face_path(chosen, find_face_weights(encoder, "main", 3), CPU, batch=batch)
+    return build_face_extractor(chosen, find_face_weights(encoder, "main", 3), CPU, batch=batch)
 
 
-def through(face_path: FacePath, *utterances: list[np.ndarray]) -> list[Track]:
+def through(face_path: FaceExtractor, *utterances: list[np.ndarray]) -> list[Track]:
     """The pictures of some utterances of one video, which come out of it side by side."""
     batches = FaceBatches(face_path)
     tracks = [Track.empty(len(pictures), face_path.encoder.width) for pictures in utterances]
     for position in range(max(map(len, utterances))):
         for track, pictures in zip(tracks, utterances, strict=True):
             if position < len(pictures):
-                batches.push(track, Shot(position=position, picture=pictures[position]))
+                batches.push(track, FrameSample(position=position, picture=pictures[position]))
     for track in tracks:
         batches.end(track)
     batches.finish()
@@ -138,7 +138,7 @@ class Counting(FaceDetector):
 
     shown = 0
 
-    def detect(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+    def detect(self, pictures: Sequence[np.ndarray]) -> list[list[DetectedFace]]:
         self.shown += len(pictures)
         return super().detect(pictures)
 
@@ -169,7 +169,7 @@ def test_a_jump_between_two_detections_is_detected_frame_by_frame(pictures: list
 
 @pytest.mark.parametrize("view", ["crop", "frame"])
 def test_a_view_without_detection_is_the_whole_picture(pictures: list[np.ndarray], view: str) -> None:
-    chosen = path(view=view)
+    chosen = path(region=view)
     assert chosen.detector is None
     (track,) = through(chosen, [pictures[0], np.zeros_like(pictures[0])])
     assert track.valid.all()
@@ -185,7 +185,7 @@ def test_a_weight_file_is_loaded_strictly_and_without_its_classes(tmp_path: Path
     torch.manual_seed(0)
     network = InceptionResnetV1(pretrained=None, num_classes=8631, classify=True).eval()
     torch.save(network.state_dict(), tmp_path / "vggface2.pt")
-    own = load_face_path(FaceSettings(), find_face_weights(str(tmp_path / "vggface2.pt"), "main", 0), CPU)
+    own = build_face_extractor(FaceSettings(), find_face_weights(str(tmp_path / "vggface2.pt"), "main", 0), CPU)
     network.classify = False
     faces = torch.rand(2, 3, 160, 160) * 255
     with torch.inference_mode():
@@ -196,7 +196,7 @@ def test_a_weight_file_is_loaded_strictly_and_without_its_classes(tmp_path: Path
     del state["conv2d_1a.conv.weight"]
     torch.save(state, tmp_path / "half.pt")
     with pytest.raises(EncoderError, match="expected the weights of InceptionResnetV1"):
-        load_face_path(FaceSettings(), find_face_weights(str(tmp_path / "half.pt"), "main", 0), CPU)
+        build_face_extractor(FaceSettings(), find_face_weights(str(tmp_path / "half.pt"), "main", 0), CPU)
 
 
 def test_files_that_are_no_weights_are_refused_and_never_unpickled(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_files_that_are_no_weights_are_refused_and_never_unpickled(tmp_path: Pat
     (tmp_path / "evil.pt").write_bytes(pickle.dumps(Opens(str(tmp_path / "opened"))))
     for name in ("text.pt", "evil.pt"):
         with pytest.raises(EncoderError, match="expected the weights"):
-            load_face_path(FaceSettings(), find_face_weights(str(tmp_path / name), "main", 0), CPU)
+            build_face_extractor(FaceSettings(), find_face_weights(str(tmp_path / name), "main", 0), CPU)
     assert not (tmp_path / "opened").exists()
 
 

@@ -39,7 +39,7 @@ def store_path(tmp_path: Path) -> Path:
             revision="",
             weights="0",
             random_weights=True,
-            config={"view": "face"} if stream == "face" else {},
+            config={"region": "face"} if stream == "face" else {},
         )
         with ShardWriter(tmp_path / "f" / "one" / f"{stream}-00000000" / "a.h5", header, dtype="float16") as writer:
             for number, utterance in enumerate(utterances):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from foal.extract.audio.pipeline import hear
+from foal.extract.audio.pipeline import decode_audio
 from foal.extract.media.audio_track import check_rate
-from foal.extract.media.media_group import Part
-from foal.extract.media.probe import check_size, probe
-from foal.extract.media.video import FULL, Stretch, Video, VideoDamagedError
-from foal.extract.media.waveform import Sound
+from foal.extract.media.media_group import MediaGroup
+from foal.extract.media.probe import check_frame_size, probe
+from foal.extract.media.video import FULL, DecodeFallbackError, Segment, open_video
+from foal.extract.media.waveform import Waveform
 from foal.shared.errors import MediaError
 from foal.shared.store.shard import Entry
 from foal.shared.utterance import Utterance
@@ -25,19 +25,19 @@ FILMS = [("v.mp4", "libx264"), ("v.mkv", "libx264"), ("v.avi", "mpeg4"), ("v.mov
 
 def share(path: Path, start: float | None = None, end: float | None = None) -> float | None:
     """How much of the declared sound of a stretch is there."""
-    missing = Sound(path).missing(start, end)
+    missing = Waveform(path).missing(start, end)
     return None if missing is None else 1 - missing[1] / missing[0]
 
 
-def pictures(path: Path, **stretch: float | None) -> tuple[int, int | None]:
+def pictures(path: Path, **segment: float | None) -> tuple[int, int | None]:
     """Pictures decoded and declared of a stretch at 10 Hz, with whichever decoder gets through."""
-    for patiently in (False, True):
-        video = Video(path, patiently=patiently)
-        wanted = Stretch(start=stretch.get("start"), end=stretch.get("end"), fps=10)
+    for backend in ("auto", "pyav"):
+        video = open_video(path, backend=backend)
+        wanted = Segment(start=segment.get("start"), end=segment.get("end"), fps=10)
         plan = video.plan(wanted)
         try:
-            return len(list(video.pictures([plan], [FULL]))), video.looks(wanted, plan)
-        except VideoDamagedError:
+            return len(list(video.crops([plan], [FULL]))), video.expected_frames(wanted, plan)
+        except DecodeFallbackError:
             continue
     raise AssertionError
 
@@ -54,7 +54,7 @@ def test_a_sound_file_that_is_cut_off(tmp_path: Path, suffix: str) -> None:
     soundfile.write(path, noise, 16000, format=suffix.upper())
     assert share(path) == share(path, 1.0, 2.0) == 1.0
     cut(path, 0.4)
-    left = Sound(path).seconds
+    left = Waveform(path).seconds
     assert 0.9 < left < 1.25
     assert share(path) == pytest.approx(left / 3)
     assert share(path, 0.5, 2.0) == pytest.approx((left - 0.5) / 1.5)
@@ -62,7 +62,7 @@ def test_a_sound_file_that_is_cut_off(tmp_path: Path, suffix: str) -> None:
     assert share(path, 0.1, left) == 1.0
     assert share(path, 0.0, 99.0) == pytest.approx(left / 3)
     with pytest.raises(MediaError, match=r"got a file of .* s \(cut off: it declares 3.00 s\)"):
-        Sound(path).cut(2.0, 3.0)
+        Waveform(path).cut(2.0, 3.0)
 
 
 @pytest.mark.parametrize(("field", "value"), [("data", 0xFFFFFFFF), ("data", 0x7FFFFFFF)])
@@ -72,7 +72,7 @@ def test_a_wav_from_a_pipe_declares_nothing(tmp_path: Path, field: str, value: i
     struct.pack_into("<I", content, content.index(field.encode()) + 4, value)
     (tmp_path / "s.wav").write_bytes(content)
     assert share(tmp_path / "s.wav") is None
-    assert Sound(tmp_path / "s.wav").seconds == 1.0
+    assert Waveform(tmp_path / "s.wav").seconds == 1.0
 
 
 @pytest.mark.parametrize(("name", "codec"), FILMS)
@@ -94,7 +94,7 @@ def test_a_film_that_is_cut_off(tmp_path: Path, make_video: MakeVideo, name: str
     assert 3 < got < 28
     assert pictures(path, start=0.0, end=0.2) == (2, 2)
     # The sound, written behind the pictures, may be gone; then there is nothing to say how much.
-    missing = Sound(path).missing(None, None)
+    missing = Waveform(path).missing(None, None)
     assert missing is None or missing[1] > 0
 
 
@@ -128,10 +128,10 @@ def test_a_track_that_is_shorter_than_the_other_is_whole(tmp_path: Path, make_vi
         assert pictures(tmp_path / name) == (30, 30)
 
 
-def heard(path: Path, **stretch: float) -> tuple[float | None, str | int]:
-    utterance = Utterance(id="u", corpus="c", audio=path.name, **stretch)
-    part = Part(modality="audio", path=path, fingerprint="", utterances=[utterance])
-    ((_, _, found),) = hear(part, (4,))
+def heard(path: Path, **segment: float) -> tuple[float | None, str | int]:
+    utterance = Utterance(id="u", corpus="c", audio=path.name, **segment)
+    part = MediaGroup(modality="audio", path=path, fingerprint="", utterances=[utterance])
+    ((_, _, found),) = decode_audio(part, (4,))
     assert not isinstance(found, Entry)
     return (
         (None, str(found)) if isinstance(found, MediaError) else (found.missing and found.missing[1], len(found.wave))
@@ -159,7 +159,7 @@ def test_sizes_that_are_declared_are_not_allocated(tmp_path: Path, make_video: M
     content[21] |= 0x0F
     content[22:26] = b"\xff" * 4
     (tmp_path / "s.flac").write_bytes(content)
-    sound = Sound(tmp_path / "s.flac")
+    sound = Waveform(tmp_path / "s.flac")
     assert sound.mono.nbytes < 1 << 20
     assert sound.declared == pytest.approx(2**36 / 16000, rel=1e-3)
     soundfile.write(tmp_path / "s.wav", np.zeros(16000), 16000)
@@ -174,15 +174,15 @@ def test_sizes_that_are_declared_are_not_allocated(tmp_path: Path, make_video: M
         struct.pack_into(form, content, place, value)
         (tmp_path / "s.wav").write_bytes(content)
         with pytest.raises(MediaError, match=words):
-            Sound(tmp_path / "s.wav")
+            Waveform(tmp_path / "s.wav")
     with pytest.raises(MediaError, match="65535 x 65535"):
-        check_size(65535, 65535)
-    check_size(7680, 4320)
+        check_frame_size(65535, 65535)
+    check_frame_size(7680, 4320)
     check_rate(8000)
-    video = Video(make_video(tmp_path / "v.mkv", frames=3, times_ms=[0, 40, 900_000_000]), patiently=True)
+    video = open_video(make_video(tmp_path / "v.mkv", frames=3, times_ms=[0, 40, 900_000_000]), backend="pyav")
     with pytest.raises(MediaError, match="3 pictures for"):
-        video.plan(Stretch(start=None, end=None, fps=10))
-    assert len(video.plan(Stretch(start=0.0, end=1.0, fps=10))) == 10
+        video.plan(Segment(start=None, end=None, fps=10))
+    assert len(video.plan(Segment(start=0.0, end=1.0, fps=10))) == 10
 
 
 @pytest.mark.parametrize(
