@@ -1,5 +1,6 @@
-"""The right sound: any container and rate to 16 kHz mono, cut where the manifest says."""
+"""Audio of any container and rate to 16 kHz mono, cut at the times of the manifest."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def peaks(wave: np.ndarray) -> list[int]:
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
 @pytest.mark.parametrize("channels", [1, 2, 6])
-def test_clicks_in_wav_land_within_a_sample(tmp_path: Path, rate: int, channels: int) -> None:
+def test_clicks_in_wav_are_within_a_sample_of_their_time(tmp_path: Path, rate: int, channels: int) -> None:
     soundfile.write(tmp_path / "c.wav", np.tile(clicks(rate)[:, None], channels), rate)
     wave = Waveform(tmp_path / "c.wav").cut(None, None)
     assert abs(len(wave) - 40000) <= 1
@@ -81,17 +82,19 @@ def utterance(start: float, end: float, audio: str = "x.wav") -> Utterance:
         (2.0, 1.0, 5.0, False),
     ],
 )
-def test_which_files_are_already_cut(seconds: float, start: float, end: float, whole: bool) -> None:
+def test_clips_of_the_length_of_their_utterance_are_recognized(
+    seconds: float, start: float, end: float, whole: bool
+) -> None:
     assert is_utterance_clip(seconds, utterance(start, end)) is whole
 
 
-def test_a_file_called_by_the_utterances_id_is_already_cut_however_long() -> None:
+def test_clips_named_by_the_id_are_recognized_at_any_length() -> None:
     assert is_utterance_clip(2.9, utterance(1.0, 3.5, "wav/Ses01F_impro01_F000.wav"))
     assert not is_utterance_clip(3.6, utterance(1.0, 3.5, "wav/Ses01F_impro01_F000.wav"))
     assert not is_utterance_clip(2.9, Utterance(id="a", session="s", audio="a.wav", start=1.0))
 
 
-def test_a_file_that_is_already_cut_is_taken_whole(tmp_path: Path) -> None:
+def test_a_clip_is_taken_whole(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "sentence.wav", clicks(16000), 16000)
     assert len(Waveform(tmp_path / "sentence.wav").cut(61.3, 63.8, whole=True)) == 40000
 
@@ -116,19 +119,19 @@ def test_a_track_that_begins_late_is_preceded_by_silence(tmp_path: Path) -> None
     assert abs(len(wave) - 24000) <= 1
 
 
-def test_a_video_without_sound(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+def test_a_video_without_audio_track(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     with pytest.raises(NoAudioTrackError):
         Waveform(make_video(tmp_path / "silent.mp4"))
 
 
 @pytest.mark.parametrize("name", ["t.wav", "t.mp4", "t.mp3"])
-def test_text_is_no_sound(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("I am not a sound, only words about one.\n" * 50)
+def test_text_files_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("This is text, no audio.\n" * 50)
     with pytest.raises(MediaError, match="cannot be"):
         Waveform(tmp_path / name)
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no such file"):
         Waveform(tmp_path / "none.wav")
     with pytest.raises(MediaError, match="something else"):
@@ -139,3 +142,27 @@ def test_nan_samples_are_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "n.wav", np.full(1600, np.nan, np.float32), 16000, subtype="FLOAT")
     with pytest.raises(MediaError, match="NaN"):
         Waveform(tmp_path / "n.wav")
+
+
+def test_declared_sizes_are_not_allocated(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "s.flac", np.zeros(16000), 16000)
+    content = bytearray((tmp_path / "s.flac").read_bytes())
+    content[21] |= 0x0F
+    content[22:26] = b"\xff" * 4
+    (tmp_path / "s.flac").write_bytes(content)
+    sound = Waveform(tmp_path / "s.flac")
+    assert sound.mono.nbytes < 1 << 20
+    assert sound.declared == pytest.approx(2**36 / 16000, rel=1e-3)
+    soundfile.write(tmp_path / "s.wav", np.zeros(16000), 16000)
+    whole = (tmp_path / "s.wav").read_bytes()
+    for place, form, value, words in (
+        (22, "<H", 65535, "cannot be read"),
+        (24, "<I", 1, "samples a second"),
+        (24, "<I", 0, "cannot be read"),
+        (24, "<I", 2_000_000_000, "samples a second"),
+    ):
+        content = bytearray(whole)
+        struct.pack_into(form, content, place, value)
+        (tmp_path / "s.wav").write_bytes(content)
+        with pytest.raises(MediaError, match=words):
+            Waveform(tmp_path / "s.wav")
