@@ -38,16 +38,17 @@ from say import machine, say
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from foal.extract.audio.loading import load_audio_encoder
-from foal.extract.audio.pipeline import hear
+from foal.extract.audio.pipeline import decode_audio
 from foal.extract.encoders.weights import find_audio_weights, find_face_weights
-from foal.extract.face.batching import FaceBatches, FacePath, PictureEncoder
-from foal.extract.face.detector import Face, cut_face, overlap
-from foal.extract.face.facenet import load_face_path
-from foal.extract.face.pipeline import Planned, Shown, see
+from foal.extract.face.batching import FaceBatches, FaceExtractor, ImageEncoder
+from foal.extract.face.detector import DetectedFace, cut_face, overlap
+from foal.extract.face.facenet import build_face_extractor
+from foal.extract.face.pipeline import DecodedFrame, VideoPlan, decode_video
 from foal.extract.face.tracker import Track
-from foal.extract.media.media_group import Part
-from foal.extract.media.video import Picture, Stretch, Video
-from foal.extract.media.waveform import Sound, Wave, already_cut
+from foal.extract.media.media_group import MediaGroup
+from foal.extract.media.video import Segment, open_video
+from foal.extract.media.video_reader import RgbImage
+from foal.extract.media.waveform import Wave, Waveform, is_utterance_clip
 from foal.manifests.iemocap import build as read_dialogs
 from foal.manifests.label_folders import build as read_clips
 from foal.manifests.synthetic.cast import actor
@@ -179,20 +180,20 @@ def parts_alone(utterances: Sequence[Utterance], spec: dict[str, Any]) -> tuple[
     frames = 0
     for group in by_file(utterances, "video"):
         with timed(clock, "decode"):
-            shown = list(see(part_of(group, "face"), path.settings, path.encoder.width))
+            shown = list(decode_video(media_group(group, "face"), path.settings, path.encoder.width))
         batches, tracks = FaceBatches(measured), list[Track]()  # type: ignore[arg-type]
         for item in shown:
-            if isinstance(item, Planned):
+            if isinstance(item, VideoPlan):
                 tracks = [Track.empty(length, path.encoder.width) for length in item.lengths]
-            elif isinstance(item, Shown):
-                batches.push(tracks[item.number], item.shot)
+            elif isinstance(item, DecodedFrame):
+                batches.push(tracks[item.number], item.sample)
                 frames += 1
         for track in tracks:
             batches.end(track)
         batches.finish()
     for group in by_file(utterances, "audio"):
         with timed(clock, "decode"):
-            waves = [sound for _, _, sound in hear(part_of(group, "audio"), encoder.frame_shape)]
+            waves = [sound for _, _, sound in decode_audio(media_group(group, "audio"), encoder.frame_shape)]
         with timed(clock, "encode"):
             encoder.encode([wave for wave in waves if isinstance(wave, np.ndarray)])
     return clock["decode"], clock["detect"], clock["encode"], frames / spec["fps"]
@@ -201,17 +202,17 @@ def parts_alone(utterances: Sequence[Utterance], spec: dict[str, Any]) -> tuple[
 class Measured:
     """A face path that clocks its detector and its encoder."""
 
-    def __init__(self, path: FacePath, clock: dict[str, float]) -> None:
+    def __init__(self, path: FaceExtractor, clock: dict[str, float]) -> None:
         self.path, self.clock = path, clock
         self.settings, self.batch, self.width, self.device = path.settings, path.batch, path.encoder.width, CPU
         self.detector = self.encoder = self
 
-    def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
+    def detect(self, pictures: Sequence[RgbImage]) -> list[list[DetectedFace]]:
         assert self.path.detector is not None
         with timed(self.clock, "detect"):
             return self.path.detector.detect(pictures)
 
-    def prepare(self, picture: Picture, face: Face | None) -> torch.Tensor:
+    def prepare(self, picture: RgbImage, face: DetectedFace | None) -> torch.Tensor:
         with timed(self.clock, "encode"):
             return self.path.prepare(picture, face)
 
@@ -234,8 +235,8 @@ def by_file(utterances: Sequence[Utterance], kind: str) -> list[list[Utterance]]
     return list(groups.values())
 
 
-def part_of(group: Sequence[Utterance], modality: str) -> Part:
-    return Part(modality=modality, path=Path(group[0].media(modality)), fingerprint="", utterances=group)
+def media_group(group: Sequence[Utterance], modality: str) -> MediaGroup:
+    return MediaGroup(modality=modality, path=Path(group[0].media(modality)), fingerprint="", utterances=group)
 
 
 def extract_settings(spec: dict[str, Any]) -> ExtractSettings:
@@ -245,8 +246,8 @@ def extract_settings(spec: dict[str, Any]) -> ExtractSettings:
     )
 
 
-def face_path(settings: ExtractSettings) -> FacePath:
-    return load_face_path(settings.face, find_face_weights(settings.face.encoder, "main", settings.seed), CPU)
+def face_path(settings: ExtractSettings) -> FaceExtractor:
+    return build_face_extractor(settings.face, find_face_weights(settings.face.encoder, "main", settings.seed), CPU)
 
 
 def foal(work: Path, spec: dict[str, Any], name: str, *options: str) -> tuple[float, float]:
@@ -301,10 +302,10 @@ def naive(work: Path) -> None:
             prepared = processor(heard(utterance), sampling_rate=16000, return_tensors="pt")
             found[f"{utterance.id}|audio"] = model(prepared.input_values).last_hidden_state[0].numpy()
         reader = decord.VideoReader(utterance.video)
-        wanted = Stretch(start=utterance.start, end=utterance.end, fps=spec["fps"])
+        wanted = Segment(start=utterance.start, end=utterance.end, fps=spec["fps"])
         last: np.ndarray[Any, Any] | None = None
         faces, boxes = [], []
-        for index in Video(Path(utterance.video)).plan(wanted):
+        for index in open_video(Path(utterance.video)).plan(wanted):
             faces.append(np.zeros(512, np.float32))
             boxes.append(np.full(4, np.nan))
             if index < 0:
@@ -322,12 +323,12 @@ def naive(work: Path) -> None:
 
 
 def heard(utterance: Utterance) -> Wave:
-    sound = Sound(Path(utterance.audio))
-    return sound.cut(utterance.start, utterance.end, whole=already_cut(sound.seconds, utterance))
+    sound = Waveform(Path(utterance.audio))
+    return sound.cut(utterance.start, utterance.end, whole=is_utterance_clip(sound.seconds, utterance))
 
 
 def chosen(
-    candidates: np.ndarray[Any, Any] | None, utterance: Utterance, picture: Picture, last: np.ndarray[Any, Any] | None
+    candidates: np.ndarray[Any, Any] | None, utterance: Utterance, picture: RgbImage, last: np.ndarray[Any, Any] | None
 ) -> np.ndarray[Any, Any] | None:
     """Of all faces of a whole frame that of the speaker: in his part of it, near the last one, else the largest."""
     x0, x1 = (side * picture.shape[1] for side in utterance.box[::2])
@@ -376,13 +377,13 @@ def agreement(work: Path, utterances: Sequence[Utterance], spec: dict[str, Any])
 
 
 def singly(
-    utterance: Utterance, boxes: np.ndarray[Any, Any], fps: float, network: PictureEncoder, settings: ExtractSettings
+    utterance: Utterance, boxes: np.ndarray[Any, Any], fps: float, network: ImageEncoder, settings: ExtractSettings
 ) -> np.ndarray[Any, Any]:
     """An utterance's faces, cut where foal says that they are, each through the network alone, (t, 512)."""
-    video = Video(Path(utterance.video))
-    plan = video.plan(Stretch(start=utterance.start, end=utterance.end, fps=fps))
+    video = open_video(Path(utterance.video))
+    plan = video.plan(Segment(start=utterance.start, end=utterance.end, fps=fps))
     values = np.zeros((len(plan), 512), np.float32)
-    for _, position, picture in video.pictures([plan], [utterance.box]):
+    for _, position, picture in video.crops([plan], [utterance.box]):
         if np.isfinite(boxes[position]).all():
             height, width = picture.shape[:2]
             box = boxes[position] * np.array([width, height, width, height], np.float32)
