@@ -46,15 +46,15 @@ from numpy.typing import NDArray
 from report import check_equal, check_measured, log, machine
 
 from foal.extract.audio.loading import load_audio_encoder
-from foal.extract.audio.pipeline import Cut, hear
+from foal.extract.audio.pipeline import AudioClip, decode_audio
 from foal.extract.encoders.weights import find_audio_weights, find_face_weights
-from foal.extract.face.batching import FaceBatches, FacePath
-from foal.extract.face.detector import Face
-from foal.extract.face.facenet import load_face_path
-from foal.extract.face.pipeline import Planned, Shown, see
+from foal.extract.face.batching import FaceBatches, FaceExtractor
+from foal.extract.face.detector import DetectedFace
+from foal.extract.face.facenet import build_face_extractor
+from foal.extract.face.pipeline import VideoPlan, DecodedFrame, decode_video
 from foal.extract.face.tracker import Track
-from foal.extract.media.media_group import Part
-from foal.extract.media.video import Picture
+from foal.extract.media.media_group import MediaGroup
+from foal.extract.media.video import RgbImage
 from foal.manifests.label_folders import build as read_clips
 from foal.shared.config.settings import ExtractSettings
 from foal.shared.utterance import Utterance
@@ -174,12 +174,12 @@ def measure_parts(work: Workload, settings: ExtractSettings) -> Parts:
     frames, encoded_audio, media_s = 0, 0, 0.0
     for group in by_file(utterances, "video"):
         with timed(clock, "decode"):
-            events = list(see(media_part(group, "face"), path.settings, path.encoder.width))
+            events = list(decode_video(media_part(group, "face"), path.settings, path.encoder.width))
         batches, tracks = FaceBatches(timed_path), list[Track]()  # type: ignore[arg-type]
         for event in events:
-            if isinstance(event, Planned):
+            if isinstance(event, VideoPlan):
                 tracks = [Track.empty(length, path.encoder.width) for length in event.lengths]
-            elif isinstance(event, Shown):
+            elif isinstance(event, DecodedFrame):
                 batches.push(tracks[event.number], event.shot)
                 frames += 1
         for track in tracks:
@@ -187,8 +187,8 @@ def measure_parts(work: Workload, settings: ExtractSettings) -> Parts:
         batches.finish()
     for group in by_file(utterances, "audio"):
         with timed(clock, "decode"):
-            clips = [sound for _, _, sound in hear(media_part(group, "audio"), encoder.frame_shape)]
-        waves = [clip.wave for clip in clips if isinstance(clip, Cut)]
+            clips = [sound for _, _, sound in decode_audio(media_part(group, "audio"), encoder.frame_shape)]
+        waves = [clip.wave for clip in clips if isinstance(clip, AudioClip)]
         with timed(clock, "audio"):
             encoded_audio += sum(len(states) > 0 for states in encoder.encode(waves))
         media_s += sum(map(len, waves)) / 16000
@@ -208,7 +208,7 @@ def measure_parts(work: Workload, settings: ExtractSettings) -> Parts:
 class TimedFacePath:
     """A face path that measures the time of its detector and of its encoder."""
 
-    def __init__(self, path: FacePath, clock: dict[str, float]) -> None:
+    def __init__(self, path: FaceExtractor, clock: dict[str, float]) -> None:
         self.path = path
         self.clock = clock
         self.faces = 0
@@ -219,12 +219,12 @@ class TimedFacePath:
         self.detector = self
         self.encoder = self
 
-    def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
+    def detect(self, pictures: Sequence[RgbImage]) -> list[list[DetectedFace]]:
         assert self.path.detector is not None
         with timed(self.clock, "detect"):
             return self.path.detector.detect(pictures)
 
-    def prepare(self, picture: Picture, face: Face | None) -> torch.Tensor:
+    def prepare(self, picture: RgbImage, face: DetectedFace | None) -> torch.Tensor:
         self.faces += face is not None
         with timed(self.clock, "face"):
             return self.path.prepare(picture, face)
@@ -248,8 +248,8 @@ def by_file(utterances: Sequence[Utterance], kind: str) -> list[list[Utterance]]
     return list(groups.values())
 
 
-def media_part(group: Sequence[Utterance], modality: str) -> Part:
-    return Part(modality=modality, path=Path(group[0].media(modality)), fingerprint="", utterances=group)
+def media_part(group: Sequence[Utterance], modality: str) -> MediaGroup:
+    return MediaGroup(modality=modality, path=Path(group[0].media(modality)), fingerprint="", utterances=group)
 
 
 def extract_settings(work: Workload) -> ExtractSettings:
@@ -259,8 +259,8 @@ def extract_settings(work: Workload) -> ExtractSettings:
     )
 
 
-def face_path(settings: ExtractSettings) -> FacePath:
-    return load_face_path(settings.face, find_face_weights(settings.face.encoder, "main", settings.seed), CPU)
+def face_path(settings: ExtractSettings) -> FaceExtractor:
+    return build_face_extractor(settings.face, find_face_weights(settings.face.encoder, "main", settings.seed), CPU)
 
 
 if __name__ == "__main__":

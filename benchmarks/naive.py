@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from report import check_measured
 from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from foal.extract.face.batching import PictureEncoder
+from foal.extract.face.batching import ImageEncoder
 from foal.extract.face.detector import cut_face, overlap
-from foal.extract.media.video import Picture, Stretch, Video
+from foal.extract.media.video import RgbImage, Segment, Video
 from foal.extract.media.waveform import Sound, Wave, already_cut
 from foal.shared.config.settings import ExtractSettings
 from foal.shared.store.feature_store import FeatureStore
@@ -43,7 +43,7 @@ def extract_naively(work: Workload, settings: ExtractSettings) -> None:
             prepared = processor(read_wave(utterance), sampling_rate=16000, return_tensors="pt")
             arrays[f"{utterance.id}|audio"] = model(prepared.input_values).last_hidden_state[0].numpy()
         reader = decord.VideoReader(f"/{utterance.video}")
-        wanted = Stretch(start=utterance.start, end=utterance.end, fps=work.fps)
+        wanted = Segment(start=utterance.start, end=utterance.end, fps=work.fps)
         last: NDArray[Any] | None = None
         faces, boxes = [], []
         for index in Video(Path(f"/{utterance.video}")).plan(wanted):
@@ -69,7 +69,7 @@ def read_wave(utterance: Utterance) -> Wave:
 
 
 def choose_box(
-    candidates: NDArray[Any] | None, utterance: Utterance, picture: Picture, last: NDArray[Any] | None
+    candidates: NDArray[Any] | None, utterance: Utterance, picture: RgbImage, last: NDArray[Any] | None
 ) -> NDArray[Any] | None:
     """Of all faces of a whole frame the speaker's: in the speaker's part, nearest to the last one, else the largest."""
     x0, x1 = (side * picture.shape[1] for side in utterance.box[::2])
@@ -83,7 +83,7 @@ def choose_box(
     return np.asarray(best, np.float32)
 
 
-def compare(work: Workload, features: Path, settings: ExtractSettings, network: PictureEncoder) -> dict[str, float]:
+def compare(work: Workload, features: Path, settings: ExtractSettings, network: ImageEncoder) -> dict[str, float]:
     """Compare foal's features with those in `naive.npz`.
 
     audio_cosine, face_cosine: of the least similar frame. face_same_box: the same where both encode the same box,
@@ -121,11 +121,11 @@ def compare(work: Workload, features: Path, settings: ExtractSettings, network: 
 
 
 def encode_one_by_one(
-    utterance: Utterance, boxes: NDArray[Any], fps: float, network: PictureEncoder, settings: ExtractSettings
+    utterance: Utterance, boxes: NDArray[Any], fps: float, network: ImageEncoder, settings: ExtractSettings
 ) -> NDArray[Any]:
     """An utterance's faces, cut at foal's boxes (t, 4), each through the network alone, (t, 512)."""
     video = Video(Path(f"/{utterance.video}"))
-    frames = video.plan(Stretch(start=utterance.start, end=utterance.end, fps=fps))
+    frames = video.plan(Segment(start=utterance.start, end=utterance.end, fps=fps))
     values = np.zeros((len(frames), 512), np.float32)
     for _, position, picture in video.pictures([frames], [utterance.box]):
         if np.isfinite(boxes[position]).all():

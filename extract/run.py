@@ -162,7 +162,7 @@ def extract(
 
         # 6. Summarize what exists now.
         for catalog in catalogs.values():
-            catalog.discard([path for path in catalog.headers if not path.exists()])
+            catalog.discard([path for path in catalog.shards if not path.exists()])
         summary = summarize(settings, utterances, specs, catalogs)
         print_summary(summary)
         print_failures(failures)

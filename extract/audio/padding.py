@@ -1,8 +1,8 @@
-"""A model of the wav2vec2 family whose hidden states do not change when a wave is padded beside longer ones.
+"""A model of the wav2vec2 family whose hidden states do not depend on the batch.
 
-Two things in the family look at the padding, and both are mended here. "Group norm" models normalise the first
-convolution over time (26 to 57% off in a padded batch), and data2vec-audio's positional convolutions stand one behind
-the other, each of which carries what the one before it made of the padding.
+In transformers two parts of the family depend on the padding of a batch. "Group norm" models normalize the output of
+the first convolution over time (26 to 57% error in a padded batch). The positional convolutions of data2vec-audio are
+stacked, and each reads what the one before it computed from the padding.
 """
 
 import warnings
@@ -15,75 +15,92 @@ from transformers import PreTrainedModel
 from ...shared.timing import audio_frames
 
 
-class PaddedModel:
-    """A frozen model, in batches of any lengths: what comes out for a wave is what comes out for it alone."""
+class BatchInvariantModel:
+    """A frozen model whose hidden states of a waveform are those that it has for it alone, up to rounding.
+
+    Attributes:
+        count: number of hidden states: the layers, and the input of the first one.
+    """
 
     def __init__(self, model: PreTrainedModel, device: torch.device) -> None:
         self.count: int = model.config.num_hidden_layers + 1
-        self._valid = _Valid()
-        for name, norm in [(name, part) for name, part in model.named_modules() if isinstance(part, nn.GroupNorm)]:
-            parent, _, last = name.rpartition(".")
-            setattr(model.get_submodule(parent), last, _TimeNorm(norm, self._valid))
+        self._mask = _PaddingMask()
+        norms = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.GroupNorm)]
+        for name, norm in norms:
+            parent, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(parent), attribute, _MaskedGroupNorm(norm, self._mask))
         if model.config.model_type == "data2vec-audio":
             for layer in model.get_submodule("encoder.pos_conv_embed.layers").children():
-                layer.register_forward_hook(self._valid.silence)
+                layer.register_forward_hook(self._mask.zero_padding)
         self._model = model.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
 
     def hidden_states(
         self, waves: Sequence[Tensor], device: torch.device, *, every: bool
     ) -> tuple[list[int], Sequence[Tensor]]:
-        """Frames of each wave, and the hidden states (b, t, d): of every layer, what enters the first one before them,
-        or of the last layer alone.
+        """Hidden states of a batch.
+
+        Args:
+            waves: waveforms (samples,) of any lengths, at 16 kHz.
+            device: device of the model.
+            every: return the input of the first layer and the output of each, instead of the last layer's alone.
+
+        Returns:
+            Number of frames of each waveform, and the hidden states, each (b, t_a, d_a), padded to the longest.
         """
         samples = [len(wave) for wave in waves]
         frames = [audio_frames(count) for count in samples]
         padded = nn.utils.rnn.pad_sequence(list(waves), batch_first=True).to(device)
-        mask = None
+        attention_mask = None
         if len(set(samples)) > 1:
-            self._valid.samples = torch.tensor(samples, device=device)
-            self._valid.frames = torch.tensor(frames, device=device)
-            mask = torch.arange(padded.shape[1], device=device) < self._valid.samples[:, None]
+            self._mask.samples = torch.tensor(samples, device=device)
+            self._mask.frames = torch.tensor(frames, device=device)
+            attention_mask = torch.arange(padded.shape[1], device=device) < self._mask.samples[:, None]
         try:
             with warnings.catch_warnings():
-                # PyTorch about the two kinds of masks that transformers' WavLM hands to it.
+                # A warning of PyTorch about the two types of masks that transformers' WavLM passes to it.
                 warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
-                out = self._model(padded, attention_mask=mask, output_hidden_states=every)
+                out = self._model(padded, attention_mask=attention_mask, output_hidden_states=every)
         finally:
-            self._valid.samples = self._valid.frames = None
+            self._mask.samples = None
+            self._mask.frames = None
         last: Tensor = out.last_hidden_state
-        # The last layer's own output lacks the final normalisation where a model has one ("stable layer norm").
+        # hidden_states[-1] lacks the final normalization of "stable layer norm" models.
         return frames, (*out.hidden_states[:-1], last) if every else (last,)
 
 
-class _Valid:
-    """How much of each wave of the batch is no padding; None: all of it."""
+class _PaddingMask:
+    """Lengths of the waveforms of the current batch, (b,), in samples and in frames; None without padding."""
 
     samples: Tensor | None = None
     frames: Tensor | None = None
 
-    def silence(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        """Zero (b, d, t) in the padding, as what a convolution finds beyond the end of a wave alone."""
+    def zero_padding(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """Zero the padding of (b, d, t): what a convolution reads behind the end of a waveform alone."""
         if self.frames is None:
             return output
         return output * (torch.arange(output.shape[2], device=output.device) < self.frames[:, None])[:, None]
 
 
-class _TimeNorm(nn.Module):
-    """The group norm of the first convolution, one group per channel, over the frames of the wave alone."""
+class _MaskedGroupNorm(nn.Module):
+    """The group norm of the first convolution, one group per channel, over the frames that are no padding."""
 
-    def __init__(self, norm: nn.GroupNorm, valid: _Valid, *, kernel: int = 10, stride: int = 5) -> None:
+    def __init__(self, norm: nn.GroupNorm, mask: _PaddingMask, *, kernel: int = 10, stride: int = 5) -> None:
         super().__init__()
-        self.norm, self._valid, self._kernel, self._stride = norm, valid, kernel, stride
+        self.norm = norm
+        self._mask = mask
+        self._kernel = kernel
+        self._stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, channels, t) -> the same."""
-        if self._valid.samples is None:
+        if self._mask.samples is None:
             normed: Tensor = self.norm(x)
             return normed
-        count = (self._valid.samples - self._kernel) // self._stride + 1
+        count = (self._mask.samples - self._kernel) // self._stride + 1
         inside = (torch.arange(x.shape[2], device=x.device) < count[:, None])[:, None]
-        # In float32 at least: a mean over 100,000 frames has no digits left in anything shorter.
-        values, count = x.to(torch.promote_types(x.dtype, torch.float32)) * inside, count[:, None, None]
+        # In float32 at least: a mean over 100,000 frames has no digits left in a shorter format.
+        values = x.to(torch.promote_types(x.dtype, torch.float32)) * inside
+        count = count[:, None, None]
         mean = values.sum(2, keepdim=True) / count
         values = (values - mean) * inside
         scale = torch.rsqrt(values.square().sum(2, keepdim=True) / count + self.norm.eps)

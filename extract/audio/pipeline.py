@@ -1,4 +1,8 @@
-"""From sound files to the hidden states of their utterances: decoded ahead, encoded alone or in batches."""
+"""From the audio files of a chunk to the audio features of their utterances.
+
+`decode_audio` runs in threads, one file each, ahead of the encoder; `audio_entries` collects the waveforms of several
+batches, so that the encoder can sort them by length, and yields the entries in the order of the utterances.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,120 +16,145 @@ from ...shared.parallel.prefetch import prefetch
 from ...shared.store.shard import Entry
 from ...shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_ORIGIN, SAMPLE_RATE, Seconds
 from ...shared.utterance import Utterance
-from ..media.media_group import Part, Results, as_media_error, check_stretch
-from ..media.waveform import SAME_LENGTH, NoAudioTrackError, Sound, Wave, already_cut
+from ..media.media_group import MediaGroup, Results, as_media_error, check_times
+from ..media.waveform import LENGTH_TOLERANCE, NoAudioTrackError, Wave, Waveform, is_utterance_clip
 from .encoder import AudioEncoder
+
+QUEUE_BYTES = 64 << 20
+"""Bytes of waveforms decoded ahead."""
+
+POOL_BATCHES = 8
+"""Batches' worth of waveforms that are sorted by length together."""
+
+CLIPPING_LEVEL = 0.999
+"""Samples at or above it count as clipped, full scale being 1."""
+
+SILENCE_LEVEL = 1e-3
+"""A hundredth of a second with a lower RMS (-60 dB) counts as silent."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
-    """An utterance's sound, (samples,) at 16 kHz; and of its stretch the seconds that the file declares and lacks."""
+class AudioClip:
+    """Audio of an utterance.
+
+    Attributes:
+        wave: samples (samples,) at 16 kHz.
+        missing: declared seconds of the utterance, and those that could not be decoded; None if unknown.
+    """
 
     wave: Wave
     missing: tuple[Seconds, Seconds] | None
 
 
-Heard = tuple[Part, Utterance, Cut | Entry | MediaError]
-"""An utterance's sound; or at once what comes of it, where there is nothing to encode."""
-
-QUEUE_BYTES = 64 << 20
-POOL_BATCHES = 8
-"""Batches' worth of waves that are sorted by length together."""
-
-FULL_SCALE, SILENCE = 0.999, 1e-3
-"""Samples beyond the one are clipped; a hundredth of a second below the other (-60 dB) is silence."""
+DecodedAudio = tuple[MediaGroup, Utterance, AudioClip | Entry | MediaError]
+"""Audio of an utterance; or its result, where there is nothing to encode."""
 
 
-def audio_entries(parts: Sequence[Part], encoder: AudioEncoder, *, decoders: int) -> Results:
-    """The features of all utterances, in the order given; a file that cannot be read costs its own only.
+def audio_entries(groups: Sequence[MediaGroup], encoder: AudioEncoder, *, decoders: int) -> Results:
+    """Extract the features of all utterances, in the order given.
 
-    What the encoder raises is raised.
+    Args:
+        groups: the media files with their utterances. One that cannot be decoded costs its own utterances only.
+        encoder: the encoder.
+        decoders: number of files decoded at the same time.
+
+    Raises:
+        Exception: whatever the encoder raises.
     """
-    pool: list[Heard] = []
-    jobs = [partial(hear, part, encoder.frame_shape) for part in parts]
-    with prefetch(jobs, threads=decoders, size=_bytes, budget=QUEUE_BYTES) as queues:
+    pool: list[DecodedAudio] = []
+    jobs = [partial(decode_audio, group, encoder.frame_shape) for group in groups]
+    with prefetch(jobs, threads=decoders, size=_wave_bytes, budget=QUEUE_BYTES) as queues:
         for queue in queues:
             for item in queue:
                 pool.append(item)
                 if _samples(pool) >= POOL_BATCHES * encoder.batch_samples:
-                    yield from _encoded(pool, encoder)
+                    yield from _encode_pool(pool, encoder)
                     pool = []
-        yield from _encoded(pool, encoder)
+        yield from _encode_pool(pool, encoder)
 
 
-def hear(part: Part, frame_shape: tuple[int, ...]) -> Iterator[Heard]:
-    """Decode a file; in a thread of its own."""
+def decode_audio(group: MediaGroup, frame_shape: tuple[int, ...]) -> Iterator[DecodedAudio]:
+    """Decode a file once for all its utterances; runs in a thread of its own.
+
+    Args:
+        group: the file and its utterances.
+        frame_shape: shape of one frame of the features, for utterances without audio.
+    """
     try:
-        if part.path is None:
-            yield from ((part, *result) for result in part.without(frame_shape, part.unnamed))
+        if group.path is None:
+            yield from ((group, *result) for result in group.empty_entries(frame_shape, group.missing_note))
             return
-        sound = Sound(part.path)
+        waveform = Waveform(group.path)
     except NoAudioTrackError:
-        yield from ((part, *result) for result in part.without(frame_shape, "no audio track"))
+        yield from ((group, *result) for result in group.empty_entries(frame_shape, "no audio track"))
     except Exception as error:
-        yield from ((part, *result) for result in part.failed(error))
+        yield from ((group, *result) for result in group.error_results(error))
     else:
-        for utterance in part.utterances:
+        for utterance in group.utterances:
             try:
-                check_stretch(utterance)
-                # By the declared length: what is left of a dialog may well be as long as one of its utterances.
-                whole = already_cut(sound.declared or sound.seconds, utterance)
-                wave = sound.cut(utterance.start, utterance.end, whole=whole)
-                stretch = (None, None) if whole else (utterance.start, utterance.end)
-                yield part, utterance, Cut(wave=wave, missing=sound.missing(*stretch))
+                yield group, utterance, _cut(waveform, utterance)
             except Exception as error:
-                yield part, utterance, as_media_error(error)
+                yield group, utterance, as_media_error(error)
 
 
-def _encoded(pool: Sequence[Heard], encoder: AudioEncoder) -> Results:
-    waves = [sound.wave for _, _, sound in pool if isinstance(sound, Cut)]
+def _cut(waveform: Waveform, utterance: Utterance) -> AudioClip:
+    check_times(utterance)
+    # By the declared duration: a truncated dialog may be as long as one of its utterances.
+    whole = is_utterance_clip(waveform.declared or waveform.seconds, utterance)
+    wave = waveform.cut(utterance.start, utterance.end, whole=whole)
+    start, end = (None, None) if whole else (utterance.start, utterance.end)
+    return AudioClip(wave=wave, missing=waveform.missing(start, end))
+
+
+def _encode_pool(pool: Sequence[DecodedAudio], encoder: AudioEncoder) -> Results:
+    waves = [clip.wave for _, _, clip in pool if isinstance(clip, AudioClip)]
     states = iter(encoder.encode(waves))
-    for part, utterance, sound in pool:
-        if isinstance(sound, Cut):
-            yield utterance, _entry(part, utterance, sound, next(states))
+    for group, utterance, clip in pool:
+        if isinstance(clip, AudioClip):
+            yield utterance, _entry(group, utterance, clip, next(states))
         else:
-            yield utterance, sound
+            yield utterance, clip
 
 
-def _entry(part: Part, utterance: Utterance, cut: Cut, values: NDArray[np.float32]) -> Entry:
-    quality = sound_quality(cut.wave)
-    if cut.missing is not None:
-        wanted, missing = cut.missing
-        quality["decoded"] = 1.0 - min(1.0, missing / wanted)
+def _entry(group: MediaGroup, utterance: Utterance, clip: AudioClip, values: NDArray[np.float32]) -> Entry:
+    quality = sound_quality(clip.wave)
+    if clip.missing is not None:
+        declared, missing = clip.missing
+        quality["decoded"] = 1.0 - min(1.0, missing / declared)
     return Entry(
         id=utterance.id,
         values=values,
         valid=np.ones(len(values), bool),
         origin=(utterance.start or 0.0) + AUDIO_ORIGIN,
         source=utterance.source("audio"),
-        media=part.fingerprint,
-        note=_note(cut, utterance),
+        media=group.fingerprint,
+        note=_note(clip, utterance),
         quality=quality,
     )
 
 
 def sound_quality(wave: Wave) -> dict[str, float]:
-    """Of a wave (samples,), full scale being 1: the share of clipped samples, and of its time that is silent."""
+    """Share of clipped samples and of silent hundredths of a second, of a waveform (samples,) at 16 kHz."""
     hundredths = np.array_split(wave, max(1, round(len(wave) / SAMPLE_RATE * 100)))
-    silent = [float(np.sqrt(np.mean(np.square(part)))) < SILENCE for part in hundredths]
-    return {"clipping": float(np.mean(np.abs(wave) >= FULL_SCALE)), "silence": float(np.mean(silent))}
+    silent = [float(np.sqrt(np.mean(np.square(part)))) < SILENCE_LEVEL for part in hundredths]
+    return {"clipping": float(np.mean(np.abs(wave) >= CLIPPING_LEVEL)), "silence": float(np.mean(silent))}
 
 
-def _note(cut: Cut, utterance: Utterance) -> str:
-    if cut.missing is not None and cut.missing[1]:
-        wanted, missing = cut.missing
-        return f"only {max(0.0, wanted - missing):.2f} of {wanted:.2f} s of sound could be decoded"
-    if len(cut.wave) < AUDIO_FRAME_SAMPLES:
+def _note(clip: AudioClip, utterance: Utterance) -> str:
+    if clip.missing is not None and clip.missing[1]:
+        declared, missing = clip.missing
+        return f"only {max(0.0, declared - missing):.2f} of {declared:.2f} s of sound could be decoded"
+    if len(clip.wave) < AUDIO_FRAME_SAMPLES:
         return "shorter than 25 ms, filled up with silence"
-    got, length = len(cut.wave) / SAMPLE_RATE, utterance.seconds
-    if length is not None and abs(got - length) > SAME_LENGTH:
-        return f"{got:.2f} s of sound for an utterance of {length:.2f} s"
+    seconds = len(clip.wave) / SAMPLE_RATE
+    if utterance.seconds is not None and abs(seconds - utterance.seconds) > LENGTH_TOLERANCE:
+        return f"{seconds:.2f} s of sound for an utterance of {utterance.seconds:.2f} s"
     return ""
 
 
-def _samples(pool: Sequence[Heard]) -> int:
-    return sum(len(sound.wave) for _, _, sound in pool if isinstance(sound, Cut))
+def _samples(pool: Sequence[DecodedAudio]) -> int:
+    return sum(len(clip.wave) for _, _, clip in pool if isinstance(clip, AudioClip))
 
 
-def _bytes(item: Heard) -> int:
-    return item[2].wave.nbytes if isinstance(item[2], Cut) else 0
+def _wave_bytes(item: DecodedAudio) -> int:
+    return item[2].wave.nbytes if isinstance(item[2], AudioClip) else 0

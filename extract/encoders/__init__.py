@@ -1,1 +1,4 @@
-"""TODO."""
+"""What audio and face encoders share: finding weights (weights.py) and running networks (inference.py).
+
+Open first: weights.py.
+"""

@@ -1,4 +1,4 @@
-"""A batch that is too large for the GPU, halved until it fits."""
+"""Running frozen networks: precision, batches too large for the device, and the output of transformers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,26 +12,34 @@ from ...shared.errors import MediaError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
-def halved(run: Callable[[Sequence[Item]], list[Result]], batch: Sequence[Item], *, remedy: str) -> list[Result]:
-    """What `run` makes of a batch, in two halves (and those in two) where the device's memory does not suffice.
 
-    Raises MediaError, with the remedy, where it does not suffice for a single one.
+def split_on_oom(run: Callable[[Sequence[Item]], list[Result]], batch: Sequence[Item], *, remedy: str) -> list[Result]:
+    """Run a network on a batch, in halves (recursively) where the device runs out of memory.
+
+    Args:
+        run: the network, one result per item.
+        batch: the items, at least one.
+        remedy: what the user can change if a single item is too large.
+
+    Raises:
+        MediaError: a single item is too large.
     """
     try:
         return run(batch)
     except torch.OutOfMemoryError:
         if len(batch) == 1:
             raise MediaError(f"the device's memory does not suffice for it; {remedy}") from None
-    # Outside of the handler, whose traceback would keep the failed attempt's tensors alive.
+    # Outside of the handler, whose traceback would keep the tensors of the failed attempt alive.
     torch.cuda.empty_cache()
     half = len(batch) // 2
-    return [result for part in (batch[:half], batch[half:]) for result in halved(run, part, remedy=remedy)]
+    return [result for part in (batch[:half], batch[half:]) for result in split_on_oom(run, part, remedy=remedy)]
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Within it transformers prints errors only, and its bars not at all."""
+def quiet_transformers() -> Iterator[None]:
+    """Within this context transformers prints errors only, and no progress bars."""
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -41,11 +49,8 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-_FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Within it, matrix products and convolutions compute in `precision`; fp32 is what it is without."""
+    """Context in which matrix products and convolutions run in `precision`: fp32 (no change), bf16 or fp16."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, _FORMATS[precision])
+    return torch.autocast(device.type, _DTYPES[precision])

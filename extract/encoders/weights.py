@@ -1,4 +1,4 @@
-"""Where an encoder's weights come from, and their hash; nothing is loaded here."""
+"""Find an encoder's weights and hash them; nothing is loaded here."""
 
 import hashlib
 import json
@@ -18,18 +18,23 @@ FACENET_FILES = {
     "casia-webface": "20180408-102900-casia-webface.pt",
 }
 FACENET_SIZE = 160
-"""Side in pixels of the pictures that InceptionResnetV1 was trained on."""
+"""Side in pixels of the images that InceptionResnetV1 was trained on."""
 
 _FACENET_URL = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9"
 _FACENET_SHA256 = {"vggface2": "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b"}
-"""Of the released files, as far as it is published; that of casia-webface is not."""
+"""Published hashes of the released files; there is none of casia-webface."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """An encoder as found: its name, revision, the hash of all that defines it, and its file or folder.
+    """Weights of an encoder.
 
-    Random weights have no path: `name` and `seed` define them.
+    Attributes:
+        name: name or path, as in the settings.
+        revision: commit on the hub; "local" for files, "seed N" for random weights.
+        digest: SHA-256 of everything that defines the encoder.
+        path: file or folder; None for random weights, which `name` and `seed` define.
+        seed: of random weights.
     """
 
     name: str
@@ -40,14 +45,22 @@ class Weights:
 
     @property
     def random(self) -> bool:
-        """Whether the encoder never learned anything."""
+        """Whether the weights are random."""
         return self.path is None
 
 
 def find_audio_weights(encoder: str, revision: str, seed: int, *, fetch: bool = True) -> Weights:
-    """A wav2vec2-family model: random:tiny, a local folder, or a hub name (downloaded if it is not cached yet).
+    """Find a model of the wav2vec2 family.
 
-    Raises EncoderError; without `fetch`, for everything that is not on this machine.
+    Args:
+        encoder: random:tiny, a local folder, or a hub name.
+        revision: branch, tag or commit on the hub.
+        seed: of random weights.
+        fetch: download a hub model that is not cached.
+
+    Raises:
+        EncoderError: unknown name, incomplete folder, or a model that cannot be downloaded (without `fetch`: that is
+            not cached).
     """
     if encoder.startswith(RANDOM):
         return _random_weights(encoder, seed, ("random:tiny",))
@@ -55,11 +68,17 @@ def find_audio_weights(encoder: str, revision: str, seed: int, *, fetch: bool = 
 
 
 def find_face_weights(encoder: str, revision: str, seed: int, *, fetch: bool = True) -> Weights:
-    """Of a network for pictures: random:*, InceptionResnetV1's (by name as torch has cached them, or a local file), or
-    a vision model's folder or hub name.
+    """Find a network for faces or images.
 
-    Raises EncoderError, also for a cached file that is not the one released under its name; without `fetch`, for
-    everything that is not on this machine.
+    Args:
+        encoder: random:tiny, random:facenet, a release of InceptionResnetV1 (vggface2, casia-webface, in torch's cache)
+            or a file of its weights, or the folder or hub name of a vision model.
+        revision: branch, tag or commit on the hub.
+        seed: of random weights.
+        fetch: download what is not cached.
+
+    Raises:
+        EncoderError: as `find_audio_weights`, and for a cached file whose hash is not that of the release.
     """
     if encoder.startswith(RANDOM):
         return _random_weights(encoder, seed, ("random:tiny", "random:facenet"))
@@ -82,7 +101,7 @@ def find_face_weights(encoder: str, revision: str, seed: int, *, fetch: bool = T
 
 
 def _find_model(encoder: str, revision: str, *, key: str, fetch: bool) -> Weights:
-    """A transformers model in a folder or on the hub."""
+    """Find a transformers model in a folder or on the hub."""
     folder = Path(encoder)
     if folder.is_dir():
         revision = "local"
@@ -107,34 +126,34 @@ def _check_released(encoder: str, path: Path) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != wanted:
         raise EncoderError(
-            f"{path}: expected the weights released as {encoder} (SHA-256 {wanted[:16]}...), got another or a cut-off "
-            f"file ({found[:16]}...); remove it, and it is downloaded again"
+            f"{path}: expected the weights released as {encoder} (SHA-256 {wanted[:16]}...), got another or a "
+            f"truncated file ({found[:16]}...); delete it to download it again"
         )
 
 
 def _random_weights(encoder: str, seed: int, known: tuple[str, ...]) -> Weights:
     if encoder not in known:
-        raise EncoderError(f"unknown encoder {encoder!r}: of those with random weights there are {', '.join(known)}")
+        raise EncoderError(f"unknown encoder {encoder!r}: expected {', '.join(known)}, a folder or a hub name")
     digest = hashlib.sha256(json.dumps([encoder, seed]).encode()).hexdigest()
     return Weights(name=encoder, revision=f"seed {seed}", digest=digest, path=None, seed=seed)
 
 
 def _download(name: str, revision: str, key: str, *, fetch: bool) -> tuple[Path, str]:
-    """The hub's snapshot as a folder, and its commit. Only data is fetched, never code."""
+    """Snapshot of a hub model as a folder, and its commit. Only data is downloaded, no code."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
-        # Many models hold their weights twice; the second kind is fetched only where the first is missing.
+        # Many models have their weights in both formats; the second is downloaded only where the first is missing.
         for weights in _WEIGHTS:
-            wanted = [*_MODEL_FILES, weights]
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=not fetch))
+            files = [*_MODEL_FILES, weights]
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=files, local_files_only=not fetch))
             if (folder / weights).is_file():
                 break
     except HFValidationError:
         raise EncoderError(f"{name!r} is neither a folder nor the name of a model on the hub") from None
     except Exception as error:
-        # Every layer below has its own exceptions (hub, HTTP client, sockets); none says what to do.
+        # Hub, HTTP client and sockets raise their own exceptions, none of them with a remedy.
         if not fetch:
             raise EncoderError(f"{name} (revision {revision}) is not on this machine") from None
         raise EncoderError(
@@ -146,7 +165,7 @@ def _download(name: str, revision: str, key: str, *, fetch: bool) -> tuple[Path,
 
 
 def _fetch(encoder: str, path: Path) -> None:
-    """Download one of facenet-pytorch's weight files to where facenet-pytorch would look for it."""
+    """Download one of facenet-pytorch's weight files to the place where facenet-pytorch looks for it."""
     from torch.hub import download_url_to_file
 
     url = f"{_FACENET_URL}/{path.name}"
@@ -180,7 +199,7 @@ def _listing(folder: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; raises EncoderError if it holds none."""
+    """Read a JSON object from a file; raises EncoderError if that fails."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -1,4 +1,23 @@
-"""The way of pictures to embeddings: detect, follow, cut, encode, in batches across utterances."""
+"""Batches of frames across utterances: detection, tracking, cutting out faces and encoding them.
+
+A frame passes four queues; each exists because the stage behind it takes several frames at once, or another number:
+
+    decoding threads                      pipeline.decode_video, one thread per video
+      | (1) prefetch queue                frames decoded ahead, at most pipeline.QUEUE_BYTES
+      v
+    FaceBatches.push
+      | (2) Track._samples                per utterance: frames since its last key frame
+      v     add_frame, flush_span         a span is complete with its next key frame
+    FaceBatches._hold
+      | (3) FaceBatches._spans            complete spans, until DETECTION_BATCH or MAX_WAITING_BYTES is reached
+      v     _detect: key frames together; Track.interpolate gives the frames between their faces
+    FaceBatches._prepare                  cuts out the face, or takes the whole image
+      | (4) FaceBatches._prepared         tensors of one shape, until there are `batch` of them
+      v     _encode
+    Track.set_embedding                   Track.pending counts its frames in (3) and (4)
+
+Without detection (region crop or frame) frames go from push to (4) directly.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,136 +28,153 @@ import torch
 from numpy.typing import NDArray
 
 from ...shared.config.settings import FaceSettings
-from ..encoders.inference import halved
-from ..media.video import Picture
-from .detector import Face, FaceDetector, cut_face
-from .tracker import Shot, Span, Track
+from ..encoders.inference import split_on_oom
+from ..media.video_reader import RgbImage
+from .detector import DetectedFace, FaceDetector, cut_face
+from .tracker import FrameSample, Span, Track
 
-DETECT_TOGETHER = {"cpu": 1, "cuda": 64}
-"""Key pictures that the detector is given at once. Eight would be a tenth faster on a CPU, but what it finds in one
-then depends on the others by some 1e-4 pixels, and the last bit of an embedding on who was in its chunk."""
-PICTURES_HELD = 64 << 20
-"""Bytes of pictures that wait for the detector: of large ones it gets fewer at once."""
+DETECTION_BATCH = {"cpu": 1, "cuda": 64}
+"""Key frames given to the detector at once. Eight would be a tenth faster on a CPU, but then the boxes of an image
+depend on the others by some 1e-4 pixels, and the last bit of an embedding on the rest of its chunk."""
+
+MAX_WAITING_BYTES = 64 << 20
+"""Bytes of frames that wait for the detector: it gets fewer of large ones at once."""
 
 
-class PictureEncoder(Protocol):
-    """A frozen network: pictures in, one embedding each out."""
+class ImageEncoder(Protocol):
+    """A frozen network: images in, one embedding each out.
+
+    Attributes:
+        width: numbers per embedding, d_v.
+        size: side of the square images that it takes, in pixels.
+    """
 
     width: int
     size: int
 
-    def prepare(self, picture: Picture) -> torch.Tensor:
-        """A whole picture (h, w, 3) as the network wants it, (3, h', w')."""
+    def prepare(self, image: RgbImage) -> torch.Tensor:
+        """Convert a whole image (h, w, 3) to the network's input (3, h', w')."""
         ...
 
     def prepare_face(self, face: torch.Tensor) -> torch.Tensor:
-        """A face (3, size, size), 0 to 255, as the network wants it."""
+        """Convert a face (3, size, size), 0 to 255, to the network's input."""
         ...
 
     def encode(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-        """Embeddings (n, d_v) of n prepared pictures of one shape."""
+        """Embeddings (n, d_v) of n prepared images of one shape."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class FacePath:
-    """Detector, encoder, and how they are used; `detector` is None where the view is not the face."""
+class FaceExtractor:
+    """Detector and encoder of a face stream, with its settings.
+
+    Attributes:
+        detector: None where the region is not the face.
+        encoder: the network that embeds faces or whole images.
+        settings: settings of the stream.
+        batch: number of images encoded together.
+    """
 
     detector: FaceDetector | None
-    encoder: PictureEncoder
+    encoder: ImageEncoder
     settings: FaceSettings
     batch: int
 
-    def prepare(self, picture: Picture, face: Face | None) -> torch.Tensor:
-        """A picture, or the face in it, as the encoder wants it."""
+    def prepare(self, image: RgbImage, face: DetectedFace | None) -> torch.Tensor:
+        """Convert an image, or the face in it, to the encoder's input."""
         if face is None:
-            return self.encoder.prepare(picture)
+            return self.encoder.prepare(image)
         size = self.settings.size or self.encoder.size
-        return self.encoder.prepare_face(cut_face(picture, face.box, size=size, margin=self.settings.margin))
+        return self.encoder.prepare_face(cut_face(image, face.box, size=size, margin=self.settings.margin))
 
 
 class FaceBatches:
-    """Takes the pictures of utterances one by one, fills their tracks a batch at a time.
+    """Fills the tracks of utterances from their frames, a batch at a time.
 
-    On a CPU an embedding is the same to the last bit whatever is batched with it: what is left of a chunk when a file
-    is damaged, or a worker died over it, gives what the whole chunk would have given.
+    On a CPU the embedding of an image is bit-identical whatever is batched with it: if a file is damaged, or a worker
+    dies, the rest of the chunk gets the values that the whole chunk would have got.
     """
 
-    def __init__(self, path: FacePath) -> None:
-        self._path = path
-        self._together = DETECT_TOGETHER[path.detector.device.type] if path.detector else 0
+    def __init__(self, extractor: FaceExtractor) -> None:
+        self._extractor = extractor
+        self._detection_batch = DETECTION_BATCH[extractor.detector.device.type] if extractor.detector else 0
         self._spans: list[Span] = []
-        self._held = 0
+        self._waiting_bytes = 0
         self._prepared: list[tuple[Track, int, torch.Tensor]] = []
 
-    def push(self, track: Track, shot: Shot) -> None:
-        """Take an utterance's next picture; positions ascend."""
-        track.seen += 1
-        if self._path.detector is None:
-            self._prepare(track, shot, None)
+    def push(self, track: Track, sample: FrameSample) -> None:
+        """Add the next frame of an utterance; positions ascend."""
+        track.decoded += 1
+        if self._extractor.detector is None:
+            self._prepare(track, sample, None)
             return
-        self._hold(track.gather(shot, self._path.settings.detect_stride))
-        self._held += shot.picture.nbytes
-        if len(self._spans) >= self._together or self._held > PICTURES_HELD:
+        self._hold(track.add_frame(sample, self._extractor.settings.detect_stride))
+        self._waiting_bytes += sample.image.nbytes
+        if len(self._spans) >= self._detection_batch or self._waiting_bytes > MAX_WAITING_BYTES:
             self._detect()
 
     def end(self, track: Track) -> None:
-        """There are no more pictures of this utterance."""
-        self._hold(track.rest())
+        """Declare that no more frames of this utterance come."""
+        self._hold(track.flush_span())
         track.ended = True
 
     def finish(self) -> None:
-        """Work off what is left."""
+        """Process what is left in the queues."""
         self._detect()
         self._encode()
 
     def _hold(self, span: Span | None) -> None:
         if span is not None:
             self._spans.append(span)
-            span.track.waiting += len(span.shots)
+            span.track.pending += len(span.samples)
 
     def _detect(self) -> None:
-        spans, self._spans, self._held = self._spans, [], 0
-        found = self._faces([span.key for span in spans]) if spans else []
-        for span, among in zip(spans, found, strict=True):
+        spans = self._spans
+        self._spans = []
+        self._waiting_bytes = 0
+        key_faces = self._detect_faces([span.key_image for span in spans]) if spans else []
+        for span, candidates in zip(spans, key_faces, strict=True):
             track = span.track
-            for shot, face in zip(span.shots, track.resolve(span, among, self._faces), strict=True):
-                track.waiting -= 1
+            faces = track.interpolate(span, candidates, self._detect_faces)
+            for sample, face in zip(span.samples, faces, strict=True):
+                track.pending -= 1
                 if face is not None:
-                    height, width = shot.picture.shape[:2]
-                    track.boxes[shot.position] = face.box / (width, height, width, height)
-                    self._prepare(track, shot, face)
+                    height, width = sample.image.shape[:2]
+                    track.boxes[sample.position] = face.box / (width, height, width, height)
+                    self._prepare(track, sample, face)
 
-    def _faces(self, pictures: Sequence[Picture]) -> list[list[Face]]:
-        """All faces of each picture; those of one size go through the detector together."""
-        assert self._path.detector is not None
-        found: list[list[Face]] = [[] for _ in pictures]
-        shapes: dict[tuple[int, ...], list[int]] = {}
-        for number, picture in enumerate(pictures):
-            shapes.setdefault(picture.shape, []).append(number)
-        for numbers in shapes.values():
-            together = self._path.detector.detect([pictures[number] for number in numbers])
-            for number, faces in zip(numbers, together, strict=True):
-                found[number] = faces
-        return found
+    def _detect_faces(self, images: Sequence[RgbImage]) -> list[list[DetectedFace]]:
+        """All faces of each image; those of one size go through the detector together."""
+        assert self._extractor.detector is not None
+        faces: list[list[DetectedFace]] = [[] for _ in images]
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for number, image in enumerate(images):
+            by_shape.setdefault(image.shape, []).append(number)
+        for numbers in by_shape.values():
+            detected = self._extractor.detector.detect([images[number] for number in numbers])
+            for number, image_faces in zip(numbers, detected, strict=True):
+                faces[number] = image_faces
+        return faces
 
-    def _prepare(self, track: Track, shot: Shot, face: Face | None) -> None:
-        prepared = self._path.prepare(shot.picture, face)
+    def _prepare(self, track: Track, sample: FrameSample, face: DetectedFace | None) -> None:
+        prepared = self._extractor.prepare(sample.image, face)
         if self._prepared and self._prepared[0][2].shape != prepared.shape:
             self._encode()
-        track.waiting += 1
-        self._prepared.append((track, shot.position, prepared))
-        if len(self._prepared) == self._path.batch:
+        track.pending += 1
+        self._prepared.append((track, sample.position, prepared))
+        if len(self._prepared) == self._extractor.batch:
             self._encode()
 
     def _encode(self) -> None:
-        prepared, self._prepared = self._prepared, []
+        prepared = self._prepared
+        self._prepared = []
         if not prepared:
             return
         tensors = [tensor for _, _, tensor in prepared]
-        # Always as many: libraries choose their ways of computing by the shape, and the last bits with them.
-        tensors += tensors[-1:] * (self._path.batch - len(tensors))
+        # Always a full batch: libraries choose their kernels by the shape, and with them the last bits.
+        tensors += tensors[-1:] * (self._extractor.batch - len(tensors))
         remedy = "lower extract.batch_images or extract.face.size"
-        embeddings = halved(lambda batch: list(self._path.encoder.encode(batch)), tensors, remedy=remedy)
+        embeddings = split_on_oom(lambda batch: list(self._extractor.encoder.encode(batch)), tensors, remedy=remedy)
         for (track, position, _), values in zip(prepared, embeddings, strict=False):
-            track.take(position, values)
+            track.set_embedding(position, values)

@@ -1,4 +1,4 @@
-"""Finds the faces in pictures."""
+"""Face detection, and cutting out a detected face."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,86 +9,102 @@ from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 from torch import nn
 
-from ..encoders.inference import halved
-from ..media.video import Picture
+from ..encoders.inference import split_on_oom
+from ..media.video_reader import RgbImage
 
-Box = NDArray[np.float32]
-"""x0, y0, x1, y1 in pixels."""
+PixelBox = NDArray[np.float32]
+"""(x0, y0, x1, y1) in pixels of the image."""
 
-SMALLEST_PIXELS = 20
-"""MTCNN cannot see a face smaller than this."""
+MIN_FACE_PIXELS = 20
+"""MTCNN cannot detect smaller faces."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Face:
-    """A face in a picture: x0, y0, x1, y1 in its pixels, and the detector's probability."""
+class DetectedFace:
+    """A face in an image: its box in pixels, and the detector's probability."""
 
-    box: Box
+    box: PixelBox
     probability: float
 
 
 class FaceDetector:
     """MTCNN (Zhang et al. 2016) with the weights that come with facenet-pytorch.
 
-    Only `detect` with keep_all is used: the other calls fail on pictures without a face.
+    Only its `detect` with keep_all is used: the other methods fail on images without a face.
     """
 
     def __init__(self, *, min_face_fraction: float, min_probability: float, device: torch.device) -> None:
+        """Load the detector.
+
+        Args:
+            min_face_fraction: height of the smallest face, as a fraction of the image height.
+            min_probability: probability below which a detection is dropped.
+            device: device to run on.
+        """
         self.device = device
         self._mtcnn = MTCNN(keep_all=True, device=device)
-        self._min_face, self._min_probability = min_face_fraction, min_probability
+        self._min_face_fraction = min_face_fraction
+        self._min_probability = min_probability
 
-    def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
-        """All faces of each picture (h, w, 3), RGB, all pictures of one size."""
-        height, width = pictures[0].shape[:2]
-        smallest = max(SMALLEST_PIXELS, round(self._min_face * height))
-        if min(height, width) < smallest:
-            return [[] for _ in pictures]
-        self._mtcnn.min_face_size = smallest
-        return halved(self._detect, pictures, remedy="the pictures are too large for the face detector")
+    def detect(self, images: Sequence[RgbImage]) -> list[list[DetectedFace]]:
+        """Detect all faces of each image (h, w, 3); all images have one size."""
+        height, width = images[0].shape[:2]
+        min_face = max(MIN_FACE_PIXELS, round(self._min_face_fraction * height))
+        if min(height, width) < min_face:
+            return [[] for _ in images]
+        self._mtcnn.min_face_size = min_face
+        return split_on_oom(self._detect, images, remedy="the images are too large for the face detector")
 
     @torch.inference_mode()
-    def _detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
-        found, probabilities = self._mtcnn.detect(np.stack(pictures))
-        return [self._faces(boxes, chances) for boxes, chances in zip(found, probabilities, strict=True)]
+    def _detect(self, images: Sequence[RgbImage]) -> list[list[DetectedFace]]:
+        boxes, probabilities = self._mtcnn.detect(np.stack(images))
+        return [self._select(*faces) for faces in zip(boxes, probabilities, strict=True)]
 
-    def _faces(self, boxes: NDArray[np.float32] | None, chances: Sequence[float | None]) -> list[Face]:
+    def _select(self, boxes: NDArray[np.float32] | None, probabilities: Sequence[float | None]) -> list[DetectedFace]:
+        """The detections of one image that are probable enough."""
         if boxes is None:
             return []
         return [
-            Face(box=np.asarray(box, np.float32), probability=float(chance))
-            for box, chance in zip(boxes, chances, strict=True)
-            if chance is not None and chance >= self._min_probability
+            DetectedFace(box=np.asarray(box, np.float32), probability=float(probability))
+            for box, probability in zip(boxes, probabilities, strict=True)
+            if probability is not None and probability >= self._min_probability
         ]
 
 
-def cut_face(picture: Picture, box: Box, *, size: int, margin: float) -> torch.Tensor:
-    """The face as a square (3, size, size), float, 0 to 255; beyond the picture's edge its outermost pixels repeat.
+def cut_face(image: RgbImage, box: PixelBox, *, size: int, margin: float) -> torch.Tensor:
+    """Cut out a face as a square, so that it is not stretched, and resize it.
 
-    Square, so that no face is stretched; with `margin` times its longer side around it.
+    Args:
+        image: the image (h, w, 3).
+        box: the face, in pixels.
+        size: side of the result, in pixels.
+        margin: added around the face, as a fraction of its longer side (half of it on each side).
+
+    Returns:
+        Float tensor (3, size, size), 0 to 255. Beyond the edge of the image its outermost pixels repeat.
     """
     side = max(1, round(float(max(box[2] - box[0], box[3] - box[1])) * (1 + margin)))
-    x, y = (round(float(middle) - side / 2) for middle in centre(box))
-    height, width = picture.shape[:2]
+    x, y = (round(float(middle) - side / 2) for middle in center(box))
+    height, width = image.shape[:2]
     rows = np.arange(y, y + side).clip(0, height - 1)
     columns = np.arange(x, x + side).clip(0, width - 1)
-    square = torch.from_numpy(picture[np.ix_(rows, columns)]).permute(2, 0, 1)[None].float()
+    square = torch.from_numpy(image[np.ix_(rows, columns)]).permute(2, 0, 1)[None].float()
     return nn.functional.interpolate(square, (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
 
 
-def centre(box: Box) -> Box:
-    """The middle (x, y) of a box."""
-    middle: Box = (box[:2] + box[2:]) / np.float32(2)
+def center(box: PixelBox) -> NDArray[np.float32]:
+    """Center (x, y) of a box."""
+    middle: NDArray[np.float32] = (box[:2] + box[2:]) / np.float32(2)
     return middle
 
 
-def area(box: Box) -> float:
-    """The area of a box, in square pixels."""
+def area(box: PixelBox) -> float:
+    """Area of a box, in square pixels."""
     return float(np.prod(np.maximum(box[2:] - box[:2], 0)))
 
 
-def overlap(one: Box, other: Box) -> float:
+def overlap(first: PixelBox, second: PixelBox) -> float:
     """Intersection over union of two boxes."""
-    shared = area(np.concatenate([np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]))
-    together = area(one) + area(other) - shared
-    return shared / together if together > 0 else 0.0
+    intersection = area(np.concatenate([np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])]))
+    union = area(first) + area(second) - intersection
+    return intersection / union if union > 0 else 0.0

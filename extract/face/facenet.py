@@ -1,4 +1,4 @@
-"""InceptionResnetV1 (FaceNet), or a small seeded network for the demo; and the one way to build any face path."""
+"""InceptionResnetV1 (FaceNet), a small random network for the demo, and the builder of every `FaceExtractor`."""
 
 from collections.abc import Sequence
 from pickle import UnpicklingError
@@ -13,68 +13,83 @@ from ...shared.config.settings import FaceSettings
 from ...shared.errors import EncoderError
 from ..encoders.inference import autocast
 from ..encoders.weights import FACENET_SIZE, Weights
-from ..media.video import Picture
-from .batching import FacePath, PictureEncoder
+from ..media.video_reader import RgbImage
+from .batching import FaceExtractor, ImageEncoder
 from .detector import FaceDetector
 from .vision import load_vision_encoder
 
-USUAL_BATCH = {"cpu": 16, "cuda": 128}
-"""Pictures encoded together: two to three times faster than one by one on a CPU."""
+DEFAULT_BATCH = {"cpu": 16, "cuda": 128}
+"""Images encoded together: two to three times faster than one by one on a CPU."""
 
 FACENET_WIDTH = 512
 
 
 class FaceEncoder:
-    """A network trained on faces of `size` pixels a side: a `PictureEncoder`."""
+    """An `ImageEncoder` trained on faces of `size` x `size` pixels."""
 
     size = FACENET_SIZE
 
     def __init__(self, *, model: nn.Module, width: int, device: torch.device, precision: str = "fp32") -> None:
-        # On a CPU this layout is a third faster.
+        # channels_last is a third faster on a CPU.
         self._model = model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-        self.width, self._device, self._precision = width, device, precision
+        self.width = width
+        self._device = device
+        self._precision = precision
 
-    def prepare(self, picture: Picture) -> torch.Tensor:
-        """The whole picture (h, w, 3), stretched to the square (3, size, size) that the network was trained on."""
-        whole = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    def prepare(self, image: RgbImage) -> torch.Tensor:
+        """Stretch a whole image (h, w, 3) to the square (3, size, size) that the network was trained on."""
+        whole = torch.from_numpy(image).permute(2, 0, 1)[None].float()
         sides = (self.size, self.size)
         return nn.functional.interpolate(whole, sides, mode="bilinear", antialias=True, align_corners=False)[0]
 
     def prepare_face(self, face: torch.Tensor) -> torch.Tensor:
-        """The face as it is."""
+        """Return the face (3, size, size) unchanged."""
         return face
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-        """Embeddings (n, d_v) of n pictures (3, size, size) with values 0 to 255."""
-        # facenet-pytorch's fixed_image_standardization: what its weights were trained on.
+        """Embeddings (n, d_v) of n images (3, size, size) with values 0 to 255."""
+        # facenet-pytorch's fixed_image_standardization, with which its weights were trained.
         batch = (torch.stack(list(prepared)).to(self._device) - 127.5) / 128.0
         with autocast(self._device, self._precision):
             embeddings: torch.Tensor = self._model(batch.contiguous(memory_format=torch.channels_last))
         return embeddings.float().cpu().numpy()
 
 
-def load_face_path(
+def build_face_extractor(
     settings: FaceSettings, weights: Weights, device: torch.device, *, precision: str = "fp32", batch: int = 0
-) -> FacePath:
-    """Build detector and encoder. Raises EncoderError for weights that are damaged or of another network."""
+) -> FaceExtractor:
+    """Build detector and encoder of a face stream.
+
+    Args:
+        settings: settings of the stream.
+        weights: InceptionResnetV1 as a file or random, or the folder of a vision model.
+        device: device of both networks.
+        precision: fp32, bf16 or fp16, of the encoder; embeddings are always float32.
+        batch: number of images encoded together; 0 for DEFAULT_BATCH.
+
+    Raises:
+        EncoderError: the weights are damaged, or of another network.
+    """
     encoder = _load_encoder(weights, device, precision)
     vision = weights.path is not None and weights.path.is_dir()
     if vision and settings.size not in (None, encoder.size):
         raise EncoderError(
-            f"{weights.name} wants pictures of {encoder.size} pixels: expected extract.face.size to be that or none, "
+            f"{weights.name} takes images of {encoder.size} pixels: expected extract.face.size to be that or none, "
             f"got {settings.size}"
         )
     detector = None
     if settings.region == "face":
-        # In fp32 whatever the precision: MTCNN fails in bf16.
+        # Always in fp32: MTCNN fails in bf16.
         detector = FaceDetector(
             min_face_fraction=settings.min_face_fraction, min_probability=settings.min_probability, device=device
         )
-    return FacePath(detector=detector, encoder=encoder, settings=settings, batch=batch or USUAL_BATCH[device.type])
+    return FaceExtractor(
+        detector=detector, encoder=encoder, settings=settings, batch=batch or DEFAULT_BATCH[device.type]
+    )
 
 
-def _load_encoder(weights: Weights, device: torch.device, precision: str) -> PictureEncoder:
+def _load_encoder(weights: Weights, device: torch.device, precision: str) -> ImageEncoder:
     if weights.path is not None and weights.path.is_dir():
         return load_vision_encoder(weights, device, precision=precision)
     if weights.path is None:
@@ -91,18 +106,18 @@ def _load_encoder(weights: Weights, device: torch.device, precision: str) -> Pic
             state = {name: value for name, value in state.items() if not name.startswith("logits.")}
             model.load_state_dict(state, strict=True)
         except Exception as error:
-            # A cut-off download, a pickle of something else and another network each fail in their own way.
-            # PyTorch's own words about a pickle are advice to run it.
+            # A truncated download, a pickle of something else and another network each fail differently.
+            # PyTorch's message about a pickle advises to load it without weights_only, which would execute it.
             pickled = isinstance(error, UnpicklingError)
-            first = "not weights alone" if pickled else str(error).partition("\n")[0] or type(error).__name__
+            reason = "not weights alone" if pickled else str(error).partition("\n")[0] or type(error).__name__
             raise EncoderError(
-                f"{weights.path}: expected the weights of InceptionResnetV1, got another file ({first})"
+                f"{weights.path}: expected the weights of InceptionResnetV1, got another file ({reason})"
             ) from None
     return FaceEncoder(model=model, width=FACENET_WIDTH, device=device, precision=precision)
 
 
 class GridEncoder(nn.Module):
-    """Random filters, averaged over a coarse grid of the face: a smile stays where it is and does not average away."""
+    """Random filters, averaged over a coarse grid of the face, so that local features such as a smile are kept."""
 
     width = 192
 

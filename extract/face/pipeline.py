@@ -1,10 +1,13 @@
-"""From videos to the embeddings of their utterances: decoded ahead, detected and encoded in batches across them."""
+"""From the videos of a chunk to the face features of their utterances.
+
+`decode_video` runs in threads, one video each, ahead of the networks; `face_entries` feeds the decoded frames to
+`FaceBatches` and yields the entries in the order of the utterances. batching.py shows the queues between them.
+"""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +18,23 @@ from ...shared.parallel.prefetch import prefetch
 from ...shared.store.shard import Entry
 from ...shared.timing import face_times
 from ...shared.utterance import Utterance
-from ..media.media_group import Part, Results, check_stretch
-from ..media.video import FULL, NoVideoTrackError, Stretch, Video, VideoDamagedError
-from .batching import FaceBatches, FacePath
-from .tracker import Shot, Track
+from ..media.media_group import MediaGroup, Results, check_times
+from ..media.video import FULL, NoVideoTrackError, Segment, Video, open_video
+from .batching import FaceBatches, FaceExtractor
+from .tracker import FrameSample, Track
 
 QUEUE_BYTES = 64 << 20
+"""Bytes of frames decoded ahead."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
-    """Of each utterance of a video, the number of pictures that will come, and that the file declares (None: of none);
-    no pictures will come of those with a problem, by their number.
+class VideoPlan:
+    """What follows for each utterance of a video.
+
+    Attributes:
+        lengths: number of frames of its features.
+        declared: number of frames that the file's header declares; None if unknown.
+        problems: error of utterances that get no frames, by their number.
     """
 
     lengths: list[int]
@@ -35,30 +43,22 @@ class Planned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """A picture of the `number`-th utterance."""
+class DecodedFrame:
+    """A frame of the `number`-th utterance of its video."""
 
     number: int
-    shot: Shot
+    sample: FrameSample
 
 
-Seen = Planned | Shown | tuple[Utterance, Entry | MediaError]
-"""First a plan, then pictures; or at once what comes of the utterances."""
-
-
-class DamagedError(Exception):
-    """decord gave up on this video; the chunk is to be done again with PyAV for it."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
-        self.path = path
+VideoEvent = VideoPlan | DecodedFrame | tuple[Utterance, Entry | MediaError]
+"""First a plan, then frames; or results alone, where the video has no frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Open:
-    """A part on its way: the tracks of its utterances, or at once what comes of them."""
+class _OpenGroup:
+    """A media group in progress: the tracks of its utterances, or their results where the video has no frames."""
 
-    part: Part
+    group: MediaGroup
     tracks: list[Track]
     results: list[tuple[Utterance, Entry | MediaError]]
     problems: dict[int, MediaError]
@@ -68,98 +68,110 @@ class _Open:
         return all(track.finished for track in self.tracks)
 
 
-def face_entries(parts: Sequence[Part], path: FacePath, *, decoders: int) -> Results:
-    """The features of all utterances, in the order given; a video that cannot be read costs its own only.
+def face_entries(groups: Sequence[MediaGroup], extractor: FaceExtractor, *, decoders: int) -> Results:
+    """Extract the features of all utterances, in the order given.
 
-    Raises DamagedError for a video that decord gives up on; what the networks raise is raised.
+    Args:
+        groups: the videos with their utterances. One that cannot be decoded costs its own utterances only.
+        extractor: detector and encoder.
+        decoders: number of videos decoded at the same time.
+
+    Raises:
+        DecodeFallbackError: decord failed on a video; redo the groups with backend="pyav" for it.
+        Exception: whatever the networks raise.
     """
-    batches = FaceBatches(path)
-    waiting: deque[_Open] = deque()
-    jobs = [partial(see, part, path.settings, path.encoder.width) for part in parts]
-    with prefetch(jobs, threads=decoders, size=_bytes, budget=QUEUE_BYTES) as queues:
-        for part, queue in zip(parts, queues, strict=True):
-            current = _Open(part=part, tracks=[], results=[], problems={})
-            waiting.append(current)
-            for item in queue:
-                if isinstance(item, Planned):
-                    lengths = zip(item.lengths, item.declared, strict=True)
-                    current.tracks.extend(
-                        Track.empty(length, path.encoder.width, expected) for length, expected in lengths
-                    )
-                    current.problems.update(item.problems)
-                elif isinstance(item, Shown):
-                    batches.push(current.tracks[item.number], item.shot)
+    batches = FaceBatches(extractor)
+    open_groups: deque[_OpenGroup] = deque()
+    jobs = [partial(decode_video, group, extractor.settings, extractor.encoder.width) for group in groups]
+    with prefetch(jobs, threads=decoders, size=_image_bytes, budget=QUEUE_BYTES) as queues:
+        for group, queue in zip(groups, queues, strict=True):
+            current = _OpenGroup(group=group, tracks=[], results=[], problems={})
+            open_groups.append(current)
+            for event in queue:
+                if isinstance(event, VideoPlan):
+                    for length, declared in zip(event.lengths, event.declared, strict=True):
+                        current.tracks.append(Track.empty(length, extractor.encoder.width, declared))
+                    current.problems.update(event.problems)
+                elif isinstance(event, DecodedFrame):
+                    batches.push(current.tracks[event.number], event.sample)
                 else:
-                    current.results.append(item)
+                    current.results.append(event)
             for track in current.tracks:
                 batches.end(track)
-            while waiting and waiting[0].finished:
-                yield from _results(waiting.popleft(), path.settings)
+            while open_groups and open_groups[0].finished:
+                yield from _results(open_groups.popleft(), extractor.settings)
     batches.finish()
-    for rest in waiting:
-        yield from _results(rest, path.settings)
+    for current in open_groups:
+        yield from _results(current, extractor.settings)
 
 
-def see(part: Part, settings: FaceSettings, width: int) -> Iterator[Seen]:
-    """Decode a video once for all its utterances; in a thread of its own."""
+def decode_video(group: MediaGroup, settings: FaceSettings, width: int) -> Iterator[VideoEvent]:
+    """Decode a video once for all its utterances; runs in a thread of its own.
+
+    Args:
+        group: the video and its utterances.
+        settings: settings of the stream.
+        width: numbers per embedding.
+
+    Raises:
+        DecodeFallbackError: decord failed; decode the video again with backend="pyav".
+    """
     try:
-        if part.path is None:
-            yield from part.without((width,), part.unnamed)
+        if group.path is None:
+            yield from group.empty_entries((width,), group.missing_note)
             return
-        video = Video(part.path, patiently=part.patiently)
-        planned, plans = _planned(video, part.utterances, settings.fps)
-        boxes = [FULL if settings.region == "frame" else utterance.box for utterance in part.utterances]
+        video = open_video(group.path, backend=group.backend)
+        plan, frames = _plan_video(video, group.utterances, settings.fps)
+        boxes = [FULL if settings.region == "frame" else utterance.box for utterance in group.utterances]
     except NoVideoTrackError:
-        yield from part.without((width,), "no video track")
+        yield from group.empty_entries((width,), "no video track")
     except Exception as error:
-        yield from part.failed(error)
+        yield from group.error_results(error)
     else:
-        yield planned
-        try:
-            for number, position, picture in video.pictures(plans, boxes):
-                yield Shown(number=number, shot=Shot(position=position, picture=picture))
-        except VideoDamagedError:
-            # From the start again with the patient decoder: mixing the two would depend on how far decord ran ahead.
-            raise DamagedError(part.path) from None
+        yield plan
+        for number, position, image in video.crops(frames, boxes):
+            yield DecodedFrame(number=number, sample=FrameSample(position=position, image=image))
 
 
-def _planned(video: Video, utterances: Sequence[Utterance], fps: float) -> tuple[Planned, list[NDArray[np.int64]]]:
-    """What will come of each utterance, and which frames it wants; nothing of those that want what no video has."""
-    planned, plans = Planned(lengths=[], declared=[], problems={}), []
+def _plan_video(video: Video, utterances: Sequence[Utterance], fps: float) -> tuple[VideoPlan, list[NDArray[np.int64]]]:
+    """Plan the frames of each utterance; those outside of the video get a problem and no frames."""
+    plan = VideoPlan(lengths=[], declared=[], problems={})
+    frames: list[NDArray[np.int64]] = []
     for number, utterance in enumerate(utterances):
-        stretch = Stretch(start=utterance.start, end=utterance.end, fps=fps)
-        plan, declared = np.empty(0, np.int64), None
+        segment = Segment(start=utterance.start, end=utterance.end, fps=fps)
+        indices = np.empty(0, np.int64)
+        declared = None
         try:
-            check_stretch(utterance)
-            plan = video.plan(stretch)
-            declared = video.looks(stretch, plan)
+            check_times(utterance)
+            indices = video.plan(segment)
+            declared = video.expected_frames(segment, indices)
         except MediaError as error:
-            planned.problems[number] = error
-        planned.lengths.append(len(plan))
-        planned.declared.append(declared)
-        plans.append(plan)
-    return planned, plans
+            plan.problems[number] = error
+        plan.lengths.append(len(indices))
+        plan.declared.append(declared)
+        frames.append(indices)
+    return plan, frames
 
 
-def _results(done: _Open, settings: FaceSettings) -> Results:
+def _results(done: _OpenGroup, settings: FaceSettings) -> Results:
     yield from done.results
-    for number, (utterance, track) in enumerate(zip(done.part.utterances, done.tracks, strict=False)):
-        yield (
-            utterance,
-            done.problems.get(number)
-            or Entry(
-                id=utterance.id,
-                values=track.values,
-                valid=track.valid,
-                origin=float(face_times(utterance.start or 0.0, 0.0, settings.fps)[0]),
-                source=utterance.source("face"),
-                media=done.part.fingerprint,
-                note=track.note(),
-                boxes=track.boxes if settings.region == "face" else None,
-                quality=track.quality(),
-            ),
+    for number, (utterance, track) in enumerate(zip(done.group.utterances, done.tracks, strict=False)):
+        if number in done.problems:
+            yield utterance, done.problems[number]
+            continue
+        entry = Entry(
+            id=utterance.id,
+            values=track.values,
+            valid=track.valid,
+            origin=float(face_times(utterance.start or 0.0, 0.0, settings.fps)[0]),
+            source=utterance.source("face"),
+            media=done.group.fingerprint,
+            note=track.note(),
+            boxes=track.boxes if settings.region == "face" else None,
+            quality=track.quality(),
         )
+        yield utterance, entry
 
 
-def _bytes(item: Seen) -> int:
-    return item.shot.picture.nbytes if isinstance(item, Shown) else 0
+def _image_bytes(event: VideoEvent) -> int:
+    return event.sample.image.nbytes if isinstance(event, DecodedFrame) else 0

@@ -1,4 +1,4 @@
-"""One person's face through the pictures of one utterance: detected now and then, followed between."""
+"""One person's face through the frames of one utterance: detected in key frames, interpolated between them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,84 +6,91 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..media.video import Picture
-from .detector import Box, Face, area, centre, overlap
+from ..media.video_reader import RgbImage
+from .detector import DetectedFace, PixelBox, area, center, overlap
 
 HIGH_OVERLAP = 0.7
-"""Between two detections whose boxes overlap more than this (intersection over union), a straight line will do."""
+"""Boxes of two key frames are interpolated linearly if their intersection over union is above this."""
 
-Detect = Callable[[Sequence[Picture]], list[list[Face]]]
+Detect = Callable[[Sequence[RgbImage]], list[list[DetectedFace]]]
+"""Detects all faces of each image."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shot:
-    """A picture of an utterance: the `position`-th of those looked at."""
+class FrameSample:
+    """A sampled frame of an utterance: its position among them, and the image (h, w, 3)."""
 
     position: int
-    picture: Picture
+    image: RgbImage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """The shots since the last one in which faces were looked for; the last of these is the next such one."""
+    """The frames of an utterance after a key frame, up to the next key frame, which is the last of them."""
 
     track: "Track"
-    shots: list[Shot]
+    samples: list[FrameSample]
 
     @property
-    def key(self) -> Picture:
-        """The picture to look for faces in."""
-        return self.shots[-1].picture
+    def key_image(self) -> RgbImage:
+        """Image of the key frame, in which faces are detected."""
+        return self.samples[-1].image
 
 
 class Follower:
-    """Keeps to one person: the face nearest to the last one seen, the largest where there was none yet."""
+    """Selects one person's face in each image: the largest at first, then the one nearest to the last selected."""
 
     def __init__(self) -> None:
-        self._last: Box | None = None
+        self._last: PixelBox | None = None
 
-    def look(self, faces: Sequence[Face]) -> Face | None:
-        """The person's face among those of the next picture, without going on to it."""
+    def peek(self, faces: Sequence[DetectedFace]) -> DetectedFace | None:
+        """The person's face among those of the next image, without moving on to it."""
         if not faces:
             return None
         if self._last is None:
             return max(faces, key=lambda face: area(face.box))
-        last = centre(self._last)
-        return min(faces, key=lambda face: float(np.linalg.norm(centre(face.box) - last)))
+        last = center(self._last)
+        return min(faces, key=lambda face: float(np.linalg.norm(center(face.box) - last)))
 
-    def choose(self, faces: Sequence[Face]) -> Face | None:
-        """The person's face among those of the next picture."""
-        chosen = self.look(faces)
-        if chosen is not None:
-            self._last = chosen.box
-        return chosen
+    def select(self, faces: Sequence[DetectedFace]) -> DetectedFace | None:
+        """The person's face among those of the next image."""
+        face = self.peek(faces)
+        if face is not None:
+            self._last = face.box
+        return face
 
 
 @dataclass(kw_only=True)
 class Track:
-    """What has been found of an utterance: embeddings `values` (t_v, d_v), `valid` (t_v,), `boxes` (t_v, 4).
+    """Features of one utterance, filled frame by frame.
 
-    `declared` is the number of its pictures that the file says it has, where it does, and `seen` of those decoded.
-    A box is in fractions of the picture, NaN where there is no face. `waiting` counts pictures on their way to the
-    encoder.
+    Attributes:
+        values: embeddings (t_v, d_v), 0 where not valid.
+        valid: whether the frame has an embedding, (t_v,).
+        boxes: the face as (x0, y0, x1, y1) in fractions of the image, (t_v, 4); NaN without a face.
+        declared: number of frames that the file's header declares; None if unknown.
+        decoded: number of frames decoded.
+        pending: number of frames that wait for detection or encoding.
+        ended: whether no more frames will come.
+        probabilities: of the faces detected, not of the interpolated ones.
     """
 
     values: NDArray[np.float32]
     valid: NDArray[np.bool_]
     boxes: NDArray[np.float32]
     declared: int | None = None
-    seen: int = 0
-    waiting: int = 0
+    decoded: int = 0
+    pending: int = 0
     ended: bool = False
     probabilities: list[float] = field(default_factory=list)
     _follower: Follower = field(default_factory=Follower)
-    _gathered: list[Shot] = field(default_factory=list)
-    _before: tuple[int, Face | None] | None = None
+    _samples: list[FrameSample] = field(default_factory=list)
+    _last_key: tuple[int, DetectedFace | None] | None = None
     _started: bool = False
 
     @classmethod
     def empty(cls, length: int, width: int, declared: int | None = None) -> "Track":
-        """Of an utterance with `length` pictures."""
+        """Create the track of an utterance of `length` frames, with embeddings of `width` numbers."""
         return cls(
             declared=declared,
             values=np.zeros((length, width), np.float32),
@@ -93,67 +100,81 @@ class Track:
 
     @property
     def finished(self) -> bool:
-        """Whether all that will ever be in it is there."""
-        return self.ended and self.waiting == 0
+        """Whether all its frames are encoded."""
+        return self.ended and self.pending == 0
 
-    def gather(self, shot: Shot, every: int) -> Span | None:
-        """Take the next shot; gives the span that it completes: the first shot alone, then each `every`-th."""
-        self._gathered.append(shot)
-        if self._started and len(self._gathered) < every:
-            return None
-        return self.rest()
+    def add_frame(self, sample: FrameSample, stride: int) -> Span | None:
+        """Add the next frame; returns the span that ends with it, if it is a key frame.
 
-    def rest(self) -> Span | None:
-        """The span up to the last shot, where there is one."""
-        if not self._gathered:
+        Key frames are the first frame and then every `stride`-th.
+        """
+        self._samples.append(sample)
+        if self._started and len(self._samples) < stride:
             return None
-        span = Span(track=self, shots=self._gathered)
-        self._started, self._gathered = True, []
+        return self.flush_span()
+
+    def flush_span(self) -> Span | None:
+        """The span of the frames added since the last key frame; its last frame becomes a key frame."""
+        if not self._samples:
+            return None
+        span = Span(track=self, samples=self._samples)
+        self._started = True
+        self._samples = []
         return span
 
-    def resolve(self, span: Span, found: Sequence[Face], detect: Detect) -> list[Face | None]:
-        """The person's face in each shot of a span, given the faces found in its key picture.
+    def interpolate(self, span: Span, key_faces: Sequence[DetectedFace], detect: Detect) -> list[DetectedFace | None]:
+        """Find the person's face in each frame of a span.
 
-        Where the face of the key picture overlaps much with the one before, boxes between lie on the line between them;
-        elsewhere faces are looked for in every picture between.
+        Args:
+            span: the next span of this track.
+            key_faces: the faces detected in its key frame.
+            detect: detector for the frames between, where interpolation is not accurate: unless the faces of both key
+                frames overlap by more than HIGH_OVERLAP.
+
+        Returns:
+            The face of each frame of the span, None where there is none.
         """
-        *between, key = span.shots
-        faces: list[Face | None] = []
-        if between and self._before is not None:
-            position, before = self._before
-            face = self._follower.look(found)
-            if before is not None and face is not None and overlap(before.box, face.box) > HIGH_OVERLAP:
-                faces = [_between(before, face, (s.position - position) / (key.position - position)) for s in between]
+        *between, key = span.samples
+        faces: list[DetectedFace | None] = []
+        if between and self._last_key is not None:
+            position, before = self._last_key
+            after = self._follower.peek(key_faces)
+            if before is not None and after is not None and overlap(before.box, after.box) > HIGH_OVERLAP:
+                length = key.position - position
+                faces = [_blend(before, after, (sample.position - position) / length) for sample in between]
             else:
-                faces = [self._detected(among) for among in detect([shot.picture for shot in between])]
-        faces.append(self._detected(found))
-        self._before = key.position, faces[-1]
+                faces = [self._select(candidates) for candidates in detect([sample.image for sample in between])]
+        faces.append(self._select(key_faces))
+        self._last_key = key.position, faces[-1]
         return faces
 
-    def _detected(self, among: Sequence[Face]) -> Face | None:
-        face = self._follower.choose(among)
+    def _select(self, candidates: Sequence[DetectedFace]) -> DetectedFace | None:
+        face = self._follower.select(candidates)
         if face is not None:
             self.probabilities.append(face.probability)
         return face
 
-    def take(self, position: int, values: NDArray[np.float32]) -> None:
-        """The embedding of a shot."""
-        self.values[position], self.valid[position] = values, True
-        self.waiting -= 1
+    def set_embedding(self, position: int, values: NDArray[np.float32]) -> None:
+        """Set the embedding (d_v,) of the frame at `position`."""
+        self.values[position] = values
+        self.valid[position] = True
+        self.pending -= 1
 
     def quality(self) -> dict[str, float]:
-        """The share of the declared pictures that was decoded, and the detector's mean probability."""
-        known = {"decoded": min(1.0, self.seen / self.declared)} if self.declared else {}
-        return known | ({"probability": float(np.mean(self.probabilities))} if self.probabilities else {})
+        """Share of the declared frames that was decoded, and mean probability of the detected faces, where known."""
+        quality = {"decoded": min(1.0, self.decoded / self.declared)} if self.declared else {}
+        if self.probabilities:
+            quality["probability"] = float(np.mean(self.probabilities))
+        return quality
 
     def note(self) -> str:
-        """Why pictures or the whole face are missing; empty if nothing is."""
-        wanted = max(len(self.valid), self.declared or 0)
-        if self.seen < wanted:
-            return f"only {self.seen} of {wanted} pictures could be decoded"
+        """Why frames or all faces are missing; empty if nothing is missing."""
+        expected = max(len(self.valid), self.declared or 0)
+        if self.decoded < expected:
+            return f"only {self.decoded} of {expected} pictures could be decoded"
         return "" if self.valid.any() else "no face found"
 
 
-def _between(one: Face, other: Face, part: float) -> Face:
-    box = one.box * np.float32(1 - part) + other.box * np.float32(part)
-    return Face(box=box, probability=one.probability * (1 - part) + other.probability * part)
+def _blend(before: DetectedFace, after: DetectedFace, fraction: float) -> DetectedFace:
+    box = before.box * np.float32(1 - fraction) + after.box * np.float32(fraction)
+    return DetectedFace(box=box, probability=before.probability * (1 - fraction) + after.probability * fraction)

@@ -1,4 +1,4 @@
-"""The spine of `foal inspect --contact-sheet`: which utterances to look at, what was seen, one picture of it all."""
+"""The contact sheet of `foal inspect --contact-sheet`: sampled utterances, one frame of each, one PNG."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from ...shared.errors import StoreError, UsageError
 from ...shared.manifest import check_inside
 from ...shared.store.feature_store import FeatureStore, StreamInfo
 from ...shared.utterance import Utterance
-from .preview import USUAL_SIZE, Glimpse, Look, cut_settings, glimpses, media_of
+from .preview import DEFAULT_FACE_SIZE, FramePreview, PreviewRequest, crop_settings, group_by_video, previews
 from .sheet_layout import Cell, check_sheet, draw, write_sheet
 
-MOST_CELLS = 240
-"""More would make a picture that viewers refuse or shrink; so it has 35 million pixels at most."""
+MAX_CELLS = 240
+"""More cells would make an image that viewers refuse or scale down; it has 35 million pixels at most."""
 
 Groups = dict[str, list[int]]
-"""Rows of the store by the name of their speaker."""
+"""Rows of the store by speaker."""
 
 
 def make_sheet(
@@ -35,56 +35,76 @@ def make_sheet(
     allow_outside: bool = False,
     force: bool = False,
 ) -> str:
-    """Draw `per_speaker` utterances of up to `speakers` speakers (0: as many as fit); gives a line about it.
+    """Write a contact sheet.
 
-    Raises UsageError if there is no stream of pictures, or none of the media is below `root`; StoreError if no faces
-    are cut out as the stream says; ManifestError if a path leads out of the root and may not.
+    Args:
+        out: the PNG to write.
+        index: the feats.h5.
+        root: the corpus root.
+        stream: name of a face stream; None for the first one.
+        per_speaker: utterances per speaker.
+        speakers: maximum of speakers; 0 for as many as fit.
+        console: for the progress bar.
+        allow_outside: read media whose path leads out of the root.
+        force: replace a file that is no contact sheet.
+
+    Returns:
+        A line about it for the console.
+
+    Raises:
+        UsageError: no face stream, no media below `root`, or `out` may not be replaced.
+        StoreError: the stream's configuration is not one of foal's.
+        ManifestError: a path leads out of the root.
     """
     check_sheet(out, force=force)
     with FeatureStore(index) as store:
-        modality = picture_stream(store, stream)
-        everyone = by_speaker(store.utterances)
-        groups = choose(store.utterances, everyone, per_speaker=per_speaker, speakers=speakers)
-        looks = {row: look(store, modality, row) for rows in groups.values() for row in rows}
-        total, digest, packed = len(store), store.digest, store.packed_inside
-    videos = media_of(looks.values())
+        info = face_stream(store, stream)
+        by_name = by_speaker(store.utterances)
+        groups = sample_rows(store.utterances, by_name, per_speaker=per_speaker, speakers=speakers)
+        requests = {row: preview_request(store, info, row) for rows in groups.values() for row in rows}
+        total = len(store)
+        digest = store.digest
+        packed = store.packed_inside
+    videos = group_by_video(requests.values())
     _check_root(root, videos, index)
     if not allow_outside:
-        check_inside((look.utterance for look in looks.values()), root, index)
+        check_inside((request.utterance for request in requests.values()), root, index)
 
-    found: dict[str, Glimpse] = {}
-    what, silent = f"decoding {len(videos)} videos", not console.is_terminal
-    for video, members in track(videos.items(), what, console=console, transient=True, disable=silent):
-        found |= glimpses(root, video, members, modality)
-    cells = {name: [_cell(looks[row], found, modality) for row in rows] for name, rows in groups.items()}
-    taken = f"{len(looks):,} of {total:,} utterances, {len(groups):,} of {len(everyone):,} speakers"
-    lines = [f"{index.name}, content {digest[:8]}: {taken}", _explained(modality, packed=packed)]
+    decoded: dict[str, FramePreview] = {}
+    title = f"decoding {len(videos)} videos"
+    for video, members in track(
+        videos.items(), title, console=console, transient=True, disable=not console.is_terminal
+    ):
+        decoded |= previews(root, video, members, info)
+    cells = {name: [_cell(requests[row], decoded, info) for row in rows] for name, rows in groups.items()}
+    counts = f"{len(requests):,} of {total:,} utterances, {len(groups):,} of {len(by_name):,} speakers"
+    lines = [f"{index.name}, content {digest[:8]}: {counts}", _caption(info, packed=packed)]
     faces = any(cell.face is not None for members in cells.values() for cell in members)
-    random = " (random weights)" if modality.random_weights else ""
-    write_sheet(out, draw(f"{modality.name}: {modality.encoder}{random}", lines, cells, faces=faces))
-    return f"{out}: {taken}{_remedy(len(groups), len(everyone), speakers)}"
+    random = " (random weights)" if info.random_weights else ""
+    write_sheet(out, draw(f"{info.name}: {info.encoder}{random}", lines, cells, faces=faces))
+    return f"{out}: {counts}{_hint(len(groups), len(by_name), speakers)}"
 
 
-def picture_stream(store: FeatureStore, name: str | None) -> StreamInfo:
-    """The stream of that name, or the first one of pictures.
+def face_stream(store: FeatureStore, name: str | None) -> StreamInfo:
+    """The face stream of that name, or the first one.
 
-    Raises UsageError if it has no pictures, StoreError if its faces cannot have been cut out as it says.
+    Raises UsageError if there is none, StoreError if its configuration is not one of foal's.
     """
     names = [stream for stream in store.streams if modality_of(stream) == "face"]
     if name is None and names:
         name = names[0]
     if name not in names:
-        there = f"it holds pictures as {', '.join(names)}" if names else "it holds no features of pictures"
-        raise UsageError(f"{store.path}: expected a stream of pictures, got {name or 'none'}; {there}")
+        available = f"it holds {', '.join(names)}" if names else "it holds no face features"
+        raise UsageError(f"{store.path}: expected a face stream, got {name or 'none'}; {available}")
     try:
-        cut_settings(store.streams[name])
+        crop_settings(store.streams[name])
     except StoreError as error:
         raise StoreError(f"{store.path}: {error}") from None
     return store.streams[name]
 
 
 def by_speaker(utterances: Sequence[Utterance]) -> Groups:
-    """The rows of each speaker, in the order of the store; speakers of several corpora keep apart."""
+    """Rows of each speaker, in the order of the store; speakers of different corpora are kept apart."""
     several = len({utterance.corpus for utterance in utterances}) > 1
     groups: Groups = {}
     for row, utterance in enumerate(utterances):
@@ -93,100 +113,107 @@ def by_speaker(utterances: Sequence[Utterance]) -> Groups:
     return groups
 
 
-def choose(
-    utterances: Sequence[Utterance], everyone: Mapping[str, list[int]], *, per_speaker: int, speakers: int
+def sample_rows(
+    utterances: Sequence[Utterance], groups: Mapping[str, list[int]], *, per_speaker: int, speakers: int
 ) -> Groups:
-    """The rows to look at: always the same ones, spread over the speakers and over each one's utterances."""
-    most = MOST_CELLS // per_speaker
-    names = list(everyone)
-    taken = np.linspace(0, len(names) - 1, min(len(names), speakers or most, most)).round().astype(int)
+    """Sample the rows to show, deterministically: spread evenly over speakers, and over the utterances of each.
+
+    Args:
+        utterances: all utterances of the store.
+        groups: their rows by speaker.
+        per_speaker: rows per speaker.
+        speakers: maximum of speakers; 0 for as many as fit.
+    """
+    limit = MAX_CELLS // per_speaker
+    names = list(groups)
+    numbers = np.linspace(0, len(names) - 1, min(len(names), speakers or limit, limit)).round().astype(int)
     labels = [utterance.label for utterance in utterances]
-    return {names[number]: spread(everyone[names[number]], labels, per_speaker) for number in taken}
+    return {names[number]: sample_evenly(groups[names[number]], labels, per_speaker) for number in numbers}
 
 
-def spread(rows: Sequence[int], labels: Sequence[str], count: int) -> list[int]:
-    """One of each of `count` equal stretches of the rows, of the label taken least so far, nearest to the middle."""
-    taken: Counter[str] = Counter()
-    chosen = []
-    for part in np.array_split(np.asarray(rows), min(count, len(rows))):
-        middle = (len(part) - 1) / 2
-        ranked = sorted(range(len(part)), key=lambda at: (taken[labels[int(part[at])]], abs(at - middle)))
-        chosen.append(int(part[ranked[0]]))
-        taken[labels[chosen[-1]]] += 1
-    return chosen
+def sample_evenly(rows: Sequence[int], labels: Sequence[str], count: int) -> list[int]:
+    """Sample one row of each of `count` equal sections: of the label sampled least so far, nearest to the middle."""
+    label_counts: Counter[str] = Counter()
+    sampled = []
+    for section in np.array_split(np.asarray(rows), min(count, len(rows))):
+        middle = (len(section) - 1) / 2
+        ranks = [(label_counts[labels[int(row)]], abs(at - middle), at) for at, row in enumerate(section)]
+        sampled.append(int(section[min(ranks)[2]]))
+        label_counts[labels[sampled[-1]]] += 1
+    return sampled
 
 
-def look(store: FeatureStore, modality: StreamInfo, row: int) -> Look:
-    """Where to look at an utterance: at the valid frame nearest to its middle, without one at the middle itself."""
-    valid = store.packed(modality.name, [row]).valid
-    places = np.flatnonzero(valid) if valid.any() else np.arange(len(valid))
-    position = min(places.tolist(), key=lambda at: abs(at - (len(valid) - 1) / 2), default=None)
-    boxes = store.boxes(modality.name, row)
+def preview_request(store: FeatureStore, stream: StreamInfo, row: int) -> PreviewRequest:
+    """Request the valid frame nearest to the middle of an utterance; without one, the middle frame."""
+    valid = store.packed(stream.name, [row]).valid
+    candidates = np.flatnonzero(valid) if valid.any() else np.arange(len(valid))
+    position = min(candidates.tolist(), key=lambda at: abs(at - (len(valid) - 1) / 2), default=None)
+    boxes = store.boxes(stream.name, row)
     box = None
     if boxes is not None and position is not None and np.isfinite(boxes[position]).all():
         box = boxes[position]
-    return Look(
+    return PreviewRequest(
         utterance=store.utterances[row],
         position=position,
         box=box,
         frames=len(valid),
         valid=int(valid.sum()),
-        note=store.notes(modality.name)[row],
+        note=store.notes(stream.name)[row],
     )
 
 
-def _check_root(root: Path, videos: Mapping[str, Sequence[Look]], index: Path) -> None:
-    wanted = f"expected the corpus root (--root, key corpus.root) that the paths of {index} start from"
+def _check_root(root: Path, videos: Mapping[str, Sequence[PreviewRequest]], index: Path) -> None:
+    expected = f"expected the corpus root (--root, key corpus.root) of the paths in {index}"
     if not root.is_dir():
-        raise UsageError(f"{root}: {wanted}, got no such folder")
+        raise UsageError(f"{root}: {expected}, got no such folder")
     if videos and not any((root / video).is_file() for video in videos):
-        raise UsageError(f"{root}: {wanted}, got a folder without {next(iter(videos))} and all the others")
+        raise UsageError(f"{root}: {expected}, got a folder without {next(iter(videos))} and all the others")
 
 
-def _remedy(shown: int, there: int, speakers: int) -> str:
-    """How to see the speakers that were left out."""
-    if shown == there:
+def _hint(shown: int, total: int, speakers: int) -> str:
+    """How to show the speakers that were left out."""
+    if shown == total:
         return ""
     return "; --speakers 0 shows as many as fit" if shown == speakers else "; with a smaller --per-speaker more fit"
 
 
-def _cell(seen: Look, found: Mapping[str, Glimpse], modality: StreamInfo) -> Cell:
-    utterance = seen.utterance
-    glimpse = found.get(utterance.id, Glimpse(problem=seen.note or "no picture"))
+def _cell(request: PreviewRequest, decoded: Mapping[str, FramePreview], stream: StreamInfo) -> Cell:
+    utterance = request.utterance
+    preview = decoded.get(utterance.id, FramePreview(problem=request.note or "no picture"))
     details = [] if utterance.crop == "full" else [utterance.crop]
-    if glimpse.seconds is not None:
-        details.append(f"{glimpse.seconds:.2f} s")
-    if seen.frames:
-        details.append(f"{seen.valid}/{seen.frames} {'faces' if _view(modality) == 'face' else 'pictures'}")
+    if preview.seconds is not None:
+        details.append(f"{preview.seconds:.2f} s")
+    if request.frames:
+        details.append(f"{request.valid}/{request.frames} {'faces' if _region(stream) == 'face' else 'pictures'}")
     return Cell(
         name=utterance.id,
         label=utterance.label or "(no label)",
         detail=" · ".join(details),
-        picture=glimpse.picture,
-        face=glimpse.face,
-        problem=glimpse.problem,
-        mark="" if seen.valid else "no face" if _view(modality) == "face" else "not valid",
+        picture=preview.picture,
+        face=preview.face,
+        problem=preview.problem,
+        mark="" if request.valid else "no face" if _region(stream) == "face" else "not valid",
     )
 
 
-def _explained(modality: StreamInfo, *, packed: bool) -> str:
-    """What the cells show, in a sentence or two."""
+def _caption(stream: StreamInfo, *, packed: bool) -> str:
+    """Explanation of the cells, in one or two sentences."""
     moment = "at the valid frame nearest to the middle of the utterance"
-    if _view(modality) != "face":
-        what = "The whole picture" if _view(modality) == "frame" else "The person's part of the picture"
-        return f"{what} {moment}."
+    if _region(stream) != "face":
+        part = "The whole picture" if _region(stream) == "frame" else "The speaker's part of the picture"
+        return f"{part} {moment}."
     if packed:
         return (
-            f"The person's part of the picture {moment}. A packed file holds no boxes: "
-            "look at the index over the shards to see the faces."
+            f"The speaker's part of the picture {moment}. A packed file holds no boxes: "
+            "inspect the index over the shards to see the faces."
         )
-    size = cut_settings(modality).size or USUAL_SIZE
+    size = crop_settings(stream).size or DEFAULT_FACE_SIZE
     return (
-        f"The person's part of the picture {moment}, with the box of the face; beside it the face as the encoder "
-        f"gets it{f' ({size} x {size} pixels)' if size != USUAL_SIZE else ''}."
+        f"The speaker's part of the picture {moment}, with the box of the face; beside it the face as the encoder "
+        f"gets it{f' ({size} x {size} pixels)' if size != DEFAULT_FACE_SIZE else ''}."
     )
 
 
-def _view(modality: StreamInfo) -> str:
-    """What the encoder saw; of imported features it is not known, and the person's part is shown."""
-    return str(modality.config.get("view", "crop"))
+def _region(stream: StreamInfo) -> str:
+    """Region that the encoder got: face, crop or frame. Unknown of imported features; the crop is shown for them."""
+    return str(stream.config.get("region", "crop"))

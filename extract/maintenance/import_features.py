@@ -6,22 +6,14 @@ foal import --face openface/ --name openface --face-rate 30 -o features-imported
 
 import json
 import logging
-import os
-import posixpath
-import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from tokenize import TokenError
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...shared.config.settings import INDEX_NAME, MODALITIES, Settings
-from ...shared.errors import StoreError, UsageError
 from ...shared.files.atomic import remove, remove_stale_temporaries
 from ...shared.files.lock import features_lock
 from ...shared.files.overwrite import check_overwrite
@@ -31,26 +23,13 @@ from ...shared.store.index_writer import check_index, write_index
 from ...shared.store.shard import Entry, ShardHeader, ShardWriter
 from ...shared.text import preview_ids
 from ...shared.utterance import Utterance, splits_of
+from .npy_folder import FeatureFolder, check_folder, estimate_rate, open_array
 from .stale import is_deletable_corrupt_shard
 
 MAX_SHARD_BYTES = 64 * 2**20
 """Size of the values in one shard: all of them are in memory while it is written."""
 
-RATE_TOLERANCE = 0.02
-"""An estimated rate this close to a round number is rounded to it: encoders drop a frame or two at the ends."""
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureFolder:
-    """A folder with the features of one modality, checked: the file and the number of frames of each utterance."""
-
-    modality: str
-    folder: Path
-    width: int
-    paths: Mapping[str, Path]
-    frames: Mapping[str, int]
 
 
 def import_features(
@@ -86,8 +65,8 @@ def import_features(
     sources: list[tuple[FeatureFolder, ShardHeader]] = []
     for modality in MODALITIES:
         if modality in folders:
-            source = _check_folder(modality, folders[modality], manifest, dtype)
-            rate_hz = rates.get(modality) or _estimate_rate(source, manifest, settings.corpus.manifest)
+            source = check_folder(modality, folders[modality], manifest, dtype)
+            rate_hz = rates.get(modality) or estimate_rate(source, manifest, settings.corpus.manifest)
             sources.append((source, _build_header(source, rate_hz, dtype, name)))
     kept = [utterance for utterance in manifest if any(utterance.id in source.paths for source, _ in sources)]
     _report_missing(manifest, kept, [source for source, _ in sources])
@@ -118,112 +97,6 @@ def import_features(
         for stream, (source, header) in zip(config_hashes, sources, strict=True)
     )
     log.info(f"{result.path}: {result.utterances} utterances{'' if result.changed else ', unchanged'}; {streams}")
-
-
-def _check_folder(modality: str, folder: Path, manifest: Sequence[Utterance], dtype: str) -> FeatureFolder:
-    """Find and check the file of every utterance. Raises UsageError if there is none, StoreError for a bad one."""
-    paths: dict[str, Path] = {}
-    for utterance in manifest:
-        path = _file_of(folder, utterance.id)
-        if path is not None:
-            paths[utterance.id] = path
-    others = sorted({path for path in folder.rglob("*.npy") if path.is_file()} - set(paths.values()))
-    if not paths:
-        expected = ", ".join(f"{utterance.id}.npy" for utterance in manifest[:3])
-        got = ", ".join(path.relative_to(folder).as_posix() for path in others[:3]) or "no .npy file"
-        raise UsageError(f"{folder}: expected files named after the manifest's ids, such as {expected}; got {got}")
-    frames: dict[str, int] = {}
-    width = 0
-    first = Path()
-    for utterance_id, path in paths.items():
-        frames[utterance_id], file_width = _check_shape(path, dtype)
-        if not width:
-            width = file_width
-            first = path
-        elif file_width != width:
-            raise StoreError(
-                f"{path}: expected {width} numbers per frame as in {first}, got {file_width}; "
-                "the arrays of one modality are (width,) or (frames, width), all of one width"
-            )
-    if others:
-        log.info(f"{modality}: {len(others)} files of {folder} belong to no utterance of the manifest")
-    return FeatureFolder(modality=modality, folder=folder, width=width, paths=paths, frames=frames)
-
-
-def _file_of(folder: Path, utterance_id: str) -> Path | None:
-    """The utterance's file. Slashes of either kind in an id lead into sub-folders, but never out of the folder."""
-    for text in dict.fromkeys((utterance_id, utterance_id.replace("\\", "/"))):
-        relative = posixpath.normpath(f"{text}.npy")
-        # Path.is_file raises OSError for a name that is too long.
-        if not relative.startswith(("/", "../")) and os.path.isfile(folder / relative):
-            return folder / relative
-    return None
-
-
-def _check_shape(path: Path, dtype: str) -> tuple[int, int]:
-    """Frames and width of a file whose numbers can be stored as `dtype`. Raises StoreError."""
-    array = _open_array(path)
-    if array.dtype.kind not in "fiu":
-        raise StoreError(f"{path}: expected an array of numbers, got one of type {array.dtype}")
-    if array.ndim not in (1, 2):
-        raise StoreError(f"{path}: expected an array of shape (width,) or (frames, width), got {array.shape}")
-    if array.size == 0:
-        raise StoreError(f"{path}: expected at least one frame, got an empty array of shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise StoreError(f"{path}: expected finite numbers, got NaN or infinite ones")
-    if not np.can_cast(array.dtype, dtype):
-        extremes = np.array([array.min(), array.max()])
-        with np.errstate(over="ignore"):
-            fits = np.isfinite(extremes.astype(dtype)).all()
-        if not fits:
-            remedy = "; set extract.dtype to float32 (--dtype float32)" if dtype == "float16" else ""
-            raise StoreError(f"{path}: the values are too large for {dtype} ({abs(extremes).max():g}){remedy}")
-    return (1, len(array)) if array.ndim == 1 else array.shape
-
-
-def _open_array(path: Path) -> NDArray[Any]:
-    """The array of an .npy file, memory-mapped. Nothing is unpickled, and .npz files are refused."""
-    try:
-        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, TypeError, KeyError, OverflowError, SyntaxError, TokenError) as error:
-        raise StoreError(
-            f"{path}: expected a whole .npy file of numbers, got one that cannot be read: {error}"
-        ) from None
-    except (MemoryError, RecursionError):
-        # Raised by Python's parser, to which NumPy passes the header, for deeply nested expressions.
-        raise StoreError(
-            f"{path}: expected a whole .npy file of numbers, got one with a header that is nested too deeply"
-        ) from None
-    return array
-
-
-def _estimate_rate(source: FeatureFolder, manifest: Iterable[Utterance], manifest_path: Path) -> float:
-    """Frames per second (Hz): the median over the utterances whose length is in the manifest; 1 for single vectors."""
-    if max(source.frames.values()) == 1:
-        return 1.0
-    rates = [
-        source.frames[utterance.id] / utterance.seconds
-        for utterance in manifest
-        if utterance.id in source.frames and utterance.seconds is not None
-    ]
-    if not rates:
-        raise UsageError(
-            f"{source.folder}: the files are sequences, and {manifest_path} does not tell where their utterances end; "
-            f"give the frames per second with --{source.modality}-rate HZ"
-        )
-    median = statistics.median(rates)
-    # wav2vec2's 50 Hz look like 49.3 in short utterances: multiples of five come before other whole numbers.
-    candidates = [float(step * round(median / step)) for step in (5, 1)]
-    close = [number for number in candidates if abs(median - number) <= RATE_TOLERANCE * number]
-    # Else four digits: the rate is part of the config hash, which one utterance more should not change.
-    rate_hz = close[0] if close else float(f"{median:.4g}")
-    log.info(
-        f"{source.modality}: {rate_hz:g} frames per second, estimated from {len(rates)} utterances "
-        f"({min(rates):.4g} to {max(rates):.4g}); --{source.modality}-rate overrides it"
-    )
-    return rate_hz
 
 
 def _build_header(source: FeatureFolder, rate_hz: float, dtype: str, name: str | None) -> ShardHeader:
@@ -272,7 +145,7 @@ def _check_places(plan: Iterable[Path], header: ShardHeader, existing: Catalog, 
     """Raise UsageError if a file that is not a shard of an earlier import has the name of a new shard."""
 
     def is_ours(path: Path) -> bool:
-        return path in existing.headers or is_deletable_corrupt_shard(path, header.modality, header.config_hash)
+        return path in existing.shards or is_deletable_corrupt_shard(path, header.modality, header.config_hash)
 
     for path in plan:
         check_overwrite(path, kind="a shard of an earlier import", is_ours=is_ours, force=force)
@@ -288,7 +161,7 @@ def _write_shards(source: FeatureFolder, header: ShardHeader, plan: Mapping[Path
 
 def _remove_earlier(existing: Catalog, header: ShardHeader, written: Iterable[Path]) -> None:
     """Remove the shards of an earlier import, except those that were written now; other files stay."""
-    earlier = [path for path in existing.headers if not path.is_symlink()]
+    earlier = [path for path in existing.shards if not path.is_symlink()]
     earlier += [
         path for path in existing.damaged if is_deletable_corrupt_shard(path, header.modality, header.config_hash)
     ]
@@ -312,7 +185,7 @@ def _cut(source: FeatureFolder, utterances: Iterable[Utterance], itemsize: int) 
 
 def _build_entry(source: FeatureFolder, utterance: Utterance, rate_hz: float) -> Entry:
     path = source.paths.get(utterance.id)
-    values = np.zeros((0, source.width), np.float32) if path is None else np.atleast_2d(_open_array(path))
+    values = np.zeros((0, source.width), np.float32) if path is None else np.atleast_2d(open_array(path))
     return Entry(
         id=utterance.id,
         values=values,

@@ -155,7 +155,7 @@ def _examine_used(
     stamps = {path: media_fingerprint(path) for path in shard_files(features, modality, config_hash)}
     catalog = read_catalog(features, modality, config_hash)
     by_place = {(split_folder(utterance.split), utterance.id): utterance for utterance in utterances}
-    states: dict[Path, Counter[str]] = {path: Counter() for path in catalog.headers}
+    states: dict[Path, Counter[str]] = {path: Counter() for path in catalog.shards}
     for place, locations in catalog.located.items():
         utterance = by_place.get(place)
         current = None if utterance is None else catalog.find(utterance, modality, media)

@@ -1,4 +1,4 @@
-"""How long a file says that a track of it is, to compare what was decoded with."""
+"""Declared durations of tracks, to compare with what was decoded: a track that is shorter was truncated or damaged."""
 
 import os
 import re
@@ -13,135 +13,117 @@ from av.stream import Stream
 
 from ...shared.timing import Seconds
 
-SLACK: Seconds = 0.1
-"""What the header of a healthy file, which rounds, may be off."""
+HEADER_TOLERANCE: Seconds = 0.1
+"""Rounding error of the durations in the headers of intact files."""
 
-_OWN = {"mov,mp4,m4a,3gp,3g2,mj2", "flac", "aiff", "au"}
-"""Formats whose header tells of each track."""
-
-_OF_THE_FILE = {"flv", "asf", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}
-"""Formats whose header tells of the file, and (mostly, or in fragments) of no track."""
+_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+_TRACK_DURATION = {_MP4, "flac", "aiff", "au"}
+_FILE_DURATION = {_MP4, "flv", "asf", "matroska,webm"}
+"""Formats that declare a duration of the file and mostly (MP4: in fragments) none of its tracks."""
 
 _PCM = (1, 3, 0xFFFE)
-_UNKNOWN = 0x7FFF0000
-"""Programs that write WAV into a pipe put a size from here on, since they cannot know it."""
+_MIN_UNKNOWN_SIZE = 0x7FFF0000
+"""Programs that write WAV into a pipe put a size of at least this into its header."""
 
-_HEADER = 1 << 16
-
-_FOREVER: Seconds = 1e9
-"""What libsndfile makes of a header that leaves the length open."""
+_MAX_DURATION: Seconds = 1e9
+"""libsndfile reports more for a header that leaves the duration open."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Declared:
-    """Where a track ends on the file's clock: what is said of itself, and of the whole file. None: nothing is."""
+class DeclaredDuration:
+    """End of a track on the file's clock by the header of the `track` itself and of the `file`; None: not declared."""
 
     track: Seconds | None = None
     file: Seconds | None = None
 
-    def end(self, track_ends: Seconds, file_ends: Seconds) -> Seconds | None:
-        """Where the track should end, given where its last packet ends, and the last one of all tracks.
+    def end(self, track_end: Seconds, file_end: Seconds) -> Seconds | None:
+        """Expected end of the track.
 
-        What is said of the file counts where all tracks end before: one of them may well be shorter than the other.
+        Args:
+            track_end: end of its last packet.
+            file_end: end of the last packet of any track. The file's duration applies where all tracks end before it,
+                since one track may be shorter than the other.
         """
         if self.track is not None or self.file is None:
             return self.track
-        return self.file if file_ends < self.file - SLACK else track_ends
+        return self.file if file_end < self.file - HEADER_TOLERANCE else track_end
 
 
-def declared_of(path: Path, container: InputContainer, stream: Stream) -> Declared:
-    """What a container says of a track; nothing for formats whose length is only estimated."""
-    name = container.format.name
-    zero = (container.start_time or 0) / 1_000_000
-    whole = container.duration / 1_000_000 - max(0.0, zero) if container.duration and name in _OF_THE_FILE else None
-    if name == "wav":
-        return Declared(track=riff_seconds(path))
-    if name == "avi":
-        return Declared(track=_avi_seconds(path, stream))
-    if name == "matroska,webm":
-        tag = _tag_seconds(stream.metadata.get("DURATION", ""))
-        own = tag is not None and whole is not None and tag - max(0.0, zero) <= whole + SLACK
-        return Declared(track=tag - max(0.0, zero) if own and tag is not None else None, file=whole)
-    # The pieces of a fragmented MP4 are not in its header.
-    if (name in _OWN and (stream.frames or name != "mov,mp4,m4a,3gp,3g2,mj2")) or (name == "mp3" and _counted(path)):
-        if stream.duration and stream.time_base:
-            begin = float((stream.start_time or 0) * stream.time_base) - zero
-            return Declared(track=begin + float(stream.duration * stream.time_base))
-        return Declared()
-    return Declared(file=whole)
+def declared_duration(path: Path, container: InputContainer, stream: Stream) -> DeclaredDuration:
+    """Duration that a container declares of a track: of MP4, Matroska, FLAC, AIFF, AU, WAV, FLV and ASF.
 
-
-def declared_sound(path: Path, kind: str, seconds: Seconds) -> Seconds | None:
-    """The length that a sound file declares, given its format and the length that libsndfile makes of it.
-
-    That is fitted to what is there, but for FLAC; Ogg and MP3 declare nothing.
+    FFmpeg only estimates those of other formats, or adapts them to a truncated file (AVI, MP3).
     """
-    if kind in ("WAV", "WAVEX", "RF64"):
-        return riff_seconds(path)
-    if kind == "FLAC":
-        return seconds if seconds < _FOREVER else None
-    if kind in ("AIFF", "AU"):
+    name = container.format.name
+    start = (container.start_time or 0) / 1_000_000
+    if name == "wav":
+        return DeclaredDuration(track=wav_header_duration(path))
+    file = None
+    if container.duration and name in _FILE_DURATION:
+        file = container.duration / 1_000_000 - max(0.0, start)
+    if name == "matroska,webm":
+        tag = _parse_duration(stream.metadata.get("DURATION", ""))
+        track = None if tag is None else tag - max(0.0, start)
+        plausible = track is not None and file is not None and track <= file + HEADER_TOLERANCE
+        return DeclaredDuration(track=track if plausible else None, file=file)
+    # The header of a fragmented MP4 does not count the frames in its fragments.
+    if name in _TRACK_DURATION and (stream.frames or name != _MP4):
+        if not stream.duration or not stream.time_base:
+            return DeclaredDuration()
+        track_start = float((stream.start_time or 0) * stream.time_base) - start
+        return DeclaredDuration(track=track_start + float(stream.duration * stream.time_base))
+    return DeclaredDuration(file=file)
+
+
+def declared_sound_duration(path: Path, format_name: str, seconds: Seconds) -> Seconds | None:
+    """Duration that a sound file declares; None if it declares none (Ogg, MP3).
+
+    Args:
+        path: the sound file.
+        format_name: its format by libsndfile.
+        seconds: its duration by libsndfile, which is the declared one for FLAC only.
+    """
+    if format_name in ("WAV", "WAVEX", "RF64"):
+        return wav_header_duration(path)
+    if format_name == "FLAC":
+        return seconds if seconds < _MAX_DURATION else None
+    if format_name in ("AIFF", "AU"):
         with (
             suppress(av.error.FFmpegError, OSError),
             av.open(str(path.absolute()), metadata_errors="replace") as container,
         ):
-            return declared_of(path, container, container.streams[0]).track
+            return declared_duration(path, container, container.streams[0]).track
     return None
 
 
-def riff_seconds(path: Path) -> Seconds | None:
-    """The length that the header of a WAV file in PCM declares; None for others, and where it is left open."""
+def wav_header_duration(path: Path) -> Seconds | None:
+    """Duration that the header of a PCM WAV file declares; None for other files, and where it is left open."""
     try:
         with path.open("rb") as file:
-            head, size = file.read(12), os.fstat(file.fileno()).st_size
+            head = file.read(12)
+            file_size = os.fstat(file.fileno()).st_size
             if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
                 return None
-            long, bytes_per_second = 0, 0
-            while len(chunk := file.read(8)) == 8 and file.tell() < size:
-                name, length = struct.unpack("<4sI", chunk)
+            size64 = 0
+            bytes_per_second = 0
+            while len(chunk := file.read(8)) == 8 and file.tell() < file_size:
+                name, size = struct.unpack("<4sI", chunk)
                 if name == b"data":
-                    length = long if length == 0xFFFFFFFF else length
-                    known = bytes_per_second and length and (length < _UNKNOWN or length <= size or long)
-                    return length / bytes_per_second if known else None
+                    size = size64 if size == 0xFFFFFFFF else size
+                    known = size < _MIN_UNKNOWN_SIZE or size <= file_size or size64
+                    return size / bytes_per_second if bytes_per_second and size and known else None
                 begin = file.tell()
                 if name == b"ds64":
-                    long = int(struct.unpack("<QQ", file.read(16))[1])
+                    size64 = int(struct.unpack("<QQ", file.read(16))[1])
                 elif name == b"fmt ":
-                    kind, _, rate, _, block = struct.unpack("<HHIIH", file.read(14))
-                    bytes_per_second = rate * block if kind in _PCM else 0
-                file.seek(begin + length + length % 2)
+                    kind, _, rate_hz, _, block_bytes = struct.unpack("<HHIIH", file.read(14))
+                    bytes_per_second = rate_hz * block_bytes if kind in _PCM else 0
+                file.seek(begin + size + size % 2)
     except (OSError, struct.error):
         pass
     return None
 
 
-def _avi_seconds(path: Path, stream: Stream) -> Seconds | None:
-    """From the stream's header: FFmpeg makes the length of a file that is cut off fit."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEADER)
-        places = [found.start() + 8 for found in re.finditer(rb"strh", head)]
-        scale, rate, start, length = struct.unpack_from("<4I", head, places[stream.index] + 20)
-    except (OSError, struct.error, IndexError):
-        return None
-    return (start + length) * scale / rate if scale and rate and length else None
-
-
-def _tag_seconds(text: str) -> Seconds | None:
-    found = re.fullmatch(r"(\d{1,9}):(\d\d):(\d\d(?:\.\d{1,9})?)", text)
-    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else None
-
-
-def _counted(path: Path) -> bool:
-    """Whether an MP3 file says how many frames it has, in its first."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(10)
-            if head[:3] == b"ID3":
-                file.seek(10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)))
-            else:
-                file.seek(0)
-            first = file.read(512)
-    except (OSError, ValueError):
-        return False
-    return any(word in first for word in (b"Xing", b"Info", b"VBRI"))
+def _parse_duration(text: str) -> Seconds | None:
+    match = re.fullmatch(r"(\d{1,9}):(\d\d):(\d\d(?:\.\d{1,9})?)", text)
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None

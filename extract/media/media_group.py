@@ -1,4 +1,4 @@
-"""The utterances of one media file within a chunk, and what their decoding and encoding yields."""
+"""The utterances of one media file within a chunk: the unit of work of both pipelines."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,31 +13,42 @@ from ...shared.store.shard import Entry
 from ...shared.timing import MAX_MEDIA_SECONDS
 from ...shared.utterance import Utterance
 from .probe import first_line
+from .video_reader import Backend
 
 Results = Iterator[tuple[Utterance, Entry | MediaError]]
-"""Each utterance with its features, or with what is wrong with its stretch of the file."""
+"""Each utterance with its features, or with the reason why it has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """Utterances of one file and the file's fingerprint; no path: the manifest names none.
+class MediaGroup:
+    """Utterances of one media file.
 
-    `patiently`: decode it with PyAV, because decord gave up on it.
+    Attributes:
+        modality: audio or face.
+        path: the media file; None if the manifest names none.
+        fingerprint: of the media file before it is decoded.
+        utterances: the utterances, all of this file.
+        backend: video reader; "pyav" after decord failed on the file.
     """
 
     modality: str
     path: Path | None
     fingerprint: str
     utterances: Sequence[Utterance]
-    patiently: bool = False
+    backend: Backend = "auto"
 
     @property
-    def unnamed(self) -> str:
-        """What is said of utterances whose manifest names no file."""
+    def missing_note(self) -> str:
+        """Note of utterances whose manifest names no file."""
         return f"no {'video' if self.modality == 'face' else 'audio'} in the manifest"
 
-    def without(self, frame_shape: tuple[int, ...], note: str) -> Results:
-        """Its utterances lack the modality: no frames, and the reason."""
+    def empty_entries(self, frame_shape: tuple[int, ...], note: str) -> Results:
+        """Entries without frames, for utterances that lack the modality.
+
+        Args:
+            frame_shape: shape of one frame of the features.
+            note: the reason.
+        """
         for utterance in self.utterances:
             entry = Entry(
                 id=utterance.id,
@@ -50,26 +61,26 @@ class Part:
             )
             yield utterance, entry
 
-    def failed(self, error: Exception) -> Results:
-        """None of its utterances could be extracted, all for one reason."""
+    def error_results(self, error: Exception) -> Results:
+        """The same error for all utterances."""
         for utterance in self.utterances:
             yield utterance, as_media_error(error)
 
 
 def fingerprint_of(path: Path | None, settings: ExtractSettings) -> str:
-    """What a media file is now, as the settings want it told; empty where there is none, or none can be read."""
+    """Fingerprint of a media file as it is now, of the kind in `settings`; empty if it cannot be read."""
     return media_fingerprint(path, content=settings.fingerprint == "content") if path else ""
 
 
 def as_media_error(error: Exception) -> MediaError:
-    """Decoders and encoders meet files that nobody foresaw; one of them must not cost the others."""
+    """Wrap an unforeseen error of a decoder or encoder, which must not cost the utterances of other files."""
     if isinstance(error, MediaError):
         return error
     return MediaError(f"cannot be processed ({type(error).__name__}: {first_line(str(error))})")
 
 
-def check_stretch(utterance: Utterance) -> None:
-    """Raise MediaError for times that are of no recording."""
+def check_times(utterance: Utterance) -> None:
+    """Raise MediaError for a start or end that no recording has."""
     for name, seconds in (("start", utterance.start), ("end", utterance.end)):
         if seconds is not None and seconds > MAX_MEDIA_SECONDS:
-            raise MediaError(f"expected seconds of the file, got {name} = {seconds:g}; mend it in the manifest")
+            raise MediaError(f"expected seconds of the file, got {name} = {seconds:g}; correct it in the manifest")

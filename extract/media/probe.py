@@ -1,4 +1,4 @@
-"""What a container says about itself, before anything is decoded."""
+"""Headers of media files, read before anything is decoded."""
 
 import math
 import stat
@@ -15,105 +15,115 @@ from av.stream import Stream
 from ...shared.errors import MediaError
 from ...shared.text import shortened
 from ...shared.timing import Seconds
-from .duration import Declared, declared_of
+from .duration import DeclaredDuration, declared_duration
 
 MEDIA_ERRORS = (av.error.FFmpegError, OSError, ValueError, IndexError)
-"""What PyAV raises over files in disorder, IndexError for streams that come up in the middle."""
+"""Exceptions of PyAV for damaged files; IndexError for streams that appear in the middle of a file."""
 
-PLAYLISTS = frozenset(
+INDIRECT_FORMATS = frozenset(
     {"hls", "concat", "dash", "imf", "sdp", "rtsp", "rtp", "sap", "webm_dash_manifest", "lavfi", "x11grab", "fbdev"}
     | {"alsa", "oss", "kmsgrab", "video4linux2", "v4l2", "vobsub", "image2"}
 )
+"""Formats of FFmpeg that read other files or devices."""
 
-LEAST_BYTES = 10
-"""For a second: silence in FLAC takes so few."""
+MIN_BYTES_PER_SECOND = 10
+"""Silence in FLAC takes as few."""
 
-MOST_PIXELS = 64_000_000
-"""Of one picture: 8K has 33 million; one of 65,535 x 65,535 would take 13 GB in RGB."""
+MAX_PIXELS = 64_000_000
+"""Of one frame. 8K has 33 million; a frame of 65,535 x 65,535 would take 13 GB in RGB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What a container declares of its default streams: length (None: nothing said; no more than so many bytes can
-    hold, since a damaged header may say centuries), codecs, pictures (0: likewise),
-    and the bytes that all its pictures would take in RGB (infinite where nothing is said of their number).
+    """What the header of a media file declares.
+
+    Attributes:
+        seconds: duration of the file, at most what its size allows, since a damaged header may declare centuries; None
+            if not declared.
+        video_codec: codec of the default video track; None if there is none.
+        video_start: start of the video after the start of the file, in seconds.
+        video_frames: number of frames of the video; 0 if not declared.
+        decoded_bytes: bytes of all frames in RGB; infinite if their number is not declared.
+        video: declared duration of the video track.
     """
 
     seconds: Seconds | None
-    audio_codec: str | None
     video_codec: str | None
     video_start: Seconds
     video_frames: int
     decoded_bytes: float
-    video: Declared
+    video: DeclaredDuration
 
 
 def probe(path: Path) -> Probe:
-    """Open a media file and read its header.
+    """Read the header of a media file.
 
-    Raises MediaError if it is no regular file or no media file, or declares pictures that are too large.
+    Raises MediaError for what is no regular file or no media file, and for frames above MAX_PIXELS.
     """
-    regular_file(path)
+    check_regular_file(path)
     try:
-        with opened(path) as container:
+        with open_container(path) as container:
             video = container.streams.best("video")
-            if (context := getattr(video, "codec_context", None)) is not None:
-                check_size(context.width, context.height)
+            context = getattr(video, "codec_context", None)
+            if context is not None:
+                check_frame_size(context.width, context.height)
             return Probe(
-                seconds=_believed(container.duration, path) if container.duration else None,
-                audio_codec=_codec(container.streams.best("audio")),
+                seconds=_capped_duration(container.duration, path) if container.duration else None,
                 video_codec=_codec(video),
                 video_frames=video.frames if video is not None else 0,
                 decoded_bytes=_decoded_bytes(video),
                 video_start=_start(video) - (container.start_time or 0) / 1_000_000,
-                video=declared_of(path, container, video) if video is not None else Declared(),
+                video=declared_duration(path, container, video) if video is not None else DeclaredDuration(),
             )
     except MEDIA_ERRORS as error:
-        raise MediaError(f"expected a media file, got one that cannot be opened ({_short(error)})") from None
+        raise MediaError(f"expected a media file, got one that cannot be opened ({_reason(error)})") from None
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[InputContainer]:
-    """A container. Raises MEDIA_ERRORS, and MediaError for a list of other files, which may lie anywhere."""
-    # Absolute: FFmpeg takes what stands before a colon for a protocol. Titles may be in whatever encoding. A list is
-    # refused before it opens what it names.
+def open_container(path: Path) -> Iterator[InputContainer]:
+    """Open a media file with PyAV.
+
+    Raises MEDIA_ERRORS, and MediaError for playlists, which may name files anywhere.
+    """
+    # The absolute path: FFmpeg takes the text before a colon for a protocol. metadata_errors: titles may be in any
+    # encoding. format_whitelist: a playlist is refused before FFmpeg opens the files that it names.
     try:
         container = av.open(str(path.absolute()), metadata_errors="replace", options={"format_whitelist": _formats()})
     except av.error.ArgumentError:
-        raise MediaError("expected a media file, got a list of others, or nothing that can be read") from None
+        raise MediaError("expected a media file, got a playlist or an unknown format") from None
     with container:
         yield container
 
 
 @cache
 def _formats() -> str:
-    """All that FFmpeg knows but lists and devices."""
+    """All formats of FFmpeg except playlists and devices, as FFmpeg's list."""
     known = {name for names in av.formats_available for name in names.split(",")}
-    return ",".join(sorted(known - PLAYLISTS))
+    return ",".join(sorted(known - INDIRECT_FORMATS))
 
 
-def regular_file(path: Path) -> None:
-    """Raise MediaError unless the path is a file: a folder cannot be read and a pipe may never answer."""
+def check_regular_file(path: Path) -> None:
+    """Raise MediaError unless the path is a file: a folder cannot be read, and reading a pipe may block forever."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         raise MediaError("there is no such file") from None
     except (OSError, ValueError) as error:
-        # No permission on the way, a name that is too long, a circle of symbolic links, half a character.
-        raise MediaError(f"expected a file, got a path that cannot be followed ({_short(error)})") from None
+        # No permission on a folder, a name that is too long, circular symbolic links, an invalid character.
+        raise MediaError(f"expected a file, got a path that cannot be followed ({_reason(error)})") from None
     if not stat.S_ISREG(mode):
         raise MediaError("expected a file, got something else (a folder, a pipe, a socket or a device)")
 
 
-def check_size(width: int, height: int) -> None:
-    """Raise MediaError for pictures that nobody films."""
-    if width * height > MOST_PIXELS:
-        wanted = f"expected pictures of {MOST_PIXELS // 1_000_000} million pixels at most"
-        raise MediaError(f"{wanted}, got {width} x {height}; make the video smaller")
+def check_frame_size(width: int, height: int) -> None:
+    """Raise MediaError for frames above MAX_PIXELS."""
+    if width * height > MAX_PIXELS:
+        limit = f"expected frames of {MAX_PIXELS // 1_000_000} million pixels at most"
+        raise MediaError(f"{limit}, got {width} x {height}; scale the video down")
 
 
-def _believed(microseconds: int, path: Path) -> Seconds:
-    return max(0.0, min(microseconds / 1_000_000, path.stat().st_size / LEAST_BYTES))
+def _capped_duration(microseconds: int, path: Path) -> Seconds:
+    return max(0.0, min(microseconds / 1_000_000, path.stat().st_size / MIN_BYTES_PER_SECOND))
 
 
 def _start(stream: Stream | None) -> Seconds:
@@ -137,10 +147,10 @@ def _codec(stream: Stream | None) -> str | None:
     return "an unknown codec" if context is None else str(context.codec.canonical_name)
 
 
-def _short(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return first_line(getattr(error, "strerror", None) or str(error))
 
 
 def first_line(text: str) -> str:
-    """The first line of another library's words, which may have none."""
+    """First line of another library's error message, shortened; the message may be empty."""
     return shortened((text.splitlines() or ["no reason given"])[0], 200)

@@ -1,4 +1,4 @@
-"""Sound from disk: any file to 16 kHz mono float32, cut to an utterance."""
+"""Audio of a media file as a mono waveform, cut into utterances at 16 kHz."""
 
 from pathlib import Path, PurePosixPath
 
@@ -10,66 +10,89 @@ from numpy.typing import NDArray
 from ...shared.errors import MediaError
 from ...shared.timing import SAMPLE_RATE, Seconds, to_samples
 from ...shared.utterance import Utterance
-from .audio_track import Soundtrack, check_rate, read_soundtrack
-from .duration import declared_sound
-from .probe import first_line, probe, regular_file
+from .audio_track import AudioTrack, check_rate, read_audio_track
+from .duration import declared_sound_duration
+from .probe import check_regular_file, first_line, probe
 
 Wave = NDArray[np.float32]
+"""Samples (samples,) at 16 kHz, full scale being 1."""
+
+LENGTH_TOLERANCE: Seconds = 0.1
+"""Difference up to which an audio file is as long as its utterance."""
 
 _SOUNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".aif", ".aiff", ".w64", ".caf", ".au"})
-_BLOCK = 1 << 16
-_FIRST = 1 << 20
-"""Samples that are taken on trust; beyond them memory grows with what is really decoded."""
-
-SAME_LENGTH: Seconds = 0.1
+_BLOCK_SAMPLES = 1 << 16
+_TRUSTED_SAMPLES = 1 << 20
+"""Samples allocated on the header's word; beyond them memory grows with what is decoded."""
 
 
 class NoAudioTrackError(Exception):
-    """The file is in order but holds no sound; the utterance lives on without it."""
+    """The file is intact but has no audio track; the utterance is kept without it."""
 
 
-class Sound:
-    """A media file's whole sound track: mono, at its own rate, time zero being that of the file."""
+class Waveform:
+    """The whole audio of a media file: mono, at its own rate, time zero being that of the file.
+
+    Attributes:
+        mono: mean of the channels, (samples,), full scale being 1.
+        rate_hz: sample rate.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Read it all. Raises MediaError, or NoAudioTrackError."""
-        regular_file(path)
-        self._track = track = _read(path)
-        self.mono, self.rate_hz = track.mono, track.rate_hz
-        # Extremes hold every NaN and infinity, and need no second array.
+        """Decode the file. Raises MediaError or NoAudioTrackError."""
+        check_regular_file(path)
+        self._track = _read(path)
+        self.mono = self._track.mono
+        self.rate_hz = self._track.rate_hz
+        # The extremes contain every NaN and infinity, and need no second array.
         if not np.isfinite([self.mono.min(initial=0.0), self.mono.max(initial=0.0)]).all():
             raise MediaError("the sound holds NaN or infinite samples")
 
     @property
     def seconds(self) -> Seconds:
-        """Length of the file's sound."""
+        """Decoded duration."""
         return len(self.mono) / self.rate_hz
 
     @property
     def declared(self) -> Seconds | None:
-        """Length that the file says it has, as decoded where that is the same; None where it says nothing."""
+        """Duration by the file's header, `seconds` where that is the same; None if unknown."""
         declared = self._track.declared
-        return declared if declared is None or declared > self.seconds + self._track.slack else self.seconds
+        return declared if declared is None or declared > self.seconds + self._track.tolerance else self.seconds
 
     def missing(self, start: Seconds | None, end: Seconds | None) -> tuple[Seconds, Seconds] | None:
-        """Of a stretch, the seconds that the file declares and those of them that are not to be had.
+        """Compare a segment with the duration that the file declares.
 
-        Padding of the codec, the size of a frame or two, is never missing. None where the file declares nothing.
+        Returns:
+            Declared seconds of the segment, and those of them that could not be decoded. An encoder's padding of a
+            frame or two counts as decoded. None if the file declares no duration.
         """
         if self.declared is None:
             return None
         first = start or 0.0
         last = self.declared if end is None else min(end, self.declared)
+        if last <= first:
+            return None
         lost = max(0.0, last - max(first, self.seconds))
-        lost += sum(max(0.0, min(last, to) - max(first, since)) for since, to in self._track.holes)
-        return (last - first, 0.0 if lost <= self._track.slack else lost) if last > first else None
+        for gap_start, gap_end in self._track.gaps:
+            lost += max(0.0, min(last, gap_end) - max(first, gap_start))
+        return last - first, 0.0 if lost <= self._track.tolerance else lost
 
     def cut(self, start: Seconds | None, end: Seconds | None, *, whole: bool = False) -> Wave:
-        """A stretch as 16 kHz mono, (samples,), as far as the file goes; `whole` for a file that has been cut already.
+        """Cut out a segment and resample it.
 
-        Raises MediaError if the file ends before the stretch begins.
+        Args:
+            start: in seconds; None for the start of the file.
+            end: in seconds; None for the end of the file. The file may end earlier.
+            whole: ignore start and end, since the file contains the utterance only (`is_utterance_clip`).
+
+        Returns:
+            Samples at 16 kHz, (samples,).
+
+        Raises:
+            MediaError: the file ends before the segment begins.
         """
-        first, last = (0, len(self.mono)) if whole else (to_samples(start or 0.0, self.rate_hz), len(self.mono))
+        first = 0 if whole else to_samples(start or 0.0, self.rate_hz)
+        last = len(self.mono)
         if end is not None and not whole:
             last = min(last, to_samples(end, self.rate_hz))
         if first >= last:
@@ -80,27 +103,31 @@ class Sound:
                 if self.mono.size
                 else "expected sound, got a track without samples"
             )
-        stretch = self.mono[first:last]
+        samples = self.mono[first:last]
         if self.rate_hz != SAMPLE_RATE:
-            stretch = soxr.resample(stretch, self.rate_hz, SAMPLE_RATE, quality="HQ")
-        return np.ascontiguousarray(stretch, np.float32)
+            samples = soxr.resample(samples, self.rate_hz, SAMPLE_RATE, quality="HQ")
+        return np.ascontiguousarray(samples, np.float32)
 
 
-def already_cut(seconds: Seconds, utterance: Utterance) -> bool:
-    """Whether a sound file of this length holds just its utterance, and not the dialog that `start` and `end` are of.
+def is_utterance_clip(seconds: Seconds, utterance: Utterance) -> bool:
+    """Whether an audio file contains its utterance only, and not the dialog that `start` and `end` refer to.
 
-    IEMOCAP times its utterances in the dialog's video and gives the sound sentence by sentence. Such a file ends
-    before the utterance would, and it is as long as the utterance or called by its id.
+    IEMOCAP times its utterances in the dialog's video, but has one audio file per utterance. Such a file ends before
+    the utterance would, and is as long as the utterance or named by its id.
+
+    Args:
+        seconds: duration of the file.
+        utterance: an utterance of that file.
     """
     if utterance.end is None or utterance.seconds is None or seconds >= utterance.end:
         return False
     if PurePosixPath(utterance.audio).stem == utterance.id:
         return True
-    return abs(seconds - utterance.seconds) < min(SAME_LENGTH, utterance.end - seconds)
+    return abs(seconds - utterance.seconds) < min(LENGTH_TOLERANCE, utterance.end - seconds)
 
 
-def _read(path: Path) -> Soundtrack:
-    """The whole track, at the file's own rate."""
+def _read(path: Path) -> AudioTrack:
+    """Read the whole track, at the file's own rate."""
     if path.suffix.lower() not in _SOUNDFILE_SUFFIXES:
         return _read_container(path)
     try:
@@ -115,26 +142,26 @@ def _read(path: Path) -> Soundtrack:
             raise MediaError(f"the sound cannot be read ({reason})") from None
 
 
-def _read_soundfile(path: Path) -> Soundtrack:
-    """Block by block, so that never more than the mono sound is in memory. Raises what soundfile raises."""
+def _read_soundfile(path: Path) -> AudioTrack:
+    """Read block by block, so that the mono samples are all that is in memory. Raises the errors of soundfile."""
     with soundfile.SoundFile(path) as file:
         check_rate(file.samplerate)
-        mono = np.empty(min(file.frames, _FIRST), np.float32)
-        buffer = np.empty((max(1, _BLOCK // file.channels), file.channels), np.float32)
+        mono = np.empty(min(file.frames, _TRUSTED_SAMPLES), np.float32)
+        buffer = np.empty((max(1, _BLOCK_SAMPLES // file.channels), file.channels), np.float32)
         count = 0
         while len(block := file.read(out=buffer[: file.frames - count])):
             if count + len(block) > len(mono):
-                # In place, where the C library can: there are never two of it.
+                # In place where the C library can: never two copies.
                 mono.resize(min(file.frames, 2 * len(mono)), refcheck=False)
             block.mean(axis=1, out=mono[count : count + len(block)])
             count += len(block)
         mono.resize(count, refcheck=False)
-        declared = declared_sound(path, file.format, file.frames / file.samplerate)
-        return Soundtrack(mono=mono, rate_hz=int(file.samplerate), declared=declared)
+        declared = declared_sound_duration(path, file.format, file.frames / file.samplerate)
+        return AudioTrack(mono=mono, rate_hz=int(file.samplerate), declared=declared)
 
 
-def _read_container(path: Path) -> Soundtrack:
-    track = read_soundtrack(path)
+def _read_container(path: Path) -> AudioTrack:
+    track = read_audio_track(path)
     if track is None:
         raise NoAudioTrackError
     return track

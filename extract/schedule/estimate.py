@@ -15,7 +15,7 @@ from ...shared.parallel.resources import local_resources
 from ...shared.store.shard import Entry
 from ...shared.text import duration
 from ...shared.timing import Seconds
-from ..face.pipeline import DamagedError
+from ..media.video_reader import DecodeFallbackError
 from .plan import Chunk, group_by_media
 from .stream_spec import StreamSpec
 from .worker import Encoders, media_group
@@ -80,7 +80,7 @@ def _measure_cost(
     None if none of the first MAX_TRIALS files can be read.
     """
     for part in [part for chunk in chunks for part in group_by_media(chunk)][:MAX_TRIALS]:
-        group = media_group(part, root, settings.extract, set())
+        group = media_group(part, root, settings.extract, {})
         # The first ones of a dialog, because a file is decoded from its beginning.
         by_start = sorted(group.utterances, key=lambda utterance: utterance.start or 0.0)
         share = part.seconds / len(part.utterances)
@@ -91,7 +91,7 @@ def _measure_cost(
                 began = time.perf_counter()
                 entries = [entry for _, entry in encoders.entries(part.stream, [group], decoders=decode_threads)]
                 took = time.perf_counter() - began
-        except (MediaError, DamagedError):
+        except (MediaError, DecodeFallbackError):
             continue
         if any(isinstance(entry, Entry) and len(entry.values) for entry in entries):
             return took / max(0.1, share * len(group.utterances))

@@ -10,7 +10,7 @@ from distributed import Client, Future
 
 from ...shared.config.settings import Settings
 from ...shared.files.atomic import check_disk_space
-from ...shared.parallel.cluster import local_cluster, remote_cluster
+from ...shared.parallel.cluster import open_cluster
 from ...shared.parallel.resources import local_resources
 from ...shared.store.catalog import shard_folder
 from ...shared.timing import Seconds
@@ -83,25 +83,25 @@ def _start_workers(
     settings: Settings, specs: Mapping[str, StreamSpec], chunk_count: int
 ) -> Iterator[tuple[Client, EncoderPlugin, str]]:
     """Workers on this machine, or those of a running scheduler: the client, the plugin and a description."""
-    scheduler = settings.cluster.scheduler
-    if scheduler is not None:
+    if settings.cluster.scheduler is not None:
+        workers = 0
         plugin = EncoderPlugin(settings, specs, None)
-        with remote_cluster(scheduler, plugin) as client:
-            yield client, plugin, f"the workers of {scheduler}"
-        return
-    # The threads of a worker follow the configured number of workers, not the number in use: the last bits of a sum
-    # depend on them, and must not change when only a chunk or two are left.
-    resources = local_resources(settings.cluster, decode_threads=settings.extract.decode_threads)
-    workers = min(resources.workers, chunk_count)
-    gpus = len(resources.devices)
-    if settings.extract.precision == "fp16" and not gpus:
-        log.warning("on a CPU fp16 is several times slower than fp32; bf16 is faster than both")
-    plugin = EncoderPlugin(settings, specs, resources)
-    # A worker sends no heartbeat while it imports libraries.
-    silence = max(MIN_HEARTBEAT_TIMEOUT, settings.extract.task_timeout)
-    with local_cluster(workers, plugin, silence=silence) as client:
+        description = f"the workers of {settings.cluster.scheduler}"
+    else:
+        # The threads of a worker follow the configured number of workers, not the number in use: the last bits of a
+        # sum depend on them, and must not change when only a chunk or two are left.
+        resources = local_resources(settings.cluster, decode_threads=settings.extract.decode_threads)
+        workers = min(resources.workers, chunk_count)
+        gpus = len(resources.devices)
+        if settings.extract.precision == "fp16" and not gpus:
+            log.warning("on a CPU fp16 is several times slower than fp32; bf16 is faster than both")
+        plugin = EncoderPlugin(settings, specs, resources)
         where = f" on {gpus} GPU{'s' * (gpus > 1)}" if gpus else ""
-        yield client, plugin, f"{workers} worker{'s' * (workers > 1)}{where}"
+        description = f"{workers} worker{'s' * (workers > 1)}{where}"
+    # A worker sends no heartbeat while it imports libraries.
+    heartbeat_timeout = max(MIN_HEARTBEAT_TIMEOUT, settings.extract.task_timeout)
+    with open_cluster(settings.cluster, plugin, workers=workers, heartbeat_timeout=heartbeat_timeout) as client:
+        yield client, plugin, description
 
 
 def _dispatch(

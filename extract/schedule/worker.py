@@ -1,6 +1,5 @@
 """Code that runs in a Dask worker: load each encoder once, and extract one chunk of utterances into one shard."""
 
-import os
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,17 +14,18 @@ from distributed import Worker, get_worker
 from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings, Settings
 from ...shared.errors import FoalError, MediaError, StoreError
 from ...shared.parallel.cluster import NamedPlugin, unique_name
-from ...shared.parallel.resources import Resources, visible_device
+from ...shared.parallel.resources import Resources, pin_gpu
 from ...shared.store.shard import ShardReader, ShardWriter, verify_shard
 from ...shared.timing import AUDIO_RATE_HZ
 from ...shared.utterance import Utterance
 from ..audio.encoder import AudioEncoder
 from ..audio.loading import load_audio_encoder
 from ..audio.pipeline import audio_entries
-from ..face.batching import FacePath
-from ..face.facenet import load_face_path
-from ..face.pipeline import DamagedError, face_entries
-from ..media.media_group import Part, Results, as_media_error, fingerprint_of
+from ..face.batching import FaceExtractor
+from ..face.facenet import build_face_extractor
+from ..face.pipeline import face_entries
+from ..media.media_group import MediaGroup, Results, as_media_error, fingerprint_of
+from ..media.video_reader import Backend, DecodeFallbackError
 from .failures import CHANGED, REMEDY_MEDIA, REMEDY_VALUES, ChunkResult, Failure, build_failure
 from .plan import Chunk, group_by_media
 from .stream_spec import StreamSpec
@@ -41,9 +41,9 @@ class Encoders:
         self._settings = settings
         self._specs = specs
         self._device = device
-        self._loaded: dict[str, AudioEncoder | FacePath] = {}
+        self._loaded: dict[str, AudioEncoder | FaceExtractor] = {}
 
-    def load(self, stream: str) -> AudioEncoder | FacePath:
+    def load(self, stream: str) -> AudioEncoder | FaceExtractor:
         """Load a stream's encoder. Raises EncoderError."""
         if stream not in self._loaded:
             spec = self._specs[stream]
@@ -57,7 +57,7 @@ class Encoders:
                 )
             else:
                 assert isinstance(spec.settings, FaceSettings)
-                self._loaded[stream] = load_face_path(
+                self._loaded[stream] = build_face_extractor(
                     spec.settings,
                     spec.weights,
                     self._device,
@@ -66,8 +66,8 @@ class Encoders:
                 )
         return self._loaded[stream]
 
-    def entries(self, stream: str, parts: Sequence[Part], *, decoders: int) -> Results:
-        """Extract all utterances of the media files, in order. Raises DamagedError."""
+    def entries(self, stream: str, parts: Sequence[MediaGroup], *, decoders: int) -> Results:
+        """Extract all utterances of the media files, in order. Raises DecodeFallbackError."""
         encoder = self.load(stream)
         if isinstance(encoder, AudioEncoder):
             return audio_entries(parts, encoder, decoders=decoders)
@@ -115,9 +115,8 @@ class EncoderPlugin(NamedPlugin):
             self._cluster, threads=worker.state.nthreads, decode_threads=self.settings.decode_threads
         )
         torch.set_num_threads(self.resources.threads)
-        if self._resources is not None and self.resources.devices:
-            # Before CUDA is initialized: the worker then sees only its own GPU.
-            os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(self.resources.devices, str(worker.name))
+        # Before CUDA is initialized; an external worker keeps the GPU that it was given.
+        pin_gpu(self._resources, str(worker.name))
         device = torch.device("cuda" if self.resources.devices else "cpu")
         self.encoders = Encoders(self.settings, self.specs, device)
         # An external worker may run several tasks at once; its encoders serve one at a time.
@@ -164,7 +163,7 @@ def _frames_in_existing_shard(chunk: Chunk, plugin: EncoderPlugin, *, root: Path
         return None
     with ShardReader(shard) as existing:
         present = set(zip(existing.ids, existing.sources, existing.media, strict=True))
-        groups = [media_group(part, root, plugin.settings, set()) for part in group_by_media(chunk)]
+        groups = [media_group(part, root, plugin.settings, {}) for part in group_by_media(chunk)]
         wanted = {
             (utterance.id, utterance.source(chunk.modality), group.fingerprint)
             for group in groups
@@ -178,16 +177,16 @@ def _extract(
     chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Path, dtype: Literal["float16", "float32"], command: str
 ) -> ChunkResult:
     """Attempt the chunk until an attempt succeeds; each begins anew and leaves nothing if it fails."""
-    patiently: set[Path] = set()
+    backends: dict[Path, Backend] = {}
     isolate_files = False
     while True:
-        parts = [media_group(part, root, plugin.settings, patiently) for part in group_by_media(chunk)]
+        parts = [media_group(part, root, plugin.settings, backends) for part in group_by_media(chunk)]
         groups = [[part] for part in parts] if isolate_files else [parts]
         try:
             # What is written does not depend on the attempts before.
             return _attempt(chunk, groups, plugin, shard, dtype, command, isolate_files=isolate_files)
-        except DamagedError as damaged:
-            patiently.add(damaged.path)
+        except DecodeFallbackError as fallback:
+            backends[fallback.path] = "pyav"
         except Exception as error:
             if isolate_files or not _is_media_error(error):
                 raise
@@ -195,24 +194,24 @@ def _extract(
             isolate_files = True
 
 
-def media_group(part: Chunk, root: Path, settings: ExtractSettings, patiently: set[Path]) -> Part:
-    """The utterances of one media file and the file's current fingerprint."""
+def media_group(part: Chunk, root: Path, settings: ExtractSettings, backends: Mapping[Path, Backend]) -> MediaGroup:
+    """The utterances of one media file and its fingerprint; `backends`: video readers other than the default."""
     media = part.utterances[0].media(part.modality)
     path = root / media if media else None
     # Taken before decoding: if the file changes meanwhile, the next run notices.
     fingerprint = fingerprint_of(path, settings)
-    return Part(
+    return MediaGroup(
         modality=part.modality,
         path=path,
         fingerprint=fingerprint,
         utterances=part.utterances,
-        patiently=path in patiently,
+        backend=backends.get(path, "auto") if path else "auto",
     )
 
 
 def _attempt(
     chunk: Chunk,
-    groups: Sequence[Sequence[Part]],
+    groups: Sequence[Sequence[MediaGroup]],
     plugin: EncoderPlugin,
     shard: Path,
     dtype: Literal["float16", "float32"],
@@ -247,7 +246,7 @@ def _attempt(
                         writer.add(entry)
                     except StoreError as error:
                         add_failures([utterance], error, REMEDY_VALUES)
-            except DamagedError:
+            except DecodeFallbackError:
                 raise
             except Exception as error:
                 if not isolate_files or not _is_media_error(error):

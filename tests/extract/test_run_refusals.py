@@ -66,7 +66,7 @@ def shapeless(folder: Path) -> None:
         (None, ["--set", "extract.encoders={face/x: {fsp: 3}}"], "did you mean fps"),
         (None, ["--set", "extract.encoders={smell/x: {}}"], "expected names like face/clip"),
         (None, ["--set", "extract.encoders={face/same: {}}", "--streams", "face,face/same"], "are the same features"),
-        (None, ["--set", "cluster.device=cuda"], "expected a GPU"),
+        (None, ["--set", "cluster.device=cuda"], "PyTorch sees 0 GPUs"),
     ],
 )
 def test_missing_encoders_and_streams_are_reported_before_any_worker_starts(
@@ -87,7 +87,7 @@ def test_missing_encoders_and_streams_are_reported_before_any_worker_starts(
 def test_a_scheduler_without_workers_or_none_at_all(
     foal_here: Foal, tone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("foal.shared.parallel.cluster.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("foal.shared.parallel.cluster.CONNECT_TIMEOUT", 1)
     options = ["-s", "all", "-m", "m.csv", "-r", ".", "--streams", "audio"]
     # As long as it is bound, nobody else can listen there.
     with socket.socket() as deaf:

@@ -78,7 +78,7 @@ def test_two_face_encoders_side_by_side_and_training_picks_one(
     (corpus / "params.yaml").write_text(
         f"corpus: {{manifest: m.csv, root: {synthetic_corpus}}}\n"
         f"cluster: {{scheduler: {scheduler}}}\nextract:\n  streams: [audio, face, face/clip, face/half]\n"
-        f"  streams:\n    face/clip: {{encoder: {clip}, region: frame, fps: 5}}\n"
+        f"  encoders:\n    face/clip: {{encoder: {clip}, region: frame, fps: 5}}\n"
         "    face/half: {region: crop}\n"
     )
     done = foal_here("extract", "--split", "all")
@@ -87,7 +87,7 @@ def test_two_face_encoders_side_by_side_and_training_picks_one(
         assert list(store.streams) == ["audio", "face", "face/clip", "face/half"]
         assert store.streams["face/clip"].frame_shape == (12,)
         assert store.streams["face/clip"].rate_hz == 5
-        assert store.streams["face/clip"].config["view"] == "frame"
+        assert store.streams["face/clip"].config["region"] == "frame"
         assert "detect_stride" not in store.streams["face/clip"].config
         seconds = np.array([utterance.seconds or 0 for utterance in store.utterances])
         np.testing.assert_allclose(store.lengths("face/clip"), seconds * 5, atol=1)

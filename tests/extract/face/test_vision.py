@@ -1,4 +1,4 @@
-"""Vision encoders, built by transformers and saved to a folder as anyone's would be."""
+"""Vision encoders, built by transformers and saved to a folder."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from foal.extract.encoders.weights import Weights
-from foal.extract.face.vision import VisionEncoder, load_vision_encoder, vision_width
+from foal.extract.face.vision import VisionEncoder, load_vision_encoder
 from foal.shared.errors import EncoderError
 
 CPU = torch.device("cpu")
@@ -179,7 +179,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def test_it_gives_what_transformers_gives(saved: Saved) -> None:
+def test_embeddings_equal_those_of_transformers(saved: Saved) -> None:
     encoder = saved.load()
     pictures = [picture(50, 70), picture(64, 45, seed=1)]
     processor = hf.AutoImageProcessor.from_pretrained(saved.folder)
@@ -195,7 +195,7 @@ def test_it_gives_what_transformers_gives(saved: Saved) -> None:
     assert np.abs(got[0] - got[1]).max() > 0.01 * np.abs(got).max()
 
 
-def test_a_face_is_only_rescaled_and_normalised(saved: Saved) -> None:
+def test_a_face_is_only_rescaled_and_normalized(saved: Saved) -> None:
     encoder = saved.load()
     square = picture(PIXELS, PIXELS)
     face = torch.from_numpy(square).permute(2, 0, 1).float()
@@ -213,7 +213,7 @@ def test_a_face_is_only_rescaled_and_normalised(saved: Saved) -> None:
     torch.testing.assert_close(between, (0.5 / 255 / std).expand_as(face), rtol=1e-3, atol=1e-5)
 
 
-def test_together_is_as_one_by_one(saved: Saved) -> None:
+def test_embeddings_do_not_depend_on_the_batch(saved: Saved) -> None:
     encoder = saved.load()
     prepared = [encoder.prepare(picture(40, 60, seed)) for seed in range(5)]
     single = np.concatenate([encoder.encode([one]) for one in prepared])
@@ -229,12 +229,12 @@ def test_half_precision_is_close(saved: Saved, precision: str, tolerance: float)
     assert 0 < np.linalg.norm(got - wanted) < tolerance * np.linalg.norm(wanted)
 
 
-def test_loading_is_repeatable_and_leaves_no_trace(saved: Saved) -> None:
+def test_loading_is_repeatable_and_leaves_the_random_state_unchanged(saved: Saved) -> None:
     torch.manual_seed(5)
     wanted = torch.rand(3)
     torch.manual_seed(5)
     one, two = saved.load(), saved.load()
-    assert vision_width(found(saved.folder)) == one.width
+    assert one.width == saved.direct(torch.zeros(1, 3, PIXELS, PIXELS)).shape[1]
     assert torch.equal(torch.rand(3), wanted)
     prepared = [one.prepare(picture(40, 60))]
     np.testing.assert_array_equal(one.encode(prepared), two.encode(prepared))
@@ -244,7 +244,7 @@ def test_loading_is_repeatable_and_leaves_no_trace(saved: Saved) -> None:
 
 
 def test_loading_is_silent(vit: Saved) -> None:
-    # In a process of its own: within this one, the log of transformers goes where pytest pointed it at first.
+    # In a process of its own: in this one, the log of transformers goes to a stream of pytest.
     script = f"""
 import torch
 from pathlib import Path
@@ -256,13 +256,8 @@ load_vision_encoder(Weights(name="vit", revision="", digest="", path=Path({str(v
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_width_is_read_from_the_configuration_alone(saved: Saved, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_bytes((saved.folder / "config.json").read_bytes())
-    assert vision_width(found(tmp_path)) == saved.direct(torch.zeros(1, 3, PIXELS, PIXELS)).shape[1]
-
-
-def test_older_folders_are_read_alike(copied: Saved, tmp_path: Path) -> None:
-    """A pytorch_model.bin, the pictures as a feature extractor wrote them in 2021."""
+def test_older_folder_formats_are_read(copied: Saved, tmp_path: Path) -> None:
+    """A pytorch_model.bin, and the preprocessor_config.json of a feature extractor of 2021."""
     prepared = [copied.load().prepare(picture(40, 60))]
     wanted = copied.load().encode(prepared)
     torch.save(load_file(copied.folder / "model.safetensors"), copied.folder / "pytorch_model.bin")
@@ -303,7 +298,7 @@ def test_older_folders_are_read_alike(copied: Saved, tmp_path: Path) -> None:
     np.testing.assert_array_equal(tower.load().encode(prepared), wanted)
 
 
-def test_pictures_of_any_shape_and_origin(vit: Saved) -> None:
+def test_images_of_any_shape_and_memory_layout(vit: Saved) -> None:
     encoder = vit.load()
     shown = picture(40, 60)
     wanted = encoder.prepare(shown)
@@ -327,7 +322,7 @@ def test_pictures_of_any_shape_and_origin(vit: Saved) -> None:
         ("resnet-classifier", "embedder.embedder.normalization.running_mean"),
     ],
 )
-def test_weights_that_the_embedding_needs_must_be_there(kind: str, weight: str, tmp_path: Path) -> None:
+def test_missing_weights_that_the_embedding_needs_are_refused(kind: str, weight: str, tmp_path: Path) -> None:
     saved = build(kind, tmp_path)
     file = tmp_path / "model.safetensors"
     # Files name some weights as transformers 4 did.
@@ -339,7 +334,7 @@ def test_weights_that_the_embedding_needs_must_be_there(kind: str, weight: str, 
         saved.load()
 
 
-def test_weights_that_the_embedding_does_without_may_be_missing(tmp_path: Path) -> None:
+def test_missing_weights_that_the_embedding_does_not_need_are_accepted(tmp_path: Path) -> None:
     saved = build("dinov2", tmp_path)
     prepared = [saved.load().prepare(picture(40, 60))]
     wanted = saved.load().encode(prepared)

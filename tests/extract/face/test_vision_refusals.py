@@ -13,7 +13,7 @@ import torch
 import transformers as hf
 
 from foal.extract.encoders.weights import Weights
-from foal.extract.face.vision import VisionEncoder, load_vision_encoder, vision_width
+from foal.extract.face.vision import VisionEncoder, load_vision_encoder
 from foal.shared.errors import EncoderError
 
 VIT = {
@@ -62,7 +62,7 @@ class Evil:
         return os.mkdir, (os.environ["FOAL_TEST_EVIL"],)
 
 
-def test_a_pickle_is_never_run(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickle_is_never_executed(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOAL_TEST_EVIL", str(tmp_path / "evil"))
     (copied / "model.safetensors").unlink()
     (copied / "pytorch_model.bin").write_bytes(pickle.dumps({"vit": Evil()}))
@@ -81,7 +81,7 @@ def test_a_pickle_is_never_run(copied: Path, tmp_path: Path, monkeypatch: pytest
         (lambda folder: (folder / PICTURES).write_text("{"), "expected a JSON file"),
         (lambda folder: change(folder / PICTURES, image_processor_type="Nobodys"), "image processor cannot be used"),
         (lambda folder: change(folder / PICTURES, size={"height": 32, "width": 40}), r"square .* \(3, 32, 40\)"),
-        (lambda folder: change(folder / PICTURES, do_resize=False), r"square pictures .* \(3, 480, 640\)"),
+        (lambda folder: change(folder / PICTURES, do_resize=False), r"square outputs .* \(3, 480, 640\)"),
         (lambda folder: change(folder / PICTURES, size={"height": 48, "width": 48}), "no embedding of .* 48 x 48"),
         (lambda folder: (folder / "config.json").unlink(), "expected a JSON file"),
         (lambda folder: (folder / "config.json").write_text("[]"), "expected a JSON object"),
@@ -94,7 +94,7 @@ def test_a_pickle_is_never_run(copied: Path, tmp_path: Path, monkeypatch: pytest
         (lambda folder: os.truncate(folder / "model.safetensors", 5000), "cannot be loaded"),
     ],
 )
-def test_bad_folders_are_refused_in_one_sentence(copied: Path, spoil: Callable[[Path], Any], words: str) -> None:
+def test_damaged_folders_are_refused_in_one_sentence(copied: Path, spoil: Callable[[Path], Any], words: str) -> None:
     spoil(copied)
     with pytest.raises(EncoderError, match=words) as caught:
         load(copied)
@@ -102,10 +102,10 @@ def test_bad_folders_are_refused_in_one_sentence(copied: Path, spoil: Callable[[
     assert str(copied) in str(caught.value)
 
 
-def test_models_that_make_no_single_embedding_are_refused(tmp_path: Path) -> None:
+def test_models_that_return_no_single_embedding_are_refused(tmp_path: Path) -> None:
     hf.IJepaModel(hf.IJepaConfig(**VIT)).save_pretrained(tmp_path)
     VIT_PICTURES.save_pretrained(tmp_path)
     with pytest.raises(EncoderError, match="neither a pooled output nor a CLS token"):
         load(tmp_path)
     with pytest.raises(EncoderError, match="expected a folder"):
-        vision_width(Weights(name="random:tiny", revision="", digest="", path=None))
+        load_vision_encoder(Weights(name="random:tiny", revision="", digest="", path=None), torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""The contact sheet shows what was stored: the speaker's part of the picture, its box, the face the encoder got."""
+"""The contact sheet shows the speaker's part of the picture, the box of the face, and the encoder's input."""
 
 import shutil
 import subprocess
@@ -10,9 +10,17 @@ import pytest
 from PIL import Image
 
 from foal.extract.face.detector import cut_face
-from foal.extract.inspect.contact_sheet import MOST_CELLS, by_speaker, choose, make_sheet, spread
-from foal.extract.inspect.sheet_layout import BESIDE, BOX, EMPTY, PICTURE, WARNING, WIDTH, check_sheet, fitted
-from foal.extract.media.video import Stretch, Video
+from foal.extract.inspect.contact_sheet import MAX_CELLS, by_speaker, make_sheet, sample_evenly, sample_rows
+from foal.extract.inspect.sheet_layout import (
+    BOX_COLOUR,
+    EMPTY,
+    FACE_GAP,
+    MAX_PICTURE,
+    MAX_WIDTH,
+    WARNING,
+    thumbnail,
+)
+from foal.extract.media.video import Segment, open_video
 from foal.shared.cli.console import get_console
 from foal.shared.errors import ManifestError, StoreError, UsageError
 from foal.shared.manifest import write_manifest
@@ -33,8 +41,8 @@ def extracted(foal_in: Foal, synthetic_corpus: Path, tmp_path_factory: pytest.Te
     folder = tmp_path_factory.mktemp("contact")
     (folder / "params.yaml").write_text(
         f"corpus: {{root: {synthetic_corpus}, manifest: m.csv}}\n"
-        "extract:\n  modalities: [face, face/whole]\n  streams: {face/whole: {region: frame}}\n"
-        f"  scheduler: {scheduler}\n"
+        "extract:\n  streams: [face, face/whole]\n  encoders: {face/whole: {region: frame}}\n"
+        f"cluster: {{scheduler: {scheduler}}}\n"
     )
     for command in (
         ["manifest", "synthetic", synthetic_corpus, "-o", "m.csv"],
@@ -55,9 +63,9 @@ def middle_pictures(store: FeatureStore, root: Path) -> dict[str, tuple[np.ndarr
     for row, utterance in enumerate(store.utterances):
         valid = np.flatnonzero(store.packed("face", [row]).valid)
         position = int(valid[np.argmin(np.abs(valid - (store.lengths("face")[row] - 1) / 2))])
-        video = Video(root / utterance.video)
-        plan = video.plan(Stretch(start=utterance.start, end=utterance.end, fps=10.0))
-        pictures = {at: picture for _, at, picture in video.pictures([plan], [FULL])}
+        video = open_video(root / utterance.video)
+        plan = video.plan(Segment(start=utterance.start, end=utterance.end, fps=10.0))
+        pictures = {at: picture for _, at, picture in video.crops([plan], [FULL])}
         boxes = store.boxes("face", row)
         assert boxes is not None
         found[utterance.id] = pictures[position], boxes[position]
@@ -87,11 +95,9 @@ def place_of(part: np.ndarray, sheet: np.ndarray) -> tuple[int, int] | None:
 
 
 @pytest.mark.slow
-def test_each_cell_shows_the_speakers_half_its_box_and_the_encoders_face(
-    extracted: Path, synthetic_corpus: Path
-) -> None:
+def test_each_cell_shows_the_crop_the_box_and_the_encoder_input(extracted: Path, synthetic_corpus: Path) -> None:
     sheet = pixels(extracted / "sheet.png")
-    assert sheet.shape[1] <= WIDTH
+    assert sheet.shape[1] <= MAX_WIDTH
     places = set()
     with FeatureStore(extracted / "feats.h5") as store:
         margin = store.streams["face"].config["margin"]
@@ -105,24 +111,24 @@ def test_each_cell_shows_the_speakers_half_its_box_and_the_encoders_face(
             assert place is not None
             places.add(place)
             y, x = place
-            picture = pixels(fitted(own, None))
+            picture = pixels(thumbnail(own, None))
             height, width = picture.shape[:2]
-            shown = sheet[y : y + height, x - BESIDE - width : x - BESIDE].astype(int)
+            shown = sheet[y : y + height, x - FACE_GAP - width : x - FACE_GAP].astype(int)
             x0, y0, x1, y1 = (round(float(part) * side) for part, side in zip(box, (width, height) * 2, strict=True))
             for at in ((y0, (x0 + x1) // 2), (y1, (x0 + x1) // 2), ((y0 + y1) // 2, x0), ((y0 + y1) // 2, x1)):
-                assert tuple(shown[at]) == BOX
+                assert tuple(shown[at]) == BOX_COLOUR
             drawn_over = np.abs(shown - picture).max(-1) > 0
             # Nothing but the lines of the box: two of the sheet's pixels wide, with a contour on each side.
             assert drawn_over.sum() <= 2 * 4 * (x1 - x0 + y1 - y0 + 8)
             assert not drawn_over[y0 + 2 : y1 - 1, x0 + 2 : x1 - 1].any()
-            other = pixels(fitted(half(whole, "right" if utterance.crop == "left" else "left"), None))
+            other = pixels(thumbnail(half(whole, "right" if utterance.crop == "left" else "left"), None))
             assert (np.abs(shown - other).max(-1) > 8).mean() > 0.1
     assert len(places) == 4
 
 
 @pytest.mark.slow
-def test_the_whole_picture_where_the_encoder_saw_it(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
-    said = make_sheet(
+def test_the_whole_picture_is_shown_for_region_frame(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
+    line = make_sheet(
         tmp_path / "s.png",
         extracted / "feats.h5",
         root=synthetic_corpus,
@@ -131,14 +137,14 @@ def test_the_whole_picture_where_the_encoder_saw_it(extracted: Path, synthetic_c
         speakers=0,
         console=get_console(),
     )
-    assert "2 of 4 utterances, 2 of 2 speakers" in said
+    assert "2 of 4 utterances, 2 of 2 speakers" in line
     sheet = pixels(tmp_path / "s.png")
     with FeatureStore(extracted / "feats.h5") as store:
-        chosen = choose(store.utterances, by_speaker(store.utterances), per_speaker=1, speakers=0)
+        chosen = sample_rows(store.utterances, by_speaker(store.utterances), per_speaker=1, speakers=0)
         seen = middle_pictures(store, synthetic_corpus)
         names = {store.utterances[row].id for rows in chosen.values() for row in rows}
     for name, (whole, _) in seen.items():
-        assert (place_of(pixels(fitted(whole, None)), sheet) is not None) == (name in names)
+        assert (place_of(pixels(thumbnail(whole, None)), sheet) is not None) == (name in names)
 
 
 @pytest.mark.slow
@@ -153,16 +159,16 @@ def test_a_packed_file_shows_pictures_without_boxes(extracted: Path, synthetic_c
         console=get_console(),
     )
     sheet = pixels(tmp_path / "s.png")
-    assert not (sheet == BOX).all(-1).any()
+    assert not (sheet == BOX_COLOUR).all(-1).any()
     with FeatureStore(extracted / "feats.h5") as store:
         seen = middle_pictures(store, synthetic_corpus)
         for utterance in store.utterances:
             whole, _ = seen[utterance.id]
-            assert place_of(pixels(fitted(half(whole, utterance.crop), None)), sheet) is not None
+            assert place_of(pixels(thumbnail(half(whole, utterance.crop), None)), sheet) is not None
 
 
 @pytest.mark.slow
-def test_without_its_media_the_sheet_names_the_root(extracted: Path, tmp_path: Path) -> None:
+def test_a_wrong_corpus_root_is_named(extracted: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for root in ("nowhere", "empty"):
         with pytest.raises(UsageError, match=f"{root}: expected the corpus root .--root"):
@@ -179,9 +185,7 @@ def test_without_its_media_the_sheet_names_the_root(extracted: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_root_of_links_is_drawn_from_only_if_that_is_allowed(
-    extracted: Path, synthetic_corpus: Path, tmp_path: Path
-) -> None:
+def test_links_out_of_the_root_need_allow_outside(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     for part in synthetic_corpus.iterdir():
@@ -210,14 +214,16 @@ def test_a_root_of_links_is_drawn_from_only_if_that_is_allowed(
 
 
 @pytest.mark.slow
-def test_the_commands_refusals(foal: Foal, foal_in: Foal, extracted: Path, tmp_path: Path) -> None:
+def test_the_command_refuses_bad_outputs_and_streams(
+    foal: Foal, foal_in: Foal, extracted: Path, tmp_path: Path
+) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "holiday.png")
     before = (tmp_path / "holiday.png").read_bytes(), (extracted / "m.csv").read_bytes()
     for arguments, words in (
-        (["--contact-sheet", tmp_path / "holiday.png"], "expected a contact sheet of foal to replace"),
-        (["--contact-sheet", tmp_path / "s.png", "--stream", "audio"], "it holds pictures as face, face/whole"),
+        (["--contact-sheet", tmp_path / "holiday.png"], "exists and is not a contact sheet of foal"),
+        (["--contact-sheet", tmp_path / "s.png", "--stream", "audio"], "it holds face, face/whole"),
         (["--contact-sheet", tmp_path / "s.png", "--per-speaker", "0"], "--per-speaker"),
-        (["--csv", "m.csv"], "expected a table of `foal inspect` to replace"),
+        (["--csv", "m.csv"], "exists and is not a table of `foal inspect`"),
     ):
         done = foal_in(extracted, "inspect", *arguments)
         assert done.returncode == 2
@@ -243,7 +249,7 @@ def index_of_one(folder: Path, box: float, **config: object) -> Path:
         revision="",
         weights="0",
         random_weights=True,
-        config={"view": "face", "margin": 0.2, "size": None, **config},
+        config={"region": "face", "margin": 0.2, "size": None, **config},
     )
     boxes = np.tile(np.array([-box, -box, box, box], np.float32), (16, 1))
     with ShardWriter(folder / "f" / "test" / "face-00000000" / "a.h5", header, dtype="float16") as writer:
@@ -282,7 +288,7 @@ def faceless(tmp_path: Path, make_video: MakeVideo) -> Path:
         ({"margin": None}, "margin: .* got None"),
     ],
 )
-def test_a_configuration_that_foal_does_not_extract_with_is_refused(
+def test_an_invalid_stream_configuration_is_refused(
     tmp_path: Path, make_video: MakeVideo, config: dict[str, object], words: str
 ) -> None:
     make_video(tmp_path / "v.mp4", frames=40)
@@ -300,34 +306,15 @@ def test_a_configuration_that_foal_does_not_extract_with_is_refused(
     assert not (tmp_path / "s.png").exists()
 
 
-def test_a_picture_with_a_box_that_no_face_can_have_is_left_out(tmp_path: Path, make_video: MakeVideo) -> None:
-    make_video(tmp_path / "v.mp4", frames=40)
-    middle = middle_picture(tmp_path / "v.mp4")
-    for box, shown in ((0.0, False), (1.0, True), (10.0, False)):
-        index_of_one(tmp_path, box)
-        make_sheet(
-            tmp_path / "s.png",
-            tmp_path / "feats.h5",
-            root=tmp_path,
-            stream=None,
-            per_speaker=2,
-            speakers=24,
-            console=get_console(),
-        )
-        # A part without box and mark.
-        part = middle[-20:-4, 4:-4]
-        assert (place_of(part, pixels(tmp_path / "s.png")) is not None) == shown
-
-
 def middle_picture(video: Path) -> np.ndarray:
     """As the sheet shows it, of the utterance of `index_of_one`."""
-    opened = Video(video)
-    plan = opened.plan(Stretch(start=None, end=1.6, fps=10.0))
-    ((_, _, picture),) = opened.pictures([plan[7:8]], [FULL])
-    return pixels(fitted(picture, None))
+    opened = open_video(video)
+    plan = opened.plan(Segment(start=None, end=1.6, fps=10.0))
+    ((_, _, picture),) = opened.crops([plan[7:8]], [FULL])
+    return pixels(thumbnail(picture, None))
 
 
-def test_without_a_face_the_middle_picture_says_so(faceless: Path, read_number: ReadNumber) -> None:
+def test_without_a_face_the_middle_frame_is_marked(faceless: Path, read_number: ReadNumber) -> None:
     for _ in range(2):
         # The second time over the first sheet.
         make_sheet(
@@ -348,39 +335,30 @@ def test_without_a_face_the_middle_picture_says_so(faceless: Path, read_number: 
     assert place is not None
     marked = sheet[place[0] - height // 2 :, place[1] :][: height // 2, : width // 2]
     assert (marked == WARNING).all(-1).any()
-    assert (sheet == EMPTY).all(-1).sum() > PICTURE[0] * 100
+    assert (sheet == EMPTY).all(-1).sum() > MAX_PICTURE[0] * 100
 
 
-def test_a_sheet_is_only_written_over_a_sheet(tmp_path: Path) -> None:
-    check_sheet(tmp_path / "new.png")
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "text.png").write_text("no picture")
-    for name in ("folder.png", "text.png", "name.gif"):
-        with pytest.raises(UsageError, match=name):
-            check_sheet(tmp_path / name)
-
-
-def test_utterances_are_spread_over_a_speakers_and_over_labels() -> None:
+def test_rows_are_sampled_evenly_over_time_and_labels() -> None:
     labels = ["neu"] * 6 + ["hap"] * 2 + ["neu", "sad"]
-    assert spread(range(10), labels, 1) == [4]
-    assert spread(range(10), labels, 2) == [2, 7]
-    assert [labels[row] for row in spread(range(10), labels, 3)] == ["neu", "hap", "sad"]
-    assert spread([3, 8], labels, 5) == [3, 8]
+    assert sample_evenly(range(10), labels, 1) == [4]
+    assert sample_evenly(range(10), labels, 2) == [2, 7]
+    assert [labels[row] for row in sample_evenly(range(10), labels, 3)] == ["neu", "hap", "sad"]
+    assert sample_evenly([3, 8], labels, 5) == [3, 8]
 
 
-def test_of_many_speakers_as_many_as_fit_from_first_to_last() -> None:
+def test_speakers_are_sampled_evenly_up_to_the_limit() -> None:
     many = [Utterance(id=str(row), corpus="c", speaker=f"s{row % 300}", label="x") for row in range(900)]
     everyone = by_speaker(many)
-    some = choose(many, everyone, per_speaker=2, speakers=24)
-    assert len(some) == 24
-    assert [name for name in some if name in ("s0", "s299")] == ["s0", "s299"]
-    assert all(len(rows) == 2 and {many[row].speaker for row in rows} == {name} for name, rows in some.items())
-    assert len(choose(many, everyone, per_speaker=3, speakers=0)) == MOST_CELLS // 3
+    sampled = sample_rows(many, everyone, per_speaker=2, speakers=24)
+    assert len(sampled) == 24
+    assert [name for name in sampled if name in ("s0", "s299")] == ["s0", "s299"]
+    assert all(len(rows) == 2 and {many[row].speaker for row in rows} == {name} for name, rows in sampled.items())
+    assert len(sample_rows(many, everyone, per_speaker=3, speakers=0)) == MAX_CELLS // 3
     assert set(by_speaker([*many, Utterance(id="o", corpus="d", speaker="s0")])) >= {"c: s0", "d: s0"}
 
 
 @pytest.mark.slow
-def test_one_file_gone_leaves_the_others(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
+def test_a_missing_video_costs_its_cells_only(extracted: Path, synthetic_corpus: Path, tmp_path: Path) -> None:
     with FeatureStore(extracted / "feats.h5") as store:
         videos = sorted({utterance.video for utterance in store.utterances})
         seen = middle_pictures(store, synthetic_corpus)
@@ -400,5 +378,5 @@ def test_one_file_gone_leaves_the_others(extracted: Path, synthetic_corpus: Path
     )
     sheet = pixels(tmp_path / "s.png")
     for name, (whole, box) in seen.items():
-        picture = pixels(fitted(half(whole, of[name].crop), box))
+        picture = pixels(thumbnail(half(whole, of[name].crop), box))
         assert (place_of(picture, sheet) is not None) == (of[name].video != videos[0])

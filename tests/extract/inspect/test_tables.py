@@ -1,12 +1,13 @@
-"""The tables of `foal inspect`, and its CSV file: the numbers are those of the store."""
+"""The tables, the CSV file and the JSON object of `foal inspect`: the numbers are those of the store."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from foal.extract.inspect.tables import check_table, describe, write_table
+from foal.extract.inspect.tables import check_table, describe, summary, write_table
 from foal.shared.errors import UsageError
 from foal.shared.manifest import write_manifest
 from foal.shared.store.feature_store import FeatureStore
@@ -39,7 +40,7 @@ def store_path(tmp_path: Path) -> Path:
             revision="",
             weights="0",
             random_weights=True,
-            config={"view": "face"} if stream == "face" else {},
+            config={"region": "face"} if stream == "face" else {},
         )
         with ShardWriter(tmp_path / "f" / "one" / f"{stream}-00000000" / "a.h5", header, dtype="float16") as writer:
             for number, utterance in enumerate(utterances):
@@ -67,7 +68,7 @@ def store_path(tmp_path: Path) -> Path:
     return tmp_path / "feats.h5"
 
 
-def test_the_table_says_what_the_store_says(store_path: Path, tmp_path: Path) -> None:
+def test_the_csv_file_has_the_numbers_of_the_store(store_path: Path, tmp_path: Path) -> None:
     assert write_table(tmp_path / "q.csv", store_path) == f"{tmp_path / 'q.csv'}: the quality of 4 utterances"
     with (tmp_path / "q.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -82,31 +83,55 @@ def test_the_table_says_what_the_store_says(store_path: Path, tmp_path: Path) ->
             assert [int(row[f"{stream}:valid"]) for row in rows] == store.valid_frames(stream).tolist()
             assert [row[f"{stream}:note"] for row in rows] == store.notes(stream)
             for name, values in store.quality(stream).items():
-                said = [float(row[f"{stream}:{name}"] or "nan") for row in rows]
-                np.testing.assert_allclose(said, values, rtol=1e-4)
+                written = [float(row[f"{stream}:{name}"] or "nan") for row in rows]
+                np.testing.assert_allclose(written, values, rtol=1e-4)
     assert rows[1]["face:probability"] == "0.9877"
     assert rows[2]["face:face_rate"] == "0"
     assert [row["audio:decoded"] for row in rows] == ["1", "0.4", "1", ""]
     assert rows[3]["face:face_rate"] == rows[3]["audio:clipping"] == rows[2]["face:probability"] == ""
 
 
-def test_only_an_older_table_is_replaced(store_path: Path, tmp_path: Path) -> None:
+def test_only_an_older_table_is_replaced_without_force(store_path: Path, tmp_path: Path) -> None:
     table = tmp_path / "new" / "q.csv"
     write_table(table, store_path)
     first = table.read_bytes()
     table.write_bytes(first + b"more\n")
     write_table(table, store_path)
     assert table.read_bytes() == first
-    # A manifest begins with the column id too.
+    # A manifest begins with the column id, too.
     for path in (tmp_path / "m.csv", store_path, tmp_path):
         before = path.read_bytes() if path.is_file() else b""
-        with pytest.raises(UsageError, match="expected a table of `foal inspect` to replace"):
+        with pytest.raises(UsageError, match=r"exists and is not a table of `foal inspect`; .*--force"):
             write_table(path, store_path)
         assert path.is_dir() or path.read_bytes() == before
+        check_table(path, force=True)
     check_table(tmp_path / "another.csv")
+    (tmp_path / "other.csv").write_text("my own table")
+    write_table(tmp_path / "other.csv", store_path, force=True)
+    assert (tmp_path / "other.csv").read_bytes() == first
 
 
-def test_the_quality_of_each_stream_is_one_line(store_path: Path) -> None:
+def test_the_summary_is_json_and_its_numbers_are_those_of_the_store(store_path: Path) -> None:
+    result = json.loads(json.dumps(summary(store_path), allow_nan=False))
+    with FeatureStore(store_path) as store:
+        assert result["content"] == store.digest
+    assert result["utterances"] == 4
+    assert result["classes"] == {"one": {"hap": 4}}
+    assert not result["packed"]
+    assert result["shards"] == 2
+    audio, face = result["streams"]["audio"], result["streams"]["face"]
+    assert audio["encoder"] == "random:test"
+    assert audio["random_weights"]
+    assert audio["config_hash"] == KEY
+    assert (audio["frame_shape"], audio["dtype"], audio["rate_hz"]) == ([3], "float16", 10.0)
+    assert (audio["frames"], audio["valid_frames"], audio["utterances"]) == (30, 30, 3)
+    assert (face["frames"], face["valid_frames"], face["utterances"]) == (30, 18, 2)
+    assert audio["quality"]["decoded"] == pytest.approx((1 + 0.4 + 1) / 3)
+    assert face["quality"]["face_rate"] == pytest.approx(0.6)
+    assert "decoded" not in face["quality"]
+
+
+def test_the_quality_of_a_stream_is_one_line(store_path: Path) -> None:
     lines = [part for part in describe(store_path) if isinstance(part, str)]
     (audio,) = [line for line in lines if line.startswith("audio quality")]
     (face,) = [line for line in lines if line.startswith("face quality")]
@@ -116,8 +141,8 @@ def test_the_quality_of_each_stream_is_one_line(store_path: Path) -> None:
     assert "face rate mean 0.600, 5th percentile 0.080; detection probability mean 0.988" in face
 
 
-def test_nothing_is_said_of_what_is_not_known(tmp_path: Path) -> None:
-    """Of features without quality: imported ones, and those of older shards."""
+def test_unknown_measures_are_left_out(tmp_path: Path) -> None:
+    """Imported features have no quality measures."""
     utterance = Utterance(id="u", corpus="c", audio="a.wav")
     header = ShardHeader(
         modality="audio",

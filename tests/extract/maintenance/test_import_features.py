@@ -261,8 +261,10 @@ def test_training_on_an_import(foal: Foal, foal_here: Foal, manifest: Path, tmp_
         assert done.returncode == 0, done.stdout
     assert "imported" in done.stdout
     assert "not in clip" in done.stdout
-    small = "{epochs: 2, width: 16, heads: 2, layers: 1, bootstrap: 50, device: cpu}"
-    done = foal_here("train", "--features", "out/feats.h5", "--set", f"train={small}", "--out", "run")
+    small = "{epochs: 2, width: 16, heads: 2, layers: 1, bootstrap: 50}"
+    done = foal_here(
+        "train", "--features", "out/feats.h5", "--set", f"train={small}", "--device", "cpu", "--out", "run"
+    )
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["n"] == 18

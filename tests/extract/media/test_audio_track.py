@@ -15,8 +15,8 @@ import pytest
 import soundfile
 from av.packet import Packet
 
-from foal.extract.media.video import Video
-from foal.extract.media.waveform import Sound
+from foal.extract.media.video import open_video
+from foal.extract.media.waveform import Waveform
 from foal.shared.errors import MediaError
 
 CLICKS = (0.5, 1.25, 2.0)
@@ -98,7 +98,7 @@ def write(
 
 def picture_shift(path: Path) -> float:
     """Seconds by which the file's pictures are shown later than they were drawn."""
-    return float(Video(path).shown_at[5]) - 5 / 25
+    return float(open_video(path).shown_at[5]) - 5 / 25
 
 
 CASES = [
@@ -120,7 +120,7 @@ def each_rate(cases: Sequence[tuple[str, str]]) -> list[tuple[str, str, int]]:
 )
 def test_alone(tmp_path: Path, suffix: str, codec: str, rate: int) -> None:
     for layout in ("mono", "stereo") if codec == "libmp3lame" else ("mono", "stereo", "5.1"):
-        wave = Sound(write(tmp_path / f"c.{suffix}", codec, rate, layout)).cut(None, None)
+        wave = Waveform(write(tmp_path / f"c.{suffix}", codec, rate, layout)).cut(None, None)
         # FLV cannot tell of the encoder's delay; what every player plays late is late here, by just that.
         late = DELAY[codec] / rate if suffix == "flv" else 0.0
         np.testing.assert_allclose(landings(wave, np.add(CLICKS, late)), 0, atol=1, err_msg=layout)
@@ -130,7 +130,7 @@ def test_alone(tmp_path: Path, suffix: str, codec: str, rate: int) -> None:
 @pytest.mark.parametrize(("suffix", "codec", "rate"), each_rate([*CASES, ("ts", "aac")]))
 def test_beside_a_picture(tmp_path: Path, suffix: str, codec: str, rate: int, b_frames: int) -> None:
     path = write(tmp_path / f"c.{suffix}", codec, rate, "stereo", b_frames=b_frames)
-    wave = Sound(path).cut(None, None)
+    wave = Waveform(path).cut(None, None)
     np.testing.assert_allclose(landings(wave, np.add(CLICKS, picture_shift(path))), 0, atol=1)
 
 
@@ -138,7 +138,7 @@ def test_beside_a_picture(tmp_path: Path, suffix: str, codec: str, rate: int, b_
 def test_fragments_without_edit_lists(tmp_path: Path, flags: str) -> None:
     """The muxer stamps just the first packet 80 ms early; the others say where it belongs."""
     path = write(tmp_path / "c.mp4", "flac", 48000, b_frames=2, options={"movflags": flags})
-    wave = Sound(path).cut(None, None)
+    wave = Waveform(path).cut(None, None)
     np.testing.assert_allclose(landings(wave, np.add(CLICKS, picture_shift(path))), 0, atol=1)
 
 
@@ -146,7 +146,7 @@ def test_the_first_packet_of_a_fragment_goes_where_the_others_do(tmp_path: Path)
     options = {"movflags": "frag_keyframe+empty_moov"}
     path = write(tmp_path / "c.mp4", "flac", 48000, b_frames=2, wave=loud, options=options)
     assert picture_shift(path) == pytest.approx(0.08)
-    np.testing.assert_array_equal(Sound(path).mono != 0, np.arange(123840) >= 3840)
+    np.testing.assert_array_equal(Waveform(path).mono != 0, np.arange(123840) >= 3840)
 
 
 def test_matroska_that_rounds_like_mkvmerge(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_matroska_that_rounds_like_mkvmerge(tmp_path: Path) -> None:
         return packets
 
     path = write(tmp_path / "c.mkv", "aac", 48000, b_frames=0, change=rounded)
-    np.testing.assert_allclose(landings(Sound(path).cut(None, None)), 0, atol=1)
+    np.testing.assert_allclose(landings(Waveform(path).cut(None, None)), 0, atol=1)
 
 
 def without(first: float, last: float) -> Callable[[Packets], Packets]:
@@ -180,9 +180,9 @@ def without(first: float, last: float) -> Callable[[Packets], Packets]:
 def test_a_hole_is_silent_and_what_follows_on_time(
     tmp_path: Path, suffix: str, codec: str, rate: int, b_frames: int | None
 ) -> None:
-    whole = Sound(write(tmp_path / f"w.{suffix}", codec, rate, b_frames=b_frames)).cut(None, None)
+    whole = Waveform(write(tmp_path / f"w.{suffix}", codec, rate, b_frames=b_frames)).cut(None, None)
     path = write(tmp_path / f"h.{suffix}", codec, rate, b_frames=b_frames, change=without(0.8, 1.6))
-    holed = Sound(path).cut(None, None)
+    holed = Waveform(path).cut(None, None)
     assert abs(len(holed) - len(whole)) <= 1
     assert not holed[round(1.0 * 16000) : round(1.5 * 16000)].any()
     # The second click was in the hole; the others are where they are without it.
@@ -191,8 +191,8 @@ def test_a_hole_is_silent_and_what_follows_on_time(
 
 
 def test_a_single_lost_packet_is_no_hole(tmp_path: Path) -> None:
-    whole = Sound(write(tmp_path / "w.mkv", "aac", 44100)).mono
-    one_less = Sound(write(tmp_path / "l.mkv", "aac", 44100, change=without(0.8, 0.82))).mono
+    whole = Waveform(write(tmp_path / "w.mkv", "aac", 44100)).mono
+    one_less = Waveform(write(tmp_path / "l.mkv", "aac", 44100, change=without(0.8, 0.82))).mono
     assert len(one_less) == len(whole) - 1024
 
 
@@ -202,8 +202,8 @@ def test_stamps_that_jitter_move_nothing(tmp_path: Path) -> None:
             packet.pts += number * 7919 % 1500  # up to 34 ms
         return packets
 
-    calm = Sound(write(tmp_path / "c.mkv", "flac", 44100)).mono
-    np.testing.assert_array_equal(Sound(write(tmp_path / "j.mkv", "flac", 44100, change=jitter)).mono, calm)
+    calm = Waveform(write(tmp_path / "c.mkv", "flac", 44100)).mono
+    np.testing.assert_array_equal(Waveform(write(tmp_path / "j.mkv", "flac", 44100, change=jitter)).mono, calm)
 
 
 @pytest.mark.parametrize("wild", [1, 20])
@@ -213,8 +213,8 @@ def test_wild_stamps_that_are_taken_back_move_nothing(tmp_path: Path, wild: int)
             packet.pts += 5 * 44100
         return packets
 
-    calm = Sound(write(tmp_path / "c.mkv", "aac", 44100)).mono
-    np.testing.assert_array_equal(Sound(write(tmp_path / "s.mkv", "aac", 44100, change=shake)).mono, calm)
+    calm = Waveform(write(tmp_path / "c.mkv", "aac", 44100)).mono
+    np.testing.assert_array_equal(Waveform(write(tmp_path / "s.mkv", "aac", 44100, change=shake)).mono, calm)
 
 
 def test_stamps_that_begin_in_the_middle_move_nothing(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_stamps_that_begin_in_the_middle_move_nothing(tmp_path: Path) -> None:
         frame = av.AudioFrame.from_ndarray(clicks(44100)[None], format="fltp", layout="mono")
         frame.sample_rate, frame.pts = 44100, 0
         container.mux([*sound.encode(frame), *sound.encode()])
-    wave = Sound(path).cut(None, None)
+    wave = Waveform(path).cut(None, None)
     np.testing.assert_allclose(landings(wave, np.add(CLICKS, 1024 / 44100)), 0, atol=1)
 
 
@@ -241,20 +241,20 @@ def spoilt(first: int, last: int) -> Callable[[Packets], Packets]:
 
 
 def test_behind_damaged_packets_all_is_on_time(tmp_path: Path) -> None:
-    wave = Sound(write(tmp_path / "d.mkv", "aac", 44100, change=spoilt(35, 45))).cut(None, None)
+    wave = Waveform(write(tmp_path / "d.mkv", "aac", 44100, change=spoilt(35, 45))).cut(None, None)
     np.testing.assert_allclose(landings(wave, CLICKS[1:]), 0, atol=1)
 
 
 def test_a_track_of_damaged_packets_alone(tmp_path: Path) -> None:
     path = write(tmp_path / "d.mkv", "aac", 44100, change=spoilt(0, 1000))
     with pytest.raises(MediaError, match="the sound cannot be decoded"):
-        Sound(path)
+        Waveform(path)
 
 
 def test_a_rate_that_changes(tmp_path: Path) -> None:
     parts = [write(tmp_path / f"{rate}.aac", "aac", rate).read_bytes() for rate in (44100, 22050)]
     (tmp_path / "both.aac").write_bytes(b"".join(parts))
-    assert Sound(tmp_path / "both.aac").seconds == pytest.approx(5.0, abs=0.2)
+    assert Waveform(tmp_path / "both.aac").seconds == pytest.approx(5.0, abs=0.2)
 
 
 @pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "flac"])
@@ -267,7 +267,7 @@ def test_channels_are_averaged_in_every_sample_format(tmp_path: Path, codec: str
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="5.1")
         frame.sample_rate, frame.pts = 16000, 0
         container.mux([*sound.encode(frame), *sound.encode()])
-    np.testing.assert_allclose(Sound(path).cut(None, None), np.full(4000, levels.mean()), atol=1e-4)
+    np.testing.assert_allclose(Waveform(path).cut(None, None), np.full(4000, levels.mean()), atol=1e-4)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "mkv"])
@@ -285,7 +285,7 @@ def test_no_more_than_the_mono_sound_is_in_memory(tmp_path: Path, suffix: str) -
     del samples
     tracemalloc.start()
     try:
-        mono = Sound(path).mono
+        mono = Waveform(path).mono
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

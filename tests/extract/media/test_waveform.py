@@ -1,5 +1,6 @@
-"""The right sound: any container and rate to 16 kHz mono, cut where the manifest says."""
+"""Audio of any container and rate to 16 kHz mono, cut at the times of the manifest."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from foal.extract.media.waveform import NoAudioTrackError, Sound, already_cut
+from foal.extract.media.waveform import NoAudioTrackError, Waveform, is_utterance_clip
 from foal.shared.errors import MediaError
 from foal.shared.utterance import Utterance
 
@@ -35,9 +36,9 @@ def peaks(wave: np.ndarray) -> list[int]:
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
 @pytest.mark.parametrize("channels", [1, 2, 6])
-def test_clicks_in_wav_land_within_a_sample(tmp_path: Path, rate: int, channels: int) -> None:
+def test_clicks_in_wav_are_within_a_sample_of_their_time(tmp_path: Path, rate: int, channels: int) -> None:
     soundfile.write(tmp_path / "c.wav", np.tile(clicks(rate)[:, None], channels), rate)
-    wave = Sound(tmp_path / "c.wav").cut(None, None)
+    wave = Waveform(tmp_path / "c.wav").cut(None, None)
     assert abs(len(wave) - 40000) <= 1
     assert wave.dtype == np.float32
     np.testing.assert_allclose(peaks(wave), np.array(CLICK_SECONDS) * 16000, atol=1)
@@ -46,19 +47,19 @@ def test_clicks_in_wav_land_within_a_sample(tmp_path: Path, rate: int, channels:
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT"])
 def test_every_sample_format_gives_the_same_wave(tmp_path: Path, subtype: str) -> None:
     soundfile.write(tmp_path / "c.wav", clicks(16000), 16000, subtype=subtype)
-    np.testing.assert_allclose(Sound(tmp_path / "c.wav").cut(None, None), clicks(16000), atol=1e-4)
+    np.testing.assert_allclose(Waveform(tmp_path / "c.wav").cut(None, None), clicks(16000), atol=1e-4)
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:
     left, right = np.full(16000, 0.5), np.full(16000, -0.25)
     soundfile.write(tmp_path / "s.wav", np.stack([left, right], 1), 16000, subtype="FLOAT")
-    np.testing.assert_allclose(Sound(tmp_path / "s.wav").cut(None, None), 0.125, atol=1e-6)
+    np.testing.assert_allclose(Waveform(tmp_path / "s.wav").cut(None, None), 0.125, atol=1e-6)
 
 
 def test_a_cut_begins_and_ends_on_the_sample(tmp_path: Path) -> None:
     ramp = np.arange(32000, dtype=np.float32) / 32000
     soundfile.write(tmp_path / "r.wav", ramp, 16000, subtype="FLOAT")
-    sound = Sound(tmp_path / "r.wav")
+    sound = Waveform(tmp_path / "r.wav")
     np.testing.assert_array_equal(sound.cut(0.25, 1.5), ramp[4000:24000])
     np.testing.assert_array_equal(sound.cut(1.5, None), ramp[24000:])
     np.testing.assert_array_equal(sound.cut(1.9, 7.0), ramp[30400:])
@@ -81,19 +82,21 @@ def utterance(start: float, end: float, audio: str = "x.wav") -> Utterance:
         (2.0, 1.0, 5.0, False),
     ],
 )
-def test_which_files_are_already_cut(seconds: float, start: float, end: float, whole: bool) -> None:
-    assert already_cut(seconds, utterance(start, end)) is whole
+def test_clips_of_the_length_of_their_utterance_are_recognized(
+    seconds: float, start: float, end: float, whole: bool
+) -> None:
+    assert is_utterance_clip(seconds, utterance(start, end)) is whole
 
 
-def test_a_file_called_by_the_utterances_id_is_already_cut_however_long() -> None:
-    assert already_cut(2.9, utterance(1.0, 3.5, "wav/Ses01F_impro01_F000.wav"))
-    assert not already_cut(3.6, utterance(1.0, 3.5, "wav/Ses01F_impro01_F000.wav"))
-    assert not already_cut(2.9, Utterance(id="a", session="s", audio="a.wav", start=1.0))
+def test_clips_named_by_the_id_are_recognized_at_any_length() -> None:
+    assert is_utterance_clip(2.9, utterance(1.0, 3.5, "wav/Ses01F_impro01_F000.wav"))
+    assert not is_utterance_clip(3.6, utterance(1.0, 3.5, "wav/Ses01F_impro01_F000.wav"))
+    assert not is_utterance_clip(2.9, Utterance(id="a", session="s", audio="a.wav", start=1.0))
 
 
-def test_a_file_that_is_already_cut_is_taken_whole(tmp_path: Path) -> None:
+def test_a_clip_is_taken_whole(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "sentence.wav", clicks(16000), 16000)
-    assert len(Sound(tmp_path / "sentence.wav").cut(61.3, 63.8, whole=True)) == 40000
+    assert len(Waveform(tmp_path / "sentence.wav").cut(61.3, 63.8, whole=True)) == 40000
 
 
 def test_a_track_that_begins_late_is_preceded_by_silence(tmp_path: Path) -> None:
@@ -111,31 +114,55 @@ def test_a_track_that_begins_late_is_preceded_by_silence(tmp_path: Path) -> None
         tone.sample_rate, tone.pts = 16000, 8000
         container.mux(sound.encode(tone))
         container.mux(sound.encode())
-    wave = Sound(path).cut(None, None)
+    wave = Waveform(path).cut(None, None)
     assert abs(int(np.argmax(np.abs(wave) > 0.1)) - 8000) <= 1
     assert abs(len(wave) - 24000) <= 1
 
 
-def test_a_video_without_sound(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+def test_a_video_without_audio_track(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     with pytest.raises(NoAudioTrackError):
-        Sound(make_video(tmp_path / "silent.mp4"))
+        Waveform(make_video(tmp_path / "silent.mp4"))
 
 
 @pytest.mark.parametrize("name", ["t.wav", "t.mp4", "t.mp3"])
-def test_text_is_no_sound(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("I am not a sound, only words about one.\n" * 50)
+def test_text_files_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("This is text, no audio.\n" * 50)
     with pytest.raises(MediaError, match="cannot be"):
-        Sound(tmp_path / name)
+        Waveform(tmp_path / name)
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no such file"):
-        Sound(tmp_path / "none.wav")
+        Waveform(tmp_path / "none.wav")
     with pytest.raises(MediaError, match="something else"):
-        Sound(tmp_path)
+        Waveform(tmp_path)
 
 
 def test_nan_samples_are_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "n.wav", np.full(1600, np.nan, np.float32), 16000, subtype="FLOAT")
     with pytest.raises(MediaError, match="NaN"):
-        Sound(tmp_path / "n.wav")
+        Waveform(tmp_path / "n.wav")
+
+
+def test_declared_sizes_are_not_allocated(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "s.flac", np.zeros(16000), 16000)
+    content = bytearray((tmp_path / "s.flac").read_bytes())
+    content[21] |= 0x0F
+    content[22:26] = b"\xff" * 4
+    (tmp_path / "s.flac").write_bytes(content)
+    sound = Waveform(tmp_path / "s.flac")
+    assert sound.mono.nbytes < 1 << 20
+    assert sound.declared == pytest.approx(2**36 / 16000, rel=1e-3)
+    soundfile.write(tmp_path / "s.wav", np.zeros(16000), 16000)
+    whole = (tmp_path / "s.wav").read_bytes()
+    for place, form, value, words in (
+        (22, "<H", 65535, "cannot be read"),
+        (24, "<I", 1, "samples a second"),
+        (24, "<I", 0, "cannot be read"),
+        (24, "<I", 2_000_000_000, "samples a second"),
+    ):
+        content = bytearray(whole)
+        struct.pack_into(form, content, place, value)
+        (tmp_path / "s.wav").write_bytes(content)
+        with pytest.raises(MediaError, match=words):
+            Waveform(tmp_path / "s.wav")

@@ -1,0 +1,56 @@
+"""Images of a drawn face, and the extractor that they go through."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from foal.extract.encoders.weights import find_face_weights
+from foal.extract.face.batching import FaceBatches, FaceExtractor
+from foal.extract.face.facenet import build_face_extractor
+from foal.extract.face.tracker import FrameSample, Track
+from foal.extract.media.video import Segment, open_video
+from foal.shared.config.settings import FaceSettings
+
+LEFT_HALF = (0.0, 0.0, 0.5, 1.0)
+
+
+@pytest.fixture(scope="session")
+def images(synthetic_corpus: Path) -> list[np.ndarray]:
+    """Eight images of the speaker of a drawn dialog."""
+    video = open_video(sorted(synthetic_corpus.glob("Session1/dialog/avi/DivX/*.avi"))[0])
+    plan = video.plan(Segment(start=0.5, end=2.1, fps=5))
+    return [image for _, _, image in video.crops([plan], [LEFT_HALF])]
+
+
+def build_extractor(encoder: str = "random:tiny", *, batch: int = 16, **settings: object) -> FaceExtractor:
+    chosen = FaceSettings(encoder=encoder, **settings)  # type: ignore[arg-type]
+    return build_face_extractor(chosen, find_face_weights(encoder, "main", 3), torch.device("cpu"), batch=batch)
+
+
+def track_utterances(extractor: FaceExtractor, *utterances: list[np.ndarray]) -> list[Track]:
+    batches = FaceBatches(extractor)
+    tracks = [Track.empty(len(images), extractor.encoder.width) for images in utterances]
+    for position in range(max(map(len, utterances))):
+        for track, images in zip(tracks, utterances, strict=True):
+            if position < len(images):
+                batches.push(track, FrameSample(position=position, image=images[position]))
+    for track in tracks:
+        batches.end(track)
+    batches.finish()
+    assert all(track.finished for track in tracks)
+    return tracks
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[..., FaceExtractor]:
+    """build(encoder, batch=..., **settings): an extractor with random weights."""
+    return build_extractor
+
+
+@pytest.fixture(scope="session")
+def run_batches() -> Callable[..., list[Track]]:
+    """run_batches(extractor, images, ...): the tracks of utterances of one video, whose frames alternate."""
+    return track_utterances
