@@ -113,9 +113,9 @@ def test_long_audio_is_encoded_in_windows_that_join_well(tmp_path: Path, save: S
     np.testing.assert_array_equal(alone(load(folder), shorter), alone(load(folder, max_seconds=2.5), shorter))
 
 
-def test_bf16_is_near_fp32(tmp_path: Path, save: Save, load: Load) -> None:
-    folder = save(tmp_path, "wav2vec2-layer")
-    exact, near = (alone(load(folder, precision=precision), wave(1)) for precision in ("fp32", "bf16"))
+def test_bf16_is_near_fp32(load: Load) -> None:
+    # Not one of the saved models: on CPUs with bf16 instructions, PyTorch's convolution is wrong at their width.
+    exact, near = (alone(load("random:tiny", precision=precision), wave(1)) for precision in ("fp32", "bf16"))
     assert near.dtype == np.float32
     assert 0 < np.linalg.norm(exact - near) < 0.1 * np.linalg.norm(exact)
 

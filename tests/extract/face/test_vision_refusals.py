@@ -82,7 +82,7 @@ def test_a_pickle_is_never_executed(copied: Path, tmp_path: Path, monkeypatch: p
         (lambda folder: change(folder / PICTURES, image_processor_type="Nobodys"), "image processor cannot be used"),
         (lambda folder: change(folder / PICTURES, size={"height": 32, "width": 40}), r"square .* \(3, 32, 40\)"),
         (lambda folder: change(folder / PICTURES, do_resize=False), r"square outputs .* \(3, 480, 640\)"),
-        (lambda folder: change(folder / PICTURES, size={"height": 48, "width": 48}), "no embedding of .* 48 x 48"),
+        (lambda folder: change(folder / PICTURES, size={"height": 48, "width": 48}), "no embedding for .* 48 x 48"),
         (lambda folder: (folder / "config.json").unlink(), "expected a JSON file"),
         (lambda folder: (folder / "config.json").write_text("[]"), "expected a JSON object"),
         (lambda folder: change(folder / "config.json", hidden_size="wide"), "cannot be read as vit"),
