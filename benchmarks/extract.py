@@ -51,7 +51,7 @@ from foal.extract.encoders.weights import find_audio_weights, find_face_weights
 from foal.extract.face.batching import FaceBatches, FaceExtractor
 from foal.extract.face.detector import DetectedFace
 from foal.extract.face.facenet import build_face_extractor
-from foal.extract.face.pipeline import VideoPlan, DecodedFrame, decode_video
+from foal.extract.face.pipeline import DecodedFrame, VideoPlan, decode_video
 from foal.extract.face.tracker import Track
 from foal.extract.media.media_group import MediaGroup
 from foal.extract.media.video import RgbImage
@@ -180,7 +180,7 @@ def measure_parts(work: Workload, settings: ExtractSettings) -> Parts:
             if isinstance(event, VideoPlan):
                 tracks = [Track.empty(length, path.encoder.width) for length in event.lengths]
             elif isinstance(event, DecodedFrame):
-                batches.push(tracks[event.number], event.shot)
+                batches.push(tracks[event.number], event.sample)
                 frames += 1
         for track in tracks:
             batches.end(track)
