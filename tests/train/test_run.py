@@ -16,14 +16,11 @@ from foal.shared.cli.console import start_console
 from foal.shared.cli.logs import configure_logging
 from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
-from foal.shared.errors import StoreError, TrainingError
+from foal.shared.errors import TrainingError
 from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance
-from foal.train.data.dataset import open_dataset
 from foal.train.fit.history import Epoch
-from foal.train.fit.predict import predict
 from foal.train.fit.task import FoldScore
-from foal.train.model.checkpoint import load_model
 from foal.train.report.files import results_table
 from foal.train.report.progress import training_progress
 from foal.train.run import train
@@ -54,7 +51,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(StringIO(path.read_text(encoding="utf-8"))))
 
 
-def test_a_run_leaves_all_it_should(feats: Path, tmp_path: Path) -> None:
+def test_a_run_writes_all_its_files(feats: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs" / "both"
     steps: list[Epoch | FoldScore] = []
     metrics = train(settings(seeds=(3, 5)), feats, out, progress=steps.append)
@@ -87,26 +84,12 @@ def test_a_run_leaves_all_it_should(feats: Path, tmp_path: Path) -> None:
     assert os.listdir(out.parent) == ["both"]
 
 
-def test_the_same_run_twice_is_the_same(feats: Path, tmp_path: Path) -> None:
+def test_the_same_command_gives_the_same_files(feats: Path, tmp_path: Path) -> None:
     train(settings(threads=1), feats, tmp_path / "first")
     torch.rand(3)
     train(settings(threads=1), feats, tmp_path / "second")
     for name in ("metrics.json", "predictions.csv", "history.csv", "models/seed0-fold2/model.safetensors"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
-
-
-def test_a_saved_model_predicts_what_the_run_said(feats: Path, tmp_path: Path) -> None:
-    train(settings(), feats, tmp_path / "run")
-    model, config = load_model(tmp_path / "run" / "models" / "seed0-fold2")
-    assert config["classes"] == ["hap", "sad"]
-    assert config["score"]["test"] == "session2"
-    assert config["provenance"]["audio"]["encoder"] == "random:test"
-    with open_dataset(feats, TrainSettings(**config["settings"]), classes=config["classes"]) as data:
-        assert config["features"] == data.digest
-        rows = [row for row, utterance in enumerate(data.utterances) if utterance.session == "session2"]
-        got = predict(model, data, torch.tensor(rows), batch_size=4, device=torch.device("cpu"))[:, 1]
-    said = {row["id"]: float(row["p_sad"]) for row in read_csv(tmp_path / "run" / "predictions.csv")}
-    assert got.tolist() == pytest.approx([said[data.ids[row]] for row in rows], abs=1e-5)
 
 
 @pytest.mark.parametrize("modality", ["audio", "face"])
@@ -117,7 +100,7 @@ def test_one_modality(feats: Path, tmp_path: Path, modality: str) -> None:
     assert all(float(row["loss_avel"]) == 0 for row in read_csv(tmp_path / "run" / "history.csv"))
 
 
-def test_an_error_leaves_nothing(
+def test_a_failed_run_leaves_no_folder(
     tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
 ) -> None:
     features = make_features(tmp_path / "features", some_utterances)
@@ -133,12 +116,12 @@ def test_an_error_leaves_nothing(
     write_index(tmp_path / "feats.h5", some_utterances, features, keys)
     with pytest.raises(TrainingError, match="expected a width that 3 heads divide"):
         train(settings(heads=3), tmp_path / "feats.h5", tmp_path / "run")
-    with pytest.raises(TrainingError, match="expected auto, cpu, cuda or cuda:N, got 'quantum'"):
-        train(settings(device="quantum"), tmp_path / "feats.h5", tmp_path / "run")
+    with pytest.raises(TrainingError, match="cluster.device is cuda:99, but PyTorch sees"):
+        train(settings(device="cuda:99"), tmp_path / "feats.h5", tmp_path / "run")
     assert sorted(os.listdir(tmp_path)) == ["feats.h5", "features"]
 
 
-def test_numbers_that_are_too_good_say_so(feats: Path, tmp_path: Path) -> None:
+def test_selection_on_test_is_reported(feats: Path, tmp_path: Path) -> None:
     console = Console(file=StringIO(), width=100)
     metrics = train(settings(protocol="loso-reference", compat=("temperature", "sum")), feats, tmp_path / "run")
     assert metrics["selected_on_test"] is True
@@ -171,7 +154,7 @@ def test_folds_for_training_development_and_test(
     assert (fold["test"], fold["dev"], fold["n"]) == ("test", "dev", 2)
 
 
-def test_a_run_from_the_disk(feats: Path, tmp_path: Path) -> None:
+def test_features_read_from_disk_give_a_repeatable_run(feats: Path, tmp_path: Path) -> None:
     streamed = settings(load="disk", disk_buffer_mb=0.0005, threads=1)
     runs = [train(streamed, feats, tmp_path / name) for name in ("first", "second")]
     assert runs[0] == runs[1]
@@ -181,7 +164,7 @@ def test_a_run_from_the_disk(feats: Path, tmp_path: Path) -> None:
     assert about["threads"] == 1
 
 
-def test_notes_on_speakers(
+def test_speakers_in_several_sessions_are_reported(
     tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
 ) -> None:
     shared = [replace(u, speaker="s1" if i < 2 else u.speaker) for i, u in enumerate(some_utterances)]
@@ -193,29 +176,8 @@ def test_notes_on_speakers(
     )
 
 
-def test_what_is_no_model(feats: Path, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"config\.json: no such file"):
-        load_model(tmp_path)
-    train(settings(epochs=1), feats, tmp_path / "run")
-    folder = tmp_path / "run" / "models" / "seed0-fold1"
-    config = json.loads((folder / "config.json").read_text())
-    for change, message in (
-        ({"format": "other"}, "expected a folder of format foal-model, got 'other'"),
-        ({"version": 99}, "expected model version 2, got 99; update foal"),
-        ({"architecture": {**config["architecture"], "width": 32}}, "corrupt model"),
-        ({"architecture": None}, "corrupt model"),
-    ):
-        (folder / "config.json").write_text(json.dumps({**config, **change}))
-        with pytest.raises(StoreError, match=message):
-            load_model(folder)
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(StoreError, match="corrupt model"):
-        load_model(folder)
-
-
 @pytest.mark.parametrize("terminal", [True, False])
-def test_what_is_printed(
+def test_fold_scores_and_table_are_printed(
     feats: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -15,7 +15,8 @@ from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError
 from ...shared.store.feature_store import FeatureStore
 from ...shared.utterance import Utterance
-from .features import Features, InMemory, OnDisk, StreamSource, limit_malloc_arenas, read_streams
+from .features import Features, InMemory, OnDisk, StreamSource, read_streams
+from .malloc import limit_malloc_arenas
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,6 @@
 """Storage of a dataset's features: all in memory, or on disk and read chunk by chunk within a memory budget."""
 
-import ctypes
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -284,21 +282,3 @@ def _pooled_lengths(store: FeatureStore, rows: Sequence[int], source: StreamSour
 
 def _truncated(stream: PackedSequences, longest: int | None) -> PackedSequences:
     return stream if longest is None else replace(stream, lengths=stream.lengths.clamp(max=longest))
-
-
-# Parameters of glibc's mallopt.
-M_MMAP_THRESHOLD = -3
-M_ARENA_MAX = -8
-MMAP_THRESHOLD_BYTES = 4 << 20
-
-
-def limit_malloc_arenas() -> None:
-    """Make glibc use one heap for all threads and return large tensors to the system at once; no effect elsewhere.
-
-    By default every thread has its own heap, whose freed memory the other threads cannot use.
-    """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:  # musl has none
-            mallopt(M_ARENA_MAX, 1)
-            mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)

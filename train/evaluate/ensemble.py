@@ -107,15 +107,12 @@ def check_encoders(fold_model: FoldModel, data: Dataset, run: Path, features: Pa
         provenance = fold_model.metadata["provenance"]
         trained = next((made for stream, made in provenance.items() if modality_of(stream) == modality), None)
         present = data.provenance[name]
-        if trained is None or any(trained[key] != present[key] for key in ("encoder", "weights")):
-            expected = (
-                "no features of this modality"
-                if trained is None
-                else f"{trained['encoder']} (weights {trained['weights'][:8]})"
-            )
+        if trained is None:
+            raise TrainingError(f"{run}: the network was not trained on {modality} features; train again with them")
+        if any(trained[key] != present[key] for key in ("encoder", "weights")):
             raise TrainingError(
-                f"{run}: expected {modality} features of {expected}, which the network was trained on, got "
-                f"{present['encoder']} (weights {present['weights'][:8]}) in {features}; extract with the same "
+                f"{run}: expected {modality} features of {trained['encoder']} (weights {trained['weights'][:8]}), "
+                f"which the network was trained on, got {present['encoder']} (weights {present['weights'][:8]}) in {features}; extract with the same "
                 "encoder, or train again"
             )
         shape = fold_model.model.architecture.frame_shapes.get(modality)

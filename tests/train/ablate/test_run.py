@@ -143,7 +143,7 @@ def scores_of(tables: np.ndarray, utterances: Sequence[Utterance]) -> dict[str, 
 
 
 @pytest.mark.slow
-def test_every_system_is_a_row_and_says_what_its_fits_say(out: Path, utterances: list[Utterance]) -> None:
+def test_every_system_has_a_row_with_the_scores_of_its_fits(out: Path, utterances: list[Utterance]) -> None:
     ablation = read(out / "ablation.json")
     assert ablation == read(out.parent / "said.json")
     assert [row["id"] for row in ablation["rows"]] == [system.id for system in SYSTEMS] == KEYS
@@ -164,7 +164,7 @@ def test_every_system_is_a_row_and_says_what_its_fits_say(out: Path, utterances:
 
 
 @pytest.mark.slow
-def test_the_majority_is_that_of_the_training_group(out: Path, utterances: list[Utterance]) -> None:
+def test_the_majority_class_is_that_of_the_training_group(out: Path, utterances: list[Utterance]) -> None:
     # The first fold learns from the third session, where the first class wins the tie; and so on.
     most = {"session1": "hap", "session2": "sad", "session3": "hap"}
     table = np.eye(2)[[("hap", "sad").index(most[u.session]) for u in utterances]][None]
@@ -175,7 +175,7 @@ def test_the_majority_is_that_of_the_training_group(out: Path, utterances: list[
 
 
 @pytest.mark.slow
-def test_gains_and_what_the_ablation_says_of_itself(out: Path) -> None:
+def test_gains_and_metadata_of_the_study(out: Path) -> None:
     ablation = read(out / "ablation.json")
     rows = rows_of(ablation)
     assert ablation["baseline"] == "fusion"
@@ -218,7 +218,7 @@ def test_gains_and_what_the_ablation_says_of_itself(out: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_fit_is_done_once_and_heard_of(out: Path) -> None:
+def test_every_fit_runs_once_and_is_reported(out: Path) -> None:
     assert rows_of(read(out / "ablation.json"))["deviation-cut"] == {
         **rows_of(read(out / "ablation.json"))["full"],
         **{name: rows_of(read(out / "ablation.json"))["deviation-cut"][name] for name in ("id", "name", "description")},
@@ -236,7 +236,7 @@ def test_every_fit_is_done_once_and_heard_of(out: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_done_is_not_done_again(copied: Path, in_this_process: list[FitTask]) -> None:
+def test_finished_fits_are_not_repeated(copied: Path, in_this_process: list[FitTask]) -> None:
     before, content = times(copied), (copied / "ablation.json").read_bytes()
     pictures = [(copied / name).read_bytes() for name in ("ablation.png", "ablation.md")]
     heard: list[tuple[int, int, str]] = []
@@ -249,7 +249,7 @@ def test_what_is_done_is_not_done_again(copied: Path, in_this_process: list[FitT
 
 
 @pytest.mark.slow
-def test_what_is_gone_is_done_again_and_nothing_else(copied: Path, in_this_process: list[FitTask]) -> None:
+def test_only_missing_fits_are_repeated(copied: Path, in_this_process: list[FitTask]) -> None:
     before, content = times(copied), read(copied / "ablation.json")
     gone = {name: load_result(copied / "fits" / name) for name in sorted(before)[::30]}
     assert len(gone) == 3
@@ -270,7 +270,7 @@ def test_what_is_gone_is_done_again_and_nothing_else(copied: Path, in_this_proce
 
 
 @pytest.mark.slow
-def test_a_seed_more_does_that_seed_alone(copied: Path, in_this_process: list[FitTask]) -> None:
+def test_an_added_seed_runs_only_its_own_fits(copied: Path, in_this_process: list[FitTask]) -> None:
     before = times(copied)
     more = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0, 1, 5)})})
     again = ablate(more, copied.parent / "feats.h5", copied, deviations=False)
@@ -323,12 +323,12 @@ def test_folds_of_the_manifest_have_no_row_that_is_chosen_on_test(
     assert (ablation["n"], len(in_this_process)) == (4, 2)
 
 
-def test_a_folder_of_something_else_is_left_alone(feats: Path, tmp_path: Path, in_this_process: list[FitTask]) -> None:
+def test_a_folder_with_foreign_files_is_refused(feats: Path, tmp_path: Path, in_this_process: list[FitTask]) -> None:
     thesis = tmp_path / "mine" / "thesis.txt"
     thesis.parent.mkdir()
     thesis.write_text("years of work")
     for out in (thesis.parent, thesis):
-        with pytest.raises(UsageError, match="expected a (new )?folder"):
+        with pytest.raises(UsageError, match=r"expected a (new )?folder"):
             ablate(SETTINGS, feats, out)
     assert (os.listdir(thesis.parent), thesis.read_text()) == (["thesis.txt"], "years of work")
     assert in_this_process == []

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from foal.shared.config.settings import Settings
 from foal.shared.config.train_settings import TrainSettings
-from foal.shared.errors import StoreError, TrainingError, UsageError
+from foal.shared.errors import FoalError, StoreError, TrainingError, UsageError
 from foal.shared.hdf5.checked_reader import write_strings
 from foal.shared.hdf5.seal import write_seal
 from foal.shared.store.feature_store import FeatureStore
@@ -51,7 +51,10 @@ SCORES = (
 )
 PICTURES = ("calibration.png", "confusion.png", "overview.png")
 
-NOTE = "{} utterances are of a corpus or session that the run did not contain: their scores are averages of all networks of a seed"
+NOTE = (
+    "{} utterances are of a corpus or session that the run did not contain: "
+    "their scores are averages of all networks of a seed"
+)
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +222,7 @@ def test_one_network_judges_what_it_was_tested_on(
     model = run / "models" / "seed1-fold2"
     alone = evaluate(SETTINGS, model, feats, tmp_path / "out")
     assert (alone["n"], alone["seeds"], list(alone["per_session"])) == (6, [1], ["session2"])
-    assert "12 utterances left out: the networks learned from their session, or may have" in alone["warnings"]
+    assert "12 utterances left out: the networks were trained on their session, or may have been" in alone["warnings"]
     assert alone["ua_std"] is None
     (fold,) = (fold for fold in read(run)["folds"] if (fold["seed"], fold["fold"]) == (1, 2))
     assert (alone["ua_mean"], alone["wa_mean"], alone["f1_mean"]) == (fold["ua"], fold["wa"], fold["f1"])
@@ -365,7 +368,7 @@ def test_what_is_shown(evaluation: dict[str, Any]) -> None:
         "ECE",
         "avel: audio to face",
         "matching: accuracy",
-        "note: random weights",
+        "warning: random weights",
     ):
         assert words in text
 
@@ -400,7 +403,7 @@ def test_what_does_not_belong_together(run: Path, feats: Path, tmp_path: Path) -
         evaluate(SETTINGS, run.parent, feats, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     before = sorted(os.listdir(copy.parent / "run"))
-    with pytest.raises(UsageError, match="expected a new folder or one of an earlier run, got something else"):
+    with pytest.raises(UsageError, match="expected a new folder or one of an earlier run, got other files"):
         evaluate(SETTINGS, run, feats, copy.parent / "run")
     assert sorted(os.listdir(copy.parent / "run")) == before
 
@@ -409,7 +412,9 @@ def test_a_run_with_its_evaluation_may_be_replaced(run: Path, feats: Path, tmp_p
     copy = shutil.copytree(run, tmp_path / "run")
     evaluate(SETTINGS, copy, feats, copy / "evaluation")
     settings = Settings(train=QUICK.model_copy(update={"epochs": 1, "seeds": (0,), "modalities": "audio"}))
-    train(settings, feats, copy)
+    with pytest.raises(FoalError, match="a finished run exists"):
+        train(settings, feats, copy)
+    train(settings, feats, copy, force=True)
     assert read(copy)["modalities"] == "audio"
     assert not (copy / "evaluation").exists()
     assert os.listdir(tmp_path) == ["run"]

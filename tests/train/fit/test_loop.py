@@ -56,7 +56,7 @@ def two_bits(make_dataset: Callable[..., Dataset], make_stream: Callable[..., Pa
     return make_dataset(n, c=4, streams={"audio": make_stream(audio), "face": make_stream(face, seen)})
 
 
-def test_both_modalities_know_more_than_each(two_bits: Dataset) -> None:
+def test_two_modalities_score_better_than_each_alone(two_bits: Dataset) -> None:
     alone = [score_on_test(two_bits.select([name])) for name in ("audio", "face")]
     assert max(alone) < 0.65  # one bit of two: 0.5
     assert score_on_test(two_bits) > 0.85
@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_network(make_dataset: Callable[..., Datase
     assert torch.equal(torch.random.get_rng_state(), state_before)  # the caller's chance is left alone
 
 
-def test_the_best_epoch_is_kept_and_patience_ends_it(two_bits: Dataset) -> None:
+def test_the_best_epoch_is_kept_and_early_stopping_ends_training(two_bits: Dataset) -> None:
     fitted = fit_first(two_bits, SMALL.model_copy(update={"epochs": 60, "early_stopping_patience": 2}))
     uas = [epoch.dev_ua for epoch in fitted.history]
     first = uas.index(max(uas)) + 1
@@ -91,7 +91,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_it(two_bits: Dataset) -> None:
     assert unweighted_accuracy(confusion(two_bits.labels[dev].numpy(), predicted.numpy(), 4)) == max(uas)
 
 
-def test_the_test_fold_is_never_looked_at(make_dataset: Callable[..., Dataset]) -> None:
+def test_the_test_fold_has_no_influence_on_training(make_dataset: Callable[..., Dataset]) -> None:
     data = make_dataset()
     rows = first_fold(data).test_rows
     streams = {}
@@ -108,16 +108,6 @@ def test_the_test_fold_is_never_looked_at(make_dataset: Callable[..., Dataset]) 
     assert fit_first(data, settings).history == fit_first(blinded, settings).history
 
 
-def test_predictions_are_in_the_order_asked_for(make_dataset: Callable[..., Dataset]) -> None:
-    data = make_dataset()
-    model = fit_first(data, SMALL.model_copy(update={"epochs": 1})).model
-    rows = torch.tensor([7, 2, 19, 2])
-    together = predict(model, data, rows, batch_size=3, device=CPU)
-    alone = torch.cat([predict(model, data, rows[i : i + 1], batch_size=1, device=CPU) for i in range(4)])
-    torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(together.sum(1), torch.ones(4))
-
-
-def test_a_loss_that_is_no_number_is_an_error(make_dataset: Callable[..., Dataset]) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(make_dataset: Callable[..., Dataset]) -> None:
     with pytest.raises(TrainingError, match=r"fold 1, epoch \d+: expected a finite loss, got NaN or infinity; lower"):
         fit_first(make_dataset(), SMALL.model_copy(update={"learning_rate": 1e30, "epochs": 5}))

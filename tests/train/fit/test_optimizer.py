@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from foal.shared.config.train_settings import TrainSettings
-from foal.shared.errors import TrainingError
 from foal.train.data.dataset import Dataset
-from foal.train.fit.device import amp_dtype, select_device
 from foal.train.fit.optimizer import Optimizer, lr_multiplier
 from foal.train.model.foalnet import MAX_LOG_SCALE, FoalNet
 
@@ -101,17 +99,3 @@ def test_a_step_holds_the_scale_at_a_hundred(model: FoalNet) -> None:
     for _ in range(4):
         optimizer.step(-model.alignment.log_scale, epochs=0.0)
     assert model.alignment.log_scale.item() == pytest.approx(MAX_LOG_SCALE)
-
-
-def test_a_cpu_computes_in_single_precision() -> None:
-    for precision in ("auto", "fp32", "bf16", "fp16"):
-        assert amp_dtype(TrainSettings(precision=precision), CPU) is None  # type: ignore[arg-type]
-
-
-def test_devices_that_are_not_there() -> None:
-    assert select_device("cpu") == CPU
-    for name in ("quantum", "mps", "cuda:x"):
-        with pytest.raises(TrainingError, match=f"cluster.device: expected auto, cpu, cuda or cuda:N, got '{name}'"):
-            select_device(name)
-    with pytest.raises(TrainingError, match=r"cluster.device is cuda:99, but PyTorch sees \d+ CUDA devices"):
-        select_device("cuda:99")

@@ -41,7 +41,7 @@ def text_in(folder: Path) -> str:
     return str(json.loads((folder / "metrics.json").read_text())["text"])
 
 
-def test_appears_whole_and_replaces_whole(tmp_path: Path) -> None:
+def test_a_run_appears_complete_and_replaces_the_older_one(tmp_path: Path) -> None:
     out = tmp_path / "runs" / "both"
     with begin(out) as folder:
         assert folder == unfinished_run(out) == tmp_path / "runs" / ".both.unfinished"
@@ -57,7 +57,7 @@ def test_appears_whole_and_replaces_whole(tmp_path: Path) -> None:
     assert os.listdir(out.parent) == ["both"]
 
 
-def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_run_leaves_the_older_one(tmp_path: Path) -> None:
     out = tmp_path / "both"
     with begin(out) as folder:
         write(folder, "first")
@@ -67,7 +67,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["both"]
 
 
-def test_what_was_finished_stays_for_resume(tmp_path: Path) -> None:
+def test_finished_fits_are_kept_for_resume(tmp_path: Path) -> None:
     out = tmp_path / "both"
     with begin(out) as folder:
         write(folder, "first")
@@ -157,7 +157,7 @@ def test_one_process_at_a_time(tmp_path: Path, resume: bool) -> None:
         pass
 
 
-def test_nothing_but_a_run_is_replaced(tmp_path: Path) -> None:
+def test_only_run_folders_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "metrics.json").write_text('{"accuracy": 1}')
     (tmp_path / "notes.txt").write_text("mine")
@@ -170,13 +170,13 @@ def test_nothing_but_a_run_is_replaced(tmp_path: Path) -> None:
     assert text_in(tmp_path / "empty") == "fine"
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FoalError, match=r"file/run: cannot be written: \w+"), begin(tmp_path / "file" / "run"):
         pass
 
 
-def test_a_run_to_which_somebody_added_a_file_is_not_replaced(tmp_path: Path) -> None:
+def test_a_run_folder_with_foreign_files_is_not_replaced(tmp_path: Path) -> None:
     with begin(tmp_path / "both") as folder:
         write(folder, "first")
     (tmp_path / "both" / "notes.md").write_text("mine")
@@ -196,7 +196,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["both", "disk"]
 
 
-def test_leftovers_of_killed_runs_are_swept(tmp_path: Path) -> None:
+def test_leftovers_of_killed_runs_are_removed(tmp_path: Path) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     here = f".tmp-{socket.gethostname()}"
     gone, mine, busy = f"{here}~{int(dead.stdout)}", f"{here}~{os.getpid()}", f"{here}~{os.getppid()}"
@@ -217,7 +217,7 @@ def test_leftovers_of_killed_runs_are_swept(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, "both"])
 
 
-def test_a_kept_folder_keeps_what_is_in_it(tmp_path: Path) -> None:
+def test_a_reused_folder_keeps_its_files(tmp_path: Path) -> None:
     out = tmp_path / "ablation"
     with pytest.raises(KeyboardInterrupt), reuse_run_folder(out, frozenset({FITS, "metrics.json"})) as folder:
         interrupt(folder, finished="1.npz")
@@ -237,7 +237,7 @@ def test_a_kept_folder_keeps_what_is_in_it(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
         interrupt(folder, finished="1.npz")
     script = (
