@@ -207,10 +207,11 @@ class Utterances:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Frames of both modalities that are used of each utterance, (n,)."""
-        return sum(
+        audio, face = (
             np.minimum([len(frames) for frames in side], most)
             for side, most in zip((self.audio, self.face), self.most, strict=True)
         )
+        return audio + face
 
 
 class Batch(NamedTuple):
