@@ -2,5 +2,5 @@
 
 Open first: pipeline.py (`audio_entries`, from the media files of a chunk to its shard entries), then encoder.py
 (windows, batches, layers). loading.py builds an encoder from its weights, padding.py makes batches exact, config.py
-reads what is known of a model without importing torch.
+reads a model's configuration without importing torch.
 """

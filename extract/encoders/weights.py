@@ -75,7 +75,7 @@ def find_face_weights(encoder: str, revision: str, seed: int, *, fetch: bool = T
             or a file of its weights, or the folder or hub name of a vision model.
         revision: branch, tag or commit on the hub.
         seed: of random weights.
-        fetch: download what is not cached.
+        fetch: download weights that are not cached.
 
     Raises:
         EncoderError: as `find_audio_weights`, and for a cached file whose hash is not that of the release.

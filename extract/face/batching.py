@@ -120,7 +120,7 @@ class FaceBatches:
         track.ended = True
 
     def finish(self) -> None:
-        """Process what is left in the queues."""
+        """Process the rest of the queues."""
         self._detect()
         self._encode()
 

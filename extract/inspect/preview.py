@@ -31,7 +31,7 @@ MAX_CROP_SIDE = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewRequest:
-    """What is stored of an utterance, and the frame of it to show.
+    """Stored data of an utterance, and the frame of it to show.
 
     Attributes:
         utterance: the utterance.

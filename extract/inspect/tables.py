@@ -28,7 +28,7 @@ MAX_NOTES = 10
 
 
 def describe(path: Path) -> list[Table | str]:
-    """Tables and lines about a feats.h5: utterances by split and class, streams, quality, and what is missing."""
+    """Tables and lines about a feats.h5: utterances by split and class, streams, quality, and missing streams."""
     with FeatureStore(path) as store:
         random = " (random weights)" if store.random_weights else ""
         kind = "packed" if store.packed_inside else f"{len(store.shard_paths)} shards"

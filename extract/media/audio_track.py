@@ -245,7 +245,7 @@ def _concatenate_segments(
 
     Args:
         segments: the segments in their order, at least one.
-        begin: start of the first one; what is before zero is cut off.
+        begin: start of the first one; samples before zero are cut off.
 
     Returns:
         Samples (samples,), their rate (that of the longest segment), and the inserted silence.

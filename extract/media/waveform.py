@@ -23,7 +23,7 @@ LENGTH_TOLERANCE: Seconds = 0.1
 _SOUNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".aif", ".aiff", ".w64", ".caf", ".au"})
 _BLOCK_SAMPLES = 1 << 16
 _TRUSTED_SAMPLES = 1 << 20
-"""Samples allocated on the header's word; beyond them memory grows with what is decoded."""
+"""Samples allocated by the header alone; beyond them memory grows with what is decoded."""
 
 
 class NoAudioTrackError(Exception):

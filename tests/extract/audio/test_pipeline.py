@@ -18,26 +18,24 @@ def cut(path: Path, part: float) -> Path:
     return path
 
 
-def heard(path: Path, **segment: float) -> tuple[float | None, str | int]:
+def decoded(path: Path, **segment: float) -> tuple[float | None, str | int]:
     utterance = Utterance(id="u", corpus="c", audio=path.name, **segment)
-    part = MediaGroup(modality="audio", path=path, fingerprint="", utterances=[utterance])
-    ((_, _, found),) = decode_audio(part, (4,))
-    assert not isinstance(found, Entry)
-    return (
-        (None, str(found)) if isinstance(found, MediaError) else (found.missing and found.missing[1], len(found.wave))
-    )
+    group = MediaGroup(modality="audio", path=path, fingerprint="", utterances=[utterance])
+    ((_, _, clip),) = decode_audio(group, (4,))
+    assert not isinstance(clip, Entry)
+    return (None, str(clip)) if isinstance(clip, MediaError) else (clip.missing and clip.missing[1], len(clip.wave))
 
 
 def test_a_truncated_dialog_is_not_taken_for_an_utterance_clip(tmp_path: Path) -> None:
     """A dialog of 9 s truncated to 2.5 s, and the clip of an utterance of 2.5 s at its end."""
     soundfile.write(tmp_path / "d.wav", np.random.default_rng(1).normal(size=9 * 16000) / 9, 16000)
     cut(tmp_path / "d.wav", 2.5 / 9)
-    assert "cut off: it declares 9.00 s" in str(heard(tmp_path / "d.wav", start=6.0, end=8.5)[1])
+    assert "cut off: it declares 9.00 s" in str(decoded(tmp_path / "d.wav", start=6.0, end=8.5)[1])
     soundfile.write(tmp_path / "s.wav", np.zeros(40000), 16000)
-    assert heard(tmp_path / "s.wav", start=6.0, end=8.5) == (0.0, 40000)
+    assert decoded(tmp_path / "s.wav", start=6.0, end=8.5) == (0.0, 40000)
 
 
 @pytest.mark.parametrize(("start", "end"), [(0.0, 1e300), (1e300, 1e301), (0.0, 3e9)])
 def test_times_that_no_recording_has_cost_their_utterance_only(tmp_path: Path, start: float, end: float) -> None:
     soundfile.write(tmp_path / "s.wav", np.zeros(16000), 16000)
-    assert "correct it in the manifest" in str(heard(tmp_path / "s.wav", start=start, end=end)[1])
+    assert "correct it in the manifest" in str(decoded(tmp_path / "s.wav", start=start, end=end)[1])

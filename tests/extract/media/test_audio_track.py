@@ -118,7 +118,7 @@ def each_rate(cases: Sequence[tuple[str, str]]) -> list[tuple[str, str, int]]:
 @pytest.mark.parametrize(
     ("suffix", "codec", "rate"), each_rate([*CASES, ("mp3", "libmp3lame"), ("ogg", "libopus"), ("flac", "flac")])
 )
-def test_alone(tmp_path: Path, suffix: str, codec: str, rate: int) -> None:
+def test_clicks_of_a_single_track_are_on_time(tmp_path: Path, suffix: str, codec: str, rate: int) -> None:
     for layout in ("mono", "stereo") if codec == "libmp3lame" else ("mono", "stereo", "5.1"):
         wave = Waveform(write(tmp_path / f"c.{suffix}", codec, rate, layout)).cut(None, None)
         # FLV cannot tell of the encoder's delay; what every player plays late is late here, by just that.
@@ -128,28 +128,28 @@ def test_alone(tmp_path: Path, suffix: str, codec: str, rate: int) -> None:
 
 @pytest.mark.parametrize("b_frames", [0, 2])
 @pytest.mark.parametrize(("suffix", "codec", "rate"), each_rate([*CASES, ("ts", "aac")]))
-def test_beside_a_picture(tmp_path: Path, suffix: str, codec: str, rate: int, b_frames: int) -> None:
+def test_clicks_beside_a_video_are_on_time(tmp_path: Path, suffix: str, codec: str, rate: int, b_frames: int) -> None:
     path = write(tmp_path / f"c.{suffix}", codec, rate, "stereo", b_frames=b_frames)
     wave = Waveform(path).cut(None, None)
     np.testing.assert_allclose(landings(wave, np.add(CLICKS, picture_shift(path))), 0, atol=1)
 
 
 @pytest.mark.parametrize("flags", ["frag_keyframe+empty_moov", "frag_keyframe+delay_moov"])
-def test_fragments_without_edit_lists(tmp_path: Path, flags: str) -> None:
+def test_clicks_in_fragments_without_edit_lists_are_on_time(tmp_path: Path, flags: str) -> None:
     """The muxer stamps just the first packet 80 ms early; the others say where it belongs."""
     path = write(tmp_path / "c.mp4", "flac", 48000, b_frames=2, options={"movflags": flags})
     wave = Waveform(path).cut(None, None)
     np.testing.assert_allclose(landings(wave, np.add(CLICKS, picture_shift(path))), 0, atol=1)
 
 
-def test_the_first_packet_of_a_fragment_goes_where_the_others_do(tmp_path: Path) -> None:
+def test_the_first_packet_of_a_fragment_follows_the_others(tmp_path: Path) -> None:
     options = {"movflags": "frag_keyframe+empty_moov"}
     path = write(tmp_path / "c.mp4", "flac", 48000, b_frames=2, wave=loud, options=options)
     assert picture_shift(path) == pytest.approx(0.08)
     np.testing.assert_array_equal(Waveform(path).mono != 0, np.arange(123840) >= 3840)
 
 
-def test_matroska_that_rounds_like_mkvmerge(tmp_path: Path) -> None:
+def test_clicks_in_matroska_rounded_like_mkvmerge_are_on_time(tmp_path: Path) -> None:
     """Other muxers round the sum of stamp and CodecDelay, FFmpeg each of them."""
 
     def rounded(packets: Packets) -> Packets:
@@ -177,7 +177,7 @@ def without(first: float, last: float) -> Callable[[Packets], Packets]:
         ("ts", "libmp3lame", 48000),
     ],
 )
-def test_a_hole_is_silent_and_what_follows_on_time(
+def test_a_gap_is_silent_and_what_follows_is_on_time(
     tmp_path: Path, suffix: str, codec: str, rate: int, b_frames: int | None
 ) -> None:
     whole = Waveform(write(tmp_path / f"w.{suffix}", codec, rate, b_frames=b_frames)).cut(None, None)
@@ -190,13 +190,13 @@ def test_a_hole_is_silent_and_what_follows_on_time(
     np.testing.assert_allclose(landings(holed, where[::2]), 0, atol=1)
 
 
-def test_a_single_lost_packet_is_no_hole(tmp_path: Path) -> None:
+def test_a_single_lost_packet_is_no_gap(tmp_path: Path) -> None:
     whole = Waveform(write(tmp_path / "w.mkv", "aac", 44100)).mono
     one_less = Waveform(write(tmp_path / "l.mkv", "aac", 44100, change=without(0.8, 0.82))).mono
     assert len(one_less) == len(whole) - 1024
 
 
-def test_stamps_that_jitter_move_nothing(tmp_path: Path) -> None:
+def test_jitter_of_time_stamps_moves_nothing(tmp_path: Path) -> None:
     def jitter(packets: Packets) -> Packets:
         for number, packet in enumerate(packets):
             packet.pts += number * 7919 % 1500  # up to 34 ms
@@ -207,7 +207,7 @@ def test_stamps_that_jitter_move_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wild", [1, 20])
-def test_wild_stamps_that_are_taken_back_move_nothing(tmp_path: Path, wild: int) -> None:
+def test_invalid_time_stamps_that_are_undone_move_nothing(tmp_path: Path, wild: int) -> None:
     def shake(packets: Packets) -> Packets:
         for packet in packets[40 : 40 + wild]:
             packet.pts += 5 * 44100
@@ -217,7 +217,7 @@ def test_wild_stamps_that_are_taken_back_move_nothing(tmp_path: Path, wild: int)
     np.testing.assert_array_equal(Waveform(write(tmp_path / "s.mkv", "aac", 44100, change=shake)).mono, calm)
 
 
-def test_stamps_that_begin_in_the_middle_move_nothing(tmp_path: Path) -> None:
+def test_time_stamps_that_begin_in_the_middle_move_nothing(tmp_path: Path) -> None:
     """AAC in LOAS: FFmpeg stamps no packet of the first second."""
     path = tmp_path / "c.loas"
     with av.open(str(path), "w", format="latm") as container:
@@ -240,18 +240,18 @@ def spoilt(first: int, last: int) -> Callable[[Packets], Packets]:
     return spoil
 
 
-def test_behind_damaged_packets_all_is_on_time(tmp_path: Path) -> None:
+def test_clicks_behind_damaged_packets_are_on_time(tmp_path: Path) -> None:
     wave = Waveform(write(tmp_path / "d.mkv", "aac", 44100, change=spoilt(35, 45))).cut(None, None)
     np.testing.assert_allclose(landings(wave, CLICKS[1:]), 0, atol=1)
 
 
-def test_a_track_of_damaged_packets_alone(tmp_path: Path) -> None:
+def test_a_track_of_damaged_packets_only_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "d.mkv", "aac", 44100, change=spoilt(0, 1000))
     with pytest.raises(MediaError, match="the sound cannot be decoded"):
         Waveform(path)
 
 
-def test_a_rate_that_changes(tmp_path: Path) -> None:
+def test_a_sample_rate_that_changes(tmp_path: Path) -> None:
     parts = [write(tmp_path / f"{rate}.aac", "aac", rate).read_bytes() for rate in (44100, 22050)]
     (tmp_path / "both.aac").write_bytes(b"".join(parts))
     assert Waveform(tmp_path / "both.aac").seconds == pytest.approx(5.0, abs=0.2)
