@@ -19,8 +19,9 @@ from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from foal.extract.face.batching import ImageEncoder
 from foal.extract.face.detector import cut_face, overlap
-from foal.extract.media.video import RgbImage, Segment, Video
-from foal.extract.media.waveform import Sound, Wave, already_cut
+from foal.extract.media.video import Segment, open_video
+from foal.extract.media.video_reader import RgbImage
+from foal.extract.media.waveform import Wave, Waveform, is_utterance_clip
 from foal.shared.config.settings import ExtractSettings
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
@@ -46,7 +47,7 @@ def extract_naively(work: Workload, settings: ExtractSettings) -> None:
         wanted = Segment(start=utterance.start, end=utterance.end, fps=work.fps)
         last: NDArray[Any] | None = None
         faces, boxes = [], []
-        for index in Video(Path(f"/{utterance.video}")).plan(wanted):
+        for index in open_video(Path(f"/{utterance.video}")).plan(wanted):
             faces.append(np.zeros(512, np.float32))
             boxes.append(np.full(4, np.nan))
             if index < 0:
@@ -64,8 +65,8 @@ def extract_naively(work: Workload, settings: ExtractSettings) -> None:
 
 
 def read_wave(utterance: Utterance) -> Wave:
-    sound = Sound(Path(f"/{utterance.audio}"))
-    return sound.cut(utterance.start, utterance.end, whole=already_cut(sound.seconds, utterance))
+    sound = Waveform(Path(f"/{utterance.audio}"))
+    return sound.cut(utterance.start, utterance.end, whole=is_utterance_clip(sound.seconds, utterance))
 
 
 def choose_box(
@@ -124,10 +125,10 @@ def encode_one_by_one(
     utterance: Utterance, boxes: NDArray[Any], fps: float, network: ImageEncoder, settings: ExtractSettings
 ) -> NDArray[Any]:
     """An utterance's faces, cut at foal's boxes (t, 4), each through the network alone, (t, 512)."""
-    video = Video(Path(f"/{utterance.video}"))
+    video = open_video(Path(f"/{utterance.video}"))
     frames = video.plan(Segment(start=utterance.start, end=utterance.end, fps=fps))
     values = np.zeros((len(frames), 512), np.float32)
-    for _, position, picture in video.pictures([frames], [utterance.box]):
+    for _, position, picture in video.crops([frames], [utterance.box]):
         if np.isfinite(boxes[position]).all():
             height, width = picture.shape[:2]
             box = boxes[position] * np.array([width, height, width, height], np.float32)
