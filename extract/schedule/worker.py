@@ -176,7 +176,7 @@ def _frames_in_existing_shard(chunk: Chunk, plugin: EncoderPlugin, *, root: Path
 def _extract(
     chunk: Chunk, plugin: EncoderPlugin, *, root: Path, shard: Path, dtype: Literal["float16", "float32"], command: str
 ) -> ChunkResult:
-    """Attempt the chunk until an attempt succeeds; each begins anew and leaves nothing if it fails."""
+    """Attempt the chunk until an attempt succeeds; each starts from the beginning and leaves nothing if it fails."""
     backends: dict[Path, Backend] = {}
     isolate_files = False
     while True:

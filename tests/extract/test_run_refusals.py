@@ -89,7 +89,7 @@ def test_a_scheduler_without_workers_or_none_at_all(
 ) -> None:
     monkeypatch.setattr("foal.shared.parallel.cluster.CONNECT_TIMEOUT", 1)
     options = ["-s", "all", "-m", "m.csv", "-r", ".", "--streams", "audio"]
-    # As long as it is bound, nobody else can listen there.
+    # While it is bound, no other process can listen there.
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         done = foal_here("extract", *options, "--scheduler", f"tcp://127.0.0.1:{deaf.getsockname()[1]}")

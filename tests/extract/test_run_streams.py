@@ -179,7 +179,7 @@ def test_content_fingerprints_look_into_the_file(foal_here: Foal, tmp_path: Path
 def test_a_video_that_decord_gives_up_on_changes_no_other(
     foal_here: Foal, tmp_path: Path, make_video: Callable[..., Path], scheduler: str
 ) -> None:
-    """Its chunk is begun anew with PyAV for it: what was batched with its pictures depended on the time."""
+    """Its chunk is repeated with PyAV for this file, so that the batches of the others do not depend on timing."""
     sound = make_video(tmp_path / "sound.mp4", frames=50)
     damaged = make_video(tmp_path / "damaged.mp4", frames=60, b_frames=2, damaged=slice(20, 24))
     rows = [Utterance(id=path.stem, corpus="c", video=path.name) for path in (damaged, sound)]
