@@ -114,7 +114,7 @@ def test_a_failed_run_leaves_no_folder(
     write_index(tmp_path / "feats.h5", some_utterances, features, keys)
     with pytest.raises(TrainingError, match="expected a width that 3 heads divide"):
         train(settings(heads=3), tmp_path / "feats.h5", tmp_path / "run")
-    with pytest.raises(TrainingError, match="cluster.device is cuda:99, but PyTorch sees"):
+    with pytest.raises(TrainingError, match=r"cluster\.device is cuda:99, but PyTorch sees"):
         train(settings(device="cuda:99"), tmp_path / "feats.h5", tmp_path / "run")
     assert sorted(os.listdir(tmp_path)) == ["feats.h5", "features"]
 

@@ -112,8 +112,8 @@ def check_encoders(fold_model: FoldModel, data: Dataset, run: Path, features: Pa
         if any(trained[key] != present[key] for key in ("encoder", "weights")):
             raise TrainingError(
                 f"{run}: expected {modality} features of {trained['encoder']} (weights {trained['weights'][:8]}), "
-                f"which the network was trained on, got {present['encoder']} (weights {present['weights'][:8]}) in {features}; extract with the same "
-                "encoder, or train again"
+                f"which the network was trained on, got {present['encoder']} (weights {present['weights'][:8]}) in "
+                f"{features}; extract with the same encoder, or train again"
             )
         shape = fold_model.model.architecture.frame_shapes.get(modality)
         if shape != data.features.frame_shapes[modality]:
