@@ -226,7 +226,7 @@ def test_one_network_judges_what_it_was_tested_on(
     assert alone["ua_std"] is None
     (fold,) = (fold for fold in read(run)["folds"] if (fold["seed"], fold["fold"]) == (1, 2))
     assert (alone["ua_mean"], alone["wa_mean"], alone["f1_mean"]) == (fold["ua"], fold["wa"], fold["f1"])
-    with pytest.raises(TrainingError, match="every one of the 6 utterances is of a group that its networks learned"):
+    with pytest.raises(TrainingError, match="all 6 utterances are of groups that its networks were trained on"):
         evaluate(SETTINGS, model, feats, tmp_path / "none", sessions=["session1"])
     assert not (tmp_path / "none").exists()
 

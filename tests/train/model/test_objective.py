@@ -152,7 +152,7 @@ def test_switched_off_terms(make_dataset: Make, make_model: MakeModel, batch_of:
     assert model.alignment.log_scale.grad is None
 
     full = losses_of(model, batch, align=0.5, match=2.0)
-    assert full.total.item() == pytest.approx((full.classes + 0.5 * full.align + 2 * full.match).item(), abs=1e-6)
+    assert full.total.item() == pytest.approx((full.classes + 0.5 * full.avel + 2 * full.mem).item(), abs=1e-6)
 
 
 def test_one_modality_has_no_auxiliary_losses(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:

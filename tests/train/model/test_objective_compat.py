@@ -168,7 +168,7 @@ def test_authors_negatives_are_almost_uniform_ours_are_hard(case: Callable[..., 
 @torch.no_grad()
 def test_a_batch_of_one_class_has_wrong_negatives_only_with_that_fault(case: Callable[..., Case]) -> None:
     model, batch, _, _ = case(5, 1, 0, OURS)
-    assert losses_of((model, batch, OURS, 0)).match.item() == 0
+    assert losses_of((model, batch, OURS, 0)).mem.item() == 0
     terms = LossConfig(avel=1.0, mem=0.1, own_pairs=True, same_class=True)
     pairs = drawn(model, batch, terms, 0)
     assert pairs.counted.all()
@@ -183,7 +183,7 @@ def test_the_temperature_learns_in_either_form(case: Callable[..., Case], side: 
     """The gradient is that of S = Z_a Z_v' / T or exp(t) Z_a Z_v', by a difference quotient."""
     model, batch, terms, seed = case(6, 3, 4, AUTHORS if side < 0 else OURS)
     assert model.alignment is not None
-    losses_of((model, batch, terms, seed)).align.backward()
+    losses_of((model, batch, terms, seed)).avel.backward()
     t, step = math.log(1 / 0.07), 1e-2
     with torch.no_grad():
         cosines = similarities_of(model, batch, cosine_over_temperature=True).double() * t
