@@ -21,6 +21,7 @@ _TRACK_DURATION = {_MP4, "flac", "aiff", "au"}
 _FILE_DURATION = {_MP4, "flv", "asf", "matroska,webm"}
 """Formats that declare a duration of the file and mostly (MP4: in fragments) none of its tracks."""
 
+_AVI_HEADER_BYTES = 65536
 _PCM = (1, 3, 0xFFFE)
 _MIN_UNKNOWN_SIZE = 0x7FFF0000
 """Programs that write WAV into a pipe put a size of at least this into its header."""
@@ -50,14 +51,16 @@ class DeclaredDuration:
 
 
 def declared_duration(path: Path, container: InputContainer, stream: Stream) -> DeclaredDuration:
-    """Duration that a container declares of a track: of MP4, Matroska, FLAC, AIFF, AU, WAV, FLV and ASF.
+    """Duration that a container declares of a track: of MP4, Matroska, AVI, FLAC, AIFF, AU, WAV, FLV and ASF.
 
-    FFmpeg only estimates those of other formats, or adapts them to a truncated file (AVI, MP3).
+    FFmpeg only estimates those of other formats, or adapts them to a truncated file (MP3).
     """
     name = container.format.name
     start = (container.start_time or 0) / 1_000_000
     if name == "wav":
         return DeclaredDuration(track=wav_header_duration(path))
+    if name == "avi":
+        return DeclaredDuration(track=_avi_header_duration(path, stream))
     file = None
     if container.duration and name in _FILE_DURATION:
         file = container.duration / 1_000_000 - max(0.0, start)
@@ -122,6 +125,18 @@ def wav_header_duration(path: Path) -> Seconds | None:
     except (OSError, struct.error):
         pass
     return None
+
+
+def _avi_header_duration(path: Path, stream: Stream) -> Seconds | None:
+    """Duration in the stream header (strh) of an AVI file; FFmpeg reports the one of the frames that are there."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_AVI_HEADER_BYTES)
+        headers = [match.start() + 8 for match in re.finditer(rb"strh", head)]
+        scale, rate, start, length = struct.unpack_from("<4I", head, headers[stream.index] + 20)
+    except (OSError, struct.error, IndexError):
+        return None
+    return (start + length) * scale / rate if scale and rate and length else None
 
 
 def _parse_duration(text: str) -> Seconds | None:

@@ -16,7 +16,7 @@ from foal.shared.errors import MediaError
 
 MakeVideo = Callable[..., Path]
 
-VIDEOS = [("v.mp4", "libx264"), ("v.mkv", "libx264"), ("v.mov", "libx264")]
+VIDEOS = [("v.mp4", "libx264"), ("v.mkv", "libx264"), ("v.avi", "mpeg4"), ("v.mov", "libx264")]
 
 
 def share(path: Path, start: float | None = None, end: float | None = None) -> float | None:
@@ -126,9 +126,7 @@ def test_a_track_that_is_shorter_than_the_other_is_complete(tmp_path: Path, make
         assert pictures(tmp_path / name) == (30, 30)
 
 
-def test_avi_and_mp3_declare_no_duration(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_mp3_declares_no_duration(tmp_path: Path) -> None:
     """FFmpeg adapts the duration of a truncated file to what is left of it."""
-    avi = make_video(tmp_path / "v.avi", frames=25, codec="mpeg4")
-    assert pictures(avi) == (10, None)
     soundfile.write(tmp_path / "s.mp3", np.zeros(16000), 16000)
     assert share(tmp_path / "s.mp3") is None
