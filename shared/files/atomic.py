@@ -61,8 +61,10 @@ def remove(path: Path) -> None:
 
 def stale_temporaries(features: Path) -> list[Path]:
     """Temporary files of killed runs of this machine, in the features folder and two levels below it."""
-    found = [path for depth in ("", "*/", "*/*/") for path in sorted(features.glob(f"{depth}{TEMPORARY_PREFIX}*"))]
-    return [path for path in found if path.is_file() and temporary_is_stale(path)]
+    temporaries = [
+        path for depth in ("", "*/", "*/*/") for path in sorted(features.glob(f"{depth}{TEMPORARY_PREFIX}*"))
+    ]
+    return [path for path in temporaries if path.is_file() and temporary_is_stale(path)]
 
 
 def remove_stale_temporaries(features: Path, index: Path | None = None) -> None:
@@ -74,9 +76,9 @@ def remove_stale_temporaries(features: Path, index: Path | None = None) -> None:
 
 def _stale_of(path: Path) -> list[Path]:
     """Temporary files of one file that killed runs of this machine left."""
-    found = sorted(path.parent.glob(f"{TEMPORARY_PREFIX}*~{glob.escape(path.name)}"))
+    temporaries = sorted(path.parent.glob(f"{TEMPORARY_PREFIX}*~{glob.escape(path.name)}"))
     # A file may itself be called other~feats.h5.
-    return [one for one in found if one.name.split("~", 2)[2:] == [path.name] and temporary_is_stale(one)]
+    return [file for file in temporaries if file.name.split("~", 2)[2:] == [path.name] and temporary_is_stale(file)]
 
 
 def temporary_is_stale(path: Path) -> bool:

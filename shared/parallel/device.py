@@ -1,4 +1,4 @@
-"""The device and the precision of computations, for extraction and training alike."""
+"""The device and the precision of computations, for extraction and training."""
 
 from typing import TYPE_CHECKING
 

@@ -72,11 +72,16 @@ def attribute_cases() -> Cases:
         (
             "/",
             SHARD,
-            ("format", "modality", "key", "encoder", "config", "digest", "created"),
+            ("format", "modality", "config_hash", "encoder", "config", "digest", "created"),
             ("version", "rate_hz", "random_weights"),
         ),
         ("/", "feats.h5", ("format", "digest"), ("version", "packed")),
-        (streams, "feats.h5", ("encoder", "key", "dtype", "config"), ("rate_hz", "random_weights", "frame_shape")),
+        (
+            streams,
+            "feats.h5",
+            ("encoder", "config_hash", "dtype", "config"),
+            ("rate_hz", "random_weights", "frame_shape"),
+        ),
     ):
         for name in (*of_texts, *of_numbers):
             found.append(("attributes missing, or of a wrong type or size", file, put(group, name, None)))

@@ -126,7 +126,7 @@ def test_a_folder_that_cannot_be_written(whole: Any, start: Start, trial: Any, t
         mounted(tmp_path / "disk", "-o", "ro") as folder,
         trial("a read-only folder", "said before the run"),
     ):
-        run = start(tmp_path, *usual, "-j", "2", "--features", folder / "features")
+        run = start(tmp_path, *usual, "-j", "2", "--features-dir", folder / "features")
         assert run.finish() == 1
         assert "Read-only file system" in run.err
         assert "chunks on" not in run.out

@@ -56,7 +56,6 @@ def listed(corpus: Path) -> dict[str, str]:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
 
 
-@pytest.mark.sample
 def test_numbers_that_are_none_cost_their_utterances(start: Any, trial: Any, corpus: Path) -> None:
     usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "-j", "1"]
     usual += ["--audio-encoder", corpus / "model"]

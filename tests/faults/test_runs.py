@@ -81,7 +81,7 @@ def test_two_runs_on_one_scheduler(
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
     ):
         seeds = (1, 2)
-        options = [[*usual, "--set", f"extract.seed={seed}", "--features", f"of{seed}"] for seed in seeds]
+        options = [[*usual, "--set", f"extract.seed={seed}", "--features-dir", f"of{seed}"] for seed in seeds]
         runs = [start(tmp_path, *those, "--scheduler", cluster.scheduler_address) for those in options]
         assert [run.finish() for run in runs] == [0, 0]
         together = [features_of(tmp_path / f"of{seed}") for seed in seeds]
