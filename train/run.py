@@ -16,10 +16,11 @@ import numpy as np
 import torch
 
 from ..shared.config.settings import Settings
+from ..shared.parallel.device import select_device
 from ..shared.store.feature_store import FeatureStore
 from .data.dataset import Dataset, labelled_rows, open_dataset, select_streams, wanted_streams
 from .data.protocol import CrossValidation, build_cross_validation, check_classes, resolve_protocol
-from .fit.device import deterministic, select_device
+from .fit.device import deterministic
 from .fit.history import Epoch
 from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, run_task
 from .metrics.classification import pooled_scores

@@ -8,11 +8,10 @@ import torch
 from transformers.utils import logging
 
 from ...shared.errors import MediaError
+from ...shared.parallel.device import autocast_dtype
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def split_on_oom(run: Callable[[Sequence[Item]], list[Result]], batch: Sequence[Item], *, remedy: str) -> list[Result]:
@@ -51,6 +50,5 @@ def quiet_transformers() -> Iterator[None]:
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Context in which matrix products and convolutions run in `precision`: fp32 (no change), bf16 or fp16."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, _DTYPES[precision])
+    dtype = autocast_dtype(precision, device)
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)

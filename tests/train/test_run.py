@@ -16,7 +16,7 @@ from foal.shared.cli.console import start_console
 from foal.shared.cli.logs import configure_logging
 from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
-from foal.shared.errors import TrainingError
+from foal.shared.errors import TrainingError, UsageError
 from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance
 from foal.train.fit.history import Epoch
@@ -116,7 +116,7 @@ def test_a_failed_run_leaves_no_folder(
     write_index(tmp_path / "feats.h5", some_utterances, features, keys)
     with pytest.raises(TrainingError, match="expected a width that 3 heads divide"):
         train(settings(heads=3), tmp_path / "feats.h5", tmp_path / "run")
-    with pytest.raises(TrainingError, match=r"cluster\.device is cuda:99, but PyTorch sees"):
+    with pytest.raises(UsageError, match=r"cluster\.device is cuda:99, but PyTorch sees"):
         train(settings(device="cuda:99"), tmp_path / "feats.h5", tmp_path / "run")
     assert sorted(os.listdir(tmp_path)) == ["feats.h5", "features"]
 

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from ...shared.config.settings import Settings
 from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import StoreError, TrainingError
+from ...shared.parallel.device import select_device
 from ...shared.utterance import select_splits
 from ..data.dataset import Dataset, open_dataset
 from ..data.modality_dropout import drop_frames, drop_modality
 from ..data.protocol import group_of
 from ..data.sequences import Batch
-from ..fit.device import deterministic, select_device
+from ..fit.device import deterministic
 from ..fit.predict import predict
 from ..metrics.classification import pooled_scores
 from ..report.evaluation import plot_calibration, plot_overview

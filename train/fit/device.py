@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 
 from ...shared.config.train_settings import TrainSettings
-from ...shared.errors import TrainingError
+from ...shared.parallel.device import autocast_dtype
 
 
 @contextmanager
@@ -35,23 +35,4 @@ def deterministic(device: torch.device, threads: int) -> Iterator[None]:
 
 def amp_dtype(settings: TrainSettings, device: torch.device) -> torch.dtype | None:
     """The dtype of mixed precision that `settings.precision` selects on a device; None for float32, always on a CPU."""
-    if device.type != "cuda" or settings.precision == "fp32":
-        return None
-    if settings.precision == "auto":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
-    return torch.bfloat16 if settings.precision == "bf16" else torch.float16
-
-
-def select_device(name: str) -> torch.device:
-    """The device that the setting cluster.device names. Raises TrainingError if it does not exist."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise TrainingError(f"cluster.device: expected auto, cpu, cuda or cuda:N, got {name!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise TrainingError(f"cluster.device is {name}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
-    return device
+    return autocast_dtype(settings.precision, device) if device.type == "cuda" else None

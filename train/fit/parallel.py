@@ -1,6 +1,5 @@
 """Fits as Dask tasks: each worker opens the features once and keeps them."""
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -11,11 +10,12 @@ from distributed import KilledWorker, Worker, as_completed, get_worker
 from ...shared.config.settings import Settings
 from ...shared.config.train_settings import Protocol
 from ...shared.errors import TrainingError
-from ...shared.parallel.cluster import NamedPlugin, local_cluster, remote_cluster, unique_name
-from ...shared.parallel.resources import Resources, allocate, available_cores, available_gpus, visible_device
+from ...shared.parallel.cluster import NamedPlugin, open_cluster, unique_name
+from ...shared.parallel.device import select_device
+from ...shared.parallel.resources import Resources, allocate, available_cores, available_gpus, pin_gpu
 from ..data.dataset import Dataset, open_dataset
 from ..data.protocol import CrossValidation, build_cross_validation
-from .device import deterministic, select_device
+from .device import deterministic
 from .task import FitTask, run_task
 
 
@@ -34,9 +34,7 @@ class FeaturesPlugin(NamedPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask in each worker."""
-        if self._resources is not None and self._resources.devices:
-            # Before CUDA is initialized: the worker then sees its own GPU only.
-            os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(self._resources.devices, str(worker.name))
+        pin_gpu(self._resources, str(worker.name))
         self.threads = self._settings.cluster.threads or 1
         self.device = select_device(self._settings.cluster.device)
         self._stack = ExitStack()
@@ -88,15 +86,10 @@ def run_in_parallel(
     Raises:
         TrainingError: a worker process died repeatedly. Errors of the tasks are raised unchanged.
     """
-    scheduler = settings.cluster.scheduler
-    if scheduler is not None:
-        plugin = FeaturesPlugin(settings, features.absolute(), modalities, None)
-        cluster = remote_cluster(scheduler, plugin)
-    else:
-        resources = resources_for_fits(settings)
-        plugin = FeaturesPlugin(settings, features.absolute(), modalities, resources)
-        cluster = local_cluster(min(resources.workers, len(tasks)), plugin)
-    with cluster as client:
+    resources = resources_for_fits(settings) if settings.cluster.scheduler is None else None
+    plugin = FeaturesPlugin(settings, features.absolute(), modalities, resources)
+    workers = min(resources.workers, len(tasks)) if resources is not None else 0
+    with open_cluster(settings.cluster, plugin, workers=workers) as client:
         futures = {
             client.submit(run_in_worker, task, plugin.name, pure=False): position for position, task in enumerate(tasks)
         }

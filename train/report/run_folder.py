@@ -1,9 +1,7 @@
 """Folders of results: a run appears complete or not at all, can be resumed, and is not overwritten."""
 
-import fcntl
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from typing import Any
 from ...shared.cli.logs import log_file
 from ...shared.errors import FoalError, UsageError
 from ...shared.files.folders import publish_folder, remove_leftovers
+from ...shared.files.lock import exclusive_lock
 from .files import write_json
 
 log = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ def create_run_folder(
         _check_target(out, ours, force=force or (resume and work.exists()))
         out.parent.mkdir(parents=True, exist_ok=True)
         work.mkdir(exist_ok=True)
-        with _locked(work, out):
+        with exclusive_lock(work, _busy(out)):
             if not resume and not force:
                 _check_interrupted(out, work)
             if resume and not (force and not has_same_config(work / METADATA_FILE, metadata)):
@@ -96,7 +95,7 @@ def reuse_run_folder(out: Path, ours: frozenset[str], *, force: bool = False) ->
                 "; choose another folder with --out, or write beside them with --force"
             )
         out.mkdir(parents=True, exist_ok=True)
-        with _locked(out, out):
+        with exclusive_lock(out, _busy(out)):
             yield out.absolute()  # workers may have another working folder
     except OSError as error:
         raise FoalError(f"{out}: cannot be written: {error.strerror or error}") from error
@@ -201,20 +200,8 @@ def _names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
-@contextmanager
-def _locked(folder: Path, out: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise UsageError(
-            f"{out}: another process is writing this run; wait for it, or choose another folder with --out"
-        ) from None
-    try:
-        yield
-    finally:
-        os.close(handle)
+def _busy(out: Path) -> str:
+    return f"{out}: another process is writing this run; wait for it, or choose another folder with --out"
 
 
 def _empty(folder: Path) -> None:
