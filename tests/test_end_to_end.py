@@ -45,12 +45,16 @@ def test_from_a_corpus_to_results(foal: Foal, foal_here: Foal, synthetic_corpus:
     assert "random weights" in done.stdout
     assert "20 utterances" in done.stdout
 
+    # Without --out the folder is named after head, streams, protocol and a hash of the configuration.
+    run_folders = {}
     for run, modalities in ((foal, "both"), (foal_here, "audio"), (foal_here, "face")):
         done = run("train", "--features", "feats.h5", "--modalities", modalities)
         assert done.returncode == 0, done.stderr
         assert "random weights" in done.stdout
-        assert f"results: runs/{modalities}" in done.stdout
-        run_folder = tmp_path / "runs" / modalities
+        streams = "audio+face" if modalities == "both" else modalities
+        (run_folder,) = (tmp_path / "runs").glob(f"foalnet-{streams}-loso-nested-????????")
+        run_folders[modalities] = run_folder
+        assert f"results: runs/{run_folder.name}" in done.stdout
         metrics = json.loads((run_folder / "metrics.json").read_text())
         assert 0 <= metrics["ua_mean"] <= 1
         assert [fold["test"] for fold in metrics["folds"]] == [f"session{n}" for n in range(1, 6)]
@@ -62,14 +66,15 @@ def test_from_a_corpus_to_results(foal: Foal, foal_here: Foal, synthetic_corpus:
         assert len(list(run_folder.glob("models/*/model.safetensors"))) == 5
         for picture in ("confusion.png", "learning.png"):
             assert (run_folder / picture).read_bytes().startswith(b"\x89PNG")
-    assert "results: runs/face" in foal_here("results", "runs/face").stdout
+    assert f"results: {run_folders['face']}" in foal_here("results", run_folders["face"]).stdout
 
     packed = foal_here("index", "--pack", "-o", "elsewhere/packed.h5")
     assert packed.returncode == 0, packed.stderr
     done = foal_here("train", "--features", "elsewhere/packed.h5", "--out", "runs/packed")
     assert done.returncode == 0, done.stderr
     # Trained from shards in a process of its own, and from the packed file in this one.
-    shards, pack = (json.loads((tmp_path / "runs" / name / "metrics.json").read_text()) for name in ("both", "packed"))
+    folders = (run_folders["both"], tmp_path / "runs" / "packed")
+    shards, pack = (json.loads((folder / "metrics.json").read_text()) for folder in folders)
     assert shards == pack
 
     next((tmp_path / "features").rglob("audio-*/*.h5")).unlink()
