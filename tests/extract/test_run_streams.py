@@ -121,7 +121,7 @@ def test_two_face_encoders_side_by_side_and_training_picks_one(
         assert '"face/clip"' in (corpus / "run" / "metrics.json").read_text()
     wrong = foal_here("train", "--face", "face/dino")
     assert wrong.returncode == 1
-    assert "expected face features called face/dino, got only audio, face, face/clip, face/half" in wrong.stderr
+    assert "expected face features named face/dino, got only audio, face, face/clip, face/half" in wrong.stderr
 
 
 def test_batches_on_two_workers_equal_one_by_one_on_one(
