@@ -95,7 +95,7 @@ def attribute_cases() -> Cases:
             ("JSON that is none, or too deep", file, put(group, "config", np.bytes_(text)))
             for kind, text in jsons.items()
         ]
-    shapes = ([0], [-4], [1 << 40], [1 << 20, 1 << 20], [], [4] * 30, [[4]])
+    shapes: tuple[list[Any], ...] = ([0], [-4], [1 << 40], [1 << 20, 1 << 20], [], [4] * 30, [[4]])
     found += [
         ("a frame shape that cannot be", "feats.h5", put(streams, "frame_shape", np.array(shape, np.int64)))
         for shape in shapes
@@ -199,10 +199,10 @@ def number_cases() -> Cases:
             for name in ("size", "values_at", "valid_at", "frames")
         ]
         found.append(("offsets, lengths and rows that cannot be", SHARD, put("offsets", value, 1)))
-    for value in (np.nan, np.inf, -1e300):
+    for number in (np.nan, np.inf, -1e300):
         for name in ("utterances/start", "utterances/valence", "streams/audio/origin"):
-            found.append(("times that are none", "feats.h5", put(name, value, 2)))
-        found.append(("times that are none", SHARD, put("origin", value)))
+            found.append(("times that are none", "feats.h5", put(name, number, 2)))
+        found.append(("times that are none", SHARD, put("origin", number)))
     for name in ("ids", "note", "checksum", "source"):
         found.append(("text with a NUL in it", SHARD, put(name, b"a\0b")))
     for name in ("utterances/id", "utterances/label", "streams/face/checksum"):

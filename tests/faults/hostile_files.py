@@ -11,17 +11,32 @@ import struct
 import sys
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
-from hostile_content import SHARD, Cases, Change, attribute_cases, edited, number_cases, table_cases
 
 from foal.shared.hdf5.seal import SEAL_SIZE, write_seal
 from foal.shared.store.catalog import shard_folder
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
+
+# A script imports a neighbouring file by its bare name; mypy knows that file by its place in the package.
+if TYPE_CHECKING:
+    from foal.tests.faults.hostile_content import (
+        SHARD,
+        Cases,
+        Change,
+        attribute_cases,
+        edited,
+        number_cases,
+        table_cases,
+    )
+else:
+    from hostile_content import SHARD, Cases, Change, attribute_cases, edited, number_cases, table_cases
 
 KEYS = {"audio": "a" * 64, "face": "f" * 64}
 ROWS = [Utterance(id=f"u{i}", session=("one", "two")[i % 2], audio="a.wav", video="v.mp4", end=1.0) for i in range(6)]
@@ -70,9 +85,7 @@ def path_cases() -> Cases:
     found += [("a shard's path leads out, or nowhere", "feats.h5", named(text, make)) for text, make in made.items()]
     for file in (SHARD, "feats.h5"):
         for what in ("pipe", "folder", "link to a device", "link to itself"):
-            found.append(
-                ("a pipe, device, folder or link in a file's place", file, lambda path, what=what: in_place(path, what))
-            )
+            found.append(("a pipe, device, folder or link in a file's place", file, partial(in_place, what=what)))
     return found
 
 
@@ -106,6 +119,9 @@ def group_cases() -> Cases:
 
         return change
 
+    def copies(source: str) -> Callable[[h5py.Group, int], object]:
+        return lambda inside, n: inside.__setitem__(f"q{n}", inside[source])
+
     circles = (
         (SHARD, "quality", "/"),
         (SHARD, "quality/quality", "quality"),
@@ -121,9 +137,9 @@ def group_cases() -> Cases:
     )
     found: Cases = [("hard links in a circle", file, link(name, to)) for file, name, to in circles]
     crowd = "thousands of members"
-    for file, group, of in ((SHARD, "quality", "/origin"), ("feats.h5", "streams/face/quality", "/shards/size")):
+    for file, group, source in ((SHARD, "quality", "/origin"), ("feats.h5", "streams/face/quality", "/shards/size")):
         found += [
-            (crowd, file, many(group, lambda inside, n, of=of: inside.__setitem__(f"q{n}", inside[of]))),
+            (crowd, file, many(group, copies(source))),
             (crowd, file, many(group, lambda inside, n: inside.create_group(f"q{n}"))),
         ]
     found.append((crowd, "feats.h5", many("streams", lambda inside, n: inside.create_group(f"m{n}"))))

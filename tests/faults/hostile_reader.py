@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from foal.extract.maintenance.index import format_stream_config
 from foal.extract.maintenance.stale import find_stale, is_deletable_corrupt_shard
@@ -45,11 +46,11 @@ def entries_of(path: Path) -> None:
             shard.entry(row)
 
 
-def readings(folder: Path, file: str) -> dict[str, Callable[[], object]]:
+def readings(folder: Path, file: str) -> dict[str, Callable[[], Any]]:
     """Every way to read the file; those with an index give the values that they read."""
     path, features, shard = folder / file, folder / "features", "features" in file
     index = folder / ("feats.h5" if shard else file)
-    found: dict[str, Callable[[], object]] = {
+    found: dict[str, Callable[[], Any]] = {
         "verify it": lambda: verify_target(path),
         "verify all": lambda: verify_target(folder / "features") and verify_target(index),
         "read": lambda: values_of(index),

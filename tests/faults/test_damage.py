@@ -40,7 +40,7 @@ class Corpus:
         done = self._foal_in(self.folder, "index", *known[0], *known[1])
         return done.returncode, done.stderr
 
-    def verify(self, target: str = "features") -> dict[Path, str]:
+    def verify(self, target: Path | str = "features") -> dict[Path, str]:
         """What `foal verify` names, and why."""
         done = self._foal_in(self.folder, "verify", target)
         lines = [line.partition(": ") for line in done.stdout.splitlines() if ": " in line]

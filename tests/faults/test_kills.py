@@ -116,7 +116,12 @@ def remote(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     file = folder / "scheduler.json"
     file.unlink(missing_ok=True)
     dask = [sys.executable, "-m", "dask"]
-    usual = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    usual: dict[str, Any] = {
+        "cwd": folder,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        "start_new_session": True,
+    }
     where = ["--scheduler-file", str(file), "--no-dashboard"]
     scheduler = subprocess.Popen([*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", *where], **usual)
     worker = subprocess.Popen(

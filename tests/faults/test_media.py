@@ -76,7 +76,10 @@ def film(path: Path, codec: str, sound: str, rate_hz: int) -> None:
     """Half a second of noise in both tracks."""
     chance = np.random.default_rng(len(path.name))
     with av.open(str(path), "w") as container:
-        video, audio = container.add_stream(codec, rate=20), container.add_stream(sound, rate=rate_hz, layout="mono")
+        video = container.add_stream(codec, rate=20)
+        audio = container.add_stream(sound, rate=rate_hz, layout="mono")
+        assert isinstance(video, av.VideoStream)
+        assert isinstance(audio, av.AudioStream)
         video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
         video.codec_context.gop_size = 6
         for number in range(10):
@@ -209,7 +212,7 @@ def damaged(sources: dict[str, bytes], folder: Path) -> Iterator[tuple[str, str]
 def row(identity: str, name: str) -> Utterance:
     """Of a dialog one person, half a second; of all others everything. Names alone say whether there is a picture."""
     sound_only = Path(name).suffix in (".wav", ".flac", ".mp3", ".ogg")
-    part = {"start": 0.5, "end": 1.0, "crop": "left"} if name.endswith(TALK) else {}
+    part: dict[str, Any] = {"start": 0.5, "end": 1.0, "crop": "left"} if name.endswith(TALK) else {}
     return Utterance(
         id=identity,
         corpus="fuzz",
@@ -258,10 +261,10 @@ def extracted(start: Start, folder: Path, meanwhile: Callable[[], None]) -> tupl
 
 def failures_in(features: Path) -> dict[tuple[str, str], dict[str, str]]:
     """The rows of all failures.csv, by id and stream."""
-    failures = {}
+    failures: dict[tuple[str, str], dict[str, str]] = {}
     for path in features.glob("*/failures.csv"):
         with path.open(newline="", encoding="utf-8") as file:
-            failures |= {(line["id"], line["modality"]): line for line in csv.DictReader(file)}
+            failures |= {(line["id"], line["stream"]): line for line in csv.DictReader(file)}
     return failures
 
 

@@ -46,7 +46,9 @@ def changed(folder: Path, factor: float) -> None:
     """Multiply what the model puts out."""
     model = Wav2Vec2Model.from_pretrained(folder)
     with torch.no_grad():
-        for tensor in model.encoder.layers[-1].final_layer_norm.parameters():
+        norm = model.encoder.layers[-1].final_layer_norm
+        assert isinstance(norm, torch.nn.LayerNorm)
+        for tensor in norm.parameters():
             tensor.mul_(factor)
     model.save_pretrained(folder)
 
@@ -58,7 +60,7 @@ def listed(corpus: Path) -> dict[str, str]:
 
 def test_numbers_that_are_none_cost_their_utterances(start: Any, trial: Any, corpus: Path) -> None:
     usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "-j", "1"]
-    usual += ["--audio-encoder", corpus / "model"]
+    usual += ["--audio-encoder", str(corpus / "model")]
     run = start(corpus, *usual, "--dtype", "float32", "--index", "large.h5")
     assert run.finish() == 0, run.err
     with FeatureStore(corpus / "large.h5") as store:

@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
     "num_conv_pos_embedding_groups": 2,
     "num_feat_extract_layers": 7,
 }
-LAYER_NORM = {"feat_extract_norm": "layer", "conv_bias": True}
+LAYER_NORM: dict[str, Any] = {"feat_extract_norm": "layer", "conv_bias": True}
 MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "wav2vec2-group": lambda: Wav2Vec2Model(Wav2Vec2Config(**SMALL, feat_extract_norm="group")),
     "wav2vec2-layer": lambda: Wav2Vec2Model(Wav2Vec2Config(**SMALL, **LAYER_NORM)),

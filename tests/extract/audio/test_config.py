@@ -32,7 +32,7 @@ def test_layers_that_the_model_lacks_are_refused(
 
 
 def test_models_of_another_family_are_refused(tmp_path: Path) -> None:
-    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    small: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     BertModel(BertConfig(**small)).save_pretrained(tmp_path)
     with pytest.raises(EncoderError, match="expected a model of type wav2vec2, hubert, wavlm"):
         load_audio_encoder(find_audio_weights(str(tmp_path), "main", 0), CPU)

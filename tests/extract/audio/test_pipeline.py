@@ -1,6 +1,7 @@
 """From audio files to entries: truncated dialogs, and times that no recording has."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def cut(path: Path, part: float) -> Path:
     return path
 
 
-def decoded(path: Path, **segment: float) -> tuple[float | None, str | int]:
+def decoded(path: Path, **segment: Any) -> tuple[float | None, str | int]:
     utterance = Utterance(id="u", corpus="c", audio=path.name, **segment)
     group = MediaGroup(modality="audio", path=path, fingerprint="", utterances=[utterance])
     ((_, _, clip),) = decode_audio(group, (4,))

@@ -1,10 +1,11 @@
 """Running networks: batches split when the device runs out of memory, and precision."""
 
+import logging
 from collections.abc import Sequence
 
 import pytest
 import torch
-from transformers.utils import logging
+from transformers.utils.logging import get_verbosity
 
 from foal.extract.encoders.inference import autocast, quiet_transformers, split_on_oom
 from foal.shared.errors import MediaError
@@ -50,7 +51,7 @@ def test_precision_is_that_of_matrix_products(precision: str, dtype: torch.dtype
 
 
 def test_the_verbosity_of_transformers_is_restored() -> None:
-    before = logging.get_verbosity()
+    before = get_verbosity()
     with quiet_transformers():
-        assert logging.get_verbosity() == logging.ERROR
-    assert logging.get_verbosity() == before
+        assert get_verbosity() == logging.ERROR
+    assert get_verbosity() == before

@@ -22,7 +22,7 @@ from foal.shared.errors import EncoderError
 
 CPU = torch.device("cpu")
 PIXELS = 32
-VIT = {
+VIT: dict[str, Any] = {
     "hidden_size": 24,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
@@ -30,7 +30,7 @@ VIT = {
     "image_size": PIXELS,
     "patch_size": 8,
 }
-TEXT = {
+TEXT: dict[str, Any] = {
     "hidden_size": 16,
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
@@ -39,7 +39,7 @@ TEXT = {
     "bos_token_id": 0,
     "eos_token_id": 1,
 }
-STAGES = {"hidden_sizes": [8, 12, 16, 20], "depths": [1, 1, 1, 1]}
+STAGES: dict[str, Any] = {"hidden_sizes": [8, 12, 16, 20], "depths": [1, 1, 1, 1]}
 SQUARE, SHORTEST = {"height": PIXELS, "width": PIXELS}, {"shortest_edge": PIXELS}
 
 
@@ -64,7 +64,9 @@ def clip() -> Any:
 
 
 def clip_classifier() -> Any:
-    return hf.CLIPForImageClassification(hf.CLIPConfig(text_config=TEXT, vision_config=VIT, num_labels=3))
+    # Every configuration accepts num_labels; the signature of CLIPConfig omits it.
+    config = hf.CLIPConfig(text_config=TEXT, vision_config=VIT, num_labels=3)  # type: ignore[call-arg]
+    return hf.CLIPForImageClassification(config)
 
 
 def siglip() -> Any:

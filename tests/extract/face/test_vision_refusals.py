@@ -16,7 +16,7 @@ from foal.extract.encoders.weights import Weights
 from foal.extract.face.vision import VisionEncoder, load_vision_encoder
 from foal.shared.errors import EncoderError
 
-VIT = {
+VIT: dict[str, Any] = {
     "hidden_size": 24,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import DTypeLike
 
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.hdf5.opening import FutureError
@@ -64,7 +66,7 @@ def write_header(path: Path, text: str) -> None:
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode())
 
 
-def array(values: object, dtype: object = None) -> Callable[[Path], None]:
+def array(values: Any, dtype: DTypeLike | None = None) -> Callable[[Path], None]:
     return lambda path: np.save(path, np.array(values, dtype))
 
 

@@ -47,7 +47,7 @@ def loud(rate: int) -> np.ndarray:
     return np.full(round(2.5 * rate), 0.5, np.float32)
 
 
-def landings(wave: np.ndarray, expected: Sequence[float] = CLICKS, reach: float = 0.2) -> np.ndarray:
+def landings(wave: np.ndarray, expected: Sequence[float] | np.ndarray = CLICKS, reach: float = 0.2) -> np.ndarray:
     """By how many samples of 16 kHz each click misses its time, found by correlation and a parabola."""
     click = np.cos(np.arange(-32, 33) / 16000 / WIDTH * np.pi / 2) ** 2
     missed = []
@@ -58,6 +58,16 @@ def landings(wave: np.ndarray, expected: Sequence[float] = CLICKS, reach: float 
         left, middle, right = match[at - 1 : at + 2]
         missed.append(first + at + (left - right) / (left - 2 * middle + right) / 2 - time * 16000)
     return np.array(missed)
+
+
+def decoding_time(packet: Packet) -> Fraction:
+    assert packet.dts is not None
+    return packet.dts * packet.time_base
+
+
+def delay(packet: Packet, ticks: int) -> None:
+    assert packet.pts is not None
+    packet.pts += ticks
 
 
 def write(
@@ -79,6 +89,7 @@ def write(
             video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
             video.codec_context.max_b_frames = b_frames
         sound = container.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(sound, av.AudioStream)
         if b_frames is not None:
             for number in range(65):
                 picture = av.VideoFrame.from_ndarray(np.full((64, 64, 3), number, np.uint8), format="rgb24")
@@ -91,7 +102,7 @@ def write(
         to_codec = av.AudioResampler(sound.format.name, layout, rate, frame_size=sound.frame_size or rate // 50)
         pieces = [*to_codec.resample(frame), *to_codec.resample(None)]
         heard = [packet for piece in [*pieces, None] for packet in sound.encode(piece)]
-        for packet in sorted(packets + change(heard), key=lambda packet: packet.dts * packet.time_base):
+        for packet in sorted(packets + change(heard), key=decoding_time):
             container.mux(packet)
     return path
 
@@ -161,8 +172,13 @@ def test_clicks_in_matroska_rounded_like_mkvmerge_are_on_time(tmp_path: Path) ->
     np.testing.assert_allclose(landings(Waveform(path).cut(None, None)), 0, atol=1)
 
 
+def shown_at(packet: Packet) -> Fraction:
+    assert packet.pts is not None
+    return packet.pts * packet.time_base
+
+
 def without(first: float, last: float) -> Callable[[Packets], Packets]:
-    return lambda packets: [p for p in packets if not first < float(p.pts * p.time_base) < last]
+    return lambda packets: [packet for packet in packets if not first < float(shown_at(packet)) < last]
 
 
 @pytest.mark.parametrize("b_frames", [None, 2])
@@ -199,7 +215,7 @@ def test_a_single_lost_packet_is_no_gap(tmp_path: Path) -> None:
 def test_jitter_of_time_stamps_moves_nothing(tmp_path: Path) -> None:
     def jitter(packets: Packets) -> Packets:
         for number, packet in enumerate(packets):
-            packet.pts += number * 7919 % 1500  # up to 34 ms
+            delay(packet, number * 7919 % 1500)  # up to 34 ms
         return packets
 
     calm = Waveform(write(tmp_path / "c.mkv", "flac", 44100)).mono
@@ -210,7 +226,7 @@ def test_jitter_of_time_stamps_moves_nothing(tmp_path: Path) -> None:
 def test_invalid_time_stamps_that_are_undone_move_nothing(tmp_path: Path, wild: int) -> None:
     def shake(packets: Packets) -> Packets:
         for packet in packets[40 : 40 + wild]:
-            packet.pts += 5 * 44100
+            delay(packet, 5 * 44100)
         return packets
 
     calm = Waveform(write(tmp_path / "c.mkv", "aac", 44100)).mono
@@ -263,6 +279,7 @@ def test_channels_are_averaged_in_every_sample_format(tmp_path: Path, codec: str
     path = tmp_path / "m.mkv"
     with av.open(str(path), "w") as container:
         sound = container.add_stream(codec, rate=16000, layout="5.1")
+        assert isinstance(sound, av.AudioStream)
         samples = np.repeat(levels[:, None], 4000, axis=1)
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="5.1")
         frame.sample_rate, frame.pts = 16000, 0

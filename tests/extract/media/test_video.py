@@ -131,15 +131,20 @@ def test_a_video_cut_without_encoding_again_starts_at_its_cut(
     whole = make_video(tmp_path / "whole.mp4", frames=60, b_frames=2)
     cut = tmp_path / "cut.mp4"
     with av.open(str(whole)) as source, av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        shift = round(15 / 25 / source.streams.video[0].time_base)
+        original = source.streams.video[0]
+        assert original.time_base is not None
+        stream = target.add_stream_from_template(original)
+        shift = round(15 / 25 / original.time_base)
         begun = False
         for packet in source.demux(video=0):
             if packet.pts is None:
                 continue
             begun = begun or (packet.is_keyframe and packet.pts * packet.time_base >= 12 / 25)
             if begun:
-                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                assert packet.dts is not None
+                packet.pts -= shift
+                packet.dts -= shift
+                packet.stream = stream
                 target.mux(packet)
     (got,) = numbers(cut, [Segment(start=0.0, end=1.0, fps=25)], read_number)
     assert got == list(range(15, 40))

@@ -16,7 +16,10 @@ from foal.manifests.synthetic.voice import synthesize_voice
 
 
 def test_videos_are_mpeg4_and_longer_than_the_speech(synthetic_corpus: Path) -> None:
-    ends = {utterance.id: utterance.end for utterance in iemocap.build(synthetic_corpus, iemocap.LABELS).utterances}
+    ends: dict[str, float] = {}
+    for utterance in iemocap.build(synthetic_corpus, iemocap.LABELS).utterances:
+        assert utterance.end is not None
+        ends[utterance.id] = utterance.end
     with_b_frames = []
     for path in sorted(synthetic_corpus.rglob("*.avi")):
         with av.open(str(path)) as container:

@@ -1,6 +1,7 @@
 """The progress display: lines in a log, a bar on a terminal."""
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -56,9 +57,9 @@ def test_a_log_has_no_lines_if_they_are_switched_off(capsys: pytest.CaptureFixtu
     ("options", "shown"), [({"unit": "utterances"}, "2/3"), ({"in_bytes": True}, "2/3 bytes"), ({}, "two done")]
 )
 def test_a_terminal_has_a_bar_that_is_removed_at_the_end(
-    capsys: pytest.CaptureFixture[str], options: dict[str, object], shown: str
+    capsys: pytest.CaptureFixture[str], options: dict[str, Any], shown: str
 ) -> None:
-    with progress_display("[working]", total=3, **options) as display:  # type: ignore[arg-type]
+    with progress_display("[working]", total=3, **options) as display:
         display.advance(2)
         display.update("two done")
     printed = capsys.readouterr().out
@@ -70,7 +71,12 @@ def test_a_terminal_has_a_bar_that_is_removed_at_the_end(
 @pytest.mark.usefixtures("log")
 def test_several_threads_may_advance_it() -> None:
     with progress_display("checking", total=8000, line_seconds=None) as display:
-        threads = [threading.Thread(target=lambda: [display.advance() for _ in range(1000)] and None) for _ in range(8)]
+
+        def advance_often() -> None:
+            for _ in range(1000):
+                display.advance()
+
+        threads = [threading.Thread(target=advance_often) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -3,6 +3,7 @@
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
@@ -88,7 +89,8 @@ def test_other_files_are_refused_with_the_reason(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["config_hash", "key"])
 def test_files_of_every_version_are_identified(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path / "a.h5", version=3, modality="audio", config="{}", **{name: "abc"})
+    attributes: dict[str, Any] = {"modality": "audio", "config": "{}", name: "abc"}
+    path = write(tmp_path / "a.h5", version=3, **attributes)
     assert sniff(path) == ("foal-test", 3, "audio", "abc", "{}", 3)
     with h5py.File(tmp_path / "foreign.h5", "w") as file:
         file.attrs["version"] = [1, 2]

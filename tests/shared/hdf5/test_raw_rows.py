@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -48,7 +49,7 @@ def checked(path: Path, file: h5py.File, group: str = "/") -> ValidatedGroup:
     return found
 
 
-def two_tables(path: Path, frames: int = 40, *, group: str = "/", **layout: object) -> Path:
+def two_tables(path: Path, frames: int = 40, *, group: str = "/", **layout: Any) -> Path:
     chance = np.random.default_rng(0)
     with h5py.File(path, "a") as file:
         inside = file.require_group(group)
@@ -74,7 +75,7 @@ def test_the_same_as_hdf5(tmp_path: Path, group: str) -> None:
 
 
 @pytest.mark.parametrize("layout", REFUSED.values(), ids=REFUSED)
-def test_only_rows_that_lie_in_one_piece_are_read(tmp_path: Path, layout: dict[str, object]) -> None:
+def test_only_rows_that_lie_in_one_piece_are_read(tmp_path: Path, layout: dict[str, Any]) -> None:
     path = two_tables(tmp_path / "file.h5", **layout)
     with pytest.raises(StoreError, match=r"file\.h5: damaged \(values: expected .*; mend it"):
         rows_of(path)

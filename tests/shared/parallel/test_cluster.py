@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -25,6 +26,11 @@ def client() -> Iterator[Client]:
         yield client
 
 
+def address_of(client: Client) -> str:
+    assert client.scheduler is not None
+    return str(client.scheduler.address)
+
+
 def test_tasks_run_in_another_process(client: Client) -> None:
     assert client.submit(os.getpid).result() != os.getpid()
 
@@ -41,7 +47,7 @@ CONNECT = "import sys; from distributed import Client; Client(sys.argv[1], timeo
 
 @pytest.mark.parametrize("scheme", ["tls://", "tcp://"])
 def test_clients_without_the_certificate_are_refused(client: Client, scheme: str) -> None:
-    address = client.scheduler.address
+    address = address_of(client)
     assert address.startswith("tls://127.0.0.1:")
     # In a process of its own: a client that fails may wait for itself when it is thrown away.
     other = [sys.executable, "-c", CONNECT, address.replace("tls://", scheme)]
@@ -54,7 +60,7 @@ def test_an_address_without_its_certificates_is_named(
     client: Client, foal: Callable[..., "subprocess.CompletedProcess[str]"], synthetic_corpus: Path
 ) -> None:
     assert foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
-    done = foal("extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--scheduler", client.scheduler.address)
+    done = foal("extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--scheduler", address_of(client))
     assert done.returncode == 2
     assert "TLS do not match" in done.stderr
 
@@ -77,7 +83,7 @@ def test_workers_without_foal_are_named(
     (tmp_path / "without/sitecustomize.py").write_text(WITHOUT_FOAL)
     scheduler_file = tmp_path / "scheduler.json"
     dask = [sys.executable, "-m", "dask"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
     scheduler = subprocess.Popen(
         [
             *dask,
@@ -88,7 +94,7 @@ def test_workers_without_foal_are_named(
             "0",
             "--no-dashboard",
             "--scheduler-file",
-            scheduler_file,
+            str(scheduler_file),
         ],
         **quiet,
     )
@@ -99,9 +105,9 @@ def test_workers_without_foal_are_named(
             "--no-nanny",
             "--no-dashboard",
             "--scheduler-file",
-            scheduler_file,
+            str(scheduler_file),
             "--local-directory",
-            tmp_path,
+            str(tmp_path),
         ],
         env={**os.environ, "PYTHONPATH": str(tmp_path / "without")},
         **quiet,

@@ -17,7 +17,7 @@ def test_finite_agrees_with_numpy_for_every_float16(bits: np.ndarray) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_nan_and_infinity_are_not_finite(dtype: type) -> None:
-    values = np.ones((3, 4), dtype)
+    values: np.ndarray = np.ones((3, 4), dtype)
     assert finite(values)
     for number in (np.nan, np.inf, -np.inf):
         values[1, 2] = number

@@ -120,12 +120,15 @@ def table_of(system: System, out: Path) -> np.ndarray:
     """Probabilities (seeds, 18, 2) by a system, from the files of its fits."""
     with open_dataset(out.parent / "feats.h5", QUICK, classes=None) as data:
         folds = build_cross_validation(data.utterances, system.protocol or "loso-nested", data.speakers)
-        kind = "regression" if system.kind == "regression" else "network"
         tables = []
         for seed in (0, 1) if system.is_random else (0,):
             tasks = [
                 FitTask(
-                    kind=kind, settings=system.settings(QUICK, "loso-nested"), seed=seed, fold=k, folder=out / "fits"
+                    kind="regression" if system.kind == "regression" else "network",
+                    settings=system.settings(QUICK, "loso-nested"),
+                    seed=seed,
+                    fold=k,
+                    folder=out / "fits",
                 )
                 for k in (1, 2, 3)
             ]

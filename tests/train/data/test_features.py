@@ -24,6 +24,7 @@ from foal.train.data.features import CHUNKS_IN_MEMORY, Features, OnDisk, StreamS
 from foal.train.data.normalization import frame_statistics
 from foal.train.data.sequences import pad_batch
 from foal.train.fit.predict import predict
+from foal.train.model.foalnet import FoalNet
 
 CPU = torch.device("cpu")
 N = 60
@@ -176,9 +177,7 @@ def test_statistics_are_the_same_in_memory_and_on_disk(dataset: Opened, frame_ra
         torch.testing.assert_close(streamed[name], there[name], rtol=1e-6, atol=1e-6)
 
 
-def test_a_network_sees_the_same_in_memory_and_on_disk(
-    dataset: Opened, make_model: Callable[..., torch.nn.Module]
-) -> None:
+def test_a_network_sees_the_same_in_memory_and_on_disk(dataset: Opened, make_model: Callable[..., FoalNet]) -> None:
     data = dataset()
     rows = torch.tensor([7, 2, 19, 2, 40])
     expected, streamed = (

@@ -51,7 +51,7 @@ def scoring_groups(models: list[FoldModel], data: Dataset, rows: Tensor | None =
     return [[fold_model.test for fold_model, some in bench.members if row in some.tolist()] for row in range(len(data))]
 
 
-def changed(data: Dataset, places: Sequence[int], **values: str) -> Dataset:
+def changed(data: Dataset, places: Sequence[int], **values: Any) -> Dataset:
     some = [replace(u, **values) if i in places else u for i, u in enumerate(data.utterances)]
     return replace(data, utterances=tuple(some))
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
@@ -47,7 +48,9 @@ def two_bits(make_dataset: Callable[..., Dataset], make_stream: Callable[..., Pa
     chance = torch.Generator().manual_seed(0)
     n = 144
     labels = torch.arange(n) % 4
-    audio, face, seen = [], [], []
+    audio: list[Tensor] = []
+    face: list[Tensor] = []
+    seen: list[Tensor] = []
     for label in labels.tolist():
         for frames, bit in ((audio, label % 2), (face, label // 2)):
             t = int(torch.randint(2, 10, (), generator=chance))

@@ -57,7 +57,8 @@ def weights(model: FoalNet) -> Tensor:
 
 def gradient(model: FoalNet, settings: TrainSettings, size: float) -> Tensor:
     """What is followed when the loss' gradient is that long."""
-    total = sum((parameter * torch.ones_like(parameter)).sum() for parameter in model.parameters())
+    sums = [(parameter * torch.ones_like(parameter)).sum() for parameter in model.parameters()]
+    total = torch.stack(sums).sum()
     count = sum(parameter.numel() for parameter in model.parameters())
     Optimizer(model, settings, CPU).step(total * (size / math.sqrt(count)), epochs=0.0)
     return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])

@@ -70,9 +70,9 @@ def test_emotions_apart_are_found_and_noise_is_chance() -> None:
     assert retrieval(centres, centres + 0.01 * random.normal(size=(1200, 4)), labels, labels) == pytest.approx(
         (1, 1, 0.25), abs=0.01
     )
-    noise = random.normal(size=(2, 1200, 16))
+    queries, gallery = random.normal(size=(2, 1200, 16))
     for own in (True, False):
-        found = retrieval(*noise, labels, labels, include_self=own)
+        found = retrieval(queries, gallery, labels, labels, include_self=own)
         assert found is not None
         assert found == pytest.approx((found.chance, found.chance, found.chance), abs=0.04)
 

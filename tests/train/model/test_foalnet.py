@@ -129,6 +129,7 @@ def test_several_layers_are_mixed(
     data = make_dataset(12, streams={"audio": make_stream(frames)})
     model = make_model(data)
     weights = model.projections["audio"].layer_weights
+    assert isinstance(weights, Tensor)
     batch = batch_of(data, torch.arange(12))
     with torch.no_grad():
         weights.copy_(torch.tensor([50.0, 0.0, 0.0]))  # the first layer alone

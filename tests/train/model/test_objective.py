@@ -55,6 +55,8 @@ def test_a_batch_of_one_class_has_no_matching_loss_but_a_gradient(
     assert losses.mem.item() == 0
     losses.mem.backward()
     for head in model.match_heads.values():
+        assert isinstance(head, torch.nn.Linear)
+        assert head.weight.grad is not None
         assert torch.equal(head.weight.grad, torch.zeros_like(head.weight))
 
 
