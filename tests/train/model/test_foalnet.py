@@ -23,7 +23,7 @@ def padded(frames: Frames, by: int, garbage: float) -> Frames:
 
 
 @pytest.mark.parametrize("garbage", [0.0, 6e4, float("nan")])
-def test_padding_never_changes_an_output(
+def test_padding_does_not_change_the_logits(
     make_dataset: Make, make_model: MakeModel, garbage: float, batch_of: BatchOf
 ) -> None:
     data = make_dataset()
@@ -35,7 +35,9 @@ def test_padding_never_changes_an_output(
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_batch_changes_nothing(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
+def test_logits_of_a_batch_equal_those_of_single_utterances(
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
+) -> None:
     data = make_dataset()
     model = make_model(data)
     with torch.no_grad():
@@ -44,7 +46,7 @@ def test_a_batch_changes_nothing(make_dataset: Make, make_model: MakeModel, batc
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_an_invalid_frame_never_matters(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
+def test_invalid_frames_do_not_change_the_logits(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     data = make_dataset()
     model = make_model(data)
     frames = dict(batch_of(data, torch.arange(24)).frames)
@@ -56,23 +58,25 @@ def test_an_invalid_frame_never_matters(make_dataset: Make, make_model: MakeMode
     assert torch.equal(got, expected)
 
 
-def test_an_utterance_without_a_face_is_one_with_any_other_face(
+def test_without_a_valid_face_the_face_values_do_not_matter(
     make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
 ) -> None:
     data = make_dataset()
     model = make_model(data)
     frames = dict(batch_of(data, torch.arange(24)).frames)
     values, valid = frames["face"]
-    nobody = torch.zeros_like(valid)
+    no_valid_frame = torch.zeros_like(valid)
     with torch.no_grad():
-        without = model({**frames, "face": Frames(values, nobody)})
-        otherwise = model({**frames, "face": Frames(values.flip(0), nobody)})
+        without = model({**frames, "face": Frames(values, no_valid_frame)})
+        otherwise = model({**frames, "face": Frames(values.flip(0), no_valid_frame)})
         assert not torch.allclose(without, model(frames))
     assert torch.equal(without, otherwise)
     assert torch.isfinite(without).all()
 
 
-def test_partners_are_whom_a_row_reads(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
+def test_partners_select_the_row_of_the_other_modality(
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
+) -> None:
     data = make_dataset()
     model = make_model(data)
     frames = batch_of(data, torch.arange(6)).frames

@@ -19,7 +19,7 @@ MakeModel = Callable[..., FoalNet]
 BatchOf = Callable[[Dataset, Tensor], Batch]
 
 
-def test_cross_attention_is_multi_head_attention() -> None:
+def test_cross_attention_equals_torch_multi_head_attention() -> None:
     torch.manual_seed(0)
     ours = CrossAttention(width=16, heads=4, dropout=0.0)
     theirs = torch.nn.MultiheadAttention(16, 4, batch_first=True)
@@ -36,13 +36,13 @@ def test_cross_attention_is_multi_head_attention() -> None:
         )
 
 
-def test_masked_mean() -> None:
+def test_the_masked_mean_ignores_invalid_frames() -> None:
     values = torch.arange(12.0).view(2, 3, 2)
     valid = torch.tensor([[True, False, True], [False, False, False]])
     assert masked_mean(values, valid).tolist() == [[2.0, 3.0], [0.0, 0.0]]
 
 
-def test_dropout_takes_a_unit_from_the_whole_sequence() -> None:
+def test_sequence_dropout_has_one_mask_per_sequence() -> None:
     torch.manual_seed(0)
     dropout = SequenceDropout(0.5)
     x = dropout(torch.ones(8, 5, 32))
@@ -51,7 +51,7 @@ def test_dropout_takes_a_unit_from_the_whole_sequence() -> None:
     assert torch.equal(dropout.eval()(torch.ones(1, 2, 3)), torch.ones(1, 2, 3))
 
 
-def test_several_layers_are_mixed(
+def test_encoder_layers_are_mixed_by_learned_weights(
     make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Tensor], batch_of: BatchOf
 ) -> None:
     frames = [torch.randn(t, 3, 5, generator=torch.Generator().manual_seed(t)) for t in range(1, 13)]
