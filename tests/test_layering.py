@@ -22,8 +22,13 @@ ALLOWED = {
     "train": {"train", "shared"},
     "predict": {"predict", "extract", "train", "manifests", "shared"},
 }
-UNTESTED = {"__init__", "cli"}
-"""Modules without a test file of their name: their commands are tested by what they run."""
+UNTESTED = {
+    "__init__": "contains no behaviour",
+    "cli": "its commands are tested by what they run",
+    "errors": "declares exception classes; exit codes are tested with the commands",
+    "video_reader": "declares a protocol; its implementations are tested",
+}
+"""Modules without a test file of their name, and why."""
 MIN_LINES = 40
 """Shorter modules may be tested with their neighbours."""
 VAGUE_NAMES = frozenset({"it", "one", "some", "there", "word", "said"})

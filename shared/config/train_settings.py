@@ -1,4 +1,4 @@
-"""The settings of training; each key has its unit and default here only."""
+"""The settings of training: unit, limits and default of each key."""
 
 from typing import Any, Literal
 
@@ -7,12 +7,13 @@ from pydantic import Field, NonNegativeInt, model_validator
 from .loading import Section
 
 Protocol = Literal["loso-nested", "loso-reference", "speakers-nested", "folds-nested"]
-Fault = Literal["temperature", "sum", "own-pairs", "same-class"]
-REFERENCE: tuple[Fault, ...] = ("temperature", "sum", "own-pairs")
+Deviation = Literal["temperature", "sum", "own-pairs", "same-class"]
+REFERENCE: tuple[Deviation, ...] = ("temperature", "sum", "own-pairs")
+"""The deviations of the reference code from the paper that `compat: reference` reproduces."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "light": {},
-    # Li et al. 2024 and their code; the protocol stays nested.
+    # Sizes and optimizer of Li et al. 2024 and their code; the protocol remains nested.
     "paper": {
         "width": 512,
         "heads": 4,
@@ -30,11 +31,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "clip": None,
     },
 }
-"""The keys that a preset sets; keys given explicitly override them, all other keys keep their defaults."""
+"""The keys that each preset sets. Keys given explicitly override them; all other keys keep their defaults."""
 
 
 class TrainSettings(Section):
-    """How the heads are trained."""
+    """Settings of training: data, protocol, architecture, optimizer."""
 
     preset: Literal["light", "paper"] = Field(
         "light",
@@ -47,54 +48,56 @@ class TrainSettings(Section):
     mem: bool = Field(True, description="train with MEM, cross-modal emotion label matching")
     avel_weight: float = Field(1.0, ge=0, description="weight of the AVEL loss")
     mem_weight: float = Field(0.1, ge=0, description="weight of the MEM loss")
-    compat: tuple[Fault, ...] = Field(
+    compat: tuple[Deviation, ...] = Field(
         (),
-        description="deviations of the authors' code to reproduce: reference (the first three), or a list of "
+        description="deviations of the reference code to reproduce: reference (the first three), or a list of "
         "temperature, sum, own-pairs, same-class",
     )
     protocol: Protocol | None = Field(
         None,
         description="cross-validation: loso-nested (by session), speakers-nested, folds-nested, or loso-reference "
-        "(epoch selected on test, as the authors did) (none = folds-nested if the manifest gives every utterance a "
-        "fold, else loso-nested)",
+        "(epoch selected on the test group, as in the reference code) (none = folds-nested if every utterance has a "
+        "fold in the manifest, else loso-nested)",
     )
     seeds: tuple[NonNegativeInt, ...] = Field(
         (0,), min_length=1, description="random seeds, one run over all folds each"
     )
     frame_rate: float | None = Field(
-        10.0, gt=0, description="average faster features to this frame rate (Hz; none = keep the rate)"
+        10.0, gt=0, description="frame rate to which faster features are averaged, in Hz (none = no averaging)"
     )
-    max_seconds: float | None = Field(None, gt=0, description="cut sequences after this many seconds (none = no limit)")
-    width: int = Field(128, ge=8, le=4096, description="width of the shared space, d")
+    max_seconds: float | None = Field(
+        None, gt=0, description="maximum sequence length in seconds; later frames are dropped (none = no limit)"
+    )
+    width: int = Field(128, ge=8, le=4096, description="dimension of the shared space, d")
     heads: int = Field(4, ge=1, le=64, description="number of attention heads; must divide train.width")
     layers: int = Field(2, ge=1, le=24, description="number of cross-attention layers in each direction")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in attention and before the classifier")
     projection_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the projection blocks")
     modality_dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of training utterances without one of their modalities, redrawn each epoch"
+        0.0, ge=0, lt=1, description="share of training utterances that lose one modality, drawn again in each epoch"
     )
-    batch_size: int = Field(32, ge=2, le=65536, description="utterances per step")
+    batch_size: int = Field(32, ge=2, le=65536, description="maximum number of utterances per step")
     batch_frames: int | None = Field(
         8192,
         ge=1,
-        description="most frames per step, all modalities and padding included; makes batches of long utterances "
-        "smaller (none = no limit)",
+        description="maximum number of frames per step over all modalities, padding included; reduces the batch size "
+        "of long utterances (none = no limit)",
     )
     epochs: int = Field(40, ge=1, le=10000, description="maximum number of epochs per fold")
     early_stopping_patience: int = Field(
-        15, ge=1, description="stop a fold after this many epochs without a better development UA"
+        15, ge=1, description="epochs without a better development UA after which a fold stops"
     )
     learning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of AdamW")
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="learning rate after the warm-up: cosine decay to zero over all epochs, or constant"
     )
-    warmup: float = Field(1.0, ge=0, description="warm-up of the learning rate from zero, in epochs")
-    clip: float | None = Field(1.0, gt=0, description="clip the gradient norm to this (none = no clipping)")
+    warmup: float = Field(1.0, ge=0, description="linear warm-up of the learning rate from zero, in epochs")
+    clip: float | None = Field(1.0, gt=0, description="maximum gradient norm (none = no clipping)")
     weight_decay: float = Field(0.01, ge=0, le=1, description="weight decay of AdamW")
-    bootstrap: int = Field(1000, ge=10, description="number of speaker resamples for the 95% intervals")
+    bootstrap: int = Field(1000, ge=10, description="number of bootstrap resamples of speakers for the 95% intervals")
     load: Literal["memory", "disk"] = Field(
         "memory",
-        description="memory (read the features once) or disk (read them in every epoch, if memory is too small)",
+        description="memory (read the features once) or disk (read them in every epoch; needs less memory)",
     )
     disk_buffer_mb: float = Field(128.0, gt=0, description="buffer for features read from disk, in MB")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
@@ -103,7 +106,7 @@ class TrainSettings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _lay_over_preset(cls, values: Any) -> Any:
+    def _apply_preset(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
         compat = values.get("compat", ())

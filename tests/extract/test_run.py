@@ -56,7 +56,7 @@ def test_every_utterance_has_both_modalities(extracted: Path) -> None:
         assert (store.valid_frames("audio") == store.lengths("audio")).all()
 
 
-def test_shards_say_how_they_were_made(extracted: Path) -> None:
+def test_shards_record_their_configuration(extracted: Path) -> None:
     for path in (extracted / "features").rglob("*.h5"):
         with h5py.File(path) as file:
             for name in (
@@ -115,7 +115,7 @@ def test_a_run_with_nothing_to_do_opens_each_shard_once(
     assert {shard: opened[shard] for shard in shards} == dict.fromkeys(shards, 1)
 
 
-def test_deleted_broken_and_damaged_shards_come_back_the_same(
+def test_deleted_and_damaged_shards_are_restored_identically(
     foal_in: Foal, extracted: Path, synthetic_corpus: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(extracted, tmp_path / "copy"))
@@ -140,26 +140,26 @@ def test_deleted_broken_and_damaged_shards_come_back_the_same(
     assert foal_in(copy, "verify").returncode == 0
 
 
-def test_the_number_of_workers_changes_nothing(
+def test_features_do_not_depend_on_the_number_of_workers(
     foal_here: Foal, extracted: Path, synthetic_corpus: Path, tmp_path: Path
 ) -> None:
     options = ["-s", "session1", "-m", extracted / "m.csv", "-r", synthetic_corpus, "--features-dir", "f", "-j", "1"]
     done = foal_here("extract", *options)
     assert done.returncode == 0, done.stderr
-    assert_nearly_the_same(tmp_path / "f" / "feats.h5", extracted / "feats.h5")
+    assert_nearly_equal(tmp_path / "f" / "feats.h5", extracted / "feats.h5")
 
 
-def test_workers_of_a_scheduler_that_is_running_already(
+def test_workers_of_a_running_scheduler_are_used(
     foal_here: Foal, extracted: Path, synthetic_corpus: Path, tmp_path: Path, scheduler: str
 ) -> None:
     options = ["-s", "session1", "-m", extracted / "m.csv", "-r", synthetic_corpus, "--features-dir", "f"]
     done = foal_here("extract", *options, "--scheduler", scheduler)
     assert done.returncode == 0, done.stderr
     assert f"on the workers of {scheduler}" in done.stdout
-    assert_nearly_the_same(tmp_path / "f" / "feats.h5", extracted / "feats.h5")
+    assert_nearly_equal(tmp_path / "f" / "feats.h5", extracted / "feats.h5")
 
 
-def assert_nearly_the_same(some: Path, more: Path) -> None:
+def assert_nearly_equal(some: Path, more: Path) -> None:
     """One thread or two sum in another order; stored in half precision, the last bit may differ."""
     with FeatureStore(some) as one, FeatureStore(more) as two:
         rows = list(range(len(one)))

@@ -50,7 +50,7 @@ def mixed(tmp_path: Path, synthetic_corpus: Path, make_video: Callable[..., Path
     return tmp_path
 
 
-def test_trouble_costs_its_own_utterances_and_nothing_else(foal_here: Foal, mixed: Path, scheduler: str) -> None:
+def test_damaged_media_fail_their_own_utterances_only(foal_here: Foal, mixed: Path, scheduler: str) -> None:
     done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", "media", "--scheduler", scheduler)
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
@@ -83,7 +83,7 @@ def test_trouble_costs_its_own_utterances_and_nothing_else(foal_here: Foal, mixe
         assert len(store) == 7
 
 
-def test_files_that_are_cut_off_are_marked_by_how_much_is_gone(foal_here: Foal, mixed: Path, scheduler: str) -> None:
+def test_truncated_files_are_marked_with_the_missing_share(foal_here: Foal, mixed: Path, scheduler: str) -> None:
     write_manifest(
         mixed / "m.csv",
         [
@@ -133,7 +133,7 @@ def test_a_changed_media_file_is_extracted_again(foal_here: Foal, mixed: Path, s
         before = after
 
 
-def test_the_index_holds_no_features_of_other_media(foal_here: Foal, mixed: Path, scheduler: str) -> None:
+def test_the_index_excludes_features_of_changed_media(foal_here: Foal, mixed: Path, scheduler: str) -> None:
     write_manifest(mixed / "m.csv", [u for u in read_manifest(mixed / "m.csv") if u.id in ("good", "faceless")])
     usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "--scheduler", scheduler]
     tone = mixed / "media" / "tone.wav"
@@ -156,7 +156,7 @@ def test_the_index_holds_no_features_of_other_media(foal_here: Foal, mixed: Path
     assert np.array_equal(indexed()["good"], before["good"])
 
 
-def test_when_nothing_can_be_read_the_run_has_failed(foal_here: Foal, mixed: Path, scheduler: str) -> None:
+def test_a_run_without_any_readable_file_fails(foal_here: Foal, mixed: Path, scheduler: str) -> None:
     write_manifest(mixed / "m.csv", [u for u in read_manifest(mixed / "m.csv") if u.id == "words"])
     done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", "media", "--scheduler", scheduler)
     assert done.returncode == 1

@@ -73,7 +73,7 @@ def corpus(tmp_path: Path, synthetic_corpus: Path, foal_here: Foal) -> Path:
     return tmp_path
 
 
-def test_two_face_encoders_side_by_side_and_training_picks_one(
+def test_two_face_encoders_are_extracted_and_one_is_trained_on(
     foal_here: Foal, corpus: Path, synthetic_corpus: Path, clip: Path, scheduler: str
 ) -> None:
     (corpus / "params.yaml").write_text(
@@ -124,7 +124,7 @@ def test_two_face_encoders_side_by_side_and_training_picks_one(
     assert "expected face features named face/dino, got only audio, face, face/clip, face/half" in wrong.stderr
 
 
-def test_batches_on_two_workers_equal_one_by_one_on_one(
+def test_batches_on_two_workers_equal_single_utterances_on_one(
     foal_here: Foal, corpus: Path, synthetic_corpus: Path, wav2vec2: Path, scheduler: str
 ) -> None:
     """Promise: 1e-5, any batch size, any order, 1 or 2 workers; here from the command to the shards."""
@@ -160,7 +160,7 @@ def test_batches_on_two_workers_equal_one_by_one_on_one(
             assert np.linalg.norm(alone - batched) <= 1e-5 * np.linalg.norm(alone)
 
 
-def test_content_fingerprints_look_into_the_file(foal_here: Foal, tmp_path: Path, scheduler: str) -> None:
+def test_content_fingerprints_detect_changed_bytes(foal_here: Foal, tmp_path: Path, scheduler: str) -> None:
     sound, usual = tmp_path / "tone.wav", ["extract", "-s", "all", "-m", "m.csv", "-r", ".", "--streams", "audio"]
     usual += ["--fingerprint", "content", "--scheduler", scheduler]
     write_manifest(tmp_path / "m.csv", [Utterance(id="a", corpus="c", audio="tone.wav")])
@@ -177,7 +177,7 @@ def test_content_fingerprints_look_into_the_file(foal_here: Foal, tmp_path: Path
     assert "0 of 1 utterances already extracted" in changed.stdout, "size and time are the same, the content is not"
 
 
-def test_a_video_that_decord_gives_up_on_changes_no_other(
+def test_a_video_that_decord_cannot_decode_changes_no_other_video(
     foal_here: Foal, tmp_path: Path, make_video: Callable[..., Path], scheduler: str
 ) -> None:
     """Its chunk is repeated with PyAV for this file, so that the batches of the others do not depend on timing."""

@@ -105,7 +105,7 @@ def make_model() -> Callable[..., FoalNet]:
 
 @pytest.fixture(scope="session")
 def batch_of() -> Callable[[Dataset, Tensor], Batch]:
-    """The batch of some rows, in their order, of a dataset in memory."""
+    """Collate given rows of a dataset in memory, in their order."""
 
     def make(data: Dataset, rows: Tensor) -> Batch:
         (chunk,) = data.features.iter_chunks(rows)
@@ -116,7 +116,7 @@ def batch_of() -> Callable[[Dataset, Tensor], Batch]:
 
 @pytest.fixture
 def make_index(make_features: Callable[..., Path]) -> Callable[..., Path]:
-    """feats.h5 in a folder, over random features (or shards that are there) of some utterances."""
+    """Build feats.h5 over random features of given utterances; with `there`, over the existing shards."""
 
     def make(
         folder: Path, utterances: Sequence[Utterance], *, pack: bool = False, there: bool = False, **how: Any

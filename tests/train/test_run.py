@@ -93,7 +93,7 @@ def test_the_same_command_gives_the_same_files(feats: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("modality", ["audio", "face"])
-def test_one_modality(feats: Path, tmp_path: Path, modality: str) -> None:
+def test_a_run_of_one_modality_trains_without_auxiliary_losses(feats: Path, tmp_path: Path, modality: str) -> None:
     metrics = train(settings(modalities=modality), feats, tmp_path / "run")
     assert metrics["modalities"] == modality
     assert metrics["avel"] is metrics["mem"] is False
@@ -139,7 +139,7 @@ def test_selection_on_test_is_reported(feats: Path, tmp_path: Path) -> None:
     assert honest["folds_digest"] != metrics["folds_digest"]
 
 
-def test_folds_for_training_development_and_test(
+def test_train_dev_and_test_folds_of_the_manifest_are_used(
     tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]
 ) -> None:
     fixed = [

@@ -1,4 +1,4 @@
-"""Batches and folds that lack something: a step on them must neither fail nor leave a number that is none."""
+"""Batches and folds without classes, modalities or frames: training neither fails nor gives NaN."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,8 +27,8 @@ COMPAT = pytest.mark.parametrize(
 )
 
 
-def without(data: Dataset, name: str, rows: slice = slice(None)) -> Dataset:
-    """Nobody of `rows` has a valid frame of that modality; what stands there is no number."""
+def without_modality(data: Dataset, name: str, rows: slice = slice(None)) -> Dataset:
+    """The dataset with all frames of a modality invalid and NaN in `rows`."""
     assert isinstance(data.features, InMemory)
     stream = data.features.streams[name]
     values, valid = stream.values.clone(), stream.valid.clone()
@@ -39,26 +39,26 @@ def without(data: Dataset, name: str, rows: slice = slice(None)) -> Dataset:
     return replace(data, features=InMemory(changed))
 
 
-def check(model: FoalNet) -> None:
+def check_finite(model: FoalNet) -> None:
     for name, value in model.state_dict().items():
         assert torch.isfinite(value).all(), name
 
 
 def steps(model: FoalNet, data: Dataset, batch: Batch, settings: TrainSettings) -> list[float]:
-    """Five steps on the same batch; gives the mean of each loss."""
+    """Five steps on the same batch; returns the mean of each loss."""
     fit_normalization(model, data, torch.arange(len(data)))
     optimizer = Optimizer(model, settings, CPU)
     draws = 5 * len(batch.rows)
     chance = torch.Generator().manual_seed(0)
     losses = train_epoch(model, [batch] * 5, optimizer, settings, chance, draws=draws, epoch=0)
     assert torch.isfinite(torch.tensor(losses)).all()
-    check(model)
+    check_finite(model)
     return losses
 
 
 @COMPAT
 @pytest.mark.parametrize("rows", [[0, 3, 6, 9], [7], [2, 2, 2]], ids=["one class", "one utterance", "one drawn thrice"])
-def test_batches_of_one_kind(
+def test_batches_of_one_class_or_utterance_give_finite_steps(
     make_dataset: Make, make_model: Callable[..., FoalNet], batch_of: BatchOf, settings: TrainSettings, rows: list[int]
 ) -> None:
     data = make_dataset()
@@ -69,8 +69,8 @@ def test_batches_of_one_kind(
 
 @COMPAT
 @pytest.mark.parametrize("name", ["audio", "face"])
-@pytest.mark.parametrize("rows", [slice(None), slice(1, None), slice(0, 12)], ids=["nobody", "one", "some"])
-def test_batches_without_a_modality(
+@pytest.mark.parametrize("rows", [slice(None), slice(1, None), slice(0, 12)], ids=["none", "one", "half"])
+def test_batches_without_a_modality_give_finite_steps(
     make_dataset: Make,
     make_model: Callable[..., FoalNet],
     batch_of: BatchOf,
@@ -78,51 +78,55 @@ def test_batches_without_a_modality(
     name: str,
     rows: slice,
 ) -> None:
-    data = without(make_dataset(), name, rows)
+    data = without_modality(make_dataset(), name, rows)
     model = make_model(data, cosine_over_temperature="temperature" in settings.compat)
     steps(model, data, batch_of(data, torch.arange(12)), settings)
 
 
 @COMPAT
-def test_a_batch_in_which_nobody_has_anything(
+def test_batches_without_any_valid_frame_give_finite_steps(
     make_dataset: Make, make_model: Callable[..., FoalNet], batch_of: BatchOf, settings: TrainSettings
 ) -> None:
-    data = without(without(make_dataset(), "audio"), "face")
+    data = without_modality(without_modality(make_dataset(), "audio"), "face")
     steps(make_model(data), data, batch_of(data, torch.arange(9)), settings)
 
 
 @COMPAT
 @pytest.mark.parametrize("modalities", [["audio"], ["face"], ["audio", "face"]], ids=str)
-def test_sequences_of_one_frame(
+def test_sequences_of_one_frame_can_be_trained_on(
     make_dataset: Make, make_stream: Callable[..., PackedSequences], modalities: list[str], settings: TrainSettings
 ) -> None:
     chance = torch.Generator().manual_seed(0)
     streams = {name: make_stream(list(torch.randn(24, 1, 3, generator=chance))) for name in ("audio", "face")}
     data = make_dataset(streams=streams).select(modalities)
     fold = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
-    check(train_fold(data, fold, settings, seed=0, device=CPU).model)
+    check_finite(train_fold(data, fold, settings, seed=0, device=CPU).model)
 
 
 @COMPAT
 @pytest.mark.parametrize("name", ["audio", "face"])
 @pytest.mark.parametrize("empty", [False, True], ids=["invalid", "no frames"])
-def test_a_fit_where_a_modality_is_missing_everywhere(
+def test_a_fit_without_any_frame_of_a_modality_is_finite(
     make_dataset: Make, make_stream: Callable[..., PackedSequences], name: str, empty: bool, settings: TrainSettings
 ) -> None:
     data = make_dataset()
     assert isinstance(data.features, InMemory)
     nothing = make_stream([torch.zeros(0, 4)] * 24)
-    data = replace(data, features=InMemory({**data.features.streams, name: nothing})) if empty else without(data, name)
+    data = (
+        replace(data, features=InMemory({**data.features.streams, name: nothing}))
+        if empty
+        else without_modality(data, name)
+    )
     fold = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
     fitted = train_fold(data, fold, settings, seed=0, device=CPU)
-    check(fitted.model)
+    check_finite(fitted.model)
     assert all(row.loss_avel == 0 for row in fitted.history)
     assert fitted.history[-1].loss_classes > 0
 
 
 @COMPAT
 @pytest.mark.parametrize("present", [[0, 1], [2]], ids=["two of three", "one of three"])
-def test_a_fit_whose_development_fold_lacks_classes(
+def test_a_fit_whose_development_fold_lacks_classes_is_finite(
     make_dataset: Make, settings: TrainSettings, present: list[int]
 ) -> None:
     sessions = [f"session{i // 12 + 1}" for i in range(48)]
@@ -132,19 +136,19 @@ def test_a_fit_whose_development_fold_lacks_classes(
     assert fold.dev == "session2"
     check_classes([fold], data.labels, data.classes)
     fitted = train_fold(data, fold, settings, seed=0, device=CPU)
-    check(fitted.model)
+    check_finite(fitted.model)
     assert all(0 <= row.dev_ua <= 1 for row in fitted.history)
 
 
-def test_placeholders_and_modality_dropout_together(make_dataset: Make, batch_of: BatchOf) -> None:
-    data = without(without(make_dataset(), "face", slice(0, 8)), "audio", slice(4, 12))
+def test_placeholders_and_modality_dropout_can_be_combined(make_dataset: Make, batch_of: BatchOf) -> None:
+    data = without_modality(without_modality(make_dataset(), "face", slice(0, 8)), "audio", slice(4, 12))
     settings = QUICK.model_copy(update={"modality_dropout": 0.9})
     fold = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
-    check(train_fold(data, fold, settings, seed=0, device=CPU).model)
+    check_finite(train_fold(data, fold, settings, seed=0, device=CPU).model)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_garbage_in_invalid_frames_changes_no_gradient(
+def test_values_of_invalid_frames_do_not_change_the_training(
     make_dataset: Make, make_model: Callable[..., FoalNet], batch_of: BatchOf, seed: int
 ) -> None:
     data = make_dataset(seed=seed)

@@ -1,4 +1,4 @@
-"""What the command says to input that nothing can be trained on: one line that names what to do, and no traceback."""
+"""Unusable input of `foal train`: one message with a remedy, and no traceback."""
 
 import json
 import signal
@@ -26,15 +26,15 @@ MakeIndex = Callable[..., Path]
 QUICK = ("--epochs", "2", "--width", "16", "--layers", "1", "--threads", "1", "--device", "cpu")
 
 
-class Said(NamedTuple):
-    """What a command left: its exit code, and what it printed."""
+class CommandResult(NamedTuple):
+    """Exit code and output of a command."""
 
     code: int
     out: str
     err: str
 
 
-Command = Callable[..., Said]
+Command = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -43,36 +43,36 @@ def foal_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.chdir(tmp_path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def run(*arguments: str | Path) -> Said:
+    def run(*arguments: str | Path) -> CommandResult:
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
+        result = capsys.readouterr()
         code = ended.value.code or 0
         assert isinstance(code, int)
-        return Said(code, said.out, said.err)
+        return CommandResult(code, result.out, result.err)
 
     yield run
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
-def refused(said: Said, words: str, *, code: int = 1) -> None:
-    assert said.code == code
-    assert said.err.startswith("foal: ")
-    assert said.err.count("\n") == 1
-    assert words in said.err
-    assert "Traceback" not in said.err + said.out
+def check_refused(result: CommandResult, words: str, *, code: int = 1) -> None:
+    assert result.code == code
+    assert result.err.startswith("foal: ")
+    assert result.err.count("\n") == 1
+    assert words in result.err
+    assert "Traceback" not in result.err + result.out
 
 
-def test_features_that_are_fine(foal_here: Command, feats: Path) -> None:
-    said = foal_here("train", "-f", feats, *QUICK)
-    assert (said.code, said.err) == (0, "")
+def test_usable_features_are_trained_on(foal_here: Command, feats: Path) -> None:
+    result = foal_here("train", "-f", feats, *QUICK)
+    assert (result.code, result.err) == (0, "")
     (run,) = Path("runs").iterdir()
     assert run.name.startswith("foalnet-audio+face-loso-nested-")
-    assert f"results: {run}" in said.out
+    assert f"results: {run}" in result.out
     assert foal_here("results", run).code == 0
     again = foal_here("train", "-f", feats, *QUICK)
-    refused(again, f"{run}: a finished run exists; show it with --resume, or replace it with --force")
+    check_refused(again, f"{run}: a finished run exists; show it with --resume, or replace it with --force")
     resumed = foal_here("train", "-f", feats, *QUICK, "--resume", "--json")
     assert resumed.code == 0
     assert json.loads(resumed.out.splitlines()[-1])["folder"] == str(run)
@@ -81,55 +81,65 @@ def test_features_that_are_fine(foal_here: Command, feats: Path) -> None:
     assert len(list(Path("runs").iterdir())) == 2
 
 
-def test_no_labels(foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex) -> None:
+def test_features_without_labels_are_refused(
+    foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+) -> None:
     path = make_index(tmp_path, [replace(u, label="") for u in some_utterances])
-    refused(foal_here("train", "-f", path, *QUICK), "expected at least two classes, got no label at all")
+    check_refused(foal_here("train", "-f", path, *QUICK), "expected at least two classes, got no label at all")
     assert not (tmp_path / "runs").exists()
 
 
-def test_one_class(foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex) -> None:
+def test_a_single_class_is_refused(
+    foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+) -> None:
     path = make_index(tmp_path, [replace(u, label="hap") for u in some_utterances])
-    refused(foal_here("train", "-f", path, *QUICK), "expected at least two classes, got hap")
+    check_refused(foal_here("train", "-f", path, *QUICK), "expected at least two classes, got hap")
 
 
-def test_two_sessions_only(
+def test_fewer_than_three_groups_are_refused(
     foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
     path = make_index(tmp_path, [u for u in some_utterances if u.session != "session3"])
     words = "expected at least three sessions (one to test, one to stop early, the rest to train), got 2: session1"
-    refused(foal_here("train", "-f", path, *QUICK), words)
-    refused(foal_here("train", "-f", path, "--protocol", "folds-nested", *QUICK), "'u0' belongs to no fold")
+    check_refused(foal_here("train", "-f", path, *QUICK), words)
+    check_refused(foal_here("train", "-f", path, "--protocol", "folds-nested", *QUICK), "'u0' belongs to no fold")
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_class_that_a_fold_cannot_learn(
+def test_a_class_missing_from_a_training_group_is_refused(
     foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
     path = make_index(
         tmp_path, [replace(u, label="hap" if u.session != "session1" else u.label) for u in some_utterances]
     )
-    refused(foal_here("train", "-f", path, *QUICK), "fold 1 (test session1, development session2): expected training")
+    check_refused(
+        foal_here("train", "-f", path, *QUICK), "fold 1 (test session1, development session2): expected training"
+    )
 
 
-def test_no_such_features(
+def test_missing_and_unsuitable_features_are_refused(
     foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
-    refused(foal_here("train", "-f", "no.h5", *QUICK), "no.h5: no such file; create it with `foal extract` or `foal index`")
+    check_refused(
+        foal_here("train", "-f", "no.h5", *QUICK), "no.h5: no such file; create it with `foal extract` or `foal index`"
+    )
     (tmp_path / "text.h5").write_text("nothing")
-    refused(foal_here("train", "-f", "text.h5", *QUICK), "text.h5: expected a foal-feats file")
+    check_refused(foal_here("train", "-f", "text.h5", *QUICK), "text.h5: expected a foal-feats file")
     path = make_index(tmp_path, some_utterances, widths={"audio": 3})
-    refused(foal_here("train", "-f", path, *QUICK), "expected face features, got only audio; extract them, or set")
+    check_refused(
+        foal_here("train", "-f", path, *QUICK), "expected face features, got only audio; extract them, or set"
+    )
     words = "expected audio features named audio/hubert, got only audio"
-    refused(foal_here("train", "-f", path, "--modalities", "audio", "--audio", "audio/hubert", *QUICK), words)
+    check_refused(foal_here("train", "-f", path, "--modalities", "audio", "--audio", "audio/hubert", *QUICK), words)
 
 
-def test_shards_that_are_gone(foal_here: Command, feats: Path) -> None:
+def test_missing_shards_are_refused(foal_here: Command, feats: Path) -> None:
     with FeatureStore(feats) as store:
         store.shard_paths[0].unlink()
-    refused(foal_here("train", "-f", feats, *QUICK), "the shard is gone; run `foal extract` again")
+    check_refused(foal_here("train", "-f", feats, *QUICK), "the shard is gone; run `foal extract` again")
 
 
-def test_widths_that_differ_between_shards(
+def test_shards_of_different_widths_are_refused(
     foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
 ) -> None:
     features = make_features(tmp_path / "features", some_utterances, widths={"audio": 3})
@@ -141,13 +151,13 @@ def test_widths_that_differ_between_shards(
         write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": "0" * 64})
     assert str(caught.value) == words
     write_manifest(tmp_path / "corpus.csv", some_utterances)
-    refused(foal_here("index", "-m", "corpus.csv", "--features-dir", features, "--streams", "audio"), words)
+    check_refused(foal_here("index", "-m", "corpus.csv", "--features-dir", features, "--streams", "audio"), words)
     assert not (tmp_path / "feats.h5").exists()
 
 
-def test_heads_that_do_not_divide_the_width(foal_here: Command, feats: Path) -> None:
-    said = foal_here("train", "-f", feats, *QUICK, "--set", "train.heads=3")
-    refused(said, "expected a width that 3 heads divide, got 16; change train.width or train.heads")
+def test_a_width_that_the_heads_do_not_divide_is_refused(foal_here: Command, feats: Path) -> None:
+    result = foal_here("train", "-f", feats, *QUICK, "--set", "train.heads=3")
+    check_refused(result, "expected a width that 3 heads divide, got 16; change train.width or train.heads")
 
 
 @pytest.mark.parametrize(
@@ -161,21 +171,19 @@ def test_heads_that_do_not_divide_the_width(foal_here: Command, feats: Path) -> 
     ],
     ids=str,
 )
-def test_a_command_that_is_called_wrongly(
-    foal_here: Command, feats: Path, arguments: tuple[str, ...], words: str
-) -> None:
-    refused(foal_here("train", "-f", feats, *QUICK, *arguments), words, code=2)
+def test_invalid_options_are_refused(foal_here: Command, feats: Path, arguments: tuple[str, ...], words: str) -> None:
+    check_refused(foal_here("train", "-f", feats, *QUICK, *arguments), words, code=2)
 
 
-def test_a_finished_run_of_another_configuration(foal_here: Command, feats: Path) -> None:
+def test_a_finished_run_of_another_configuration_is_refused(foal_here: Command, feats: Path) -> None:
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run").code == 0
-    said = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--epochs", "3")
+    result = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--epochs", "3")
     words = "run: the finished run has another configuration: train.epochs was 2, now it is 3; discard it with --force"
-    refused(said, words, code=2)
+    check_refused(result, words, code=2)
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
 
 
-def test_an_unfinished_run_of_another_configuration(foal_here: Command, feats: Path, tmp_path: Path) -> None:
+def test_an_unfinished_run_of_another_configuration_is_refused(foal_here: Command, feats: Path, tmp_path: Path) -> None:
     def stop(step: Epoch | FoldScore) -> None:
         if isinstance(step, FoldScore):
             raise KeyboardInterrupt
@@ -183,10 +191,10 @@ def test_an_unfinished_run_of_another_configuration(foal_here: Command, feats: P
     quick = TrainSettings(epochs=2, width=16, layers=1)
     with pytest.raises(KeyboardInterrupt):
         train(Settings(train=quick), feats, tmp_path / "run", progress=stop)
-    said = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--width", "8")
+    result = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--width", "8")
     words = (
         "run: the interrupted run has another configuration: train.width was 16, now it is 8; discard it with --force"
     )
-    refused(said, words, code=2)
+    check_refused(result, words, code=2)
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
     assert not (tmp_path / ".run.unfinished").exists()

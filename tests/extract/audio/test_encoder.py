@@ -54,7 +54,7 @@ class TooSmall(torch.nn.Module):
     seed=st.integers(0, 1000),
 )
 @hypothesis_settings(max_examples=25)
-def test_a_batch_changes_nothing(
+def test_features_do_not_depend_on_the_batch(
     kept: Path, lengths: list[int], batch_seconds: float, layers: object, seed: int, load: Load
 ) -> None:
     """Promise: relative L2 of 1e-5 at most, whatever the lengths, the batch size and the order."""
@@ -101,7 +101,7 @@ def test_frame_shape_is_that_of_the_result(saved: Path, layers: object, load: Lo
     assert encoder.frame_shape == alone(encoder, wave(0.1)).shape[1:]
 
 
-def test_long_audio_is_encoded_in_windows_that_join_well(tmp_path: Path, save: Save, load: Load) -> None:
+def test_windows_of_long_audio_agree_with_the_whole(tmp_path: Path, save: Save, load: Load) -> None:
     """A model that uses little context gives the same in windows, up to the effect of their ends."""
     folder = save(tmp_path, "wav2vec2-layer")
     samples = wave(9.37)
@@ -113,7 +113,7 @@ def test_long_audio_is_encoded_in_windows_that_join_well(tmp_path: Path, save: S
     np.testing.assert_array_equal(alone(load(folder), shorter), alone(load(folder, max_seconds=2.5), shorter))
 
 
-def test_bf16_is_near_fp32(load: Load) -> None:
+def test_bf16_is_close_to_fp32(load: Load) -> None:
     # Not one of the saved models: on CPUs with bf16 instructions, PyTorch's convolution is wrong at their width.
     exact, near = (alone(load("random:tiny", precision=precision), wave(1)) for precision in ("fp32", "bf16"))
     assert near.dtype == np.float32

@@ -8,7 +8,7 @@ from foal.shared.timing import audio_frames
 
 
 @given(samples=st.integers(1, 2_000_000), longest=st.integers(32_000, 480_000))
-def test_every_frame_once_in_order_with_context(samples: int, longest: int) -> None:
+def test_windows_contain_every_frame_once_with_context(samples: int, longest: int) -> None:
     windows = cut_windows(samples, longest)
     frames = [window.start // 320 + frame for window in windows for frame in range(window.first, window.last)]
     assert frames == list(range(audio_frames(samples)))
@@ -25,6 +25,6 @@ def test_every_frame_once_in_order_with_context(samples: int, longest: int) -> N
     assert windows[-1].stop == samples
 
 
-def test_short_sound_is_one_window() -> None:
+def test_short_audio_is_one_window() -> None:
     (window,) = cut_windows(480_000, 480_000)
     assert (window.start, window.stop, window.first, window.last) == (0, 480_000, 0, 1499)

@@ -27,7 +27,7 @@ def decoded(path: Path, **segment: Any) -> tuple[float | None, str | int]:
     return (None, str(clip)) if isinstance(clip, MediaError) else (clip.missing and clip.missing[1], len(clip.wave))
 
 
-def test_a_truncated_dialog_is_not_taken_for_an_utterance_clip(tmp_path: Path) -> None:
+def test_a_truncated_dialog_does_not_count_as_an_utterance_clip(tmp_path: Path) -> None:
     """A dialog of 9 s truncated to 2.5 s, and the clip of an utterance of 2.5 s at its end."""
     soundfile.write(tmp_path / "d.wav", np.random.default_rng(1).normal(size=9 * 16000) / 9, 16000)
     cut(tmp_path / "d.wav", 2.5 / 9)
@@ -37,6 +37,6 @@ def test_a_truncated_dialog_is_not_taken_for_an_utterance_clip(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("start", "end"), [(0.0, 1e300), (1e300, 1e301), (0.0, 3e9)])
-def test_times_that_no_recording_has_cost_their_utterance_only(tmp_path: Path, start: float, end: float) -> None:
+def test_times_outside_the_recording_fail_their_utterance_only(tmp_path: Path, start: float, end: float) -> None:
     soundfile.write(tmp_path / "s.wav", np.zeros(16000), 16000)
     assert "correct it in the manifest" in str(decoded(tmp_path / "s.wav", start=start, end=end)[1])

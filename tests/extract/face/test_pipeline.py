@@ -42,7 +42,7 @@ def test_a_video_is_decoded_once_for_all_its_utterances(tmp_path: Path, make_vid
         assert positions == list(range(plan.lengths[number]))
 
 
-def test_times_that_no_video_has_cost_their_utterance_only(tmp_path: Path, make_video: MakeVideo, build: Build) -> None:
+def test_times_outside_the_video_fail_their_utterance_only(tmp_path: Path, make_video: MakeVideo, build: Build) -> None:
     path = make_video(tmp_path / "v.mp4", frames=25)
     results = face_entries(
         [group(path, utterance("a", 0, 1e300), utterance("b", 0, 1))], build(region="crop"), decoders=1

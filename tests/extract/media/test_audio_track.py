@@ -212,7 +212,7 @@ def test_a_single_lost_packet_is_no_gap(tmp_path: Path) -> None:
     assert len(one_less) == len(whole) - 1024
 
 
-def test_jitter_of_time_stamps_moves_nothing(tmp_path: Path) -> None:
+def test_jitter_of_time_stamps_does_not_shift_the_audio(tmp_path: Path) -> None:
     def jitter(packets: Packets) -> Packets:
         for number, packet in enumerate(packets):
             delay(packet, number * 7919 % 1500)  # up to 34 ms
@@ -223,7 +223,7 @@ def test_jitter_of_time_stamps_moves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wild", [1, 20])
-def test_invalid_time_stamps_that_are_undone_move_nothing(tmp_path: Path, wild: int) -> None:
+def test_invalid_time_stamps_do_not_shift_the_audio(tmp_path: Path, wild: int) -> None:
     def shake(packets: Packets) -> Packets:
         for packet in packets[40 : 40 + wild]:
             delay(packet, 5 * 44100)
@@ -233,7 +233,7 @@ def test_invalid_time_stamps_that_are_undone_move_nothing(tmp_path: Path, wild: 
     np.testing.assert_array_equal(Waveform(write(tmp_path / "s.mkv", "aac", 44100, change=shake)).mono, calm)
 
 
-def test_time_stamps_that_begin_in_the_middle_move_nothing(tmp_path: Path) -> None:
+def test_missing_first_time_stamps_do_not_shift_the_audio(tmp_path: Path) -> None:
     """AAC in LOAS: FFmpeg stamps no packet of the first second."""
     path = tmp_path / "c.loas"
     with av.open(str(path), "w", format="latm") as container:
@@ -245,29 +245,29 @@ def test_time_stamps_that_begin_in_the_middle_move_nothing(tmp_path: Path) -> No
     np.testing.assert_allclose(landings(wave, np.add(CLICKS, 1024 / 44100)), 0, atol=1)
 
 
-def spoilt(first: int, last: int) -> Callable[[Packets], Packets]:
-    def spoil(packets: Packets) -> Packets:
+def damaged_video(first: int, last: int) -> Callable[[Packets], Packets]:
+    def damage(packets: Packets) -> Packets:
         for number, packet in list(enumerate(packets))[first:last]:
             packets[number] = Packet(b"\x7f" * packet.size)
             for name in ("stream", "time_base", "pts", "dts", "duration"):
                 setattr(packets[number], name, getattr(packet, name))
         return packets
 
-    return spoil
+    return damage
 
 
 def test_clicks_behind_damaged_packets_are_on_time(tmp_path: Path) -> None:
-    wave = Waveform(write(tmp_path / "d.mkv", "aac", 44100, change=spoilt(35, 45))).cut(None, None)
+    wave = Waveform(write(tmp_path / "d.mkv", "aac", 44100, change=damaged_video(35, 45))).cut(None, None)
     np.testing.assert_allclose(landings(wave, CLICKS[1:]), 0, atol=1)
 
 
 def test_a_track_of_damaged_packets_only_is_an_error(tmp_path: Path) -> None:
-    path = write(tmp_path / "d.mkv", "aac", 44100, change=spoilt(0, 1000))
+    path = write(tmp_path / "d.mkv", "aac", 44100, change=damaged_video(0, 1000))
     with pytest.raises(MediaError, match="the sound cannot be decoded"):
         Waveform(path)
 
 
-def test_a_sample_rate_that_changes(tmp_path: Path) -> None:
+def test_a_changing_sample_rate_is_decoded(tmp_path: Path) -> None:
     parts = [write(tmp_path / f"{rate}.aac", "aac", rate).read_bytes() for rate in (44100, 22050)]
     (tmp_path / "both.aac").write_bytes(b"".join(parts))
     assert Waveform(tmp_path / "both.aac").seconds == pytest.approx(5.0, abs=0.2)
@@ -288,7 +288,7 @@ def test_channels_are_averaged_in_every_sample_format(tmp_path: Path, codec: str
 
 
 @pytest.mark.parametrize("suffix", ["wav", "mkv"])
-def test_no_more_than_the_mono_sound_is_in_memory(tmp_path: Path, suffix: str) -> None:
+def test_memory_is_limited_to_the_mono_signal(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"long.{suffix}"
     samples = np.zeros((60 * 48000, 2), np.int16)
     soundfile.write(tmp_path / "long.wav", samples, 48000)

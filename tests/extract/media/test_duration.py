@@ -47,7 +47,7 @@ FAST_START = {"movflags": "faststart"}
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "aiff", "au", "rf64"])
-def test_a_truncated_audio_file_declares_what_it_lacks(tmp_path: Path, suffix: str) -> None:
+def test_a_truncated_audio_file_declares_its_full_duration(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"s.{suffix.replace('rf64', 'wav')}"
     noise = np.random.default_rng(1).normal(size=48000) / 9
     soundfile.write(path, noise, 16000, format=suffix.upper())

@@ -29,7 +29,7 @@ def test_empty_entries_have_no_frames_and_the_note() -> None:
         assert entry.origin == origin
 
 
-def test_an_error_is_that_of_all_utterances() -> None:
+def test_an_error_fails_all_utterances_of_the_file() -> None:
     results = list(group().error_results(ZeroDivisionError("by zero\nand more")))
     assert [str(error) for _, error in results] == ["cannot be processed (ZeroDivisionError: by zero)"] * 2
     error = MediaError("damaged")
@@ -42,7 +42,7 @@ def test_the_missing_modality_is_named() -> None:
 
 
 @pytest.mark.parametrize("times", [{"start": 0.0, "end": 1e300}, {"start": 1e300, "end": 1e301}, {"end": 3e9}])
-def test_times_that_no_recording_has_are_refused(times: dict[str, Any]) -> None:
+def test_times_outside_the_recording_are_refused(times: dict[str, Any]) -> None:
     with pytest.raises(MediaError, match="correct it in the manifest"):
         check_times(Utterance(id="u", corpus="c", **times))
     check_times(Utterance(id="u", corpus="c", start=0.0, end=36_000.0))

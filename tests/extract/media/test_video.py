@@ -110,7 +110,7 @@ def test_a_video_that_begins_late_keeps_the_clock_of_the_file(
     assert got[5:] == nearest(face_times(0.5, 0.5, 10), np.array(times_ms) / 1000)
 
 
-def test_there_are_no_frames_behind_the_end(tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber) -> None:
+def test_times_after_the_end_have_no_frames(tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber) -> None:
     path = make_video(tmp_path / "v.mp4", frames=25)
     (got,) = numbers(path, [Segment(start=0.8, end=1.6, fps=10)], read_number)
     assert got[:2] == [21, 24]
@@ -203,7 +203,7 @@ def test_an_audio_file_has_no_video_track(tmp_path: Path) -> None:
         open_video(tmp_path / "s.wav")
 
 
-def test_time_stamps_far_apart_make_no_large_plan(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_distant_time_stamps_do_not_enlarge_the_plan(tmp_path: Path, make_video: MakeVideo) -> None:
     video = open_video(make_video(tmp_path / "v.mkv", frames=3, times_ms=[0, 40, 900_000_000]), backend="pyav")
     with pytest.raises(MediaError, match="3 frames for"):
         video.plan(Segment(start=None, end=None, fps=10))

@@ -45,7 +45,7 @@ def test_clicks_in_wav_are_within_a_sample_of_their_time(tmp_path: Path, rate: i
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT"])
-def test_every_sample_format_gives_the_same_wave(tmp_path: Path, subtype: str) -> None:
+def test_every_sample_format_gives_the_same_waveform(tmp_path: Path, subtype: str) -> None:
     soundfile.write(tmp_path / "c.wav", clicks(16000), 16000, subtype=subtype)
     np.testing.assert_allclose(Waveform(tmp_path / "c.wav").cut(None, None), clicks(16000), atol=1e-4)
 
@@ -56,7 +56,7 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     np.testing.assert_allclose(Waveform(tmp_path / "s.wav").cut(None, None), 0.125, atol=1e-6)
 
 
-def test_a_cut_begins_and_ends_on_the_sample(tmp_path: Path) -> None:
+def test_a_cut_is_exact_to_the_sample(tmp_path: Path) -> None:
     ramp = np.arange(32000, dtype=np.float32) / 32000
     soundfile.write(tmp_path / "r.wav", ramp, 16000, subtype="FLOAT")
     sound = Waveform(tmp_path / "r.wav")
@@ -94,7 +94,7 @@ def test_clips_named_by_the_id_are_recognized_at_any_length() -> None:
     assert not is_utterance_clip(2.9, Utterance(id="a", session="s", audio="a.wav", start=1.0))
 
 
-def test_a_clip_is_taken_whole(tmp_path: Path) -> None:
+def test_a_clip_is_decoded_whole(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "sentence.wav", clicks(16000), 16000)
     assert len(Waveform(tmp_path / "sentence.wav").cut(61.3, 63.8, whole=True)) == 40000
 
@@ -119,7 +119,7 @@ def test_a_track_that_begins_late_is_preceded_by_silence(tmp_path: Path) -> None
     assert abs(len(wave) - 24000) <= 1
 
 
-def test_a_video_without_audio_track(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+def test_a_video_without_audio_track_is_refused(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     with pytest.raises(NoAudioTrackError):
         Waveform(make_video(tmp_path / "silent.mp4"))
 

@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from foal.shared.errors import StoreError, UsageError
-from foal.shared.store.catalog import read_catalog
+from foal.shared.errors import StoreError
 from foal.shared.store.feature_store import FeatureStore, Packed
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import ShardReader
@@ -83,62 +82,6 @@ def test_the_index_moves_with_its_shards(store_path: Path, tmp_path: Path) -> No
     os.rename(tmp_path / "features", tmp_path / "moved" / "features")
     with FeatureStore(tmp_path / "moved" / "feats.h5") as store:
         assert len(store.packed("face").offsets) == 19
-
-
-def test_missing_changed_and_damaged_shards_are_named_never_zeros(
-    store_path: Path, tmp_path: Path, altered: Altered
-) -> None:
-    shard = next((tmp_path / "features" / "session2").glob("audio-*/*.h5"))
-    whole = shard.read_bytes()
-
-    shard.unlink()
-    with FeatureStore(store_path) as store, pytest.raises(StoreError, match=shard.name):
-        store.packed("audio")
-    assert [(path, "gone" in reason) for path, reason in verify_target(store_path)[1]] == [(shard, True)]
-
-    with h5py.File(shard, "w") as file:
-        file["x"] = 1
-    with FeatureStore(store_path) as store, pytest.raises(StoreError, match="expected a file of format"):
-        store.packed("audio")
-
-    shard.write_bytes(whole)
-    with altered(shard) as file:
-        file.attrs["digest"] = np.bytes_("another")
-    with FeatureStore(store_path) as store, pytest.raises(StoreError, match="not the one"):
-        store.shards.open(store.shard_paths.index(shard))
-    assert ["digest does not match" in reason for path, reason in verify_target(store_path)[1] if path == shard] == [
-        True
-    ]
-
-    shard.write_bytes(whole)
-    with altered(shard) as file:
-        file["values"][0, 0] += 1
-    assert any(path == shard for path, _ in verify_target(store_path)[1])
-    with FeatureStore(store_path) as store, pytest.raises(StoreError, match="do not match their checksum"):
-        store.packed("audio")
-    assert shard in read_catalog(tmp_path / "features", "audio", KEYS["audio"], verify=True).damaged
-    assert shard not in read_catalog(tmp_path / "features", "audio", KEYS["audio"]).damaged
-
-
-def test_a_link_that_leads_out_is_not_followed(
-    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
-) -> None:
-    make_features(tmp_path / "elsewhere" / "features", some_utterances)
-    project = tmp_path / "project"
-    project.mkdir()
-    (project / "features").symlink_to(tmp_path / "elsewhere" / "features")
-    with pytest.raises(UsageError, match="a symbolic link leads to"):
-        write_index(project / "feats.h5", some_utterances, project / "features", KEYS)
-    # One that stays inside, and a linked folder of all, do no harm.
-    write_index(tmp_path / "feats.h5", some_utterances, project / "features", KEYS)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "link").symlink_to(tmp_path)
-    with FeatureStore(tmp_path / "other" / "link" / "feats.h5") as store:
-        assert len(store.packed("audio").offsets) == 19
-    (project / "features").unlink()
-    (project / "features").symlink_to("/")
-    with FeatureStore(tmp_path / "feats.h5") as store, pytest.raises(StoreError, match="a symbolic link leads to"):
-        store.packed("audio")
 
 
 def test_read_returns_the_values_and_validity_of_one_utterance(

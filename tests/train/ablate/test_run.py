@@ -67,11 +67,11 @@ def utterances(some_utterances: list[Utterance]) -> list[Utterance]:
 def out(place: Path, utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
     """One ablation with all rows by a Dask worker; made once, and read only."""
     if not (place / "out").exists():
-        heard: list[tuple[int, int, str]] = []
+        steps: list[tuple[int, int, str]] = []
         feats = make_index(place, utterances)
-        said = ablate(SETTINGS, feats, place / "out", deviations=True, progress=lambda *step: heard.append(step))
-        (place / "said.json").write_text(json.dumps(said))
-        (place / "heard.json").write_text(json.dumps(heard))
+        ablation = ablate(SETTINGS, feats, place / "out", deviations=True, progress=lambda *step: steps.append(step))
+        (place / "returned.json").write_text(json.dumps(ablation))
+        (place / "steps.json").write_text(json.dumps(steps))
     return place / "out"
 
 
@@ -148,7 +148,7 @@ def scores_of(tables: np.ndarray, utterances: Sequence[Utterance]) -> dict[str, 
 @pytest.mark.slow
 def test_every_system_has_a_row_with_the_scores_of_its_fits(out: Path, utterances: list[Utterance]) -> None:
     ablation = read(out / "ablation.json")
-    assert ablation == read(out.parent / "said.json")
+    assert ablation == read(out.parent / "returned.json")
     assert [row["id"] for row in ablation["rows"]] == [system.id for system in SYSTEMS] == KEYS
     tables = {system.id: table_of(system, out) for system in SYSTEMS if system.kind in ("network", "regression")}
     tables["late"] = (tables["audio"] + tables["face"]) / 2
@@ -228,10 +228,10 @@ def test_every_fit_runs_once_and_is_reported(out: Path) -> None:
     }
     total = 3 * (2 * (len(NETWORKS) - 1) + 3)
     assert len(times(out)) == total
-    heard = json.loads((out.parent / "heard.json").read_text())
-    assert [step[:2] for step in heard] == [[done, total] for done in range(total + 1)]
-    assert heard[0][2] == ""
-    named = [name for _, _, name in heard[1:]]
+    steps = json.loads((out.parent / "steps.json").read_text())
+    assert [step[:2] for step in steps] == [[done, total] for done in range(total + 1)]
+    assert steps[0][2] == ""
+    named = [name for _, _, name in steps[1:]]
     assert {named.count(system.id) for system in SYSTEMS if system.kind == "regression"} == {3}
     fitted = [system.id for system in NETWORKS if system.id not in ("full", "deviation-cut")]
     assert {named.count(key) for key in fitted} == {6}
@@ -242,9 +242,9 @@ def test_every_fit_runs_once_and_is_reported(out: Path) -> None:
 def test_finished_fits_are_not_repeated(copied: Path, in_this_process: list[FitTask]) -> None:
     before, content = times(copied), (copied / "ablation.json").read_bytes()
     pictures = [(copied / name).read_bytes() for name in ("ablation.png", "ablation.md")]
-    heard: list[tuple[int, int, str]] = []
-    ablate(SETTINGS, copied.parent / "feats.h5", copied, deviations=True, progress=lambda *step: heard.append(step))
-    assert heard == [(len(before), len(before), "")]
+    steps: list[tuple[int, int, str]] = []
+    ablate(SETTINGS, copied.parent / "feats.h5", copied, deviations=True, progress=lambda *step: steps.append(step))
+    assert steps == [(len(before), len(before), "")]
     assert in_this_process == []
     assert times(copied) == before
     assert (copied / "ablation.json").read_bytes() == content
@@ -258,11 +258,11 @@ def test_only_missing_fits_are_repeated(copied: Path, in_this_process: list[FitT
     assert len(gone) == 3
     for name in gone:
         (copied / "fits" / name).unlink()
-    heard: list[tuple[int, int, str]] = []
+    steps: list[tuple[int, int, str]] = []
     again = ablate(
-        SETTINGS, copied.parent / "feats.h5", copied, deviations=True, progress=lambda *step: heard.append(step)
+        SETTINGS, copied.parent / "feats.h5", copied, deviations=True, progress=lambda *step: steps.append(step)
     )
-    assert [step[:2] for step in heard] == [(len(before) - left, len(before)) for left in (3, 2, 1, 0)]
+    assert [step[:2] for step in steps] == [(len(before) - left, len(before)) for left in (3, 2, 1, 0)]
     after = times(copied)
     assert after.keys() == before.keys()
     assert {name for name in after if after[name] != before[name]} == gone.keys()
@@ -289,7 +289,7 @@ def test_an_added_seed_runs_only_its_own_fits(copied: Path, in_this_process: lis
         system.id: 3 if system.is_random else 1 for system in SYSTEMS if not system.id.startswith("deviation-")
     }
     one = ablate(SETTINGS, copied.parent / "feats.h5", copied, deviations=True)
-    assert one == read(copied.parent / "said.json") | {"rows": one["rows"]}
+    assert one == read(copied.parent / "returned.json") | {"rows": one["rows"]}
 
 
 @pytest.mark.parametrize("modality", ["audio", "face"])

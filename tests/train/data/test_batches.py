@@ -15,10 +15,10 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def of_lengths(
+def with_lengths(
     make_dataset: Callable[..., Dataset], make_stream: Callable[..., PackedSequences]
 ) -> Callable[..., Dataset]:
-    """Utterances of four classes whose sequences are so long."""
+    """Builds a dataset of four classes with sequences of given lengths."""
 
     def make(lengths: Tensor) -> Dataset:
         frames = torch.zeros(int(lengths.sum()), 1).split(lengths.tolist())
@@ -28,8 +28,8 @@ def of_lengths(
 
 
 @pytest.fixture(scope="module")
-def three_hundred(of_lengths: Callable[..., Dataset]) -> Dataset:
-    return of_lengths(torch.randint(1, 50, (300,), generator=torch.Generator().manual_seed(0)))
+def three_hundred(with_lengths: Callable[..., Dataset]) -> Dataset:
+    return with_lengths(torch.randint(1, 50, (300,), generator=torch.Generator().manual_seed(0)))
 
 
 def test_draws_are_class_balanced() -> None:
@@ -39,17 +39,19 @@ def test_draws_are_class_balanced() -> None:
     assert len(drawn) == 5000
     assert torch.allclose(shares, torch.full((3,), 1 / 3), atol=0.03)
     rare = torch.bincount(drawn, minlength=5000)[-50:]
-    assert (rare > 0).all()  # within a class everybody is alike likely
+    assert (rare > 0).all()  # within a class, all rows are equally likely
 
 
-def test_a_class_that_nobody_has_is_never_drawn() -> None:
+def test_a_class_without_utterances_is_never_drawn() -> None:
     labels = torch.tensor([0, 2, 2, 2])
     drawn = torch.cat([class_balanced_sample(labels, torch.Generator().manual_seed(seed)) for seed in range(500)])
     assert (drawn == 0).float().mean().item() == pytest.approx(1 / 2, abs=0.04)
 
 
 @given(m=st.integers(1, 200), batch_size=st.integers(1, 16), seed=st.integers(0, 99))
-def test_an_epoch_has_as_many_draws_as_utterances(three_hundred: Dataset, m: int, batch_size: int, seed: int) -> None:
+def test_an_epoch_draws_as_many_rows_as_there_are_utterances(
+    three_hundred: Dataset, m: int, batch_size: int, seed: int
+) -> None:
     chance = torch.Generator().manual_seed(seed)
     rows = torch.randperm(300, generator=chance)[:m]
     batches = list(training_batches(three_hundred, rows, batch_size=batch_size, generator=chance, device=CPU))
@@ -61,16 +63,16 @@ def test_an_epoch_has_as_many_draws_as_utterances(three_hundred: Dataset, m: int
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=120), st.integers(1, 5), st.integers(0, 99))
-def test_buckets_hold_everybody_once(lengths: list[int], batch_size: int, seed: int) -> None:
+def test_buckets_contain_every_position_once(lengths: list[int], batch_size: int, seed: int) -> None:
     chance = torch.Generator().manual_seed(seed)
     batches = bucketed(torch.tensor(lengths), batch_size=batch_size, generator=chance)
     assert sorted(torch.cat(batches).tolist()) == list(range(len(lengths)))
     assert len(batches) == -(-len(lengths) // batch_size)
 
 
-def test_batches_pad_little_and_come_in_random_order(of_lengths: Callable[..., Dataset]) -> None:
+def test_batches_have_little_padding_and_a_random_order(with_lengths: Callable[..., Dataset]) -> None:
     chance = torch.Generator().manual_seed(0)
-    data = of_lengths(torch.randint(10, 1000, (1600,), generator=chance))
+    data = with_lengths(torch.randint(10, 1000, (1600,), generator=chance))
     found = training_batches(data, torch.arange(1600), batch_size=16, generator=chance, device=CPU)
     flags = [batch.frames["audio"].valid for batch in found]
     padded, real = sum(valid.numel() for valid in flags), sum(int(valid.sum()) for valid in flags)
@@ -79,7 +81,7 @@ def test_batches_pad_little_and_come_in_random_order(of_lengths: Callable[..., D
     assert longest[:8] != sorted(longest[:8])
 
 
-def test_the_same_chance_gives_the_same_batches(three_hundred: Dataset) -> None:
+def test_the_same_seed_gives_the_same_batches(three_hundred: Dataset) -> None:
     def drawn(seed: int) -> list[list[int]]:
         chance = torch.Generator().manual_seed(seed)
         found = training_batches(three_hundred, torch.arange(60), batch_size=7, generator=chance, device=CPU)
@@ -88,13 +90,13 @@ def test_the_same_chance_gives_the_same_batches(three_hundred: Dataset) -> None:
     assert drawn(1) == drawn(1) != drawn(2)
 
 
-def test_evaluation_sees_everybody_once(of_lengths: Callable[..., Dataset]) -> None:
-    data = of_lengths(torch.tensor([5, 1, 4, 2, 3, 9]))
+def test_evaluation_batches_contain_every_row_once(with_lengths: Callable[..., Dataset]) -> None:
+    data = with_lengths(torch.tensor([5, 1, 4, 2, 3, 9]))
     batches = evaluation_batches(data, torch.tensor([5, 0, 2, 1]), batch_size=3, device=CPU)
     assert [batch.rows.tolist() for batch in batches] == [[1, 2, 0], [5]]
 
 
-def test_whoever_stops_taking_batches_stops_the_reading(three_hundred: Dataset) -> None:
+def test_an_abandoned_epoch_ends_its_reading_threads(three_hundred: Dataset) -> None:
     chance = torch.Generator().manual_seed(0)
     for batch in training_batches(three_hundred, torch.arange(300), batch_size=4, generator=chance, device=CPU):
         assert len(batch.rows) == 4
@@ -110,7 +112,7 @@ def test_long_utterances_come_in_smaller_batches(m: int, batch_size: int, frames
     assert sorted(torch.cat(batches).tolist()) == list(range(m))
     for batch in batches:
         assert len(batch) <= batch_size
-        # Nobody is cut: a single utterance may be longer than all that is wanted.
+        # Utterances are never cut: a single one may exceed the limit.
         assert len(batch) == 1 or len(batch) * int(lengths[batch].max()) <= frames
     uncut = bucketed(lengths, batch_size=batch_size, generator=torch.Generator().manual_seed(0))
     assert len(uncut) <= len(batches)

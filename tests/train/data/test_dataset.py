@@ -23,7 +23,7 @@ NAMES = {"audio": "audio", "face": "face"}
 
 
 def load(path: Path, classes: tuple[str, ...] | None = None, **how: Any) -> Dataset:
-    """What is read, after the file is closed."""
+    """Load a dataset into memory and close the file."""
     with open_dataset(path, TrainSettings(**{"frame_rate": None, **how}), classes=classes) as data:
         return data
 
@@ -33,7 +33,9 @@ def lengths_of(data: Dataset, modality: str) -> Tensor:
     return data.features.streams[modality].lengths
 
 
-def test_load(tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex, batch_of: BatchOf) -> None:
+def test_labelled_utterances_are_loaded_with_their_features(
+    tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex, batch_of: BatchOf
+) -> None:
     utterances = [
         replace(u, label="" if i == 0 else "xxx" if i == 1 else u.label) for i, u in enumerate(some_utterances)
     ]
@@ -62,7 +64,7 @@ def test_load(tmp_path: Path, some_utterances: list[Utterance], make_index: Make
     assert (pooled.rates, data.rates) == ({"audio": 10.0}, {"audio": 50.0, "face": 10.0})
 
 
-def test_sequences_are_cut_after_so_many_seconds(
+def test_sequences_are_cut_at_the_maximum_length(
     tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
     path = make_index(tmp_path, some_utterances)
@@ -74,7 +76,7 @@ def test_sequences_are_cut_after_so_many_seconds(
     assert int(lengths_of(whole, "face").max()) > 1
 
 
-def test_speakers_are_told_apart_over_corpora(make_dataset: Callable[..., Dataset]) -> None:
+def test_speakers_are_unique_across_corpora(make_dataset: Callable[..., Dataset]) -> None:
     data = make_dataset(4)
     utterances = tuple(
         replace(u, corpus=corpus, speaker=speaker)
@@ -97,7 +99,7 @@ def test_utterances_without_a_modality_are_counted(
     )
 
 
-def test_features_of_several_encoders_are_picked_by_name(
+def test_streams_of_several_encoders_are_selected_by_name(
     tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
 ) -> None:
     features = make_features(tmp_path / "features", some_utterances)
@@ -126,7 +128,9 @@ def test_features_of_several_encoders_are_picked_by_name(
             select_streams(store, {"face": None})
 
 
-def test_what_cannot_be_loaded(tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex) -> None:
+def test_unusable_features_and_labels_are_refused(
+    tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+) -> None:
     path = make_index(tmp_path, some_utterances, widths={"audio": 3})
     with pytest.raises(TrainingError, match=r"expected face features, got only audio; .*--modalities"):
         load(path)

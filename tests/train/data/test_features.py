@@ -35,7 +35,7 @@ Opened = Callable[..., Dataset]
 
 @pytest.fixture(scope="module")
 def written() -> dict[bool, Path]:
-    """What `stored` has written so far: nobody changes it."""
+    """The files that `stored` has written, by `pack`; read only."""
     return {}
 
 
@@ -64,7 +64,7 @@ def stored(
 
 @pytest.fixture
 def dataset(stored: Path) -> Iterator[Opened]:
-    """The features opened with some settings; streamed within BUDGET if asked."""
+    """Opens the features with given settings; with load="disk", within BUDGET."""
     with ExitStack() as stack:
 
         def make(**how: Any) -> Dataset:
@@ -75,42 +75,42 @@ def dataset(stored: Path) -> Iterator[Opened]:
 
 
 def frames_of(features: Features, rows: Tensor, chance: torch.Generator | None = None) -> list[tuple[int, Any]]:
-    """Row and frames (values and flags by modality, as lists) of all that is visited, sorted by row."""
+    """Row and frames (values and flags by modality, as lists) of all chunks, sorted by row."""
     found = []
     for chunk in features.iter_chunks(rows, chance):
         for row, position in zip(chunk.rows.tolist(), chunk.positions, strict=True):
             frames = {name: pad_batch(stream, position[None], CPU) for name, stream in chunk.streams.items()}
             shown = {n: (x.values.tolist(), x.valid.tolist()) for n, x in frames.items()}
             found.append((row, shown))
-    return sorted(found, key=lambda one: one[0])
+    return sorted(found, key=lambda row_and_frames: row_and_frames[0])
 
 
 @pytest.mark.parametrize(
     "how", [{"frame_rate": None}, {"frame_rate": 20.0}, {"frame_rate": 4.0}, {"max_seconds": 0.1}], ids=str
 )
 def test_in_memory_and_on_disk_are_the_same_frames(dataset: Opened, how: dict[str, Any]) -> None:
-    there, streamed = dataset(**how), dataset(load="disk", **how)
-    assert torch.equal(there.features.lengths, streamed.features.lengths)
-    assert there.features.frame_shapes == streamed.features.frame_shapes
-    assert there.rates == streamed.rates
+    in_memory, streamed = dataset(**how), dataset(load="disk", **how)
+    assert torch.equal(in_memory.features.lengths, streamed.features.lengths)
+    assert in_memory.features.frame_shapes == streamed.features.frame_shapes
+    assert in_memory.rates == streamed.rates
     rows = torch.tensor([5, 59, 5, 17, 0, 31, 5, 44])
     for chance in (None, torch.Generator().manual_seed(0)):
-        expected = frames_of(there.features, rows, chance)
+        expected = frames_of(in_memory.features, rows, chance)
         assert frames_of(streamed.features, rows, chance) == expected
-    alone = [data.select(["face"], 0.1).features for data in (there, streamed)]
+    alone = [data.select(["face"], 0.1).features for data in (in_memory, streamed)]
     assert list(alone[0].frame_shapes) == list(alone[1].frame_shapes) == ["face"]
     assert torch.equal(alone[0].lengths, alone[1].lengths)
     assert frames_of(alone[0], rows) == frames_of(alone[1], rows)
 
 
-def test_what_was_cut_stays_cut_on_disk_as_in_memory(dataset: Opened) -> None:
-    there, streamed = (dataset(max_seconds=0.1, load=load).select(["face"]).features for load in ("memory", "disk"))
-    assert torch.equal(there.lengths, streamed.lengths)
-    assert frames_of(there, torch.arange(N)) == frames_of(streamed, torch.arange(N))
+def test_selected_features_keep_their_maximum_length(dataset: Opened) -> None:
+    in_memory, streamed = (dataset(max_seconds=0.1, load=load).select(["face"]).features for load in ("memory", "disk"))
+    assert torch.equal(in_memory.lengths, streamed.lengths)
+    assert frames_of(in_memory, torch.arange(N)) == frames_of(streamed, torch.arange(N))
 
 
 @pytest.mark.parametrize("load", ["memory", "disk"])
-def test_every_drawn_row_comes_as_often_as_drawn(dataset: Opened, load: str) -> None:
+def test_chunks_contain_every_row_as_often_as_drawn(dataset: Opened, load: str) -> None:
     data = dataset(load=load)
     chance = torch.Generator().manual_seed(0)
     for _ in range(5):
@@ -120,7 +120,7 @@ def test_every_drawn_row_comes_as_often_as_drawn(dataset: Opened, load: str) -> 
             assert torch.equal(visited.sort().values, rows.sort().values)
 
 
-def test_a_part_is_a_third_of_the_budget_at_most(dataset: Opened) -> None:
+def test_chunks_fill_their_share_of_the_budget(dataset: Opened) -> None:
     data = dataset(load="disk")
     chance = torch.Generator().manual_seed(0)
     longest = max(nbytes(data.features, torch.tensor([row])) for row in range(N))
@@ -135,23 +135,23 @@ def test_a_part_is_a_third_of_the_budget_at_most(dataset: Opened) -> None:
         assert len(parts) > 5
         assert max(parts) <= BUDGET / CHUNKS_IN_MEMORY + longest
         assert sum(parts) == sum(sizes[0])
-        # Nor are the parts needlessly small: two neighbours would be too large for one.
-        assert all(one + other > BUDGET / CHUNKS_IN_MEMORY for one, other in pairwise(parts))
+        # Two neighbouring chunks would be too large for one.
+        assert all(left + right > BUDGET / CHUNKS_IN_MEMORY for left, right in pairwise(parts))
 
 
 def nbytes(features: Features, rows: Tensor) -> int:
     return sum(stream.nbytes for chunk in features.iter_chunks(rows) for stream in chunk.streams.values())
 
 
-def test_one_utterance_may_be_larger_than_the_budget(stored: Path) -> None:
+def test_an_utterance_larger_than_the_budget_is_a_chunk(stored: Path) -> None:
     sources = {"audio": StreamSource(name="audio", rate_hz=50.0, frame_rate=None)}
     with FeatureStore(stored) as store:
         features = OnDisk(store, range(N), sources, budget=1)
-        iter_chunks = list(features.iter_chunks(torch.arange(N)))
-    assert [len(chunk.rows) for chunk in iter_chunks] == [1] * N
+        chunks = list(features.iter_chunks(torch.arange(N)))
+    assert [len(chunk.rows) for chunk in chunks] == [1] * N
 
 
-def test_what_is_drawn_is_mixed_over_the_disk(dataset: Opened) -> None:
+def test_random_chunks_are_mixed_from_the_whole_file(dataset: Opened) -> None:
     features = dataset(load="disk").features
     chance = torch.Generator().manual_seed(0)
     orders = [
@@ -160,7 +160,7 @@ def test_what_is_drawn_is_mixed_over_the_disk(dataset: Opened) -> None:
     ]
     assert orders[0] == orders[1]
     assert orders[1] != orders[2] != orders[3]
-    # A part is made of blocks from all over the disk: it is more than one stretch of the order of the disk.
+    # A chunk consists of blocks from the whole file: its rows are not contiguous on disk.
     place = {row: i for i, row in enumerate(orders[0])}
     first = next(iter(features.iter_chunks(torch.arange(N), chance)))
     places = sorted(place[row] for row in first.rows.tolist())
@@ -170,23 +170,23 @@ def test_what_is_drawn_is_mixed_over_the_disk(dataset: Opened) -> None:
 @pytest.mark.parametrize("frame_rate", [None, 10.0])
 def test_statistics_are_the_same_in_memory_and_on_disk(dataset: Opened, frame_rate: float | None) -> None:
     rows = torch.arange(3, N, 2)
-    there = frame_statistics(dataset(frame_rate=frame_rate).features, rows)
+    in_memory = frame_statistics(dataset(frame_rate=frame_rate).features, rows)
     streamed = frame_statistics(dataset(frame_rate=frame_rate, load="disk").features, rows)
-    assert list(there) == list(streamed) == ["audio", "face"]
-    for name in there:
-        torch.testing.assert_close(streamed[name], there[name], rtol=1e-6, atol=1e-6)
+    assert list(in_memory) == list(streamed) == ["audio", "face"]
+    for name in in_memory:
+        torch.testing.assert_close(streamed[name], in_memory[name], rtol=1e-6, atol=1e-6)
 
 
-def test_a_network_sees_the_same_in_memory_and_on_disk(dataset: Opened, make_model: Callable[..., FoalNet]) -> None:
+def test_predictions_are_the_same_in_memory_and_on_disk(dataset: Opened, make_model: Callable[..., FoalNet]) -> None:
     data = dataset()
     rows = torch.tensor([7, 2, 19, 2, 40])
     expected, streamed = (
-        predict(make_model(data), some, rows, batch_size=3, device=CPU) for some in (data, dataset(load="disk"))
+        predict(make_model(data), source, rows, batch_size=3, device=CPU) for source in (data, dataset(load="disk"))
     )
     torch.testing.assert_close(streamed, expected, atol=1e-6, rtol=1e-5)
 
 
-def test_streamed_batches_are_an_epoch(dataset: Opened) -> None:
+def test_batches_from_disk_form_an_epoch(dataset: Opened) -> None:
     data = dataset(load="disk")
     rows = torch.arange(10, N)
     batches = training_batches(data, rows, batch_size=8, generator=torch.Generator().manual_seed(0), device=CPU)
@@ -195,7 +195,7 @@ def test_streamed_batches_are_an_epoch(dataset: Opened) -> None:
     assert set(drawn.tolist()) <= set(rows.tolist())
 
 
-def test_without_pooling_streams_are_what_is_stored(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unpooled_streams_equal_the_store(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = {name: StreamSource(name=name, rate_hz=10.0, frame_rate=None) for name in ("audio", "face")}
     rows = [59, 3, 4, 5, 3, 30, 0]
     with FeatureStore(stored) as store:
@@ -209,15 +209,15 @@ def test_without_pooling_streams_are_what_is_stored(stored: Path, monkeypatch: p
                 assert stream.lengths.tolist() == np.diff(packed.offsets).tolist()
 
 
-def test_reading_in_pieces_changes_no_average(dataset: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pooling_does_not_depend_on_the_read_size(dataset: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = dataset(frame_rate=7.0).features
     monkeypatch.setattr(features_module, "READ_BYTES", 40)
     pieces = dataset(frame_rate=7.0).features
     assert frames_of(whole, torch.arange(N)) == frames_of(pieces, torch.arange(N))
 
 
-def put_in(path: Path, row: int, number: float, *, valid: bool, frame: int) -> None:
-    """One number of one audio frame of a packed feats.h5; foal writes no such file, an older one might have."""
+def set_value(path: Path, row: int, number: float, *, valid: bool, frame: int) -> None:
+    """Overwrite one value of an audio frame in a packed feats.h5, with a correct checksum and seal."""
     with h5py.File(path, "r+") as file:
         group = file["streams/audio"]
         start, length = int(group["offset"][row]), int(group["length"][row])
@@ -231,23 +231,23 @@ def put_in(path: Path, row: int, number: float, *, valid: bool, frame: int) -> N
 
 @pytest.mark.parametrize("stored", [True], indirect=True, ids=["packed"])
 @pytest.mark.parametrize("how", [{"frame_rate": None}, {"frame_rate": 10.0}, {"load": "disk"}], ids=str)
-def test_what_is_no_number_names_its_utterance(tmp_path: Path, stored: Path, how: dict[str, Any]) -> None:
+def test_non_finite_values_name_their_utterance(tmp_path: Path, stored: Path, how: dict[str, Any]) -> None:
     path = tmp_path / "bad.h5"
     settings = TrainSettings(disk_buffer_mb=BUDGET / 1e6, **how)
     words = r"bad\.h5: utterance 'u41' has NaN or infinite values in its audio features; extract it again"
     for number, frame in product((np.nan, np.inf, -np.inf), (0, -1)):
         shutil.copy(stored, path)
-        put_in(path, 20, number, valid=False, frame=frame)
-        put_in(path, 41, number, valid=False, frame=frame)
+        set_value(path, 20, number, valid=False, frame=frame)
+        set_value(path, 41, number, valid=False, frame=frame)
         with open_dataset(path, settings, classes=None) as data:
-            frame_statistics(data.features, torch.arange(N))  # nobody looks at an invalid frame
-        put_in(path, 41, number, valid=True, frame=frame)
+            frame_statistics(data.features, torch.arange(N))  # invalid frames are ignored
+        set_value(path, 41, number, valid=True, frame=frame)
         with pytest.raises(TrainingError, match=words), open_dataset(path, settings, classes=None) as data:
             frame_statistics(data.features, torch.arange(N))
 
 
 @pytest.mark.parametrize("stored", [True], indirect=True, ids=["packed"])
-def test_large_numbers_are_numbers(tmp_path: Path, stored: Path) -> None:
+def test_large_finite_values_are_accepted(tmp_path: Path, stored: Path) -> None:
     path = tmp_path / "large.h5"
     shutil.copy(stored, path)
     with h5py.File(path, "r+") as file:

@@ -15,30 +15,30 @@ BatchOf = Callable[[Dataset, Tensor], Batch]
 
 
 def batch_with(audio: Tensor, face: Tensor) -> Batch:
-    """One frame each, valid where told, (b,)."""
+    """A batch with one valid or invalid frame per utterance and modality; flags (b,)."""
     frames = {
-        name: Frames(torch.ones(len(there), 2, 1), torch.stack([there, there & False], 1))
-        for name, there in (("audio", audio), ("face", face))
+        name: Frames(torch.ones(len(flags), 2, 1), torch.stack([flags, flags & False], 1))
+        for name, flags in (("audio", audio), ("face", face))
     }
     return Batch(rows=torch.arange(len(audio)), labels=torch.zeros(len(audio), dtype=torch.int64), frames=frames)
 
 
 def present(batch: Batch) -> Tensor:
-    """(b, 2)."""
+    """Whether an utterance has a valid frame, by modality (b, 2)."""
     return torch.stack([frames.valid.any(1) for frames in batch.frames.values()], 1)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_so_many_lose_one_either_alike(share: float) -> None:
-    everybody = torch.ones(20_000, dtype=torch.bool)
-    left = present(modality_dropout(batch_with(everybody, everybody), share, torch.Generator().manual_seed(0)))
+def test_the_share_loses_one_modality_or_the_other_equally_often(share: float) -> None:
+    complete = torch.ones(20_000, dtype=torch.bool)
+    left = present(modality_dropout(batch_with(complete, complete), share, torch.Generator().manual_seed(0)))
     assert left.any(1).all()
     assert (~left).float().mean(0).tolist() == pytest.approx([share / 2] * 2, abs=0.015)
     assert (~left.all(1)).float().mean().item() == pytest.approx(share, abs=0.015)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40), st.floats(0.01, 0.99))
-def test_nobody_loses_the_only_one(flags: list[tuple[bool, bool]], share: float) -> None:
+def test_the_only_modality_is_never_dropped(flags: list[tuple[bool, bool]], share: float) -> None:
     audio, face = torch.tensor(flags).T
     before = torch.stack([audio, face], 1)
     after = present(modality_dropout(batch_with(audio, face), share, torch.Generator().manual_seed(1)))
@@ -47,7 +47,9 @@ def test_nobody_loses_the_only_one(flags: list[tuple[bool, bool]], share: float)
     assert after[before.any(1)].any(1).all()
 
 
-def test_the_frames_that_stay_are_as_they_were(make_dataset: Callable[..., Dataset], batch_of: BatchOf) -> None:
+def test_remaining_frames_and_the_given_batch_are_unchanged(
+    make_dataset: Callable[..., Dataset], batch_of: BatchOf
+) -> None:
     batch = batch_of(make_dataset(), torch.arange(24))
     before = {name: frames.valid.clone() for name, frames in batch.frames.items()}
     after = modality_dropout(batch, 0.5, torch.Generator().manual_seed(0))
@@ -61,21 +63,21 @@ def test_the_frames_that_stay_are_as_they_were(make_dataset: Callable[..., Datas
         assert not after.frames[name].valid[~stays].any()
 
 
-def test_a_share_of_nothing_draws_nothing(make_dataset: Callable[..., Dataset], batch_of: BatchOf) -> None:
+def test_without_dropout_no_random_number_is_drawn(make_dataset: Callable[..., Dataset], batch_of: BatchOf) -> None:
     data = make_dataset()
     chance = torch.Generator().manual_seed(0)
     state = chance.get_state()
     batch = batch_of(data, torch.arange(24))
     assert modality_dropout(batch, 0.0, chance) is batch
     alone = replace(batch, frames={"face": batch.frames["face"]})
-    assert modality_dropout(alone, 0.5, chance) is alone  # there is no other one
+    assert modality_dropout(alone, 0.5, chance) is alone  # the only modality
     assert torch.equal(chance.get_state(), state)
     modality_dropout(batch, 0.5, chance)
     assert not torch.equal(chance.get_state(), state)
 
 
 @pytest.mark.parametrize("name", ["audio", "face"])
-def test_on_purpose_one_modality_goes_and_the_other_stays(
+def test_dropping_a_modality_or_its_frames_keeps_the_other(
     make_dataset: Callable[..., Dataset], batch_of: BatchOf, name: str
 ) -> None:
     batch = batch_of(make_dataset(), torch.arange(24))

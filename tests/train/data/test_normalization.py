@@ -14,7 +14,7 @@ from foal.train.data.sequences import PackedSequences
 MakeStream = Callable[..., PackedSequences]
 
 
-def of_one(stream: PackedSequences, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def statistics_of(stream: PackedSequences, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     return frame_statistics(InMemory({"face": stream}), torch.tensor(rows))["face"]
 
 
@@ -25,7 +25,7 @@ def face(make_dataset: Callable[..., Dataset]) -> PackedSequences:
     return features.streams["face"]
 
 
-def test_statistics_are_those_of_valid_training_frames(face: PackedSequences) -> None:
+def test_statistics_use_valid_frames_of_the_training_rows_only(face: PackedSequences) -> None:
     rows = [1, 4, 6]
     frames = np.concatenate(
         [
@@ -33,7 +33,7 @@ def test_statistics_are_those_of_valid_training_frames(face: PackedSequences) ->
             for s, n in zip(face.starts[rows].tolist(), face.lengths[rows].tolist(), strict=True)
         ]
     )
-    mean, deviation = of_one(face, rows)
+    mean, deviation = statistics_of(face, rows)
     np.testing.assert_allclose(mean, frames.mean(0), rtol=1e-5)
     np.testing.assert_allclose(deviation, frames.std(0), rtol=1e-5)
     # Neither other utterances nor invalid frames matter.
@@ -42,35 +42,35 @@ def test_statistics_are_those_of_valid_training_frames(face: PackedSequences) ->
         start, length = int(face.starts[row]), int(face.lengths[row])
         others[start : start + length] = ~face.valid[start : start + length]
     changed = replace(face, values=torch.where(others[:, None], 1e4, face.values))
-    assert torch.equal(of_one(changed, rows)[0], mean)
+    assert torch.equal(statistics_of(changed, rows)[0], mean)
 
 
 def test_a_constant_dimension_has_deviation_one(make_stream: MakeStream) -> None:
     stream = make_stream([torch.tensor([[0.1, 1.0], [0.1, 3.0]]).half(), torch.zeros(0, 2).half()])
-    mean, deviation = of_one(stream, [0])
+    mean, deviation = statistics_of(stream, [0])
     assert mean.tolist() == pytest.approx([0.1, 2.0], abs=1e-4)
     assert deviation.tolist() == [1.0, 1.0]
-    assert of_one(stream, [1])[1].tolist() == [1.0, 1.0]
+    assert statistics_of(stream, [1])[1].tolist() == [1.0, 1.0]
 
 
-def test_chunks_change_nothing(face: PackedSequences, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = of_one(face, list(range(24)))
+def test_statistics_do_not_depend_on_the_chunk_size(face: PackedSequences, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = statistics_of(face, list(range(24)))
     monkeypatch.setattr(statistics, "CHUNK_BYTES", 100)
-    for part, all_at_once in zip(of_one(face, list(range(24))), whole, strict=True):
+    for part, all_at_once in zip(statistics_of(face, list(range(24))), whole, strict=True):
         torch.testing.assert_close(part, all_at_once)
 
 
-def test_half_precision_is_summed_in_double(make_stream: MakeStream) -> None:
+def test_half_precision_is_summed_in_double_precision(make_stream: MakeStream) -> None:
     # In float16 the sum of these would be infinite, in float32 their deviation zero.
     frames = torch.full((2000, 1), 60000.0).half()
     frames[::2] -= 32  # the next number of float16
-    mean, deviation = of_one(make_stream([frames]), [0])
+    mean, deviation = statistics_of(make_stream([frames]), [0])
     assert mean.item() == pytest.approx(59984)
     assert deviation.item() == pytest.approx(16, rel=1e-6)
 
 
-def test_every_layer_has_its_own(make_stream: MakeStream) -> None:
+def test_every_encoder_layer_has_its_own_statistics(make_stream: MakeStream) -> None:
     frames = torch.randn(50, 3, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 5, 9])[:, None]
-    mean, deviation = of_one(make_stream([frames]), [0])
+    mean, deviation = statistics_of(make_stream([frames]), [0])
     torch.testing.assert_close(mean, frames.mean(0))
     torch.testing.assert_close(deviation, frames.std(0, correction=0))

@@ -52,7 +52,7 @@ def parts_of(fold: Fold) -> tuple[set[int], set[int], set[int]]:
 
 
 def check_nested(made: CrossValidation, n: int) -> None:
-    """Nobody is in two parts of a fold, nobody is left out, and everybody is tested once."""
+    """The parts of a fold are disjoint and complete, and every utterance is tested once."""
     for fold in made.folds:
         train, dev, test = parts_of(fold)
         assert train | dev | test == set(range(n))
@@ -85,7 +85,7 @@ def test_loso_nested_is_disjoint_and_rotates(groups: list[str]) -> None:
 
 
 @given(SESSIONS)
-def test_loso_reference_chooses_on_test_and_says_so(groups: list[str]) -> None:
+def test_loso_reference_selects_on_test_and_reports_that(groups: list[str]) -> None:
     names = sorted(set(groups), key=natural_key)
     utterances = corpus(len(groups), session=groups)
     if len(names) < 2:
@@ -103,7 +103,7 @@ def test_loso_reference_chooses_on_test_and_says_so(groups: list[str]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=60))
-def test_speakers_nested_stops_by_the_other_speaker_of_the_session(who: list[tuple[int, int]]) -> None:
+def test_speakers_nested_selects_on_the_other_speaker_of_the_session(who: list[tuple[int, int]]) -> None:
     session = [f"session{s}" for s, _ in who]
     speaker = [f"session{s}-{k}" for s, k in who]
     of_session = {name: sorted({k for k, s in zip(speaker, session, strict=True) if s == name}) for name in session}
@@ -112,7 +112,7 @@ def test_speakers_nested_stops_by_the_other_speaker_of_the_session(who: list[tup
         with pytest.raises(TrainingError, match="expected at least three speakers"):
             cut(utterances, "speakers-nested")
         return
-    if alone := [name for name, there in of_session.items() if len(there) < 2]:
+    if alone := [name for name, members in of_session.items() if len(members) < 2]:
         with pytest.raises(TrainingError, match="expected a second speaker, on whom the epoch is chosen") as caught:
             cut(utterances, "speakers-nested")
         assert any(str(caught.value).startswith(f"session {name}: ") for name in alone)
@@ -124,14 +124,14 @@ def test_speakers_nested_stops_by_the_other_speaker_of_the_session(who: list[tup
     for fold in made.folds:
         assert fold.dev != fold.test
         assert fold.dev.rpartition("-")[0] == fold.test.rpartition("-")[0]
-    for there in of_session.values():
-        if len(there) == 2:
+    for members in of_session.values():
+        if len(members) == 2:
             devs = {fold.test: fold.dev for fold in made.folds}
-            assert devs[f"test/{there[0]}"] == f"test/{there[1]}"
-            assert devs[f"test/{there[1]}"] == f"test/{there[0]}"
+            assert devs[f"test/{members[0]}"] == f"test/{members[1]}"
+            assert devs[f"test/{members[1]}"] == f"test/{members[0]}"
 
 
-def test_speakers_of_a_corpus_without_sessions_take_turns() -> None:
+def test_without_sessions_the_next_speaker_is_the_development_group() -> None:
     made = cut(corpus(6, speaker=["a", "b", "c"] * 2), "speakers-nested")
     check_nested(made, 6)
     assert [(fold.test, fold.dev) for fold in made.folds] == [
@@ -142,7 +142,7 @@ def test_speakers_of_a_corpus_without_sessions_take_turns() -> None:
 
 
 @given(st.lists(st.sampled_from(["f1", "f2", "f3", "f10"]), min_size=1, max_size=40), st.booleans())
-def test_folds_of_the_manifest_rotate_and_come_first(folds: list[str], asked: bool) -> None:
+def test_folds_of_the_manifest_rotate_and_are_the_default(folds: list[str], asked: bool) -> None:
     names = sorted(set(folds), key=natural_key)
     assume(len(names) >= 3)
     made = cut(corpus(len(folds), fold=folds), "folds-nested" if asked else None)
@@ -151,7 +151,7 @@ def test_folds_of_the_manifest_rotate_and_come_first(folds: list[str], asked: bo
     assert [(fold.test, fold.dev) for fold in made.folds] == list(zip(names, [*names[1:], names[0]], strict=True))
 
 
-def test_without_a_fold_for_everybody_it_is_sessions() -> None:
+def test_without_a_fold_for_every_utterance_sessions_are_the_default() -> None:
     utterances = corpus(6, session=["1", "2", "3"] * 2, fold=["a", "b", "c"] * 2)
     assert cut(utterances, None).protocol == "folds-nested"
     assert cut([*utterances[:-1], replace(utterances[-1], fold="")], None).protocol == "loso-nested"
@@ -159,7 +159,7 @@ def test_without_a_fold_for_everybody_it_is_sessions() -> None:
 
 
 @pytest.mark.parametrize("names", [("train", "dev", "test"), ("Train", "validation", "TEST"), ("train", "val", "test")])
-def test_folds_that_say_what_they_are_for(names: tuple[str, str, str]) -> None:
+def test_folds_named_train_dev_and_test_form_one_fold(names: tuple[str, str, str]) -> None:
     made = cut(corpus(8, fold=[names[i] for i in (0, 0, 1, 2, 0, 1, 2, 0)]), None)
     assert made.protocol == "folds-nested"
     (fold,) = made.folds
@@ -169,12 +169,12 @@ def test_folds_that_say_what_they_are_for(names: tuple[str, str, str]) -> None:
     assert set(made.groups) == {"train", "dev", "test"}
 
 
-def test_training_and_testing_alone_leave_nobody_to_choose() -> None:
+def test_train_and_test_folds_without_a_development_fold_are_refused() -> None:
     with pytest.raises(TrainingError, match=r"expected at least three folds .* got 2: test, train"):
         cut(corpus(6, fold=["train", "test"] * 3), None)
 
 
-def test_who_belongs_nowhere_is_named() -> None:
+def test_an_utterance_without_a_group_is_named() -> None:
     utterances = corpus(6, session=["1", "2", "3"] * 2, speaker=["a", "b", "c"] * 2)
     with pytest.raises(TrainingError, match=r"'u1' belongs to no session; fill the column session .* folds-nested"):
         cut([utterances[0], replace(utterances[1], session=""), *utterances[2:]], "loso-nested")
@@ -191,27 +191,25 @@ PROTOCOLS: list[Protocol] = ["loso-nested", "loso-reference", "speakers-nested",
 def test_the_digest_changes_when_an_utterance_moves(protocol: Protocol, row: int, to: int) -> None:
     speakers = [f"s{i % 6 + 1}" for i in range(24)]
     utterances = corpus(24, session=[f"x{i % 6 // 2}" for i in range(24)], speaker=speakers, fold=speakers)
-    # To the place of another one: his session, his name, his fold.
-    to_device = list(utterances)
-    to_device[row] = replace(utterances[to], id=f"u{row}")
-    same, other = cut(utterances, protocol), cut(to_device, protocol)
+    # The utterance gets session, speaker and fold of another one.
+    moved = list(utterances)
+    moved[row] = replace(utterances[to], id=f"u{row}")
+    same, other = cut(utterances, protocol), cut(moved, protocol)
     assert cut(list(utterances), protocol).digest == same.digest
     assert (same.groups == other.groups) == (same.digest == other.digest)
 
 
-def test_the_digest_tells_protocols_ids_and_orders_apart() -> None:
+def test_the_digest_depends_on_protocol_ids_and_order() -> None:
     utterances = corpus(6, session=["1", "2", "3"] * 2, speaker=["a", "b", "c"] * 2, fold=["1", "2", "3"] * 2)
     renamed = [replace(utterances[0], id="other"), *utterances[1:]]
     digests = [cut(utterances, protocol).digest for protocol in ("loso-nested", "loso-reference", "folds-nested")]
-    digests += [cut(some, "loso-nested").digest for some in (renamed, utterances[::-1], utterances[:5])]
+    digests += [cut(changed, "loso-nested").digest for changed in (renamed, utterances[::-1], utterances[:5])]
     assert len(set(digests)) == 6
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("names", [("train", "val", "test"), ("f1", "f2", "f3"), ("val", "a", "b")], ids=str)
-def test_the_group_of_an_utterance_is_the_one_that_was_split_by(
-    protocol: Protocol, names: tuple[str, str, str]
-) -> None:
+def test_the_group_of_an_utterance_is_that_of_its_fold(protocol: Protocol, names: tuple[str, str, str]) -> None:
     utterances = corpus(
         12, session=["1", "2", "3"] * 4, speaker=[f"{i % 3}{i // 3 % 2}" for i in range(12)], fold=names * 4
     )
@@ -226,14 +224,14 @@ def test_groups_are_in_natural_order() -> None:
     assert [fold.test for fold in of_sessions(names)] == ["9", "10", "session1", "session2", "session10"]
 
 
-def test_a_class_nobody_can_learn_is_named() -> None:
+def test_a_class_missing_from_a_training_group_is_named() -> None:
     groups, labels = ["s1", "s1", "s2", "s2", "s3", "s3"], torch.tensor([0, 1, 0, 1, 0, 0])
     with pytest.raises(TrainingError, match=r"fold 1 \(test s1, development s2\): .* got none of sad"):
         check_classes(of_sessions(groups), labels, ("hap", "sad"))
-    # Missing from a development or test group is no reason to stop.
+    # A class may be missing from a development or test group.
     groups, labels = [*groups, "s4", "s4"], torch.tensor([0, 1, 0, 1, 0, 0, 0, 1])
     check_classes(of_sessions(groups), labels, ("hap", "sad"))
 
 
-def test_speakers_in_several_groups_are_found() -> None:
+def test_speakers_in_multiple_folds_are_listed() -> None:
     assert speakers_in_multiple_folds(["1", "1", "2", "3"], ["a", "b", "b", "c"]) == ["b"]

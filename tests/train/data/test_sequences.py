@@ -21,7 +21,7 @@ def streams_of(data: Dataset) -> dict[str, PackedSequences]:
     return dict(data.features.streams)
 
 
-def test_collate_pads_what_was_packed(make_dataset: Make, batch_of: BatchOf) -> None:
+def test_collate_pads_packed_sequences(make_dataset: Make, batch_of: BatchOf) -> None:
     data = make_dataset()
     rows = torch.tensor([5, 0, 5, 23])
     batch = batch_of(data, rows)
@@ -48,7 +48,7 @@ def test_collate_of_utterances_without_frames(make_dataset: Make, make_stream: M
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.data())
-def test_frame_index_is_the_loop_over_sequences(lengths: list[int], data: st.DataObject) -> None:
+def test_frame_index_equals_a_loop_over_sequences(lengths: list[int], data: st.DataObject) -> None:
     offsets = torch.tensor([0, *lengths]).cumsum(0)
     frames = int(offsets[-1])
     stream = PackedSequences.of(torch.zeros(frames, 1), torch.ones(frames, dtype=torch.bool), offsets)
@@ -58,7 +58,9 @@ def test_frame_index_is_the_loop_over_sequences(lengths: list[int], data: st.Dat
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=5), RATES, st.integers(0, 100))
-def test_averaging_is_the_mean_of_each_window(lengths: list[int], rates: tuple[float, float], seed: int) -> None:
+def test_pooled_frames_are_the_means_of_their_windows(
+    lengths: list[int], rates: tuple[float, float], seed: int
+) -> None:
     rate_hz, to_hz = rates
     chance = torch.Generator().manual_seed(seed)
     offsets = torch.tensor([0, *lengths]).cumsum(0)
@@ -74,19 +76,19 @@ def test_averaging_is_the_mean_of_each_window(lengths: list[int], rates: tuple[f
         start = int(got.starts[row])
         assert int(got.lengths[row]) == len(windows)
         for place, frames in enumerate(windows.values()):
-            there = [frame for frame in frames if valid[frame]]
-            assert bool(got.valid[start + place]) == bool(there)
-            if there:
-                torch.testing.assert_close(got.values[start + place], values[there].mean(0))
+            valid_frames = [frame for frame in frames if valid[frame]]
+            assert bool(got.valid[start + place]) == bool(valid_frames)
+            if valid_frames:
+                torch.testing.assert_close(got.values[start + place], values[valid_frames].mean(0))
 
 
-def test_averaging_leaves_slow_streams_alone(make_dataset: Make) -> None:
+def test_slow_streams_are_not_pooled(make_dataset: Make) -> None:
     stream = streams_of(make_dataset())["face"]
     assert pool_frames(stream, rate_hz=10, to_hz=10) is stream
     assert torch.equal(pooled_lengths(stream.lengths, rate_hz=10, to_hz=25), stream.lengths)
 
 
-def test_an_invalid_frame_is_no_part_of_an_average() -> None:
+def test_invalid_frames_do_not_enter_pooled_frames() -> None:
     values = torch.tensor([[1.0], [float("nan")], [3.0], [float("inf")]])
     stream = PackedSequences.of(values, torch.tensor([True, False, True, False]), torch.tensor([0, 3, 4]))
     got = pool_frames(stream, rate_hz=30, to_hz=10)

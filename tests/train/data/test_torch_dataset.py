@@ -34,7 +34,7 @@ def test_streams_sessions_and_rows_are_selected(feats: Path) -> None:
     assert [item["id"] for item in map(FeatureDataset(feats, rows=[5, 2]).__getitem__, range(2))] == ["u5", "u2"]
 
 
-def test_other_labels_are_left_out(
+def test_utterances_of_other_labels_are_excluded(
     tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]
 ) -> None:
     utterances = [replace(u, label=("", "neu")[i]) if i < 2 else u for i, u in enumerate(some_utterances)]
@@ -43,7 +43,7 @@ def test_other_labels_are_left_out(
     assert FeatureDataset(path).classes == ("hap", "neu", "sad")
 
 
-def test_what_cannot_be_selected_is_an_error(feats: Path) -> None:
+def test_unknown_selections_are_refused(feats: Path) -> None:
     with pytest.raises(TrainingError, match="expected streams audio, face, got 'text'"):
         FeatureDataset(feats, streams=["text"])
     with pytest.raises(TrainingError, match="no utterance of these classes, sessions and rows"):
@@ -70,7 +70,7 @@ def test_collate_pads_with_zeros_and_masks_the_padding(feats: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_workers_read_what_one_process_reads(feats: Path, method: str) -> None:
+def test_worker_processes_read_the_same_items(feats: Path, method: str) -> None:
     dataset = FeatureDataset(feats)
     alone = [dataset[i] for i in range(len(dataset))]  # the file is open before the workers start
     loader = DataLoader(

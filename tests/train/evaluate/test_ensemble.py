@@ -1,4 +1,4 @@
-"""Who may judge whom: no network what it learned from."""
+"""Which networks score which utterances: none that was trained on their group."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ SESSIONS = ("session1", "session2", "session3")
 Make = Callable[..., Dataset]
 
 
-def judges_of(
+def models_for(
     model: FoalNet,
     tests: Sequence[str],
     *,
@@ -46,43 +46,46 @@ def judges_of(
 
 
 def scoring_groups(models: list[FoldModel], data: Dataset, rows: Tensor | None = None) -> list[list[str]]:
-    """By row, the groups that its judges were tested on."""
-    (bench,) = assign_models(models, data, torch.arange(len(data)) if rows is None else rows).values()
-    return [[fold_model.test for fold_model, some in bench.members if row in some.tolist()] for row in range(len(data))]
+    """By row, the test groups of the networks that score it."""
+    (ensemble,) = assign_models(models, data, torch.arange(len(data)) if rows is None else rows).values()
+    return [
+        [fold_model.test for fold_model, member_rows in ensemble.members if row in member_rows.tolist()]
+        for row in range(len(data))
+    ]
 
 
 def changed(data: Dataset, places: Sequence[int], **values: Any) -> Dataset:
-    some = [replace(u, **values) if i in places else u for i, u in enumerate(data.utterances)]
-    return replace(data, utterances=tuple(some))
+    utterances = [replace(u, **values) if i in places else u for i, u in enumerate(data.utterances)]
+    return replace(data, utterances=tuple(utterances))
 
 
-def test_a_session_is_judged_by_the_network_that_tested_it(
+def test_a_session_is_scored_by_the_network_that_tested_it(
     make_dataset: Make, make_model: Callable[..., FoalNet]
 ) -> None:
     data = make_dataset()
-    models = judges_of(make_model(data), SESSIONS)
+    models = models_for(make_model(data), SESSIONS)
     assert scoring_groups(models, data) == [[u.session] for u in data.utterances]
-    (bench,) = assign_models(models, data, torch.arange(24)).values()
-    assert bench.rows.tolist() == list(range(24))
-    assert len(bench.excluded) == 0
-    some = torch.tensor([7, 2, 20])
-    (bench,) = assign_models(models, data, some).values()
-    assert bench.rows.tolist() == [2, 7, 20]
-    assert scoring_groups(models, data, some)[0] == []
+    (ensemble,) = assign_models(models, data, torch.arange(24)).values()
+    assert ensemble.rows.tolist() == list(range(24))
+    assert len(ensemble.excluded) == 0
+    selected = torch.tensor([7, 2, 20])
+    (ensemble,) = assign_models(models, data, selected).values()
+    assert ensemble.rows.tolist() == [2, 7, 20]
+    assert scoring_groups(models, data, selected)[0] == []
 
 
-def test_without_the_network_that_tested_it_nobody_judges(
+def test_groups_without_their_test_network_are_excluded(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
+    data = make_dataset()
+    (ensemble,) = assign_models(models_for(make_model(data), ["session2"]), data, torch.arange(24)).values()
+    assert ensemble.rows.tolist() == [i for i, u in enumerate(data.utterances) if u.session == "session2"]
+    assert sorted([*ensemble.rows.tolist(), *ensemble.excluded.tolist()]) == list(range(24))
+
+
+def test_utterances_of_new_groups_are_scored_by_all_networks(
     make_dataset: Make, make_model: Callable[..., FoalNet]
 ) -> None:
     data = make_dataset()
-    (bench,) = assign_models(judges_of(make_model(data), ["session2"]), data, torch.arange(24)).values()
-    assert bench.rows.tolist() == [i for i, u in enumerate(data.utterances) if u.session == "session2"]
-    assert sorted([*bench.rows.tolist(), *bench.excluded.tolist()]) == list(range(24))
-
-
-def test_who_is_new_is_judged_by_all(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
-    data = make_dataset()
-    models = judges_of(make_model(data), SESSIONS)
+    models = models_for(make_model(data), SESSIONS)
     new = changed(data, [0, 5], session="session9")
     assert [scoring_groups(models, new)[i] for i in (0, 1, 5)] == [
         list(SESSIONS),
@@ -94,53 +97,55 @@ def test_who_is_new_is_judged_by_all(make_dataset: Make, make_model: Callable[..
     assert scoring_groups(models, other) == scoring_groups(models, new)
 
 
-def test_an_utterance_of_this_corpus_that_names_no_group_is_judged_by_nobody(
+def test_utterances_of_the_corpus_without_a_group_are_not_scored(
     make_dataset: Make, make_model: Callable[..., FoalNet]
 ) -> None:
     data = changed(make_dataset(), range(24), fold="f1")
-    models = judges_of(make_model(data), ["f1", "f2", "f3"], kind="fold", names=["f1", "f2", "f3"])
+    models = models_for(make_model(data), ["f1", "f2", "f3"], kind="fold", names=["f1", "f2", "f3"])
     assert scoring_groups(models, data) == [["f1"]] * 24
     # The same utterances, in a manifest without its column of folds.
     assert scoring_groups(models, changed(data, range(24), fold="")) == [[]] * 24
 
 
-def test_folds_that_say_what_they_are_for(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
+def test_train_and_development_folds_are_not_scored(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
     data = make_dataset()
     for place, fold in enumerate(("Train", "valid", "test")):
         data = changed(data, range(place, 24, 3), fold=fold)
     folds = build_cross_validation(data.utterances, "folds-nested", data.speakers)
-    models = judges_of(make_model(data), ["test"], kind="fold", names=sorted(set(folds.groups)))
+    models = models_for(make_model(data), ["test"], kind="fold", names=sorted(set(folds.groups)))
     assert scoring_groups(models, data) == [[], [], ["test"]] * 8
 
 
-def test_speakers(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
+def test_speakers_are_scored_by_the_network_that_tested_them(
+    make_dataset: Make, make_model: Callable[..., FoalNet]
+) -> None:
     data = make_dataset()
     names = sorted(set(data.speakers))
-    models = judges_of(make_model(data), names, kind="speaker", names=names)
+    models = models_for(make_model(data), names, kind="speaker", names=names)
     assert scoring_groups(models, data) == [[speaker] for speaker in data.speakers]
-    assert scoring_groups(models, changed(data, [3], speaker="somebody new"))[3] == names
+    assert scoring_groups(models, changed(data, [3], speaker="new speaker"))[3] == names
     assert scoring_groups(models, changed(data, [3], corpus="other"))[3] == names
 
 
-def test_several_seeds_sit_apart(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
+def test_each_seed_has_an_ensemble_of_its_own_networks(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
     data = make_dataset()
-    found = assign_models(judges_of(make_model(data), SESSIONS, seeds=(7, 3)), data, torch.arange(24))
+    found = assign_models(models_for(make_model(data), SESSIONS, seeds=(7, 3)), data, torch.arange(24))
     assert list(found) == [3, 7]
-    for seed, bench in found.items():
-        assert {fold_model.seed for fold_model, _ in bench.members} == {seed}
-        assert bench.rows.tolist() == list(range(24))
+    for seed, ensemble in found.items():
+        assert {fold_model.seed for fold_model, _ in ensemble.members} == {seed}
+        assert ensemble.rows.tolist() == list(range(24))
 
 
-def test_what_several_say_is_averaged(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
+def test_probabilities_of_several_networks_are_averaged(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
     data = changed(make_dataset(6, c=2), [1], corpus="other")
-    models = judges_of(make_model(data), SESSIONS[:2])
-    (bench,) = assign_models(models, data, torch.arange(6)).values()
-    said = [torch.rand(len(rows), 2, generator=torch.Generator().manual_seed(7)) for _, rows in bench.members]
-    average = bench.average(said)
+    models = models_for(make_model(data), SESSIONS[:2])
+    (ensemble,) = assign_models(models, data, torch.arange(6)).values()
+    tables = [torch.rand(len(rows), 2, generator=torch.Generator().manual_seed(7)) for _, rows in ensemble.members]
+    average = ensemble.average(tables)
     for row, utterance in enumerate(data.utterances):
         of_row = [
             table[rows.tolist().index(row)].numpy()
-            for table, (_, rows) in zip(said, bench.members, strict=True)
+            for table, (_, rows) in zip(tables, ensemble.members, strict=True)
             if row in rows.tolist()
         ]
         assert len(of_row) == {"session1": 1, "session2": 1, "session3": 0}[utterance.session] + (row == 1)
@@ -152,19 +157,19 @@ def test_what_several_say_is_averaged(make_dataset: Make, make_model: Callable[.
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("judges")
+    return tmp_path_factory.mktemp("ensemble")
 
 
 @pytest.fixture
 def run(place: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
-    """A run with feats.h5 beside it; made once, and read only."""
+    """A run with feats.h5 beside it; created once, read only."""
     if not (place / "run").exists():
         settings = Settings(train=QUICK.model_copy(update={"seeds": (10, 9)}))
         train(settings, make_index(place, some_utterances), place / "run")
     return place / "run"
 
 
-def test_the_networks_of_a_run(run: Path) -> None:
+def test_all_networks_or_a_single_one_can_be_loaded(run: Path) -> None:
     models = load_fold_models(run)
     assert [(fold_model.seed, fold_model.fold, fold_model.test) for fold_model in models] == [
         (seed, fold, f"session{fold}") for seed in (9, 10) for fold in (1, 2, 3)
@@ -176,7 +181,7 @@ def test_the_networks_of_a_run(run: Path) -> None:
         assert torch.equal(alone.model.state_dict()[name], value)
 
 
-def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
+def test_folders_that_are_no_run_are_refused(run: Path, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere", run / "models"):
         with pytest.raises(
             StoreError, match="expected the folder of a finished `foal train` with models/, found no models"
@@ -188,7 +193,7 @@ def test_what_is_no_run(run: Path, tmp_path: Path) -> None:
         load_fold_models(tmp_path / "run")
 
 
-def test_a_run_that_has_lost_weights(run: Path, tmp_path: Path) -> None:
+def test_a_run_without_a_weight_file_is_refused(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "models" / "seed9-fold2" / "model.safetensors").unlink()
     with pytest.raises(StoreError, match=r"model\.safetensors: no such file"):
@@ -196,7 +201,9 @@ def test_a_run_that_has_lost_weights(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["score", "groups", "settings"])
-def test_a_network_that_does_not_say_what_it_learned_from(run: Path, tmp_path: Path, missing: str) -> None:
+def test_a_network_without_a_description_of_its_training_data_is_refused(
+    run: Path, tmp_path: Path, missing: str
+) -> None:
     folder = tmp_path / "model"
     shutil.copytree(run / "models" / "seed9-fold2", folder)
     config = json.loads((folder / "config.json").read_text())
@@ -215,7 +222,7 @@ def test_a_network_that_does_not_say_what_it_learned_from(run: Path, tmp_path: P
     ids=["encoder", "weights"],
 )
 @pytest.mark.parametrize("modality", ["audio", "face"])
-def test_features_of_another_encoder(
+def test_features_of_another_encoder_are_refused(
     run: Path, tmp_path: Path, modality: str, key: str, value: str, was: str, now: str
 ) -> None:
     feats = shutil.copytree(run.parent, tmp_path / "copy") / "feats.h5"
@@ -234,7 +241,7 @@ def test_features_of_another_encoder(
 
 
 @pytest.mark.parametrize("widths", [{"audio": 8, "face": 7}, {"audio": 9, "face": 6}])
-def test_frames_of_another_width(
+def test_frames_of_another_width_are_refused(
     run: Path, tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], widths: dict[str, int]
 ) -> None:
     feats = make_index(tmp_path, some_utterances, widths=widths)
@@ -248,7 +255,7 @@ def test_frames_of_another_width(
     )
 
 
-def test_features_of_a_modality_that_was_not_learned(
+def test_features_of_an_untrained_modality_are_refused(
     run: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], tmp_path: Path
 ) -> None:
     train(Settings(train=QUICK.model_copy(update={"modalities": "audio"})), run.parent / "feats.h5", tmp_path / "audio")

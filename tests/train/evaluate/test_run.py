@@ -64,7 +64,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(place: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
-    """A run of two seeds over three sessions, and its evaluation beside it; made once, and read only."""
+    """A run of two seeds over three sessions, and its evaluation beside it; created once, read only."""
     if not (place / "run").exists():
         train(SETTINGS, make_index(place, some_utterances), place / "run")
         evaluate(SETTINGS, place / "run", place / "feats.h5", place / "evaluation")
@@ -90,21 +90,21 @@ def labels_of(utterances: Sequence[Utterance]) -> np.ndarray:
 
 
 def tables_of(run: Path, data: Dataset, rows: torch.Tensor, **how: Any) -> np.ndarray:
-    """What the run's six networks say of some rows, (2, 3, m, 2)."""
+    """Probabilities of the run's six networks for m rows, (2, 3, m, 2)."""
     models = load_fold_models(run)
     tables = [predict(fold_model.model, data, rows, batch_size=5, device=CPU, **how).numpy() for fold_model in models]
     return np.stack(tables).reshape(2, 3, len(rows), 2)
 
 
 def indexed_as(run: Path, folder: Path, utterances: Sequence[Utterance]) -> Path:
-    """The same features, of other rows of a manifest."""
+    """An index of the same features for other manifest rows."""
     shutil.copytree(run.parent / "features", folder / "features")
     write_index(folder / "feats.h5", utterances, folder / "features", KEYS)
     return folder / "feats.h5"
 
 
 def with_flags(run: Path, folder: Path, modality: str, keep: Callable[[int], np.ndarray]) -> Path:
-    """The same features, of whose frames (t) of a modality only those are left that are kept."""
+    """The same features, with only the frames `keep(t)` of a modality valid."""
     shutil.copytree(run.parent, folder)
     for path in (folder / "features").glob(f"*/{modality}-*/*.h5"):
         with ShardReader(path) as shard:
@@ -118,23 +118,23 @@ def with_flags(run: Path, folder: Path, modality: str, keep: Callable[[int], np.
     return folder / "feats.h5"
 
 
-def test_a_run_is_found_as_it_said(
+def test_scores_and_predictions_equal_those_of_training(
     run: Path, feats: Path, evaluation: dict[str, Any], some_utterances: list[Utterance]
 ) -> None:
-    said = read(run)
-    assert {name: evaluation[name] for name in SCORES} == {name: said[name] for name in SCORES}
+    trained = read(run)
+    assert {name: evaluation[name] for name in SCORES} == {name: trained[name] for name in SCORES}
     for name in ("protocol", "features", "seeds", "classes", "n", "modalities", "avel", "mem", "versions"):
-        assert evaluation[name] == said[name]
-    assert evaluation["run"] == {name: said[name] for name in ("features", "folds_digest", "versions")}
+        assert evaluation[name] == trained[name]
+    assert evaluation["run"] == {name: trained[name] for name in ("features", "folds_digest", "versions")}
     assert evaluation["sessions"] == ["all"]
     assert not any("left out" in note or "corpus" in note for note in evaluation["warnings"])
     assert sum("random weights" in note for note in evaluation["warnings"]) == 1
-    # Not only on average: every utterance by the fold that tested it.
+    # Every utterance is scored by the network of the fold that tested it.
     rows = list(csv.DictReader(StringIO((run / "predictions.csv").read_text(encoding="utf-8"))))
     with open_dataset(feats, QUICK, classes=None) as data:
-        everybody = torch.arange(len(data))
-        tables = tables_of(run, data, everybody)
-        ensembles = assign_models(load_fold_models(run), data, everybody)
+        all_rows = torch.arange(len(data))
+        tables = tables_of(run, data, all_rows)
+        ensembles = assign_models(load_fold_models(run), data, all_rows)
     assert list(ensembles) == [0, 1]
     for row in rows:
         number = int(row["id"][1:])
@@ -142,12 +142,16 @@ def test_a_run_is_found_as_it_said(
         ours = tables[int(row["seed"]), number % 3, number, 1]
         assert float(row["p_sad"]) == pytest.approx(ours, abs=2e-6)
         (fold_model,) = (
-            fold_model for fold_model, some in ensembles[int(row["seed"])].members if number in some.tolist()
+            fold_model
+            for fold_model, member_rows in ensembles[int(row["seed"])].members
+            if number in member_rows.tolist()
         )
         assert (fold_model.test, fold_model.seed) == (row["fold"], int(row["seed"]))
 
 
-def test_counts_and_files(run: Path, evaluation: dict[str, Any], some_utterances: list[Utterance]) -> None:
+def test_the_evaluation_writes_its_files_and_consistent_counts(
+    run: Path, evaluation: dict[str, Any], some_utterances: list[Utterance]
+) -> None:
     folder = run.parent / "evaluation"
     assert sorted(os.listdir(folder)) == sorted([*PICTURES, "metrics.json"])
     for name in PICTURES:
@@ -164,7 +168,7 @@ def test_counts_and_files(run: Path, evaluation: dict[str, Any], some_utterances
         ("per_session", dict.fromkeys(("session1", "session2", "session3"), 6)),
     ):
         assert {name: scores["n"] for name, scores in evaluation[table].items()} == names
-        # As many in each: the mean over them is the accuracy of all.
+        # The groups have equal sizes: the mean of their accuracies is the accuracy of all.
         shares = [scores["wa_mean"] for scores in evaluation[table].values()]
         assert np.mean(shares) == pytest.approx(evaluation["wa_mean"])
     bins = evaluation["calibration"]["bins"]
@@ -176,7 +180,7 @@ def test_counts_and_files(run: Path, evaluation: dict[str, Any], some_utterances
     assert 0 <= evaluation["calibration"]["ece_mean"] <= 1
 
 
-def test_retrieval_and_matching(evaluation: dict[str, Any]) -> None:
+def test_retrieval_and_matching_scores_are_complete(evaluation: dict[str, Any]) -> None:
     assert list(evaluation["retrieval"]) == [
         f"{space}: {way}" for space in ("avel", "raw") for way in ("audio to face", "face to audio")
     ]
@@ -189,18 +193,18 @@ def test_retrieval_and_matching(evaluation: dict[str, Any]) -> None:
     assert all(0 <= score <= 1 for score in matching.values())
 
 
-def test_twice_is_the_same(run: Path, feats: Path, tmp_path: Path) -> None:
+def test_a_repeated_evaluation_gives_the_same_metrics(run: Path, feats: Path, tmp_path: Path) -> None:
     first = (run.parent / "evaluation" / "metrics.json").read_bytes()
     evaluate(SETTINGS, run, feats, tmp_path / "out")
     assert (tmp_path / "out" / "metrics.json").read_bytes() == first
-    # Over the first one, streamed from the disk.
-    streamed = Settings(train=QUICK.model_copy(update={"stream": True, "disk_buffer_mb": 0.0005}))
+    # Replaces the first one, with features read from disk.
+    streamed = Settings(train=QUICK.model_copy(update={"load": "disk", "disk_buffer_mb": 0.0005}))
     again = evaluate(streamed, run, feats, tmp_path / "out")
     assert {name: again[name] for name in SCORES} == {name: read(run)[name] for name in SCORES}
     assert sorted(os.listdir(tmp_path / "out")) == sorted([*PICTURES, "metrics.json"])
 
 
-def test_some_splits(
+def test_selected_sessions_only_are_evaluated(
     run: Path, feats: Path, evaluation: dict[str, Any], some_utterances: list[Utterance], tmp_path: Path
 ) -> None:
     select = evaluate(SETTINGS, run, feats, tmp_path / "out", sessions=["session1"])
@@ -210,13 +214,13 @@ def test_some_splits(
     assert not any("left out" in note for note in select["warnings"])
 
 
-def test_a_split_that_is_not_there(run: Path, feats: Path, tmp_path: Path) -> None:
+def test_an_unknown_session_is_refused(run: Path, feats: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown split 'session9'"):
         evaluate(SETTINGS, run, feats, tmp_path / "none", sessions=["session9"])
     assert not (tmp_path / "none").exists()
 
 
-def test_one_network_judges_what_it_was_tested_on(
+def test_a_single_network_scores_only_its_test_session(
     run: Path, feats: Path, evaluation: dict[str, Any], tmp_path: Path
 ) -> None:
     model = run / "models" / "seed1-fold2"
@@ -231,7 +235,7 @@ def test_one_network_judges_what_it_was_tested_on(
     assert not (tmp_path / "none").exists()
 
 
-def test_another_corpus_is_judged_by_all_networks_together(
+def test_another_corpus_is_scored_by_the_average_of_all_networks(
     run: Path, some_utterances: list[Utterance], tmp_path: Path
 ) -> None:
     others = [replace(u, corpus="other") for u in some_utterances]
@@ -241,11 +245,11 @@ def test_another_corpus_is_judged_by_all_networks_together(
     assert NOTE.format(18) in metrics["warnings"]
     with open_dataset(feats, QUICK, classes=None) as data:
         means = tables_of(run, data, torch.arange(18)).mean(1)
-        for seed, bench in assign_models(load_fold_models(run), data, torch.arange(18)).items():
+        for seed, ensemble in assign_models(load_fold_models(run), data, torch.arange(18)).items():
             tables = [
-                predict(fold_model.model, data, rows, batch_size=7, device=CPU) for fold_model, rows in bench.members
+                predict(fold_model.model, data, rows, batch_size=7, device=CPU) for fold_model, rows in ensemble.members
             ]
-            np.testing.assert_allclose(bench.average(tables), means[seed], atol=1e-6)
+            np.testing.assert_allclose(ensemble.average(tables), means[seed], atol=1e-6)
     scores = pooled_scores(
         labels_of(others),
         means.argmax(-1),
@@ -260,7 +264,9 @@ def test_another_corpus_is_judged_by_all_networks_together(
     assert metrics["features"] != metrics["run"]["features"] == read(run)["features"]
 
 
-def test_a_corpus_that_is_half_another_one(run: Path, some_utterances: list[Utterance], tmp_path: Path) -> None:
+def test_a_mixed_corpus_is_scored_with_a_note_on_its_new_utterances(
+    run: Path, some_utterances: list[Utterance], tmp_path: Path
+) -> None:
     mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(some_utterances)]
     feats = run_over(mixed, run, tmp_path)
     whole = evaluate(SETTINGS, run, feats, tmp_path / "whole")
@@ -276,17 +282,17 @@ def test_a_corpus_that_is_half_another_one(run: Path, some_utterances: list[Utte
     assert (other["n"], list(other["per_session"])) == (9, ["unknown"])
 
 
-def test_nothing_is_said_of_a_corpus_that_is_not_judged(
+def test_no_note_on_new_utterances_that_are_not_evaluated(
     run: Path, some_utterances: list[Utterance], tmp_path: Path
 ) -> None:
     mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(some_utterances)]
     own = evaluate(SETTINGS, run, run_over(mixed, run, tmp_path), tmp_path / "own", sessions=["session2"])
     assert own["n"] == 3
-    assert not any("did not know" in note for note in own["warnings"])
+    assert not any("did not contain" in note for note in own["warnings"])
 
 
 def run_over(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
-    """An index over the run's shards, whatever split they are filed under."""
+    """An index over the run's shards, with corpus and session of other utterances."""
     feats = shutil.copytree(run.parent, folder / "mixed") / "feats.h5"
     with h5py.File(feats, "r+") as file:
         for column in ("corpus", "session"):
@@ -305,7 +311,7 @@ def run_over(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
     ],
     ids=["without audio", "without faces", "half of the faces"],
 )
-def test_what_remains_is_what_such_features_would_give(
+def test_robustness_equals_the_scores_of_reduced_features(
     run: Path,
     feats: Path,
     evaluation: dict[str, Any],
@@ -321,25 +327,25 @@ def test_what_remains_is_what_such_features_would_give(
     rarer = with_flags(run, tmp_path / "rarer", modality, keep)
     found = evaluate(SETTINGS, run, rarer, tmp_path / "out")
     assert evaluation["robustness"][condition] == {name: found[name] for name in names}
-    everybody = torch.arange(18)
+    all_rows = torch.arange(18)
     with open_dataset(feats, QUICK, classes=None) as data, open_dataset(rarer, QUICK, classes=None) as other:
-        less = tables_of(run, other, everybody)
-        np.testing.assert_array_equal(tables_of(run, data, everybody, transform=transform), less)
-        assert np.abs(tables_of(run, data, everybody) - less).max() > 1e-3  # the condition does something
+        less = tables_of(run, other, all_rows)
+        np.testing.assert_array_equal(tables_of(run, data, all_rows, transform=transform), less)
+        assert np.abs(tables_of(run, data, all_rows) - less).max() > 1e-3  # the condition does something
 
 
 @pytest.mark.parametrize("modality", ["audio", "face"])
-def test_one_modality(feats: Path, tmp_path: Path, modality: str) -> None:
+def test_a_run_of_one_modality_has_no_cross_modal_scores(feats: Path, tmp_path: Path, modality: str) -> None:
     settings = Settings(train=QUICK.model_copy(update={"modalities": modality, "epochs": 1, "seeds": (0,)}))
-    said = train(settings, feats, tmp_path / "run")
+    trained = train(settings, feats, tmp_path / "run")
     metrics = evaluate(SETTINGS, tmp_path / "run", feats, tmp_path / "out")
-    assert {name: metrics[name] for name in SCORES} == {name: said[name] for name in SCORES}
+    assert {name: metrics[name] for name in SCORES} == {name: trained[name] for name in SCORES}
     assert not metrics.keys() & {"robustness", "retrieval", "matching"}
     assert metrics["calibration"]["ece_std"] is None
     shown(metrics)
 
 
-def test_without_alignment_or_matching(feats: Path, tmp_path: Path) -> None:
+def test_a_run_without_alignment_and_matching_has_no_matching_scores(feats: Path, tmp_path: Path) -> None:
     settings = Settings(train=QUICK.model_copy(update={"avel": False, "mem": False, "epochs": 1, "seeds": (0,)}))
     train(settings, feats, tmp_path / "run")
     metrics = evaluate(SETTINGS, tmp_path / "run", feats, tmp_path / "out")
@@ -354,7 +360,7 @@ def shown(metrics: dict[str, Any]) -> str:
     return console.export_text()
 
 
-def test_what_is_shown(evaluation: dict[str, Any]) -> None:
+def test_the_printed_table_has_all_scores(evaluation: dict[str, Any]) -> None:
     text = shown(evaluation)
     for words in (
         "audio and face + AVEL + MEM (encoder with random weights)",
@@ -373,18 +379,18 @@ def test_what_is_shown(evaluation: dict[str, Any]) -> None:
         assert words in text
 
 
-def test_speakers_as_groups(feats: Path, tmp_path: Path) -> None:
+def test_a_run_over_speakers_is_scored_as_in_training(feats: Path, tmp_path: Path) -> None:
     changes = {"protocol": "speakers-nested", "epochs": 1, "seeds": (0,), "modalities": "audio"}
-    said = train(Settings(train=QUICK.model_copy(update=changes)), feats, tmp_path / "run")
+    trained = train(Settings(train=QUICK.model_copy(update=changes)), feats, tmp_path / "run")
     metrics = evaluate(SETTINGS, tmp_path / "run", feats, tmp_path / "out")
-    assert {name: metrics[name] for name in SCORES} == {name: said[name] for name in SCORES}
+    assert {name: metrics[name] for name in SCORES} == {name: trained[name] for name in SCORES}
     assert sum(scores["n"] for scores in metrics["per_speaker"].values()) == 18
     assert {name: scores["n"] for name, scores in metrics["per_session"].items()} == {
         f"session{k}": 6 for k in (1, 2, 3)
     }
 
 
-def test_chosen_on_test_says_so(feats: Path, tmp_path: Path) -> None:
+def test_selection_on_test_is_reported(feats: Path, tmp_path: Path) -> None:
     changes = {"protocol": "loso-reference", "epochs": 1, "seeds": (0,), "modalities": "face"}
     train(Settings(train=QUICK.model_copy(update=changes)), feats, tmp_path / "run")
     metrics = evaluate(SETTINGS, tmp_path / "run", feats, tmp_path / "run" / "evaluation")
@@ -392,7 +398,7 @@ def test_chosen_on_test_says_so(feats: Path, tmp_path: Path) -> None:
     assert any(note.startswith("selected on test") for note in metrics["warnings"])
 
 
-def test_what_does_not_belong_together(run: Path, feats: Path, tmp_path: Path) -> None:
+def test_other_features_and_foreign_folders_are_refused(run: Path, feats: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run.parent, tmp_path / "copy") / "feats.h5"
     with h5py.File(copy, "r+") as file:
         file["streams/face"].attrs["encoder"] = np.bytes_("facebook/other")

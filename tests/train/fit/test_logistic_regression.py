@@ -19,8 +19,7 @@ def test_mean_features_use_valid_frames_only(make_dataset: Make, make_stream: Ca
     chance = torch.Generator().manual_seed(0)
     layered = [torch.randn(t, 2, 3, generator=chance).half() for t in (4, 1, 0, 5)]
     flat = [torch.randn(t, 2, generator=chance) for t in (2, 2, 2, 0)]
-    flags = [torch.tensor(some) for some in ([True, False], [True, True], [False, False], [])]
-    flags = [some.bool() for some in flags]
+    flags = [torch.tensor(valid, dtype=torch.bool) for valid in ([True, False], [True, True], [False, False], [])]
     data = make_dataset(4, streams={"audio": make_stream(layered), "face": make_stream(flat, flags)})
     means = mean_features(data)
     np.testing.assert_allclose(means["audio"][0], layered[0].float().mean((0, 1)), rtol=1e-5)
@@ -37,7 +36,7 @@ def test_regression_learns_and_ignores_the_test_labels(
     chance = torch.Generator().manual_seed(0)
     labels = torch.arange(90) % 3
     audio = [torch.randn(4, 3, generator=chance) + 2 * torch.eye(3)[label] for label in labels]
-    nothing = make_stream([torch.zeros(0, 2)] * 90)  # a modality that nobody has
+    nothing = make_stream([torch.zeros(0, 2)] * 90)  # a modality without any frame
     data = make_dataset(90, streams={"audio": make_stream(audio), "face": nothing})
     fold = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
     probabilities = regress(data, fold)

@@ -16,7 +16,7 @@ from foal.train.model.foalnet import MAX_LOG_SCALE, FoalNet
 CPU = torch.device("cpu")
 
 
-def test_warm_up_then_a_half_cosine_to_nothing() -> None:
+def test_cosine_schedule_warms_up_and_decays_to_zero() -> None:
     settings = TrainSettings(epochs=11, warmup=1.0, schedule="cosine")
     assert 0 < lr_multiplier(settings, 0.0) < 0.02
     assert lr_multiplier(settings, 0.5) == pytest.approx(0.5, abs=0.02)
@@ -27,7 +27,7 @@ def test_warm_up_then_a_half_cosine_to_nothing() -> None:
     assert lr_multiplier(settings, 11.0) == lr_multiplier(settings, 12.0) == 0
 
 
-def test_constant_after_the_warm_up() -> None:
+def test_constant_schedule_warms_up_and_stays() -> None:
     settings = TrainSettings(epochs=10, warmup=2.0, schedule="constant")
     assert [lr_multiplier(settings, epochs) for epochs in (2.0, 5.0, 9.99, 100.0)] == [1.0] * 4
     assert lr_multiplier(settings, 1.0) == pytest.approx(0.5, abs=0.01)
@@ -36,14 +36,14 @@ def test_constant_after_the_warm_up() -> None:
 
 
 @given(st.integers(1, 50), st.floats(0, 60), st.sampled_from(["cosine", "constant"]))
-def test_the_rate_is_a_share_that_rises_and_then_never_does(epochs: int, warmup: float, schedule: str) -> None:
+def test_the_multiplier_rises_during_warm_up_only(epochs: int, warmup: float, schedule: str) -> None:
     settings = TrainSettings(epochs=epochs, warmup=warmup, schedule=schedule)  # type: ignore[arg-type]
     times = [epochs * i / 100 for i in range(101)]
     shares = [lr_multiplier(settings, time) for time in times]
     assert all(0 <= share <= 1 for share in shares)
     assert shares[0] > 0
-    for (before, one), (after, other) in pairwise(zip(times, shares, strict=True)):
-        assert other >= one if after < warmup else other <= one or before < warmup
+    for (before, share), (after, next_share) in pairwise(zip(times, shares, strict=True)):
+        assert next_share >= share if after < warmup else next_share <= share or before < warmup
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def weights(model: FoalNet) -> Tensor:
 
 
 def gradient(model: FoalNet, settings: TrainSettings, size: float) -> Tensor:
-    """What is followed when the loss' gradient is that long."""
+    """The gradient of a step after clipping, for a loss whose gradient has norm `size`."""
     sums = [(parameter * torch.ones_like(parameter)).sum() for parameter in model.parameters()]
     total = torch.stack(sums).sum()
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -64,7 +64,7 @@ def gradient(model: FoalNet, settings: TrainSettings, size: float) -> Tensor:
     return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
-def test_long_gradients_are_scaled_to_the_longest_allowed(model: FoalNet) -> None:
+def test_gradients_are_clipped_to_the_maximum_norm(model: FoalNet) -> None:
     clipped = TrainSettings(clip=0.5)
     long = gradient(model, clipped, 80.0)
     assert long.norm().item() == pytest.approx(0.5, rel=1e-4)
@@ -73,18 +73,18 @@ def test_long_gradients_are_scaled_to_the_longest_allowed(model: FoalNet) -> Non
     assert gradient(model, TrainSettings(clip=None), 80.0).norm().item() == pytest.approx(80, rel=1e-4)
 
 
-def test_a_step_is_as_long_as_the_schedule_says(model: FoalNet) -> None:
+def test_step_sizes_follow_the_schedule(model: FoalNet) -> None:
     settings = TrainSettings(epochs=5, warmup=0.0, learning_rate=1e-3, weight_decay=0.0)
     for epochs, share in ((0.0, 1.0), (2.5, 0.5), (5.0, 0.0)):
         before = weights(model)
         optimizer = Optimizer(model, settings, CPU)
         optimizer.step(sum(parameter.sum() for parameter in model.parameters()), epochs=epochs)  # type: ignore[arg-type]
-        # Adam's first step has the length of the rate in every direction.
-        to_device = (before - weights(model)).abs()
-        torch.testing.assert_close(to_device, torch.full_like(to_device, 1e-3 * share), atol=1e-6, rtol=1e-3)
+        # Adam's first step changes every parameter by the learning rate.
+        step_sizes = (before - weights(model)).abs()
+        torch.testing.assert_close(step_sizes, torch.full_like(step_sizes, 1e-3 * share), atol=1e-6, rtol=1e-3)
 
 
-def test_only_matrices_decay(model: FoalNet) -> None:
+def test_weight_decay_applies_to_matrices_only(model: FoalNet) -> None:
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     settings = TrainSettings(learning_rate=0.1, weight_decay=0.5, warmup=0.0)
     optimizer = Optimizer(model, settings, CPU)
@@ -94,7 +94,7 @@ def test_only_matrices_decay(model: FoalNet) -> None:
         torch.testing.assert_close(parameter.detach(), expected)
 
 
-def test_a_step_holds_the_scale_at_a_hundred(model: FoalNet) -> None:
+def test_a_step_clamps_the_logit_scale(model: FoalNet) -> None:
     assert model.alignment is not None
     optimizer = Optimizer(model, TrainSettings(learning_rate=1.0, warmup=0.0), CPU)
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""Runs whose fits are done by Dask workers: somebody else's here, those of this machine in test_ablate."""
+"""Runs whose fits are computed by Dask workers of a running scheduler."""
 
 import os
 from collections.abc import Iterator
@@ -20,17 +20,15 @@ QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, boots
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[ClusterSettings]:
-    """Two workers that run two tasks each at once, as their owner may have it."""
-    with patch.dict(os.environ):  # where Dask leaves what it sets for its workers
+    """Two workers with two threads each."""
+    with patch.dict(os.environ):  # Dask sets variables for its workers and does not remove them
         cluster = LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0")
     with cluster:
         yield ClusterSettings(scheduler=cluster.scheduler_address)
 
 
 @pytest.mark.slow
-def test_workers_find_what_one_process_finds_and_go_on_where_it_was(
-    feats: Path, tmp_path: Path, workers: ClusterSettings
-) -> None:
+def test_workers_resume_a_run_and_give_the_same_files(feats: Path, tmp_path: Path, workers: ClusterSettings) -> None:
     def stop(step: Epoch | FoldScore) -> None:
         if isinstance(step, FoldScore):
             raise KeyboardInterrupt
@@ -56,8 +54,8 @@ def test_workers_find_what_one_process_finds_and_go_on_where_it_was(
 
 
 @pytest.mark.slow
-def test_what_a_worker_raises_is_what_one_process_raises(feats: Path, tmp_path: Path, workers: ClusterSettings) -> None:
-    """Only the fit itself finds out that three heads do not divide a width of sixteen."""
+def test_workers_raise_the_same_error_as_one_process(feats: Path, tmp_path: Path, workers: ClusterSettings) -> None:
+    """That three heads do not divide a width of sixteen is an error of the fit."""
     settings = Settings(train=QUICK.model_copy(update={"heads": 3}), cluster=workers)
     for parallel in (False, True):
         with pytest.raises(TrainingError) as caught:
@@ -65,5 +63,5 @@ def test_what_a_worker_raises_is_what_one_process_raises(feats: Path, tmp_path: 
         assert type(caught.value) is TrainingError
         assert str(caught.value) == "expected a width that 3 heads divide, got 16; change train.width or train.heads"
         assert sorted(os.listdir(tmp_path)) == ["feats.h5", "features"]
-    # The workers have not died of it.
+    # The workers are still usable.
     train(Settings(train=QUICK, cluster=workers), feats, tmp_path / "run", parallel=True)

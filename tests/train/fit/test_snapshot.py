@@ -1,4 +1,4 @@
-"""Fits and runs that were interrupted go on as if nothing had been."""
+"""Interrupted fits and runs are resumed with the same results."""
 
 import fcntl
 import json
@@ -36,7 +36,7 @@ QUICK = TrainSettings(
 
 
 class StoppedError(Exception):
-    """Somebody pulled the plug."""
+    """Stands for an interruption."""
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resume, "MIN_SECONDS_BETWEEN", 0.0)
 
 
-def some_settings(**changes: Any) -> TrainSettings:
+def settings_with(**changes: Any) -> TrainSettings:
     return QUICK.model_copy(update=changes)
 
 
@@ -52,22 +52,22 @@ def fit_first(data: Dataset, settings: TrainSettings, snapshot: Path | None, *, 
     """The first fold; stopped in epoch `stop_in`, if any."""
 
     def progress(row: Epoch) -> None:
-        heard.append(row.epoch)
+        epochs.append(row.epoch)
         if row.epoch == stop_in:
             raise StoppedError
 
-    heard: list[int] = []
+    epochs: list[int] = []
     fold = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
     fitted = train_fold(data, fold, settings, seed=3, device=CPU, progress=progress, snapshot=snapshot)
-    assert heard == [row.epoch for row in fitted.history][len(fitted.history) - len(heard) :]
+    assert epochs == [row.epoch for row in fitted.history][len(fitted.history) - len(epochs) :]
     return fitted
 
 
-def same(one: TrainedFold, other: TrainedFold) -> None:
-    assert one.history == other.history
-    assert one.epoch == other.epoch
+def assert_same_fit(fit: TrainedFold, other: TrainedFold) -> None:
+    assert fit.history == other.history
+    assert fit.epoch == other.epoch
     weights = other.model.state_dict()
-    assert all(torch.equal(value, weights[name]) for name, value in one.model.state_dict().items())
+    assert all(torch.equal(value, weights[name]) for name, value in fit.model.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -79,28 +79,28 @@ def same(one: TrainedFold, other: TrainedFold) -> None:
 def test_an_interrupted_fit_gives_the_same_network(
     tmp_path: Path, make_dataset: Callable[..., Dataset], changes: dict[str, Any], stop_in: int
 ) -> None:
-    data, settings, snapshot = make_dataset(), some_settings(**changes), tmp_path / "fit.state"
+    data, settings, snapshot = make_dataset(), settings_with(**changes), tmp_path / "fit.state"
     expected = fit_first(data, settings, None)
     assert len(expected.history) > 4
     with pytest.raises(StoppedError):
         fit_first(data, settings, snapshot, stop_in=stop_in)
-    # What was said of the epoch in which it stopped was not yet kept.
+    # The epoch in which the fit stopped is not in the snapshot yet.
     assert snapshot.exists() == (stop_in > 1)
     torch.rand(5)
-    same(fit_first(data, settings, snapshot), expected)
+    assert_same_fit(fit_first(data, settings, snapshot), expected)
 
 
-def test_a_fit_may_be_interrupted_again_and_again(tmp_path: Path, make_dataset: Callable[..., Dataset]) -> None:
+def test_a_fit_can_be_interrupted_repeatedly(tmp_path: Path, make_dataset: Callable[..., Dataset]) -> None:
     data, snapshot = make_dataset(), tmp_path / "fit.state"
     for stop_in in (2, 3, 4, 4):
         with pytest.raises(StoppedError):
             fit_first(data, QUICK, snapshot, stop_in=stop_in)
     expected = fit_first(data, QUICK, None)
-    same(fit_first(data, QUICK, snapshot), expected)
-    same(fit_first(data, QUICK, snapshot), expected)  # and once it is over there is nothing left to do
+    assert_same_fit(fit_first(data, QUICK, snapshot), expected)
+    assert_same_fit(fit_first(data, QUICK, snapshot), expected)  # a finished fit is not repeated
 
 
-def test_snapshots_are_made_only_from_time_to_time(
+def test_snapshots_keep_a_minimum_interval(
     tmp_path: Path, make_dataset: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resume, "MIN_SECONDS_BETWEEN", 1000.0)
@@ -109,7 +109,7 @@ def test_snapshots_are_made_only_from_time_to_time(
 
 
 def settings_of(**changes: Any) -> Settings:
-    return Settings(train=some_settings(epochs=3, **changes))
+    return Settings(train=settings_with(epochs=3, **changes))
 
 
 def interrupt(feats: Path, out: Path, settings: Settings, *, fold: int = 3, epoch: int = 2) -> None:
@@ -131,7 +131,7 @@ def files_in(run: Path) -> dict[str, bytes]:
     return {str(p.relative_to(run)): p.read_bytes() for p in (*wanted, *sorted(run.glob("models/*/*.safetensors")))}
 
 
-def test_an_interrupted_run_goes_on_in_the_fold_where_it_was(feats: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes_in_its_fold(feats: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs" / "both"
     interrupt(feats, out, settings_of())
     fits = out.parent / ".both.unfinished" / "fits"
@@ -185,7 +185,7 @@ def fits_of(folder: Path) -> Path:
     return folder / ".run.unfinished" / "fits"
 
 
-def test_a_run_that_was_killed_between_network_and_result_goes_on(feats: Path, tmp_path: Path) -> None:
+def test_a_run_killed_between_network_and_result_is_resumed(feats: Path, tmp_path: Path) -> None:
     interrupt(feats, tmp_path / "run", settings_of())
     for path in fits_of(tmp_path).glob("*.npz"):
         path.unlink()
@@ -208,7 +208,7 @@ def test_an_unfinished_run_of_other_settings_is_refused(
     feats: Path, tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
     interrupt(feats, tmp_path / "run", settings_of())
-    other = Settings(train=some_settings(**{"epochs": 3, **changes}))
+    other = Settings(train=settings_with(**{"epochs": 3, **changes}))
     with pytest.raises(UsageError) as caught:
         train(other, feats, tmp_path / "run", resume=True)
     assert words in str(caught.value)
@@ -218,7 +218,7 @@ def test_an_unfinished_run_of_other_settings_is_refused(
     train(settings_of(), feats, tmp_path / "run", resume=True)
 
 
-def test_other_features_are_another_configuration(
+def test_an_unfinished_run_of_other_features_is_refused(
     feats: Path, tmp_path: Path, make_index: Callable[..., Path], some_utterances: list[Any]
 ) -> None:
     interrupt(feats, tmp_path / "run", settings_of())
@@ -227,20 +227,20 @@ def test_other_features_are_another_configuration(
         train(settings_of(), other, tmp_path / "run", resume=True)
 
 
-def test_a_finished_run_gives_its_metrics_back(feats: Path, tmp_path: Path) -> None:
-    metrics = train(settings_of(), feats, tmp_path / "run", resume=True)  # there is nothing to go on with
+def test_resuming_a_finished_run_returns_its_metrics(feats: Path, tmp_path: Path) -> None:
+    metrics = train(settings_of(), feats, tmp_path / "run", resume=True)  # no unfinished run exists
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    heard: list[Any] = []
-    assert train(settings_of(), feats, tmp_path / "run", resume=True, progress=heard.append) == metrics
+    epochs: list[Any] = []
+    assert train(settings_of(), feats, tmp_path / "run", resume=True, progress=epochs.append) == metrics
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
-    assert heard == []
+    assert epochs == []
     with pytest.raises(UsageError, match=r"the finished run has another configuration: train.width was 16, now .* 8"):
         train(settings_of(width=8), feats, tmp_path / "run", resume=True)
     assert not (tmp_path / ".run.unfinished").exists()
 
 
 @contextmanager
-def somebody_at(folder: Path) -> Iterator[None]:
+def locked_by_another_process(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -250,11 +250,11 @@ def somebody_at(folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_two_processes_never_work_at_one_run(feats: Path, tmp_path: Path, again: bool) -> None:
+def test_a_run_of_another_process_is_refused(feats: Path, tmp_path: Path, again: bool) -> None:
     interrupt(feats, tmp_path / "run", settings_of())
     before = state_of(fits_of(tmp_path))
     with (
-        somebody_at(tmp_path / ".run.unfinished"),
+        locked_by_another_process(tmp_path / ".run.unfinished"),
         pytest.raises(
             UsageError, match=r"run: another process is writing this run; wait for it, or choose another folder"
         ),
@@ -264,7 +264,7 @@ def test_two_processes_never_work_at_one_run(feats: Path, tmp_path: Path, again:
     train(settings_of(), feats, tmp_path / "run", resume=again, force=not again)
 
 
-def test_a_run_holds_its_folder_while_it_works(feats: Path, tmp_path: Path) -> None:
+def test_a_run_locks_its_folder(feats: Path, tmp_path: Path) -> None:
     refused = []
 
     def progress(step: Epoch | FoldScore) -> None:

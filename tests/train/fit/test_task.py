@@ -28,13 +28,13 @@ def task_in(folder: Path, **how: Any) -> FitTask:
 def test_a_finished_fit_is_reused(tmp_path: Path, make_dataset: Make) -> None:
     data = make_dataset()
     folds = build_cross_validation(data.utterances, None, data.speakers)
-    heard: list[Epoch] = []
-    first = run_task(task_in(tmp_path), data, folds, CPU, progress=heard.append)
+    epochs: list[Epoch] = []
+    first = run_task(task_in(tmp_path), data, folds, CPU, progress=epochs.append)
     (path,) = tmp_path.iterdir()
     before = path.stat()
-    again = run_task(task_in(tmp_path), data, folds, CPU, progress=heard.append)
+    again = run_task(task_in(tmp_path), data, folds, CPU, progress=epochs.append)
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    assert heard == [*first.history, *first.history]
+    assert epochs == [*first.history, *first.history]
     np.testing.assert_array_equal(again.probabilities, first.probabilities)
     assert replace(again, probabilities=first.probabilities) == first
     assert fold_score(data, folds.folds[0], again) == fold_score(data, folds.folds[0], first)
@@ -103,7 +103,7 @@ def test_a_corrupt_result_is_an_error_with_a_remedy(tmp_path: Path, make_dataset
     path.write_bytes(content)
     with pytest.raises(StoreError, match=r"\.npz: corrupt fit result .*; delete the file to recompute it"):
         run_task(task_in(tmp_path, kind="regression"), data, folds, CPU)
-    gc.collect()  # nobody has left the file open
+    gc.collect()  # the file is not left open
     path.unlink()
     run_task(task_in(tmp_path, kind="regression"), data, folds, CPU)
     load_result(path)

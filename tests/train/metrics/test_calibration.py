@@ -16,7 +16,7 @@ def predictions(draw: st.DrawFn) -> tuple[NDArray[np.float64], NDArray[np.int64]
 
 
 @given(predictions(), st.integers(1, 20))
-def test_is_the_slow_loop(drawn: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int) -> None:
+def test_bins_and_error_equal_a_loop(drawn: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int) -> None:
     probabilities, labels = drawn
     found = reliability(probabilities, labels, bins)
     error, edges = 0.0, np.linspace(0, 1, bins + 1)
@@ -36,7 +36,9 @@ def test_is_the_slow_loop(drawn: tuple[NDArray[np.float64], NDArray[np.int64]], 
 
 
 @given(predictions(), st.integers(1, 20))
-def test_bounds(drawn: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int) -> None:
+def test_the_error_is_between_0_and_1_and_least_for_one_bin(
+    drawn: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int
+) -> None:
     probabilities, labels = drawn
     found = reliability(probabilities, labels, bins)
     assert 0 <= expected_calibration_error(probabilities, labels, bins) <= 1
@@ -47,7 +49,7 @@ def test_bounds(drawn: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int)
     )
 
 
-def test_perfect_calibration_is_zero() -> None:
+def test_perfect_calibration_has_no_error() -> None:
     # Of ten utterances at 80% eight are right, of ten at 60% six.
     probabilities = np.repeat([[0.8, 0.2], [0.4, 0.6]], 10, axis=0)
     labels = np.array([0] * 8 + [1] * 2 + [1] * 6 + [0] * 4)
@@ -72,7 +74,7 @@ def test_bins_are_closed_on_the_right() -> None:
     assert reliability(np.zeros((1, 2)), np.zeros(1, int), bins=4).counts.tolist() == [1, 0, 0, 0]
 
 
-def test_single_precision_and_nothing_at_all() -> None:
+def test_rounding_errors_and_empty_tables_are_accepted() -> None:
     slightly_more_than_one = np.array([[1 + 1e-7, 0]], np.float32)
     assert reliability(slightly_more_than_one, np.array([0])).counts[-1] == 1
     assert expected_calibration_error(np.zeros((0, 3)), np.zeros(0, int)) == 0

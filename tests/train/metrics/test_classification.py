@@ -18,7 +18,7 @@ pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, ma
 
 
 @given(pairs)
-def test_scores_are_sklearns(rows: list[tuple[int, int]]) -> None:
+def test_scores_equal_those_of_scikit_learn(rows: list[tuple[int, int]]) -> None:
     labels, predicted = np.array(rows).T
     counts = confusion(labels, predicted, 4)
     present = sorted(set(labels.tolist()))
@@ -31,7 +31,7 @@ def test_scores_are_sklearns(rows: list[tuple[int, int]]) -> None:
     )
 
 
-def test_by_hand() -> None:
+def test_scores_of_a_small_example() -> None:
     counts = confusion(np.array([0, 0, 0, 1, 1, 3]), np.array([0, 0, 1, 1, 2, 0]), 4)
     assert counts.tolist() == [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
     np.testing.assert_allclose(recalls(counts), [2 / 3, 1 / 2, np.nan, 0])
@@ -39,12 +39,12 @@ def test_by_hand() -> None:
     assert weighted_accuracy(counts) == pytest.approx(3 / 6)
 
 
-def test_nothing_is_zero_and_no_warning() -> None:
+def test_scores_without_utterances_are_zero() -> None:
     counts = confusion(np.array([], int), np.array([], int), 3)
     assert unweighted_accuracy(counts) == weighted_accuracy(counts) == macro_f1(counts) == 0
 
 
-def test_many_matrices_at_once() -> None:
+def test_stacks_of_matrices_are_scored_at_once() -> None:
     stack = np.random.default_rng(0).integers(0, 5, (2, 7, 3, 3))
     for score in (unweighted_accuracy, weighted_accuracy, macro_f1):
         many = score(stack)
@@ -52,7 +52,7 @@ def test_many_matrices_at_once() -> None:
         assert many[1, 4] == score(stack[1, 4])
 
 
-def test_interval_is_by_speaker() -> None:
+def test_the_interval_resamples_speakers() -> None:
     # Two kinds of speakers, wholly right and wholly wrong: what is uncertain is who was recorded.
     right, wrong = np.array([[10, 0], [0, 10]]), np.array([[0, 10], [10, 0]])
     by_speaker = np.stack([right, wrong] * 5)[None]
@@ -64,7 +64,7 @@ def test_interval_is_by_speaker() -> None:
     assert bootstrap_intervals(by_speaker[:, :1], resamples=100) == {"ua": None, "wa": None}
 
 
-def test_pooled_over_folds_and_spread_over_seeds() -> None:
+def test_scores_are_pooled_over_folds_and_averaged_over_seeds() -> None:
     labels = np.array([0, 0, 1, 1])
     predicted = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
     scores = pooled_scores(labels, predicted, ["a", "b", "a", "b"], classes=("x", "y"), resamples=50)

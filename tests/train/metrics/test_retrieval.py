@@ -10,7 +10,7 @@ from foal.train.metrics.retrieval import fit_cross_modal_regression, retrieval
 
 
 @given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 12), st.integers(1, 4))
-def test_average_precision_is_sklearns(seed: int, q: int, g: int, classes: int) -> None:
+def test_average_precision_equals_that_of_scikit_learn(seed: int, q: int, g: int, classes: int) -> None:
     random = np.random.default_rng(seed)
     queries, gallery = random.normal(size=(q, 5)), random.normal(size=(g, 5))
     query_labels, gallery_labels = random.integers(0, classes, q), random.integers(0, classes, g)
@@ -31,7 +31,7 @@ def test_average_precision_is_sklearns(seed: int, q: int, g: int, classes: int) 
 
 
 @given(st.integers(0, 2**32), st.integers(2, 12))
-def test_without_the_own_pair(seed: int, n: int) -> None:
+def test_the_own_pair_can_be_excluded(seed: int, n: int) -> None:
     random = np.random.default_rng(seed)
     queries, gallery, labels = random.normal(size=(n, 4)), random.normal(size=(n, 4)), random.integers(0, 3, n)
     parts = []
@@ -44,7 +44,7 @@ def test_without_the_own_pair(seed: int, n: int) -> None:
 
 
 @given(st.integers(0, 2**32))
-def test_neither_length_nor_order_matters(seed: int) -> None:
+def test_scores_do_not_depend_on_vector_length_or_order(seed: int) -> None:
     random = np.random.default_rng(seed)
     queries, gallery, labels = random.normal(size=(9, 4)), random.normal(size=(9, 4)), random.integers(0, 3, 9)
     expected = retrieval(queries, gallery, labels, labels)
@@ -54,7 +54,7 @@ def test_neither_length_nor_order_matters(seed: int) -> None:
     assert retrieval(queries, gallery[order], labels, labels[order]) == pytest.approx(expected)
 
 
-def test_by_hand() -> None:
+def test_scores_of_a_small_example() -> None:
     queries, gallery = np.array([[1.0, 0.0]]), np.array([[1.0, 0.1], [1.0, 0.2], [1.0, 0.3], [0.0, 1.0]])
     labels = np.array([1, 0, 1, 0])
     assert retrieval(queries, gallery, np.array([0]), labels) == pytest.approx(((1 / 2 + 2 / 4) / 2, 0, 1 / 2))
@@ -63,7 +63,7 @@ def test_by_hand() -> None:
     assert retrieval(queries, gallery, np.array([0]), labels[[0, 0, 0, 1]]) == (1 / 4, 0, 1 / 4)
 
 
-def test_emotions_apart_are_found_and_noise_is_chance() -> None:
+def test_separate_classes_score_one_and_noise_scores_chance() -> None:
     random = np.random.default_rng(0)
     labels = random.integers(0, 4, 1200)  # more than one block
     centres = np.eye(4)[labels]
@@ -77,7 +77,7 @@ def test_emotions_apart_are_found_and_noise_is_chance() -> None:
         assert found == pytest.approx((found.chance, found.chance, found.chance), abs=0.04)
 
 
-def test_own_false_forgets_the_pair_that_always_wins() -> None:
+def test_excluding_the_own_pair_needs_the_same_utterances_on_both_sides() -> None:
     labels = np.array([0, 1, 0, 1])
     vectors = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])  # the nearest other one is of the other class
     assert retrieval(vectors, vectors, labels, labels) == pytest.approx((0.75, 1, 0.5), abs=0.1)
@@ -88,15 +88,15 @@ def test_own_false_forgets_the_pair_that_always_wins() -> None:
         retrieval(vectors, vectors[:3], labels, labels[:3], include_self=False)
 
 
-def test_nothing_to_find() -> None:
-    some, none = np.ones((2, 3)), np.ones((0, 3))
-    assert retrieval(none, some, np.zeros(0, int), np.zeros(2, int)) is None
-    assert retrieval(some, none, np.zeros(2, int), np.zeros(0, int)) is None
-    assert retrieval(some, some, np.arange(2), np.arange(2), include_self=False) is None
-    assert retrieval(0 * some, some, np.arange(2), np.arange(2)) == (0.75, 0.5, 0.5)  # no direction: a tie
+def test_queries_without_relevant_entries_have_no_score() -> None:
+    vectors, none = np.ones((2, 3)), np.ones((0, 3))
+    assert retrieval(none, vectors, np.zeros(0, int), np.zeros(2, int)) is None
+    assert retrieval(vectors, none, np.zeros(2, int), np.zeros(0, int)) is None
+    assert retrieval(vectors, vectors, np.arange(2), np.arange(2), include_self=False) is None
+    assert retrieval(0 * vectors, vectors, np.arange(2), np.arange(2)) == (0.75, 0.5, 0.5)  # no direction: a tie
 
 
-def test_bridge_leads_from_sound_to_face() -> None:
+def test_the_regression_finds_the_face_of_an_audio_vector() -> None:
     random = np.random.default_rng(1)
     audio = 5 + 3 * random.normal(size=(400, 8))
     face = (audio @ random.normal(size=(8, 6)) + random.normal(size=(400, 6))) * 10 - 7
@@ -110,7 +110,7 @@ def test_bridge_leads_from_sound_to_face() -> None:
         assert found.chance == pytest.approx(1 / 200)
 
 
-def test_bridge_is_ridge_on_standardised_means() -> None:
+def test_the_regression_equals_ridge_on_standardised_features() -> None:
     random = np.random.default_rng(2)
     audio, face = random.normal(2, 3, (30, 4)).astype(np.float32), random.normal(-1, 2, (30, 3)).astype(np.float32)
     x, y = ((values - values.mean(0)) / values.std(0) for values in (audio.astype(float), face.astype(float)))
@@ -119,7 +119,7 @@ def test_bridge_is_ridge_on_standardised_means() -> None:
     np.testing.assert_allclose(mapped, Ridge(alpha=4).fit(x, y).predict(x), atol=1e-6)
 
 
-def test_bridge_with_fewer_utterances_than_dimensions_and_dead_ones() -> None:
+def test_the_regression_accepts_few_utterances_and_constant_dimensions() -> None:
     random = np.random.default_rng(3)
     audio, face = random.normal(size=(5, 20)), random.normal(size=(5, 10))
     audio[:, 3] = face[:, 4] = 1.0

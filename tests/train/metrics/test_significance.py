@@ -47,12 +47,12 @@ def brute_force(system: NDArray[np.int64], baseline: NDArray[np.int64]) -> float
 
 
 @given(pairs())
-def test_exact_p_is_brute_force(pair: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+def test_exact_p_equals_a_loop_over_all_swaps(pair: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
     assert paired_permutation(*pair) == pytest.approx(brute_force(*pair))
 
 
 @given(pairs())
-def test_p_is_symmetric_and_says_nothing_of_equals(pair: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+def test_p_is_symmetric_and_one_for_equal_systems(pair: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
     system, baseline = pair
     p = paired_permutation(system, baseline)
     assert 2 ** -system.shape[1] <= p <= 1
@@ -62,7 +62,7 @@ def test_p_is_symmetric_and_says_nothing_of_equals(pair: tuple[NDArray[np.int64]
 
 
 @given(pairs())
-def test_one_seed_is_that_seed_repeated(pair: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+def test_one_seed_counts_as_the_same_seed_repeated(pair: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
     system, baseline = pair
     if len(baseline) == 1:
         repeated = np.repeat(baseline, len(system), axis=0)
@@ -72,7 +72,7 @@ def test_one_seed_is_that_seed_repeated(pair: tuple[NDArray[np.int64], NDArray[n
         )
 
 
-def test_chance_gives_every_p_alike() -> None:
+def test_p_is_uniform_for_equally_good_systems() -> None:
     random = np.random.default_rng(0)
     p = []
     for _ in range(500):
@@ -83,7 +83,7 @@ def test_chance_gives_every_p_alike() -> None:
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.025)
 
 
-def test_random_permutations_keep_the_level_too() -> None:
+def test_p_of_random_permutations_is_uniform_for_equally_good_systems() -> None:
     random = np.random.default_rng(1)
     p = []
     for _ in range(300):
@@ -93,7 +93,7 @@ def test_random_permutations_keep_the_level_too() -> None:
     assert kstest(p, "uniform").pvalue > 0.05
 
 
-def test_an_obviously_better_system() -> None:
+def test_a_much_better_system_is_significant() -> None:
     random = np.random.default_rng(2)
     truths = random.integers(10, 30, (10, 4))
     good, bad = (predictions(truths, seeds=3, accuracy=share, random=random) for share in (0.9, 0.5))
@@ -103,14 +103,14 @@ def test_an_obviously_better_system() -> None:
     assert 0.3 < low < gain(good, bad) < high < 0.5
 
 
-def test_many_utterances_of_few_speakers_prove_little() -> None:
+def test_few_speakers_are_not_significant_whatever_their_utterances() -> None:
     system = np.array([[[90, 10], [10, 90]], [[90, 10], [10, 90]]])[None]
     baseline = np.array([[[50, 50], [50, 50]], [[50, 50], [50, 50]]])[None]
     assert paired_permutation(system, baseline) == 0.5
     assert paired_permutation(system[:, :1], baseline[:, :1]) == 1
 
 
-def test_random_permutations_come_near_the_exact_value_and_repeat() -> None:
+def test_random_permutations_approximate_the_exact_p_and_are_repeatable() -> None:
     random = np.random.default_rng(8)
     truths = random.integers(1, 20, (14, 3))
     first, second = (predictions(truths, seeds=2, accuracy=share, random=random) for share in (0.62, 0.58))
@@ -122,7 +122,7 @@ def test_random_permutations_come_near_the_exact_value_and_repeat() -> None:
     assert 0.01 < exact < 0.9
 
 
-def test_p_is_scipys() -> None:
+def test_p_equals_that_of_scipy() -> None:
     # Equal utterances of each speaker and class make UA a mean over speakers, which SciPy can be asked about.
     random = np.random.default_rng(4)
     truths = np.full((8, 3), 20)
@@ -135,7 +135,9 @@ def test_p_is_scipys() -> None:
 
 
 @given(pairs())
-def test_interval_of_the_gain_is_the_loop(pair: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+def test_the_interval_of_the_gain_equals_a_loop_over_resamples(
+    pair: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> None:
     system, baseline = pair
     if system.shape[1] < 2:
         assert bootstrap_gain(system, baseline, resamples=30) is None
@@ -151,7 +153,7 @@ def test_interval_of_the_gain_is_the_loop(pair: tuple[NDArray[np.int64], NDArray
     assert bootstrap_gain(system, system, resamples=30) == [0, 0]
 
 
-def test_draws_are_those_of_the_other_intervals() -> None:
+def test_gains_and_scores_use_the_same_resamples() -> None:
     random = np.random.default_rng(5)
     system = predictions(random.integers(1, 20, (6, 3)), seeds=2, accuracy=0.6, random=random)
     values = [unweighted_accuracy(np.einsum("s,kscd->kcd", d, system)).mean() for d in draw_speakers(6, 200)]
@@ -159,7 +161,7 @@ def test_draws_are_those_of_the_other_intervals() -> None:
 
 
 @pytest.mark.parametrize("compare", [paired_permutation, lambda a, b: bootstrap_gain(a, b, resamples=10)])
-def test_what_cannot_be_paired(compare: type) -> None:
+def test_unpaired_systems_are_refused(compare: type) -> None:
     counts = np.random.default_rng(6).integers(1, 9, (1, 4, 3, 3))
     two, three = np.repeat(counts, 2, axis=0), np.repeat(counts, 3, axis=0)
     with pytest.raises(ValueError, match="same number of seeds, or one, got 2 and 3"):

@@ -51,8 +51,8 @@ def test_a_saved_model_reproduces_the_predictions_of_the_run(feats: Path, tmp_pa
         assert config["features"] == data.digest
         rows = [row for row, utterance in enumerate(data.utterances) if utterance.session == "session2"]
         got = predict(model, data, torch.tensor(rows), batch_size=4, device=torch.device("cpu"))[:, 1]
-    said = {row["id"]: float(row["p_sad"]) for row in read_csv(tmp_path / "run" / "predictions.csv")}
-    assert got.tolist() == pytest.approx([said[data.ids[row]] for row in rows], abs=1e-5)
+    recorded = {row["id"]: float(row["p_sad"]) for row in read_csv(tmp_path / "run" / "predictions.csv")}
+    assert got.tolist() == pytest.approx([recorded[data.ids[row]] for row in rows], abs=1e-5)
 
 
 def test_corrupt_or_foreign_models_are_store_errors(feats: Path, tmp_path: Path) -> None:

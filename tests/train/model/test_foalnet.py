@@ -9,7 +9,7 @@ from foal.shared.errors import TrainingError
 from foal.train.data.dataset import Dataset
 from foal.train.data.sequences import Batch, Frames
 from foal.train.model.foalnet import Architecture, FoalNet, build_model
-from foal.train.model.layers import CrossAttention, SequenceDropout, masked_mean
+from foal.train.model.layers import masked_mean
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]
@@ -23,7 +23,7 @@ def padded(frames: Frames, by: int, garbage: float) -> Frames:
 
 
 @pytest.mark.parametrize("garbage", [0.0, 6e4, float("nan")])
-def test_padding_never_changes_an_output(
+def test_padding_does_not_change_the_logits(
     make_dataset: Make, make_model: MakeModel, garbage: float, batch_of: BatchOf
 ) -> None:
     data = make_dataset()
@@ -35,7 +35,9 @@ def test_padding_never_changes_an_output(
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_batch_changes_nothing(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
+def test_logits_of_a_batch_equal_those_of_single_utterances(
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
+) -> None:
     data = make_dataset()
     model = make_model(data)
     with torch.no_grad():
@@ -44,7 +46,7 @@ def test_a_batch_changes_nothing(make_dataset: Make, make_model: MakeModel, batc
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_an_invalid_frame_never_matters(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
+def test_invalid_frames_do_not_change_the_logits(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     data = make_dataset()
     model = make_model(data)
     frames = dict(batch_of(data, torch.arange(24)).frames)
@@ -56,23 +58,25 @@ def test_an_invalid_frame_never_matters(make_dataset: Make, make_model: MakeMode
     assert torch.equal(got, expected)
 
 
-def test_an_utterance_without_a_face_is_one_with_any_other_face(
+def test_without_a_valid_face_the_face_values_do_not_matter(
     make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
 ) -> None:
     data = make_dataset()
     model = make_model(data)
     frames = dict(batch_of(data, torch.arange(24)).frames)
     values, valid = frames["face"]
-    nobody = torch.zeros_like(valid)
+    no_valid_frame = torch.zeros_like(valid)
     with torch.no_grad():
-        without = model({**frames, "face": Frames(values, nobody)})
-        otherwise = model({**frames, "face": Frames(values.flip(0), nobody)})
+        without = model({**frames, "face": Frames(values, no_valid_frame)})
+        otherwise = model({**frames, "face": Frames(values.flip(0), no_valid_frame)})
         assert not torch.allclose(without, model(frames))
     assert torch.equal(without, otherwise)
     assert torch.isfinite(without).all()
 
 
-def test_partners_are_whom_a_row_reads(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
+def test_partners_select_the_row_of_the_other_modality(
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
+) -> None:
     data = make_dataset()
     model = make_model(data)
     frames = batch_of(data, torch.arange(6)).frames
@@ -88,57 +92,6 @@ def test_partners_are_whom_a_row_reads(make_dataset: Make, make_model: MakeModel
     torch.testing.assert_close(pooled["audio"][0], own["audio"][0])
     torch.testing.assert_close(pooled["audio"][1], swapped["audio"][0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(pooled["face"][1], own["face"][0])
-
-
-def test_cross_attention_is_multi_head_attention() -> None:
-    torch.manual_seed(0)
-    ours = CrossAttention(width=16, heads=4, dropout=0.0)
-    theirs = torch.nn.MultiheadAttention(16, 4, batch_first=True)
-    with torch.no_grad():
-        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
-        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
-        theirs.out_proj.weight.copy_(ours.output.weight)
-        theirs.out_proj.bias.copy_(ours.output.bias)
-        queries, keys = torch.randn(3, 5, 16), torch.randn(3, 7, 16)
-        valid = torch.arange(7) < torch.tensor([7, 4, 1])[:, None]
-        read, _ = theirs(queries, keys, keys, key_padding_mask=~valid)
-        torch.testing.assert_close(
-            ours(queries, keys, valid, torch.arange(3)), ours.norm(queries + read), atol=1e-5, rtol=1e-5
-        )
-
-
-def test_masked_mean() -> None:
-    values = torch.arange(12.0).view(2, 3, 2)
-    valid = torch.tensor([[True, False, True], [False, False, False]])
-    assert masked_mean(values, valid).tolist() == [[2.0, 3.0], [0.0, 0.0]]
-
-
-def test_dropout_takes_a_unit_from_the_whole_sequence() -> None:
-    torch.manual_seed(0)
-    dropout = SequenceDropout(0.5)
-    x = dropout(torch.ones(8, 5, 32))
-    assert torch.equal(x, x[:, :1].expand(-1, 5, -1))
-    assert set(x.unique().tolist()) == {0.0, 2.0}
-    assert torch.equal(dropout.eval()(torch.ones(1, 2, 3)), torch.ones(1, 2, 3))
-
-
-def test_several_layers_are_mixed(
-    make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Tensor], batch_of: BatchOf
-) -> None:
-    frames = [torch.randn(t, 3, 5, generator=torch.Generator().manual_seed(t)) for t in range(1, 13)]
-    data = make_dataset(12, streams={"audio": make_stream(frames)})
-    model = make_model(data)
-    weights = model.projections["audio"].layer_weights
-    assert isinstance(weights, Tensor)
-    batch = batch_of(data, torch.arange(12))
-    with torch.no_grad():
-        weights.copy_(torch.tensor([50.0, 0.0, 0.0]))  # the first layer alone
-        values, valid = batch.frames["audio"]
-        first_only = values.clone()
-        first_only[:, :, 1:] = 9.0
-        torch.testing.assert_close(model(batch.frames), model({"audio": Frames(first_only, valid)}))
-        weights.zero_()
-        assert not torch.allclose(model(batch.frames), model({"audio": Frames(first_only, valid)}))
 
 
 def test_one_modality_attends_to_itself(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:

@@ -1,4 +1,4 @@
-"""What must not matter: padding, who else is in a batch, in which order, and where batches and buckets end."""
+"""Results do not depend on padding, on the other rows of a batch, or on their order."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ FORMS = pytest.mark.parametrize("cosine_over_temperature", [False, True], ids=["
 
 @pytest.fixture(scope="module")
 def data(make_dataset: Callable[..., Dataset]) -> Dataset:
-    """Among others utterances without a face, and without any valid frame at all."""
+    """Includes utterances without a valid face frame, and without any valid frame."""
     made = make_dataset(N)
     assert isinstance(made.features, InMemory)
     for name, rows in (("face", (3, 4)), ("audio", (4, 9))):
@@ -44,7 +44,7 @@ def alone(data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf) 
 @settings(max_examples=40)
 @given(rows=st.lists(st.integers(0, N - 1), min_size=1, max_size=30))
 @torch.no_grad()
-def test_logits_are_the_same_in_any_batch(
+def test_logits_do_not_depend_on_the_batch(
     data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf, alone: Tensor, rows: list[int]
 ) -> None:
     logits = make_model(data)(batch_of(data, torch.tensor(rows)).frames)
@@ -52,7 +52,7 @@ def test_logits_are_the_same_in_any_batch(
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 24, 100])
-def test_probabilities_are_the_same_wherever_batches_end(
+def test_probabilities_do_not_depend_on_the_batch_size(
     data: Dataset, make_model: Callable[..., FoalNet], alone: Tensor, batch_size: int
 ) -> None:
     rows = torch.randperm(N, generator=torch.Generator().manual_seed(batch_size))
@@ -69,43 +69,43 @@ def losses_of(model: FoalNet, batch: Batch, *, compat: bool) -> Losses:
 @settings(max_examples=20)
 @given(rows=st.permutations(range(N)))
 @torch.no_grad()
-def test_losses_are_the_same_in_any_order(
+def test_losses_do_not_depend_on_the_order(
     data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf, cosine_over_temperature: bool, rows: list[int]
 ) -> None:
     model = make_model(data, cosine_over_temperature=cosine_over_temperature)
     expected = losses_of(model, batch_of(data, torch.arange(N)), compat=cosine_over_temperature)
     got = losses_of(model, batch_of(data, torch.tensor(rows)), compat=cosine_over_temperature)
     assert expected.avel > 0
-    for one, other in zip(got, expected, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    for actual, reference in zip(got, expected, strict=True):
+        torch.testing.assert_close(actual, reference, atol=1e-5, rtol=1e-5)
 
 
 @FORMS
 @torch.no_grad()
-def test_losses_are_the_same_however_far_a_batch_is_padded(
+def test_losses_do_not_depend_on_the_padding(
     data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf, cosine_over_temperature: bool
 ) -> None:
     model = make_model(data, cosine_over_temperature=cosine_over_temperature)
     batch = batch_of(data, torch.arange(N))
     for by in (1, 50):
         frames = {
-            name: type(some)(
-                torch.cat([some.values, torch.full((N, by, some.values.shape[2]), float("nan"))], 1),
-                torch.cat([some.valid, some.valid.new_zeros(N, by)], 1),
+            name: type(stream)(
+                torch.cat([stream.values, torch.full((N, by, stream.values.shape[2]), float("nan"))], 1),
+                torch.cat([stream.valid, stream.valid.new_zeros(N, by)], 1),
             )
-            for name, some in batch.frames.items()
+            for name, stream in batch.frames.items()
         }
         for match in (None, 0.1):  # the same draws: the padding is no part of the similarities
             terms = LossConfig(avel=1.0, mem=match)
             expected = objective(model, batch, terms, torch.Generator().manual_seed(0))
             padded = Batch(rows=batch.rows, labels=batch.labels, frames=frames)
             got = objective(model, padded, terms, torch.Generator().manual_seed(0))
-            for one, other in zip(got, expected, strict=True):
-                torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+            for actual, reference in zip(got, expected, strict=True):
+                torch.testing.assert_close(actual, reference, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
-def test_class_loss_of_a_bucket_is_the_mean_of_its_batches(
+def test_the_class_loss_of_a_batch_is_the_mean_over_its_parts(
     data: Dataset, make_model: Callable[..., FoalNet], batch_of: BatchOf
 ) -> None:
     model = make_model(data)

@@ -47,14 +47,14 @@ def slow_avel(similarities: Tensor, labels: list[int], present: list[bool], *, s
 
 
 @given(batches(), st.booleans())
-def test_avel_is_the_double_loop(batch: tuple[Tensor, Tensor, Tensor, int], summed: bool) -> None:
+def test_avel_equals_a_loop_over_all_pairs(batch: tuple[Tensor, Tensor, Tensor, int], summed: bool) -> None:
     similarities, labels, present, _ = batch
     expected = slow_avel(similarities, labels.tolist(), present.tolist(), summed=summed)
     loss = avel_loss(similarities, labels, present, sum_positives=summed)
     assert loss.item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-def test_avel_positives_are_all_pairs_of_an_emotion() -> None:
+def test_avel_positives_are_all_pairs_of_a_class() -> None:
     labels = torch.tensor([0, 0, 1, 1])
     blocks = 20.0 * (labels[:, None] == labels)
     diagonal = 20.0 * torch.eye(4)
@@ -63,7 +63,7 @@ def test_avel_positives_are_all_pairs_of_an_emotion() -> None:
     assert avel_loss(diagonal, labels, ALL[:4]).item() > 5
 
 
-def test_avel_does_not_grow_with_the_batch() -> None:
+def test_avel_does_not_grow_with_the_batch_size() -> None:
     losses = []
     for b in (8, 64):
         labels = torch.arange(b) % 4
@@ -73,7 +73,7 @@ def test_avel_does_not_grow_with_the_batch() -> None:
     assert losses == pytest.approx([0, 0], abs=1e-5)
 
 
-def test_avel_without_anybody_present_is_zero_with_a_gradient() -> None:
+def test_avel_of_an_empty_batch_is_zero_and_differentiable() -> None:
     similarities = torch.randn(3, 3, generator=generator(), requires_grad=True)
     loss = avel_loss(similarities, torch.tensor([0, 1, 0]), ~ALL[:3])
     loss.backward()
@@ -84,7 +84,7 @@ def test_avel_without_anybody_present_is_zero_with_a_gradient() -> None:
 
 @given(batches())
 @settings(max_examples=300)
-def test_negatives_never_share_the_class(batch: tuple[Tensor, Tensor, Tensor, int]) -> None:
+def test_negatives_are_always_of_another_class(batch: tuple[Tensor, Tensor, Tensor, int]) -> None:
     similarities, labels, present, seed = batch
     drawn = draw_negatives(similarities, labels, present, generator(seed))
     for i in range(len(labels)):
@@ -126,14 +126,14 @@ def test_negatives_follow_the_softmax_of_similarities(side: str) -> None:
         assert chisquare(counts[others].numpy(), draws * shares / shares.sum()).pvalue > 0.01
 
 
-def test_positives_are_uniform() -> None:
+def test_positives_are_drawn_uniformly() -> None:
     labels, chance = torch.zeros(5, dtype=torch.long), generator()
     draws = torch.stack([draw_positives(labels, torch.arange(5), ALL[:5], chance).rows[0] for _ in range(2000)])
     shares = torch.bincount(draws, minlength=5) / 2000
     assert shares.tolist() == pytest.approx([0, 0.25, 0.25, 0.25, 0.25], abs=0.04)
 
 
-def test_drawing_does_not_learn() -> None:
+def test_drawing_negatives_has_no_gradient() -> None:
     similarities = torch.randn(4, 4, generator=generator(), requires_grad=True)
     draw_negatives(similarities, torch.tensor([0, 1, 0, 1]), ALL[:4], generator())
     assert similarities.grad is None

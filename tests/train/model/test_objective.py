@@ -61,7 +61,7 @@ def test_a_batch_of_one_class_has_no_matching_loss_but_a_gradient(
 
 
 @pytest.mark.parametrize("rows", [slice(0, 1), slice(0, 6)])
-def test_no_face_at_all_and_a_batch_of_one(
+def test_batches_without_faces_have_no_auxiliary_losses_and_finite_gradients(
     make_dataset: Make, make_model: MakeModel, rows: slice, batch_of: BatchOf
 ) -> None:
     data = make_dataset()
@@ -72,7 +72,7 @@ def test_no_face_at_all_and_a_batch_of_one(
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
 
 
-def test_who_lacks_a_modality_takes_no_part_in_alignment_and_matching(
+def test_utterances_without_a_modality_are_excluded_from_alignment_and_matching(
     make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
 ) -> None:
     data = make_dataset()
@@ -91,7 +91,9 @@ def test_who_lacks_a_modality_takes_no_part_in_alignment_and_matching(
     assert losses.avel.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
-def test_pairs_say_truly_whether_they_match(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
+def test_pairs_match_exactly_if_their_labels_are_equal(
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
+) -> None:
     data = make_dataset(48)
     batch = batch_of(data, torch.tensor([*range(16), 0, 1]))
     projected = make_model(data).project(batch.frames)
@@ -110,7 +112,9 @@ def test_pairs_say_truly_whether_they_match(make_dataset: Make, make_model: Make
         assert (batch.rows[partners[2]] != batch.rows)[pairs.counted[2]].all()  # another utterance, not its copy
 
 
-def test_each_side_has_its_own_hard_negatives(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
+def test_hard_negatives_are_drawn_for_each_modality(
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
+) -> None:
     data = make_dataset()
     batch = batch_of(data, torch.arange(6))  # of the classes 0, 1, 2, 0, 1, 2
     projected = make_model(data).project(batch.frames)
@@ -124,7 +128,9 @@ def test_each_side_has_its_own_hard_negatives(make_dataset: Make, make_model: Ma
     assert torch.equal(pairs.face[:2], torch.stack([own, hardest.argsort()]))
 
 
-def test_order_in_the_batch_changes_nothing(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
+def test_results_do_not_depend_on_the_order_in_the_batch(
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
+) -> None:
     data = make_dataset()
     model = make_model(data)
     order = torch.randperm(24, generator=torch.Generator().manual_seed(3))
@@ -137,7 +143,9 @@ def test_order_in_the_batch_changes_nothing(make_dataset: Make, make_model: Make
     torch.testing.assert_close(losses_shuffled.total, losses.total, atol=1e-5, rtol=1e-5)
 
 
-def test_switched_off_terms(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
+def test_disabled_losses_are_zero_and_the_others_unchanged(
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
+) -> None:
     data = make_dataset()
     model = make_model(data)
     batch = batch_of(data, torch.arange(12))
@@ -166,7 +174,7 @@ def test_one_modality_has_no_auxiliary_losses(make_dataset: Make, make_model: Ma
     assert losses.total.item() == losses.classes.item()
 
 
-def test_scale_is_limited(make_dataset: Make, make_model: MakeModel) -> None:
+def test_the_logit_scale_is_clamped_to_100(make_dataset: Make, make_model: MakeModel) -> None:
     alignment = make_model(make_dataset()).alignment
     assert alignment is not None
     assert alignment.log_scale.exp().item() == pytest.approx(1 / 0.07, rel=1e-6)
@@ -176,13 +184,13 @@ def test_scale_is_limited(make_dataset: Make, make_model: MakeModel) -> None:
     assert alignment.log_scale.exp().item() == pytest.approx(100, rel=1e-5)
 
 
-def test_a_modality_nobody_has(
+def test_a_dataset_without_any_face_has_a_finite_loss(
     make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., PackedSequences], batch_of: BatchOf
 ) -> None:
     both = make_dataset()
     assert isinstance(both.features, InMemory)
-    nobody = {**both.features.streams, "face": make_stream([torch.zeros(0, 4)] * 24)}
-    data = replace(both, features=InMemory(nobody))
+    without_faces = {**both.features.streams, "face": make_stream([torch.zeros(0, 4)] * 24)}
+    data = replace(both, features=InMemory(without_faces))
     losses = losses_of(make_model(data), batch_of(data, torch.arange(6)))
     losses.total.backward()
     assert torch.isfinite(losses.total)

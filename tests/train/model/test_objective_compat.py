@@ -1,4 +1,4 @@
-"""The losses as FOALNET.md writes them down, ours and those of the authors' code, one pair at a time."""
+"""The losses as in docs/network.md, of the paper and of the reference code, computed pair by pair."""
 
 import math
 from collections.abc import Callable
@@ -103,13 +103,13 @@ def case(
         streams = {}
         for name, width in (("audio", 5), ("face", 4)):
             frames = [torch.randn(int(t), width, generator=chance) for t in torch.randint(1, 7, (b,), generator=chance)]
-            flags = [torch.rand(len(some), generator=chance) < 0.7 for some in frames]
-            for some in flags:
-                some[0] = True
+            flags = [torch.rand(len(sequence), generator=chance) < 0.7 for sequence in frames]
+            for valid in flags:
+                valid[0] = True
             streams[name] = make_stream(frames, flags)
         labels = torch.randint(c, (b,), generator=chance).tolist()
         data = make_dataset(b, c=c, labels=labels, streams=streams)
-        # Rows that stand in the batch twice, as sampling with replacement brings them.
+        # Repeated rows, as in sampling with replacement.
         rows = torch.cat([torch.arange(b), torch.randint(b, (2,), generator=chance)])
         return (
             make_model(data, seed=seed, cosine_over_temperature=terms.sum_positives),
@@ -125,7 +125,9 @@ def case(
 @settings(max_examples=12)
 @given(b=st.integers(2, 7), c=st.integers(2, 4), seed=st.integers(0, 1000))
 @torch.no_grad()
-def test_the_losses_are_the_formulas(case: Callable[..., Case], terms: LossConfig, b: int, c: int, seed: int) -> None:
+def test_losses_equal_the_formulas_of_the_paper_and_of_the_reference_code(
+    case: Callable[..., Case], terms: LossConfig, b: int, c: int, seed: int
+) -> None:
     made = case(b, c, seed, terms)
     model, batch, _, _ = made
     compat = terms.sum_positives
@@ -140,7 +142,7 @@ def test_the_losses_are_the_formulas(case: Callable[..., Case], terms: LossConfi
     logits = torch.stack(
         [model.classifier(torch.cat(list(fused(model, batch, row, row).values()))) for row in range(len(batch.labels))]
     )
-    classes = torch.stack([cross_entropy(one, int(label)) for one, label in zip(logits, batch.labels, strict=True)])
+    classes = torch.stack([cross_entropy(row, int(label)) for row, label in zip(logits, batch.labels, strict=True)])
     assert losses.classes.item() == pytest.approx(classes.mean().item(), abs=1e-5)
     total = losses.classes + 0.7 * losses.avel + 0.3 * losses.mem
     assert losses.total.item() == pytest.approx(total.item(), abs=1e-5)
@@ -149,7 +151,9 @@ def test_the_losses_are_the_formulas(case: Callable[..., Case], terms: LossConfi
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 @torch.no_grad()
-def test_authors_negatives_are_almost_uniform_ours_are_hard(case: Callable[..., Case], seed: int) -> None:
+def test_negatives_are_almost_uniform_with_the_reference_temperature_and_hard_without(
+    case: Callable[..., Case], seed: int
+) -> None:
     shares = {}
     for name, terms in (("ours", OURS), ("authors", AUTHORS)):
         model, batch, _, _ = case(6, 3, seed, terms)
@@ -166,7 +170,7 @@ def test_authors_negatives_are_almost_uniform_ours_are_hard(case: Callable[..., 
 
 
 @torch.no_grad()
-def test_a_batch_of_one_class_has_wrong_negatives_only_with_that_fault(case: Callable[..., Case]) -> None:
+def test_a_batch_of_one_class_has_negatives_only_with_compat_same_class(case: Callable[..., Case]) -> None:
     model, batch, _, _ = case(5, 1, 0, OURS)
     assert losses_of((model, batch, OURS, 0)).mem.item() == 0
     terms = LossConfig(avel=1.0, mem=0.1, own_pairs=True, same_class=True)
@@ -179,7 +183,7 @@ def test_a_batch_of_one_class_has_wrong_negatives_only_with_that_fault(case: Cal
 
 
 @pytest.mark.parametrize("side", [1, -1])
-def test_the_temperature_learns_in_either_form(case: Callable[..., Case], side: int) -> None:
+def test_the_gradient_of_the_temperature_equals_a_difference_quotient(case: Callable[..., Case], side: int) -> None:
     """The gradient is that of S = Z_a Z_v' / T or exp(t) Z_a Z_v', by a difference quotient."""
     model, batch, terms, seed = case(6, 3, 4, AUTHORS if side < 0 else OURS)
     assert model.alignment is not None
@@ -188,8 +192,8 @@ def test_the_temperature_learns_in_either_form(case: Callable[..., Case], side: 
     with torch.no_grad():
         cosines = similarities_of(model, batch, cosine_over_temperature=True).double() * t
         around = []
-        for to_device in (t - step, t + step):
-            s = cosines / to_device if side < 0 else math.exp(to_device) * cosines
+        for shifted in (t - step, t + step):
+            s = cosines / shifted if side < 0 else math.exp(shifted) * cosines
             around.append(avel(s, batch.labels, summed=side < 0).item())
     slope = (around[1] - around[0]) / (2 * step)
     assert model.alignment.log_scale.grad is not None
@@ -198,11 +202,11 @@ def test_the_temperature_learns_in_either_form(case: Callable[..., Case], side: 
 
 def test_compat_settings_reach_network_and_losses(make_dataset: Make) -> None:
     data = make_dataset()
-    plain, faults = TrainSettings(), TrainSettings(compat="reference")  # type: ignore[arg-type]
+    plain, deviating = TrainSettings(), TrainSettings(compat="reference")  # type: ignore[arg-type]
     assert not architecture_for(data, plain).cosine_over_temperature
-    assert architecture_for(data, faults).cosine_over_temperature
+    assert architecture_for(data, deviating).cosine_over_temperature
     assert LossConfig.from_settings(plain) == LossConfig(avel=1.0, mem=0.1)
-    assert LossConfig.from_settings(faults) == LossConfig(avel=1.0, mem=0.1, sum_positives=True, own_pairs=True)
+    assert LossConfig.from_settings(deviating) == LossConfig(avel=1.0, mem=0.1, sum_positives=True, own_pairs=True)
     assert LossConfig.from_settings(TrainSettings(compat=("same-class",), avel=False, mem=False)) == LossConfig(
         avel=None, mem=None, same_class=True
     )

@@ -33,7 +33,7 @@ def row(key: str, name: str, ua: float, **values: Any) -> dict[str, Any]:
     } | values
 
 
-def some_ablation(**values: Any) -> dict[str, Any]:
+def example_ablation(**values: Any) -> dict[str, Any]:
     return {
         "protocol": "loso-nested",
         "selected_on_test": False,
@@ -62,8 +62,8 @@ def lines_of(path: Path, ablation: dict[str, Any]) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-def test_markdown(tmp_path: Path) -> None:
-    lines = lines_of(tmp_path / "ablation.md", some_ablation())
+def test_markdown_has_a_table_and_notes(tmp_path: Path) -> None:
+    lines = lines_of(tmp_path / "ablation.md", example_ablation())
     assert lines[0] == "# Ablation"
     assert lines[2] == (
         "Protocol loso-nested; features 01234567; folds fedcba98; seeds 1, 2, 3; 5531 utterances; 10 speakers; "
@@ -85,20 +85,20 @@ def test_markdown(tmp_path: Path) -> None:
         assert words in rest
 
 
-def test_what_must_not_be_overlooked(tmp_path: Path) -> None:
-    lines = lines_of(tmp_path / "a.md", some_ablation(random_weights=True, selected_on_test=True, warnings=[]))
+def test_random_weights_and_selection_on_test_are_in_the_header(tmp_path: Path) -> None:
+    lines = lines_of(tmp_path / "a.md", example_ablation(random_weights=True, selected_on_test=True, warnings=[]))
     assert lines[0] == "# Ablation (encoder with random weights)"
     assert lines[2].startswith("Protocol loso-nested, selected on test; ")
     assert not any(line.startswith("- ") for line in lines)
 
 
-def test_every_line_of_the_table_has_as_many_cells(tmp_path: Path) -> None:
-    lines = lines_of(tmp_path / "a.md", some_ablation())
+def test_every_line_of_the_table_has_the_same_number_of_cells(tmp_path: Path) -> None:
+    lines = lines_of(tmp_path / "a.md", example_ablation())
     assert {line.replace("\\|", "").count("|") for line in lines if line.startswith("|")} == {8}
 
 
-def test_terminal_shows_the_same(tmp_path: Path) -> None:
-    ablation = some_ablation(random_weights=True)
+def test_the_printed_table_has_the_cells_of_the_markdown_table(tmp_path: Path) -> None:
+    ablation = example_ablation(random_weights=True)
     console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
     console.print(ablation_table(ablation))
     console.file.close()
@@ -111,8 +111,8 @@ def test_terminal_shows_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [slice(None), slice(1), slice(0, 3)])
-def test_picture(tmp_path: Path, keep: slice) -> None:
-    ablation = some_ablation()
+def test_equal_ablations_give_equal_plots(tmp_path: Path, keep: slice) -> None:
+    ablation = example_ablation()
     ablation["rows"] = ablation["rows"][keep]
     before = copy.deepcopy(ablation)
     for name in ("a.png", "b.png"):
@@ -124,12 +124,12 @@ def test_picture(tmp_path: Path, keep: slice) -> None:
     assert pixels.shape[1] == 1500
 
 
-def test_picture_of_nothing_but_dots_and_of_many_rows(tmp_path: Path) -> None:
+def test_the_height_of_the_plot_follows_its_rows(tmp_path: Path) -> None:
     bare = {"ua_std": None, "ua_ci95": None}
-    short = some_ablation(rows=[row("fusion", "A+V fusion", 0.25, selected_on_test=True, **bare)])
+    short = example_ablation(rows=[row("fusion", "A+V fusion", 0.25, selected_on_test=True, **bare)])
     plot_ablation(tmp_path / "short.png", short)
-    long_name = "a system whose name takes all the words that anybody could find for it, and more"
+    long_name = "a system with a name that is much longer than the names of all other systems in it"
     rows = [row("fusion", "A+V fusion", 0.7), *(row(str(i), f"{long_name} {i}", 0.5 + i / 50) for i in range(19))]
-    plot_ablation(tmp_path / "long.png", some_ablation(rows=rows))
+    plot_ablation(tmp_path / "long.png", example_ablation(rows=rows))
     short_picture, long_picture = (imread(tmp_path / f"{name}.png") for name in ("short", "long"))
     assert long_picture.shape[0] - short_picture.shape[0] == pytest.approx(19 * 0.3 * 150, abs=2)

@@ -57,7 +57,7 @@ def test_a_run_appears_complete_and_replaces_the_older_one(tmp_path: Path) -> No
     assert os.listdir(out.parent) == ["both"]
 
 
-def test_a_failed_run_leaves_the_older_one(tmp_path: Path) -> None:
+def test_a_failed_run_keeps_the_older_run(tmp_path: Path) -> None:
     out = tmp_path / "both"
     with begin(out) as folder:
         write(folder, "first")
@@ -116,7 +116,9 @@ def test_an_interrupted_run_is_discarded_only_with_force(tmp_path: Path) -> None
     ],
     ids=str,
 )
-def test_another_configuration_is_refused_and_costs_nothing(tmp_path: Path, about: dict[str, Any], words: str) -> None:
+def test_another_configuration_is_refused_and_nothing_is_lost(
+    tmp_path: Path, about: dict[str, Any], words: str
+) -> None:
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
         interrupt(folder, finished="1.npz")
     with pytest.raises(UsageError) as caught, begin(tmp_path / "both", about, resume=True):
@@ -127,7 +129,7 @@ def test_another_configuration_is_refused_and_costs_nothing(tmp_path: Path, abou
         assert os.listdir(folder / FITS) == ["1.npz"]
 
 
-def test_a_damaged_configuration_is_another_one(tmp_path: Path) -> None:
+def test_a_damaged_configuration_counts_as_another_one(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
         interrupt(folder, finished="1.npz")
     (folder / "run.json").write_text("{")
@@ -136,7 +138,7 @@ def test_a_damaged_configuration_is_another_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_one_process_at_a_time(tmp_path: Path, resume: bool) -> None:
+def test_a_run_folder_is_locked_by_one_process(tmp_path: Path, resume: bool) -> None:
     hold = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print(1, flush=True);"
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
         interrupt(folder, finished="1.npz")
@@ -261,7 +263,7 @@ def test_a_finished_run_is_replaced_only_with_force(tmp_path: Path) -> None:
     assert text_in(out) == "first"
 
 
-def test_what_dvc_leaves_of_a_run_is_replaced(tmp_path: Path) -> None:
+def test_files_that_dvc_leaves_of_a_run_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "both").mkdir()
     for name in (".gitignore", "run.log"):
         (tmp_path / "both" / name).write_text("")

@@ -79,43 +79,6 @@ def test_a_shard_reads_back_as_it_was_written(tmp_path_factory: pytest.TempPathF
             assert (got.origin, got.source, got.media, got.note) == (one.origin, one.source, one.media, one.note)
 
 
-def test_values_are_one_contiguous_dataset_of_the_chosen_format(tmp_path: Path) -> None:
-    with h5py.File(write(tmp_path / "s.h5", entry("a"), entry("b"))) as file:
-        assert file["values"].chunks is None
-        assert file["values"].dtype == np.float16
-        assert file["values"].shape == (6, 4)
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        (np.full((2, 4), np.nan, np.float32), "NaN"),
-        (np.full((2, 4), np.inf, np.float32), "NaN or infinite"),
-        (np.full((2, 4), 1e6, np.float32), "extract.dtype to float32"),
-    ],
-)
-def test_values_that_are_not_finite_are_refused(tmp_path: Path, values: np.ndarray, words: str) -> None:
-    with pytest.raises(StoreError, match=words):
-        write(tmp_path / "s.h5", entry("a", values))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
-    def interrupted() -> None:
-        with ShardWriter(tmp_path / "s.h5", HEADER, dtype="float16") as writer:
-            writer.add(entry())
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_frames_of_different_shapes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="shape"):
-        write(tmp_path / "s.h5", entry("a"), entry("b", np.ones((2, 5), np.float32)))
-
-
 def test_damaged_and_foreign_files_are_named(tmp_path: Path, altered: Altered) -> None:
     path = write(tmp_path / "s.h5", entry("a"), entry("b"))
     whole = path.read_bytes()

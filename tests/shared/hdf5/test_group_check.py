@@ -1,0 +1,83 @@
+"""Groups whose names would send libhdf5 into an endless loop are refused before they are read."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import pytest
+
+from foal.shared.hdf5.group_check import check_object_header
+
+HEAP = struct.Struct("<4s4xQQQ")
+
+
+def check(path: Path, *, length: int | None = None) -> None:
+    file = h5py.h5f.open(bytes(path), h5py.h5f.ACC_RDONLY)
+    try:
+        check_object_header(h5py.h5g.open(file, b"/"), path.stat().st_size if length is None else length)
+    finally:
+        file.close()
+
+
+def write(path: Path, members: int, **options: str) -> Path:
+    with h5py.File(path, "w", **options) as file:
+        for number in range(members):
+            file.create_group(f"member{number}")
+            file.attrs[f"attribute{number % 20}"] = number
+    return path
+
+
+def close_the_list(content: bytearray, heap: int, block: int) -> None:
+    """Let a free block of the names point to itself."""
+    _, _, _, names = HEAP.unpack_from(content, heap)
+    struct.pack_into("<Q", content, names + block, block)
+
+
+def begin_outside(content: bytearray, heap: int, block: int) -> None:
+    """Let the list of free blocks begin behind the names."""
+    name, size, _, names = HEAP.unpack_from(content, heap)
+    HEAP.pack_into(content, heap, name, size, size, names)
+
+
+def remove_signature(content: bytearray, heap: int, block: int) -> None:
+    content[heap] ^= 1
+
+
+@pytest.mark.parametrize("members", [0, 1, 200])
+def test_intact_groups_of_any_size_pass(tmp_path: Path, members: int) -> None:
+    check(write(tmp_path / "a.h5", members))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (close_the_list, "names are damaged"),
+        (begin_outside, "names are damaged"),
+        (remove_signature, "without names"),
+    ],
+)
+def test_damaged_names_are_refused(tmp_path: Path, damage: Callable[[bytearray, int, int], None], message: str) -> None:
+    path = write(tmp_path / "a.h5", 1)
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"HEAP")
+    _, _, block, _ = HEAP.unpack_from(content, heap)
+    damage(content, heap, block)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        check(path)
+
+
+def test_a_group_behind_the_end_of_the_content_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="ends beyond the file"):
+        check(write(tmp_path / "a.h5", 1), length=100)
+
+
+def test_other_forms_of_group_and_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="another version than foal writes"):
+        check(write(tmp_path / "new.h5", 1, libver="latest"))
+    path = tmp_path / "block.h5"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["x"] = 1
+    with pytest.raises(ValueError, match="begins with the HDF5 signature"):
+        check(path)

@@ -1,0 +1,83 @@
+"""The tables of an index repeat what the shards contain."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from foal.shared.errors import StoreError, UsageError
+from foal.shared.store.catalog import Catalog, read_catalog
+from foal.shared.store.index_tables import Row, relative_paths, write_tables
+from foal.shared.store.shard import ShardReader
+from foal.shared.utterance import Utterance
+
+CONFIG_HASH = "0" * 64
+
+
+def rows_of(utterances: list[Utterance], catalog: Catalog) -> list[Row]:
+    rows: list[Row] = []
+    for utterance in utterances:
+        location = catalog.find(utterance, "audio")
+        assert location is not None
+        rows.append((utterance, {"audio": location}))
+    return rows
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, make_features: Callable[..., Path], some_utterances: list[Utterance]) -> Catalog:
+    """The audio shards of three sessions in features/."""
+    features = make_features(tmp_path / "features", some_utterances, widths={"audio": 4}, key=CONFIG_HASH)
+    return read_catalog(features, "audio", CONFIG_HASH)
+
+
+@pytest.mark.parametrize("pack", [False, True], ids=["shards", "packed"])
+def test_the_columns_of_a_stream_lead_to_its_values(
+    tmp_path: Path, catalog: Catalog, some_utterances: list[Utterance], pack: bool
+) -> None:
+    with h5py.File(tmp_path / "index.h5", "w") as file:
+        write_tables(file, tmp_path, rows_of(some_utterances, catalog), {"audio": catalog}, pack=pack)
+        assert file["utterances/id"].asstr()[:].tolist() == [utterance.id for utterance in some_utterances]
+        stream = file["streams/audio"]
+        paths = file["shards/path"].asstr()[:].tolist()
+        assert len(paths) == (0 if pack else 3)
+        for row in range(len(some_utterances)):
+            location = catalog.find(some_utterances[row], "audio")
+            assert location is not None
+            with ShardReader(location.shard) as shard:
+                entry = shard.entry(location.row)
+                start = stream["offset"][row]
+                stop = start + stream["length"][row]
+                values = stream["values"][start:stop] if pack else shard.values(start, stop)
+            np.testing.assert_array_equal(values, entry.values)
+            assert stream["valid_frames"][row] == entry.valid.sum()
+            shard_number = stream["shard"][row]
+            assert shard_number == -1 if pack else tmp_path / paths[shard_number] == location.shard
+
+
+def test_shards_of_two_configurations_are_refused(
+    tmp_path: Path, make_features: Callable[..., Path], catalog: Catalog, some_utterances: list[Utterance]
+) -> None:
+    other = some_utterances[:3]
+    make_features(tmp_path / "features", other, widths={"audio": 4}, key="1" * 64)
+    catalog.update(read_catalog(tmp_path / "features", "audio", "1" * 64))
+    with h5py.File(tmp_path / "index.h5", "w") as file, pytest.raises(StoreError, match="audio shards do not belong"):
+        write_tables(file, tmp_path, rows_of([*other, some_utterances[3]], catalog), {"audio": catalog}, pack=False)
+
+
+def test_a_shard_that_changes_meanwhile_ends_the_index(
+    tmp_path: Path, catalog: Catalog, some_utterances: list[Utterance]
+) -> None:
+    rows = rows_of(some_utterances, catalog)
+    path = rows[0][1]["audio"].shard
+    path.write_bytes(path.read_bytes() + b"more")
+    with h5py.File(tmp_path / "index.h5", "w") as file, pytest.raises(StoreError, match="changed while the index"):
+        write_tables(file, tmp_path, rows, {"audio": catalog}, pack=False)
+
+
+def test_paths_are_relative_to_the_folder_of_the_index(tmp_path: Path) -> None:
+    inside = tmp_path / "project" / "features" / "a.h5"
+    assert relative_paths([inside], tmp_path / "project") == ["features/a.h5"]
+    with pytest.raises(UsageError, match=r"must be in a folder above its shards; .* --pack"):
+        relative_paths([inside], tmp_path / "elsewhere")

@@ -1,0 +1,72 @@
+"""Writing shards: one dataset, refused values, interrupted writers."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from foal.shared.errors import StoreError
+from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
+
+HEADER = ShardHeader(
+    modality="audio",
+    config_hash="k" * 64,
+    rate_hz=50.0,
+    encoder="e",
+    revision="r",
+    weights="w",
+    random_weights=True,
+    config={"layers": "last", "nested": {"a": [1, 2]}},
+)
+
+
+def entry(name: str = "u", values: np.ndarray | None = None, **changes: object) -> Entry:
+    values = np.ones((3, 4), np.float32) if values is None else values
+    fields: dict[str, object] = {"id": name, "values": values, "valid": np.ones(len(values), bool)}
+    fields |= {"origin": 0.0125, "source": "s", "media": "m"}
+    return Entry(**(fields | changes))  # type: ignore[arg-type]
+
+
+def write(path: Path, *entries: Entry, dtype: str = "float16") -> Path:
+    with ShardWriter(path, HEADER, dtype=dtype) as writer:  # type: ignore[arg-type]
+        for one in entries:
+            writer.add(one)
+    return path
+
+
+def test_values_are_one_contiguous_dataset_of_the_chosen_format(tmp_path: Path) -> None:
+    with h5py.File(write(tmp_path / "s.h5", entry("a"), entry("b"))) as file:
+        assert file["values"].chunks is None
+        assert file["values"].dtype == np.float16
+        assert file["values"].shape == (6, 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.full((2, 4), np.nan, np.float32), "NaN"),
+        (np.full((2, 4), np.inf, np.float32), "NaN or infinite"),
+        (np.full((2, 4), 1e6, np.float32), "extract.dtype to float32"),
+    ],
+)
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, values: np.ndarray, words: str) -> None:
+    with pytest.raises(StoreError, match=words):
+        write(tmp_path / "s.h5", entry("a", values))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with ShardWriter(tmp_path / "s.h5", HEADER, dtype="float16") as writer:
+            writer.add(entry())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_of_different_shapes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="shape"):
+        write(tmp_path / "s.h5", entry("a"), entry("b", np.ones((2, 5), np.float32)))

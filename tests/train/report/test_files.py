@@ -1,0 +1,119 @@
+"""The CSV and JSON files of a run, and its title and warnings."""
+
+import csv
+import json
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from foal.shared.errors import UsageError
+from foal.train.data.dataset import Dataset
+from foal.train.data.protocol import build_cross_validation
+from foal.train.fit.history import Epoch
+from foal.train.report.files import (
+    percent,
+    read_metrics,
+    run_title,
+    versions,
+    warnings_for,
+    write_history,
+    write_json,
+    write_predictions,
+)
+
+TITLE: dict[str, Any] = {
+    "modalities": "both",
+    "avel": True,
+    "mem": True,
+    "compat": [],
+    "selected_on_test": False,
+    "random_weights": False,
+}
+
+
+def rows_in(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(StringIO(path.read_text(encoding="utf-8"))))
+
+
+def test_json_is_indented_and_never_contains_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"name": "é", "values": [1, None]})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"name": "é", "values": [1, None]}
+    with pytest.raises(ValueError, match="nan"):
+        write_json(tmp_path / "b.json", {"score": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "expected the folder of a finished run, found no metrics.json"),
+        ("{", "got invalid JSON"),
+        ("[]", "got other JSON"),
+        ('{"n": 3}', "runs of older versions have to be trained again"),
+    ],
+)
+def test_files_that_are_no_metrics_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(UsageError, match=message):
+        read_metrics(tmp_path)
+
+
+def test_the_history_has_a_line_per_epoch(tmp_path: Path) -> None:
+    epoch = Epoch(
+        seed=3,
+        fold=1,
+        epoch=2,
+        loss=1 / 3,
+        loss_classes=0.25,
+        loss_avel=0.0,
+        loss_mem=0.0,
+        dev_loss=1.0,
+        dev_ua=0.5,
+        dev_wa=0.5,
+    )
+    write_history(tmp_path / "history.csv", [epoch])
+    (row,) = rows_in(tmp_path / "history.csv")
+    assert (row["seed"], row["epoch"], row["loss"], row["dev_ua"]) == ("3", "2", "0.333333", "0.500000")
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 4)])
+def test_predictions_have_a_column_of_seeds_if_there_are_several(
+    tmp_path: Path, make_dataset: Callable[..., Dataset], seeds: tuple[int, ...]
+) -> None:
+    data = make_dataset(6, c=2)
+    tables = {seed: np.array([[0.25, 0.75], [0.5, 0.5]], np.float32) for seed in seeds}
+    folds = [utterance.session for utterance in data.utterances]
+    write_predictions(tmp_path / "p.csv", data, torch.tensor([1, 4]), tables, folds)
+    rows = rows_in(tmp_path / "p.csv")
+    assert [row["id"] for row in rows] == ["u1", "u4"] * len(seeds)
+    assert [row.get("seed") for row in rows] == ([None] * 2 if len(seeds) == 1 else ["0", "0", "4", "4"])
+    first = rows[0]
+    assert (first["fold"], first["label"], first["predicted"]) == ("session1", "b", "b")
+    assert (first["p_a"], first["p_b"]) == ("0.250000", "0.750000")
+
+
+def test_the_title_names_losses_and_what_makes_the_scores_unusable() -> None:
+    assert run_title(TITLE) == "audio and face + AVEL + MEM"
+    assert run_title({**TITLE, "modalities": "face", "avel": False, "mem": False}) == "face"
+    remarks = {"compat": ["sum"], "selected_on_test": True, "random_weights": True}
+    assert run_title({**TITLE, **remarks}).endswith(" (compat: sum; selected on test; encoder with random weights)")
+
+
+def test_warnings_name_random_weights_and_selection_on_test(make_dataset: Callable[..., Dataset]) -> None:
+    data = make_dataset()
+    folds = build_cross_validation(data.utterances, "loso-reference", data.speakers)
+    assert [warning.partition(":")[0] for warning in warnings_for(data, folds)] == [
+        "random weights",
+        "selected on test",
+    ]
+
+
+def test_percentages_and_versions_are_short_text() -> None:
+    assert percent(0.5) == "50.0"
+    assert versions().startswith("foal ")
+    assert f"torch {torch.__version__}" in versions()

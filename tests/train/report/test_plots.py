@@ -1,0 +1,61 @@
+"""The plots of a run are the same bytes for the same numbers."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from foal.train.fit.history import Epoch
+from foal.train.report.plots import plot_confusion, plot_learning
+
+METRICS = {"classes": ["hap", "sad"], "confusion": [[5, 1], [0, 0]], "ua_mean": 0.4, "wa_mean": 0.8}
+
+
+def history(*, loss_mem: float) -> list[Epoch]:
+    return [
+        Epoch(
+            seed=0,
+            fold=fold,
+            epoch=number,
+            loss=2 / number,
+            loss_classes=1 / number,
+            loss_avel=1 / number,
+            loss_mem=loss_mem,
+            dev_loss=1.0,
+            dev_ua=0.1 * number,
+            dev_wa=0.5,
+        )
+        for fold in (1, 2)
+        for number in (1, 2, 3)
+    ]
+
+
+def check_png(path: Path) -> None:
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert min(image.size) > 300
+        assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 10
+        assert "Software" not in image.info
+
+
+def test_equal_confusion_matrices_give_equal_files(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        plot_confusion(tmp_path / name, METRICS, title="audio and face")
+    check_png(tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    plot_confusion(tmp_path / "b.png", {**METRICS, "confusion": [[5, 1], [0, 1]]}, title="audio and face")
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+def test_learning_curves_mark_the_selected_epochs(tmp_path: Path) -> None:
+    best = {(0, 1): 3, (0, 2): 2}
+    plot_learning(tmp_path / "a.png", history(loss_mem=0.7), best, title="audio and face")
+    check_png(tmp_path / "a.png")
+    plot_learning(tmp_path / "b.png", history(loss_mem=0.7), {**best, (0, 1): 1}, title="audio and face")
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+def test_losses_that_are_switched_off_have_no_curve(tmp_path: Path) -> None:
+    best = {(0, 1): 3, (0, 2): 2}
+    for name, loss_mem in (("with.png", 0.7), ("without.png", 0.0)):
+        plot_learning(tmp_path / name, history(loss_mem=loss_mem), best, title="audio")
+    assert (tmp_path / "with.png").read_bytes() != (tmp_path / "without.png").read_bytes()
