@@ -121,7 +121,7 @@ def test_missing_and_unsuitable_features_are_refused(
     foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
     check_refused(
-        foal_here("train", "-f", "no.h5", *QUICK), "no.h5: there is no such file; make it with `foal extract`"
+        foal_here("train", "-f", "no.h5", *QUICK), "no.h5: no such file; create it with `foal extract` or `foal index`"
     )
     (tmp_path / "text.h5").write_text("nothing")
     check_refused(foal_here("train", "-f", "text.h5", *QUICK), "text.h5: expected a foal-feats file")
@@ -146,7 +146,7 @@ def test_shards_of_different_widths_are_refused(
     other = make_features(tmp_path / "other", some_utterances, widths={"audio": 4})
     folder = shard_folder(Path(), "session2", "audio", "0" * 64)
     (other / folder / "shard.h5").replace(features / folder / "shard.h5")
-    words = "the audio shards do not belong together: their frames have different shapes or keys"
+    words = "the audio shards do not belong together: their hashes, frame shapes or formats differ"
     with pytest.raises(StoreError) as caught:
         write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": "0" * 64})
     assert str(caught.value) == words
