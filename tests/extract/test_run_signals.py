@@ -92,7 +92,7 @@ def ended_by(process: "subprocess.Popen[str]", code: int) -> None:
     ("number", "to_all", "code"),
     [(signal.SIGINT, True, 130), (signal.SIGTERM, True, 143), (signal.SIGHUP, True, 129), (signal.SIGTERM, False, 143)],
 )
-def test_stopped_it_ends_its_workers_and_goes_on_later(
+def test_an_interrupted_run_ends_its_workers_and_can_be_resumed(
     foal_here: Foal,
     started: Callable[..., "subprocess.Popen[str]"],
     options: list[str],
@@ -114,7 +114,7 @@ def test_stopped_it_ends_its_workers_and_goes_on_later(
     assert not list(tmp_path.rglob(".tmp-*"))
 
 
-def test_asked_again_and_again_it_says_its_sentence_once(
+def test_repeated_signals_print_one_message(
     started: Callable[..., "subprocess.Popen[str]"], options: list[str]
 ) -> None:
     process = started(*options, "-j", "2")
@@ -125,7 +125,7 @@ def test_asked_again_and_again_it_says_its_sentence_once(
     ended_by(process, 130)
 
 
-def test_under_nohup_it_goes_on_when_the_terminal_closes(
+def test_under_nohup_a_run_survives_the_end_of_its_terminal(
     started: Callable[..., "subprocess.Popen[str]"], options: list[str]
 ) -> None:
     process = started(*options, "-j", "1", "--streams", "audio", ignored=(signal.SIGHUP, signal.SIGINT))

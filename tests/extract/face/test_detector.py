@@ -28,7 +28,7 @@ def test_detections_do_not_depend_on_the_batch(images: list[np.ndarray]) -> None
         np.testing.assert_allclose(alone[0].box, faces[0].box, atol=0.01)
 
 
-def test_images_with_no_or_several_faces_are_detected(images: list[np.ndarray]) -> None:
+def test_no_face_and_several_faces_are_detected(images: list[np.ndarray]) -> None:
     empty = np.full_like(images[0], 90)
     assert [len(faces) for faces in detector().detect([empty, images[0], empty])] == [0, 1, 0]
     assert detector().detect([empty]) == [[]]

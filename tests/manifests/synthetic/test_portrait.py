@@ -25,7 +25,7 @@ def test_expressions_change_the_face_and_nothing_around_it() -> None:
         assert columns.max() < 250
 
 
-def test_a_portrait_is_the_same_again_and_moves_with_the_head() -> None:
+def test_a_portrait_is_repeatable_and_moves_with_the_head() -> None:
     portrait = Portrait(CAST[1].face)
     first = paint(portrait, Expression(valence=-3))
     moved = paint(portrait, Expression(valence=-3), (2, 1))

@@ -91,7 +91,7 @@ def test_an_unknown_command_is_one_sentence_with_a_hint(foal_here: Foal, name: s
         (["inspect", "nothing.h5"], 1, "nothing.h5: no such file"),
     ],
 )
-def test_a_mistake_gets_one_message(foal: Foal, arguments: list[str], code: int, message: str) -> None:
+def test_a_usage_error_is_one_message(foal: Foal, arguments: list[str], code: int, message: str) -> None:
     done = foal(*arguments)
     assert done.returncode == code
     assert message in done.stderr

@@ -13,11 +13,11 @@ GONE = 2**22 + 1  # more than Linux numbers processes
 
 
 @pytest.mark.parametrize("pid", ["9" * 20, "9" * 10, "9" * 5000, "\u00b2", "\u0661", "-1", "+1", "1_0", " 1", "", "x"])
-def test_a_name_with_no_number_of_a_process_is_left_alone(pid: str) -> None:
+def test_temporary_names_without_a_process_number_are_kept(pid: str) -> None:
     assert not temporary_is_stale(Path(f"{HERE}~{pid}~x"))
 
 
-def test_beside_the_index_only_its_own_temporaries_go(tmp_path: Path) -> None:
+def test_beside_the_index_only_its_own_temporary_files_are_removed(tmp_path: Path) -> None:
     index = tmp_path / "a[b]*.h5"  # no pattern
     mine = tmp_path / f"{HERE}~{GONE}~{index.name}"
     inside = tmp_path / "features" / "one" / f"{HERE}~{GONE}~x.h5"

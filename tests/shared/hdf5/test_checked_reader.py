@@ -31,7 +31,7 @@ def read(path: Path, name: str) -> list[str]:
 
 @given(TEXTS, st.booleans())
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_texts_come_back_in_either_form(tmp_path: Path, texts: list[str], with_a_long_one: bool) -> None:
+def test_strings_of_both_layouts_are_read(tmp_path: Path, texts: list[str], with_a_long_one: bool) -> None:
     texts = [*texts, *LONG] if with_a_long_one else texts
     path = written(tmp_path / "t.h5", name=texts)
     assert read(path, "name") == texts
@@ -46,7 +46,7 @@ def test_one_long_text_does_not_lengthen_the_others(tmp_path: Path) -> None:
     assert read(path, "transcript") == texts
 
 
-def test_ordinary_tables_are_what_any_program_reads(tmp_path: Path) -> None:
+def test_short_strings_are_an_ordinary_hdf5_dataset(tmp_path: Path) -> None:
     with h5py.File(written(tmp_path / "t.h5", ids=["a", "böse", ""])) as file:
         assert list(file["ids"].asstr()) == ["a", "böse", ""]
         assert set(file) == {"ids"}

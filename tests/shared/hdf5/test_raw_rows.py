@@ -38,8 +38,8 @@ REFUSED = {
 
 
 def rows_of(path: Path, group: str = "/") -> PackedRows:
-    with h5py.File(path, "r") as file, wrap_as_store_error(path, "mend it"):
-        return PackedRows(path, extents_of(checked(path, file, group)), remedy="mend it")
+    with h5py.File(path, "r") as file, wrap_as_store_error(path, "repair it"):
+        return PackedRows(path, extents_of(checked(path, file, group)), remedy="repair it")
 
 
 def checked(path: Path, file: h5py.File, group: str = "/") -> ValidatedGroup:
@@ -75,13 +75,13 @@ def test_the_same_as_hdf5(tmp_path: Path, group: str) -> None:
 
 
 @pytest.mark.parametrize("layout", REFUSED.values(), ids=REFUSED)
-def test_only_rows_that_lie_in_one_piece_are_read(tmp_path: Path, layout: dict[str, Any]) -> None:
+def test_only_contiguous_rows_are_read(tmp_path: Path, layout: dict[str, Any]) -> None:
     path = two_tables(tmp_path / "file.h5", **layout)
-    with pytest.raises(StoreError, match=r"file\.h5: damaged \(values: expected .*; mend it"):
+    with pytest.raises(StoreError, match=r"file\.h5: damaged \(values: expected .*; repair it"):
         rows_of(path)
 
 
-def test_tables_without_rows_and_rows_never_written(tmp_path: Path) -> None:
+def test_empty_tables_are_read_and_unwritten_ones_refused(tmp_path: Path) -> None:
     rows = rows_of(two_tables(tmp_path / "empty.h5", 0))
     rows.read("values", 0, np.empty((0, 3, 2), np.float32))
     with pytest.raises(StoreError, match=r"empty\.h5"):
@@ -93,10 +93,10 @@ def test_tables_without_rows_and_rows_never_written(tmp_path: Path) -> None:
         rows_of(tmp_path / "unwritten.h5")
 
 
-def test_rows_that_are_not_there(tmp_path: Path) -> None:
+def test_rows_outside_the_table_are_refused(tmp_path: Path) -> None:
     rows = rows_of(two_tables(tmp_path / "file.h5"))
     for start, shape in ((40, (1, 3, 2)), (35, (6, 3, 2)), (0, (41, 3, 2)), (0, (4, 2, 3)), (0, (4, 6))):
-        with pytest.raises(StoreError, match=r"file\.h5: damaged \(rows \d+ to \d+ of values, .*\); mend it"):
+        with pytest.raises(StoreError, match=r"file\.h5: damaged \(rows \d+ to \d+ of values, .*\); repair it"):
             rows.read("values", start, np.empty(shape, np.float32))
     with pytest.raises(StoreError, match=r"file\.h5"):
         rows.read("boxes", 0, np.empty((1, 3, 2), np.float32))
@@ -107,7 +107,7 @@ def test_rows_that_are_not_there(tmp_path: Path) -> None:
         rows.read("values", 0, np.empty((1, 3, 2), np.float32))
 
 
-def test_files_that_are_not_what_they_were(tmp_path: Path) -> None:
+def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
     path = two_tables(tmp_path / "file.h5")
     rows = rows_of(path)
     content = bytearray(path.read_bytes())
@@ -118,15 +118,15 @@ def test_files_that_are_not_what_they_were(tmp_path: Path) -> None:
     os.truncate(path, rows.extents["values"].offset + 20 * 24)
     whole = np.empty((20, 3, 2), np.float32)
     rows.read("values", 0, whole)
-    with pytest.raises(StoreError, match=r"file\.h5: damaged \(values ends too early\); mend it"):
+    with pytest.raises(StoreError, match=r"file\.h5: damaged \(values ends too early\); repair it"):
         rows.read("values", 19, whole[:2])
     path.unlink()
-    rows.read("values", 0, whole)  # whoever has it open may read on
+    rows.read("values", 0, whole)  # an open file remains readable
     with pytest.raises(StoreError, match=r"file\.h5"):
-        PackedRows(path, rows.extents, remedy="mend it")
+        PackedRows(path, rows.extents, remedy="repair it")
     os.mkfifo(path)
     with pytest.raises(StoreError, match="expected a regular file"):
-        PackedRows(path, rows.extents, remedy="mend it")
+        PackedRows(path, rows.extents, remedy="repair it")
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def written_anew(shard: Path) -> None:
     other.replace(shard)
 
 
-def test_a_shard_that_was_written_again_is_read_where_its_values_are_now(store_path: Path) -> None:
+def test_a_rewritten_shard_is_read_at_its_new_extents(store_path: Path) -> None:
     before = everything(store_path)
     shard = one_shard(store_path)
     with ShardReader(shard) as reader, h5py.File(shard, "r") as file:

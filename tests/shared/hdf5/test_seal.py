@@ -36,7 +36,7 @@ def verifies(path: Path) -> bool:
         return seal is not None and is_intact(handle, seal)
 
 
-def test_a_seal_is_one_line_behind_the_content_and_sealing_again_changes_nothing(sealed: Path) -> None:
+def test_a_seal_is_a_line_after_the_content_and_is_written_once(sealed: Path) -> None:
     before = sealed.read_bytes()
     assert before[:-SEAL_SIZE] == CONTENT
     assert before[-SEAL_SIZE:].startswith(b"\nfoal-seal 01 %016x " % len(CONTENT))

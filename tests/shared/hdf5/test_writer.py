@@ -25,7 +25,7 @@ def small_files() -> Iterator[int]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_the_file_is_what_hdf5_reads(tmp_path: Path) -> None:
+def test_written_files_are_readable_by_hdf5(tmp_path: Path) -> None:
     with create_hdf5(tmp_path / "a.h5") as file:
         file["values"] = np.arange(9)
     with h5py.File(tmp_path / "a.h5") as file:

@@ -35,7 +35,7 @@ def test_tasks_run_in_another_process(client: Client) -> None:
     assert client.submit(os.getpid).result() != os.getpid()
 
 
-def test_everything_listens_on_the_loopback_alone(client: Client) -> None:
+def test_all_sockets_listen_on_the_loopback_only(client: Client) -> None:
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
     ports = [c.laddr for p in processes for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
     assert len(ports) >= 4

@@ -20,14 +20,14 @@ def one(_: int) -> int:
 
 
 @given(counts=st.lists(st.integers(0, 30), max_size=8), threads=st.integers(1, 4), budget=st.integers(1, 40))
-def test_everything_in_order_whatever_the_threads(counts: list[int], threads: int, budget: int) -> None:
+def test_items_are_in_order_for_any_number_of_threads(counts: list[int], threads: int, budget: int) -> None:
     jobs = [counting(100 * number, count) for number, count in enumerate(counts)]
     with prefetch(jobs, threads=threads, size=one, budget=budget) as lanes:
         got = [list(lane) for lane in lanes]
     assert got == [list(range(100 * number, 100 * number + count)) for number, count in enumerate(counts)]
 
 
-def test_no_more_is_held_than_the_budget() -> None:
+def test_prefetched_bytes_stay_within_the_budget() -> None:
     made, taken, most = 0, 0, 0
     lock = threading.Lock()
 
@@ -50,7 +50,7 @@ def test_no_more_is_held_than_the_budget() -> None:
     assert most <= 3 * 3 + 3 + 1
 
 
-def test_jobs_run_beside_each_other() -> None:
+def test_jobs_run_in_parallel() -> None:
     meeting = threading.Barrier(2, timeout=20)
 
     def job() -> Iterator[int]:
@@ -61,7 +61,7 @@ def test_jobs_run_beside_each_other() -> None:
         assert [list(lane) for lane in lanes] == [[1], [1]]
 
 
-def test_an_error_comes_out_where_its_items_are_taken_and_touches_no_other() -> None:
+def test_an_error_is_raised_in_its_place_and_affects_no_other_item() -> None:
     def broken() -> Iterator[int]:
         yield 7
         raise ValueError("broken")
@@ -77,7 +77,7 @@ def test_an_error_comes_out_where_its_items_are_taken_and_touches_no_other() -> 
     assert got == [0, 1, 2, 7, 10, 11]
 
 
-def test_who_leaves_early_leaves_no_thread_behind() -> None:
+def test_an_abandoned_iteration_ends_its_threads() -> None:
     def running() -> list[str]:
         return [thread.name for thread in threading.enumerate() if thread.name.startswith("foal-prefetch")]
 

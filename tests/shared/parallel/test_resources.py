@@ -22,7 +22,7 @@ def divided(cores: int, devices: tuple[str, ...] = (), decode_threads: int = 0, 
     return allocate(cluster, cores=cores, devices=devices, decode_threads=decode_threads)
 
 
-def test_chosen_threads_and_workers_are_used() -> None:
+def test_configured_threads_and_workers_are_used() -> None:
     assert divided(16, workers=2, threads=1) == Resources(workers=2, devices=(), threads=1, decode_threads=1)
     assert divided(16, ("0",), threads=2).decode_threads == 8
     if not available_gpus():
@@ -31,11 +31,11 @@ def test_chosen_threads_and_workers_are_used() -> None:
 
 
 @pytest.mark.parametrize(("cores", "workers", "threads"), [(1, 1, 1), (2, 2, 1), (4, 2, 2), (9, 4, 2), (64, 32, 2)])
-def test_without_gpus_a_worker_per_two_cores(cores: int, workers: int, threads: int) -> None:
+def test_without_gpus_there_is_a_worker_per_two_cores(cores: int, workers: int, threads: int) -> None:
     assert divided(cores) == Resources(workers=workers, devices=(), threads=threads, decode_threads=1)
 
 
-def test_with_gpus_a_worker_each_and_the_cores_decode() -> None:
+def test_with_gpus_there_is_a_worker_per_gpu_and_the_cores_decode() -> None:
     machine = divided(32, ("0", "1"))
     assert machine == Resources(workers=2, devices=("0", "1"), threads=16, decode_threads=8)
     assert divided(32, ("0", "1"), device="cpu").devices == ()

@@ -52,7 +52,7 @@ def test_the_store_gives_the_manifest_and_each_utterances_features(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rows=st.lists(st.integers(0, 17), max_size=40))
-def test_any_rows_in_any_order(store_path: Path, rows: list[int]) -> None:
+def test_any_rows_can_be_read_in_any_order(store_path: Path, rows: list[int]) -> None:
     with FeatureStore(store_path) as store:
         whole, some = store.packed("audio"), store.packed("audio", rows)
         for position, row in enumerate(rows):
@@ -62,7 +62,7 @@ def test_any_rows_in_any_order(store_path: Path, rows: list[int]) -> None:
             )
 
 
-def test_a_packed_index_says_the_same_without_its_shards(
+def test_a_packed_index_gives_the_same_features_without_its_shards(
     store_path: Path, tmp_path: Path, some_utterances: list[Utterance]
 ) -> None:
     packed_path = tmp_path / "elsewhere" / "packed.h5"
@@ -76,7 +76,7 @@ def test_a_packed_index_says_the_same_without_its_shards(
     assert verify_target(packed_path) == (1, [])
 
 
-def test_the_index_moves_with_its_shards(store_path: Path, tmp_path: Path) -> None:
+def test_index_and_shards_can_be_moved_together(store_path: Path, tmp_path: Path) -> None:
     (tmp_path / "moved").mkdir()
     os.rename(store_path, tmp_path / "moved" / "feats.h5")
     os.rename(tmp_path / "features", tmp_path / "moved" / "features")

@@ -16,7 +16,7 @@ MakeFeatures = Callable[..., Path]
 Altered = Callable[[Path], AbstractContextManager[h5py.File]]
 
 
-def test_an_index_of_an_older_version_says_so(store_path: Path, altered: Altered) -> None:
+def test_an_index_of_an_older_version_is_refused_with_its_remedy(store_path: Path, altered: Altered) -> None:
     with altered(store_path) as file:
         file.attrs["version"] = 4
     with pytest.raises(StoreError) as caught:

@@ -24,7 +24,7 @@ MakeFeatures = Callable[..., Path]
 Altered = Callable[[Path], AbstractContextManager[h5py.File]]
 
 
-def test_missing_changed_and_damaged_shards_are_named_never_zeros(
+def test_missing_changed_and_damaged_shards_are_refused_by_name(
     store_path: Path, tmp_path: Path, altered: Altered
 ) -> None:
     shard = next((tmp_path / "features" / "session2").glob("audio-*/*.h5"))
@@ -59,7 +59,7 @@ def test_missing_changed_and_damaged_shards_are_named_never_zeros(
     assert shard not in read_catalog(tmp_path / "features", "audio", KEYS["audio"]).damaged
 
 
-def test_a_link_that_leads_out_is_not_followed(
+def test_symbolic_links_out_of_the_folder_are_not_followed(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     make_features(tmp_path / "elsewhere" / "features", some_utterances)

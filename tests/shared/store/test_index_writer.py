@@ -18,7 +18,7 @@ MakeFeatures = Callable[..., Path]
 Altered = Callable[[Path], AbstractContextManager[h5py.File]]
 
 
-def test_an_index_that_would_say_the_same_is_left_alone(
+def test_an_unchanged_index_is_not_rewritten(
     store_path: Path, tmp_path: Path, some_utterances: list[Utterance]
 ) -> None:
     before = store_path.stat().st_mtime_ns
@@ -35,7 +35,7 @@ def test_an_index_beside_its_shards_is_refused_unless_packed(
     assert not (tmp_path / "other" / "feats.h5").exists()
 
 
-def test_an_index_takes_no_other_files_place(
+def test_an_index_does_not_replace_other_files(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     make_features(tmp_path / "features", some_utterances)
@@ -73,12 +73,12 @@ def test_a_damaged_index_is_replaced_and_a_newer_one_is_not(
     assert shard.read_bytes() == before
 
 
-def test_streams_that_would_take_a_tables_place(store_path: Path, some_utterances: list[Utterance]) -> None:
+def test_stream_names_that_collide_with_tables_are_refused(store_path: Path, some_utterances: list[Utterance]) -> None:
     with pytest.raises(UsageError, match="face/quality: a stream cannot have this name"):
         write_index(store_path, some_utterances, store_path.parent / "features", KEYS | {"face/quality": KEYS["face"]})
 
 
-def test_what_was_not_extracted_stays_out_and_is_listed(
+def test_utterances_without_features_are_excluded_and_listed(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     make_features(tmp_path / "features", some_utterances[:10])
@@ -90,7 +90,7 @@ def test_what_was_not_extracted_stays_out_and_is_listed(
     assert not (tmp_path / "none.h5").exists()
 
 
-def test_choosing_among_several_keys(
+def test_several_config_hashes_need_a_choice(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     features = tmp_path / "features"

@@ -110,7 +110,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path, altered: Altered) -
     assert "expected a regular file" in verify_shard(tmp_path)[0]
 
 
-def test_a_shard_of_an_older_version_says_so(tmp_path: Path, altered: Altered) -> None:
+def test_a_shard_of_an_older_version_is_refused_with_its_remedy(tmp_path: Path, altered: Altered) -> None:
     path = write(tmp_path / "s.h5", entry("a"))
     with altered(path) as file:
         file.attrs["version"] = 3

@@ -142,7 +142,7 @@ def test_the_verify_command_prints_problems_and_exits_with_1(
     assert last == "1 problems; `foal extract` restores what is missing or damaged"
 
 
-def test_only_damaged_shards_of_ours_may_be_removed(features: Path, altered: Altered) -> None:
+def test_only_damaged_shards_of_foal_may_be_removed(features: Path, altered: Altered) -> None:
     folder = features / "session1" / "audio-aaaaaaaa"
     whole = (folder / "shard.h5").read_bytes()
 
