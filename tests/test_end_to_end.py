@@ -15,8 +15,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-import yaml
 from distributed import LocalCluster
+
+from foal.shared.config.loading import parse_yaml
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parent.parent
@@ -86,7 +87,7 @@ def test_from_a_corpus_to_results(foal: Foal, foal_here: Foal, synthetic_corpus:
 
 
 def test_the_pipeline_keeps_its_shards_and_never_owns_the_corpus() -> None:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages = parse_yaml((ROOT / "dvc.yaml").read_text())["stages"]
     assert list(stages) == ["corpus", "manifest", "extract", "index", "train"]
     assert stages["extract"]["foreach"] == [f"session{n}" for n in range(1, 6)]
     assert stages["extract"]["do"]["outs"] == [{"${extract.features_dir}/${item}": {"persist": True}}]
@@ -107,8 +108,8 @@ def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path) -> None:
     commands.mkdir()
     (commands / "foal").write_text(LAUNCHER)
     (commands / "foal").chmod(0o755)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for section, changes in yaml.safe_load(SETTINGS.format(root=tmp_path / "corpus")).items():
+    params = parse_yaml((ROOT / "params.yaml").read_text())
+    for section, changes in parse_yaml(SETTINGS.format(root=tmp_path / "corpus")).items():
         params[section] |= changes
 
     def dvc(*arguments: str) -> str:
@@ -131,7 +132,7 @@ def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path) -> None:
         cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0")
     with cluster:
         params["cluster"]["scheduler"] = cluster.scheduler_address
-        (clone / "params.yaml").write_text(yaml.safe_dump(params))
+        (clone / "params.yaml").write_text(json.dumps(params))
         first = dvc("repro")
     assert [line for line in first.splitlines() if line.startswith("Running stage")] == [
         f"Running stage '{name}':" for name in stages
@@ -142,7 +143,7 @@ def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path) -> None:
     with (clone / "extract" / "cli.py").open("a") as file:
         file.write("# A comment.\n")
     params["cluster"]["workers"] = 2
-    (clone / "params.yaml").write_text(yaml.safe_dump(params))
+    (clone / "params.yaml").write_text(json.dumps(params))
     second = dvc("repro")
     assert "Running stage" not in second
     assert "up to date" in second

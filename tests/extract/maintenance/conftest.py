@@ -1,11 +1,11 @@
 """A features folder with shards of the current settings and of others; imports of .npy files."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import pytest
-import yaml
 
 from foal.extract.maintenance.import_features import import_features
 from foal.extract.schedule.stream_spec import current_config_hash
@@ -32,7 +32,7 @@ def write_params(tmp_path: Path) -> Callable[..., None]:
 
     def write(**extract: object) -> None:
         values = {"corpus": {"manifest": "m.csv", "root": "."}, "extract": extract}
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+        (tmp_path / "params.yaml").write_text(json.dumps(values))
 
     return write
 
