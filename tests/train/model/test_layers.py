@@ -11,11 +11,7 @@ from foal.train.model.foalnet import FoalNet
 from foal.train.model.layers import CrossAttention, SequenceDropout, masked_mean
 
 Make = Callable[..., Dataset]
-
-
 MakeModel = Callable[..., FoalNet]
-
-
 BatchOf = Callable[[Dataset, Tensor], Batch]
 
 
@@ -58,6 +54,7 @@ def test_encoder_layers_are_mixed_by_learned_weights(
     data = make_dataset(12, streams={"audio": make_stream(frames)})
     model = make_model(data)
     weights = model.projections["audio"].layer_weights
+    assert isinstance(weights, Tensor)
     batch = batch_of(data, torch.arange(12))
     with torch.no_grad():
         weights.copy_(torch.tensor([50.0, 0.0, 0.0]))  # the first layer alone
