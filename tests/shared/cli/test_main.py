@@ -74,10 +74,10 @@ def test_an_unknown_command_is_one_sentence_with_a_hint(foal_here: Foal, name: s
         (["evaluate"], 2, "Missing option '--model'"),
         (["synth"], 2, "Missing argument 'OUT'"),
         (["extract", "--splits", "all"], 2, "--splits"),
-        (["extract", "--split", "all"], 1, "no such manifest"),
+        (["extract", "--split", "all"], 1, "manifests/corpus.csv: no such manifest; see `foal manifest --help`"),
         (["extract", "--split", "all", "--workers", "many"], 2, "'--workers'"),
         (["extract", "--split", "all", "--params", "none.yaml"], 2, "no such settings file"),
-        (["train", "--features", "none.h5"], 1, "none.h5: no such file"),
+        (["train", "--features", "none.h5"], 1, ".h5: no such file; create it with `foal extract` or `foal index`"),
         (["train", "--modalities", "smell"], 2, "smell"),
         (["train", "--set", "train.epoch=3"], 2, "did you mean 'epochs'"),
         (["train", "--set", "epochs"], 2, "KEY=VALUE"),
@@ -88,7 +88,7 @@ def test_an_unknown_command_is_one_sentence_with_a_hint(foal_here: Foal, name: s
         (["manifest", "iemocap", "nowhere"], 1, "nowhere"),
         (["manifest", "klingon", "."], 2, "klingon"),
         (["verify", "nothing.h5"], 2, "nothing.h5"),
-        (["inspect", "nothing.h5"], 1, "nothing.h5: no such file"),
+        (["inspect", "nothing.h5"], 1, ".h5: no such file; create it with `foal extract` or `foal index`"),
     ],
 )
 def test_a_usage_error_is_one_message(foal: Foal, arguments: list[str], code: int, message: str) -> None:

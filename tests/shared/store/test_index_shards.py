@@ -16,11 +16,7 @@ from foal.shared.store.verify import verify_target
 from foal.shared.utterance import Utterance
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
-
-
 MakeFeatures = Callable[..., Path]
-
-
 Altered = Callable[[Path], AbstractContextManager[h5py.File]]
 
 

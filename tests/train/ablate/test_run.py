@@ -288,8 +288,8 @@ def test_an_added_seed_runs_only_its_own_fits(copied: Path, in_this_process: lis
     assert {row["id"]: row["seeds"] for row in again["rows"]} == {
         system.id: 3 if system.is_random else 1 for system in SYSTEMS if not system.id.startswith("deviation-")
     }
-    one = ablate(SETTINGS, copied.parent / "feats.h5", copied, deviations=True)
-    assert one == read(copied.parent / "returned.json") | {"rows": one["rows"]}
+    restored = ablate(SETTINGS, copied.parent / "feats.h5", copied, deviations=True)
+    assert restored == read(copied.parent / "returned.json") | {"rows": restored["rows"]}
 
 
 @pytest.mark.parametrize("modality", ["audio", "face"])

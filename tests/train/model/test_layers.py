@@ -11,11 +11,7 @@ from foal.train.model.foalnet import FoalNet
 from foal.train.model.layers import CrossAttention, SequenceDropout, masked_mean
 
 Make = Callable[..., Dataset]
-
-
 MakeModel = Callable[..., FoalNet]
-
-
 BatchOf = Callable[[Dataset, Tensor], Batch]
 
 
