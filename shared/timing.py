@@ -70,7 +70,7 @@ def nearest_frames(times: NDArray[np.float64], shown_at: NDArray[np.float64]) ->
 
     Returns:
         (n,) indices into `shown_at`; -1 for a time further from every frame than two median frame intervals, since the
-        video has no picture there, and repeating the last frame would invent data.
+        video has no frame there, and repeating the last frame would invent data.
     """
     if len(shown_at) == 0:
         return np.full(len(times), -1, np.int64)

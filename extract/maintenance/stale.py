@@ -33,9 +33,9 @@ DAMAGED = "damaged"
 LEFT_OVER = "left over from a killed run"
 
 CURRENT = "current"
-CHANGED_MEDIA = "of changed media"
-CHANGED_ROW = "of a changed row"
-NEWER = "in a newer shard"
+CHANGED_MEDIA = "with changed media"
+CHANGED_ROW = "with a changed row"
+NEWER = "superseded by a newer shard"
 
 SHARD_NAME = re.compile(r"[0-9a-f]{16}\.h5")
 
@@ -236,7 +236,7 @@ def _is_unreadable_shard(path: Path, modality: str, config_hash: str) -> bool:
     except (OSError, StoreError):
         return False
     if identity is None:
-        # Without its end any HDF5 file looks like this; only the name tells.
+        # Any truncated HDF5 file looks like this; only the name identifies a shard.
         return seal is None and SHARD_NAME.fullmatch(path.name) is not None
     if identity.format != FORMAT or (seal is None and (identity.version or 0) > VERSION):
         return False

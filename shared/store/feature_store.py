@@ -231,7 +231,7 @@ class FeatureStore:
             except StoreError:
                 if self.packed_inside:
                     raise
-                # A shard that was extracted again has the same values, but perhaps at another place in the file.
+                # A shard that was extracted again has the same values, but perhaps at another offset in the file.
                 self._read_run(stream, self.shards.locate(shard), start, packed, run, wanted)
         return packed
 

@@ -19,13 +19,13 @@ from ..text import quoted
 from .entry import Entry, ShardHeader, Values, feature_checksum, finite
 
 FORMAT, VERSION = "foal-shard", 4
-REMEDY = "run `foal extract` again to restore the shard (`foal import`, if its features were imported)"
+REMEDY = "run `foal extract` again to restore the shard (or `foal import` for imported features)"
 
 SHARD_FORMAT = FileFormat(
     name=FORMAT,
     version=VERSION,
     label="shard",
-    missing=f"the shard is gone; {REMEDY}",
+    missing=f"no such shard; {REMEDY}",
     damaged=REMEDY,
     older="run `foal extract` again",
 )

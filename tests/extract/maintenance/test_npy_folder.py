@@ -41,7 +41,7 @@ def test_a_folder_without_matching_names_shows_both_sides(tmp_path: Path, some_u
 
 def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "u0.npy", np.array([{"a": 1}]), allow_pickle=True)
-    with pytest.raises(StoreError, match=r"expected a whole \.npy file of numbers"):
+    with pytest.raises(StoreError, match=r"expected a complete \.npy file of numbers"):
         open_array(tmp_path / "u0.npy")
 
 

@@ -198,9 +198,9 @@ def test_a_run_killed_between_network_and_result_is_resumed(feats: Path, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"epochs": 2}, "train.epochs was 3, now it is 2; discard it with --force"),
-        ({"avel": False}, "avel was True, now it is False (and 1 more)"),
-        ({"seeds": (0, 1)}, "seeds was [0], now it is [0, 1]"),
+        ({"epochs": 2}, "train.epochs was 3, is now 2; discard it with --force"),
+        ({"avel": False}, "avel was True, is now False (and 1 more)"),
+        ({"seeds": (0, 1)}, "seeds was [0], is now [0, 1]"),
     ],
     ids=str,
 )
