@@ -192,9 +192,7 @@ def test_an_unfinished_run_of_another_configuration_is_refused(foal_here: Comman
     with pytest.raises(KeyboardInterrupt):
         train(Settings(train=quick), feats, tmp_path / "run", progress=stop)
     result = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--width", "8")
-    words = (
-        "run: the interrupted run has another configuration: train.width was 16, is now 8; discard it with --force"
-    )
+    words = "run: the interrupted run has another configuration: train.width was 16, is now 8; discard it with --force"
     check_refused(result, words, code=2)
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
     assert not (tmp_path / ".run.unfinished").exists()

@@ -60,5 +60,5 @@ def test_without_lengths_the_rate_has_to_be_given(tmp_path: Path, some_utterance
     save(tmp_path / "u0.npy", (49, 6))
     utterances = [replace(utterance, end=None) for utterance in some_utterances]
     folder = check_folder("face", tmp_path, utterances, "float16")
-    with pytest.raises(UsageError, match=r"m\.csv does not tell .* with --face-rate HZ"):
+    with pytest.raises(UsageError, match=r"m\.csv has no end times .* with --face-rate HZ"):
         estimate_rate(folder, utterances, tmp_path / "m.csv")

@@ -104,7 +104,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path, altered: Altered) -
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
     assert "expected a file of format foal-shard" in verify_shard(tmp_path / "other.h5")[0]
-    assert "gone" in verify_shard(tmp_path / "none.h5")[0]
+    assert "no such shard" in verify_shard(tmp_path / "none.h5")[0]
     os.mkfifo(tmp_path / "pipe.h5")
     assert "expected a regular file" in verify_shard(tmp_path / "pipe.h5")[0]
     assert "expected a regular file" in verify_shard(tmp_path)[0]
