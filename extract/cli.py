@@ -227,7 +227,7 @@ def inspect(
 ) -> None:
     """Summarize a feats.h5: utterances, classes, streams, quality and provenance.
 
-    --csv writes quality measures per utterance, --contact-sheet an image of crops and faces to check by eye.
+    --csv writes quality measures per utterance, --contact-sheet an image of crops and faces for visual inspection.
     """
     from ..shared.cli.console import get_console, print_json
     from .inspect.tables import check_table, describe, summary, write_table

@@ -19,7 +19,7 @@ AUDIO_ORIGIN: Seconds = AUDIO_FRAME_SAMPLES / 2 / SAMPLE_RATE
 """Centre of the first hidden state, relative to the start of the utterance."""
 
 TIME_TOLERANCE: Seconds = 5e-4
-"""Distances in time that differ by less are equal."""
+"""Distances in time that differ by less count as equal."""
 
 MAX_MEDIA_SECONDS: Seconds = 1e6
 """Longer durations (eleven days) in a manifest or a media file are errors."""

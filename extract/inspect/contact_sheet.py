@@ -17,7 +17,7 @@ from .preview import DEFAULT_FACE_SIZE, FramePreview, PreviewRequest, crop_setti
 from .sheet_layout import Cell, check_sheet, draw, write_sheet
 
 MAX_CELLS = 240
-"""More cells would make an image that viewers refuse or scale down; it has 35 million pixels at most."""
+"""Maximum cells: 35 million pixels; viewers refuse or scale down larger images."""
 
 Groups = dict[str, list[int]]
 """Rows of the store by speaker."""

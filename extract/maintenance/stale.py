@@ -105,7 +105,7 @@ def find_stale(
 
 
 def is_deletable_corrupt_shard(path: Path, modality: str, config_hash: str) -> bool:
-    """Whether a file is a shard of this modality and config hash that is damaged beyond use.
+    """Whether a file is a shard of this modality and config hash that is damaged and cannot be read.
 
     Such a file may be deleted once its utterances have been extracted again. False for an intact shard, a file that
     could only not be read (permission, lock, network), a symbolic link, a shard of a newer version, and in case of
@@ -115,7 +115,7 @@ def is_deletable_corrupt_shard(path: Path, modality: str, config_hash: str) -> b
         if path.is_symlink():
             return False
         with suppress(FutureError), ShardReader(path, whole=True) as shard:
-            # Without damage the shard belongs to another folder, or was only busy a moment ago.
+            # If it is readable now, it belongs to another folder or was temporarily unreadable.
             own = _belongs(shard.header.modality, shard.header.config_hash, modality, config_hash)
             return bool(damage_in(shard)) and own
     except OSError:

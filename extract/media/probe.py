@@ -58,7 +58,7 @@ class Probe:
 def probe(path: Path) -> Probe:
     """Read the header of a media file.
 
-    Raises MediaError for anything but a media file, and for frames above MAX_PIXELS.
+    Raises MediaError if it is not a media file, and for frames above MAX_PIXELS.
     """
     check_regular_file(path)
     try:

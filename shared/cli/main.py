@@ -177,7 +177,7 @@ def _call(arguments: list[str]) -> None:
 
 
 def _print_error(text: str) -> None:
-    # The terminal may be closed, or the disk that takes the messages full.
+    # The terminal may be closed, or the disk full to which the messages are redirected.
     with suppress(OSError):
         typer.echo(f"foal: {escape_control_characters(text)}", err=True)
 

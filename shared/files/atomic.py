@@ -75,14 +75,14 @@ def remove_stale_temporaries(features: Path, index: Path | None = None) -> None:
 
 
 def _stale_of(path: Path) -> list[Path]:
-    """Temporary files of one file that killed runs of this machine left."""
+    """Temporary files of one file that killed runs of this machine left behind."""
     temporaries = sorted(path.parent.glob(f"{TEMPORARY_PREFIX}*~{glob.escape(path.name)}"))
     # A file may itself be called other~feats.h5.
     return [file for file in temporaries if file.name.split("~", 2)[2:] == [path.name] and temporary_is_stale(file)]
 
 
 def temporary_is_stale(path: Path) -> bool:
-    """Whether a temporary file belongs to a process of this machine that lives no more."""
+    """Whether a temporary file belongs to a process of this machine that has ended."""
     host, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("~")
     pid = rest.partition("~")[0]
     if host != socket.gethostname() or _PID.fullmatch(pid) is None:

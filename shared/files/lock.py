@@ -1,6 +1,6 @@
 """Locks: one command at a time writes to a features folder or a run folder.
 
-Both rest on `flock`, which the kernel releases when a process ends, however it ends. The lock file of a features folder
+Both rest on `flock`, which the kernel releases when a process ends or is killed. The lock file of a features folder
 also names its owner. The `filelock` package is not used: it cannot lock a folder, and the lock file that it leaves
 behind keeps other users of a shared folder out.
 """

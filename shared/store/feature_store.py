@@ -202,7 +202,7 @@ class FeatureStore:
     def packed(
         self, name: str, rows: Sequence[int] | None = None, *, out: tuple[Values, NDArray[np.bool_]] | None = None
     ) -> Packed:
-        """Read the features of several utterances, end to end.
+        """Read the concatenated features of several utterances.
 
         The files are read in the order of their content, neighbouring utterances with one call.
 

@@ -24,7 +24,7 @@ from .shard import FORMAT as SHARD_FORMAT
 from .shard import ShardReader, damage_in
 
 Problem = tuple[Path, str]
-"""A file, and what is wrong with it."""
+"""A file and its problem."""
 
 OTHER_FILES = frozenset({"failures.csv", ".gitignore", LOCK_NAME})
 """Files other than shards that foal and DVC (.gitignore) write to a features folder."""
