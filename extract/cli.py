@@ -56,9 +56,9 @@ def extract(
             show_default=False,
         ),
     ] = None,
-    no_index: Annotated[bool, typer.Option("--no-index", help="Write only the shards")] = False,
+    no_index: Annotated[bool, typer.Option("--no-index", help="Write the shards but no index")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Report what would be extracted, its size and its estimated time")
+        bool, typer.Option("--dry-run", help="Only report what would be extracted, with sizes and an estimated time")
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Retry failed utterances even if nothing has changed since")
@@ -214,7 +214,9 @@ def inspect(
     ] = 2,
     speakers: Annotated[
         int,
-        typer.Option("--speakers", min=0, metavar="N", help="Contact sheet: maximum of speakers (0 = all that fit)"),
+        typer.Option(
+            "--speakers", min=0, metavar="N", help="Contact sheet: maximum number of speakers (0 = all that fit)"
+        ),
     ] = 24,
     stream: Annotated[
         str | None,
@@ -225,7 +227,7 @@ def inspect(
 ) -> None:
     """Summarize a feats.h5: utterances, classes, streams, quality and provenance.
 
-    --csv writes quality measures per utterance, --contact-sheet an image of crops and faces to check by eye.
+    --csv writes quality measures per utterance, --contact-sheet an image of crops and faces for visual inspection.
     """
     from ..shared.cli.console import get_console, print_json
     from .inspect.tables import check_table, describe, summary, write_table
@@ -277,7 +279,7 @@ def _check_import(folders: Mapping[str, Path], out: Path, rates: Mapping[str, fl
             raise UsageError(f"--{modality}: expected a folder of .npy files, got {folder}")
     for modality, rate_hz in rates.items():
         if modality not in folders:
-            raise UsageError(f"--{modality}-rate: expected --{modality} DIR beside it, got none")
+            raise UsageError(f"--{modality}-rate: expected --{modality} DIR as well, got none")
         if not 0 < rate_hz < math.inf:
             raise UsageError(f"--{modality}-rate: expected frames per second above 0, got {rate_hz:g}")
     if name is not None and not STREAM_NAME.fullmatch(name):

@@ -1,4 +1,4 @@
-"""The spine of `foal extract`: from a manifest and media files to feature shards and feats.h5.
+"""The main flow of `foal extract`: from a manifest and media files to feature shards and feats.h5.
 
     1  select       manifest -> utterances of the sessions, streams -> specs       _build_specs
     2  compare      utterances - shards on disk - known failures = chunks          pending_chunks
@@ -143,7 +143,7 @@ def extract(
                 for spec in specs:
                     catalogs[spec.stream].update(read_shards(written[spec.stream], spec.modality, spec.config_hash))
         except BaseException:
-            # Recorded even so: what failed until now would fail again. The disk may be full, though.
+            # Record the failures of a stopped run, too: they would recur. The disk may be full, though.
             with suppress(FoalError, OSError):
                 quarantine.write(utterances, failures, config_hashes, completed=False)
             raise
@@ -207,8 +207,8 @@ def _has_pending_work(settings: Settings, pending: Pending) -> bool:
         return False
     if not settings.corpus.root.is_dir():
         raise UsageError(
-            f"{settings.corpus.root}: expected the corpus root (--root, key corpus.root) that the paths of "
-            f"{settings.corpus.manifest} start from, got no such folder"
+            f"{settings.corpus.root}: expected the corpus root (--root, key corpus.root) of the paths in "
+            f"{settings.corpus.manifest}, but it does not exist"
         )
     return True
 

@@ -29,9 +29,9 @@ def synth(
 def corpus(
     *,
     settings: Settings,
-    record: Annotated[Path, typer.Option("--record", help="JSON file to write, which describes the corpus")] = Path(
-        "corpus.json"
-    ),
+    record: Annotated[
+        Path, typer.Option("--record", help="JSON file to write with a description of the corpus")
+    ] = Path("corpus.json"),
     force: Annotated[bool, FORCE_OPTION] = False,
 ) -> None:
     """Prepare the corpus of params.yaml.

@@ -31,8 +31,8 @@ class ManifestResult:
 def require_corpus_root(root: Path, expected: str) -> Path:
     """Return the corpus root. Raises ManifestError if it is no folder; `expected` names its contents."""
     if not root.is_dir():
-        got = "a file" if root.exists() else "no such folder"
-        raise ManifestError(f"{root}: expected the corpus folder with {expected}, got {got}")
+        problem = "it is a file" if root.exists() else "it does not exist"
+        raise ManifestError(f"{root}: expected the corpus folder with {expected}, but {problem}")
     return root
 
 

@@ -147,7 +147,7 @@ def _build_utterance(
     for path in (audio, video):
         paths.append(path.relative_to(root).as_posix() if path.is_file() else "")
         if not paths[-1]:
-            warnings.append(f"{path.relative_to(root)}: expected the media of {turn.id}, got no such file")
+            warnings.append(f"{path.relative_to(root)}: expected the media of {turn.id}, but there is no such file")
     if not any(paths):
         return None
     number = session.name.removeprefix("Session")

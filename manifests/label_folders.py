@@ -24,7 +24,7 @@ from .common import (
 def build(root: Path, classes: Sequence[str] | None = None, *, speaker: str | None = None) -> ManifestResult:
     """Build the manifest with one utterance per media file below `<root>/<label>/`.
 
-    `a.wav` beside `a.mp4` is the audio of that video.
+    `a.wav` next to `a.mp4` is the audio of that video.
 
     Args:
         root: the corpus folder.
@@ -55,7 +55,9 @@ def build(root: Path, classes: Sequence[str] | None = None, *, speaker: str | No
             match = pattern.search(stem.name) if pattern else None
             # An optional group may be empty in a name that matches.
             if pattern and not (match and match[1]):
-                warnings.append(f"{stem.relative_to(root)}: no speaker matches {speaker!r}; skipped")
+                warnings.append(
+                    f"{stem.relative_to(root)}: the name does not match the speaker pattern {speaker!r}; skipped"
+                )
                 continue
             video = media.get("video", "")
             utterances.append(
@@ -87,7 +89,7 @@ def _media_by_stem(root: Path, label: str, warnings: list[str]) -> dict[Path, di
         name = path.relative_to(root).as_posix()
         first = media.setdefault(path.with_suffix(""), {}).setdefault(kind, name)
         if first != name:
-            warnings.append(f"{name}: a second {kind} file beside {first}; skipped")
+            warnings.append(f"{name}: duplicate of the {kind} file {first}; skipped")
     return media
 
 

@@ -27,7 +27,7 @@ _NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1
 def build(root: Path, classes: Sequence[str] | None = None) -> ManifestResult:
     """Build the manifest from the spoken clips with audio and video (`01-01-*.mp4`) below the root.
 
-    Songs and clips without sound are skipped.
+    Songs and clips without audio are skipped.
 
     Args:
         root: the corpus folder.
@@ -50,7 +50,7 @@ def build(root: Path, classes: Sequence[str] | None = None) -> ManifestResult:
         modality, channel, emotion, *_, actor = match.groups()
         label = CLASSES[int(emotion) - 1]
         if modality != AUDIO_VIDEO:
-            skipped["without sound"] += 1
+            skipped["no audio"] += 1
         elif channel != SPEECH:
             skipped["songs"] += 1
         elif label in wanted:
@@ -65,7 +65,7 @@ def build(root: Path, classes: Sequence[str] | None = None) -> ManifestResult:
                     video=video,
                 )
             )
-    notes = [f"{count} files skipped: {reason}" for reason, count in skipped.items()]
+    notes = [f"{count} file{'s' * (count != 1)} skipped: {reason}" for reason, count in skipped.items()]
     if not utterances:
         details = "".join(f"\n{note}" for note in notes) + error_details(warnings)
         raise ManifestError(

@@ -41,7 +41,7 @@ def generate_corpus(out: Path, settings: SynthSettings, *, force: bool = False) 
     """
     check_overwrite(out, kind="an empty folder or a generated corpus", is_ours=_is_generated, force=force)
     if force and Path.cwd().is_relative_to(out.resolve()):
-        raise UsageError(f"{out}: expected a folder that may be replaced, got one that contains the working folder")
+        raise UsageError(f"{out}: contains the working folder and cannot be replaced; run the command from elsewhere")
     with progress_display("generating", unit="dialogs") as display:
         write_corpus(
             out,
@@ -78,7 +78,7 @@ def prepare_corpus(settings: Settings, record: Path, *, force: bool = False) -> 
         else:
             generate_corpus(corpus.root, settings.synth)
     elif not corpus.root.is_dir():
-        raise UsageError(f"{corpus.root}: expected the {corpus.kind} corpus here (key corpus.root), got no such folder")
+        raise UsageError(f"{corpus.root}: expected the {corpus.kind} corpus (key corpus.root), but it does not exist")
     with replaced_atomically(record) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
@@ -97,7 +97,7 @@ def build_manifest(settings: CorpusSettings, *, speaker: str | None = None, forc
     """
     console = get_console()
     if speaker is not None and settings.kind != "folder":
-        raise UsageError(f"--speaker: only for `foal manifest folder`; the speakers of {settings.kind} are known")
+        raise UsageError(f"--speaker: applies to `foal manifest folder` only; {settings.kind} defines its speakers")
     result = _build(settings, speaker)
     for warning in result.warnings[:MAX_WARNINGS]:
         log.warning("%s", warning)
@@ -148,8 +148,8 @@ def _build(settings: CorpusSettings, speaker: str | None) -> ManifestResult:
                 return label_folders.build(root, classes, speaker=speaker)
     except OSError as error:
         raise ManifestError(
-            f"{error.filename or root}: a part of the corpus cannot be read ({error.strerror}), and no manifest was "
-            "written; correct its permissions, or move it out of the corpus"
+            f"{error.filename or root}: cannot be read ({error.strerror}); no manifest was written: correct the "
+            "permissions, or move the file out of the corpus"
         ) from error
 
 

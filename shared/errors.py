@@ -10,8 +10,8 @@
     │   └── FutureError      exit 1   a file of a newer foal (shared/hdf5/opening.py)
     └── TrainingError        exit 1   features on which nothing can be trained
 
-A message tells what was expected, what was found, where, and what to do. Errors of other libraries are translated where
-they enter; any other exception is a defect of foal and keeps its traceback.
+A message states the expected and the actual value, the place and the remedy. Errors of other libraries are translated
+where they enter; any other exception is a defect of foal and keeps its traceback.
 """
 
 

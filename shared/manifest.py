@@ -135,8 +135,8 @@ def check_inside(utterances: Iterable[Utterance], root: Path, manifest: Path) ->
             if bad <= MAX_PROBLEMS:
                 problems.append(
                     f"{manifest}, id {quoted(utterance.id)}, column {column}: expected a path inside the corpus "
-                    f"root {root}, got {quoted(media)}, {reason}; correct it, or allow it: "
-                    "--allow-outside (key corpus.allow_outside)"
+                    f"root {root}, got {quoted(media)}, {reason}; correct it, or allow it "
+                    "with --allow-outside (key corpus.allow_outside)"
                 )
     if problems:
         raise ManifestError("\n".join(problems) + _and_more(bad))
@@ -179,7 +179,7 @@ def _row_problem(row: dict[str, str]) -> str | None:
         return "session: expected a session or a corpus (one of them names the split), got neither"
     for column in ("session", "corpus"):
         if (row[column].strip(".") == "" and row[column]) or row[column] == ALL:
-            return f"{column}: expected a name other than '{ALL}' and dots, got {quoted(row[column])}"
+            return f"{column}: expected a name other than '{ALL}' and not only of dots, got {quoted(row[column])}"
         if len(split_folder(row[column])) > MAX_FOLDER_LENGTH:
             return (
                 f"{column}: expected a name for a folder, {MAX_FOLDER_LENGTH} bytes at most, got {quoted(row[column])}"

@@ -22,7 +22,7 @@ def quoted(value: Any) -> str:
         return shortened(_short.repr(value), 2 * MAX_QUOTED)
     except (ValueError, RecursionError):
         # Python does not print integers of more than 4300 digits.
-        return f"{type(value).__name__} that is too large to be shown"
+        return f"{type(value).__name__} that is too large to display"
 
 
 def shortened(text: str, max_length: int = 1000) -> str:

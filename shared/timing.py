@@ -19,7 +19,7 @@ AUDIO_ORIGIN: Seconds = AUDIO_FRAME_SAMPLES / 2 / SAMPLE_RATE
 """Centre of the first hidden state, relative to the start of the utterance."""
 
 TIME_TOLERANCE: Seconds = 5e-4
-"""Distances in time that differ by less are equal."""
+"""Distances in time that differ by less count as equal."""
 
 MAX_MEDIA_SECONDS: Seconds = 1e6
 """Longer durations (eleven days) in a manifest or a media file are errors."""
@@ -70,7 +70,7 @@ def nearest_frames(times: NDArray[np.float64], shown_at: NDArray[np.float64]) ->
 
     Returns:
         (n,) indices into `shown_at`; -1 for a time further from every frame than two median frame intervals, since the
-        video has no picture there, and repeating the last frame would invent data.
+        video has no frame there, and repeating the last frame would invent data.
     """
     if len(shown_at) == 0:
         return np.full(len(times), -1, np.int64)

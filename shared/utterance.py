@@ -19,7 +19,7 @@ _NAMED_CROPS: dict[str, Box] = {
 
 
 def parse_crop(text: str) -> Box:
-    """Parse `full`, `left`, `right` or `x0,y0,x1,y1` (fractions). Raises ValueError that says what was expected."""
+    """Parse `full`, `left`, `right` or `x0,y0,x1,y1` (fractions). Raises ValueError that names the valid forms."""
     if text in _NAMED_CROPS:
         return _NAMED_CROPS[text]
     expected = (
@@ -41,7 +41,7 @@ NUMBERS = ("start", "end", "valence", "arousal", "dominance")
 
 ALL = "all"
 MAX_FOLDER_LENGTH = 200
-"""Bytes of a folder name; file systems allow 255."""
+"""Maximum bytes of a folder name; file systems allow 255."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,7 +39,7 @@ def chosen_layers(layers: Layers, weights: Weights) -> Layers:
             )
     chosen = tuple(layer % (depth + 1) for layer in layers)
     if not chosen or len(set(chosen)) < len(chosen):
-        raise EncoderError(f"extract.audio.layers: expected different layers, at least one, got {list(layers)}")
+        raise EncoderError(f"extract.audio.layers: expected at least one layer and no duplicates, got {list(layers)}")
     return chosen
 
 

@@ -59,7 +59,7 @@ def audio_entries(groups: Sequence[MediaGroup], encoder: AudioEncoder, *, decode
         decoders: number of files decoded at the same time.
 
     Raises:
-        Exception: whatever the encoder raises.
+        Exception: any error of the encoder.
     """
     pool: list[DecodedAudio] = []
     jobs = [partial(decode_audio, group, encoder.frame_shape) for group in groups]

@@ -29,7 +29,7 @@ def split_on_oom(run: Callable[[Sequence[Item]], list[Result]], batch: Sequence[
         return run(batch)
     except torch.OutOfMemoryError:
         if len(batch) == 1:
-            raise MediaError(f"the device's memory does not suffice for it; {remedy}") from None
+            raise MediaError(f"out of memory on the device, even for a single item; {remedy}") from None
     # Outside of the handler, whose traceback would keep the tensors of the failed attempt alive.
     torch.cuda.empty_cache()
     half = len(batch) // 2

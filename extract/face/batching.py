@@ -92,8 +92,8 @@ class FaceExtractor:
 class FaceBatches:
     """Fills the tracks of utterances from their frames, a batch at a time.
 
-    On a CPU the embedding of an image is bit-identical whatever is batched with it: if a file is damaged, or a worker
-    dies, the rest of the chunk gets the values that the whole chunk would have got.
+    On a CPU the embedding of an image is bit-identical regardless of the rest of its batch: if a file is damaged, or a
+    worker dies, the rest of the chunk gets the values that the whole chunk would have got.
     """
 
     def __init__(self, extractor: FaceExtractor) -> None:

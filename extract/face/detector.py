@@ -53,7 +53,7 @@ class FaceDetector:
         if min(height, width) < min_face:
             return [[] for _ in images]
         self._mtcnn.min_face_size = min_face
-        return split_on_oom(self._detect, images, remedy="the images are too large for the face detector")
+        return split_on_oom(self._detect, images, remedy="scale the video down")
 
     @torch.inference_mode()
     def _detect(self, images: Sequence[RgbImage]) -> list[list[DetectedFace]]:

@@ -109,7 +109,9 @@ def _load_encoder(weights: Weights, device: torch.device, precision: str) -> Ima
             # A truncated download, a pickle of something else and another network each fail differently.
             # PyTorch's message about a pickle advises to load it without weights_only, which would execute it.
             pickled = isinstance(error, UnpicklingError)
-            reason = "not weights alone" if pickled else str(error).partition("\n")[0] or type(error).__name__
+            reason = (
+                "it contains more than weights" if pickled else str(error).partition("\n")[0] or type(error).__name__
+            )
             raise EncoderError(
                 f"{weights.path}: expected the weights of InceptionResnetV1, got another file ({reason})"
             ) from None

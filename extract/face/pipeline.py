@@ -78,7 +78,7 @@ def face_entries(groups: Sequence[MediaGroup], extractor: FaceExtractor, *, deco
 
     Raises:
         DecodeFallbackError: decord failed on a video; redo the groups with backend="pyav" for it.
-        Exception: whatever the networks raise.
+        Exception: any error of the networks.
     """
     batches = FaceBatches(extractor)
     open_groups: deque[_OpenGroup] = deque()

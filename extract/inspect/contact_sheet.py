@@ -17,7 +17,7 @@ from .preview import DEFAULT_FACE_SIZE, FramePreview, PreviewRequest, crop_setti
 from .sheet_layout import Cell, check_sheet, draw, write_sheet
 
 MAX_CELLS = 240
-"""More cells would make an image that viewers refuse or scale down; it has 35 million pixels at most."""
+"""Maximum cells: 35 million pixels; viewers refuse or scale down larger images."""
 
 Groups = dict[str, list[int]]
 """Rows of the store by speaker."""
@@ -94,7 +94,7 @@ def face_stream(store: FeatureStore, name: str | None) -> StreamInfo:
     if name is None and names:
         name = names[0]
     if name not in names:
-        available = f"it holds {', '.join(names)}" if names else "it holds no face features"
+        available = f"it contains {', '.join(names)}" if names else "it contains no face features"
         raise UsageError(f"{store.path}: expected a face stream, got {name or 'none'}; {available}")
     try:
         crop_settings(store.streams[name])
@@ -165,26 +165,26 @@ def preview_request(store: FeatureStore, stream: StreamInfo, row: int) -> Previe
 def _check_root(root: Path, videos: Mapping[str, Sequence[PreviewRequest]], index: Path) -> None:
     expected = f"expected the corpus root (--root, key corpus.root) of the paths in {index}"
     if not root.is_dir():
-        raise UsageError(f"{root}: {expected}, got no such folder")
+        raise UsageError(f"{root}: {expected}, but it does not exist")
     if videos and not any((root / video).is_file() for video in videos):
-        raise UsageError(f"{root}: {expected}, got a folder without {next(iter(videos))} and all the others")
+        raise UsageError(f"{root}: {expected}, got a folder without any of the videos, such as {next(iter(videos))}")
 
 
 def _hint(shown: int, total: int, speakers: int) -> str:
     """How to show the speakers that were left out."""
     if shown == total:
         return ""
-    return "; --speakers 0 shows as many as fit" if shown == speakers else "; with a smaller --per-speaker more fit"
+    return "; --speakers 0 shows as many as fit" if shown == speakers else "; a smaller --per-speaker shows more"
 
 
 def _cell(request: PreviewRequest, decoded: Mapping[str, FramePreview], stream: StreamInfo) -> Cell:
     utterance = request.utterance
-    preview = decoded.get(utterance.id, FramePreview(problem=request.note or "no picture"))
+    preview = decoded.get(utterance.id, FramePreview(problem=request.note or "no frame"))
     details = [] if utterance.crop == "full" else [utterance.crop]
     if preview.seconds is not None:
         details.append(f"{preview.seconds:.2f} s")
     if request.frames:
-        details.append(f"{request.valid}/{request.frames} {'faces' if _region(stream) == 'face' else 'pictures'}")
+        details.append(f"{request.valid}/{request.frames} {'faces' if _region(stream) == 'face' else 'frames'}")
     return Cell(
         name=utterance.id,
         label=utterance.label or "(no label)",
@@ -200,17 +200,17 @@ def _caption(stream: StreamInfo, *, packed: bool) -> str:
     """Explanation of the cells, in one or two sentences."""
     moment = "at the valid frame nearest to the middle of the utterance"
     if _region(stream) != "face":
-        part = "The whole picture" if _region(stream) == "frame" else "The speaker's part of the picture"
+        part = "The whole frame" if _region(stream) == "frame" else "The speaker's part of the frame"
         return f"{part} {moment}."
     if packed:
         return (
-            f"The speaker's part of the picture {moment}. A packed file holds no boxes: "
+            f"The speaker's part of the frame {moment}. A packed file contains no boxes: "
             "inspect the index over the shards to see the faces."
         )
     size = crop_settings(stream).size or DEFAULT_FACE_SIZE
     return (
-        f"The speaker's part of the picture {moment}, with the box of the face; beside it the face as the encoder "
-        f"gets it{f' ({size} x {size} pixels)' if size != DEFAULT_FACE_SIZE else ''}."
+        f"The speaker's part of the frame {moment}, with the box of the face; next to it the input of the "
+        f"encoder{f' ({size} x {size} pixels)' if size != DEFAULT_FACE_SIZE else ''}."
     )
 
 

@@ -88,7 +88,7 @@ def previews(root: Path, video: str, requests: Sequence[PreviewRequest], stream:
     Returns:
         Previews by utterance id; those that could not be decoded have a `problem`.
     """
-    result = {request.utterance.id: FramePreview(problem="this picture cannot be decoded") for request in requests}
+    result = {request.utterance.id: FramePreview(problem="this frame cannot be decoded") for request in requests}
     try:
         # Reduced at once: many frames of full size would not fit into memory.
         for request, image in _decode(root / video, requests, stream):

@@ -111,7 +111,7 @@ class _Grid:
     Attributes:
         picture_width: in pixels, of the widest picture.
         picture_height: in pixels, of the tallest picture.
-        faces: whether cells have a face beside the picture.
+        faces: whether cells have a face next to the picture.
         columns: cells per line of a block.
         blocks: blocks per row of the sheet.
     """
@@ -139,7 +139,7 @@ def draw(title: str, lines: Sequence[str], groups: Mapping[str, Sequence[Cell]],
         title: the title, shortened to one line.
         lines: explanations below it.
         groups: cells by speaker, each group at least one.
-        faces: whether cells have a face beside the picture.
+        faces: whether cells have a face next to the picture.
     """
     grid = _grid(groups, faces=faces)
     rows = [list(groups.items())[at : at + grid.blocks] for at in range(0, len(groups), grid.blocks)]

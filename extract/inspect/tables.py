@@ -131,7 +131,7 @@ def write_table(path: Path, index: Path, *, force: bool = False) -> str:
             columns[f"{name}:note"] = store.notes(name)
     with replaced_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         write_rows(file, list(columns), zip(*columns.values(), strict=True))
-    return f"{path}: the quality of {len(columns['id'])} utterances"
+    return f"{path}: quality measures of {len(columns['id'])} utterances"
 
 
 def _class_table(utterances: Sequence[Utterance]) -> Table:
@@ -160,7 +160,7 @@ def _stream_table(store: FeatureStore) -> Table:
                 "frame": " x ".join(map(str, stream.frame_shape)) + f" {stream.dtype}",
                 "rate": f"{stream.rate_hz:g} Hz",
                 "frames": f"{lengths.sum():,}",
-                "utterances with it": f"{np.count_nonzero(valid)} of {len(store)}",
+                "utterances with data": f"{np.count_nonzero(valid)} of {len(store)}",
                 "face rate" if _detects_faces(stream) else "valid": f"{valid.sum() / max(1, lengths.sum()):.3f}",
             }
         )
@@ -182,7 +182,7 @@ def _quality_line(store: FeatureStore, name: str) -> str:
     remarks: list[str] = []
     rate = quality.get("face_rate", none)
     if len(rate):
-        title = "face rate" if _detects_faces(store.streams[name]) else "valid pictures"
+        title = "face rate" if _detects_faces(store.streams[name]) else "valid frames"
         remarks.append(f"{title} mean {rate.mean():.3f}, 5th percentile {np.percentile(rate, 5):.3f}")
     probability = quality.get("probability", none)
     if len(probability):

@@ -1,4 +1,4 @@
-"""The spine of `foal clean`: list the shards that settings and manifest do not need any more, and remove them.
+"""The main flow of `foal clean`: list the shards that settings and manifest do not need any more, and remove them.
 
 foal clean                                  list them; nothing is removed
 foal clean --remove                         remove exactly what is listed
@@ -68,10 +68,10 @@ def clean_features(
 
     def reason_to_keep(file: StaleFile) -> str:
         if not _is_inside(features, file.path):
-            return "a symbolic link, or behind one"
+            return "reached through a symbolic link"
         index_path = indexed.get(file.path.resolve())
         if index_path is not None:
-            return f"still in {index_path}"
+            return f"used by {index_path}"
         if file.config_hash in kept_hashes:
             return "--keep-config"
         if file.reason == OTHER and file.modality in unknown:
@@ -82,14 +82,14 @@ def clean_features(
     removable = [file for file, reason in reasons if not reason]
     kept = [(file, reason) for file, reason in reasons if reason]
     _print_tables(features, removable, kept)
-    for reason in dict.fromkeys(reason for _, reason in kept if reason.startswith("still in ")):
-        log.info(f"{reason}: run `foal index` first; the shards that it no longer needs can then be removed")
+    for reason in dict.fromkeys(reason for _, reason in kept if reason.startswith("used by ")):
+        log.info(f"{reason}: run `foal index` first, then remove the shards that are no longer used")
     for modality, reason in unknown.items():
         log.info(f"{UNKNOWN}: {reason}; therefore every {modality} shard of an unused configuration is kept")
     if any(reason == IMPORTED for _, reason in kept):
-        log.info(f"{IMPORTED}: no settings tell whether these features are needed; --imported lists them too")
+        log.info(f"{IMPORTED}: it is unknown whether these features are needed; --imported lists them too")
     if any(file.reason == ABSENT for file in removable):
-        log.info(f"{ABSENT}: of no utterance in {settings.corpus.manifest}; do they belong to another manifest?")
+        log.info(f"{ABSENT}: the utterances are not in {settings.corpus.manifest}; check that it is the right manifest")
     if remove and removable:
         with features_lock(features, break_lock=break_lock):
             count, size = remove_files(features, removable)

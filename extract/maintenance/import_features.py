@@ -1,4 +1,4 @@
-"""The spine of `foal import`: folders of precomputed ID.npy files become shards and feats.h5.
+"""The main flow of `foal import`: folders of precomputed ID.npy files become shards and feats.h5.
 
 foal import --audio hubert/ --face clip/ -o features-imported
 foal import --face openface/ --name openface --face-rate 30 -o features-imported

@@ -1,4 +1,4 @@
-"""The spine of `foal index`: choose the shards of each stream, write feats.h5, and report stale files.
+"""The main flow of `foal index`: choose the shards of each stream, write feats.h5, and report stale files.
 
 foal index                                  the shards of the current settings
 foal index --pack -o share/feats.h5         one file with all values, to share
@@ -71,7 +71,7 @@ def index_features(
             short_hash = chosen[stream][:SHORT_HASH_LENGTH]
             log.info(f"{stream}: {_describe_shards(features, modality, short_hash)} -> {modality}-{short_hash}")
         else:
-            log.info(f"{stream}: there are no shards in {features}, so it is not in the index")
+            log.info(f"{stream}: no shards in {features}; left out of the index")
     print_index_result(write_index(out, manifest, features, chosen, media=media, pack=pack, force=force))
     _report_stale(find_stale(features, manifest, chosen, media))
 
@@ -153,7 +153,7 @@ def _describe_shards(features: Path, modality: str, short_hash: str) -> str:
     for path in shard_files(features, modality, short_hash):
         with suppress(StoreError), ShardReader(path) as shard:
             return format_stream_config(shard.header)
-    return "no shard that can be read"
+    return "no readable shard"
 
 
 def _format_setting(name: str, value: Any) -> str:

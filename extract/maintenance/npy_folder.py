@@ -113,12 +113,12 @@ def open_array(path: Path) -> NDArray[Any]:
         raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, TypeError, KeyError, OverflowError, SyntaxError, TokenError) as error:
         raise StoreError(
-            f"{path}: expected a whole .npy file of numbers, got one that cannot be read: {error}"
+            f"{path}: expected a complete .npy file of numbers, got one that cannot be read: {error}"
         ) from None
     except (MemoryError, RecursionError):
         # Raised by Python's parser, to which NumPy passes the header, for deeply nested expressions.
         raise StoreError(
-            f"{path}: expected a whole .npy file of numbers, got one with a header that is nested too deeply"
+            f"{path}: expected a complete .npy file of numbers, got one with a header that is nested too deeply"
         ) from None
     return array
 
@@ -137,7 +137,7 @@ def estimate_rate(source: FeatureFolder, manifest: Iterable[Utterance], manifest
     ]
     if not rates:
         raise UsageError(
-            f"{source.folder}: the files are sequences, and {manifest_path} does not tell where their utterances end; "
+            f"{source.folder}: the files are sequences, but {manifest_path} has no end times for their utterances; "
             f"give the frames per second with --{source.modality}-rate HZ"
         )
     median = statistics.median(rates)

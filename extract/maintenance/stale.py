@@ -33,9 +33,9 @@ DAMAGED = "damaged"
 LEFT_OVER = "left over from a killed run"
 
 CURRENT = "current"
-CHANGED_MEDIA = "of changed media"
-CHANGED_ROW = "of a changed row"
-NEWER = "in a newer shard"
+CHANGED_MEDIA = "with changed media"
+CHANGED_ROW = "with a changed row"
+NEWER = "superseded by a newer shard"
 
 SHARD_NAME = re.compile(r"[0-9a-f]{16}\.h5")
 
@@ -105,7 +105,7 @@ def find_stale(
 
 
 def is_deletable_corrupt_shard(path: Path, modality: str, config_hash: str) -> bool:
-    """Whether a file is a shard of this modality and config hash that is damaged beyond use.
+    """Whether a file is a shard of this modality and config hash that is damaged and cannot be read.
 
     Such a file may be deleted once its utterances have been extracted again. False for an intact shard, a file that
     could only not be read (permission, lock, network), a symbolic link, a shard of a newer version, and in case of
@@ -115,7 +115,7 @@ def is_deletable_corrupt_shard(path: Path, modality: str, config_hash: str) -> b
         if path.is_symlink():
             return False
         with suppress(FutureError), ShardReader(path, whole=True) as shard:
-            # Without damage the shard belongs to another folder, or was only busy a moment ago.
+            # If it is readable now, it belongs to another folder or was temporarily unreadable.
             own = _belongs(shard.header.modality, shard.header.config_hash, modality, config_hash)
             return bool(damage_in(shard)) and own
     except OSError:
@@ -236,7 +236,7 @@ def _is_unreadable_shard(path: Path, modality: str, config_hash: str) -> bool:
     except (OSError, StoreError):
         return False
     if identity is None:
-        # Without its end any HDF5 file looks like this; only the name tells.
+        # Any truncated HDF5 file looks like this; only the name identifies a shard.
         return seal is None and SHARD_NAME.fullmatch(path.name) is not None
     if identity.format != FORMAT or (seal is None and (identity.version or 0) > VERSION):
         return False

@@ -4,7 +4,7 @@ Time zero is the start of the container, as for the frames of a video (`Video.sh
 stamps to milliseconds; so they move samples only where they are more than GAP_SECONDS ahead. The delay that an encoder
 inserts before the first sample is removed where the container declares it (edit lists, CodecDelay, Opus' pre-skip,
 LAME's tag). FLV, AVI and MPEG-TS cannot declare it: an audio track alone then begins late by the encoder's delay, 1024
-samples for AAC and 1105 for LAME, as in every player; beside a video FLV and MPEG-TS shift both, AVI neither.
+samples for AAC and 1105 for LAME, as in every player; with a video track FLV and MPEG-TS shift both, AVI neither.
 
 FFmpeg's filter `aresample=async=1:first_pts=0` does the same in 35 lines, but not as exactly. Click tests of
 tests/extract/media/test_audio_track.py, where a click has to be within one sample of its time at 16 kHz:
@@ -75,7 +75,7 @@ class AudioTrack:
 def check_rate(rate_hz: float) -> None:
     """Raise MediaError for a sample rate outside MIN_RATE_HZ to MAX_RATE_HZ."""
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
-        raise MediaError(f"expected sound of {MIN_RATE_HZ:,} to {MAX_RATE_HZ:,} samples a second, got {rate_hz:,}")
+        raise MediaError(f"expected a sample rate of {MIN_RATE_HZ:,} to {MAX_RATE_HZ:,} Hz, got {rate_hz:,}")
 
 
 def read_audio_track(path: Path) -> AudioTrack | None:
@@ -89,7 +89,7 @@ def read_audio_track(path: Path) -> AudioTrack | None:
             if stream is None:
                 return None
             if not isinstance(stream, av.AudioStream) or getattr(stream, "codec_context", None) is None:
-                raise MediaError("the sound is in a codec that cannot be decoded")
+                raise MediaError("the codec of the audio cannot be decoded; convert it, for example to WAV")
             rate_hz = stream.codec_context.sample_rate or SAMPLE_RATE
             tick = float(stream.time_base or 0)
             start = (container.start_time or 0) / 1_000_000
@@ -108,7 +108,7 @@ def read_audio_track(path: Path) -> AudioTrack | None:
                 segments[-1].add(frame)
     except MEDIA_ERRORS as error:
         reason = first_line(getattr(error, "strerror", None) or str(error))
-        raise MediaError(f"the sound cannot be decoded ({reason})") from None
+        raise MediaError(f"the audio cannot be decoded ({reason})") from None
     if not segments:
         return AudioTrack(mono=np.zeros(0, np.float32), rate_hz=rate_hz)
     begin = segments[0].start_time(start, rounding)
@@ -263,7 +263,7 @@ def _concatenate_segments(
     silence = to_samples(max(0.0, begin) + float(gaps.sum()), rate_hz)
     if silence > max(MAX_SILENCE_SAMPLES, to_samples(segments[-1].end, rate_hz)):
         raise MediaError(
-            f"the time stamps of the sound leave {silence / rate_hz:.0f} s silent, of {segments[-1].end:.2f} s"
+            f"the time stamps of the audio leave {silence / rate_hz:.0f} s of silence in {segments[-1].end:.2f} s"
         )
     parts = [np.zeros(to_samples(max(0.0, begin), rate_hz), np.float32)]
     cut_off = to_samples(max(0.0, -begin), rate_hz)

@@ -79,10 +79,10 @@ def declared_duration(path: Path, container: InputContainer, stream: Stream) -> 
 
 
 def declared_sound_duration(path: Path, format_name: str, seconds: Seconds) -> Seconds | None:
-    """Duration that a sound file declares; None if it declares none (Ogg, MP3).
+    """Duration that an audio file declares; None if it declares none (Ogg, MP3).
 
     Args:
-        path: the sound file.
+        path: the audio file.
         format_name: its format by libsndfile.
         seconds: its duration by libsndfile, which is the declared one for FLAC only.
     """

@@ -83,4 +83,4 @@ def check_times(utterance: Utterance) -> None:
     """Raise MediaError for a start or end that no recording has."""
     for name, seconds in (("start", utterance.start), ("end", utterance.end)):
         if seconds is not None and seconds > MAX_MEDIA_SECONDS:
-            raise MediaError(f"expected seconds of the file, got {name} = {seconds:g}; correct it in the manifest")
+            raise MediaError(f"expected a time in the file, got {name} = {seconds:g} s; correct it in the manifest")

@@ -27,10 +27,10 @@ INDIRECT_FORMATS = frozenset(
 """Formats of FFmpeg that read other files or devices."""
 
 MIN_BYTES_PER_SECOND = 10
-"""Silence in FLAC takes as few."""
+"""Silence in FLAC takes no more."""
 
 MAX_PIXELS = 64_000_000
-"""Of one frame. 8K has 33 million; a frame of 65,535 x 65,535 would take 13 GB in RGB."""
+"""Maximum per frame. 8K has 33 million; a frame of 65,535 x 65,535 would take 13 GB in RGB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Probe:
 def probe(path: Path) -> Probe:
     """Read the header of a media file.
 
-    Raises MediaError for anything but a media file, and for frames above MAX_PIXELS.
+    Raises MediaError if it is not a media file, and for frames above MAX_PIXELS.
     """
     check_regular_file(path)
     try:
@@ -112,7 +112,7 @@ def check_regular_file(path: Path) -> None:
         # No permission on a folder, a name that is too long, circular symbolic links, an invalid character.
         raise MediaError(f"expected a file, got a path that cannot be followed ({_reason(error)})") from None
     if not stat.S_ISREG(mode):
-        raise MediaError("expected a file, got something else (a folder, a pipe, a socket or a device)")
+        raise MediaError("expected a file, got a folder, a pipe, a socket or a device")
 
 
 def check_frame_size(width: int, height: int) -> None:

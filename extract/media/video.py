@@ -96,7 +96,7 @@ class Video:
         # A label may end a little after its video; one that ends a year after it must not fill the memory.
         end = min(end, max(self.seconds, start) + MAX_OVERRUN)
         if end - start > min(MAX_SEGMENT, MAX_FRAME_DISTANCE * (len(self.shown_at) + 1)):
-            raise MediaError(f"expected a video, got {len(self.shown_at)} frames for {end - start:.0f} s")
+            raise MediaError(f"expected a video of {end - start:.0f} s, got only {len(self.shown_at)} frames")
         return nearest_frames(face_times(start, max(0.0, end - start), segment.fps), self.shown_at)
 
     def expected_frames(self, segment: Segment, plan: NDArray[np.int64]) -> int | None:

@@ -46,7 +46,7 @@ class Waveform:
         self.rate_hz = self._track.rate_hz
         # The extremes contain every NaN and infinity, and need no second array.
         if not np.isfinite([self.mono.min(initial=0.0), self.mono.max(initial=0.0)]).all():
-            raise MediaError("the sound holds NaN or infinite samples")
+            raise MediaError("the audio contains NaN or infinite samples")
 
     @property
     def seconds(self) -> Seconds:
@@ -97,11 +97,11 @@ class Waveform:
             last = min(last, to_samples(end, self.rate_hz))
         if first >= last:
             declared = self.declared
-            cut_off = f" (cut off: it declares {declared:.2f} s)" if declared and declared > self.seconds else ""
+            cut_off = f" (truncated: it declares {declared:.2f} s)" if declared and declared > self.seconds else ""
             raise MediaError(
-                f"expected sound from {start or 0.0:g} s on, got a file of {self.seconds:.2f} s{cut_off}"
+                f"expected audio from {start or 0.0:g} s on, got a file of {self.seconds:.2f} s{cut_off}"
                 if self.mono.size
-                else "expected sound, got a track without samples"
+                else "expected audio, got a track without samples"
             )
         samples = self.mono[first:last]
         if self.rate_hz != SAMPLE_RATE:
@@ -139,7 +139,7 @@ def _read(path: Path) -> AudioTrack:
             if isinstance(second, NoAudioTrackError) and probe(path).video_codec is not None:
                 raise
             reason = first_line(str(error).rsplit(":", 1)[-1].strip())
-            raise MediaError(f"the sound cannot be read ({reason})") from None
+            raise MediaError(f"the audio cannot be read ({reason})") from None
 
 
 def _read_soundfile(path: Path) -> AudioTrack:

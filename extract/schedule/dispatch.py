@@ -17,7 +17,7 @@ from .plan import Chunk, bisect
 from .worker import TASK_STARTED
 
 MAX_ATTEMPTS = 2
-"""Attempts at a single utterance: workers may be killed from outside and disks may stall, which is not its fault."""
+"""Attempts at a single utterance: workers may be killed and disks may stall for other reasons."""
 
 SLOWER = 5.0
 """A chunk may be this many times slower than the slowest finished chunk of its stream."""
@@ -139,7 +139,7 @@ class Dispatch:
         try:
             result = future.result()
         except KilledWorker:
-            yield from self._split_or_fail(task, "the worker processes that tried it died", REMEDY_WORKER_DIED)
+            yield from self._split_or_fail(task, "the worker processes that ran it died", REMEDY_WORKER_DIED)
             return
         # A result that is still held would be computed again if its worker died.
         future.release()

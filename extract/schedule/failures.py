@@ -99,7 +99,7 @@ def check_failure_limit(settings: Settings, failures: Sequence[Failure], utteran
     if len(failed) > settings.extract.failures_allowed(utterance_count):
         raise FoalError(
             f"{len(failed)} of {utterance_count} utterances failed, more than --max-failures "
-            f"{settings.extract.max_failures} allows, so the run was ended; the last: {failures[-1].id}: "
+            f"{settings.extract.max_failures} allows; the run was stopped. The last: {failures[-1].id}: "
             f"{failures[-1].reason}\nFinished work is kept; the failures.csv of each session lists all failures, with "
             "remedies."
         )

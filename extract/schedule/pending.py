@@ -104,7 +104,7 @@ def _plan(settings: Settings, left: Mapping[str, Sequence[Utterance]]) -> Iterat
 def _lengths(root: Path, utterances: Iterable[Utterance]) -> dict[str, Seconds]:
     """Seconds of each utterance, by id: from the manifest or, without a plausible `end`, from the file's header.
 
-    A file whose header tells no length counts as 0 seconds. Each file is opened once.
+    A file whose header declares no duration counts as 0 seconds. Each file is opened once.
     """
     lengths: dict[str, Seconds] = {}
     unknown: dict[str, list[Utterance]] = {}

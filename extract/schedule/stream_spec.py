@@ -1,4 +1,4 @@
-"""How a stream is extracted, and the config hash of its shards: it covers what changes the numbers, nothing else."""
+"""How a stream is extracted, and the config hash of its shards: it covers exactly what changes the numbers."""
 
 import json
 from dataclasses import dataclass

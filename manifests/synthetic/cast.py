@@ -10,7 +10,7 @@ HairStyle = Literal["short", "side", "long", "bob", "bun", "curly", "curls"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FaceDesign:
-    """The looks of an actor. Lengths are fractions of `half_height`, so that expressions are alike in all faces."""
+    """The looks of an actor. Lengths are fractions of `half_height`, so that all faces have the same expressions."""
 
     half_height: float  # of the face oval, in pixels of the video
     width: float  # half width of the oval

@@ -41,7 +41,7 @@ def write_corpus(
     on_dialog: Callable[[int, int], None] | None = None,
     replace: bool = False,
 ) -> None:
-    """Write a corpus; the folder appears whole or not at all, and the same arguments give the same bytes.
+    """Write a corpus; the folder appears complete or not at all, and the same arguments give the same bytes.
 
     Args:
         out: the folder to write.

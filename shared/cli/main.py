@@ -79,7 +79,7 @@ def _with_metavars(params: list[Any], ctx: Any) -> list[Any]:
     for param in params:
         if param.param_type_name == "argument":
             param.metavar = param.metavar or param.name.upper()
-            # Typer shows the type of an argument beside its name.
+            # Typer shows the type of an argument next to its name.
             vars(param)["display_type_rich"] = lambda ctx: None
         elif param.metavar is None:
             param.metavar = METAVARS.get(param.display_type(ctx))
@@ -119,7 +119,9 @@ def _show_version(wanted: bool) -> None:
 def _foal(
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
     debug: bool = typer.Option(
-        False, "--debug", help="Show tracebacks. --debug, --verbose and --quiet may stand anywhere on the command line."
+        False,
+        "--debug",
+        help="Show tracebacks. --debug, --verbose and --quiet are accepted anywhere on the command line.",
     ),
     verbose: bool = typer.Option(False, "--verbose", help="Print debug messages as well."),
     quiet: bool = typer.Option(False, "--quiet", help="Print only warnings, errors and the output of --json."),
@@ -175,7 +177,7 @@ def _call(arguments: list[str]) -> None:
 
 
 def _print_error(text: str) -> None:
-    # The terminal may be closed, or the disk that takes the messages full.
+    # The terminal may be closed, or the disk full to which the messages are redirected.
     with suppress(OSError):
         typer.echo(f"foal: {escape_control_characters(text)}", err=True)
 
@@ -197,15 +199,15 @@ def _translated(error: BaseException) -> FoalError | None:
     if isinstance(error, OSError) and error.filename is None:
         if modules[-1] == __name__ or modules[-1].partition(".")[0] in OUTPUT_LIBRARIES:
             return FoalError(
-                f"standard output cannot be written ({error}); finished work is kept: redirect the output to a place "
-                "that can be written, then rerun the same command to resume"
+                f"standard output cannot be written ({error}); finished work is kept: redirect the output to a "
+                "writable location, then rerun the same command to resume"
             )
     elif isinstance(error, Exception) and not isinstance(error, ImportError):
         # Dask reads its configuration when it is imported, and an error in it is raised there.
         imported = [module for module, frame in zip(modules, frames, strict=True) if frame.f_code.co_name == "<module>"]
         if imported and imported[-1].partition(".")[0] in ("dask", "distributed"):
             return UsageError(
-                f"expected a configuration that Dask can read, got {type(error).__name__}: {error}\n"
+                f"the Dask configuration cannot be read ({type(error).__name__}: {error})\n"
                 "correct the files in $DASK_CONFIG, ~/.config/dask and /etc/dask, or the variables named DASK_..."
             )
     return None

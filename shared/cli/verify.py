@@ -26,7 +26,8 @@ def verify(
 ) -> None:
     """Verify shards and index byte by byte.
 
-    Checks seals, checksums, shapes and NaN, and lists missing and foreign files. Exit code 1 if anything is wrong.
+    Checks checksums, shapes and NaN, and lists missing files and files that foal did not write.
+    Exit code 1 if there are problems.
     """
     from rich.filesize import decimal
 
@@ -46,10 +47,12 @@ def verify(
     for path, reason in problems:
         console.print(f"{path}: {reason}")
     if problems:
-        console.print(f"{len(problems)} problems; `foal extract` restores what is missing or damaged")
+        console.print(
+            f"{len(problems)} problem{'s' * (len(problems) != 1)}; `foal extract` recomputes missing and damaged shards"
+        )
     else:
         per_second = decimal(round(size / max(1e-3, time.monotonic() - began)))
-        console.print(f"{len(checks)} files in order, {decimal(size)} at {per_second}/s")
+        console.print(f"{len(checks)} files intact, {decimal(size)} at {per_second}/s")
     if as_json:
         print_json(
             {

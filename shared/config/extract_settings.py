@@ -82,7 +82,7 @@ class ExtractSettings(Section):
         ("audio", "face"), min_length=1, description="streams to extract: audio, face, or names from extract.encoders"
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="number format of the encoders; bf16 and fp16 are faster and less exact"
+        "fp32", description="number format of the encoders; bf16 and fp16 are faster and less precise"
     )
     batch_seconds: float | None = Field(
         None,
@@ -120,8 +120,8 @@ class ExtractSettings(Section):
     face: FaceSettings = FaceSettings()
     encoders: dict[str, dict[str, Any]] = Field(
         {},
-        description="more encoders beside extract.audio and extract.face: audio/NAME or face/NAME, each with the keys "
-        "that differ, such as {face/clip: {encoder: openai/clip-vit-base-patch32, region: frame}}",
+        description="additional encoders: audio/NAME or face/NAME, each with the keys that differ from extract.audio "
+        "or extract.face, such as {face/clip: {encoder: openai/clip-vit-base-patch32, region: frame}}",
     )
 
     @field_validator("max_failures")

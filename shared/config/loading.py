@@ -102,7 +102,7 @@ def explain_error(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
     if detail["type"] == "extra_forbidden":
         known = _known_keys(model, location[:-1])
         near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+        hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
         return f"unknown key '{key}' in the settings; {hint}"
     return f"settings key '{key}': {detail['msg'][:1].lower()}{detail['msg'][1:]}, got {quoted(detail['input'])}"
 

@@ -24,7 +24,7 @@ _PID = re.compile("[0-9]{1,9}")
 
 @contextmanager
 def replaced_atomically(path: Path) -> Iterator[Path]:
-    """Write a file atomically: yields a temporary path beside `path`, which replaces `path` if the block succeeds.
+    """Write a file atomically: yields a temporary path next to `path`, which replaces `path` if the block succeeds.
 
     The data is flushed to the disk before the file is renamed: after a power cut there is the old file or the new one.
     Raises FoalError if the file cannot be written.
@@ -45,7 +45,7 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
 
 
 def temporary_name(path: Path) -> Path:
-    """A hidden name beside `path` with the host and the process that write it."""
+    """A hidden name next to `path` with the host and the process that write it."""
     if not path.name:
         raise FoalError(f"{path}: expected the name of a file or folder to write")
     return path.with_name(f"{TEMPORARY_PREFIX}{socket.gethostname()}~{os.getpid()}~{path.name}")
@@ -75,14 +75,14 @@ def remove_stale_temporaries(features: Path, index: Path | None = None) -> None:
 
 
 def _stale_of(path: Path) -> list[Path]:
-    """Temporary files of one file that killed runs of this machine left."""
+    """Temporary files of one file that killed runs of this machine left behind."""
     temporaries = sorted(path.parent.glob(f"{TEMPORARY_PREFIX}*~{glob.escape(path.name)}"))
     # A file may itself be called other~feats.h5.
     return [file for file in temporaries if file.name.split("~", 2)[2:] == [path.name] and temporary_is_stale(file)]
 
 
 def temporary_is_stale(path: Path) -> bool:
-    """Whether a temporary file belongs to a process of this machine that lives no more."""
+    """Whether a temporary file belongs to a process of this machine that has ended."""
     host, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("~")
     pid = rest.partition("~")[0]
     if host != socket.gethostname() or _PID.fullmatch(pid) is None:
@@ -124,7 +124,7 @@ def check_disk_space(features: Path, needed: float) -> None:
     if needed + SPARE_BYTES > free:
         raise FoalError(
             f"{features}: expected {decimal(round(needed) + SPARE_BYTES)} of free space, got {decimal(free)}; "
-            "make room, choose another --features-dir or extract fewer splits (`--dry-run` shows the sizes)"
+            "free some space, choose another --features-dir or extract fewer splits (`--dry-run` shows the sizes)"
         )
 
 

@@ -7,14 +7,14 @@ from ..text import quoted
 
 
 class Inside:
-    """Tells which relative paths stay inside `root`; each folder is resolved once."""
+    """Decides which relative paths stay inside `root`; each folder is resolved once."""
 
     def __init__(self, root: Path) -> None:
         self._root = os.path.realpath(root)
         self._folders = dict[str, str]()
 
     def escape_reason(self, media: str) -> str:
-        """How a path leads out, such as "which is absolute"; empty for a path that stays inside."""
+        """How a path leaves the root, such as "which is absolute"; empty for a path that stays inside."""
         if os.path.isabs(media):
             return "which is absolute"
         if os.path.normpath(media).split(os.sep, 1)[0] == os.pardir:
@@ -26,4 +26,4 @@ class Inside:
         if name in (os.curdir, os.pardir) or os.path.islink(target):
             target = os.path.realpath(target)
         below = self._root.rstrip(os.sep) + os.sep
-        return "" if (target + os.sep).startswith(below) else f"which a symbolic link leads to {quoted(target)}"
+        return "" if (target + os.sep).startswith(below) else f"which leads to {quoted(target)} through a symbolic link"

@@ -1,4 +1,4 @@
-"""Folders that appear complete or not at all: written under a hidden name beside the target, then renamed."""
+"""Folders that appear complete or not at all: written under a hidden name next to the target, then renamed."""
 
 import glob
 import shutil
@@ -14,7 +14,7 @@ PREVIOUS = "previous-"
 
 @contextmanager
 def folder_written_atomically(path: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside `path`, which becomes `path` when the block ends without an error.
+    """Yield a hidden folder next to `path`, which becomes `path` when the block ends without an error.
 
     An existing folder or file of that name is replaced then; after an error it stays and the hidden folder is removed.
     """

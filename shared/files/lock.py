@@ -1,6 +1,6 @@
 """Locks: one command at a time writes to a features folder or a run folder.
 
-Both rest on `flock`, which the kernel releases when a process ends, however it ends. The lock file of a features folder
+Both rest on `flock`, which the kernel releases when a process ends or is killed. The lock file of a features folder
 also names its owner. The `filelock` package is not used: it cannot lock a folder, and the lock file that it leaves
 behind keeps other users of a shared folder out.
 """
@@ -139,13 +139,13 @@ def _check_owner(handle: int, folder: Path, *, locked: bool | None, break_lock: 
     owner = _read_owner(handle)
     if locked is False:
         raise FoalError(f"{folder}: in use by {owner or 'an unknown process'}; wait until it ends, or stop it")
-    # Whether its process runs can be told on this host alone, and only where the file system has locks.
+    # Only the host of the process can check that it is alive, and only if the file system supports locks.
     unknown = owner is not None and (owner.host != socket.gethostname() or locked is None)
     if unknown and not break_lock:
         silent = round(max(0.0, time.time() - os.fstat(handle).st_mtime))
         raise FoalError(
             f"{folder}: in use by {owner}; its last heartbeat was {duration(silent)} ago (expected every "
-            f"{HEARTBEAT_SECONDS:.0f} s); wait until it ends, or if it is dead: --break-lock"
+            f"{HEARTBEAT_SECONDS:.0f} s); wait until it ends, or use --break-lock if it is dead"
         )
 
 

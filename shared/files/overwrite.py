@@ -1,4 +1,4 @@
-"""The one rule about existing outputs: foal replaces what foal wrote, and anything else only with --force."""
+"""The rule for existing outputs: foal replaces its own outputs, and any other file only with --force."""
 
 import os
 from collections.abc import Callable

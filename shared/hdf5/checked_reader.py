@@ -15,11 +15,11 @@ from .group_check import check_object_header
 from .seal import SEAL_SIZE
 
 MAX_MEMBERS = 1000
-"""Members of a group; ours have two dozen."""
+"""Maximum members of a group; foal writes about 24."""
 
 MAX_RATE_HZ = 1e6
 MAX_ATTRIBUTE_BYTES = 60_000
-"""HDF5 has room for slightly more."""
+"""HDF5 allows slightly more."""
 
 MAX_PADDING_BYTES = 1 << 20
 """Padding of a table of texts of equal length; beyond it the texts are concatenated."""
@@ -76,7 +76,7 @@ class ValidatedGroup:
     def names(self) -> list[str]:
         """The names of the members, sorted."""
         if self._group.get_num_objs() > MAX_MEMBERS:
-            raise ValueError(f"a group of {self._group.get_num_objs()} members, expected {MAX_MEMBERS} at most")
+            raise ValueError(f"expected at most {MAX_MEMBERS} members, got {self._group.get_num_objs()}")
         return sorted(name.decode() for name in self._group)
 
     def __contains__(self, name: str) -> bool:
@@ -102,7 +102,7 @@ class ValidatedGroup:
             whole = self.numbers(name, np.uint8).tobytes()
             ends = [0, *self.numbers(_ends(name), np.int64).tolist()]
             if ends != sorted(ends) or ends[-1] != len(whole):
-                raise ValueError(f"{name}: texts whose ends are not in order")
+                raise ValueError(f"{name}: the end offsets of the texts are not ascending")
             texts = [whole[start:end].decode() for start, end in pairwise(ends)]
         else:
             dataset, extent = self._dataset(name, "S", 1)
@@ -170,24 +170,24 @@ class ValidatedGroup:
         if layout.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or layout.get_nfilters():
             raise ValueError(f"{name}: expected a contiguous table, got a chunked, compressed or virtual one")
         if layout.get_external_count():
-            raise ValueError(f"{name}: its content is in another file")
+            raise ValueError(f"{name}: the content is stored in another file")
         shape = _shape(name, dataset.get_space())
         if len(shape) not in ndims:
             raise ValueError(f"{name}: expected a table of {' or '.join(map(str, ndims))} dimensions, got {shape}")
         dtype = _dtype(name, dataset.get_type(), kind)
         size = math.prod(shape) * dtype.itemsize
         if size > self._content.length or dataset.get_storage_size() != size:
-            raise ValueError(f"{name}: a table of {size} bytes, which the file does not have")
+            raise ValueError(f"{name}: expected {size} bytes of values, which the file does not contain")
         offset = dataset.get_offset() if size and layout.get_layout() == h5py.h5d.CONTIGUOUS else None
         if offset is not None and not 0 <= offset <= self._content.length - size:
-            raise ValueError(f"{name}: a table that ends beyond the file")
+            raise ValueError(f"{name}: the table extends beyond the end of the file")
         return dataset, Extent(-1 if offset is None else offset, shape, dtype)
 
     def _charge_read_budget(self, name: str, extent: Extent) -> None:
         # At least one byte per table: a link to an empty table has a size, too.
         self._content.left -= max(1, math.prod(extent.shape) * extent.dtype.itemsize)
         if self._content.left < 0:
-            raise ValueError(f"{name}: more tables than the file has bytes")
+            raise ValueError(f"{name}: the tables together are larger than the file")
 
     def _attribute(self, name: str, kinds: str, shape: tuple[int, ...] | None) -> NDArray[Any]:
         attribute = h5py.h5a.open(self._group, name.encode())
@@ -196,7 +196,7 @@ class ValidatedGroup:
             raise ValueError(f"{name}: expected one value, got the shape {stored_shape}")
         dtype = _dtype(name, attribute.get_type(), kinds)
         if math.prod(stored_shape) * dtype.itemsize > MAX_ATTRIBUTE_BYTES:
-            raise ValueError(f"{name}: an attribute of more than {MAX_ATTRIBUTE_BYTES} bytes")
+            raise ValueError(f"{name}: the attribute is larger than {MAX_ATTRIBUTE_BYTES} bytes")
         value = np.empty(stored_shape, dtype)
         attribute.read(value)
         return value
@@ -204,7 +204,7 @@ class ValidatedGroup:
 
 def _shape(name: str, space: Any) -> tuple[int, ...]:
     if space.get_simple_extent_type() not in (h5py.h5s.SCALAR, h5py.h5s.SIMPLE):
-        raise ValueError(f"{name}: it has no content")
+        raise ValueError(f"{name}: no content")
     return tuple(space.get_simple_extent_dims())
 
 
@@ -216,7 +216,7 @@ def _dtype(name: str, stored: Any, kinds: str) -> np.dtype[Any]:
         if stored.is_variable_str():
             raise ValueError(f"{name}: expected text of a fixed length")
     elif stored.get_size() > 8:
-        raise ValueError(f"{name}: numbers of {stored.get_size()} bytes")
+        raise ValueError(f"{name}: expected numbers of at most 8 bytes, got {stored.get_size()}")
     dtype: np.dtype[Any] = stored.dtype
     if stored.get_class() == h5py.h5t.ENUM and dtype != np.dtype(bool):
         raise ValueError(f"{name}: expected {_kind_name('b')}, got another type")

@@ -19,7 +19,7 @@ CONTINUATION = 0x10
 SYMBOL_TABLE = 0x11
 NO_MORE_BLOCKS = 1
 MAX_BYTES = 1 << 20
-"""Of a block of an object header, or of a heap of names; ours have a few kilobytes."""
+"""Maximum size of a block of an object header or of a name heap; foal writes a few kilobytes."""
 MAX_HEADER_BLOCKS = 64
 
 
@@ -45,7 +45,7 @@ def _messages(handle: int, address: int, length: int) -> Iterator[tuple[int, byt
     """Kind and content of the messages in an object header."""
     version, _, _, _, size = struct.unpack("<BBHII", _read(handle, address, 12, length))
     if version != 1:
-        raise ValueError("a group header of another version than foal writes")
+        raise ValueError("unsupported version of a group header")
     blocks = [(address + 16, size)]
     for start, count in blocks:
         block, at = _read(handle, start, count, length), 0
@@ -53,11 +53,11 @@ def _messages(handle: int, address: int, length: int) -> Iterator[tuple[int, byt
             kind, long = struct.unpack_from("<HH", block, at)
             content = block[at + 8 : at + 8 + long]
             if len(content) != long or (kind in (CONTINUATION, SYMBOL_TABLE) and long < 16):
-                raise ValueError("a group whose header is damaged")
+                raise ValueError("damaged group header")
             if kind == CONTINUATION:
                 blocks.append(struct.unpack_from("<QQ", content))
                 if len(blocks) > MAX_HEADER_BLOCKS:
-                    raise ValueError("a group whose header does not end")
+                    raise ValueError("group header with too many blocks")
             yield kind, content
             at += 8 + long
 
@@ -65,19 +65,19 @@ def _messages(handle: int, address: int, length: int) -> Iterator[tuple[int, byt
 def _check_heap(handle: int, address: int, length: int) -> None:
     name, size, block, start = struct.unpack("<4s4xQQQ", _read(handle, address, 32, length))
     if name != b"HEAP":
-        raise ValueError("a group without names")
+        raise ValueError("group without a name heap")
     names, seen = _read(handle, start, size, length), set[int]()
     while block != NO_MORE_BLOCKS:
         if block in seen or block + 16 > len(names):
-            raise ValueError("a group whose names are damaged")
+            raise ValueError("damaged name heap of a group")
         seen.add(block)
         (block,) = struct.unpack_from("<Q", names, block)
 
 
 def _read(handle: int, start: int, count: int, length: int) -> bytes:
     if count > MAX_BYTES or start + count > length:
-        raise ValueError("a group that ends beyond the file, or is far too large")
+        raise ValueError("group that is too large or extends beyond the end of the file")
     content = os.pread(handle, count, start)
     if len(content) != count:
-        raise ValueError("a group that ends beyond the file")
+        raise ValueError("group that extends beyond the end of the file")
     return content

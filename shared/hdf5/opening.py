@@ -1,4 +1,4 @@
-"""Opens our sealed HDF5 files, and refuses all others with one sentence."""
+"""Opens sealed HDF5 files, and rejects all others with a one-line error."""
 
 import os
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ class FutureError(StoreError):
 class FileFormat:
     """A kind of file and the version of it that this code reads.
 
-    `name` is the file's attribute `format`; `label` is the name in messages; `missing`, `damaged` and `older` say what
-    to do about such a file.
+    `name` is the file's attribute `format`; `label` is the name in messages; `missing`, `damaged` and `older` are
+    the remedies for such a file.
     """
 
     name: str
@@ -77,7 +77,7 @@ def open_hdf5(
         try:
             return _open_sealed(path, seal, file_format)
         except StoreError:
-            # A damaged file is called damaged, whatever HDF5 reads in it.
+            # Damage takes precedence over any error that HDF5 reports for the damaged content.
             if not whole:
                 _check(path, handle, seal, file_format, on_bytes)
             raise
@@ -133,7 +133,7 @@ def _opened(path: Path, file_format: FileFormat) -> Iterator[int]:
 def _check(path: Path, handle: int, seal: Seal, file_format: FileFormat, on_bytes: BytesRead) -> None:
     with wrap_as_store_error(path, file_format.damaged):
         if not is_intact(handle, seal, on_bytes):
-            raise StoreError(f"{path}: damaged (its bytes do not match their seal); {file_format.damaged}")
+            raise StoreError(f"{path}: damaged (the content does not match its checksum); {file_format.damaged}")
 
 
 def _open_sealed(path: Path, seal: Seal, file_format: FileFormat) -> ValidatedGroup:
@@ -172,14 +172,13 @@ def _unsealed(path: Path, file_format: FileFormat) -> StoreError:
         identity = sniff(path)
     if identity is None:
         return StoreError(
-            f"{path}: expected a {file_format.name} file, got one that is cut short or that HDF5 cannot open; "
-            f"{file_format.damaged}"
+            f"{path}: expected a {file_format.name} file, got one that is truncated or not HDF5; {file_format.damaged}"
         )
     if identity.format != file_format.name:
         return StoreError(f"{path}: expected a file of format {file_format.name}, got {quoted(identity.format)}")
     if identity.version is not None and identity.version != file_format.version:
         return _other_version(path, identity.version, file_format)
-    return StoreError(f"{path}: damaged (the seal at its end is missing or wrong); {file_format.damaged}")
+    return StoreError(f"{path}: damaged (the checksum line at the end is missing or invalid); {file_format.damaged}")
 
 
 def _other_version(path: Path, version: int, file_format: FileFormat) -> StoreError:

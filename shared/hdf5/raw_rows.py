@@ -1,4 +1,4 @@
-"""Reads packed rows at the speed of the disk: HDF5 only says where in the file they are."""
+"""Reads packed rows at the speed of the disk: HDF5 only provides their position in the file."""
 
 import math
 import os
@@ -15,17 +15,17 @@ from .opening import wrap_as_store_error
 from .seal import open_regular
 
 MAX_FRAME_SIZE = 1 << 26
-"""Numbers per frame; the largest encoders with all layers have a thousandth of that."""
+"""Maximum numbers per frame; the largest encoders with all layers have a thousandth of that."""
 
 
 def extents_of(group: ValidatedGroup) -> dict[str, Extent]:
-    """The places of the values and validity flags of a shard or a packed stream; raises as ValidatedGroup does."""
+    """The extents of the values and validity flags of a shard or a packed stream; raises as ValidatedGroup does."""
     extents = {"values": group.extent("values", "f", (2, 3, 4)), "valid": group.extent("valid", "b", (1,))}
     values, valid = extents["values"], extents["valid"]
     if values.dtype not in (np.float16, np.float32) or not values.dtype.isnative:
         raise ValueError(f"values: expected float16 or float32, got {values.dtype}")
     if values.shape[0] != valid.shape[0]:
-        raise ValueError(f"{values.shape[0]} frames, but {valid.shape[0]} validity flags")
+        raise ValueError(f"expected {values.shape[0]} validity flags, one per frame, got {valid.shape[0]}")
     check_frame_shape(values.shape[1:])
     return extents
 
@@ -41,7 +41,7 @@ class PackedRows:
 
     Args:
         path: the file.
-        extents: the places of the tables, by name.
+        extents: the extents of the tables, by name.
         remedy: what to do if the file is damaged, for the message.
 
     Raises:
@@ -68,7 +68,10 @@ class PackedRows:
                 raise ValueError("the file is closed")
             offset, shape, dtype = self.extents[name]
             if start < 0 or start + len(out) > shape[0] or out.shape[1:] != shape[1:]:
-                raise ValueError(f"rows {start} to {start + len(out)} of {name}, which has {shape[0]}")
+                raise ValueError(
+                    f"{name}: expected rows of shape {shape[1:]} between 0 and {shape[0]}, "
+                    f"got rows {start} to {start + len(out)} of shape {out.shape[1:]}"
+                )
             if not out.nbytes:
                 return
             if offset < 0 or dtype != out.dtype or not out.flags.c_contiguous:
@@ -78,7 +81,7 @@ class PackedRows:
             while len(view):
                 count = os.preadv(self._handle, [view], extent)
                 if count == 0:
-                    raise ValueError(f"{name} ends too early")
+                    raise ValueError(f"{name} is truncated")
                 view, extent = view[count:], extent + count
             if dtype == np.dtype(bool) and out.view(np.uint8).max() > 1:
-                raise ValueError(f"{name}: a flag that is neither true nor false")
+                raise ValueError(f"{name}: expected flags of 0 or 1, got another value")

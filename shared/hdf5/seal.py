@@ -1,4 +1,4 @@
-"""The seal: a checksum line behind the HDF5 content of our files.
+"""The seal: a checksum line behind the HDF5 content of every file that foal writes.
 
 HDF5 does not checksum all of its metadata: of 1,500 files with one flipped bit it read 59 without an error, but
 wrongly. The seal covers every byte before it.
@@ -42,7 +42,7 @@ def open_regular(path: Path) -> int:
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise StoreError(f"{path}: expected a regular file; it was replaced by something else meanwhile")
+        raise StoreError(f"{path}: expected a regular file; it was replaced while it was opened")
     return handle
 
 
@@ -58,7 +58,7 @@ def write_seal(path: Path) -> None:
 
 
 def read_seal(handle: int) -> Seal | None:
-    """The seal at the end of an open file; None if there is none, or it states another length."""
+    """The seal at the end of an open file; None if it is missing or contains another length."""
     end = os.fstat(handle).st_size - SEAL_SIZE
     line = _LINE.fullmatch(os.pread(handle, SEAL_SIZE, end)) if end >= 0 else None
     return Seal(end, line[2].decode()) if line is not None and int(line[1], 16) == end else None

@@ -21,7 +21,7 @@ SHORT_HASH_LENGTH = 8
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureLocation:
-    """The place of one utterance's features: row `row` of a shard, packed frames offset to offset + length.
+    """The location of one utterance's features: row `row` of a shard, packed frames offset to offset + length.
 
     The other fields are those of the shard's row, see `Entry`.
     """
@@ -197,9 +197,8 @@ def read_shards(paths: Iterable[Path], modality: str, config_hash: str, *, verif
             with ShardReader(path, whole=verify) as shard:
                 header = shard.header
                 if header.modality != modality or not header.config_hash.startswith(config_hash):
-                    raise StoreError(
-                        f"a shard of another folder, {shortened(f'{header.modality}-{header.config_hash}', 140)}"
-                    )
+                    actual = shortened(f"{header.modality}-{header.config_hash}", 140)
+                    raise StoreError(f"expected a shard of this folder, got one of {actual}")
                 if verify and (problems := damage_in(shard)):
                     raise StoreError(problems[0])
                 _add(catalog, path, shard)

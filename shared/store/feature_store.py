@@ -202,7 +202,7 @@ class FeatureStore:
     def packed(
         self, name: str, rows: Sequence[int] | None = None, *, out: tuple[Values, NDArray[np.bool_]] | None = None
     ) -> Packed:
-        """Read the features of several utterances, end to end.
+        """Read the concatenated features of several utterances.
 
         The files are read in the order of their content, neighbouring utterances with one call.
 
@@ -231,7 +231,7 @@ class FeatureStore:
             except StoreError:
                 if self.packed_inside:
                     raise
-                # A shard that was extracted again has the same values, but perhaps at another place in the file.
+                # A shard that was extracted again has the same values, but perhaps at another offset in the file.
                 self._read_run(stream, self.shards.locate(shard), start, packed, run, wanted)
         return packed
 

@@ -1,4 +1,4 @@
-"""Reads and checks the tables of feats.h5: utterances, streams, and the places of their values."""
+"""Reads and checks the tables of feats.h5: utterances, streams, and the locations of their values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class StreamIndex:
     checksums: list[str]
     quality: Mapping[str, NDArray[np.float32]]
     inside: Mapping[str, Extent] | None
-    """The place of the values in the index, if it is packed."""
+    """The extents of the values in the index, if it is packed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,11 +196,11 @@ def _check_locations(stream: StreamIndex, shards: ShardTable | None) -> None:
         assert stream.inside is not None
         values = stream.inside["values"]
         if (values.shape[1:], values.dtype.name) != (info.frame_shape, info.dtype) or (shard != -1).any():
-            raise ValueError(f"{info.name}: its values have another shape or format than stated")
+            raise ValueError(f"{info.name}: its values differ from the declared shape or format")
         frames = np.full(len(shard), values.shape[0], np.int64)
     else:
         if len(shard) and not 0 <= shard.min() <= shard.max() < len(shards.paths):
-            raise ValueError(f"{info.name}: shards that are not in the table")
+            raise ValueError(f"{info.name}: shard numbers outside the table of shards")
         shards.check_used(np.unique(shard), int(np.prod(info.frame_shape)) * np.dtype(info.dtype).itemsize)
         frames = shards.frames[shard]
     if min(offset.min(initial=0), length.min(initial=0), stream.row.min(initial=0)) < 0:
@@ -210,7 +210,7 @@ def _check_locations(stream: StreamIndex, shards: ShardTable | None) -> None:
     if (stream.valid_frames < 0).any() or (stream.valid_frames > length).any():
         raise ValueError(f"{info.name}: more valid frames than frames")
     if not np.isfinite(stream.origins).all():
-        raise ValueError(f"{info.name}: an origin that is not finite")
+        raise ValueError(f"{info.name}: non-finite origins")
     nonempty = np.flatnonzero(length)
     order = nonempty[np.lexsort((offset[nonempty], shard[nonempty]))]
     ends = offset[order] + length[order]

@@ -106,7 +106,7 @@ class IndexShards:
                 self._seen.add(shard)
 
     def rows(self, shard: int, frame_shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> PackedRows:
-        """The packed tables of a shard, at the places that the index recorded, if the file has the recorded size.
+        """The packed tables of a shard, at the extents that the index recorded, if the file has the recorded size.
 
         Opening the shard itself would take longer than reading it, and the caller compares checksums in any case.
         """
@@ -132,7 +132,7 @@ class IndexShards:
             self._seen.clear()
 
     def locate(self, shard: int) -> PackedRows:
-        """The packed tables of a shard, at the places that the shard itself states."""
+        """The packed tables of a shard, at the extents that the shard itself records."""
         self._check_size(shard)
         rows = shard_rows(self.paths[shard], self._table.digests[shard])
         if rows is None:

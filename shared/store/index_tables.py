@@ -58,7 +58,7 @@ def _write_utterances(group: h5py.Group, utterances: Sequence[Utterance]) -> Non
 def _write_header(group: h5py.Group, stream: str, shards: Sequence[ShardInfo]) -> None:
     """The attributes of a stream. Raises StoreError unless its shards were made in the same way."""
     if len({(shard.header.config_hash, shard.frame_shape, shard.dtype) for shard in shards}) > 1:
-        raise StoreError(f"the {stream} shards do not belong together: their hashes, frame shapes or formats differ")
+        raise StoreError(f"the {stream} shards are inconsistent: their config hashes, frame shapes or formats differ")
     header = shards[0].header
     write_attributes(
         group.attrs,

@@ -1,4 +1,4 @@
-"""Builds feats.h5: the utterances of a manifest, each with the place of its features in the shards."""
+"""Builds feats.h5: the utterances of a manifest, each with the location of its features in the shards."""
 
 import json
 import math
@@ -66,8 +66,8 @@ def choose_config_hashes(features: Path, streams: Sequence[str], preferred: Mapp
             chosen[stream] = on_disk[0]
         elif on_disk:
             raise UsageError(
-                f"{features}: the {stream} shards have the hashes {', '.join(on_disk)}"
-                + (f", none is {want[:SHORT_HASH_LENGTH]}" if want else "")
+                f"{features}: the {stream} shards have the config hashes {', '.join(on_disk)}"
+                + (f", expected {want[:SHORT_HASH_LENGTH]}" if want else "")
                 + f"; choose one with --config-hash {stream}=HASH"
             )
     if not chosen:
@@ -182,9 +182,9 @@ def _is_index(path: Path) -> bool:
         return False
     if identity is not None and identity.format in (FORMAT, SHARD_FORMAT):
         return identity.format == FORMAT
-    # A torn index has lost its attributes, but still has its seal, or its first bytes and its name.
-    torn = identity is None and start == HDF5_SIGNATURE and path.name == INDEX_NAME
-    return sealed or torn or not start
+    # A truncated index has lost its attributes, but still has its seal, or its first bytes and its name.
+    truncated = identity is None and start == HDF5_SIGNATURE and path.name == INDEX_NAME
+    return sealed or truncated or not start
 
 
 def _is_current(path: Path, digest: str, catalogs: Mapping[str, Catalog], *, packed: bool) -> bool:
@@ -195,7 +195,7 @@ def _is_current(path: Path, digest: str, catalogs: Mapping[str, Catalog], *, pac
         for path, shard in catalog.shards.items()
     }
     try:
-        # Whatever its size, an index that is left alone is verified.
+        # An index that is not rewritten is verified, regardless of its size.
         with FeatureStore(path, verify_up_to_bytes=math.inf) as store:
             same_shards = all(
                 shards.get(os.path.abspath(shard)) == identity

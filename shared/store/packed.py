@@ -1,4 +1,4 @@
-"""Packed features: those of several utterances end to end in one array."""
+"""Packed features: those of several utterances concatenated in one array."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from .entry import Values
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """Features of several utterances end to end.
+    """Concatenated features of several utterances.
 
     `values` (sum of t, [layers,] width); `offsets` (n + 1,), the first frame of each utterance; `valid` (sum of t,).
     """

@@ -1,7 +1,7 @@
 """The shard: an HDF5 file with the features of one chunk of utterances of one stream.
 
-Packed tables: `values` (frames, [layers,] width) and `valid` (frames,); `offsets` (rows + 1,) says which frames belong
-to which row. Per row: `ids`, `origin` (seconds), `checksum`, `source`, `media`, `note`, and optionally `quality/NAME`;
+Packed tables: `values` (frames, [layers,] width) and `valid` (frames,); `offsets` (rows + 1,) delimits the frames of
+each row. Per row: `ids`, `origin` (seconds), `checksum`, `source`, `media`, `note`, and optionally `quality/NAME`;
 per frame optionally `boxes` (frames, 4). The attributes hold the ShardHeader, library versions, command and time.
 """
 

@@ -19,13 +19,13 @@ from ..text import quoted
 from .entry import Entry, ShardHeader, Values, feature_checksum, finite
 
 FORMAT, VERSION = "foal-shard", 4
-REMEDY = "run `foal extract` again to restore the shard (`foal import`, if its features were imported)"
+REMEDY = "run `foal extract` again to restore the shard (or `foal import` for imported features)"
 
 SHARD_FORMAT = FileFormat(
     name=FORMAT,
     version=VERSION,
     label="shard",
-    missing=f"the shard is gone; {REMEDY}",
+    missing=f"no such shard; {REMEDY}",
     damaged=REMEDY,
     older="run `foal extract` again",
 )
@@ -63,7 +63,7 @@ class ShardReader:
         origins: (rows,) time of each row's first frame, in seconds of the media.
         frame_shape: shape of one frame, ([layers,] width).
         dtype: number format of the values.
-        digest: hash of the content, without the time and command of its making.
+        digest: hash of the content, without creation time and command.
         size: bytes of the file.
     """
 
@@ -224,5 +224,5 @@ def damage_in(shard: ShardReader) -> list[str]:
 
 
 def content_digest(config_hash: str, ids: list[str], checksums: list[str]) -> str:
-    """Hash of a shard's content, without the time and command of its making."""
+    """Hash of a shard's content, without creation time and command."""
     return hashlib.blake2b(json.dumps([VERSION, config_hash, ids, checksums]).encode(), digest_size=16).hexdigest()

@@ -56,7 +56,9 @@ class ShardWriter:
         with np.errstate(over="ignore"):
             values = entry.values.astype(self.dtype)
         if len(values) != len(entry.valid):
-            raise StoreError(f"{entry.id}: {len(values)} frames but {len(entry.valid)} validity flags")
+            raise StoreError(
+                f"{entry.id}: expected {len(values)} validity flags, one per frame, got {len(entry.valid)}"
+            )
         if self._entries and values.shape[1:] != self._entries[0].values.shape[1:]:
             raise StoreError(
                 f"{entry.id}: expected frames of shape {self._entries[0].values.shape[1:]}, got {values.shape[1:]}"
@@ -86,7 +88,7 @@ class ShardWriter:
                 write_seal(temporary)
                 problems = verify_shard(temporary)
                 if problems:
-                    raise StoreError(f"{self.path}: the written file does not verify: {problems[0]}")
+                    raise StoreError(f"{self.path}: verification after writing failed: {problems[0]}")
         except ValueError as error:
             raise StoreError(f"{self.path}: cannot be written: {error}") from None
 

@@ -24,7 +24,7 @@ from .shard import FORMAT as SHARD_FORMAT
 from .shard import ShardReader, damage_in
 
 Problem = tuple[Path, str]
-"""A file, and what is wrong with it."""
+"""A file and its problem."""
 
 OTHER_FILES = frozenset({"failures.csv", ".gitignore", LOCK_NAME})
 """Files other than shards that foal and DVC (.gitignore) write to a features folder."""
@@ -72,7 +72,7 @@ def collect_files(targets: Sequence[Path]) -> list[FileCheck]:
         elif os.path.lexists(target):
             in_target = iter([FileCheck(path=target, kind="shard" if _is_shard(target) else "index")])
         else:
-            raise UsageError(f"{target}: expected a feats.h5, a shard or a folder of shards, got nothing there")
+            raise UsageError(f"{target}: expected a feats.h5, a shard or a folder of shards, but there is no such file")
         for check in in_target:
             checks.setdefault(check.path.absolute(), check)
     for check in [check for check in checks.values() if check.kind == "index"]:
@@ -131,7 +131,7 @@ def _file_check(path: Path) -> FileCheck:
         return FileCheck(path=path, kind="index")
     if path.suffix == ".h5":
         return FileCheck(path=path, kind="shard", in_folder=True)
-    return FileCheck(path=path, kind="other", reason="" if path.name in OTHER_FILES else "not a file of foal")
+    return FileCheck(path=path, kind="other", reason="" if path.name in OTHER_FILES else "not written by foal")
 
 
 def _is_shard(path: Path) -> bool:
@@ -160,9 +160,8 @@ def _verify_shard(check: FileCheck, intact: dict[Path, ShardReader], on_bytes: B
             header = shard.header
             folder_name = f"{header.modality}-{header.config_hash[:SHORT_HASH_LENGTH]}"
             if check.in_folder and path.absolute().parent.name != folder_name:
-                reasons.append(
-                    f"a shard of another folder, {shortened(f'{header.modality}-{header.config_hash}', 140)}"
-                )
+                actual = shortened(f"{header.modality}-{header.config_hash}", 140)
+                reasons.append(f"expected a shard of this folder, got one of {actual}")
             if not reasons:
                 intact[path.absolute()] = shard
     except StoreError as error:

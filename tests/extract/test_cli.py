@@ -29,7 +29,7 @@ def arrays(tmp_path: Path, some_utterances: list[Utterance]) -> Path:
     [
         ([], "expected --audio DIR, --face DIR or both"),
         (["--face", "m.csv"], "--face: expected a folder"),
-        (["--audio", "audio", "--face-rate", "3"], "--face-rate: expected --face DIR beside it"),
+        (["--audio", "audio", "--face-rate", "3"], "--face-rate: expected --face DIR as well"),
         (["--audio", "audio", "--audio-rate", "0"], "--audio-rate: expected frames per second above 0, got 0"),
         (["--audio", "audio", "--audio-rate", "nan"], "got nan"),
         (["--audio", "audio", "--name", "a/b"], "--name: expected a name such as clip"),

@@ -1,4 +1,4 @@
-"""The spine of extraction on real files, with real Dask workers, through the command."""
+"""The main flow of extraction on real files, with real Dask workers, through the command."""
 
 import json
 import os

@@ -85,7 +85,7 @@ def test_the_utterance_that_kills_workers_is_found(
             assert run.finish() == 3, run.err
         failed = listed(tmp_path)
         assert set(failed) == {"u5"}
-        assert "worker processes that tried it died" in failed["u5"]["reason"]
+        assert "worker processes that ran it died" in failed["u5"]["reason"]
         assert "--retry-failed" in failed["u5"]["remedy"]
         assert {name for *_, name in features_of(tmp_path / "features")} == {f"u{n}" for n in range(8)} - {"u5"}
         run = start(tmp_path, *usual)

@@ -35,7 +35,7 @@ def utterance(name: str, **columns: str) -> Utterance:
 def test_an_empty_or_missing_folder_is_no_corpus(tmp_path: Path, build: Build) -> None:
     with pytest.raises(ManifestError, match="expected"):
         build(tmp_path)
-    with pytest.raises(ManifestError, match="got no such folder"):
+    with pytest.raises(ManifestError, match="but it does not exist"):
         build(tmp_path / "nowhere")
 
 

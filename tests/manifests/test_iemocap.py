@@ -131,7 +131,7 @@ def test_an_utterance_without_audio_or_video_is_kept_and_without_both_is_not(tmp
 def test_a_folder_without_sessions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="Session1 to Session5, got none"):
         build(tmp_path)
-    with pytest.raises(ManifestError, match="got no such folder"):
+    with pytest.raises(ManifestError, match="but it does not exist"):
         build(tmp_path / "nowhere")
 
 

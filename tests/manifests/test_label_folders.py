@@ -29,7 +29,7 @@ def test_a_file_without_a_speaker_is_skipped(touch: Touch, tmp_path: Path, patte
     touch("joy/s1_a.mp4", "joy/s2_a.mp4", "fear/s3_a.mp4")
     result = label_folders.build(tmp_path, speaker=pattern)
     assert [utterance.speaker for utterance in result.utterances] == ["s3", "s2"]
-    assert list(result.warnings) == [f"joy/s1_a: no speaker matches {pattern!r}; skipped"]
+    assert list(result.warnings) == [f"joy/s1_a: the name does not match the speaker pattern {pattern!r}; skipped"]
 
 
 @pytest.mark.parametrize("pattern", ["(", "no group"])
@@ -42,4 +42,4 @@ def test_a_second_video_of_one_name_is_skipped(touch: Touch) -> None:
     result = label_folders.build(touch("joy/a.mp4", "joy/a.mkv", "joy/a.wav"))
     (utterance,) = result.utterances
     assert (utterance.audio, utterance.video) == ("joy/a.wav", "joy/a.mkv")
-    assert result.warnings == ["joy/a.mp4: a second video file beside joy/a.mkv; skipped"]
+    assert result.warnings == ["joy/a.mp4: duplicate of the video file joy/a.mkv; skipped"]

@@ -23,4 +23,4 @@ def test_spoken_clips_become_utterances_and_others_are_counted(touch: Touch, tmp
         ("01-01-05-01-02-01-16", "ang", "actor16", "F"),
     ]
     assert len(result.warnings) == 2
-    assert sorted(result.notes) == ["1 files skipped: songs", "1 files skipped: without sound"]
+    assert sorted(result.notes) == ["1 file skipped: no audio", "1 file skipped: songs"]

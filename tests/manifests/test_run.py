@@ -54,7 +54,7 @@ def test_corpus_generates_once_and_never_changes_other_folders(foal_here: Foal, 
 def test_a_licensed_corpus_must_exist(foal: Foal) -> None:
     done = foal("corpus", "--kind", "iemocap", "--root", "nowhere")
     assert done.returncode == 2
-    assert "expected the iemocap corpus here" in done.stderr
+    assert "expected the iemocap corpus (key corpus.root)" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_an_unreadable_part_of_the_corpus_is_an_error_and_leaves_no_manifest(
         locked.chmod(0o755)
     assert done.returncode == 1
     assert done.stderr.startswith(f"foal: {locked.relative_to(tmp_path)}")
-    assert "cannot be read (Permission denied), and no manifest was written" in done.stderr
+    assert "cannot be read (Permission denied); no manifest was written" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "m.csv").exists()
 

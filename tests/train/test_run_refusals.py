@@ -136,7 +136,7 @@ def test_missing_and_unsuitable_features_are_refused(
 def test_missing_shards_are_refused(foal_here: Command, feats: Path) -> None:
     with FeatureStore(feats) as store:
         store.shard_paths[0].unlink()
-    check_refused(foal_here("train", "-f", feats, *QUICK), "the shard is gone; run `foal extract` again")
+    check_refused(foal_here("train", "-f", feats, *QUICK), "no such shard; run `foal extract` again")
 
 
 def test_shards_of_different_widths_are_refused(
@@ -146,7 +146,7 @@ def test_shards_of_different_widths_are_refused(
     other = make_features(tmp_path / "other", some_utterances, widths={"audio": 4})
     folder = shard_folder(Path(), "session2", "audio", "0" * 64)
     (other / folder / "shard.h5").replace(features / folder / "shard.h5")
-    words = "the audio shards do not belong together: their hashes, frame shapes or formats differ"
+    words = "the audio shards are inconsistent: their config hashes, frame shapes or formats differ"
     with pytest.raises(StoreError) as caught:
         write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": "0" * 64})
     assert str(caught.value) == words
@@ -178,7 +178,7 @@ def test_invalid_options_are_refused(foal_here: Command, feats: Path, arguments:
 def test_a_finished_run_of_another_configuration_is_refused(foal_here: Command, feats: Path) -> None:
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run").code == 0
     result = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--epochs", "3")
-    words = "run: the finished run has another configuration: train.epochs was 2, now it is 3; discard it with --force"
+    words = "run: the finished run has another configuration: train.epochs was 2, is now 3; discard it with --force"
     check_refused(result, words, code=2)
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
 
@@ -192,9 +192,7 @@ def test_an_unfinished_run_of_another_configuration_is_refused(foal_here: Comman
     with pytest.raises(KeyboardInterrupt):
         train(Settings(train=quick), feats, tmp_path / "run", progress=stop)
     result = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--width", "8")
-    words = (
-        "run: the interrupted run has another configuration: train.width was 16, now it is 8; discard it with --force"
-    )
+    words = "run: the interrupted run has another configuration: train.width was 16, is now 8; discard it with --force"
     check_refused(result, words, code=2)
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
     assert not (tmp_path / ".run.unfinished").exists()

@@ -15,7 +15,7 @@ BUCKET_SIZE = 256
 MAX_EVALUATION_FRAMES = 32_768
 """Padded frames of a batch without gradients."""
 PREFETCH_BYTES = 64 << 20
-"""Memory for batches prepared ahead of the training step; one batch always fits, whatever its size."""
+"""Memory for batches prepared ahead of the training step; a single larger batch is allowed."""
 
 
 def class_balanced_sample(labels: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""`FeatureDataset`: a PyTorch dataset over feats.h5, for training models of one's own with the extracted features.
+"""`FeatureDataset`: a PyTorch dataset over feats.h5, for training other models on the extracted features.
 
 dataset = FeatureDataset("feats.h5", streams=["audio", "face"], sessions=["session1", "session2"])
 loader = DataLoader(dataset, batch_size=32, shuffle=True, num_workers=2, collate_fn=dataset.collate)

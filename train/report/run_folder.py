@@ -30,7 +30,7 @@ LEFT_BY_DVC = frozenset({".gitignore", LOG_FILE})
 def create_run_folder(
     out: Path, metadata: Mapping[str, Any], *, ours: frozenset[str], resume: bool = False, force: bool = False
 ) -> Iterator[Path]:
-    """Yield a hidden folder beside `out`, which becomes `out` when the block ends without an error.
+    """Yield a hidden folder next to `out`, which becomes `out` when the block ends without an error.
 
     It contains run.json with the metadata, run.log, and a folder `fits` for the results of single fits. If the block
     ends with an error, the folder stays, as soon as there are results of fits, and `resume` continues it.
@@ -51,7 +51,7 @@ def create_run_folder(
     work = unfinished_run(out)
     try:
         remove_leftovers(out)
-        # An interrupted run beside a finished one was begun with --force; to continue it needs no second one.
+        # If a finished run exists too, the interrupted one was started with --force; resuming does not need it again.
         _check_target(out, ours, force=force or (resume and work.exists()))
         out.parent.mkdir(parents=True, exist_ok=True)
         work.mkdir(exist_ok=True)
@@ -92,7 +92,7 @@ def reuse_run_folder(out: Path, ours: frozenset[str], *, force: bool = False) ->
         if foreign and not force:
             raise UsageError(
                 f"{out}: expected a new folder or one of an earlier run, got other files ({', '.join(sorted(foreign))})"
-                "; choose another folder with --out, or write beside them with --force"
+                "; choose another folder with --out, or keep them and write to this folder with --force"
             )
         out.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(out, _busy(out)):
@@ -125,7 +125,7 @@ def require_same_config(path: Path, metadata: Mapping[str, Any], subject: str) -
         name = key.replace("settings.", "train.", 1)  # as in params.yaml
         more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
         raise UsageError(
-            f"{subject} has another configuration: {name} was {before!r}, now it is {now!r}{more}; discard it with "
+            f"{subject} has another configuration: {name} was {before!r}, is now {now!r}{more}; discard it with "
             "--force, or choose another folder with --out"
         )
 

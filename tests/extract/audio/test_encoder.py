@@ -131,7 +131,7 @@ def test_a_batch_too_large_for_the_memory_is_split(tmp_path: Path, save: Save, l
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     assert small.calls > 4
     small.most = 0
-    with pytest.raises(MediaError, match=r"memory does not suffice.*extract.audio.max_seconds"):
+    with pytest.raises(MediaError, match=r"out of memory.*extract.audio.max_seconds"):
         encoder.encode(waves)
 
 

@@ -31,7 +31,7 @@ def test_a_truncated_dialog_does_not_count_as_an_utterance_clip(tmp_path: Path) 
     """A dialog of 9 s truncated to 2.5 s, and the clip of an utterance of 2.5 s at its end."""
     soundfile.write(tmp_path / "d.wav", np.random.default_rng(1).normal(size=9 * 16000) / 9, 16000)
     cut(tmp_path / "d.wav", 2.5 / 9)
-    assert "cut off: it declares 9.00 s" in str(decoded(tmp_path / "d.wav", start=6.0, end=8.5)[1])
+    assert "truncated: it declares 9.00 s" in str(decoded(tmp_path / "d.wav", start=6.0, end=8.5)[1])
     soundfile.write(tmp_path / "s.wav", np.zeros(40000), 16000)
     assert decoded(tmp_path / "s.wav", start=6.0, end=8.5) == (0.0, 40000)
 

@@ -30,7 +30,7 @@ def test_an_item_that_never_fits_is_an_error_with_a_remedy() -> None:
     def run(batch: Sequence[int]) -> list[int]:
         raise torch.OutOfMemoryError
 
-    with pytest.raises(MediaError, match=r"memory does not suffice for it; lower extract\.x"):
+    with pytest.raises(MediaError, match=r"out of memory on the device, even for a single item; lower extract\.x"):
         split_on_oom(run, [1, 2, 3], remedy="lower extract.x")
 
 

@@ -53,7 +53,7 @@ def extracted(foal_in: Foal, synthetic_corpus: Path, tmp_path_factory: pytest.Te
         done = foal_in(folder, *command)
         assert done.returncode == 0, done.stderr
     assert "sheet.png: 4 of 4 utterances, 2 of 2 speakers" in done.stdout
-    assert "quality.csv: the quality of 4 utterances" in done.stdout
+    assert "quality.csv: quality measures of 4 utterances" in done.stdout
     return folder
 
 
@@ -190,7 +190,7 @@ def test_links_out_of_the_root_need_allow_outside(extracted: Path, synthetic_cor
     root.mkdir()
     for part in synthetic_corpus.iterdir():
         (root / part.name).symlink_to(part)
-    with pytest.raises(ManifestError, match=r"feats\.h5, id .*, column (audio|video): .* symbolic link leads"):
+    with pytest.raises(ManifestError, match=r"feats\.h5, id .*, column (audio|video): .* through a symbolic link"):
         make_sheet(
             tmp_path / "s.png",
             extracted / "feats.h5",
@@ -221,7 +221,7 @@ def test_the_command_refuses_bad_outputs_and_streams(
     before = (tmp_path / "holiday.png").read_bytes(), (extracted / "m.csv").read_bytes()
     for arguments, words in (
         (["--contact-sheet", tmp_path / "holiday.png"], "exists and is not a contact sheet of foal"),
-        (["--contact-sheet", tmp_path / "s.png", "--stream", "audio"], "it holds face, face/whole"),
+        (["--contact-sheet", tmp_path / "s.png", "--stream", "audio"], "it contains face, face/whole"),
         (["--contact-sheet", tmp_path / "s.png", "--per-speaker", "0"], "--per-speaker"),
         (["--csv", "m.csv"], "exists and is not a table of `foal inspect`"),
     ):

@@ -78,7 +78,7 @@ def test_a_damaged_video_shows_its_intact_frames(
     requests = [request(str(number), number) for number in (5, 20, 22, 50)]
     found = previews(tmp_path, "v.mp4", requests, face_info(rate_hz=25.0))
     assert [number_of(found[name], read_number) for name in ("5", "50")] == [5, 50]
-    assert any(found[name].problem == "this picture cannot be decoded" for name in ("20", "22"))
+    assert any(found[name].problem == "this frame cannot be decoded" for name in ("20", "22"))
     assert found["50"].seconds == pytest.approx(50.5 / 25)
 
 

@@ -69,7 +69,7 @@ def store_path(tmp_path: Path) -> Path:
 
 
 def test_the_csv_file_has_the_numbers_of_the_store(store_path: Path, tmp_path: Path) -> None:
-    assert write_table(tmp_path / "q.csv", store_path) == f"{tmp_path / 'q.csv'}: the quality of 4 utterances"
+    assert write_table(tmp_path / "q.csv", store_path) == f"{tmp_path / 'q.csv'}: quality measures of 4 utterances"
     with (tmp_path / "q.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     with FeatureStore(store_path) as store:

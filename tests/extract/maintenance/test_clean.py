@@ -71,12 +71,12 @@ def test_indexed_shards_stay_until_the_index_is_written_again(foal_here: Foal, p
     for options in ([], ["--features-dir", "features"]):
         done = foal_here("clean", "--remove", *options)
         assert done.returncode == 0, done.stderr
-        assert "still in feats.h5: run `foal index` first" in done.stdout
+        assert "used by feats.h5: run `foal index` first" in done.stdout
         assert files_below(project) == before
     assert foal_here("index").returncode == 0
     assert foal_here("index", "--config-hash", old[0], "--streams", "audio", "-o", "features/feats.h5").returncode == 0
     done = foal_here("clean", "--remove")
-    assert "still in features/feats.h5" in done.stdout
+    assert "used by features/feats.h5" in done.stdout
     assert old_shards(project, "audio")
     assert not old_shards(project, "face")
     with FeatureStore(project / "feats.h5") as store, FeatureStore(project / "features" / "feats.h5") as other:
@@ -194,7 +194,7 @@ def test_nothing_is_removed_through_a_symbolic_link(foal_here: Foal, project: Pa
     gone = set(features.glob("session[23]/*-00000000/*.h5")) - {linked}
     done = foal_here("clean", "--remove")
     assert done.returncode == 0, done.stderr
-    assert "a symbolic link, or behind one" in done.stdout
+    assert "reached through a symbolic link" in done.stdout
     assert f"removed {len(gone)} of {len(gone)} files" in done.stdout
     assert files_below(project) | files_below(outside) | files_below(features / "session3") == before - gone
 

@@ -241,7 +241,7 @@ def test_the_rate_is_estimated_and_rounded(
 def test_a_rate_that_cannot_be_estimated_must_be_given(manifest: Path, tmp_path: Path, run_import: RunImport) -> None:
     folder = write_arrays(tmp_path / "audio", manifest)
     write_manifest(manifest, [replace(u, end=None) for u in read_manifest(manifest)])
-    with pytest.raises(UsageError, match=r"does not tell where their utterances end; .* with --audio-rate HZ"):
+    with pytest.raises(UsageError, match=r"has no end times for their utterances; .* with --audio-rate HZ"):
         run_import(tmp_path / "out", folder)
     assert not (tmp_path / "out").exists()
     run_import(tmp_path / "out", folder, rates={"audio": 12.5})

@@ -40,7 +40,7 @@ def test_configurations_and_stale_files_are_reported(
     assert any(
         line.startswith("not in the index: audio-00000000: 3 shards of another configuration, ") for line in lines
     )
-    wanted = "2 of 18 rows are no longer current (1 not in the manifest, 1 of changed media)"
+    wanted = "2 of 18 rows are no longer current (1 not in the manifest, 1 with changed media)"
     assert f"stale: audio-{audio}: {wanted}" in lines
     assert f"stale: face-{face}: 1 of 18 rows are no longer current (1 not in the manifest)" in lines
     assert any("foal clean" in line for line in lines)

@@ -41,7 +41,7 @@ def test_a_folder_without_matching_names_shows_both_sides(tmp_path: Path, some_u
 
 def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "u0.npy", np.array([{"a": 1}]), allow_pickle=True)
-    with pytest.raises(StoreError, match=r"expected a whole \.npy file of numbers"):
+    with pytest.raises(StoreError, match=r"expected a complete \.npy file of numbers"):
         open_array(tmp_path / "u0.npy")
 
 
@@ -60,5 +60,5 @@ def test_without_lengths_the_rate_has_to_be_given(tmp_path: Path, some_utterance
     save(tmp_path / "u0.npy", (49, 6))
     utterances = [replace(utterance, end=None) for utterance in some_utterances]
     folder = check_folder("face", tmp_path, utterances, "float16")
-    with pytest.raises(UsageError, match=r"m\.csv does not tell .* with --face-rate HZ"):
+    with pytest.raises(UsageError, match=r"m\.csv has no end times .* with --face-rate HZ"):
         estimate_rate(folder, utterances, tmp_path / "m.csv")

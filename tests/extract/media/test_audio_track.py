@@ -263,7 +263,7 @@ def test_clicks_behind_damaged_packets_are_on_time(tmp_path: Path) -> None:
 
 def test_a_track_of_damaged_packets_only_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "d.mkv", "aac", 44100, change=damaged_video(0, 1000))
-    with pytest.raises(MediaError, match="the sound cannot be decoded"):
+    with pytest.raises(MediaError, match="the audio cannot be decoded"):
         Waveform(path)
 
 

@@ -60,7 +60,7 @@ def test_a_truncated_audio_file_declares_its_full_duration(tmp_path: Path, suffi
     # What is there is there, and what nobody declares is not missing.
     assert share(path, 0.1, left) == 1.0
     assert share(path, 0.0, 99.0) == pytest.approx(left / 3)
-    with pytest.raises(MediaError, match=r"got a file of .* s \(cut off: it declares 3.00 s\)"):
+    with pytest.raises(MediaError, match=r"got a file of .* s \(truncated: it declares 3.00 s\)"):
         Waveform(path).cut(2.0, 3.0)
 
 

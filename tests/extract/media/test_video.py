@@ -205,6 +205,6 @@ def test_an_audio_file_has_no_video_track(tmp_path: Path) -> None:
 
 def test_distant_time_stamps_do_not_enlarge_the_plan(tmp_path: Path, make_video: MakeVideo) -> None:
     video = open_video(make_video(tmp_path / "v.mkv", frames=3, times_ms=[0, 40, 900_000_000]), backend="pyav")
-    with pytest.raises(MediaError, match="3 frames for"):
+    with pytest.raises(MediaError, match="got only 3 frames"):
         video.plan(Segment(start=None, end=None, fps=10))
     assert len(video.plan(Segment(start=0.0, end=1.0, fps=10))) == 10

@@ -63,7 +63,7 @@ def test_a_cut_is_exact_to_the_sample(tmp_path: Path) -> None:
     np.testing.assert_array_equal(sound.cut(0.25, 1.5), ramp[4000:24000])
     np.testing.assert_array_equal(sound.cut(1.5, None), ramp[24000:])
     np.testing.assert_array_equal(sound.cut(1.9, 7.0), ramp[30400:])
-    with pytest.raises(MediaError, match=r"expected sound from 3 s on, got a file of 2.00 s"):
+    with pytest.raises(MediaError, match=r"expected audio from 3 s on, got a file of 2.00 s"):
         sound.cut(3.0, 4.0)
 
 
@@ -134,7 +134,7 @@ def test_text_files_are_refused(tmp_path: Path, name: str) -> None:
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no such file"):
         Waveform(tmp_path / "none.wav")
-    with pytest.raises(MediaError, match="something else"):
+    with pytest.raises(MediaError, match="got a folder"):
         Waveform(tmp_path)
 
 
@@ -157,9 +157,9 @@ def test_declared_sizes_are_not_allocated(tmp_path: Path) -> None:
     whole = (tmp_path / "s.wav").read_bytes()
     for place, form, value, words in (
         (22, "<H", 65535, "cannot be read"),
-        (24, "<I", 1, "samples a second"),
+        (24, "<I", 1, "expected a sample rate"),
         (24, "<I", 0, "cannot be read"),
-        (24, "<I", 2_000_000_000, "samples a second"),
+        (24, "<I", 2_000_000_000, "expected a sample rate"),
     ):
         content = bytearray(whole)
         struct.pack_into(form, content, place, value)

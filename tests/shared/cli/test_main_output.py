@@ -97,6 +97,6 @@ def test_an_invalid_configuration_of_dask_is_one_sentence(extraction: list[str],
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("foal: expected a configuration that Dask can read")
+    assert done.stderr.startswith("foal: the Dask configuration cannot be read")
     assert "DASK_CONFIG" in done.stderr
     assert "Traceback" not in done.stderr

@@ -21,7 +21,7 @@ def test_json_is_the_last_line(foal_here: Foal, features: Path) -> None:
     done = foal_here("verify", "--json")
     assert done.returncode == 0
     first, last = done.stdout.splitlines()
-    assert "6 files in order" in first
+    assert "6 files intact" in first
     result = json.loads(last)
     assert (result["files"], result["problems"]) == (6, [])
     assert result["bytes"] == sum(path.stat().st_size for path in features.rglob("*.h5"))

@@ -52,9 +52,9 @@ def test_intact_groups_of_any_size_pass(tmp_path: Path, members: int) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (close_the_list, "names are damaged"),
-        (begin_outside, "names are damaged"),
-        (remove_signature, "without names"),
+        (close_the_list, "damaged name heap"),
+        (begin_outside, "damaged name heap"),
+        (remove_signature, "without a name heap"),
     ],
 )
 def test_damaged_names_are_refused(tmp_path: Path, damage: Callable[[bytearray, int, int], None], message: str) -> None:
@@ -69,12 +69,12 @@ def test_damaged_names_are_refused(tmp_path: Path, damage: Callable[[bytearray, 
 
 
 def test_a_group_behind_the_end_of_the_content_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="ends beyond the file"):
+    with pytest.raises(ValueError, match="beyond the end of the file"):
         check(write(tmp_path / "a.h5", 1), length=100)
 
 
 def test_other_forms_of_group_and_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="another version than foal writes"):
+    with pytest.raises(ValueError, match="unsupported version of a group header"):
         check(write(tmp_path / "new.h5", 1, libver="latest"))
     path = tmp_path / "block.h5"
     with h5py.File(path, "w", userblock_size=512) as file:

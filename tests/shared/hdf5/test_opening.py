@@ -70,7 +70,7 @@ def test_a_damaged_file_of_another_version_is_damaged(tmp_path: Path) -> None:
         raw.write(b"?")
     for whole in (False, True):
         error = refusal(path, whole=whole)
-        assert str(error) == f"{path}: damaged (its bytes do not match their seal); repair it"
+        assert str(error) == f"{path}: damaged (the content does not match its checksum); repair it"
 
 
 def test_other_files_are_refused_with_the_reason(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_other_files_are_refused_with_the_reason(tmp_path: Path) -> None:
     assert "expected a file of format foal-test, got 'foal-other'" in str(
         refusal(write(tmp_path / "other.h5", format="foal-other"))
     )
-    assert "the seal at its end is missing or wrong" in str(refusal(write(tmp_path / "bare.h5", seal=False)))
+    assert "the checksum line at the end is missing or invalid" in str(refusal(write(tmp_path / "bare.h5", seal=False)))
     (tmp_path / "text.h5").write_text("not HDF5")
-    assert "cut short or that HDF5 cannot open" in str(refusal(tmp_path / "text.h5"))
+    assert "truncated or not HDF5" in str(refusal(tmp_path / "text.h5"))
     write_seal(tmp_path / "text.h5")
     assert "got one that HDF5 cannot open" in str(refusal(tmp_path / "text.h5"))
     assert "expected a regular file" in str(refusal(tmp_path))

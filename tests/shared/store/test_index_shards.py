@@ -29,7 +29,7 @@ def test_missing_changed_and_damaged_shards_are_refused_by_name(
     shard.unlink()
     with FeatureStore(store_path) as store, pytest.raises(StoreError, match=shard.name):
         store.packed("audio")
-    assert [(path, "gone" in reason) for path, reason in verify_target(store_path)[1]] == [(shard, True)]
+    assert [(path, "no such shard" in reason) for path, reason in verify_target(store_path)[1]] == [(shard, True)]
 
     with h5py.File(shard, "w") as file:
         file["x"] = 1
@@ -62,7 +62,7 @@ def test_symbolic_links_out_of_the_folder_are_not_followed(
     project = tmp_path / "project"
     project.mkdir()
     (project / "features").symlink_to(tmp_path / "elsewhere" / "features")
-    with pytest.raises(UsageError, match="a symbolic link leads to"):
+    with pytest.raises(UsageError, match="through a symbolic link"):
         write_index(project / "feats.h5", some_utterances, project / "features", KEYS)
     # One that stays inside, and a linked folder of all, do no harm.
     write_index(tmp_path / "feats.h5", some_utterances, project / "features", KEYS)
@@ -72,5 +72,5 @@ def test_symbolic_links_out_of_the_folder_are_not_followed(
         assert len(store.packed("audio").offsets) == 19
     (project / "features").unlink()
     (project / "features").symlink_to("/")
-    with FeatureStore(tmp_path / "feats.h5") as store, pytest.raises(StoreError, match="a symbolic link leads to"):
+    with FeatureStore(tmp_path / "feats.h5") as store, pytest.raises(StoreError, match="through a symbolic link"):
         store.packed("audio")

@@ -62,7 +62,10 @@ def test_shards_of_two_configurations_are_refused(
     other = some_utterances[:3]
     make_features(tmp_path / "features", other, widths={"audio": 4}, key="1" * 64)
     catalog.update(read_catalog(tmp_path / "features", "audio", "1" * 64))
-    with h5py.File(tmp_path / "index.h5", "w") as file, pytest.raises(StoreError, match="audio shards do not belong"):
+    with (
+        h5py.File(tmp_path / "index.h5", "w") as file,
+        pytest.raises(StoreError, match="audio shards are inconsistent"),
+    ):
         write_tables(file, tmp_path, rows_of([*other, some_utterances[3]], catalog), {"audio": catalog}, pack=False)
 
 

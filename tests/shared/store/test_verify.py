@@ -52,12 +52,12 @@ def test_files_that_are_not_shards_of_their_folder_are_named_in_order(features: 
     names = (".tmp-host~1~x.h5", "b.txt", "c.h5", "f.h5", "g.h5")
     assert list(reasons) == ["x.h5", *(f"session1/audio-aaaaaaaa/{name}" for name in names)]
     assert "killed" in reasons["session1/audio-aaaaaaaa/.tmp-host~1~x.h5"]
-    assert reasons["session1/audio-aaaaaaaa/b.txt"] == "not a file of foal"
+    assert reasons["session1/audio-aaaaaaaa/b.txt"] == "not written by foal"
     assert "expected a regular file" in reasons["session1/audio-aaaaaaaa/c.h5"]
-    assert "the shard is gone" in reasons["session1/audio-aaaaaaaa/f.h5"]
-    assert reasons["session1/audio-aaaaaaaa/g.h5"] == f"a shard of another folder, face-{KEY}"
-    assert reasons["x.h5"] == f"a shard of another folder, audio-{KEY}"
-    with pytest.raises(UsageError, match="got nothing there"):
+    assert "no such shard" in reasons["session1/audio-aaaaaaaa/f.h5"]
+    assert reasons["session1/audio-aaaaaaaa/g.h5"] == f"expected a shard of this folder, got one of face-{KEY}"
+    assert reasons["x.h5"] == f"expected a shard of this folder, got one of audio-{KEY}"
+    with pytest.raises(UsageError, match="but there is no such file"):
         verify_target(features / "nowhere")
     assert "expected a regular file" in verify_target(folder / "c.h5")[1][0][1]
 
@@ -84,7 +84,7 @@ def test_an_unreadable_folder_is_named(
     assert done.returncode == 1, done.stderr
     first, last = done.stdout.splitlines()
     assert re.fullmatch(r"features/session2/face-aaaaaaaa(/shard\.h5)?: cannot be read: Permission denied.*", first)
-    assert last.startswith("1 problems")
+    assert last.startswith("1 problem;")
 
 
 def test_every_file_is_read_once_and_its_bytes_are_reported(features: Path, tmp_path: Path) -> None:
@@ -131,15 +131,15 @@ def test_the_verify_command_prints_problems_and_exits_with_1(
 ) -> None:
     done = foal_here("verify")
     assert done.returncode == 0
-    assert re.fullmatch(r"7 files in order, [0-9.,]+ kB at [0-9.,]+ [kMG]?B(ytes)?/s\n", done.stdout)
+    assert re.fullmatch(r"7 files intact, [0-9.,]+ kB at [0-9.,]+ [kMG]?B(ytes)?/s\n", done.stdout)
     shard = features / "session3" / "face-aaaaaaaa" / "shard.h5"
     with shard.open("r+b") as file:
         file.write(b"\0")
     done = foal_here("verify")
     assert done.returncode == 1
     first, last = done.stdout.splitlines()
-    assert first.startswith(f"{shard.relative_to(tmp_path)}: damaged (its bytes do not match their seal)")
-    assert last == "1 problems; `foal extract` restores what is missing or damaged"
+    assert first.startswith(f"{shard.relative_to(tmp_path)}: damaged (the content does not match its checksum)")
+    assert last == "1 problem; `foal extract` recomputes missing and damaged shards"
 
 
 def test_only_damaged_shards_of_foal_may_be_removed(features: Path, altered: Altered) -> None:

@@ -198,9 +198,9 @@ def test_a_run_killed_between_network_and_result_is_resumed(feats: Path, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"epochs": 2}, "train.epochs was 3, now it is 2; discard it with --force"),
-        ({"avel": False}, "avel was True, now it is False (and 1 more)"),
-        ({"seeds": (0, 1)}, "seeds was [0], now it is [0, 1]"),
+        ({"epochs": 2}, "train.epochs was 3, is now 2; discard it with --force"),
+        ({"avel": False}, "avel was True, is now False (and 1 more)"),
+        ({"seeds": (0, 1)}, "seeds was [0], is now [0, 1]"),
     ],
     ids=str,
 )
@@ -234,7 +234,7 @@ def test_resuming_a_finished_run_returns_its_metrics(feats: Path, tmp_path: Path
     assert train(settings_of(), feats, tmp_path / "run", resume=True, progress=epochs.append) == metrics
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
     assert epochs == []
-    with pytest.raises(UsageError, match=r"the finished run has another configuration: train.width was 16, now .* 8"):
+    with pytest.raises(UsageError, match=r"the finished run has another configuration: train.width was 16, is now 8"):
         train(settings_of(width=8), feats, tmp_path / "run", resume=True)
     assert not (tmp_path / ".run.unfinished").exists()
 

@@ -109,10 +109,10 @@ def test_an_interrupted_run_is_discarded_only_with_force(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("about", "words"),
     [
-        ({**ABOUT, "settings": {"epochs": 4, "seeds": [0]}}, "train.epochs was 3, now it is 4;"),
-        ({**ABOUT, "settings": {"epochs": 3, "seeds": [0, 1]}}, "train.seeds was [0], now it is [0, 1];"),
-        ({**ABOUT, "width": 8}, "width was None, now it is 8;"),
-        ({"protocol": "x"}, "protocol was 'loso-nested', now it is 'x' (and 2 more);"),
+        ({**ABOUT, "settings": {"epochs": 4, "seeds": [0]}}, "train.epochs was 3, is now 4;"),
+        ({**ABOUT, "settings": {"epochs": 3, "seeds": [0, 1]}}, "train.seeds was [0], is now [0, 1];"),
+        ({**ABOUT, "width": 8}, "width was None, is now 8;"),
+        ({"protocol": "x"}, "protocol was 'loso-nested', is now 'x' (and 2 more);"),
     ],
     ids=str,
 )
