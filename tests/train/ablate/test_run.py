@@ -1,32 +1,26 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from foal.shared.config.settings import ClusterSettings, Settings
-from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import UsageError
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
+from foal.tests.train.ablate.quick_settings import QUICK, SETTINGS
 from foal.train.ablate.run import ablate
 from foal.train.ablate.systems import System, systems_for
 from foal.train.data.dataset import open_dataset
 from foal.train.data.protocol import build_cross_validation
-from foal.train.fit.task import FitTask, load_result, probability_table, run_task
+from foal.train.fit.task import FitTask, load_result, probability_table
 from foal.train.metrics.classification import pooled_scores
 from foal.train.report.files import versions
 
-CPU = torch.device("cpu")
-# No sequence is as long as six seconds: the row that is cut there is the fit that is not.
-QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=1, batch_size=8, bootstrap=50, seeds=(0, 1), max_seconds=6.0)
-SETTINGS = Settings(train=QUICK, cluster=ClusterSettings(workers=1))
 SYSTEMS = systems_for(["audio", "face"], "loso-nested", deviations=True)
 NETWORKS = [system for system in SYSTEMS if system.kind == "network"]
 KEYS = [
@@ -80,24 +74,6 @@ def copied(out: Path, tmp_path: Path) -> Path:
     """The same, to be changed."""
     shutil.copytree(out.parent, tmp_path / "copy")
     return tmp_path / "copy" / "out"
-
-
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
-    """Do what is left without a worker, which takes seconds to come; gives what was asked for."""
-    asked: list[FitTask] = []
-
-    def fits(settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]) -> Iterator[int]:
-        asked.extend(tasks)
-        with open_dataset(features, TrainSettings(), classes=None, modalities=modalities) as data:
-            for number, task in enumerate(tasks):
-                run_task(
-                    task, data, build_cross_validation(data.utterances, task.settings.protocol, data.speakers), CPU
-                )
-                yield number
-
-    monkeypatch.setattr("foal.train.ablate.run.run_in_parallel", fits)
-    return asked
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -290,40 +266,6 @@ def test_an_added_seed_runs_only_its_own_fits(copied: Path, in_this_process: lis
     }
     restored = ablate(SETTINGS, copied.parent / "feats.h5", copied, deviations=True)
     assert restored == read(copied.parent / "returned.json") | {"rows": restored["rows"]}
-
-
-@pytest.mark.parametrize("modality", ["audio", "face"])
-def test_features_of_one_modality(
-    tmp_path: Path,
-    some_utterances: list[Utterance],
-    make_index: Callable[..., Path],
-    modality: str,
-    in_this_process: list[FitTask],
-) -> None:
-    feats = make_index(tmp_path, some_utterances, widths={modality: 5})
-    settings = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0,), "protocol": None})})
-    ablation = ablate(settings, feats, tmp_path / "out", deviations=True)
-    assert [row["id"] for row in ablation["rows"]] == ["majority", f"regression-{modality}", modality]
-    assert ablation["baseline"] == modality
-    assert ablation["streams"] == [modality]
-    assert len(in_this_process) == 6
-    assert [row["gain"] is None for row in ablation["rows"]] == [False, False, True]
-    assert (tmp_path / "out" / "ablation.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_folds_of_the_manifest_have_no_row_that_is_chosen_on_test(
-    tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], in_this_process: list[FitTask]
-) -> None:
-    fixed = [replace(u, fold=("train", "train", "val", "test")[i // 2 % 4]) for i, u in enumerate(some_utterances)]
-    train = QUICK.model_copy(update={"seeds": (0,), "modalities": "audio"})
-    ablation = ablate(
-        SETTINGS.model_copy(update={"train": train}), make_index(tmp_path, fixed), tmp_path / "out", deviations=True
-    )
-    assert ablation["protocol"] == "folds-nested"
-    assert not any(row["selected_on_test"] for row in ablation["rows"])
-    # Both modalities are there, but one was asked for.
-    assert [row["id"] for row in ablation["rows"]] == ["majority", "regression-audio", "audio"]
-    assert (ablation["n"], len(in_this_process)) == (4, 2)
 
 
 def test_a_folder_with_foreign_files_is_refused(feats: Path, tmp_path: Path, in_this_process: list[FitTask]) -> None:

@@ -1,8 +1,7 @@
 import csv
-import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from io import StringIO
@@ -16,91 +15,21 @@ import torch
 from rich.console import Console
 
 from foal.shared.config.settings import Settings
-from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import FoalError, StoreError, TrainingError, UsageError
-from foal.shared.hdf5.checked_reader import write_strings
 from foal.shared.hdf5.seal import write_seal
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import Entry, ShardReader, ShardWriter
 from foal.shared.utterance import Utterance
-from foal.train.data.dataset import Dataset, open_dataset
+from foal.tests.train.evaluate.quick_run import KEYS, QUICK, SCORES, SETTINGS, read, tables_of
+from foal.train.data.dataset import open_dataset
 from foal.train.data.modality_dropout import drop_frames, drop_modality
 from foal.train.evaluate.ensemble import assign_models, load_fold_models
 from foal.train.evaluate.run import evaluate
-from foal.train.fit.predict import predict
-from foal.train.metrics.classification import pooled_scores
 from foal.train.report.evaluation import evaluation_table
 from foal.train.run import train
 
-CPU = torch.device("cpu")
-QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, seeds=(0, 1))
-SETTINGS = Settings(train=QUICK)
-KEYS = {"audio": "0" * 64, "face": "0" * 64}
-SCORES = (
-    "ua_mean",
-    "ua_std",
-    "wa_mean",
-    "wa_std",
-    "f1_mean",
-    "f1_std",
-    "ua_ci95",
-    "wa_ci95",
-    "per_class_recall",
-    "confusion",
-)
 PICTURES = ("calibration.png", "confusion.png", "overview.png")
-
-NOTE = (
-    "{} utterances are of a corpus or session that the run did not contain: "
-    "their scores are averages of all networks of a seed"
-)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("evaluate")
-
-
-@pytest.fixture
-def run(place: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
-    """A run of two seeds over three sessions, and its evaluation beside it; created once, read only."""
-    if not (place / "run").exists():
-        train(SETTINGS, make_index(place, some_utterances), place / "run")
-        evaluate(SETTINGS, place / "run", place / "feats.h5", place / "evaluation")
-    return place / "run"
-
-
-@pytest.fixture
-def feats(run: Path) -> Path:
-    return run.parent / "feats.h5"
-
-
-@pytest.fixture
-def evaluation(run: Path) -> dict[str, Any]:
-    return read(run.parent / "evaluation")
-
-
-def read(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
-
-
-def labels_of(utterances: Sequence[Utterance]) -> np.ndarray:
-    return np.array([("hap", "sad").index(u.label) for u in utterances])
-
-
-def tables_of(run: Path, data: Dataset, rows: torch.Tensor, **how: Any) -> np.ndarray:
-    """Probabilities of the run's six networks for m rows, (2, 3, m, 2)."""
-    models = load_fold_models(run)
-    tables = [predict(fold_model.model, data, rows, batch_size=5, device=CPU, **how).numpy() for fold_model in models]
-    return np.stack(tables).reshape(2, 3, len(rows), 2)
-
-
-def indexed_as(run: Path, folder: Path, utterances: Sequence[Utterance]) -> Path:
-    """An index of the same features for other manifest rows."""
-    shutil.copytree(run.parent / "features", folder / "features")
-    write_index(folder / "feats.h5", utterances, folder / "features", KEYS)
-    return folder / "feats.h5"
 
 
 def with_flags(run: Path, folder: Path, modality: str, keep: Callable[[int], np.ndarray]) -> Path:
@@ -202,104 +131,6 @@ def test_a_repeated_evaluation_gives_the_same_metrics(run: Path, feats: Path, tm
     again = evaluate(streamed, run, feats, tmp_path / "out")
     assert {name: again[name] for name in SCORES} == {name: read(run)[name] for name in SCORES}
     assert sorted(os.listdir(tmp_path / "out")) == sorted([*PICTURES, "metrics.json"])
-
-
-def test_selected_sessions_only_are_evaluated(
-    run: Path, feats: Path, evaluation: dict[str, Any], some_utterances: list[Utterance], tmp_path: Path
-) -> None:
-    select = evaluate(SETTINGS, run, feats, tmp_path / "out", sessions=["session1"])
-    assert (select["n"], select["sessions"]) == (6, ["session1"])
-    assert select["per_session"] == {"session1": evaluation["per_session"]["session1"]}
-    assert {name: s["n"] for name, s in select["per_speaker"].items()} == {"test/s0": 3, "test/s3": 3}
-    assert not any("left out" in note for note in select["warnings"])
-
-
-def test_an_unknown_session_is_refused(run: Path, feats: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown split 'session9'"):
-        evaluate(SETTINGS, run, feats, tmp_path / "none", sessions=["session9"])
-    assert not (tmp_path / "none").exists()
-
-
-def test_a_single_network_scores_only_its_test_session(
-    run: Path, feats: Path, evaluation: dict[str, Any], tmp_path: Path
-) -> None:
-    model = run / "models" / "seed1-fold2"
-    alone = evaluate(SETTINGS, model, feats, tmp_path / "out")
-    assert (alone["n"], alone["seeds"], list(alone["per_session"])) == (6, [1], ["session2"])
-    assert "12 utterances left out: the networks were trained on their session, or may have been" in alone["warnings"]
-    assert alone["ua_std"] is None
-    (fold,) = (fold for fold in read(run)["folds"] if (fold["seed"], fold["fold"]) == (1, 2))
-    assert (alone["ua_mean"], alone["wa_mean"], alone["f1_mean"]) == (fold["ua"], fold["wa"], fold["f1"])
-    with pytest.raises(TrainingError, match="all 6 utterances are of groups that its networks were trained on"):
-        evaluate(SETTINGS, model, feats, tmp_path / "none", sessions=["session1"])
-    assert not (tmp_path / "none").exists()
-
-
-def test_another_corpus_is_scored_by_the_average_of_all_networks(
-    run: Path, some_utterances: list[Utterance], tmp_path: Path
-) -> None:
-    others = [replace(u, corpus="other") for u in some_utterances]
-    feats = indexed_as(run, tmp_path, others)
-    metrics = evaluate(SETTINGS, run, feats, tmp_path / "out")
-    assert metrics["n"] == 18
-    assert NOTE.format(18) in metrics["warnings"]
-    with open_dataset(feats, QUICK, classes=None) as data:
-        means = tables_of(run, data, torch.arange(18)).mean(1)
-        for seed, ensemble in assign_models(load_fold_models(run), data, torch.arange(18)).items():
-            tables = [
-                predict(fold_model.model, data, rows, batch_size=7, device=CPU) for fold_model, rows in ensemble.members
-            ]
-            np.testing.assert_allclose(ensemble.average(tables), means[seed], atol=1e-6)
-    scores = pooled_scores(
-        labels_of(others),
-        means.argmax(-1),
-        [f"other/{u.speaker}" for u in others],
-        classes=("hap", "sad"),
-        resamples=QUICK.bootstrap,
-    )
-    assert {name: metrics[name] for name in SCORES} == {name: scores[name] for name in SCORES}
-    confidence = [share for share in metrics["calibration"]["bins"]["confidence"] if share is not None]
-    counts = [count for count in metrics["calibration"]["bins"]["counts"] if count]
-    assert np.dot(confidence, counts) / 36 == pytest.approx(means.max(-1).mean(), abs=1e-6)
-    assert metrics["features"] != metrics["run"]["features"] == read(run)["features"]
-
-
-def test_a_mixed_corpus_is_scored_with_a_note_on_its_new_utterances(
-    run: Path, some_utterances: list[Utterance], tmp_path: Path
-) -> None:
-    mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(some_utterances)]
-    feats = run_over(mixed, run, tmp_path)
-    whole = evaluate(SETTINGS, run, feats, tmp_path / "whole")
-    assert whole["n"] == 18
-    assert {name: scores["n"] for name, scores in whole["per_session"].items()} == {
-        "session1": 3,
-        "session2": 3,
-        "session3": 3,
-        "unknown": 9,
-    }
-    assert NOTE.format(9) in whole["warnings"]
-    other = evaluate(SETTINGS, run, feats, tmp_path / "other", sessions=["other"])
-    assert (other["n"], list(other["per_session"])) == (9, ["unknown"])
-
-
-def test_no_note_on_new_utterances_that_are_not_evaluated(
-    run: Path, some_utterances: list[Utterance], tmp_path: Path
-) -> None:
-    mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(some_utterances)]
-    own = evaluate(SETTINGS, run, run_over(mixed, run, tmp_path), tmp_path / "own", sessions=["session2"])
-    assert own["n"] == 3
-    assert not any("did not contain" in note for note in own["warnings"])
-
-
-def run_over(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
-    """An index over the run's shards, with corpus and session of other utterances."""
-    feats = shutil.copytree(run.parent, folder / "mixed") / "feats.h5"
-    with h5py.File(feats, "r+") as file:
-        for column in ("corpus", "session"):
-            del file["utterances"][column]
-            write_strings(file["utterances"], **{column: [getattr(u, column) for u in utterances]})
-    write_seal(feats)
-    return feats
 
 
 @pytest.mark.parametrize(

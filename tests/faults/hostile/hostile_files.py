@@ -26,7 +26,7 @@ from foal.shared.utterance import Utterance
 
 # A script imports a neighbouring file by its bare name; mypy knows that file by its place in the package.
 if TYPE_CHECKING:
-    from foal.tests.faults.hostile_content import (
+    from foal.tests.faults.hostile.hostile_content import (
         SHARD,
         Cases,
         Change,
