@@ -256,7 +256,6 @@ def inspect(
                 stream=stream,
                 per_speaker=per_speaker,
                 speakers=speakers,
-                console=console,
                 allow_outside=settings.corpus.allow_outside,
                 force=force,
             )

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
+from ...shared.cli.progress import progress_display
 from ...shared.config.settings import modality_of
 from ...shared.errors import StoreError, UsageError
 from ...shared.manifest import check_inside
@@ -31,7 +30,6 @@ def make_sheet(
     stream: str | None,
     per_speaker: int,
     speakers: int,
-    console: Console,
     allow_outside: bool = False,
     force: bool = False,
 ) -> str:
@@ -44,7 +42,6 @@ def make_sheet(
         stream: name of a face stream; None for the first one.
         per_speaker: utterances per speaker.
         speakers: maximum of speakers; 0 for as many as fit.
-        console: for the progress bar.
         allow_outside: read media whose path leads out of the root.
         force: replace a file that is no contact sheet.
 
@@ -72,10 +69,10 @@ def make_sheet(
 
     decoded: dict[str, FramePreview] = {}
     title = f"decoding {len(videos)} videos"
-    for video, members in track(
-        videos.items(), title, console=console, transient=True, disable=not console.is_terminal
-    ):
-        decoded |= previews(root, video, members, info)
+    with progress_display(title, total=len(videos), unit="videos", line_seconds=None) as display:
+        for video, members in videos.items():
+            decoded |= previews(root, video, members, info)
+            display.advance()
     cells = {name: [_cell(requests[row], decoded, info) for row in rows] for name, rows in groups.items()}
     counts = f"{len(requests):,} of {total:,} utterances, {len(groups):,} of {len(by_name):,} speakers"
     lines = [f"{index.name}, content {digest[:8]}: {counts}", _caption(info, packed=packed)]

@@ -18,7 +18,6 @@ from foal.extract.inspect.sheet_layout import (
     thumbnail,
 )
 from foal.extract.media.video import Segment, open_video
-from foal.shared.cli.console import get_console
 from foal.shared.errors import ManifestError, UsageError
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
@@ -110,7 +109,6 @@ def test_the_whole_picture_is_shown_for_region_frame(extracted: Path, synthetic_
         stream="face/whole",
         per_speaker=1,
         speakers=0,
-        console=get_console(),
     )
     assert "2 of 4 utterances, 2 of 2 speakers" in line
     sheet = pixels(tmp_path / "s.png")
@@ -131,7 +129,6 @@ def test_a_packed_file_shows_pictures_without_boxes(extracted: Path, synthetic_c
         stream=None,
         per_speaker=2,
         speakers=0,
-        console=get_console(),
     )
     sheet = pixels(tmp_path / "s.png")
     assert not (sheet == BOX_COLOUR).all(-1).any()
@@ -154,7 +151,6 @@ def test_a_wrong_corpus_root_is_named(extracted: Path, tmp_path: Path) -> None:
                 stream=None,
                 per_speaker=2,
                 speakers=24,
-                console=get_console(),
             )
     assert not (tmp_path / "s.png").exists()
 
@@ -173,7 +169,6 @@ def test_links_out_of_the_root_need_allow_outside(extracted: Path, synthetic_cor
             stream=None,
             per_speaker=1,
             speakers=2,
-            console=get_console(),
         )
     make_sheet(
         tmp_path / "s.png",
@@ -182,7 +177,6 @@ def test_links_out_of_the_root_need_allow_outside(extracted: Path, synthetic_cor
         stream=None,
         per_speaker=1,
         speakers=2,
-        console=get_console(),
         allow_outside=True,
     )
     assert (tmp_path / "s.png").exists()
@@ -246,7 +240,6 @@ def test_a_missing_video_costs_its_cells_only(extracted: Path, synthetic_corpus:
         stream=None,
         per_speaker=2,
         speakers=0,
-        console=get_console(),
     )
     sheet = pixels(tmp_path / "s.png")
     for name, (whole, box) in seen.items():

@@ -14,7 +14,6 @@ from foal.extract.inspect.sheet_layout import (
     thumbnail,
 )
 from foal.extract.media.video import Segment, open_video
-from foal.shared.cli.console import get_console
 from foal.shared.errors import StoreError
 from foal.shared.manifest import write_manifest
 from foal.shared.store.index_writer import write_index
@@ -92,7 +91,6 @@ def test_an_invalid_stream_configuration_is_refused(
             stream=None,
             per_speaker=2,
             speakers=24,
-            console=get_console(),
         )
     assert not (tmp_path / "s.png").exists()
 
@@ -115,7 +113,6 @@ def test_without_a_face_the_middle_frame_is_marked(faceless: Path, read_number: 
             stream=None,
             per_speaker=2,
             speakers=24,
-            console=get_console(),
         )
     sheet = pixels(faceless / "s.png")
     middle = middle_picture(faceless / "v.mp4")
