@@ -55,6 +55,8 @@ SLOW_FILES = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what `make test-fast` leaves out, beside the tests that are marked themselves."""
+    # Files are distributed among processes in this order: the longest first, or one process runs them alone at the end.
+    items.sort(key=lambda item: item.path.name != "test_end_to_end.py" and item.path.parent.name != "benchmarks")
     files = {TESTS / name for name in SLOW_FILES}
     for item in items:
         if item.path in files or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
