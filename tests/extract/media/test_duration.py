@@ -57,7 +57,7 @@ def test_a_truncated_audio_file_declares_its_full_duration(tmp_path: Path, suffi
     assert 0.9 < left < 1.25
     assert share(path) == pytest.approx(left / 3)
     assert share(path, 0.5, 2.0) == pytest.approx((left - 0.5) / 1.5)
-    # What is there is there, and what nobody declares is not missing.
+    # A segment inside the remaining audio is complete, and audio beyond the declared end does not count as missing.
     assert share(path, 0.1, left) == 1.0
     assert share(path, 0.0, 99.0) == pytest.approx(left / 3)
     with pytest.raises(MediaError, match=r"got a file of .* s \(truncated: it declares 3.00 s\)"):

@@ -36,7 +36,7 @@ QUICK = TrainSettings(
 
 
 class StoppedError(Exception):
-    """Stands for an interruption."""
+    """Raised by a test to interrupt a fit."""
 
 
 @pytest.fixture(autouse=True)
