@@ -31,6 +31,8 @@ ORDER = tuple(name for names in PANELS.values() for name in names)
 OUTPUT_LIBRARIES = ("click", "rich", "typer")
 """The packages through which foal writes to standard output."""
 
+_CommandLineError: Any = typer.BadParameter.__mro__[1]
+"""Click's UsageError (a missing option, an invalid value), which Typer does not export."""
 
 METAVARS = {"<bool>": "", "<int>": "N", "<float>": "NUMBER", "<path>": "PATH", "<str>": "TEXT"}
 """What help shows for a value, by Typer's name of its type; a flag has none."""
@@ -102,7 +104,6 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 app = typer.Typer(
     cls=_Commands,
-    no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -166,9 +167,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _exit(foal_error.exit_code)
 
 
-def _call(arguments: list[str]) -> None:
+def _call(arguments: list[str]) -> NoReturn:
     try:
-        app(arguments, prog_name="foal")
+        sys.exit(app(arguments or ["--help"], prog_name="foal", standalone_mode=False) or 0)
+    except _CommandLineError as error:
+        path = error.ctx.command_path if error.ctx else "foal"
+        command = f"{path.partition(' ')[2]}: " if " " in path else ""
+        message = error.format_message().rstrip(".")
+        raise UsageError(f"{command}{message[:1].lower()}{message[1:]}; see `{path} --help`") from error
     except SystemExit:
         # Flush now: when the interpreter exits, it is too late to report that the output cannot be written.
         if sys.stdout is not None:

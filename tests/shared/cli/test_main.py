@@ -70,9 +70,9 @@ def test_an_unknown_command_is_one_sentence_with_a_hint(foal_here: Foal, name: s
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["extract"], 2, "Missing option '--split'"),
-        (["evaluate"], 2, "Missing option '--model'"),
-        (["synth"], 2, "Missing argument 'OUT'"),
+        (["extract"], 2, "foal: extract: missing option '--split' / '-s'; see `foal extract --help`"),
+        (["evaluate"], 2, "evaluate: missing option '--model'"),
+        (["synth"], 2, "missing argument 'OUT'"),
         (["extract", "--splits", "all"], 2, "--splits"),
         (["extract", "--split", "all"], 1, "manifests/corpus.csv: no such manifest; see `foal manifest --help`"),
         (["extract", "--split", "all", "--workers", "many"], 2, "'--workers'"),
@@ -95,6 +95,7 @@ def test_a_usage_error_is_one_message(foal: Foal, arguments: list[str], code: in
     done = foal(*arguments)
     assert done.returncode == code
     assert message in done.stderr
+    assert done.stderr.startswith("foal: ")
     assert "Traceback" not in done.stderr
 
 
