@@ -78,7 +78,7 @@ def test_a_wav_from_a_pipe_declares_no_duration(tmp_path: Path, field: str, valu
 def test_a_truncated_video_declares_the_missing_frames(
     tmp_path: Path, make_video: MakeVideo, name: str, codec: str
 ) -> None:
-    path = make_video(tmp_path / name, frames=75, codec=codec, sound_hz=44100)
+    path = make_video(tmp_path / name, frames=75, codec=codec, audio_hz=44100)
     assert share(path) == 1.0
     assert pictures(path) == (30, 30)
     if codec == "libx264" and name != "v.mkv":

@@ -104,7 +104,7 @@ def test_a_video_that_begins_late_keeps_the_clock_of_the_file(
     tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber
 ) -> None:
     times_ms = [500 + 40 * number for number in range(25)]
-    path = make_video(tmp_path / "late.mkv", frames=25, times_ms=times_ms, sound_hz=44100)
+    path = make_video(tmp_path / "late.mkv", frames=25, times_ms=times_ms, audio_hz=44100)
     (got,) = numbers(path, [Segment(start=0.0, end=1.0, fps=10)], read_number)
     assert got[:4] == [-1] * 4
     assert got[5:] == nearest(face_times(0.5, 0.5, 10), np.array(times_ms) / 1000)
