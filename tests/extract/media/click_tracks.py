@@ -54,7 +54,7 @@ def write_track(
     change: Callable[[Packets], Packets] = list,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Write clicks and, unless `b_frames` is None, a video at 25 frames per second; `change` edits the audio packets."""
+    """Write clicks and, unless `b_frames` is None, a video at 25 frames/s; `change` edits the audio packets."""
     with av.open(str(path), "w", options=options or {}) as container:
         packets: Packets = []
         if b_frames is not None:
