@@ -62,7 +62,7 @@ def write_small_index(folder: Path, box: float, **config: object) -> Path:
 
 @pytest.fixture
 def faceless(tmp_path: Path, make_video: MakeVideo) -> Path:
-    """An index of an utterance without a detected face, and one whose video is missing."""
+    """An index of two utterances: one without a detected face, and one whose video is missing."""
     make_video(tmp_path / "v.mp4", frames=40)
     return write_small_index(tmp_path, np.nan)
 

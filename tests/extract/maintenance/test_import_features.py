@@ -185,7 +185,7 @@ def test_a_second_import_replaces_the_first(manifest: Path, tmp_path: Path, run_
     assert len(files_below(out)) == len(before)
     assert verify_target(out)[1] == []
 
-    # Features with a name do not replace others of the same width.
+    # Named features do not replace other features of the same width.
     for name in ("one", "two"):
         run_import(out, folder, name=name)
     assert len(list(out.glob("session1/audio-*"))) == 3

@@ -119,7 +119,7 @@ def test_the_same_seed_gives_the_same_bytes(corpus: Path, tmp_path: Path) -> Non
     write_corpus(empty, utterances=UTTERANCES, seed=7, on_dialog=lambda done, total: calls.append((done, total)))
     assert calls == [(done, 10) for done in range(1, 11)]
     for out in (corpus, empty):
-        assert [path.name for path in out.parent.iterdir()] == [out.name]  # no temporary folder is left
+        assert [path.name for path in out.parent.iterdir()] == [out.name]  # no temporary folder remains
     first, second = (
         {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
         for root in (corpus, empty)
