@@ -1,4 +1,4 @@
-"""Run a benchmark of benchmarks/ in its tiny mode."""
+"""Run the scripts of benchmarks/ with --tiny."""
 
 import json
 import runpy
@@ -32,6 +32,6 @@ def run_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
     yield run
     torch.set_num_threads(threads)
-    # The scripts import each other by plain names.
+    # The scripts import each other as top-level modules.
     for name in {path.stem for path in BENCHMARKS.glob("*.py")} - before:
         sys.modules.pop(name, None)

@@ -1,4 +1,4 @@
-"""benchmarks/authors.py: a training step the way Foal-Net's authors train."""
+"""benchmarks/authors.py: a training step as in the procedure of Foal-Net's authors."""
 
 from collections.abc import Callable
 from typing import Any

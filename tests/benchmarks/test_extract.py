@@ -1,4 +1,4 @@
-"""benchmarks/extract.py: extraction against its parts and against the documented way of each library."""
+"""benchmarks/extract.py: extraction compared with its parts and with the documented usage of each library."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.slow
-def test_every_part_is_measured_and_agrees_with_the_documented_way(
+def test_every_part_is_measured_and_agrees_with_the_documented_usage(
     run_benchmark: Callable[..., dict[str, Any]],
 ) -> None:
     result = run_benchmark("extract")

@@ -1,4 +1,4 @@
-"""benchmarks/memory.py: the largest worker, with few and with many utterances."""
+"""benchmarks/memory.py: the peak memory of a worker with few and with many utterances."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,9 +7,9 @@ import pytest
 
 
 @pytest.mark.slow
-def test_the_size_of_both_runs_is_measured(run_benchmark: Callable[..., dict[str, Any]]) -> None:
+def test_the_peak_memory_of_both_runs_is_measured(run_benchmark: Callable[..., dict[str, Any]]) -> None:
     result = run_benchmark("memory")
     assert result["few"] < result["many"]
-    # A worker that has loaded torch and its encoders.
+    # A worker loads PyTorch and its encoders.
     assert result["few_peak_mb"] > 300
     assert result["growth"] == pytest.approx(result["many_peak_mb"] / result["few_peak_mb"], abs=0.01)

@@ -1,4 +1,4 @@
-"""benchmarks/train.py: an epoch the authors' way, at the same widths, and by default."""
+"""benchmarks/train.py: an epoch with the authors' procedure, with the same widths, and with the defaults."""
 
 from collections.abc import Callable
 from typing import Any

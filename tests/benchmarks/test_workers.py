@@ -1,4 +1,4 @@
-"""benchmarks/workers.py: two workers against one."""
+"""benchmarks/workers.py: two workers compared with one."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""One thread, because small networks gain nothing from a second; a shared Dask worker; and captured messages."""
+"""A single PyTorch thread, since small networks gain nothing from more, a shared Dask worker, and captured messages."""
 
 import logging
 import os
@@ -12,18 +12,18 @@ from distributed import LocalCluster
 
 @pytest.fixture(autouse=True, scope="package")
 def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
 def scheduler() -> Iterator[str]:
-    """The address of a Dask scheduler with one worker, for `--scheduler`: a worker's imports are paid for once."""
-    # Dask leaves what it sets for its workers in the environment of this process.
+    """The address of a Dask scheduler with one worker, for `--scheduler`. The worker imports its modules only once."""
+    # Dask sets variables for its workers in the environment of this process.
     with patch.dict(os.environ):
-        # Two threads, as its owner may give it: a run's encoders still serve one task at a time.
+        # Two threads, as a user's worker may have. An encoder still runs one task at a time.
         cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0")
     with cluster:
         yield cluster.scheduler_address
@@ -31,7 +31,7 @@ def scheduler() -> Iterator[str]:
 
 @pytest.fixture
 def messages(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    """The log messages of foal, whether or not a command has configured its logger before."""
+    """The log messages of foal, even after a command has configured its logger."""
     monkeypatch.setattr(logging.getLogger("foal"), "propagate", True)
     caplog.set_level(logging.INFO, logger="foal")
     return caplog

@@ -1,4 +1,4 @@
-"""Options of the extraction commands: contradictions are reported before anything is written; --json is one line."""
+"""Options of the extraction commands: invalid combinations are refused early, and --json prints one line."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def arrays(tmp_path: Path, some_utterances: list[Utterance]) -> Path:
-    """A manifest m.csv, and a folder audio/ with a vector for each utterance."""
+    """A manifest m.csv, and a folder audio/ with one vector per utterance."""
     write_manifest(tmp_path / "m.csv", some_utterances)
     (tmp_path / "audio").mkdir()
     for utterance in some_utterances:
@@ -41,7 +41,7 @@ def arrays(tmp_path: Path, some_utterances: list[Utterance]) -> Path:
         (["--audio", "audio", "--dtype", "float8"], "float8"),
     ],
 )
-def test_contradictory_import_options_are_reported(
+def test_invalid_combinations_of_import_options_are_refused(
     foal_here: Foal, arrays: Path, options: list[str], message: str
 ) -> None:
     out = [] if "-o" in options else ["-o", "out"]
@@ -66,7 +66,7 @@ def test_inspect_prints_json_last_and_replaces_a_table_only_with_force(foal_here
     assert list(result["streams"]) == ["audio"]
 
 
-def test_an_unknown_session_and_a_missing_one_are_usage_errors(foal_here: Foal, arrays: Path) -> None:
+def test_an_unknown_or_missing_session_is_a_usage_error(foal_here: Foal, arrays: Path) -> None:
     done = foal_here("extract", "--split", "session9", "-m", "m.csv", "-r", ".")
     assert done.returncode == 2
     assert "session9" in done.stderr

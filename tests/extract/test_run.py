@@ -1,4 +1,4 @@
-"""The main flow of extraction on real files, with real Dask workers, through the command."""
+"""The main flow of `foal extract` on media files, with Dask workers."""
 
 import json
 import os
@@ -25,7 +25,7 @@ Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def extracted(foal_in: Foal, synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the manifest, shards and index of the drawn corpus' first two sessions; read only."""
+    """A folder with the manifest, shards and index of the first two sessions of the synthetic corpus; read-only."""
     folder = tmp_path_factory.mktemp("extracted")
     assert foal_in(folder, "manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
     arguments = ["extract", "--split", "session1,session2", "-m", "m.csv", "-r", str(synthetic_corpus)]
@@ -44,11 +44,11 @@ def all_values(features: Path) -> dict[Path, bytes]:
 
 
 def test_every_utterance_has_both_modalities(extracted: Path) -> None:
-    wanted = [u for u in read_manifest(extracted / "m.csv") if u.split in ("session1", "session2")]
+    expected = [u for u in read_manifest(extracted / "m.csv") if u.split in ("session1", "session2")]
     with FeatureStore(extracted / "feats.h5") as store:
-        assert list(store.utterances) == wanted
+        assert list(store.utterances) == expected
         assert store.random_weights
-        for row, utterance in enumerate(wanted):
+        for row, utterance in enumerate(expected):
             seconds = utterance.seconds or 0.0
             assert abs(store.lengths("audio")[row] - ((seconds * 16000 - 400) // 320 + 1)) <= 1
             assert store.lengths("face")[row] == max(1, int(seconds * 10 + 0.5))
@@ -96,17 +96,17 @@ def test_a_second_run_changes_nothing_and_prints_its_result_as_json(
 def test_a_run_with_nothing_to_do_opens_each_shard_once(
     foal_in: Foal, extracted: Path, synthetic_corpus: Path, monkeypatch: pytest.MonkeyPatch, selection: list[str]
 ) -> None:
-    # The manifest has only the sessions that were extracted.
+    # The manifest contains only the extracted sessions.
     rows = [u for u in read_manifest(extracted / "m.csv") if u.split in ("session1", "session2")]
     write_manifest(extracted / "two.csv", rows)
     opened: Counter[str] = Counter()
     open_file = h5py.h5f.open
 
-    def counted(name: bytes, *arguments: Any, **options: Any) -> Any:
+    def counting_open(name: bytes, *arguments: Any, **options: Any) -> Any:
         opened[os.fsdecode(name)] += 1
         return open_file(name, *arguments, **options)
 
-    monkeypatch.setattr(h5py.h5f, "open", counted)
+    monkeypatch.setattr(h5py.h5f, "open", counting_open)
     done = foal_in(extracted, "extract", *selection, "-m", "two.csv", "-r", synthetic_corpus)
     assert done.returncode == 0, done.stderr
     assert "All features are up to date." in done.stdout
@@ -128,9 +128,9 @@ def test_deleted_and_damaged_shards_are_restored_identically(
     damaged = sorted(features.glob("session2/audio-*/*.h5"))[0]
     with h5py.File(damaged, "r+") as file:
         file["values"][3] += 1
-    verdict = foal_in(copy, "verify", "features")
-    assert verdict.returncode == 1
-    assert damaged.name in verdict.stdout
+    verified = foal_in(copy, "verify", "features")
+    assert verified.returncode == 1
+    assert damaged.name in verified.stdout
     done = foal_in(copy, "extract", "--split", "session1", "--split", "session2", "-m", "m.csv", "-r", synthetic_corpus)
     assert done.returncode == 0, done.stderr
     assert "broken.h5" in done.stdout
@@ -159,22 +159,22 @@ def test_workers_of_a_running_scheduler_are_used(
     assert_nearly_equal(tmp_path / "f" / "feats.h5", extracted / "feats.h5")
 
 
-def assert_nearly_equal(some: Path, more: Path) -> None:
-    """One thread or two sum in another order; stored in half precision, the last bit may differ."""
-    with FeatureStore(some) as one, FeatureStore(more) as two:
-        rows = list(range(len(one)))
-        assert one.utterances == two.utterances[: len(one)]
-        assert list(one.streams) == list(two.streams) == ["audio", "face"]
-        for modality in one.streams:
-            got, wanted = one.packed(modality), two.packed(modality, rows)
-            np.testing.assert_array_equal(got.offsets, wanted.offsets)
-            np.testing.assert_array_equal(got.valid, wanted.valid)
-            np.testing.assert_allclose(got.values.astype(float), wanted.values.astype(float), rtol=0.01, atol=1e-3)
-            error = np.linalg.norm(got.values.astype(np.float64) - wanted.values.astype(np.float64))
-            assert error <= 1e-3 * np.linalg.norm(wanted.values.astype(np.float64))
+def assert_nearly_equal(subset: Path, complete: Path) -> None:
+    """The order of summation depends on the number of threads, so the last bit in half precision may differ."""
+    with FeatureStore(subset) as first, FeatureStore(complete) as second:
+        rows = list(range(len(first)))
+        assert first.utterances == second.utterances[: len(first)]
+        assert list(first.streams) == list(second.streams) == ["audio", "face"]
+        for modality in first.streams:
+            actual, expected = first.packed(modality), second.packed(modality, rows)
+            np.testing.assert_array_equal(actual.offsets, expected.offsets)
+            np.testing.assert_array_equal(actual.valid, expected.valid)
+            np.testing.assert_allclose(actual.values.astype(float), expected.values.astype(float), rtol=0.01, atol=1e-3)
+            error = np.linalg.norm(actual.values.astype(np.float64) - expected.values.astype(np.float64))
+            assert error <= 1e-3 * np.linalg.norm(expected.values.astype(np.float64))
 
 
-def test_one_changed_setting_extracts_one_modality_again(
+def test_a_changed_setting_extracts_only_its_modality_again(
     foal_in: Foal, extracted: Path, synthetic_corpus: Path, tmp_path: Path, scheduler: str
 ) -> None:
     shutil.copytree(extracted, tmp_path / "copy")

@@ -1,4 +1,4 @@
-"""Files that cannot be read, are gone or change: what becomes of their utterances, and of the others."""
+"""Unreadable, missing and changed media files, and their effect on their own and other utterances."""
 
 import csv
 import os
@@ -22,21 +22,21 @@ Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def mixed(tmp_path: Path, synthetic_corpus: Path, make_video: Callable[..., Path]) -> Path:
-    """A corpus of one sound utterance among every kind of trouble."""
+    """A corpus of one intact utterance and one for each kind of defect."""
     root = tmp_path / "media"
     root.mkdir()
     dialog = sorted(synthetic_corpus.glob("Session1/dialog/avi/DivX/*.avi"))[0]
     shutil.copy(dialog, root / "talk.avi")
     soundfile.write(root / "tone.wav", np.sin(np.arange(24000) / 20) / 3, 16000)
-    make_video(root / "faceless.mp4", frames=25, sound_hz=44100)
+    make_video(root / "faceless.mp4", frames=25, audio_hz=44100)
     make_video(root / "silent.mp4", frames=25)
     (root / "words.mp4").write_text("a text file that was given the wrong name\n" * 20)
     rows = [
         ("good", "tone.wav", "talk.avi", "left"),
         ("faceless", "faceless.mp4", "faceless.mp4", "full"),
         ("silent", "silent.mp4", "silent.mp4", "full"),
-        ("picture-less", "tone.wav", "", "full"),
-        ("sound-less", "", "talk.avi", "right"),
+        ("no-video", "tone.wav", "", "full"),
+        ("no-audio", "", "talk.avi", "right"),
         ("words", "words.mp4", "words.mp4", "full"),
         ("gone", "tone.wav", "gone.mp4", "full"),
     ]
@@ -50,24 +50,24 @@ def mixed(tmp_path: Path, synthetic_corpus: Path, make_video: Callable[..., Path
     return tmp_path
 
 
-def test_damaged_media_fail_their_own_utterances_only(foal_here: Foal, mixed: Path, scheduler: str) -> None:
+def test_damaged_media_fail_only_their_own_utterances(foal_here: Foal, mixed: Path, scheduler: str) -> None:
     done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", "media", "--scheduler", scheduler)
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     with FeatureStore(mixed / "feats.h5") as store:
         ids = [utterance.id for utterance in store.utterances]
-        assert ids == ["good", "faceless", "silent", "picture-less", "sound-less"]
+        assert ids == ["good", "faceless", "silent", "no-video", "no-audio"]
         audio, face = (
             dict(zip(ids, store.valid_frames("audio"), strict=True)),
             dict(zip(ids, store.valid_frames("face"), strict=True)),
         )
         notes = dict(zip(ids, zip(store.notes("audio"), store.notes("face"), strict=True), strict=True))
-    assert {name for name, frames in audio.items() if frames} == {"good", "faceless", "picture-less"}
-    assert {name for name, frames in face.items() if frames} == {"good", "sound-less"}
+    assert {name for name, frames in audio.items() if frames} == {"good", "faceless", "no-video"}
+    assert {name for name, frames in face.items() if frames} == {"good", "no-audio"}
     assert notes["faceless"] == ("", "no face found")
     assert notes["silent"][0] == "no audio track"
-    assert notes["picture-less"][1] == "no video in the manifest"
-    assert notes["sound-less"][0] == "no audio in the manifest"
+    assert notes["no-video"][1] == "no video in the manifest"
+    assert notes["no-audio"][0] == "no audio in the manifest"
     with (mixed / "features" / "mixed" / "failures.csv").open() as file:
         failures = {(row["id"], row["stream"]): row for row in csv.DictReader(file)}
     assert set(failures) == {("words", "audio"), ("words", "face"), ("gone", "face")}
@@ -88,10 +88,10 @@ def test_truncated_files_are_marked_with_the_missing_share(foal_here: Foal, mixe
         mixed / "m.csv",
         [
             Utterance(id=name, corpus="mixed", label="hap", audio=f"{name}.wav", video=f"{name}.avi", crop="left")
-            for name in ("whole", "cut")
+            for name in ("intact", "cut")
         ],
     )
-    for name in ("whole", "cut"):
+    for name in ("intact", "cut"):
         shutil.copy(mixed / "media" / "tone.wav", mixed / "media" / f"{name}.wav")
         shutil.copy(mixed / "media" / "talk.avi", mixed / "media" / f"{name}.avi")
     os.truncate(mixed / "media" / "cut.wav", 44 + 2 * 9600)
@@ -100,19 +100,19 @@ def test_truncated_files_are_marked_with_the_missing_share(foal_here: Foal, mixe
     assert done.returncode == 0, done.stderr
     with FeatureStore(mixed / "feats.h5") as store:
         assert store.quality("audio")["decoded"].tolist() == pytest.approx([1.0, 0.4])
-        whole, cut = store.quality("face")["decoded"].tolist()
+        intact, cut = store.quality("face")["decoded"].tolist()
         notes = store.notes("audio"), store.notes("face")
-        pictures = store.lengths("face").tolist()
-    assert whole == 1.0
+        frames = store.lengths("face").tolist()
+    assert intact == 1.0
     assert 0.05 < cut < 0.5
     assert notes[0] == ["", "only 0.60 of 1.50 s of sound could be decoded"]
-    assert notes[1][1] == f"only {round(cut * pictures[0])} of {pictures[0]} pictures could be decoded"
+    assert notes[1][1] == f"only {round(cut * frames[0])} of {frames[0]} pictures could be decoded"
     done = foal_here("inspect")
     assert done.stdout.count("; 1 of 2 only partly decoded (cut)") == 2
 
 
 def test_a_changed_media_file_is_extracted_again(foal_here: Foal, mixed: Path, scheduler: str) -> None:
-    def sounds() -> dict[str, np.ndarray]:
+    def extract_audio() -> dict[str, np.ndarray]:
         done = foal_here(
             "extract", "--split", "all", "-m", "m.csv", "-r", "media", "--scheduler", scheduler, "--streams", "audio"
         )
@@ -120,38 +120,38 @@ def test_a_changed_media_file_is_extracted_again(foal_here: Foal, mixed: Path, s
         with FeatureStore(mixed / "feats.h5") as store:
             return {u.id: store.packed("audio", [row]).values for row, u in enumerate(store.utterances)}
 
-    keep = [u for u in read_manifest(mixed / "m.csv") if u.id in ("good", "picture-less", "faceless")]
-    write_manifest(mixed / "m.csv", keep)
-    before = sounds()
-    # Both a longer and a shorter list of files sharing the old shard: the newer features count in either order.
+    kept = [u for u in read_manifest(mixed / "m.csv") if u.id in ("good", "no-video", "faceless")]
+    write_manifest(mixed / "m.csv", kept)
+    before = extract_audio()
+    # Changed twice, since the newer features must be used whatever the order of the shards.
     for factor in (7, 11):
         soundfile.write(mixed / "media" / "tone.wav", np.sin(np.arange(25000) / factor) / 3, 16000)
-        after = sounds()
+        after = extract_audio()
         assert np.array_equal(after["faceless"], before["faceless"])
         assert not np.array_equal(after["good"], before["good"])
-        assert np.array_equal(after["good"], after["picture-less"])
+        assert np.array_equal(after["good"], after["no-video"])
         before = after
 
 
 def test_the_index_excludes_features_of_changed_media(foal_here: Foal, mixed: Path, scheduler: str) -> None:
     write_manifest(mixed / "m.csv", [u for u in read_manifest(mixed / "m.csv") if u.id in ("good", "faceless")])
-    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "--scheduler", scheduler]
+    command = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "--scheduler", scheduler]
     tone = mixed / "media" / "tone.wav"
 
     def indexed() -> dict[str, np.ndarray]:
         with FeatureStore(mixed / "feats.h5") as store:
             return {u.id: store.packed("audio", [row]).values for row, u in enumerate(store.utterances)}
 
-    assert foal_here(*usual).returncode == 0
+    assert foal_here(*command).returncode == 0
     before = indexed()
     shutil.copy2(tone, mixed / "kept.wav")
     soundfile.write(tone, np.sin(np.arange(25000) / 7) / 3, 16000)
-    assert foal_here(*usual).returncode == 0
+    assert foal_here(*command).returncode == 0
     tone.write_text("no sound any more")
-    assert foal_here(*usual).returncode == 3
+    assert foal_here(*command).returncode == 3
     assert set(indexed()) == {"faceless"}
     shutil.copy2(mixed / "kept.wav", tone)
-    done = foal_here(*usual)
+    done = foal_here(*command)
     assert "All features are up to date." in done.stdout
     assert np.array_equal(indexed()["good"], before["good"])
 
@@ -165,7 +165,7 @@ def test_a_run_without_any_readable_file_fails(foal_here: Foal, mixed: Path, sch
     assert not list((mixed / "features").rglob("*.h5"))
 
 
-def test_a_missing_root_is_named(foal: Foal, mixed: Path) -> None:
+def test_a_missing_corpus_root_is_reported(foal: Foal, mixed: Path) -> None:
     done = foal("extract", "--split", "all", "-m", "m.csv", "-r", "nowhere")
     assert done.returncode == 2
     assert "nowhere: expected the corpus root" in done.stderr

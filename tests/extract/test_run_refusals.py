@@ -1,4 +1,4 @@
-"""Encoders, streams and schedulers that are missing end the run in one message, before any worker starts."""
+"""A missing encoder, stream or scheduler ends the run with one message before any worker starts."""
 
 import shutil
 import socket
@@ -31,7 +31,7 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture
 def tone(tmp_path: Path) -> Path:
-    """A folder with a sound that can be extracted, and its manifest."""
+    """A folder with a valid audio file and its manifest."""
     soundfile.write(tmp_path / "tone.wav", np.sin(np.arange(8000) / 9) / 3, 16000)
     write_manifest(tmp_path / "m.csv", [Utterance(id="a", corpus="c", audio="tone.wav", video="tone.wav")])
     return tmp_path
@@ -42,8 +42,8 @@ def bert(folder: Path) -> None:
     BertModel(BertConfig(**small)).save_pretrained(folder)
 
 
-def shapeless(folder: Path) -> None:
-    """config.json of one model, weights of another."""
+def mismatched_weights(folder: Path) -> None:
+    """The config.json of one model with the weights of another."""
     Wav2Vec2Model(Wav2Vec2Config(**{**SMALL, "hidden_size": 32})).save_pretrained(folder)
     weights = (folder / "model.safetensors").read_bytes()
     shutil.rmtree(folder)
@@ -52,12 +52,12 @@ def shapeless(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "options", "words"),
+    ("make", "options", "message"),
     [
         (None, ["--audio-encoder", "nobody/nothing"], "could not be downloaded"),
         (Path.mkdir, ["--audio-encoder", "model"], "expected config.json and model.safetensors"),
         (bert, ["--audio-encoder", "model"], "expected a model of type wav2vec2"),
-        (shapeless, ["--audio-encoder", "model"], "the weights cannot be loaded"),
+        (mismatched_weights, ["--audio-encoder", "model"], "the weights cannot be loaded"),
         (None, ["--layers", "0,7"], "random:tiny has 2 layers: expected numbers from 0"),
         (None, ["--layers", "first"], "extract.audio.layers"),
         (bert, ["--face-encoder", "model"], "expected a vision model"),
@@ -70,30 +70,30 @@ def shapeless(folder: Path) -> None:
         (None, ["--set", "cluster.device=cuda"], "PyTorch sees 0 GPUs"),
     ],
 )
-def test_missing_encoders_and_streams_are_reported_before_any_worker_starts(
-    foal_here: Foal, tone: Path, make: Callable[[Path], None] | None, options: list[str], words: str
+def test_invalid_encoders_and_streams_are_reported_before_any_worker_starts(
+    foal_here: Foal, tone: Path, make: Callable[[Path], None] | None, options: list[str], message: str
 ) -> None:
-    if "cuda" in words.lower() + str(options) and torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+    if "cuda" in message.lower() + str(options) and torch.cuda.is_available():
+        pytest.skip("needs a machine without a GPU")
     if make is not None:
         make(tone / "model")
     done = foal_here("extract", "-s", "all", "-m", "m.csv", "-r", ".", *options)
     assert done.returncode in (1, 2)
-    assert words in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "chunks on" not in done.stdout
     assert not (tone / "features").exists()
 
 
-def test_a_scheduler_without_workers_or_none_at_all(
+def test_a_missing_scheduler_and_one_without_workers_are_refused(
     foal_here: Foal, tone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("foal.shared.parallel.cluster.CONNECT_TIMEOUT", 1)
     options = ["-s", "all", "-m", "m.csv", "-r", ".", "--streams", "audio"]
-    # While it is bound, no other process can listen there.
-    with socket.socket() as deaf:
-        deaf.bind(("127.0.0.1", 0))
-        done = foal_here("extract", *options, "--scheduler", f"tcp://127.0.0.1:{deaf.getsockname()[1]}")
+    # No other process can listen on a bound port.
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        done = foal_here("extract", *options, "--scheduler", f"tcp://127.0.0.1:{bound.getsockname()[1]}")
     assert done.returncode == 2
     assert "expected a running Dask scheduler, got none" in done.stderr
     with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster:

@@ -1,4 +1,4 @@
-"""Stopped from outside, an extraction ends with everything that it started, and goes on later."""
+"""A signal ends an extraction and all its processes; the run can be resumed."""
 
 import os
 import signal
@@ -18,20 +18,20 @@ Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def alive_in_group(group: int) -> list[str]:
-    """What still runs of a process group; a zombie only waits to be noticed."""
-    found = []
+    """The command lines of a process group's running processes, without zombies."""
+    commands = []
     for process in psutil.process_iter(["pid", "status", "cmdline"]):
         with suppress(ProcessLookupError):
             if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.info["cmdline"] or []))
-    return found
+                commands.append(" ".join(process.info["cmdline"] or []))
+    return commands
 
 
 def shards(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.glob("features/*/*/[!.]*.h5")}
 
 
-# Whatever runs the tests may have some of the signals ignored.
+# The parent process may ignore some of the signals.
 COMMAND = """
 import signal, sys
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -47,7 +47,7 @@ main()
 def started(
     foal_here: Foal, synthetic_corpus: Path, tmp_path: Path
 ) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Start an extraction as the first of a process group, with some signals ignored, and wait for its first shard."""
+    """Start an extraction as a process group leader that ignores the given signals, and wait for its first shard."""
     assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
     processes = []
 
@@ -78,14 +78,14 @@ def options(synthetic_corpus: Path) -> list[str]:
     return ["-s", "session1,session2", "-m", "m.csv", "-r", str(synthetic_corpus), "--chunk-seconds", "1"]
 
 
-def ended_by(process: "subprocess.Popen[str]", code: int) -> None:
+def assert_ended(process: "subprocess.Popen[str]", code: int) -> None:
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
     assert stderr == "foal: stopped; finished work is kept, rerun the same command to resume\n"
     deadline = time.monotonic() + 10
-    while (left := alive_in_group(process.pid)) and time.monotonic() < deadline:
+    while (remaining := alive_in_group(process.pid)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not left
+    assert not remaining
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_an_interrupted_run_ends_its_workers_and_can_be_resumed(
     scheduler: str,
 ) -> None:
     process = started(*options, "-j", "2")
-    # As a terminal does: to every process of the group, not only to the first.
+    # A terminal sends the signal to every process of the group.
     os.killpg(process.pid, number) if to_all else process.send_signal(number)
-    ended_by(process, code)
+    assert_ended(process, code)
     finished = shards(tmp_path)
     assert len(finished) > 0
     if number == signal.SIGINT:
@@ -122,10 +122,10 @@ def test_repeated_signals_print_one_message(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.25)
-    ended_by(process, 130)
+    assert_ended(process, 130)
 
 
-def test_under_nohup_a_run_survives_the_end_of_its_terminal(
+def test_a_run_under_nohup_survives_the_end_of_its_terminal(
     started: Callable[..., "subprocess.Popen[str]"], options: list[str]
 ) -> None:
     process = started(*options, "-j", "1", "--streams", "audio", ignored=(signal.SIGHUP, signal.SIGINT))

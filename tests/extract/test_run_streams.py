@@ -1,4 +1,4 @@
-"""Several encoders side by side, batches, fingerprints, damaged videos: what is set, from the command to the store."""
+"""Several encoders, batches, fingerprints and damaged videos, from the command to the feature store."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture
 def wav2vec2(tmp_path: Path) -> Path:
-    """A "group norm" model, of the kind that a padded batch would change."""
+    """A model with group normalization, whose output depends on padding unless it is masked."""
     torch.manual_seed(0)
     Wav2Vec2Model(Wav2Vec2Config(**SMALL, feat_extract_norm="group")).save_pretrained(tmp_path / "wav2vec2")
     Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(tmp_path / "wav2vec2")
@@ -67,13 +67,13 @@ def clip(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def corpus(tmp_path: Path, synthetic_corpus: Path, foal_here: Foal) -> Path:
-    """The manifest of one drawn session."""
+    """A folder with the manifest of one synthetic session."""
     assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "all.csv").returncode == 0
     write_manifest(tmp_path / "m.csv", [u for u in read_manifest(tmp_path / "all.csv") if u.session == "session1"])
     return tmp_path
 
 
-def test_two_face_encoders_are_extracted_and_one_is_trained_on(
+def test_several_face_encoders_are_extracted_and_one_is_used_for_training(
     foal_here: Foal, corpus: Path, synthetic_corpus: Path, clip: Path, scheduler: str
 ) -> None:
     (corpus / "params.yaml").write_text(
@@ -93,23 +93,23 @@ def test_two_face_encoders_are_extracted_and_one_is_trained_on(
         seconds = np.array([utterance.seconds or 0 for utterance in store.utterances])
         np.testing.assert_allclose(store.lengths("face/clip"), seconds * 5, atol=1)
         np.testing.assert_allclose(store.quality("face/clip")["face_rate"], 1)
-        face, half = store.packed("face"), store.packed("face/half")
-        assert not np.allclose(face.values[face.valid], half.values[face.valid])
-        # Where the person's part is cut out, the whole frame holds the other one as well.
+        face, cropped = store.packed("face"), store.packed("face/half")
+        assert not np.allclose(face.values[face.valid], cropped.values[face.valid])
+        # Only the region `face` stores face boxes.
         assert store.boxes("face", 0) is not None
         assert store.boxes("face/clip", 0) is None
         quality = store.quality("audio")
         assert (quality["clipping"] == 0).all()
         assert ((quality["silence"] >= 0) & (quality["silence"] < 0.9)).all()
 
-    again = foal_here("extract", "--split", "all")
-    assert "All features are up to date." in again.stdout
-    only = foal_here("extract", "--split", "all", "--streams", "face/clip")
-    assert only.returncode == 0
+    repeated = foal_here("extract", "--split", "all")
+    assert "All features are up to date." in repeated.stdout
+    selected = foal_here("extract", "--split", "all", "--streams", "face/clip")
+    assert selected.returncode == 0
     with FeatureStore(corpus / "feats.h5") as store:
         assert list(store.streams) == ["audio", "face", "face/clip", "face/half"]
 
-    # Two folds, as one session has none to leave out.
+    # A single session cannot be split by session, so the manifest gets folds.
     rows = read_manifest(corpus / "m.csv")
     write_manifest(corpus / "m.csv", [replace(u, fold=f"f{number % 3}") for number, u in enumerate(rows)])
     assert foal_here("index").returncode == 0
@@ -119,16 +119,16 @@ def test_two_face_encoders_are_extracted_and_one_is_trained_on(
     assert trained.returncode in (0, 1)
     if trained.returncode == 0:
         assert '"face/clip"' in (corpus / "run" / "metrics.json").read_text()
-    wrong = foal_here("train", "--face", "face/dino")
-    assert wrong.returncode == 1
-    assert "expected face features named face/dino, got only audio, face, face/clip, face/half" in wrong.stderr
+    unknown = foal_here("train", "--face", "face/dino")
+    assert unknown.returncode == 1
+    assert "expected face features named face/dino, got only audio, face, face/clip, face/half" in unknown.stderr
 
 
-def test_batches_on_two_workers_equal_single_utterances_on_one(
+def test_batches_on_two_workers_equal_single_utterances_on_one_worker(
     foal_here: Foal, corpus: Path, synthetic_corpus: Path, wav2vec2: Path, scheduler: str
 ) -> None:
-    """Promise: 1e-5, any batch size, any order, 1 or 2 workers; here from the command to the shards."""
-    usual = [
+    """The relative difference is at most 1e-5 for any batch size, order and number of workers."""
+    options = [
         "extract",
         "-s",
         "all",
@@ -147,11 +147,11 @@ def test_batches_on_two_workers_equal_single_utterances_on_one(
         "--set",
         "extract.audio.max_seconds=2",
     ]
-    one = foal_here(*usual, "--features-dir", "one", "--scheduler", scheduler)
-    two = foal_here(
-        *usual, "--features-dir", "two", "-j", "2", "--set", "extract.batch_seconds=7", "--chunk-seconds", "5"
+    single = foal_here(*options, "--features-dir", "one", "--scheduler", scheduler)
+    parallel = foal_here(
+        *options, "--features-dir", "two", "-j", "2", "--set", "extract.batch_seconds=7", "--chunk-seconds", "5"
     )
-    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    assert (single.returncode, parallel.returncode) == (0, 0), parallel.stderr
     with FeatureStore(corpus / "one" / "feats.h5") as first, FeatureStore(corpus / "two" / "feats.h5") as second:
         assert first.streams["audio"].config_hash == second.streams["audio"].config_hash
         assert first.streams["audio"].frame_shape == (3, 16)
@@ -161,37 +161,37 @@ def test_batches_on_two_workers_equal_single_utterances_on_one(
 
 
 def test_content_fingerprints_detect_changed_bytes(foal_here: Foal, tmp_path: Path, scheduler: str) -> None:
-    sound, usual = tmp_path / "tone.wav", ["extract", "-s", "all", "-m", "m.csv", "-r", ".", "--streams", "audio"]
-    usual += ["--fingerprint", "content", "--scheduler", scheduler]
+    audio, options = tmp_path / "tone.wav", ["extract", "-s", "all", "-m", "m.csv", "-r", ".", "--streams", "audio"]
+    options += ["--fingerprint", "content", "--scheduler", scheduler]
     write_manifest(tmp_path / "m.csv", [Utterance(id="a", corpus="c", audio="tone.wav")])
-    soundfile.write(sound, np.sin(np.arange(8000) / 9) / 3, 16000)
-    assert foal_here(*usual).returncode == 0
-    os.utime(sound, (1, 1))
-    copied = foal_here(*usual)
-    assert "All features are up to date." in copied.stdout, "a new time alone is no change"
-    before = sound.stat()
-    soundfile.write(sound, np.sin(np.arange(8000) / 7) / 3, 16000)
-    os.utime(sound, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert sound.stat().st_size == before.st_size
-    changed = foal_here(*usual)
-    assert "0 of 1 utterances already extracted" in changed.stdout, "size and time are the same, the content is not"
+    soundfile.write(audio, np.sin(np.arange(8000) / 9) / 3, 16000)
+    assert foal_here(*options).returncode == 0
+    os.utime(audio, (1, 1))
+    touched = foal_here(*options)
+    assert "All features are up to date." in touched.stdout, "only the modification time changed"
+    before = audio.stat()
+    soundfile.write(audio, np.sin(np.arange(8000) / 7) / 3, 16000)
+    os.utime(audio, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert audio.stat().st_size == before.st_size
+    changed = foal_here(*options)
+    assert "0 of 1 utterances already extracted" in changed.stdout, "same size and time, but different content"
 
 
 def test_a_video_that_decord_cannot_decode_changes_no_other_video(
     foal_here: Foal, tmp_path: Path, make_video: Callable[..., Path], scheduler: str
 ) -> None:
-    """Its chunk is repeated with PyAV for this file, so that the batches of the others do not depend on timing."""
-    sound = make_video(tmp_path / "sound.mp4", frames=50)
+    """The chunk is repeated with PyAV for this file only, so the batches of other files do not depend on timing."""
+    intact = make_video(tmp_path / "intact.mp4", frames=50)
     damaged = make_video(tmp_path / "damaged.mp4", frames=60, b_frames=2, damaged=slice(20, 24))
-    rows = [Utterance(id=path.stem, corpus="c", video=path.name) for path in (damaged, sound)]
-    usual = ["-r", ".", "--streams", "face", "--region", "frame", "--fps", "25", "--scheduler", scheduler]
-    for name, some in (("both", rows), ("alone", rows[1:])):
-        write_manifest(tmp_path / f"{name}.csv", some)
-        done = foal_here("extract", "-s", "all", "-m", f"{name}.csv", *usual, "--features-dir", name)
+    rows = [Utterance(id=path.stem, corpus="c", video=path.name) for path in (damaged, intact)]
+    options = ["-r", ".", "--streams", "face", "--region", "frame", "--fps", "25", "--scheduler", scheduler]
+    for name, selection in (("both", rows), ("alone", rows[1:])):
+        write_manifest(tmp_path / f"{name}.csv", selection)
+        done = foal_here("extract", "-s", "all", "-m", f"{name}.csv", *options, "--features-dir", name)
         assert done.returncode == 0, done.stderr
     with FeatureStore(tmp_path / "both" / "feats.h5") as both, FeatureStore(tmp_path / "alone" / "feats.h5") as alone:
         assert both.notes("face")[0].startswith("only ")
         assert 20 <= both.valid_frames("face")[0] < 60
         assert both.valid_frames("face")[1] == 50
-        one, other = both.packed("face", [1]).values, alone.packed("face", [0]).values
-        np.testing.assert_allclose(one.astype(float), other.astype(float), rtol=1e-2, atol=1e-3)
+        actual, expected = both.packed("face", [1]).values, alone.packed("face", [0]).values
+        np.testing.assert_allclose(actual.astype(float), expected.astype(float), rtol=1e-2, atol=1e-3)

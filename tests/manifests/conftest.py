@@ -1,4 +1,4 @@
-"""Empty files for the manifest builders, which read only names."""
+"""Empty files for the manifest builders, which read only file names."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def touch(tmp_path: Path) -> Callable[..., Path]:
-    """Create empty files below `tmp_path`; returns it."""
+    """Create empty files below `tmp_path`; return `tmp_path`."""
 
     def create(*names: str) -> Path:
         for name in names:

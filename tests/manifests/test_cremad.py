@@ -34,6 +34,6 @@ def test_a_repeated_id_is_skipped_with_a_warning(touch: Touch, tmp_path: Path) -
     assert "repeats the id" in result.warnings[0]
 
 
-def test_a_corpus_without_labels_of_the_wanted_classes_is_refused(touch: Touch) -> None:
+def test_a_corpus_without_utterances_of_the_selected_classes_is_refused(touch: Touch) -> None:
     with pytest.raises(ManifestError, match=r"got none of \['sad'\]\n.*readme.flv: expected a name"):
         cremad.build(touch("1001_DFA_ANG_XX.flv", "readme.flv"), ["sad"])

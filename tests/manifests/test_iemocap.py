@@ -1,4 +1,4 @@
-"""The manifest of IEMOCAP: the synthetic corpus, and small files with the irregularities of the real one."""
+"""The manifest of IEMOCAP, from the synthetic corpus and from small files with the irregularities of the original."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
 
 
 def corpus_with(root: Path, dialog: str, lines: str, *, media: list[str], transcript: str = "") -> Path:
-    """One dialog of session 1 with empty media files; the builder looks at names only."""
+    """Write a dialog with empty media files, of which the builder reads only the names."""
     session = root / f"Session{dialog[4]}"
     for folder, name, content in (
         ("dialog/EmoEvaluation", f"{dialog}.txt", HEADER + lines),
@@ -42,12 +42,12 @@ def test_the_synthetic_corpus_has_every_class_in_every_session(synthetic_corpus:
         assert (synthetic_corpus / utterance.video).is_file()
 
 
-def test_the_speaker_is_the_last_letter_and_the_crop_follows_the_dialogs_letter(tmp_path: Path) -> None:
+def test_speaker_and_crop_follow_from_the_letters_of_the_id(tmp_path: Path) -> None:
     names = ["Ses01F_impro05a_F000", "Ses01F_impro05a_M001"]
     root = corpus_with(tmp_path, "Ses01F_impro05a", "".join(line(name, "neu") for name in names), media=names)
-    marked, other = build(root).utterances
-    assert (marked.speaker, marked.gender, marked.crop) == ("Ses01F", "F", "left")
-    assert (other.speaker, other.gender, other.crop) == ("Ses01M", "M", "right")
+    left, right = build(root).utterances
+    assert (left.speaker, left.gender, left.crop) == ("Ses01F", "F", "left")
+    assert (right.speaker, right.gender, right.crop) == ("Ses01M", "M", "right")
 
 
 def test_times_ratings_paths_and_transcripts_are_read(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_times_ratings_paths_and_transcripts_are_read(tmp_path: Path) -> None:
     assert "1 transcription lines" in result.notes[0]
 
 
-def test_only_label_lines_of_the_dialogs_own_files_count(tmp_path: Path) -> None:
+def test_only_label_lines_of_dialog_files_are_read(tmp_path: Path) -> None:
     name = "Ses01F_impro01_F000"
     lines = line(name, "ang") + "C-E1:\tNeutral;\t()\nA-E3:\tval 2; act 3; dom  2;\t()\nC-F1:\tAnger;\t(mad)\n\n"
     root = corpus_with(tmp_path, "Ses01F_impro01", lines, media=[name])
@@ -83,7 +83,7 @@ def test_only_label_lines_of_the_dialogs_own_files_count(tmp_path: Path) -> None
     assert not result.warnings
 
 
-def test_other_labels_are_left_out_and_can_be_chosen(tmp_path: Path) -> None:
+def test_other_labels_are_excluded_unless_selected(tmp_path: Path) -> None:
     names = [f"Ses02F_impro01_F00{n}" for n in range(5)]
     lines = "".join(line(name, label) for name, label in zip(names, ["fru", "xxx", "exc", "hap", "neu"], strict=True))
     root = corpus_with(tmp_path, "Ses02F_impro01", lines, media=names)
@@ -94,7 +94,7 @@ def test_other_labels_are_left_out_and_can_be_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"),
+    ("invalid", "message"),
     [
         ("[6.2901 - 8.2357] broken\n", "line 4: expected '\\[start - end\\] id label"),
         ("[6.2901 - ]\tSes01F_impro01_F009\tneu\t[2.5, 2.5, 2.5]\n", "line 4: expected"),
@@ -105,12 +105,12 @@ def test_other_labels_are_left_out_and_can_be_chosen(tmp_path: Path) -> None:
         (line("Ses01F_impro01_F009", "neu"), "no such file"),
     ],
 )
-def test_an_invalid_line_is_skipped_with_file_and_line(tmp_path: Path, bad: str, message: str) -> None:
+def test_an_invalid_line_is_skipped_with_file_and_line(tmp_path: Path, invalid: str, message: str) -> None:
     name = "Ses01F_impro01_F000"
     root = corpus_with(
         tmp_path,
         "Ses01F_impro01",
-        line(name, "neu") + bad + line(name[:-1] + "1", "sad"),
+        line(name, "neu") + invalid + line(name[:-1] + "1", "sad"),
         media=[name, name[:-1] + "1"],
     )
     result = build(root)
@@ -119,7 +119,7 @@ def test_an_invalid_line_is_skipped_with_file_and_line(tmp_path: Path, bad: str,
     assert re.search(message, result.warnings[0])
 
 
-def test_an_utterance_without_audio_or_video_is_kept_and_without_both_is_not(tmp_path: Path) -> None:
+def test_an_utterance_is_kept_without_audio_but_not_without_audio_and_video(tmp_path: Path) -> None:
     root = corpus_with(tmp_path, "Ses01F_impro01", line("Ses01F_impro01_F000", "neu"), media=[])
     result = build(root)
     assert result.utterances[0].audio == ""
@@ -136,7 +136,7 @@ def test_a_folder_without_sessions_is_refused(tmp_path: Path) -> None:
 
 
 def build_with_counts(counts: dict[str, list[int]], root: Path) -> ManifestResult:
-    """A corpus of empty media files with the given session x class counts."""
+    """The manifest of a corpus of empty media files with the given counts per session and class."""
     for session, numbers in counts.items():
         dialog = f"Ses0{session[-1]}F_impro01"
         labels = [label for label, count in zip(CLASSES, numbers, strict=True) for _ in range(count)]
@@ -153,7 +153,7 @@ def test_the_published_counts_are_recognized(tmp_path: Path) -> None:
     assert result.notes[-1].startswith("equal to the published counts")
 
 
-def test_counts_that_differ_from_the_published_ones_are_named(tmp_path: Path) -> None:
+def test_differences_from_the_published_counts_are_reported(tmp_path: Path) -> None:
     result = build_with_counts({**PUBLISHED, "session3": [320, 286, 305, 239]}, tmp_path)
     assert result.notes[-1].startswith("NOT equal")
     assert "session3: ang 239 instead of 240" in result.notes[-1]

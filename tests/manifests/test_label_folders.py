@@ -1,4 +1,4 @@
-"""The manifest of a corpus with one sub-folder per label."""
+"""The manifest of a corpus with one subfolder per label."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from foal.shared.errors import UsageError
 Touch = Callable[..., Path]
 
 
-def test_each_sub_folder_is_a_label(touch: Touch, tmp_path: Path) -> None:
+def test_each_subfolder_is_a_label(touch: Touch, tmp_path: Path) -> None:
     touch(*(f"{label}/s{n}_take.mp4" for label in ("joy", "fear") for n in range(6)), "joy/s0_take.wav")
     result = label_folders.build(tmp_path)
     assert {utterance.label for utterance in result.utterances} == {"joy", "fear"}
@@ -38,7 +38,7 @@ def test_an_invalid_speaker_pattern_is_refused(touch: Touch, tmp_path: Path, pat
         label_folders.build(touch("joy/a.mp4"), speaker=pattern)
 
 
-def test_a_second_video_of_one_name_is_skipped(touch: Touch) -> None:
+def test_a_second_video_of_the_same_name_is_skipped(touch: Touch) -> None:
     result = label_folders.build(touch("joy/a.mp4", "joy/a.mkv", "joy/a.wav"))
     (utterance,) = result.utterances
     assert (utterance.audio, utterance.video) == ("joy/a.wav", "joy/a.mkv")

@@ -8,7 +8,7 @@ from foal.manifests import ravdess
 Touch = Callable[..., Path]
 
 
-def test_spoken_clips_become_utterances_and_others_are_counted(touch: Touch, tmp_path: Path) -> None:
+def test_spoken_clips_become_utterances_and_other_clips_are_counted(touch: Touch, tmp_path: Path) -> None:
     touch(
         "Actor_16/01-01-05-01-02-01-16.mp4",
         "Actor_01/01-01-01-01-02-01-01.mp4",

@@ -1,4 +1,4 @@
-"""`foal synth`, `foal corpus` and `foal manifest` as commands."""
+"""The commands `foal synth`, `foal corpus` and `foal manifest`."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def test_manifest_prints_its_table_and_notes(foal: Foal, synthetic_corpus: Path,
     assert len(read_manifest(tmp_path / "m.csv")) == 20
 
 
-def test_classes_choose_the_labels(foal_here: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
+def test_classes_select_the_labels(foal_here: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
     assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv", "--classes", "sad,ang").returncode == 0
     assert {utterance.label for utterance in read_manifest(tmp_path / "m.csv")} == {"sad", "ang"}
     done = foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv", "--classes", "sad,glee")
@@ -32,7 +32,7 @@ def test_classes_choose_the_labels(foal_here: Foal, synthetic_corpus: Path, tmp_
     assert len(read_manifest(tmp_path / "m.csv")) == 10
 
 
-def test_corpus_generates_once_and_never_changes_other_folders(foal_here: Foal, tmp_path: Path) -> None:
+def test_corpus_generates_once_and_never_changes_foreign_folders(foal_here: Foal, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("corpus: {root: drawn}\nsynth: {utterances: 20}\n")
     (tmp_path / "drawn" / "Session9").mkdir(parents=True)
     (tmp_path / "drawn" / GENERATOR_FILE).write_text("{}")  # a corpus with other settings is replaced
@@ -60,14 +60,14 @@ def test_a_licensed_corpus_must_exist(foal: Foal) -> None:
 @pytest.mark.parametrize(
     "content", ["years of work", "", "[]", '{"kind": "folder"}', '{"kind": "", "root": "", "x": 1}']
 )
-def test_a_record_replaces_no_other_file_without_force(foal_here: Foal, tmp_path: Path, content: str) -> None:
+def test_a_record_replaces_no_foreign_file_without_force(foal_here: Foal, tmp_path: Path, content: str) -> None:
     (tmp_path / "params.yaml").write_text("corpus: {root: drawn}\nsynth: {utterances: 20}\n")
     (tmp_path / "thesis.txt").write_text(content)
     done = foal_here("corpus", "--record", "thesis.txt")
     assert done.returncode == 2
     assert "thesis.txt: exists and is not a record of `foal corpus`" in done.stderr
     assert (tmp_path / "thesis.txt").read_text() == content
-    assert not (tmp_path / "drawn").exists()  # refused before the work begins
+    assert not (tmp_path / "drawn").exists()  # refused before the corpus is generated
 
 
 def test_a_record_replaces_a_record_but_no_pipe_or_link(foal_here: Foal, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_record_replaces_a_record_but_no_pipe_or_link(foal_here: Foal, tmp_pat
     assert (tmp_path / "loose").is_symlink()
 
 
-@pytest.mark.parametrize("mode", [0o000, 0o444], ids=["unreadable", "only its names"])
+@pytest.mark.parametrize("mode", [0o000, 0o444], ids=["unreadable", "list-only"])
 @pytest.mark.parametrize("kind", ["folder", "cremad", "iemocap"])
 def test_an_unreadable_part_of_the_corpus_is_an_error_and_leaves_no_manifest(
     foal_as_somebody: Foal, tmp_path: Path, synthetic_corpus: Path, kind: str, mode: int
@@ -162,7 +162,7 @@ def test_synth_replaces_a_foreign_folder_with_force(foal_here: Foal, tmp_path: P
     assert json.loads((tmp_path / "mine" / GENERATOR_FILE).read_text())["utterances"] == 20
 
 
-def test_many_warnings_are_cut(foal_here: Foal, tmp_path: Path) -> None:
+def test_only_the_first_twenty_warnings_are_printed(foal_here: Foal, tmp_path: Path) -> None:
     for number in range(25):
         (tmp_path / f"clip{number}.flv").touch()
     (tmp_path / "1001_DFA_ANG_XX.flv").touch()

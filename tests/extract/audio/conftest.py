@@ -1,4 +1,4 @@
-"""Small models of the wav2vec2 family, built by transformers and saved to a folder."""
+"""Small models of the wav2vec2 family, built with transformers and saved to a folder."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -72,7 +72,7 @@ def small() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def save() -> Callable[..., Path]:
-    """save(folder, name or maker): save a small model with a feature extractor to a folder."""
+    """save(folder, model): save a model, given by name or factory, with a feature extractor to a folder."""
     return save_model
 
 
@@ -89,6 +89,6 @@ def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A saved model of each kind, for several examples of a test."""
-    return save_model(tmp_path_factory.mktemp("kept") / "model", request.param)
+def saved_per_module(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model of each kind, shared by the tests of a module."""
+    return save_model(tmp_path_factory.mktemp("saved") / "model", request.param)

@@ -1,4 +1,4 @@
-"""config.json of audio encoders: family, frame rate and layers."""
+"""The configuration of audio encoders: family, frame rate and layers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ Load = Callable[..., AudioEncoder]
 
 
 @pytest.mark.parametrize("layers", [(3,), (-4,), (0, 12), (0, 0), (2, -1), ()])
-def test_layers_that_the_model_lacks_are_refused(
+def test_layers_missing_from_the_model_are_refused(
     tmp_path: Path, layers: tuple[int, ...], save: Save, load: Load
 ) -> None:
     with pytest.raises(EncoderError, match=r"extract.audio.layers"):

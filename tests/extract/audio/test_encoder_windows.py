@@ -1,4 +1,4 @@
-"""Windows over long sound."""
+"""Windows over long waveforms."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,15 +7,15 @@ from foal.extract.audio.encoder import cut_windows
 from foal.shared.timing import audio_frames
 
 
-@given(samples=st.integers(1, 2_000_000), longest=st.integers(32_000, 480_000))
-def test_windows_contain_every_frame_once_with_context(samples: int, longest: int) -> None:
-    windows = cut_windows(samples, longest)
+@given(samples=st.integers(1, 2_000_000), max_samples=st.integers(32_000, 480_000))
+def test_windows_contain_every_frame_once_and_with_context(samples: int, max_samples: int) -> None:
+    windows = cut_windows(samples, max_samples)
     frames = [window.start // 320 + frame for window in windows for frame in range(window.first, window.last)]
     assert frames == list(range(audio_frames(samples)))
-    context = audio_frames(longest) // 6
+    context = audio_frames(max_samples) // 6
     for window in windows:
         assert window.start % 320 == 0
-        assert window.stop - window.start < longest + 320
+        assert window.stop - window.start < max_samples + 320
         count = audio_frames(window.stop - window.start)
         assert 0 <= window.first < window.last <= count
         if window.start > 0:

@@ -1,4 +1,4 @@
-"""Loading audio encoders: seeded random weights, and the refusal of damaged folders."""
+"""Loading audio encoders: seeded random weights, and refusal of damaged folders."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,26 +26,28 @@ def wave(seconds: float, seed: int = 0) -> np.ndarray:
     return (np.random.default_rng(seed).normal(size=round(seconds * 16000)) * 0.1).astype(np.float32)
 
 
-def alone(encoder: AudioEncoder, samples: np.ndarray) -> np.ndarray:
+def encode_one(encoder: AudioEncoder, samples: np.ndarray) -> np.ndarray:
     return encoder.encode([samples])[0]
 
 
 def test_the_seed_determines_the_tiny_encoder() -> None:
-    one, same, other = (load_audio_encoder(find_audio_weights("random:tiny", "main", seed), CPU) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(alone(one, wave(0.5)), alone(same, wave(0.5)))
-    assert np.abs(alone(one, wave(0.5)) - alone(other, wave(0.5))).max() > 0.1
+    first, repeated, other = (
+        load_audio_encoder(find_audio_weights("random:tiny", "main", seed), CPU) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(encode_one(first, wave(0.5)), encode_one(repeated, wave(0.5)))
+    assert np.abs(encode_one(first, wave(0.5)) - encode_one(other, wave(0.5))).max() > 0.1
 
 
 def test_loading_leaves_the_global_random_state_unchanged() -> None:
     torch.manual_seed(5)
-    wanted = torch.rand(3)
+    expected = torch.rand(3)
     torch.manual_seed(5)
     load_audio_encoder(find_audio_weights("random:tiny", "main", 0), CPU)
-    assert torch.equal(torch.rand(3), wanted)
+    assert torch.equal(torch.rand(3), expected)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("damage", "message"),
     [
         (lambda folder: (folder / "model.safetensors").unlink(), "expected config.json and model.safetensors"),
         (lambda folder: (folder / "config.json").unlink(), "expected config.json"),
@@ -53,15 +55,15 @@ def test_loading_leaves_the_global_random_state_unchanged() -> None:
         (lambda folder: (folder / "config.json").write_text("{"), "expected a JSON file"),
     ],
 )
-def test_damaged_models_are_refused(tmp_path: Path, spoil: object, words: str, small: dict[str, Any]) -> None:
+def test_damaged_models_are_refused(tmp_path: Path, damage: object, message: str, small: dict[str, Any]) -> None:
     Wav2Vec2Model(Wav2Vec2Config(**small)).save_pretrained(tmp_path)
-    spoil(tmp_path)  # type: ignore[operator]
-    with pytest.raises(EncoderError, match=words):
+    damage(tmp_path)  # type: ignore[operator]
+    with pytest.raises(EncoderError, match=message):
         load_audio_encoder(find_audio_weights(str(tmp_path), "main", 0), CPU)
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path, save: Save, load: Load, small: dict[str, Any]) -> None:
-    """transformers initializes missing weights at random, and only logs it."""
+    """transformers only logs that it initializes missing weights at random."""
     other = save(tmp_path / "other", lambda: Wav2Vec2Model(Wav2Vec2Config(**{**small, "num_hidden_layers": 1})))
     folder = save(tmp_path / "model", "wav2vec2-group")
     (other / "model.safetensors").replace(folder / "model.safetensors")

@@ -1,4 +1,4 @@
-"""Padded batches: exact with the masks, wrong without them."""
+"""Padded batches: exact with masks, inexact without them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,20 +19,20 @@ def wave(seconds: float, seed: int = 0) -> np.ndarray:
     return (np.random.default_rng(seed).normal(size=round(seconds * 16000)) * 0.1).astype(np.float32)
 
 
-def test_batches_are_exact_in_double_precision(kept: Path) -> None:
-    """The difference between batches in single precision is rounding."""
-    model = BatchInvariantModel(AutoModel.from_pretrained(kept).double(), CPU)
+def test_batches_are_exact_in_double_precision(saved_per_module: Path) -> None:
+    """In single precision, results differ between batches only by rounding."""
+    model = BatchInvariantModel(AutoModel.from_pretrained(saved_per_module).double(), CPU)
     waves = [torch.from_numpy(wave(seconds, round(seconds * 100))).double() for seconds in (0.025, 0.3, 1.9, 0.7)]
     with torch.inference_mode():
         frames, (batched,) = model.hidden_states(waves, CPU, every=False)
         for samples, count, values in zip(waves, frames, batched, strict=True):
-            _, (wanted,) = model.hidden_states([samples], CPU, every=False)
-            assert wanted.shape[1] == count
-            assert torch.linalg.norm(values[:count] - wanted[0]) <= 1e-12 * torch.linalg.norm(wanted)
+            _, (expected,) = model.hidden_states([samples], CPU, every=False)
+            assert expected.shape[1] == count
+            assert torch.linalg.norm(values[:count] - expected[0]) <= 1e-12 * torch.linalg.norm(expected)
 
 
 def test_without_the_masks_padding_changes_the_result(tmp_path: Path, save: Save) -> None:
-    """The same batch through transformers itself."""
+    """The same batch, encoded by transformers without this project's masks."""
     model = AutoModel.from_pretrained(save(tmp_path, "wav2vec2-group")).eval()
     short, long = wave(0.8), wave(2)
     padded = torch.zeros(2, len(long))

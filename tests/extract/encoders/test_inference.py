@@ -45,7 +45,7 @@ def test_other_errors_are_not_caught() -> None:
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
 )
-def test_precision_is_that_of_matrix_products(precision: str, dtype: torch.dtype) -> None:
+def test_matrix_products_have_the_chosen_precision(precision: str, dtype: torch.dtype) -> None:
     with autocast(torch.device("cpu"), precision):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 

@@ -1,4 +1,4 @@
-"""Finding the weights of encoders: folders, the hub, torch's cache."""
+"""Lookup of encoder weights: folders, the Hugging Face hub, and PyTorch's cache."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from foal.extract.encoders.weights import find_audio_weights, find_face_weights
 from foal.shared.errors import EncoderError
 
 
-def test_the_hash_is_of_the_content_not_of_the_path(tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_content_not_on_the_path(tmp_path: Path) -> None:
     config = Wav2Vec2Config(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=(8,) * 7
     )

@@ -1,4 +1,4 @@
-"""Images of a drawn face, and the extractor that they go through."""
+"""Images of a synthetic face, and face extractors with random weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,15 +19,15 @@ LEFT_HALF = (0.0, 0.0, 0.5, 1.0)
 
 @pytest.fixture(scope="session")
 def images(synthetic_corpus: Path) -> list[np.ndarray]:
-    """Eight images of the speaker of a drawn dialog."""
+    """Eight images of a speaker in a synthetic dialog."""
     video = open_video(sorted(synthetic_corpus.glob("Session1/dialog/avi/DivX/*.avi"))[0])
     plan = video.plan(Segment(start=0.5, end=2.1, fps=5))
     return [image for _, _, image in video.crops([plan], [LEFT_HALF])]
 
 
 def build_extractor(encoder: str = "random:tiny", *, batch: int = 16, **settings: object) -> FaceExtractor:
-    chosen = FaceSettings(encoder=encoder, **settings)  # type: ignore[arg-type]
-    return build_face_extractor(chosen, find_face_weights(encoder, "main", 3), torch.device("cpu"), batch=batch)
+    face_settings = FaceSettings(encoder=encoder, **settings)  # type: ignore[arg-type]
+    return build_face_extractor(face_settings, find_face_weights(encoder, "main", 3), torch.device("cpu"), batch=batch)
 
 
 def track_utterances(extractor: FaceExtractor, *utterances: list[np.ndarray]) -> list[Track]:
@@ -52,5 +52,5 @@ def build() -> Callable[..., FaceExtractor]:
 
 @pytest.fixture(scope="session")
 def run_batches() -> Callable[..., list[Track]]:
-    """run_batches(extractor, images, ...): the tracks of utterances of one video, whose frames alternate."""
+    """run_batches(extractor, images, ...): the tracks of one or more utterances with interleaved frames."""
     return track_utterances

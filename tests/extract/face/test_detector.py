@@ -1,4 +1,4 @@
-"""The face detector on drawn faces, and cutting out a face."""
+"""The face detector on synthetic faces, and face crops."""
 
 from collections.abc import Callable
 
@@ -21,31 +21,31 @@ def detector(**changes: float) -> FaceDetector:
 
 
 def test_detections_do_not_depend_on_the_batch(images: list[np.ndarray]) -> None:
-    together = detector().detect(images)
-    assert all(len(faces) == 1 for faces in together)
-    for image, faces in zip(images, together, strict=True):
-        (alone,) = detector().detect([image])
-        np.testing.assert_allclose(alone[0].box, faces[0].box, atol=0.01)
+    batched = detector().detect(images)
+    assert all(len(faces) == 1 for faces in batched)
+    for image, faces in zip(images, batched, strict=True):
+        (unbatched,) = detector().detect([image])
+        np.testing.assert_allclose(unbatched[0].box, faces[0].box, atol=0.01)
 
 
-def test_no_face_and_several_faces_are_detected(images: list[np.ndarray]) -> None:
-    empty = np.full_like(images[0], 90)
-    assert [len(faces) for faces in detector().detect([empty, images[0], empty])] == [0, 1, 0]
-    assert detector().detect([empty]) == [[]]
+def test_zero_one_and_two_faces_are_detected(images: list[np.ndarray]) -> None:
+    blank = np.full_like(images[0], 90)
+    assert [len(faces) for faces in detector().detect([blank, images[0], blank])] == [0, 1, 0]
+    assert detector().detect([blank]) == [[]]
     assert detector().detect([np.zeros((12, 200, 3), np.uint8)]) == [[]]
-    two = np.concatenate([images[0], images[1]], axis=1)
-    assert len(detector().detect([two])[0]) == 2
+    side_by_side = np.concatenate([images[0], images[1]], axis=1)
+    assert len(detector().detect([side_by_side])[0]) == 2
 
 
-def test_the_face_is_cut_square_with_a_margin_and_the_edge_repeats() -> None:
+def test_a_face_crop_is_square_with_a_margin_and_repeats_the_image_edge() -> None:
     image = np.zeros((100, 100, 3), np.uint8)
     image[40:60, 30:50] = 200
-    cut = cut_face(image, np.array([30, 40, 50, 60], np.float32), size=40, margin=0.0)
-    assert cut.shape == (3, 40, 40)
-    assert cut.min() == 200
-    wide = cut_face(image, np.array([30, 40, 50, 60], np.float32), size=40, margin=1.0)
-    assert wide[0, 20, 20] == 200
-    assert wide[0, 0, 0] == 0
+    crop = cut_face(image, np.array([30, 40, 50, 60], np.float32), size=40, margin=0.0)
+    assert crop.shape == (3, 40, 40)
+    assert crop.min() == 200
+    with_margin = cut_face(image, np.array([30, 40, 50, 60], np.float32), size=40, margin=1.0)
+    assert with_margin[0, 20, 20] == 200
+    assert with_margin[0, 0, 0] == 0
     image[:, :5] = 77
-    edge = cut_face(image, np.array([-20, 40, 0, 60], np.float32), size=10, margin=0.0)
-    assert set(edge.flatten().tolist()) == {77.0}
+    at_edge = cut_face(image, np.array([-20, 40, 0, 60], np.float32), size=10, margin=0.0)
+    assert set(at_edge.flatten().tolist()) == {77.0}

@@ -1,4 +1,4 @@
-"""Loading InceptionResnetV1: strict, and without unpickling."""
+"""Loading InceptionResnetV1 strictly and without unpickling."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +22,8 @@ Build = Callable[..., FaceExtractor]
 RunBatches = Callable[..., list[Track]]
 
 
-class Opens:
-    """Pickled, this opens a file when it is unpickled."""
+class OpensFile:
+    """Unpickling an instance opens a file for writing."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -37,12 +37,12 @@ def test_a_weight_file_is_loaded_strictly_without_its_classifier(tmp_path: Path)
     torch.manual_seed(0)
     network = InceptionResnetV1(pretrained=None, num_classes=8631, classify=True).eval()
     torch.save(network.state_dict(), tmp_path / "vggface2.pt")
-    own = build_face_extractor(FaceSettings(), find_face_weights(str(tmp_path / "vggface2.pt"), "main", 0), CPU)
+    extractor = build_face_extractor(FaceSettings(), find_face_weights(str(tmp_path / "vggface2.pt"), "main", 0), CPU)
     network.classify = False
     faces = torch.rand(2, 3, 160, 160) * 255
     with torch.inference_mode():
-        wanted = network((faces - 127.5) / 128).numpy()
-    np.testing.assert_allclose(own.encoder.encode(list(faces)), wanted, atol=1e-4)
+        expected = network((faces - 127.5) / 128).numpy()
+    np.testing.assert_allclose(extractor.encoder.encode(list(faces)), expected, atol=1e-4)
 
     state = network.state_dict()
     del state["conv2d_1a.conv.weight"]
@@ -55,7 +55,7 @@ def test_other_files_are_refused_and_never_unpickled(tmp_path: Path) -> None:
     import pickle
 
     (tmp_path / "text.pt").write_text("hello")
-    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Opens(str(tmp_path / "opened"))))
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(OpensFile(str(tmp_path / "opened"))))
     for name in ("text.pt", "evil.pt"):
         with pytest.raises(EncoderError, match="expected the weights"):
             build_face_extractor(FaceSettings(), find_face_weights(str(tmp_path / name), "main", 0), CPU)

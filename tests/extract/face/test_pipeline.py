@@ -1,4 +1,4 @@
-"""From videos to face entries: in the order given, each file on its own, and the fallback from decord to PyAV."""
+"""From videos to face entries: the order of results, independence of files, and the fallback from decord to PyAV."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_a_video_is_decoded_once_for_all_its_utterances(tmp_path: Path, make_vid
         assert positions == list(range(plan.lengths[number]))
 
 
-def test_times_outside_the_video_fail_their_utterance_only(tmp_path: Path, make_video: MakeVideo, build: Build) -> None:
+def test_times_outside_the_video_fail_only_their_utterance(tmp_path: Path, make_video: MakeVideo, build: Build) -> None:
     path = make_video(tmp_path / "v.mp4", frames=25)
     results = face_entries(
         [group(path, utterance("a", 0, 1e300), utterance("b", 0, 1))], build(region="crop"), decoders=1
@@ -75,11 +75,11 @@ def test_results_keep_the_order_of_the_utterances(tmp_path: Path, make_video: Ma
     ]
     groups = [group(path, utterance(f"{path.stem}-a"), utterance(f"{path.stem}-b")) for path in paths]
     results = list(face_entries(groups, build(region="crop"), decoders=3))
-    assert [result[0].id for result in results] == [u.id for one in groups for u in one.utterances]
+    assert [result[0].id for result in results] == [u.id for media in groups for u in media.utterances]
     assert [isinstance(entry, Entry) for _, entry in results] == [True, True, False, False, True, True]
 
 
-def test_a_damaged_video_is_redone_with_pyav(tmp_path: Path, make_video: MakeVideo, build: Build) -> None:
+def test_a_damaged_video_is_decoded_again_with_pyav(tmp_path: Path, make_video: MakeVideo, build: Build) -> None:
     pytest.importorskip("decord")
     path = make_video(tmp_path / "v.mp4", frames=60, b_frames=2, damaged=slice(20, 24))
     extractor = build(region="crop")

@@ -1,4 +1,4 @@
-"""Vision encoders, built by transformers and saved to a folder."""
+"""Vision encoders, built with transformers and saved to a folder."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from foal.shared.errors import EncoderError
-from foal.tests.extract.face.vision_models import CLIP_PICTURES, KINDS, PIXELS, Saved, build
+from foal.tests.extract.face.vision_models import CLIP_PROCESSOR, KINDS, PIXELS, Saved, build
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -33,76 +33,76 @@ def copied(vit: Saved, tmp_path: Path) -> Saved:
     return replace(vit, folder=Path(copytree(vit.folder, tmp_path / "copy")))
 
 
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def test_embeddings_equal_those_of_transformers(saved: Saved) -> None:
     encoder = saved.load()
-    pictures = [picture(50, 70), picture(64, 45, seed=1)]
+    images = [random_image(50, 70), random_image(64, 45, seed=1)]
     processor = hf.AutoImageProcessor.from_pretrained(saved.folder)
-    pixels = torch.cat([processor(Image.fromarray(one), return_tensors="pt").pixel_values for one in pictures])
-    prepared = [encoder.prepare(one) for one in pictures]
+    pixels = torch.cat([processor(Image.fromarray(image), return_tensors="pt").pixel_values for image in images])
+    prepared = [encoder.prepare(image) for image in images]
     assert torch.equal(torch.stack(prepared), pixels)
     assert prepared[0].dtype == torch.float32
     assert prepared[0].shape == (3, encoder.size, encoder.size) == (3, PIXELS, PIXELS)
-    got, wanted = encoder.encode(prepared), saved.direct(pixels)
-    assert got.dtype == np.float32
-    assert got.shape == (2, encoder.width)
-    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
-    assert np.abs(got[0] - got[1]).max() > 0.01 * np.abs(got).max()
+    actual, expected = encoder.encode(prepared), saved.reference_embedding(pixels)
+    assert actual.dtype == np.float32
+    assert actual.shape == (2, encoder.width)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    assert np.abs(actual[0] - actual[1]).max() > 0.01 * np.abs(actual).max()
 
 
 def test_a_face_is_only_rescaled_and_normalized(saved: Saved) -> None:
     encoder = saved.load()
-    square = picture(PIXELS, PIXELS)
+    square = random_image(PIXELS, PIXELS)
     face = torch.from_numpy(square).permute(2, 0, 1).float()
-    before = face.clone()
-    got = encoder.prepare_face(face)
-    assert torch.equal(face, before)
+    original = face.clone()
+    actual = encoder.prepare_face(face)
+    assert torch.equal(face, original)
     mean, std = (
         torch.tensor(values)[:, None, None] for values in (encoder.processor.image_mean, encoder.processor.image_std)
     )
-    torch.testing.assert_close(got, (face / 255 - mean) / std, rtol=1e-5, atol=1e-5)
-    if saved.whole:
-        assert torch.equal(got, encoder.prepare(square))
+    torch.testing.assert_close(actual, (face / 255 - mean) / std, rtol=1e-5, atol=1e-5)
+    if saved.uncropped:
+        assert torch.equal(actual, encoder.prepare(square))
     assert encoder.prepare_face(torch.zeros(3, 44, 44)).shape == (3, 44, 44)
-    between = encoder.prepare_face(face + 0.5) - got
-    torch.testing.assert_close(between, (0.5 / 255 / std).expand_as(face), rtol=1e-3, atol=1e-5)
+    difference = encoder.prepare_face(face + 0.5) - actual
+    torch.testing.assert_close(difference, (0.5 / 255 / std).expand_as(face), rtol=1e-3, atol=1e-5)
 
 
 def test_embeddings_do_not_depend_on_the_batch(saved: Saved) -> None:
     encoder = saved.load()
-    prepared = [encoder.prepare(picture(40, 60, seed)) for seed in range(5)]
-    single = np.concatenate([encoder.encode([one]) for one in prepared])
+    prepared = [encoder.prepare(random_image(40, 60, seed)) for seed in range(5)]
+    single = np.concatenate([encoder.encode([pixels]) for pixels in prepared])
     np.testing.assert_allclose(encoder.encode(prepared), single, rtol=1e-5, atol=1e-5 * np.abs(single).max())
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.04), ("fp16", 0.005)])
 def test_half_precision_is_close(saved: Saved, precision: str, tolerance: float) -> None:
     encoder = saved.load()
-    prepared = [encoder.prepare(picture(40, 60))]
-    wanted, got = encoder.encode(prepared), saved.load(precision=precision).encode(prepared)
-    assert got.dtype == np.float32
-    assert 0 < np.linalg.norm(got - wanted) < tolerance * np.linalg.norm(wanted)
+    prepared = [encoder.prepare(random_image(40, 60))]
+    expected, actual = encoder.encode(prepared), saved.load(precision=precision).encode(prepared)
+    assert actual.dtype == np.float32
+    assert 0 < np.linalg.norm(actual - expected) < tolerance * np.linalg.norm(expected)
 
 
 def test_loading_is_repeatable_and_leaves_the_random_state_unchanged(saved: Saved) -> None:
     torch.manual_seed(5)
-    wanted = torch.rand(3)
+    expected = torch.rand(3)
     torch.manual_seed(5)
-    one, two = saved.load(), saved.load()
-    assert one.width == saved.direct(torch.zeros(1, 3, PIXELS, PIXELS)).shape[1]
-    assert torch.equal(torch.rand(3), wanted)
-    prepared = [one.prepare(picture(40, 60))]
-    np.testing.assert_array_equal(one.encode(prepared), two.encode(prepared))
-    assert not one.model.training
-    assert not any(weight.requires_grad for weight in one.model.parameters())
-    assert not any("text" in name for name, _ in one.model.named_parameters())
+    encoder, repeated = saved.load(), saved.load()
+    assert encoder.width == saved.reference_embedding(torch.zeros(1, 3, PIXELS, PIXELS)).shape[1]
+    assert torch.equal(torch.rand(3), expected)
+    prepared = [encoder.prepare(random_image(40, 60))]
+    np.testing.assert_array_equal(encoder.encode(prepared), repeated.encode(prepared))
+    assert not encoder.model.training
+    assert not any(weight.requires_grad for weight in encoder.model.parameters())
+    assert not any("text" in name for name, _ in encoder.model.named_parameters())
 
 
-def test_loading_is_silent(vit: Saved) -> None:
-    # In a process of its own: in this one, the log of transformers goes to a stream of pytest.
+def test_loading_prints_nothing(vit: Saved) -> None:
+    # In a separate process, since pytest captures the log of transformers in this one.
     script = f"""
 import torch
 from pathlib import Path
@@ -116,12 +116,12 @@ load_vision_encoder(Weights(name="vit", revision="", digest="", path=Path({str(v
 
 def test_older_folder_formats_are_read(copied: Saved, tmp_path: Path) -> None:
     """A pytorch_model.bin, and the preprocessor_config.json of a feature extractor of 2021."""
-    prepared = [copied.load().prepare(picture(40, 60))]
-    wanted = copied.load().encode(prepared)
+    prepared = [copied.load().prepare(random_image(40, 60))]
+    expected = copied.load().encode(prepared)
     torch.save(load_file(copied.folder / "model.safetensors"), copied.folder / "pytorch_model.bin")
     (copied.folder / "model.safetensors").unlink()
     half = [0.5, 0.5, 0.5]
-    older = {
+    config = {
         "do_normalize": True,
         "do_resize": True,
         "feature_extractor_type": "ViTFeatureExtractor",
@@ -130,41 +130,41 @@ def test_older_folder_formats_are_read(copied: Saved, tmp_path: Path) -> None:
         "resample": 2,
         "size": PIXELS,
     }
-    (copied.folder / "preprocessor_config.json").write_text(json.dumps(older))
+    (copied.folder / "preprocessor_config.json").write_text(json.dumps(config))
     encoder = copied.load()
-    assert torch.equal(encoder.prepare(picture(40, 60)), prepared[0])
-    np.testing.assert_array_equal(encoder.encode(prepared), wanted)
+    assert torch.equal(encoder.prepare(random_image(40, 60)), prepared[0])
+    np.testing.assert_array_equal(encoder.encode(prepared), expected)
 
     tower = build("clip-tower", tmp_path / "tower")
-    prepared = [tower.load().prepare(picture(40, 60))]
-    wanted = tower.load().encode(prepared)
+    prepared = [tower.load().prepare(random_image(40, 60))]
+    expected = tower.load().encode(prepared)
     file = tower.folder / "model.safetensors"
     save_file({f"vision_model.{name}": values for name, values in load_file(file).items()}, file, {"format": "pt"})
-    older = {
+    config = {
         "crop_size": PIXELS,
         "do_center_crop": True,
         "feature_extractor_type": "CLIPFeatureExtractor",
         "resample": 3,
         "do_normalize": True,
         "do_resize": True,
-        "image_mean": CLIP_PICTURES.image_mean,
-        "image_std": CLIP_PICTURES.image_std,
+        "image_mean": CLIP_PROCESSOR.image_mean,
+        "image_std": CLIP_PROCESSOR.image_std,
         "size": PIXELS,
     }
-    (tower.folder / "preprocessor_config.json").write_text(json.dumps(older))
-    assert torch.equal(tower.load().prepare(picture(40, 60)), prepared[0])
-    np.testing.assert_array_equal(tower.load().encode(prepared), wanted)
+    (tower.folder / "preprocessor_config.json").write_text(json.dumps(config))
+    assert torch.equal(tower.load().prepare(random_image(40, 60)), prepared[0])
+    np.testing.assert_array_equal(tower.load().encode(prepared), expected)
 
 
-def test_images_of_any_shape_and_memory_layout(vit: Saved) -> None:
+def test_images_of_any_shape_and_memory_layout_are_prepared(vit: Saved) -> None:
     encoder = vit.load()
-    shown = picture(40, 60)
-    wanted = encoder.prepare(shown)
-    shown.flags.writeable = False
-    assert torch.equal(encoder.prepare(shown), wanted)
-    assert torch.equal(encoder.prepare(shown[:, ::-1]), encoder.prepare(shown[:, ::-1].copy()))
+    image = random_image(40, 60)
+    expected = encoder.prepare(image)
+    image.flags.writeable = False
+    assert torch.equal(encoder.prepare(image), expected)
+    assert torch.equal(encoder.prepare(image[:, ::-1]), encoder.prepare(image[:, ::-1].copy()))
     for height, width in ((3, 5), (1, 1), (4, 3), (300, 3)):
-        assert encoder.prepare(picture(height, width)).shape == (3, PIXELS, PIXELS)
+        assert encoder.prepare(random_image(height, width)).shape == (3, PIXELS, PIXELS)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_images_of_any_shape_and_memory_layout(vit: Saved) -> None:
 def test_missing_weights_that_the_embedding_needs_are_refused(kind: str, weight: str, tmp_path: Path) -> None:
     saved = build(kind, tmp_path)
     file = tmp_path / "model.safetensors"
-    # Files name some weights as transformers 4 did.
+    # Saved files use the weight names of transformers 4.
     ending = weight.replace("layers.1.mlp.fc1", "layer.1.intermediate.dense")
     state = {name: values for name, values in load_file(file).items() if not name.endswith(ending)}
     assert len(state) < len(load_file(file))
@@ -194,9 +194,9 @@ def test_missing_weights_that_the_embedding_needs_are_refused(kind: str, weight:
 
 def test_missing_weights_that_the_embedding_does_not_need_are_accepted(tmp_path: Path) -> None:
     saved = build("dinov2", tmp_path)
-    prepared = [saved.load().prepare(picture(40, 60))]
-    wanted = saved.load().encode(prepared)
+    prepared = [saved.load().prepare(random_image(40, 60))]
+    expected = saved.load().encode(prepared)
     state = load_file(tmp_path / "model.safetensors")
     del state["embeddings.mask_token"]
     save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
-    np.testing.assert_array_equal(saved.load().encode(prepared), wanted)
+    np.testing.assert_array_equal(saved.load().encode(prepared), expected)

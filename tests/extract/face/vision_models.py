@@ -1,4 +1,4 @@
-"""Small vision encoders, built by transformers and saved to a folder."""
+"""Small vision encoders, built with transformers and saved to a folder."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,23 +40,23 @@ class Saved:
     folder: Path
     model: Any
     embed: Callable[[Any, torch.Tensor], torch.Tensor]
-    whole: bool
+    uncropped: bool
 
     def load(self, **options: Any) -> VisionEncoder:
-        return load_vision_encoder(found(self.folder), CPU, **options)
+        return load_vision_encoder(local_weights(self.folder), CPU, **options)
 
-    def direct(self, pixels: torch.Tensor) -> np.ndarray:
+    def reference_embedding(self, pixels: torch.Tensor) -> np.ndarray:
         with torch.inference_mode():
             return self.embed(self.model, pixels).numpy()
 
 
 def clip() -> Any:
-    # The tower's own projection_dim stays at 512: not what CLIPModel projects to.
+    # CLIPModel projects to 20; the projection_dim of the vision configuration stays at 512.
     return hf.CLIPModel(hf.CLIPConfig(text_config=TEXT, vision_config=VIT, projection_dim=20))
 
 
 def clip_classifier() -> Any:
-    # Every configuration accepts num_labels; the signature of CLIPConfig omits it.
+    # Every configuration accepts num_labels, which the signature of CLIPConfig omits.
     config = hf.CLIPConfig(text_config=TEXT, vision_config=VIT, num_labels=3)  # type: ignore[call-arg]
     return hf.CLIPForImageClassification(config)
 
@@ -70,26 +70,26 @@ def swin() -> Any:
     return hf.SwinForImageClassification(config)
 
 
-CLIP_PICTURES = hf.CLIPImageProcessor(size=SHORTEST, crop_size=SQUARE)
-VIT_PICTURES = hf.ViTImageProcessor(size=SQUARE)
-CROPPED = hf.BitImageProcessor(size={"shortest_edge": 40}, crop_size=SQUARE)
-CROPPED_TOO = hf.ConvNextImageProcessor(size=SHORTEST)
-UNCROPPED = hf.ConvNextImageProcessor(size=SHORTEST, crop_pct=1.0)
+CLIP_PROCESSOR = hf.CLIPImageProcessor(size=SHORTEST, crop_size=SQUARE)
+VIT_PROCESSOR = hf.ViTImageProcessor(size=SQUARE)
+CENTER_CROP_PROCESSOR = hf.BitImageProcessor(size={"shortest_edge": 40}, crop_size=SQUARE)
+CROP_PCT_PROCESSOR = hf.ConvNextImageProcessor(size=SHORTEST)
+UNCROPPED_PROCESSOR = hf.ConvNextImageProcessor(size=SHORTEST, crop_pct=1.0)
 
-# How it is built, the pictures it wants, and its embedding of them as transformers gives it.
+# Factory, image processor, and the embedding computed by transformers.
 KINDS: dict[str, tuple[Callable[[], Any], Any, Callable[[Any, torch.Tensor], Any]]] = {
-    "clip": (clip, CLIP_PICTURES, lambda model, x: model.get_image_features(x).pooler_output),
+    "clip": (clip, CLIP_PROCESSOR, lambda model, x: model.get_image_features(x).pooler_output),
     "clip-tower": (
         lambda: hf.CLIPVisionModel(hf.CLIPVisionConfig(**VIT)),
-        CLIP_PICTURES,
+        CLIP_PROCESSOR,
         lambda model, x: model(x).pooler_output,
     ),
     "clip-projected-tower": (
         lambda: hf.CLIPVisionModelWithProjection(hf.CLIPVisionConfig(**VIT, projection_dim=20)),
-        CLIP_PICTURES,
+        CLIP_PROCESSOR,
         lambda model, x: model(x).image_embeds,
     ),
-    "clip-classifier": (clip_classifier, CLIP_PICTURES, lambda model, x: model.vision_model(x).pooler_output),
+    "clip-classifier": (clip_classifier, CLIP_PROCESSOR, lambda model, x: model.vision_model(x).pooler_output),
     "siglip": (
         siglip,
         hf.SiglipImageProcessor(size=SQUARE),
@@ -102,17 +102,17 @@ KINDS: dict[str, tuple[Callable[[], Any], Any, Callable[[Any, torch.Tensor], Any
     ),
     "dinov2": (
         lambda: hf.Dinov2Model(hf.Dinov2Config(**VIT)),
-        CROPPED,
+        CENTER_CROP_PROCESSOR,
         lambda model, x: model(x).last_hidden_state[:, 0],
     ),
     "vit": (
         lambda: hf.ViTModel(hf.ViTConfig(**VIT)),
-        VIT_PICTURES,
+        VIT_PROCESSOR,
         lambda model, x: model(x).last_hidden_state[:, 0],
     ),
     "vit-classifier": (
         lambda: hf.ViTForImageClassification(hf.ViTConfig(**VIT)),
-        VIT_PICTURES,
+        VIT_PROCESSOR,
         lambda model, x: model.vit(x).last_hidden_state[:, 0],
     ),
     "beit-classifier": (
@@ -122,33 +122,33 @@ KINDS: dict[str, tuple[Callable[[], Any], Any, Callable[[Any, torch.Tensor], Any
     ),
     "convnext-classifier": (
         lambda: hf.ConvNextForImageClassification(hf.ConvNextConfig(**STAGES)),
-        UNCROPPED,
+        UNCROPPED_PROCESSOR,
         lambda model, x: model.convnext(x).pooler_output,
     ),
     "resnet-classifier": (
         lambda: hf.ResNetForImageClassification(hf.ResNetConfig(**STAGES, embedding_size=8)),
-        CROPPED_TOO,
+        CROP_PCT_PROCESSOR,
         lambda model, x: model.resnet(x).pooler_output[:, :, 0, 0],
     ),
-    "swin-classifier": (swin, VIT_PICTURES, lambda model, x: model.swin(x).pooler_output),
+    "swin-classifier": (swin, VIT_PROCESSOR, lambda model, x: model.swin(x).pooler_output),
 }
 
 
 def build(kind: str, folder: Path) -> Saved:
-    make, pictures, embed = KINDS[kind]
+    factory, processor, embed = KINDS[kind]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = make().eval()
-        # As initialised, the embeddings of all pictures are nearly the same; no parameter is left at 0 or 1.
+        model = factory().eval()
+        # With the default initialization, the embeddings of all images are nearly equal. No parameter stays at 0 or 1.
         for weight in model.parameters():
             if weight.ndim > 1:
                 weight.data.normal_(0, 1.4 * weight[0].numel() ** -0.5)
             else:
                 weight.data.normal_(0.5, 0.3)
     model.save_pretrained(folder)
-    pictures.save_pretrained(folder)
-    return Saved(folder, model, embed, whole=pictures not in (CROPPED, CROPPED_TOO))
+    processor.save_pretrained(folder)
+    return Saved(folder, model, embed, uncropped=processor not in (CENTER_CROP_PROCESSOR, CROP_PCT_PROCESSOR))
 
 
-def found(folder: Path) -> Weights:
+def local_weights(folder: Path) -> Weights:
     return Weights(name=str(folder), revision="local", digest="", path=folder)

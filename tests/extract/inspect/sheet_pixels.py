@@ -1,4 +1,4 @@
-"""The pixels of a contact sheet, and where a picture is on it."""
+"""The pixels of a contact sheet, and the position of an image on it."""
 
 from pathlib import Path
 
@@ -15,11 +15,11 @@ def pixels(image: Path | Image.Image) -> np.ndarray:
     return np.asarray(image)
 
 
-def place_of(part: np.ndarray, sheet: np.ndarray) -> tuple[int, int] | None:
-    """Where on the sheet a picture stands, pixel by pixel."""
-    height, width = part.shape[:2]
+def find_image(image: np.ndarray, sheet: np.ndarray) -> tuple[int, int] | None:
+    """The row and column of an image on the sheet, compared pixel by pixel."""
+    height, width = image.shape[:2]
     corner = sheet[: len(sheet) - height + 1, : sheet.shape[1] - width + 1]
-    for y, x in np.argwhere((corner == part[0, 0]).all(-1)):
-        if np.array_equal(sheet[y : y + height, x : x + width], part):
+    for y, x in np.argwhere((corner == image[0, 0]).all(-1)):
+        if np.array_equal(sheet[y : y + height, x : x + width], image):
             return int(y), int(x)
     return None

@@ -19,14 +19,14 @@ from foal.shared.manifest import write_manifest
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
-from foal.tests.extract.inspect.sheet_pixels import FULL, pixels, place_of
+from foal.tests.extract.inspect.sheet_pixels import FULL, find_image, pixels
 
 MakeVideo = Callable[..., Path]
 ReadNumber = Callable[[np.ndarray], int]
 
 
-def index_of_one(folder: Path, box: float, **config: object) -> Path:
-    """An index over one utterance of v.mp4, with the same number at each place of its boxes, and one without a file."""
+def write_small_index(folder: Path, box: float, **config: object) -> Path:
+    """Write an index of two utterances, v and w, with the face boxes (-box, -box, box, box) and no valid frame."""
     utterances = [
         Utterance(id=name, corpus="test", speaker="s", label="neu", video=f"{name}.mp4", end=1.6) for name in ("v", "w")
     ]
@@ -62,13 +62,13 @@ def index_of_one(folder: Path, box: float, **config: object) -> Path:
 
 @pytest.fixture
 def faceless(tmp_path: Path, make_video: MakeVideo) -> Path:
-    """An index over one utterance in which no face was found, and one whose file is gone."""
+    """An index of two utterances: one without a detected face, and one whose video is missing."""
     make_video(tmp_path / "v.mp4", frames=40)
-    return index_of_one(tmp_path, np.nan)
+    return write_small_index(tmp_path, np.nan)
 
 
 @pytest.mark.parametrize(
-    ("config", "words"),
+    ("config", "message"),
     [
         ({"size": 4000}, "size: input should be less than or equal to 1024, got 4000"),
         ({"size": [160]}, r"size: .* got \[160\]"),
@@ -79,11 +79,11 @@ def faceless(tmp_path: Path, make_video: MakeVideo) -> Path:
     ],
 )
 def test_an_invalid_stream_configuration_is_refused(
-    tmp_path: Path, make_video: MakeVideo, config: dict[str, object], words: str
+    tmp_path: Path, make_video: MakeVideo, config: dict[str, object], message: str
 ) -> None:
     make_video(tmp_path / "v.mp4", frames=40)
-    index_of_one(tmp_path, 0.5, **config)
-    with pytest.raises(StoreError, match=rf"feats\.h5: the configuration of 'face' .*{words}"):
+    write_small_index(tmp_path, 0.5, **config)
+    with pytest.raises(StoreError, match=rf"feats\.h5: the configuration of 'face' .*{message}"):
         make_sheet(
             tmp_path / "s.png",
             tmp_path / "feats.h5",
@@ -95,17 +95,17 @@ def test_an_invalid_stream_configuration_is_refused(
     assert not (tmp_path / "s.png").exists()
 
 
-def middle_picture(video: Path) -> np.ndarray:
-    """As the sheet shows it, of the utterance of `index_of_one`."""
-    opened = open_video(video)
-    plan = opened.plan(Segment(start=None, end=1.6, fps=10.0))
-    ((_, _, picture),) = opened.crops([plan[7:8]], [FULL])
-    return pixels(thumbnail(picture, None))
+def middle_frame(video: Path) -> np.ndarray:
+    """The thumbnail of the middle frame of the utterance v."""
+    reader = open_video(video)
+    plan = reader.plan(Segment(start=None, end=1.6, fps=10.0))
+    ((_, _, image),) = reader.crops([plan[7:8]], [FULL])
+    return pixels(thumbnail(image, None))
 
 
 def test_without_a_face_the_middle_frame_is_marked(faceless: Path, read_number: ReadNumber) -> None:
     for _ in range(2):
-        # The second time over the first sheet.
+        # The second call replaces the first sheet.
         make_sheet(
             faceless / "s.png",
             faceless / "feats.h5",
@@ -115,12 +115,12 @@ def test_without_a_face_the_middle_frame_is_marked(faceless: Path, read_number: 
             speakers=24,
         )
     sheet = pixels(faceless / "s.png")
-    middle = middle_picture(faceless / "v.mp4")
+    middle = middle_frame(faceless / "v.mp4")
     assert read_number(middle) == 19
     height, width = middle.shape[:2]
-    # All but the mark in its upper left corner.
-    place = place_of(middle[height // 2 :], sheet)
-    assert place is not None
-    marked = sheet[place[0] - height // 2 :, place[1] :][: height // 2, : width // 2]
+    # Only the lower half, since the mark is in the upper left corner.
+    position = find_image(middle[height // 2 :], sheet)
+    assert position is not None
+    marked = sheet[position[0] - height // 2 :, position[1] :][: height // 2, : width // 2]
     assert (marked == WARNING).all(-1).any()
     assert (sheet == EMPTY).all(-1).sum() > MAX_PICTURE[0] * 100

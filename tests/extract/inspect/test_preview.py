@@ -1,4 +1,4 @@
-"""Previews of one video: the picture and the face of each request, or why there is none."""
+"""Previews of a video: the frame and the face of each request, or the problem."""
 
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -61,8 +61,8 @@ def number_of(preview: FramePreview, read_number: ReadNumber) -> int:
 
 
 @contextmanager
-def at_most(megabytes: int) -> Iterator[None]:
-    """Of NumPy's and Python's memory."""
+def assert_memory_below(megabytes: int) -> Iterator[None]:
+    """Check that NumPy and Python allocate less than this."""
     tracemalloc.start()
     try:
         yield
@@ -76,13 +76,13 @@ def test_a_damaged_video_shows_its_intact_frames(
 ) -> None:
     make_video(tmp_path / "v.mp4", frames=60, b_frames=2, damaged=slice(20, 24))
     requests = [request(str(number), number) for number in (5, 20, 22, 50)]
-    found = previews(tmp_path, "v.mp4", requests, face_info(rate_hz=25.0))
-    assert [number_of(found[name], read_number) for name in ("5", "50")] == [5, 50]
-    assert any(found[name].problem == "this frame cannot be decoded" for name in ("20", "22"))
-    assert found["50"].seconds == pytest.approx(50.5 / 25)
+    result = previews(tmp_path, "v.mp4", requests, face_info(rate_hz=25.0))
+    assert [number_of(result[name], read_number) for name in ("5", "50")] == [5, 50]
+    assert any(result[name].problem == "this frame cannot be decoded" for name in ("20", "22"))
+    assert result["50"].seconds == pytest.approx(50.5 / 25)
 
 
-def test_files_that_are_no_video_have_a_problem(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_unreadable_videos_and_missing_frames_are_reported(tmp_path: Path, make_video: MakeVideo) -> None:
     (tmp_path / "words.mp4").write_text("a text file that was given the wrong name\n" * 20)
     assert (
         "words.mp4: expected a media file"
@@ -101,25 +101,25 @@ def test_the_face_has_the_size_and_margin_of_the_stream(tmp_path: Path, make_vid
     make_video(tmp_path / "v.mp4", frames=10)
     video = open_video(tmp_path / "v.mp4")
     plan = video.plan(Segment(start=None, end=None, fps=10.0))
-    pictures = {at: picture for _, at, picture in video.crops([plan], [RIGHT])}
+    images = {index: image for _, index, image in video.crops([plan], [RIGHT])}
     for size, margin in ((64, 0.5), (None, 0.0)):
-        seen = request("a", 2, box=[0.25, 0.25, 0.75, 0.5], crop="right")
-        found = previews(tmp_path, "v.mp4", [seen], face_info(size=size, margin=margin))["a"]
-        wanted = cut_face(pictures[2], np.array([20, 24, 60, 48], np.float32), size=size or 160, margin=margin)
-        assert found.face is not None
-        np.testing.assert_array_equal(np.asarray(found.face), wanted.round().byte().permute(1, 2, 0).numpy())
+        right = request("a", 2, box=[0.25, 0.25, 0.75, 0.5], crop="right")
+        preview = previews(tmp_path, "v.mp4", [right], face_info(size=size, margin=margin))["a"]
+        expected = cut_face(images[2], np.array([20, 24, 60, 48], np.float32), size=size or 160, margin=margin)
+        assert preview.face is not None
+        np.testing.assert_array_equal(np.asarray(preview.face), expected.round().byte().permute(1, 2, 0).numpy())
     assert DEFAULT_FACE_SIZE == FACENET_SIZE
 
 
-def test_a_face_that_reaches_far_out_of_a_large_picture_takes_little_memory(tmp_path: Path) -> None:
-    picture = np.zeros((1000, 1200, 3), np.uint8)
-    picture[500:] = 200
-    with at_most(4 * MAX_CROP_SIDE**2 >> 20):
-        face = face_image(picture, np.array([-1, -1, 2, 2], np.float32), face_info(size=64, margin=2.0))
-    shown = np.asarray(face).astype(int)
-    assert shown.shape == (64, 64, 3)
-    assert shown[:28].max() <= 1
-    assert shown[36:].min() >= 199
+def test_a_face_that_exceeds_a_large_frame_takes_little_memory(tmp_path: Path) -> None:
+    image = np.zeros((1000, 1200, 3), np.uint8)
+    image[500:] = 200
+    with assert_memory_below(4 * MAX_CROP_SIDE**2 >> 20):
+        face = face_image(image, np.array([-1, -1, 2, 2], np.float32), face_info(size=64, margin=2.0))
+    pixels = np.asarray(face).astype(int)
+    assert pixels.shape == (64, 64, 3)
+    assert pixels[:28].max() <= 1
+    assert pixels[36:].min() >= 199
 
 
 def test_a_face_larger_than_a_narrow_crop_is_shown(tmp_path: Path, make_video: MakeVideo) -> None:
@@ -128,16 +128,16 @@ def test_a_face_larger_than_a_narrow_crop_is_shown(tmp_path: Path, make_video: M
     assert previews(tmp_path, "v.mp4", [narrow], face_info())["a"].face is not None
 
 
-def test_an_absurd_frame_rate_makes_no_large_plan(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_an_implausible_frame_rate_allocates_no_large_plan(tmp_path: Path, make_video: MakeVideo) -> None:
     make_video(tmp_path / "v.mp4", frames=100)
-    with at_most(8):
-        found = previews(tmp_path, "v.mp4", [request("a", 5)], face_info(rate_hz=1e6))
-    assert found["a"].picture is not None
+    with assert_memory_below(8):
+        result = previews(tmp_path, "v.mp4", [request("a", 5)], face_info(rate_hz=1e6))
+    assert result["a"].picture is not None
 
 
-def test_an_impossible_box_takes_little_memory_and_does_not_raise(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_an_implausible_box_takes_little_memory_and_does_not_raise(tmp_path: Path, make_video: MakeVideo) -> None:
     make_video(tmp_path / "v.mp4", frames=10)
     for corner in (30.0, 1e6, 3e38):
-        with at_most(100):
+        with assert_memory_below(100):
             result = previews(tmp_path, "v.mp4", [request("a", 2, box=[-corner, -corner, corner, corner])], face_info())
         assert result["a"].picture or result["a"].problem

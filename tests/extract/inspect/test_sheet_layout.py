@@ -1,4 +1,4 @@
-"""Layout of the contact sheet: sizes, text, and which files it may replace."""
+"""Layout of the contact sheet: sizes, text, and replaceable files."""
 
 from pathlib import Path
 
@@ -19,12 +19,12 @@ from foal.extract.inspect.sheet_layout import (
 from foal.shared.errors import UsageError
 
 
-def cell(name: str, *, picture: bool = True) -> Cell:
-    image = Image.new("RGB", (120, 160), (10, 20, 30)) if picture else None
+def cell(name: str, *, has_image: bool = True) -> Cell:
+    image = Image.new("RGB", (120, 160), (10, 20, 30)) if has_image else None
     return Cell(name=name, label="neu", detail="", picture=image, face=None, problem="no picture", mark="")
 
 
-def test_other_files_are_only_replaced_with_force(tmp_path: Path) -> None:
+def test_foreign_files_are_replaced_only_with_force(tmp_path: Path) -> None:
     check_sheet(tmp_path / "new.png")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "text.png").write_text("no picture")
@@ -41,24 +41,24 @@ def test_other_files_are_only_replaced_with_force(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(96, 160, 3), (480, 720, 3), (2000, 50, 3), (1, 1, 3)])
 def test_thumbnails_fit_their_cell_and_keep_the_aspect_ratio(shape: tuple[int, int, int]) -> None:
-    picture = thumbnail(np.zeros(shape, np.uint8), None)
-    assert picture.width == MAX_PICTURE[0] or picture.height == MAX_PICTURE[1]
-    assert picture.width <= MAX_PICTURE[0]
-    assert picture.height <= MAX_PICTURE[1]
-    assert picture.width == pytest.approx(picture.height * shape[1] / shape[0], abs=1)
+    image = thumbnail(np.zeros(shape, np.uint8), None)
+    assert image.width == MAX_PICTURE[0] or image.height == MAX_PICTURE[1]
+    assert image.width <= MAX_PICTURE[0]
+    assert image.height <= MAX_PICTURE[1]
+    assert image.width == pytest.approx(image.height * shape[1] / shape[0], abs=1)
 
 
-def test_the_box_is_drawn_at_its_fractions() -> None:
-    picture = np.asarray(thumbnail(np.zeros((105, 124, 3), np.uint8), np.array([0.25, 0.5, 0.75, 1], np.float32)))
-    assert picture.shape == (210, 248, 3)
-    assert tuple(picture[105, 124]) == BOX_COLOUR
-    assert tuple(picture[150, 62]) == BOX_COLOUR
-    assert not picture[:100].any()
+def test_the_box_is_drawn_at_its_relative_coordinates() -> None:
+    image = np.asarray(thumbnail(np.zeros((105, 124, 3), np.uint8), np.array([0.25, 0.5, 0.75, 1], np.float32)))
+    assert image.shape == (210, 248, 3)
+    assert tuple(image[105, 124]) == BOX_COLOUR
+    assert tuple(image[150, 62]) == BOX_COLOUR
+    assert not image[:100].any()
 
 
 @pytest.mark.parametrize("speakers", [1, 2, 40])
 @pytest.mark.parametrize("per_speaker", [1, 3, 30])
-def test_a_sheet_is_no_wider_than_the_limit_and_has_every_cell(speakers: int, per_speaker: int) -> None:
+def test_a_sheet_is_no_wider_than_the_limit_and_contains_every_cell(speakers: int, per_speaker: int) -> None:
     groups = {f"s{n}": [cell(f"u{n}-{row}") for row in range(per_speaker)] for n in range(speakers)}
     sheet = np.asarray(draw("title", ["a line"], groups, faces=False))
     assert sheet.shape[1] <= MAX_WIDTH
@@ -66,5 +66,5 @@ def test_a_sheet_is_no_wider_than_the_limit_and_has_every_cell(speakers: int, pe
 
 
 def test_long_and_unprintable_names_are_drawn() -> None:
-    groups = {"x" * 500: [cell("\x07" + "y" * 500), cell("", picture=False)]}
+    groups = {"x" * 500: [cell("\x07" + "y" * 500), cell("", has_image=False)]}
     assert draw("t" * 500, ["line " * 200], groups, faces=True).width <= MAX_WIDTH

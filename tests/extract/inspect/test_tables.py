@@ -1,4 +1,4 @@
-"""The tables, the CSV file and the JSON object of `foal inspect`: the numbers are those of the store."""
+"""The tables, the CSV file and the JSON object of `foal inspect` contain the values of the store."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ FACES = (10, 8, 0, None)
 
 @pytest.fixture
 def store_path(tmp_path: Path) -> Path:
-    """Four utterances, the last of which has neither sound nor picture; the third has a comma in its speaker."""
+    """An index of four utterances; the third has a comma in its speaker, the last has neither audio nor video."""
     utterances = [
         Utterance(
             id=f"u{n}", corpus="c", session="one", speaker="a,b" if n == 2 else "a", label="hap", video=f"{n}.mp4"
@@ -68,7 +68,7 @@ def store_path(tmp_path: Path) -> Path:
     return tmp_path / "feats.h5"
 
 
-def test_the_csv_file_has_the_numbers_of_the_store(store_path: Path, tmp_path: Path) -> None:
+def test_the_csv_file_contains_the_values_of_the_store(store_path: Path, tmp_path: Path) -> None:
     assert write_table(tmp_path / "q.csv", store_path) == f"{tmp_path / 'q.csv'}: quality measures of 4 utterances"
     with (tmp_path / "q.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -91,7 +91,7 @@ def test_the_csv_file_has_the_numbers_of_the_store(store_path: Path, tmp_path: P
     assert rows[3]["face:face_rate"] == rows[3]["audio:clipping"] == rows[2]["face:probability"] == ""
 
 
-def test_only_an_older_table_is_replaced_without_force(store_path: Path, tmp_path: Path) -> None:
+def test_only_an_existing_table_is_replaced_without_force(store_path: Path, tmp_path: Path) -> None:
     table = tmp_path / "new" / "q.csv"
     write_table(table, store_path)
     first = table.read_bytes()
@@ -111,7 +111,7 @@ def test_only_an_older_table_is_replaced_without_force(store_path: Path, tmp_pat
     assert (tmp_path / "other.csv").read_bytes() == first
 
 
-def test_the_summary_is_json_and_its_numbers_are_those_of_the_store(store_path: Path) -> None:
+def test_the_summary_is_json_with_the_values_of_the_store(store_path: Path) -> None:
     result = json.loads(json.dumps(summary(store_path), allow_nan=False))
     with FeatureStore(store_path) as store:
         assert result["content"] == store.digest
@@ -141,7 +141,7 @@ def test_the_quality_of_a_stream_is_one_line(store_path: Path) -> None:
     assert "face rate mean 0.600, 5th percentile 0.080; detection probability mean 0.988" in face
 
 
-def test_unknown_measures_are_left_out(tmp_path: Path) -> None:
+def test_missing_quality_measures_are_omitted(tmp_path: Path) -> None:
     """Imported features have no quality measures."""
     utterance = Utterance(id="u", corpus="c", audio="a.wav")
     header = ShardHeader(

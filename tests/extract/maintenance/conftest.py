@@ -1,4 +1,4 @@
-"""A features folder with shards of the current settings and of others; imports of .npy files."""
+"""A features folder with shards of the current and of other settings, and imports of .npy files."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ OLD = "0" * 64
 
 @pytest.fixture
 def hash_of() -> Callable[..., str]:
-    """The config hash of a stream with some settings of the section `extract`."""
+    """The config hash of a stream with the given settings of the section `extract`."""
 
     def compute(stream: str, **settings: object) -> str:
         return current_config_hash(ExtractSettings.model_validate(settings), stream)
@@ -28,7 +28,7 @@ def hash_of() -> Callable[..., str]:
 
 @pytest.fixture
 def write_params(tmp_path: Path) -> Callable[..., None]:
-    """Write params.yaml with some settings of the section `extract`."""
+    """Write params.yaml with the given settings of the section `extract`."""
 
     def write(**extract: object) -> None:
         values = {"corpus": {"manifest": "m.csv", "root": "."}, "extract": extract}
@@ -45,7 +45,7 @@ def project(
     hash_of: Callable[..., str],
     write_params: Callable[..., None],
 ) -> Path:
-    """A folder with manifest and settings, shards of the current settings, shards of others, and no index."""
+    """A folder with manifest, settings, and shards of the current and of other settings, but no index."""
     write_manifest(tmp_path / "m.csv", some_utterances)
     write_params()
     for modality in ("audio", "face"):
@@ -56,7 +56,7 @@ def project(
 
 @pytest.fixture
 def run_import(tmp_path: Path) -> Callable[..., Path]:
-    """Import folders of .npy files with the manifest m.csv, as `foal import` does; returns the index."""
+    """Import folders of .npy files with the manifest m.csv, as `foal import` does; return the path of the index."""
 
     def run(
         out: Path,

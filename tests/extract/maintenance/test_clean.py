@@ -1,4 +1,4 @@
-"""`foal clean` lists and removes exactly the shards that are not needed."""
+"""`foal clean` lists and removes exactly the unused shards."""
 
 import os
 import socket
@@ -64,7 +64,7 @@ def test_files_are_listed_and_removed_only_with_remove(foal: Foal, foal_here: Fo
     assert files_below(project) == before - old
 
 
-def test_indexed_shards_stay_until_the_index_is_written_again(foal_here: Foal, project: Path) -> None:
+def test_indexed_shards_are_kept_until_the_index_is_rewritten(foal_here: Foal, project: Path) -> None:
     old = f"audio={OLD}", f"face={OLD}"
     assert foal_here("index", "--config-hash", old[0], "--config-hash", old[1]).returncode == 0
     before = files_below(project)
@@ -92,7 +92,7 @@ def test_an_unreadable_index_ends_the_command(foal_here: Foal, project: Path) ->
     assert files_below(project) == before
 
 
-def test_a_modality_with_missing_weights_is_left_alone(
+def test_a_modality_with_missing_weights_is_not_cleaned(
     foal_here: Foal, project: Path, write_params: WriteParams
 ) -> None:
     write_params(encoders={"face/clip": {"encoder": "nowhere.pt"}})
@@ -115,7 +115,7 @@ def test_shards_of_all_streams_of_the_settings_are_kept(
     make_features(project / "features", some_utterances, widths={"face": 4}, key=hash_of("face/clip", encoders=CLIP))
     write_params(streams=["audio"], encoders=CLIP)
     done = foal_here("clean")
-    # Only face/clip is set for the modality face, so the shards of `face` are unused.
+    # Only face/clip is configured for the modality face, so the shards of `face` are unused.
     assert f"face-{hash_of('face')[:8]}" in done.stdout
     assert f"face-{hash_of('face/clip', encoders=CLIP)[:8]}" not in done.stdout
     write_params(streams=["audio"])
@@ -125,17 +125,17 @@ def test_shards_of_all_streams_of_the_settings_are_kept(
 
 
 def test_keep_config_keeps_the_shards_of_a_config_hash(foal_here: Foal, project: Path) -> None:
-    for wrong, words in (
+    for invalid, message in (
         ("0000", "at least 8"),
         ("face-1234567z", "hexadecimal"),
         ("f" * 64, "no shards of config hash"),
     ):
-        done = foal_here("clean", "--remove", "--keep-config", wrong)
+        done = foal_here("clean", "--remove", "--keep-config", invalid)
         assert done.returncode == 2
-        assert words in done.stderr
+        assert message in done.stderr
     before = files_below(project)
-    for right in ("00000000", OLD, "audio-00000000"):
-        done = foal_here("clean", "--remove", "--keep-config", right)
+    for config_hash in ("00000000", OLD, "audio-00000000"):
+        done = foal_here("clean", "--remove", "--keep-config", config_hash)
         assert done.returncode == 0, done.stderr
         assert files_below(project) == before
 
@@ -188,15 +188,15 @@ def test_nothing_is_removed_through_a_symbolic_link(foal_here: Foal, project: Pa
     linked = features / "session2" / "face-00000000" / "shard.h5"
     linked.rename(project / "elsewhere.h5")
     linked.symlink_to(project / "elsewhere.h5")
-    # A second name for session3, whose current shards are those of no split of the manifest under this name.
+    # A link to session3 whose name is no split of the manifest.
     (features / "session4").symlink_to(features / "session3")
     before = files_below(project) | files_below(outside) | files_below(features / "session3")
-    gone = set(features.glob("session[23]/*-00000000/*.h5")) - {linked}
+    removed = set(features.glob("session[23]/*-00000000/*.h5")) - {linked}
     done = foal_here("clean", "--remove")
     assert done.returncode == 0, done.stderr
     assert "reached through a symbolic link" in done.stdout
-    assert f"removed {len(gone)} of {len(gone)} files" in done.stdout
-    assert files_below(project) | files_below(outside) | files_below(features / "session3") == before - gone
+    assert f"removed {len(removed)} of {len(removed)} files" in done.stdout
+    assert files_below(project) | files_below(outside) | files_below(features / "session3") == before - removed
 
 
 def test_a_linked_features_folder_is_cleaned(foal_here: Foal, project: Path) -> None:
@@ -206,15 +206,15 @@ def test_a_linked_features_folder_is_cleaned(foal_here: Foal, project: Path) -> 
     assert not old_shards(project)
 
 
-def test_an_extraction_removes_the_unfinished_index_of_a_killed_one(foal_here: Foal, project: Path) -> None:
-    killed = f".tmp-{socket.gethostname()}~{2**22 + 1}"
+def test_an_extraction_removes_the_unfinished_index_of_a_killed_run(foal_here: Foal, project: Path) -> None:
+    prefix = f".tmp-{socket.gethostname()}~{2**22 + 1}"
     for name in ("feats.h5", "other.h5"):
-        (project / f"{killed}~{name}").write_text("half of an index")
+        (project / f"{prefix}~{name}").write_text("half of an index")
     assert foal_here("extract", "--split", "all").returncode == 0
-    assert [path.name for path in project.glob(".tmp-*")] == [f"{killed}~other.h5"]
+    assert [path.name for path in project.glob(".tmp-*")] == [f"{prefix}~other.h5"]
 
 
-def test_a_shard_that_was_replaced_meanwhile_stays(
+def test_a_shard_replaced_during_the_run_is_kept(
     project: Path, some_utterances: list[Utterance], hash_of: HashOf
 ) -> None:
     features = project / "features"

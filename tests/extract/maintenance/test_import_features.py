@@ -1,4 +1,4 @@
-"""`foal import`: folders of .npy files become features to train on, or are refused with the file's name."""
+"""`foal import` converts folders of .npy files to features for training."""
 
 import json
 import subprocess
@@ -24,19 +24,21 @@ RunImport = Callable[..., Path]
 
 @pytest.fixture
 def manifest(tmp_path: Path, some_utterances: list[Utterance]) -> Path:
-    """Eighteen utterances over three sessions; the second half begins later in its media."""
-    cut = [replace(u, start=None if i < 9 else 2.0, end=1.0 if i < 9 else 4.0) for i, u in enumerate(some_utterances)]
-    write_manifest(tmp_path / "m.csv", cut)
+    """A manifest of eighteen utterances in three sessions; the second half starts at 2 s of its media."""
+    utterances = [
+        replace(u, start=None if i < 9 else 2.0, end=1.0 if i < 9 else 4.0) for i, u in enumerate(some_utterances)
+    ]
+    write_manifest(tmp_path / "m.csv", utterances)
     return tmp_path / "m.csv"
 
 
 def write_arrays(folder: Path, manifest: Path, *, rate_hz: int = 50, width: int = 6, seed: int = 0) -> Path:
-    """A sequence of (frames, width) numbers per utterance."""
-    random = np.random.default_rng(seed)
+    """Write an array of shape (frames, width) per utterance."""
+    rng = np.random.default_rng(seed)
     folder.mkdir(exist_ok=True)
     for u in read_manifest(manifest):
         frames = max(1, round((u.seconds or 1.0) * rate_hz) - 1)
-        np.save(folder / f"{u.id}.npy", random.normal(size=(frames, width)).astype(np.float32))
+        np.save(folder / f"{u.id}.npy", rng.normal(size=(frames, width)).astype(np.float32))
     return folder
 
 
@@ -45,7 +47,7 @@ def stored(index: Path, stream: str) -> dict[str, np.ndarray]:
         return {u.id: store.packed(stream, [row]).values for row, u in enumerate(store.utterances)}
 
 
-def everything_in(folder: Path) -> dict[Path, bytes]:
+def files_below(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -68,7 +70,7 @@ def test_sequences_of_both_modalities_are_imported(
             np.testing.assert_array_equal(values, np.load(folder / f"{name}.npy").astype(np.float16))
     with FeatureStore(tmp_path / "out" / "feats.h5") as store:
         assert list(store.utterances) == read_manifest(manifest)
-        assert {name: m.rate_hz for name, m in store.streams.items()} == {"audio": 50.0, "face": 24.0}
+        assert {name: stream.rate_hz for name, stream in store.streams.items()} == {"audio": 50.0, "face": 24.0}
         assert store.provenance()["audio"]["encoder"] == "imported"
         assert not store.random_weights
         assert (store.valid_frames("audio") == store.lengths("audio")).all()
@@ -93,7 +95,7 @@ def test_single_vectors_are_imported(
     (tmp_path / "clip").mkdir()
     for number in range(18):
         np.save(tmp_path / "clip" / f"u{number}.npy", np.full(shape, number + 1 / 3))
-    # Ends of utterances are not needed for single vectors.
+    # Single vectors need no utterance ends.
     write_manifest(manifest, [replace(u, end=None) for u in read_manifest(manifest)])
     run_import(tmp_path / "out", face=tmp_path / "clip", name="clip", dtype="float32")
     values = stored(tmp_path / "out" / "feats.h5", "face/clip")
@@ -109,10 +111,10 @@ def test_single_vectors_are_imported(
 @pytest.mark.parametrize("dtype", ["float16", ">f4", "float64", "int64", "uint8"])
 def test_every_number_type_is_imported(manifest: Path, tmp_path: Path, dtype: str, run_import: RunImport) -> None:
     (tmp_path / "audio").mkdir()
-    wanted = np.asfortranarray(np.arange(12).reshape(4, 3).astype(dtype))
-    np.save(tmp_path / "audio" / "u3.npy", wanted)
+    expected = np.asfortranarray(np.arange(12).reshape(4, 3).astype(dtype))
+    np.save(tmp_path / "audio" / "u3.npy", expected)
     run_import(tmp_path / "out", audio=tmp_path / "audio", rates={"audio": 4.0})
-    np.testing.assert_array_equal(stored(tmp_path / "out" / "feats.h5", "audio")["u3"], wanted.astype(np.float16))
+    np.testing.assert_array_equal(stored(tmp_path / "out" / "feats.h5", "audio")["u3"], expected.astype(np.float16))
 
 
 def test_missing_utterances_are_reported(
@@ -150,11 +152,11 @@ def test_missing_utterances_are_reported(
     assert not (tmp_path / "none").exists()
 
 
-def test_ids_with_slashes_stay_in_the_folder(tmp_path: Path, run_import: RunImport) -> None:
+def test_ids_with_slashes_only_match_files_in_the_folder(tmp_path: Path, run_import: RunImport) -> None:
     folder = tmp_path / "audio"
     (folder / "a" / "b").mkdir(parents=True)
-    for place in ("a/b/one", "a/two", "../outside", "sound"):
-        np.save(folder / f"{place}.npy", np.ones(3))
+    for name in ("a/b/one", "a/two", "../outside", "sound"):
+        np.save(folder / f"{name}.npy", np.ones(3))
     absolute = (tmp_path / "outside").as_posix()
     ids = ["a/b/one", r"a\two", "../outside", "a/../../outside", r"..\outside", absolute, "sound", "x" * 300]
     write_manifest(tmp_path / "m.csv", [Utterance(id=name, corpus="c", audio="a.wav") for name in ids])
@@ -166,9 +168,9 @@ def test_a_second_import_replaces_the_first(manifest: Path, tmp_path: Path, run_
     out, index = tmp_path / "out", tmp_path / "out" / "feats.h5"
     folder = write_arrays(tmp_path / "audio", manifest)
     run_import(out, folder)
-    before, first = everything_in(out), stored(index, "audio")
+    before, first = files_below(out), stored(index, "audio")
     run_import(out, folder)
-    assert everything_in(out).keys() == before.keys()
+    assert files_below(out).keys() == before.keys()
     assert index.read_bytes() == before[index]
 
     leftover = temporary_name(next(out.glob("*/*/*.h5")))
@@ -179,11 +181,11 @@ def test_a_second_import_replaces_the_first(manifest: Path, tmp_path: Path, run_
     second = stored(index, "audio")
     assert second.keys() == first.keys() - {"u0"}
     assert all(not np.array_equal(second[name], first[name]) for name in second)
-    # As many shards as before, of which one has another name.
-    assert len(everything_in(out)) == len(before)
+    # The number of shards is unchanged, but one has another name.
+    assert len(files_below(out)) == len(before)
     assert verify_target(out)[1] == []
 
-    # Other encoders of the same width have a name, and stay beside them.
+    # Named features do not replace other features of the same width.
     for name in ("one", "two"):
         run_import(out, folder, name=name)
     assert len(list(out.glob("session1/audio-*"))) == 3
@@ -231,14 +233,14 @@ def test_the_rate_is_estimated_and_rounded(
 ) -> None:
     write_manifest(manifest, [replace(u, start=None, end=3.0) for u in read_manifest(manifest)])
     (tmp_path / "audio").mkdir()
-    for number, more in ((1, -1), (2, 0), (3, 40)):
-        np.save(tmp_path / "audio" / f"u{number}.npy", np.ones((frames + more, 2)))
+    for number, extra in ((1, -1), (2, 0), (3, 40)):
+        np.save(tmp_path / "audio" / f"u{number}.npy", np.ones((frames + extra, 2)))
     run_import(tmp_path / "out", tmp_path / "audio")
     with FeatureStore(tmp_path / "out" / "feats.h5") as store:
         assert store.streams["audio"].rate_hz == rate_hz
 
 
-def test_a_rate_that_cannot_be_estimated_must_be_given(manifest: Path, tmp_path: Path, run_import: RunImport) -> None:
+def test_a_rate_that_cannot_be_estimated_is_required(manifest: Path, tmp_path: Path, run_import: RunImport) -> None:
     folder = write_arrays(tmp_path / "audio", manifest)
     write_manifest(manifest, [replace(u, end=None) for u in read_manifest(manifest)])
     with pytest.raises(UsageError, match=r"has no end times for their utterances; .* with --audio-rate HZ"):
@@ -250,7 +252,9 @@ def test_a_rate_that_cannot_be_estimated_must_be_given(manifest: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_training_on_an_import(foal: Foal, foal_here: Foal, manifest: Path, tmp_path: Path) -> None:
+def test_imported_features_can_be_used_for_training(
+    foal: Foal, foal_here: Foal, manifest: Path, tmp_path: Path
+) -> None:
     write_arrays(tmp_path / "hubert", manifest)
     write_arrays(tmp_path / "clip", manifest, rate_hz=10)
     (tmp_path / "clip" / "u3.npy").unlink()
@@ -261,9 +265,9 @@ def test_training_on_an_import(foal: Foal, foal_here: Foal, manifest: Path, tmp_
         assert done.returncode == 0, done.stdout
     assert "imported" in done.stdout
     assert "not in clip" in done.stdout
-    small = "{epochs: 2, width: 16, heads: 2, layers: 1, bootstrap: 50}"
+    settings = "{epochs: 2, width: 16, heads: 2, layers: 1, bootstrap: 50}"
     done = foal_here(
-        "train", "--features", "out/feats.h5", "--set", f"train={small}", "--device", "cpu", "--out", "run"
+        "train", "--features", "out/feats.h5", "--set", f"train={settings}", "--device", "cpu", "--out", "run"
     )
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())

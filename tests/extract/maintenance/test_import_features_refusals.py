@@ -1,4 +1,4 @@
-"""`foal import` refuses files that are not features, and does not replace other files."""
+"""`foal import` refuses invalid feature files, and does not replace foreign files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ RunImport = Callable[..., Path]
 
 @pytest.fixture
 def manifest(tmp_path: Path, some_utterances: list[Utterance]) -> Path:
-    """Eighteen utterances of a second each."""
+    """A manifest of eighteen utterances of one second each."""
     write_manifest(tmp_path / "m.csv", some_utterances)
     return tmp_path / "m.csv"
 
@@ -35,30 +35,30 @@ def write_arrays(folder: Path) -> Path:
     return folder
 
 
-def text_file(path: Path) -> None:
+def write_text_file(path: Path) -> None:
     path.write_text("a text file that was given the wrong name\n" * 20)
 
 
-def truncated(path: Path) -> None:
+def write_truncated(path: Path) -> None:
     np.save(path, np.ones((30, 6)))
     path.write_bytes(path.read_bytes()[:-5])
 
 
-def torn_header(path: Path) -> None:
+def write_invalid_header(path: Path) -> None:
     np.save(path, np.ones((30, 6)))
     path.write_bytes(path.read_bytes().replace(b"(30", b"(3("))
 
 
-def archive(path: Path) -> None:
+def write_archive(path: Path) -> None:
     with path.open("wb") as file:
         np.savez(file, np.ones((30, 6)))
 
 
-def signs_without_end(path: Path) -> None:
+def write_nested_signs(path: Path) -> None:
     write_header(path, "-" * 9000 + "1\n")
 
 
-def sums_without_end(path: Path) -> None:
+def write_nested_sums(path: Path) -> None:
     write_header(path, "+".join(["1"] * 4000) + "\n")
 
 
@@ -66,41 +66,41 @@ def write_header(path: Path, text: str) -> None:
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode())
 
 
-def array(values: Any, dtype: DTypeLike | None = None) -> Callable[[Path], None]:
+def array_writer(values: Any, dtype: DTypeLike | None = None) -> Callable[[Path], None]:
     return lambda path: np.save(path, np.array(values, dtype))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("damage", "message"),
     [
-        (text_file, r"expected a complete \.npy file of numbers"),
+        (write_text_file, r"expected a complete \.npy file of numbers"),
         (Path.touch, r"expected a complete \.npy file of numbers"),
-        (truncated, r"expected a complete \.npy file of numbers"),
-        (torn_header, r"expected a complete \.npy file of numbers"),
-        (signs_without_end, r"expected a complete \.npy file of numbers, got one with a header .* nested too deeply"),
-        (sums_without_end, r"expected a complete \.npy file of numbers, got one with a header .* nested too deeply"),
-        (archive, r"expected a complete \.npy file of numbers"),
-        (array([{"a": 1}], object), "Python objects"),
-        (array(["a", "b"]), "expected an array of numbers, got one of type <U1"),
-        (array([[1j] * 6]), "of type complex128"),
-        (array([[True] * 6]), "of type bool"),
-        (array(3.0), r"expected an array of shape \(width,\) or \(frames, width\), got \(\)"),
-        (array([[[1.0] * 6]]), r"got \(1, 1, 6\)"),
-        (array(np.zeros((0, 6))), r"empty array of shape \(0, 6\)"),
-        (array([]), r"empty array of shape \(0,\)"),
-        (array([[1.0, np.nan] * 3]), "NaN or infinite"),
-        (array([[1.0, -np.inf] * 3], np.float16), "NaN or infinite"),
-        (array([[1.0, -7e4] * 3]), r"too large for float16 \(70000\); set extract\.dtype to float32"),
-        (array([[1.0] * 7]), r"expected 6 numbers per frame as in .*u0\.npy, got 7"),
+        (write_truncated, r"expected a complete \.npy file of numbers"),
+        (write_invalid_header, r"expected a complete \.npy file of numbers"),
+        (write_nested_signs, r"expected a complete \.npy file of numbers, got one with a header .* nested too deeply"),
+        (write_nested_sums, r"expected a complete \.npy file of numbers, got one with a header .* nested too deeply"),
+        (write_archive, r"expected a complete \.npy file of numbers"),
+        (array_writer([{"a": 1}], object), "Python objects"),
+        (array_writer(["a", "b"]), "expected an array of numbers, got one of type <U1"),
+        (array_writer([[1j] * 6]), "of type complex128"),
+        (array_writer([[True] * 6]), "of type bool"),
+        (array_writer(3.0), r"expected an array of shape \(width,\) or \(frames, width\), got \(\)"),
+        (array_writer([[[1.0] * 6]]), r"got \(1, 1, 6\)"),
+        (array_writer(np.zeros((0, 6))), r"empty array of shape \(0, 6\)"),
+        (array_writer([]), r"empty array of shape \(0,\)"),
+        (array_writer([[1.0, np.nan] * 3]), "NaN or infinite"),
+        (array_writer([[1.0, -np.inf] * 3], np.float16), "NaN or infinite"),
+        (array_writer([[1.0, -7e4] * 3]), r"too large for float16 \(70000\); set extract\.dtype to float32"),
+        (array_writer([[1.0] * 7]), r"expected 6 numbers per frame as in .*u0\.npy, got 7"),
     ],
 )
-def test_a_bad_file_is_named_before_anything_is_written(
-    manifest: Path, tmp_path: Path, spoil: Callable[[Path], None], words: str, run_import: RunImport
+def test_an_invalid_file_is_reported_before_anything_is_written(
+    manifest: Path, tmp_path: Path, damage: Callable[[Path], None], message: str, run_import: RunImport
 ) -> None:
     audio, face = write_arrays(tmp_path / "audio"), write_arrays(tmp_path / "face")
     (face / "u13.npy").unlink()
-    spoil(face / "u13.npy")
-    with pytest.raises(StoreError, match=words) as caught:
+    damage(face / "u13.npy")
+    with pytest.raises(StoreError, match=message) as caught:
         run_import(tmp_path / "out", audio, face)
     assert str(face / "u13.npy") in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -109,7 +109,7 @@ def test_a_bad_file_is_named_before_anything_is_written(
 
 @pytest.fixture
 def imported(manifest: Path, tmp_path: Path, run_import: RunImport) -> dict[Path, bytes]:
-    """The files of an import of plain audio into out/, after which other values wait to be imported."""
+    """The files of an audio import into out/. The source arrays are changed afterwards."""
     run_import(tmp_path / "out", write_arrays(tmp_path / "audio"))
     for path in (tmp_path / "audio").iterdir():
         np.save(path, np.load(path) + 1)
@@ -139,24 +139,24 @@ def test_a_file_at_the_index_path_is_not_replaced(
     assert written(tmp_path / "out") == {**imported, index: b"notes of mine"}
 
 
-@pytest.mark.parametrize("which", ["index", "shard", "other shard"])
+@pytest.mark.parametrize("newer", ["index", "shard", "other shard"])
 def test_files_of_newer_versions_are_refused_before_anything_is_written(
-    manifest: Path, tmp_path: Path, imported: dict[Path, bytes], which: str, run_import: RunImport
+    manifest: Path, tmp_path: Path, imported: dict[Path, bytes], newer: str, run_import: RunImport
 ) -> None:
     out = tmp_path / "out"
-    # Of the last split: nothing before it may be written either.
+    # In the last split, to check that no earlier split is written.
     shard = sorted(out.glob("session3/audio-*/*.h5"))[0]
-    place = {"index": out / "feats.h5", "shard": shard, "other shard": shard.with_name("other.h5")}[which]
-    if which == "other shard":
-        place.write_bytes(shard.read_bytes())
-    make_newer(place)
+    path = {"index": out / "feats.h5", "shard": shard, "other shard": shard.with_name("other.h5")}[newer]
+    if newer == "other shard":
+        path.write_bytes(shard.read_bytes())
+    make_newer(path)
     before = written(out)
-    with pytest.raises(FutureError, match=rf"{place}: .* update foal"):
+    with pytest.raises(FutureError, match=rf"{path}: .* update foal"):
         run_import(out, tmp_path / "audio")
     assert written(out) == before
 
 
-def test_files_that_are_not_shards_of_the_import_stay(
+def test_files_that_are_not_shards_of_the_import_are_kept(
     manifest: Path,
     tmp_path: Path,
     imported: dict[Path, bytes],
@@ -174,16 +174,16 @@ def test_files_that_are_not_shards_of_the_import_stay(
     (other,) = tmp_path.glob("named/session1/audio-*/*.h5")
     (folder / "copy.h5").write_bytes(other.read_bytes())
     (folder / "link.h5").symlink_to(other)
-    strange = {path: path.read_bytes() for path in folder.glob("[cnrl]*.h5")}
-    assert len(strange) == 4
+    foreign = {path: path.read_bytes() for path in folder.glob("[cnrl]*.h5")}
+    assert len(foreign) == 4
 
-    # One utterance less gives its shard another name.
+    # The name of a shard depends on its utterances.
     (tmp_path / "audio" / "u0.npy").unlink()
     run_import(out, tmp_path / "audio")
-    assert {path: path.read_bytes() for path in strange} == strange
+    assert {path: path.read_bytes() for path in foreign} == foreign
     assert (folder / "folder.h5").is_dir()
     assert not old.exists()
-    (new,) = {path for path in folder.iterdir() if path.is_file()} - strange.keys()
+    (new,) = {path for path in folder.iterdir() if path.is_file()} - foreign.keys()
     with ShardReader(new) as shard:
         assert shard.ids == ["u3", "u6", "u9", "u12", "u15"]
     with FeatureStore(out / "feats.h5") as store:
@@ -194,12 +194,12 @@ def test_a_file_at_a_shard_path_is_refused_before_anything_is_written(
     manifest: Path, tmp_path: Path, imported: dict[Path, bytes], run_import: RunImport
 ) -> None:
     out = tmp_path / "out"
-    (place,) = out.glob("session3/audio-*/*.h5")
-    place.unlink()
-    with h5py.File(place, "w") as file:
+    (path,) = out.glob("session3/audio-*/*.h5")
+    path.unlink()
+    with h5py.File(path, "w") as file:
         file["x"] = np.arange(9)
     before = written(out)
-    with pytest.raises(UsageError, match=rf"{place}: exists and is not a shard of an earlier import; .*--force"):
+    with pytest.raises(UsageError, match=rf"{path}: exists and is not a shard of an earlier import; .*--force"):
         run_import(out, tmp_path / "audio")
     assert written(out) == before
     run_import(out, tmp_path / "audio", force=True)
@@ -210,8 +210,8 @@ def test_damaged_shards_of_an_earlier_import_are_replaced_or_removed(
     manifest: Path, tmp_path: Path, imported: dict[Path, bytes], run_import: RunImport
 ) -> None:
     out = tmp_path / "out"
-    for place in out.glob("session*/audio-*/*.h5"):
-        place.write_bytes(place.read_bytes()[:-100])
+    for path in out.glob("session*/audio-*/*.h5"):
+        path.write_bytes(path.read_bytes()[:-100])
     (out / "feats.h5").write_bytes((out / "feats.h5").read_bytes()[:-100])
     (tmp_path / "audio" / "u0.npy").unlink()
     run_import(out, tmp_path / "audio")

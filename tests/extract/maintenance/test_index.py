@@ -1,4 +1,4 @@
-"""`foal index` chooses the shards of each stream, and reports what is stale."""
+"""`foal index` selects the shards of each stream, and reports stale ones."""
 
 import subprocess
 from collections.abc import Callable
@@ -40,8 +40,8 @@ def test_configurations_and_stale_files_are_reported(
     assert any(
         line.startswith("not in the index: audio-00000000: 3 shards of another configuration, ") for line in lines
     )
-    wanted = "2 of 18 rows are no longer current (1 not in the manifest, 1 with changed media)"
-    assert f"stale: audio-{audio}: {wanted}" in lines
+    expected = "2 of 18 rows are no longer current (1 not in the manifest, 1 with changed media)"
+    assert f"stale: audio-{audio}: {expected}" in lines
     assert f"stale: face-{face}: 1 of 18 rows are no longer current (1 not in the manifest)" in lines
     assert any("foal clean" in line for line in lines)
 
@@ -78,8 +78,8 @@ def test_given_config_hashes_are_used(foal_here: Foal, project: Path, hash_of: H
             "face": hash_of("face"),
             "face/other": OLD,
         }
-    for wrong in ("smell=00000000", "face/=00000000", "face/a/b=00000000", "face", "face="):
-        done = foal_here("index", "--config-hash", wrong)
+    for invalid in ("smell=00000000", "face/=00000000", "face/a/b=00000000", "face", "face="):
+        done = foal_here("index", "--config-hash", invalid)
         assert done.returncode == 2
         assert "expected STREAM=HASH" in done.stderr
 
@@ -91,7 +91,7 @@ def test_an_ambiguous_configuration_is_an_error(
     done = foal_here("index")
     assert done.returncode == 2
     assert "choose one with --config-hash face/x=HASH" in done.stderr
-    # Where there is only one configuration, no weights are needed.
+    # With a single configuration, no weights are needed.
     for path in old_shards(project, "face"):
         path.unlink()
     done = foal_here("index")
@@ -103,7 +103,7 @@ def test_an_ambiguous_configuration_is_an_error(
 
 
 @pytest.mark.parametrize(
-    ("stream", "settings", "words"),
+    ("stream", "settings", "line"),
     [
         ("audio", {}, "random:tiny (seed 2024), layers last, fp32"),
         (
@@ -114,10 +114,10 @@ def test_an_ambiguous_configuration_is_an_error(
         ("face", {"face": {"margin": 0.3}}, "random:tiny (seed 2024), region face, 10 Hz, margin 0.3, fp32"),
         ("face/clip", {"encoders": CLIP}, "random:tiny (seed 2024), region frame, 10 Hz, fp32"),
     ],
-    ids=["usual", "unusual", "face", "frame"],
+    ids=["default", "changed", "face", "frame"],
 )
-def test_a_stream_config_is_formatted_in_one_line(stream: str, settings: dict[str, object], words: str) -> None:
-    assert format_stream_config(build_stream_spec(ExtractSettings.model_validate(settings), stream).header) == words
+def test_a_stream_config_is_formatted_in_one_line(stream: str, settings: dict[str, object], line: str) -> None:
+    assert format_stream_config(build_stream_spec(ExtractSettings.model_validate(settings), stream).header) == line
 
 
 def test_the_config_of_imported_features_is_formatted() -> None:

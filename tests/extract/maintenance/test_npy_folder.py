@@ -1,4 +1,4 @@
-"""A folder of .npy files: matched with the manifest, and its frame rate estimated."""
+"""Folders of .npy files: matching with the manifest, and estimation of the frame rate."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ def save(path: Path, shape: tuple[int, ...]) -> Path:
     return path
 
 
-def test_files_are_matched_by_id_and_others_ignored(tmp_path: Path, some_utterances: list[Utterance]) -> None:
+def test_files_are_matched_by_id_and_other_files_are_ignored(tmp_path: Path, some_utterances: list[Utterance]) -> None:
     save(tmp_path / "u0.npy", (49, 6))
     save(tmp_path / "u1.npy", (6,))
     save(tmp_path / "other.npy", (3, 2))
@@ -26,14 +26,16 @@ def test_files_are_matched_by_id_and_others_ignored(tmp_path: Path, some_utteran
     assert (folder.frames, folder.width) == ({"u0": 49, "u1": 1}, 6)
 
 
-def test_slashes_in_an_id_lead_into_sub_folders_only(tmp_path: Path, some_utterances: list[Utterance]) -> None:
+def test_an_id_with_slashes_only_matches_files_in_subfolders(tmp_path: Path, some_utterances: list[Utterance]) -> None:
     inside = save(tmp_path / "features" / "a" / "b.npy", (6,))
     save(tmp_path / "secret.npy", (6,))
     utterances = [replace(some_utterances[0], id=name) for name in ("a/b", "../secret")]
     assert check_folder("audio", tmp_path / "features", utterances, "float16").paths == {"a/b": inside}
 
 
-def test_a_folder_without_matching_names_shows_both_sides(tmp_path: Path, some_utterances: list[Utterance]) -> None:
+def test_a_folder_without_matching_names_is_refused_with_examples(
+    tmp_path: Path, some_utterances: list[Utterance]
+) -> None:
     save(tmp_path / "clip_1.npy", (6,))
     with pytest.raises(UsageError, match=r"such as u0\.npy, u1\.npy, u2\.npy; got clip_1\.npy"):
         check_folder("audio", tmp_path, some_utterances, "float16")
@@ -46,7 +48,7 @@ def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("frames", "rate_hz"), [(1, 1.0), (148, 50.0), (72, 24.0), (22, 7.333)])
-def test_the_rate_is_the_rounded_median_or_one_for_single_vectors(
+def test_the_rate_is_the_rounded_median_and_1_for_single_vectors(
     tmp_path: Path, some_utterances: list[Utterance], frames: int, rate_hz: float
 ) -> None:
     utterances = [replace(utterance, end=3.0) for utterance in some_utterances]
@@ -56,7 +58,7 @@ def test_the_rate_is_the_rounded_median_or_one_for_single_vectors(
     assert estimate_rate(folder, utterances, tmp_path / "m.csv") == rate_hz
 
 
-def test_without_lengths_the_rate_has_to_be_given(tmp_path: Path, some_utterances: list[Utterance]) -> None:
+def test_without_durations_the_rate_is_required(tmp_path: Path, some_utterances: list[Utterance]) -> None:
     save(tmp_path / "u0.npy", (49, 6))
     utterances = [replace(utterance, end=None) for utterance in some_utterances]
     folder = check_folder("face", tmp_path, utterances, "float16")

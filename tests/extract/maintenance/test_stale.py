@@ -1,4 +1,4 @@
-"""Which files of a features folder are stale, and why."""
+"""Detection of stale files in a features folder, with the reasons."""
 
 import os
 import socket
@@ -41,7 +41,7 @@ def write_shard(
     content: bool = False,
     config: Mapping[str, object] | None = None,
 ) -> Path:
-    """A shard of sound that was computed from the media as they are now."""
+    """Write an audio shard with the fingerprints of the current media."""
     path = shard_folder(features, utterances[0].split, "audio", CONFIG) / name
     header = ShardHeader(
         modality="audio",
@@ -72,13 +72,14 @@ def reasons(
     features: Path, utterances: Sequence[Utterance], root: Path, config_hashes: Mapping[str, str] = CONFIGS
 ) -> dict[Path, str]:
     return {
-        one.path: one.reason for one in find_stale(features, utterances, config_hashes, MediaFingerprints(root)).stale
+        file.path: file.reason
+        for file in find_stale(features, utterances, config_hashes, MediaFingerprints(root)).stale
     }
 
 
 @pytest.fixture
-def one_split(some_utterances: list[Utterance], tmp_path: Path) -> list[Utterance]:
-    """Six utterances of one split with sound files that are there."""
+def split_utterances(some_utterances: list[Utterance], tmp_path: Path) -> list[Utterance]:
+    """Six utterances of one split with existing audio files."""
     members = [utterance for utterance in some_utterances if utterance.split == "session1"]
     (tmp_path / "media").mkdir()
     for utterance in members:
@@ -90,9 +91,9 @@ def test_current_features_are_not_stale(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     features = make_features(tmp_path / "features", some_utterances, key=CONFIG)
-    found = find_stale(features, some_utterances, CONFIGS, MediaFingerprints(tmp_path))
-    assert found.stale == ()
-    assert found.rows == {"audio-aaaaaaaa": {CURRENT: 18}, "face-aaaaaaaa": {CURRENT: 18}}
+    report = find_stale(features, some_utterances, CONFIGS, MediaFingerprints(tmp_path))
+    assert report.stale == ()
+    assert report.rows == {"audio-aaaaaaaa": {CURRENT: 18}, "face-aaaaaaaa": {CURRENT: 18}}
     assert find_stale(tmp_path / "nowhere", some_utterances, CONFIGS, MediaFingerprints(tmp_path)).stale == ()
 
 
@@ -101,21 +102,21 @@ def test_shards_of_other_configurations_are_stale(
 ) -> None:
     features = make_features(tmp_path / "features", some_utterances, key=CONFIG)
     make_features(features, some_utterances, key=OLD)
-    found = find_stale(
+    report = find_stale(
         features, some_utterances, {"audio": CONFIG, "face": OLD, "face/clip": "aaaaaaaa"}, MediaFingerprints(tmp_path)
     )
-    assert {one.path for one in found.stale} == set(features.glob("*/audio-bbbbbbbb/*.h5"))
-    for one in found.stale:
-        assert (one.reason, one.rows, one.modality, one.config_hash, one.imported) == (
+    assert {file.path for file in report.stale} == set(features.glob("*/audio-bbbbbbbb/*.h5"))
+    for file in report.stale:
+        assert (file.reason, file.rows, file.modality, file.config_hash, file.imported) == (
             OTHER,
             6,
             "audio",
             "bbbbbbbb",
             False,
         )
-        assert one.size == one.path.stat().st_size
+        assert file.size == file.path.stat().st_size
     # A modality without streams is not examined; with an unknown hash all its shards are unused.
-    assert find_stale(features, some_utterances, {"audio": CONFIG}, MediaFingerprints(tmp_path)).stale == found.stale
+    assert find_stale(features, some_utterances, {"audio": CONFIG}, MediaFingerprints(tmp_path)).stale == report.stale
     assert len(find_stale(features, some_utterances, {"face": ""}, MediaFingerprints(tmp_path)).stale) == 6
 
 
@@ -131,56 +132,58 @@ def test_shards_of_older_versions_are_stale_and_those_of_newer_versions_are_not(
 
 
 @pytest.mark.parametrize("content", [False, True], ids=["stat", "content"])
-def test_a_shard_of_changed_media_is_superseded(tmp_path: Path, one_split: list[Utterance], content: bool) -> None:
+def test_a_shard_of_changed_media_is_superseded(
+    tmp_path: Path, split_utterances: list[Utterance], content: bool
+) -> None:
     features, root = tmp_path / "features", tmp_path / "media"
-    old = write_shard(features, one_split, root=root, content=content)
-    touched = root / one_split[0].audio
+    old = write_shard(features, split_utterances, root=root, content=content)
+    touched = root / split_utterances[0].audio
     os.utime(touched, ns=(1, 1))
-    found = find_stale(features, one_split, CONFIGS, MediaFingerprints(root))
-    assert found.stale == ()
-    # Another time of change is another file, unless the content was compared.
-    assert found.rows["audio-aaaaaaaa"] == ({CURRENT: 6} if content else {CURRENT: 5, CHANGED_MEDIA: 1})
-    for utterance in one_split:
+    report = find_stale(features, split_utterances, CONFIGS, MediaFingerprints(root))
+    assert report.stale == ()
+    # A changed modification time means changed media, unless contents are compared.
+    assert report.rows["audio-aaaaaaaa"] == ({CURRENT: 6} if content else {CURRENT: 5, CHANGED_MEDIA: 1})
+    for utterance in split_utterances:
         (root / utterance.audio).write_text("another sound")
-    assert reasons(features, one_split, root) == {old: SUPERSEDED}
+    assert reasons(features, split_utterances, root) == {old: SUPERSEDED}
     # Missing media count as unchanged.
-    assert reasons(features, one_split, tmp_path / "nowhere") == {}
+    assert reasons(features, split_utterances, tmp_path / "nowhere") == {}
 
 
-def test_a_shard_is_superseded_when_none_of_its_rows_is_current(tmp_path: Path, one_split: list[Utterance]) -> None:
+def test_a_shard_without_current_rows_is_superseded(tmp_path: Path, split_utterances: list[Utterance]) -> None:
     features, root = tmp_path / "features", tmp_path / "media"
-    old = write_shard(features, one_split, root=root, name="old.h5")
-    new = write_shard(features, one_split[:3], root=root, name="new.h5")
-    cut = [replace(utterance, end=2.0) for utterance in one_split[3:5]]
-    manifest = [*one_split[:3], *cut, one_split[5]]
-    found = find_stale(features, manifest, CONFIGS, MediaFingerprints(root))
-    assert found.stale == ()
-    assert found.rows["audio-aaaaaaaa"] == {CURRENT: 4, NEWER: 3, CHANGED_ROW: 2}
+    old = write_shard(features, split_utterances, root=root, name="old.h5")
+    new = write_shard(features, split_utterances[:3], root=root, name="new.h5")
+    cut = [replace(utterance, end=2.0) for utterance in split_utterances[3:5]]
+    manifest = [*split_utterances[:3], *cut, split_utterances[5]]
+    report = find_stale(features, manifest, CONFIGS, MediaFingerprints(root))
+    assert report.stale == ()
+    assert report.rows["audio-aaaaaaaa"] == {CURRENT: 4, NEWER: 3, CHANGED_ROW: 2}
     manifest = manifest[:5]
-    found = find_stale(features, manifest, CONFIGS, MediaFingerprints(root))
-    assert [(one.path, one.reason, one.rows) for one in found.stale] == [(old, SUPERSEDED, 6)]
-    assert found.rows["audio-aaaaaaaa"] == {CURRENT: 3, NEWER: 3, CHANGED_ROW: 2, ABSENT: 1}
-    assert reasons(features, one_split[5:], root) == {new: ABSENT}
+    report = find_stale(features, manifest, CONFIGS, MediaFingerprints(root))
+    assert [(file.path, file.reason, file.rows) for file in report.stale] == [(old, SUPERSEDED, 6)]
+    assert report.rows["audio-aaaaaaaa"] == {CURRENT: 3, NEWER: 3, CHANGED_ROW: 2, ABSENT: 1}
+    assert reasons(features, split_utterances[5:], root) == {new: ABSENT}
 
 
-def test_damaged_shards_and_left_over_files_are_stale_and_foreign_files_are_not(
+def test_damaged_shards_and_leftover_files_are_stale_and_foreign_files_are_not(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     features = make_features(tmp_path / "features", some_utterances, key=CONFIG)
     folder = features / "session1" / "audio-aaaaaaaa"
-    torn = folder / "fedcba9876543210.h5"
-    torn.write_bytes((folder / "shard.h5").read_bytes()[:900])
+    truncated = folder / "fedcba9876543210.h5"
+    truncated.write_bytes((folder / "shard.h5").read_bytes()[:900])
     zeroed = folder / "0123456789abcdef.h5"
     zeroed.write_bytes(b"\0" * 900)
-    headless = folder / "headless.h5"
-    headless.write_bytes((folder / "shard.h5").read_bytes())
-    with h5py.File(headless, "r+") as file:
+    without_config = folder / "headless.h5"
+    without_config.write_bytes((folder / "shard.h5").read_bytes())
+    with h5py.File(without_config, "r+") as file:
         del file.attrs["config"]
-    gone = 2**22 + 1  # more than Linux numbers processes
-    left = folder / f".tmp-{socket.gethostname()}~{gone}~x.h5"
-    left.write_text("half")
+    unused_pid = 2**22 + 1  # above the largest process id of Linux
+    leftover = folder / f".tmp-{socket.gethostname()}~{unused_pid}~x.h5"
+    leftover.write_text("half")
 
-    # Foreign: another format, another folder's shard, text, other machines' and living processes' files.
+    # Foreign: another format, a shard of another folder, text, temporary files of other machines and live processes.
     with h5py.File(folder / "mine.h5", "w") as file:
         file["x"] = 1
     (folder / "text.h5").write_text("notes")
@@ -194,31 +197,31 @@ def test_damaged_shards_and_left_over_files_are_stale_and_foreign_files_are_not(
     (folder / "copied.h5").write_bytes((features / "session1" / "face-aaaaaaaa" / "shard.h5").read_bytes())
     other = features / "session1" / "audio-cccccccc"
     other.mkdir()
-    (other / "shard.h5").write_bytes(torn.read_bytes())
-    # Any program's HDF5 file looks so when its end is lost.
-    (folder / "results.h5").write_bytes(torn.read_bytes())
+    (other / "shard.h5").write_bytes(truncated.read_bytes())
+    # Truncated HDF5 files of other programs have the same content.
+    (folder / "results.h5").write_bytes(truncated.read_bytes())
 
     assert reasons(features, some_utterances, tmp_path) == {
-        torn: DAMAGED,
+        truncated: DAMAGED,
         zeroed: DAMAGED,
-        headless: DAMAGED,
-        left: LEFT_OVER,
+        without_config: DAMAGED,
+        leftover: LEFT_OVER,
     }
 
 
-def test_imported_features_are_marked(tmp_path: Path, one_split: list[Utterance]) -> None:
+def test_imported_features_are_marked(tmp_path: Path, split_utterances: list[Utterance]) -> None:
     features = tmp_path / "features"
-    write_shard(features, one_split, root=tmp_path / "media", config={"provenance": "imported"})
-    found = find_stale(features, one_split, {"audio": OLD}, MediaFingerprints(tmp_path / "media"))
-    assert [(one.reason, one.imported) for one in found.stale] == [(OTHER, True)]
+    write_shard(features, split_utterances, root=tmp_path / "media", config={"provenance": "imported"})
+    report = find_stale(features, split_utterances, {"audio": OLD}, MediaFingerprints(tmp_path / "media"))
+    assert [(file.reason, file.imported) for file in report.stale] == [(OTHER, True)]
 
 
-def test_external_links_of_a_shard_are_not_opened(tmp_path: Path, one_split: list[Utterance]) -> None:
+def test_external_links_of_a_shard_are_not_opened(tmp_path: Path, split_utterances: list[Utterance]) -> None:
     os.mkfifo(tmp_path / "never")
-    path = shard_folder(tmp_path / "features", one_split[0].split, "audio", OLD) / "0123456789abcdef.h5"
+    path = shard_folder(tmp_path / "features", split_utterances[0].split, "audio", OLD) / "0123456789abcdef.h5"
     path.parent.mkdir(parents=True)
     with h5py.File(path, "w") as file:
         file.attrs.update(format="foal-shard", version=VERSION, modality="audio", config_hash=OLD, config="[" * 5000)
         file["ids"] = h5py.ExternalLink(str(tmp_path / "never"), "x")
-    (stale,) = find_stale(tmp_path / "features", one_split, CONFIGS, MediaFingerprints(tmp_path)).stale
+    (stale,) = find_stale(tmp_path / "features", split_utterances, CONFIGS, MediaFingerprints(tmp_path)).stale
     assert (stale.path, stale.reason, stale.rows, stale.imported) == (path, OTHER, 0, False)

@@ -1,6 +1,6 @@
-"""Clicks land within a sample of 16 kHz of where they belong: every container, codec, rate and layout.
+"""Decoded clicks are within one sample at 16 kHz of their time, for every container, codec, rate and layout.
 
-Beside a picture they belong where the pictures of their time are; a track alone begins at zero.
+With a video, the time of a click is that of the video frames; a single track begins at zero.
 """
 
 import tracemalloc
@@ -17,7 +17,7 @@ from av.packet import Packet
 
 from foal.extract.media.waveform import Waveform
 from foal.shared.errors import MediaError
-from foal.tests.extract.media.click_tracks import CLICKS, Packets, clicks, landings, picture_shift, write
+from foal.tests.extract.media.click_tracks import CLICKS, Packets, click_offsets, clicks, video_shift, write_track
 
 RATES = {
     "libopus": (8000, 16000, 48000),
@@ -25,16 +25,16 @@ RATES = {
     "aac": (8000, 16000, 44100, 48000),
 }
 LOSSLESS = (8000, 16000, 44100, 48000)
-# Samples that the encoder puts before the first; FLV says nothing of them.
-DELAY = {"aac": 1024, "libmp3lame": 1105}
+# Samples of encoder delay, which FLV does not record.
+ENCODER_DELAY = {"aac": 1024, "libmp3lame": 1105}
 
 
-def loud(rate: int) -> np.ndarray:
-    """No click but an even 0.5, so that every silence shows."""
+def constant_wave(rate: int) -> np.ndarray:
+    """A constant 0.5 instead of clicks, which makes every silent sample visible."""
     return np.full(round(2.5 * rate), 0.5, np.float32)
 
 
-def delay(packet: Packet, ticks: int) -> None:
+def delay_packet(packet: Packet, ticks: int) -> None:
     assert packet.pts is not None
     packet.pts += ticks
 
@@ -58,54 +58,56 @@ def each_rate(cases: Sequence[tuple[str, str]]) -> list[tuple[str, str, int]]:
 )
 def test_clicks_of_a_single_track_are_on_time(tmp_path: Path, suffix: str, codec: str, rate: int) -> None:
     for layout in ("mono", "stereo") if codec == "libmp3lame" else ("mono", "stereo", "5.1"):
-        wave = Waveform(write(tmp_path / f"c.{suffix}", codec, rate, layout)).cut(None, None)
-        # FLV cannot tell of the encoder's delay; what every player plays late is late here, by just that.
-        late = DELAY[codec] / rate if suffix == "flv" else 0.0
-        np.testing.assert_allclose(landings(wave, np.add(CLICKS, late)), 0, atol=1, err_msg=layout)
+        wave = Waveform(write_track(tmp_path / f"c.{suffix}", codec, rate, layout)).cut(None, None)
+        # FLV does not record the encoder delay, so the clicks are late by this delay, as in any player.
+        late = ENCODER_DELAY[codec] / rate if suffix == "flv" else 0.0
+        np.testing.assert_allclose(click_offsets(wave, np.add(CLICKS, late)), 0, atol=1, err_msg=layout)
 
 
 @pytest.mark.parametrize("b_frames", [0, 2])
 @pytest.mark.parametrize(("suffix", "codec", "rate"), each_rate([*CASES, ("ts", "aac")]))
-def test_clicks_beside_a_video_are_on_time(tmp_path: Path, suffix: str, codec: str, rate: int, b_frames: int) -> None:
-    path = write(tmp_path / f"c.{suffix}", codec, rate, "stereo", b_frames=b_frames)
+def test_clicks_of_a_track_with_video_are_on_time(
+    tmp_path: Path, suffix: str, codec: str, rate: int, b_frames: int
+) -> None:
+    path = write_track(tmp_path / f"c.{suffix}", codec, rate, "stereo", b_frames=b_frames)
     wave = Waveform(path).cut(None, None)
-    np.testing.assert_allclose(landings(wave, np.add(CLICKS, picture_shift(path))), 0, atol=1)
+    np.testing.assert_allclose(click_offsets(wave, np.add(CLICKS, video_shift(path))), 0, atol=1)
 
 
 @pytest.mark.parametrize("flags", ["frag_keyframe+empty_moov", "frag_keyframe+delay_moov"])
 def test_clicks_in_fragments_without_edit_lists_are_on_time(tmp_path: Path, flags: str) -> None:
-    """The muxer stamps just the first packet 80 ms early; the others say where it belongs."""
-    path = write(tmp_path / "c.mp4", "flac", 48000, b_frames=2, options={"movflags": flags})
+    """The muxer stamps only the first packet 80 ms early; the other packets determine its time."""
+    path = write_track(tmp_path / "c.mp4", "flac", 48000, b_frames=2, options={"movflags": flags})
     wave = Waveform(path).cut(None, None)
-    np.testing.assert_allclose(landings(wave, np.add(CLICKS, picture_shift(path))), 0, atol=1)
+    np.testing.assert_allclose(click_offsets(wave, np.add(CLICKS, video_shift(path))), 0, atol=1)
 
 
 def test_the_first_packet_of_a_fragment_follows_the_others(tmp_path: Path) -> None:
     options = {"movflags": "frag_keyframe+empty_moov"}
-    path = write(tmp_path / "c.mp4", "flac", 48000, b_frames=2, wave=loud, options=options)
-    assert picture_shift(path) == pytest.approx(0.08)
+    path = write_track(tmp_path / "c.mp4", "flac", 48000, b_frames=2, wave=constant_wave, options=options)
+    assert video_shift(path) == pytest.approx(0.08)
     np.testing.assert_array_equal(Waveform(path).mono != 0, np.arange(123840) >= 3840)
 
 
 def test_clicks_in_matroska_rounded_like_mkvmerge_are_on_time(tmp_path: Path) -> None:
-    """Other muxers round the sum of stamp and CodecDelay, FFmpeg each of them."""
+    """Other muxers round the sum of time stamp and CodecDelay; FFmpeg rounds each of them."""
 
-    def rounded(packets: Packets) -> Packets:
+    def round_times(packets: Packets) -> Packets:
         for number, packet in enumerate(packets):
             packet.pts = packet.dts = 48 * (round(number * 1024 / 48) - 21)
         return packets
 
-    path = write(tmp_path / "c.mkv", "aac", 48000, b_frames=0, change=rounded)
-    np.testing.assert_allclose(landings(Waveform(path).cut(None, None)), 0, atol=1)
+    path = write_track(tmp_path / "c.mkv", "aac", 48000, b_frames=0, change=round_times)
+    np.testing.assert_allclose(click_offsets(Waveform(path).cut(None, None)), 0, atol=1)
 
 
-def shown_at(packet: Packet) -> Fraction:
+def presentation_time(packet: Packet) -> Fraction:
     assert packet.pts is not None
     return packet.pts * packet.time_base
 
 
-def without(first: float, last: float) -> Callable[[Packets], Packets]:
-    return lambda packets: [packet for packet in packets if not first < float(shown_at(packet)) < last]
+def drop_packets(first: float, last: float) -> Callable[[Packets], Packets]:
+    return lambda packets: [packet for packet in packets if not first < float(presentation_time(packet)) < last]
 
 
 @pytest.mark.parametrize("b_frames", [None, 2])
@@ -120,59 +122,63 @@ def without(first: float, last: float) -> Callable[[Packets], Packets]:
         ("ts", "libmp3lame", 48000),
     ],
 )
-def test_a_gap_is_silent_and_what_follows_is_on_time(
+def test_a_gap_is_silent_and_later_clicks_are_on_time(
     tmp_path: Path, suffix: str, codec: str, rate: int, b_frames: int | None
 ) -> None:
-    whole = Waveform(write(tmp_path / f"w.{suffix}", codec, rate, b_frames=b_frames)).cut(None, None)
-    path = write(tmp_path / f"h.{suffix}", codec, rate, b_frames=b_frames, change=without(0.8, 1.6))
-    holed = Waveform(path).cut(None, None)
-    assert abs(len(holed) - len(whole)) <= 1
-    assert not holed[round(1.0 * 16000) : round(1.5 * 16000)].any()
-    # The second click was in the hole; the others are where they are without it.
-    where = np.add(CLICKS, landings(whole) / 16000)
-    np.testing.assert_allclose(landings(holed, where[::2]), 0, atol=1)
+    complete = Waveform(write_track(tmp_path / f"w.{suffix}", codec, rate, b_frames=b_frames)).cut(None, None)
+    path = write_track(tmp_path / f"h.{suffix}", codec, rate, b_frames=b_frames, change=drop_packets(0.8, 1.6))
+    with_gap = Waveform(path).cut(None, None)
+    assert abs(len(with_gap) - len(complete)) <= 1
+    assert not with_gap[round(1.0 * 16000) : round(1.5 * 16000)].any()
+    # The second click is in the gap; the others keep their times.
+    click_times = np.add(CLICKS, click_offsets(complete) / 16000)
+    np.testing.assert_allclose(click_offsets(with_gap, click_times[::2]), 0, atol=1)
 
 
 def test_a_single_lost_packet_is_no_gap(tmp_path: Path) -> None:
-    whole = Waveform(write(tmp_path / "w.mkv", "aac", 44100)).mono
-    one_less = Waveform(write(tmp_path / "l.mkv", "aac", 44100, change=without(0.8, 0.82))).mono
-    assert len(one_less) == len(whole) - 1024
+    complete = Waveform(write_track(tmp_path / "w.mkv", "aac", 44100)).mono
+    shortened = Waveform(write_track(tmp_path / "l.mkv", "aac", 44100, change=drop_packets(0.8, 0.82))).mono
+    assert len(shortened) == len(complete) - 1024
 
 
 def test_jitter_of_time_stamps_does_not_shift_the_audio(tmp_path: Path) -> None:
     def jitter(packets: Packets) -> Packets:
         for number, packet in enumerate(packets):
-            delay(packet, number * 7919 % 1500)  # up to 34 ms
+            delay_packet(packet, number * 7919 % 1500)  # up to 34 ms
         return packets
 
-    calm = Waveform(write(tmp_path / "c.mkv", "flac", 44100)).mono
-    np.testing.assert_array_equal(Waveform(write(tmp_path / "j.mkv", "flac", 44100, change=jitter)).mono, calm)
+    reference = Waveform(write_track(tmp_path / "c.mkv", "flac", 44100)).mono
+    np.testing.assert_array_equal(
+        Waveform(write_track(tmp_path / "j.mkv", "flac", 44100, change=jitter)).mono, reference
+    )
 
 
-@pytest.mark.parametrize("wild", [1, 20])
-def test_invalid_time_stamps_do_not_shift_the_audio(tmp_path: Path, wild: int) -> None:
-    def shake(packets: Packets) -> Packets:
-        for packet in packets[40 : 40 + wild]:
-            delay(packet, 5 * 44100)
+@pytest.mark.parametrize("invalid", [1, 20])
+def test_invalid_time_stamps_do_not_shift_the_audio(tmp_path: Path, invalid: int) -> None:
+    def delay_packets(packets: Packets) -> Packets:
+        for packet in packets[40 : 40 + invalid]:
+            delay_packet(packet, 5 * 44100)
         return packets
 
-    calm = Waveform(write(tmp_path / "c.mkv", "aac", 44100)).mono
-    np.testing.assert_array_equal(Waveform(write(tmp_path / "s.mkv", "aac", 44100, change=shake)).mono, calm)
+    reference = Waveform(write_track(tmp_path / "c.mkv", "aac", 44100)).mono
+    np.testing.assert_array_equal(
+        Waveform(write_track(tmp_path / "s.mkv", "aac", 44100, change=delay_packets)).mono, reference
+    )
 
 
 def test_missing_first_time_stamps_do_not_shift_the_audio(tmp_path: Path) -> None:
     """AAC in LOAS: FFmpeg stamps no packet of the first second."""
     path = tmp_path / "c.loas"
     with av.open(str(path), "w", format="latm") as container:
-        sound = container.add_stream("aac", rate=44100, layout="mono")
+        audio = container.add_stream("aac", rate=44100, layout="mono")
         frame = av.AudioFrame.from_ndarray(clicks(44100)[None], format="fltp", layout="mono")
         frame.sample_rate, frame.pts = 44100, 0
-        container.mux([*sound.encode(frame), *sound.encode()])
+        container.mux([*audio.encode(frame), *audio.encode()])
     wave = Waveform(path).cut(None, None)
-    np.testing.assert_allclose(landings(wave, np.add(CLICKS, 1024 / 44100)), 0, atol=1)
+    np.testing.assert_allclose(click_offsets(wave, np.add(CLICKS, 1024 / 44100)), 0, atol=1)
 
 
-def damaged_video(first: int, last: int) -> Callable[[Packets], Packets]:
+def damage_packets(first: int, last: int) -> Callable[[Packets], Packets]:
     def damage(packets: Packets) -> Packets:
         for number, packet in list(enumerate(packets))[first:last]:
             packets[number] = Packet(b"\x7f" * packet.size)
@@ -183,19 +189,19 @@ def damaged_video(first: int, last: int) -> Callable[[Packets], Packets]:
     return damage
 
 
-def test_clicks_behind_damaged_packets_are_on_time(tmp_path: Path) -> None:
-    wave = Waveform(write(tmp_path / "d.mkv", "aac", 44100, change=damaged_video(35, 45))).cut(None, None)
-    np.testing.assert_allclose(landings(wave, CLICKS[1:]), 0, atol=1)
+def test_clicks_after_damaged_packets_are_on_time(tmp_path: Path) -> None:
+    wave = Waveform(write_track(tmp_path / "d.mkv", "aac", 44100, change=damage_packets(35, 45))).cut(None, None)
+    np.testing.assert_allclose(click_offsets(wave, CLICKS[1:]), 0, atol=1)
 
 
 def test_a_track_of_damaged_packets_only_is_an_error(tmp_path: Path) -> None:
-    path = write(tmp_path / "d.mkv", "aac", 44100, change=damaged_video(0, 1000))
+    path = write_track(tmp_path / "d.mkv", "aac", 44100, change=damage_packets(0, 1000))
     with pytest.raises(MediaError, match="the audio cannot be decoded"):
         Waveform(path)
 
 
 def test_a_changing_sample_rate_is_decoded(tmp_path: Path) -> None:
-    parts = [write(tmp_path / f"{rate}.aac", "aac", rate).read_bytes() for rate in (44100, 22050)]
+    parts = [write_track(tmp_path / f"{rate}.aac", "aac", rate).read_bytes() for rate in (44100, 22050)]
     (tmp_path / "both.aac").write_bytes(b"".join(parts))
     assert Waveform(tmp_path / "both.aac").seconds == pytest.approx(5.0, abs=0.2)
 
@@ -205,12 +211,12 @@ def test_channels_are_averaged_in_every_sample_format(tmp_path: Path, codec: str
     levels = np.array([0.75, -0.25, 0.5, 0.0, -0.5, 0.25], np.float32)
     path = tmp_path / "m.mkv"
     with av.open(str(path), "w") as container:
-        sound = container.add_stream(codec, rate=16000, layout="5.1")
-        assert isinstance(sound, av.AudioStream)
+        audio = container.add_stream(codec, rate=16000, layout="5.1")
+        assert isinstance(audio, av.AudioStream)
         samples = np.repeat(levels[:, None], 4000, axis=1)
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="5.1")
         frame.sample_rate, frame.pts = 16000, 0
-        container.mux([*sound.encode(frame), *sound.encode()])
+        container.mux([*audio.encode(frame), *audio.encode()])
     np.testing.assert_allclose(Waveform(path).cut(None, None), np.full(4000, levels.mean()), atol=1e-4)
 
 

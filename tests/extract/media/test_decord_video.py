@@ -1,4 +1,4 @@
-"""The decord reader: where it gives up, and where it is not used."""
+"""The decord reader: fallback on damaged frames, and files that it does not open."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Declared and decoded durations: intact files are complete, truncated ones are marked by how much is missing."""
+"""Declared and decoded durations: intact files are complete, truncated files report the missing share."""
 
 import struct
 from collections.abc import Callable
@@ -19,27 +19,27 @@ MakeVideo = Callable[..., Path]
 VIDEOS = [("v.mp4", "libx264"), ("v.mkv", "libx264"), ("v.avi", "mpeg4"), ("v.mov", "libx264")]
 
 
-def share(path: Path, start: float | None = None, end: float | None = None) -> float | None:
-    """How much of the declared sound of a stretch is there."""
+def decoded_share(path: Path, start: float | None = None, end: float | None = None) -> float | None:
+    """The share of a segment's declared audio that can be decoded."""
     missing = Waveform(path).missing(start, end)
     return None if missing is None else 1 - missing[1] / missing[0]
 
 
-def pictures(path: Path, **segment: float | None) -> tuple[int, int | None]:
-    """Pictures decoded and declared of a stretch at 10 Hz, with whichever decoder gets through."""
+def frame_counts(path: Path, **times: float | None) -> tuple[int, int | None]:
+    """The numbers of decoded and declared frames of a segment at 10 Hz, with the first backend that can decode it."""
     for backend in ("auto", "pyav"):
         video = open_video(path, backend=backend)
-        wanted = Segment(start=segment.get("start"), end=segment.get("end"), fps=10)
-        plan = video.plan(wanted)
+        segment = Segment(start=times.get("start"), end=times.get("end"), fps=10)
+        plan = video.plan(segment)
         try:
-            return len(list(video.crops([plan], [FULL]))), video.expected_frames(wanted, plan)
+            return len(list(video.crops([plan], [FULL]))), video.expected_frames(segment, plan)
         except DecodeFallbackError:
             continue
     raise AssertionError
 
 
-def cut(path: Path, part: float) -> Path:
-    path.write_bytes(path.read_bytes()[: round(path.stat().st_size * part)])
+def truncate(path: Path, fraction: float) -> Path:
+    path.write_bytes(path.read_bytes()[: round(path.stat().st_size * fraction)])
     return path
 
 
@@ -51,15 +51,15 @@ def test_a_truncated_audio_file_declares_its_full_duration(tmp_path: Path, suffi
     path = tmp_path / f"s.{suffix.replace('rf64', 'wav')}"
     noise = np.random.default_rng(1).normal(size=48000) / 9
     soundfile.write(path, noise, 16000, format=suffix.upper())
-    assert share(path) == share(path, 1.0, 2.0) == 1.0
-    cut(path, 0.4)
-    left = Waveform(path).seconds
-    assert 0.9 < left < 1.25
-    assert share(path) == pytest.approx(left / 3)
-    assert share(path, 0.5, 2.0) == pytest.approx((left - 0.5) / 1.5)
+    assert decoded_share(path) == decoded_share(path, 1.0, 2.0) == 1.0
+    truncate(path, 0.4)
+    remaining = Waveform(path).seconds
+    assert 0.9 < remaining < 1.25
+    assert decoded_share(path) == pytest.approx(remaining / 3)
+    assert decoded_share(path, 0.5, 2.0) == pytest.approx((remaining - 0.5) / 1.5)
     # A segment inside the remaining audio is complete, and audio beyond the declared end does not count as missing.
-    assert share(path, 0.1, left) == 1.0
-    assert share(path, 0.0, 99.0) == pytest.approx(left / 3)
+    assert decoded_share(path, 0.1, remaining) == 1.0
+    assert decoded_share(path, 0.0, 99.0) == pytest.approx(remaining / 3)
     with pytest.raises(MediaError, match=r"got a file of .* s \(truncated: it declares 3.00 s\)"):
         Waveform(path).cut(2.0, 3.0)
 
@@ -70,7 +70,7 @@ def test_a_wav_from_a_pipe_declares_no_duration(tmp_path: Path, field: str, valu
     content = bytearray((tmp_path / "s.wav").read_bytes())
     struct.pack_into("<I", content, content.index(field.encode()) + 4, value)
     (tmp_path / "s.wav").write_bytes(content)
-    assert share(tmp_path / "s.wav") is None
+    assert decoded_share(tmp_path / "s.wav") is None
     assert Waveform(tmp_path / "s.wav").seconds == 1.0
 
 
@@ -78,9 +78,9 @@ def test_a_wav_from_a_pipe_declares_no_duration(tmp_path: Path, field: str, valu
 def test_a_truncated_video_declares_the_missing_frames(
     tmp_path: Path, make_video: MakeVideo, name: str, codec: str
 ) -> None:
-    path = make_video(tmp_path / name, frames=75, codec=codec, sound_hz=44100)
-    assert share(path) == 1.0
-    assert pictures(path) == (30, 30)
+    path = make_video(tmp_path / name, frames=75, codec=codec, audio_hz=44100)
+    assert decoded_share(path) == 1.0
+    assert frame_counts(path) == (30, 30)
     if codec == "libx264" and name != "v.mkv":
         with av.open(str(path)) as source, av.open(str(tmp_path / "f.mp4"), "w", options=FAST_START) as target:
             streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
@@ -89,21 +89,21 @@ def test_a_truncated_video_declares_the_missing_frames(
                     packet.stream = streams[packet.stream.index]
                     target.mux(packet)
         path = tmp_path / "f.mp4"
-    cut(path, 0.6)
-    got, declared = pictures(path)
+    truncate(path, 0.6)
+    decoded, declared = frame_counts(path)
     assert declared == 30
-    assert 3 < got < 28
-    assert pictures(path, start=0.0, end=0.2) == (2, 2)
-    # The sound, written behind the pictures, may be gone; then there is nothing to say how much.
+    assert 3 < decoded < 28
+    assert frame_counts(path, start=0.0, end=0.2) == (2, 2)
+    # The audio is written after the video and may be missing; then its declared duration is unknown.
     missing = Waveform(path).missing(None, None)
     assert missing is None or missing[1] > 0
 
 
 def test_damaged_frames_in_the_middle_are_missing(tmp_path: Path, make_video: MakeVideo) -> None:
     path = make_video(tmp_path / "v.mp4", frames=60, b_frames=2, damaged=slice(20, 24))
-    got, declared = pictures(path)
+    decoded, declared = frame_counts(path)
     assert declared == 24
-    assert 12 <= got < 24
+    assert 12 <= decoded < 24
 
 
 def test_a_track_that_is_shorter_than_the_other_is_complete(tmp_path: Path, make_video: MakeVideo) -> None:
@@ -122,11 +122,11 @@ def test_a_track_that_is_shorter_than_the_other_is_complete(tmp_path: Path, make
             tone.sample_rate, tone.pts = 16000, 0
             container.mux(audio.encode(tone))
             container.mux(audio.encode())
-        assert share(tmp_path / name) == 1.0
-        assert pictures(tmp_path / name) == (30, 30)
+        assert decoded_share(tmp_path / name) == 1.0
+        assert frame_counts(tmp_path / name) == (30, 30)
 
 
 def test_mp3_declares_no_duration(tmp_path: Path) -> None:
-    """FFmpeg adapts the duration of a truncated file to what is left of it."""
+    """FFmpeg reports the remaining duration of a truncated file."""
     soundfile.write(tmp_path / "s.mp3", np.zeros(16000), 16000)
-    assert share(tmp_path / "s.mp3") is None
+    assert decoded_share(tmp_path / "s.mp3") is None

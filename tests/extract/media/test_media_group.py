@@ -1,4 +1,4 @@
-"""Results for the utterances of a media file that cannot be read, or is missing."""
+"""Results for the utterances of an unreadable or missing media file."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def test_an_error_fails_all_utterances_of_the_file() -> None:
     assert as_media_error(error) is error
 
 
-def test_the_missing_modality_is_named() -> None:
+def test_the_note_contains_the_missing_modality() -> None:
     assert group("face").missing_note == "no video in the manifest"
     assert group("audio").missing_note == "no audio in the manifest"
 

@@ -1,4 +1,4 @@
-"""Headers of media files: what is no media file, and sizes that are not believed."""
+"""Headers of media files: refused files, and limits on declared sizes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_playlists_are_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a/b", "here/x.wav", "circle"])
-def test_paths_that_cannot_be_followed_are_refused(tmp_path: Path, name: str) -> None:
+def test_unresolvable_paths_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "here").write_bytes(b"")
     (tmp_path / "circle").symlink_to("circle")
     with pytest.raises(MediaError, match=r"no such file|cannot be followed"):

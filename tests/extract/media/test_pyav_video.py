@@ -1,4 +1,4 @@
-"""The PyAV reader: decodes no further than requested, and continues behind damaged frames."""
+"""The PyAV reader decodes no further than requested, and continues after damaged frames."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ MakeVideo = Callable[..., Path]
 ReadNumber = Callable[[np.ndarray], int]
 
 
-def test_wanted_frames_are_decoded_in_order_and_once(
+def test_requested_frames_are_decoded_in_order_and_once(
     tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber
 ) -> None:
     video = PyavVideo(make_video(tmp_path / "v.mp4", frames=60, b_frames=2))
@@ -24,21 +24,21 @@ def test_wanted_frames_are_decoded_in_order_and_once(
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_times_are_those_of_the_container(tmp_path: Path, make_video: MakeVideo, suffix: str) -> None:
+def test_times_equal_those_of_the_container(tmp_path: Path, make_video: MakeVideo, suffix: str) -> None:
     times_ms = [0, 20, 90, 123, 240, 300]
     video = PyavVideo(make_video(tmp_path / f"v.{suffix}", frames=6, times_ms=times_ms, b_frames=2))
     np.testing.assert_allclose(video.times, np.array(times_ms) / 1000, atol=1e-3)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("v.mp4", "libx264"), ("v.avi", "mpeg4")])
-def test_frames_behind_damaged_ones_are_right(
+def test_frames_after_damaged_ones_are_correct(
     tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber, name: str, codec: str
 ) -> None:
     video = PyavVideo(make_video(tmp_path / name, frames=60, codec=codec, b_frames=2, damaged=slice(20, 24)))
     assert len(video.times) == 60
     numbers = {index: read_number(image) for index, image in video.decode(range(60))}
     assert all(number == index for index, number in numbers.items())
-    # A key frame every twelve: what is between two of them is lost, or little more.
+    # With a key frame every twelve frames, little more than one interval is lost.
     assert set(range(10)) | set(range(40, 60)) <= set(numbers)
 
 

@@ -1,4 +1,4 @@
-"""Frames carry their number, and the sampled ones are those nearest in presentation time, with both readers."""
+"""Sampled frames, identified by their number, are the nearest in presentation time with both readers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,19 +15,19 @@ from foal.shared.timing import face_times
 
 MakeVideo = Callable[..., Path]
 ReadNumber = Callable[[np.ndarray], int]
-WHOLE = (0.0, 0.0, 1.0, 1.0)
+FULL_FRAME = (0.0, 0.0, 1.0, 1.0)
 
 
 def numbers(path: Path, segments: list[Segment], read_number: ReadNumber) -> list[list[int]]:
-    """The number drawn into each chosen frame, -1 where there was none: the same with decord and with PyAV."""
+    """The number encoded in each sampled frame, or -1 without a frame; equal with decord and PyAV."""
     both = []
     for backend in ("auto", "pyav"):
         video = open_video(path, backend=backend)
         plans = [video.plan(segment) for segment in segments]
-        found = [[-1] * len(plan) for plan in plans]
-        for segment, position, picture in video.crops(plans, [WHOLE] * len(plans)):
-            found[segment][position] = read_number(picture)
-        both.append(found)
+        sampled = [[-1] * len(plan) for plan in plans]
+        for segment, position, image in video.crops(plans, [FULL_FRAME] * len(plans)):
+            sampled[segment][position] = read_number(image)
+        both.append(sampled)
     assert both[0] == both[1]
     return both[0]
 
@@ -50,12 +50,12 @@ def test_frames_of_a_constant_rate_are_the_nearest(
         Segment(start=0.9, end=1.0, fps=30),
     ]
     shown_at = np.arange(60) / 25
-    wanted = [
+    expected = [
         nearest(face_times(0, 2.4, 10), shown_at),
         nearest(face_times(0.8, 1.13, 7), shown_at),
         nearest(face_times(0.9, 0.1, 30), shown_at),
     ]
-    assert numbers(path, segments, read_number) == wanted
+    assert numbers(path, segments, read_number) == expected
 
 
 def test_frames_of_a_varying_rate_are_the_nearest(
@@ -63,8 +63,8 @@ def test_frames_of_a_varying_rate_are_the_nearest(
 ) -> None:
     times_ms = np.cumsum([0, *np.tile([20, 70, 33, 110], 10)]).tolist()
     path = make_video(tmp_path / "vfr.mkv", frames=len(times_ms), times_ms=times_ms, b_frames=2)
-    (got,) = numbers(path, [Segment(start=0.1, end=2.0, fps=13)], read_number)
-    assert got == nearest(face_times(0.1, 1.9, 13), np.array(times_ms) / 1000)
+    (actual,) = numbers(path, [Segment(start=0.1, end=2.0, fps=13)], read_number)
+    assert actual == nearest(face_times(0.1, 1.9, 13), np.array(times_ms) / 1000)
 
 
 QUARTER_TURN = b"".join(
@@ -74,19 +74,19 @@ MATRIX_IN_TKHD = 44
 
 
 def test_a_rotated_video_is_upright(tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber) -> None:
-    """As phones write it: frames on their side, and a matrix that rotates them."""
+    """As recorded by phones: rotated frames and a display matrix."""
     path = make_video(tmp_path / "v.mp4", frames=40, b_frames=2)
     content = bytearray(path.read_bytes())
-    place = content.index(b"tkhd") + MATRIX_IN_TKHD
-    content[place : place + len(QUARTER_TURN)] = QUARTER_TURN
+    offset = content.index(b"tkhd") + MATRIX_IN_TKHD
+    content[offset : offset + len(QUARTER_TURN)] = QUARTER_TURN
     path.write_bytes(content)
 
-    def read_rotated(picture: np.ndarray) -> int:
-        assert picture.shape == (160, 96, 3)
-        return read_number(np.rot90(picture))
+    def read_rotated(image: np.ndarray) -> int:
+        assert image.shape == (160, 96, 3)
+        return read_number(np.rot90(image))
 
-    (got,) = numbers(path, [Segment(start=0.2, end=1.4, fps=10)], read_rotated)
-    assert got == nearest(face_times(0.2, 1.2, 10), np.arange(40) / 25)
+    (actual,) = numbers(path, [Segment(start=0.2, end=1.4, fps=10)], read_rotated)
+    assert actual == nearest(face_times(0.2, 1.2, 10), np.arange(40) / 25)
 
 
 def test_a_video_too_large_for_decord_is_read_with_pyav(
@@ -100,54 +100,54 @@ def test_a_video_too_large_for_decord_is_read_with_pyav(
     assert isinstance(open_video(path, backend="pyav").reader, PyavVideo)
 
 
-def test_a_video_that_begins_late_keeps_the_clock_of_the_file(
+def test_a_video_that_begins_late_keeps_the_times_of_the_file(
     tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber
 ) -> None:
     times_ms = [500 + 40 * number for number in range(25)]
-    path = make_video(tmp_path / "late.mkv", frames=25, times_ms=times_ms, sound_hz=44100)
-    (got,) = numbers(path, [Segment(start=0.0, end=1.0, fps=10)], read_number)
-    assert got[:4] == [-1] * 4
-    assert got[5:] == nearest(face_times(0.5, 0.5, 10), np.array(times_ms) / 1000)
+    path = make_video(tmp_path / "late.mkv", frames=25, times_ms=times_ms, audio_hz=44100)
+    (actual,) = numbers(path, [Segment(start=0.0, end=1.0, fps=10)], read_number)
+    assert actual[:4] == [-1] * 4
+    assert actual[5:] == nearest(face_times(0.5, 0.5, 10), np.array(times_ms) / 1000)
 
 
 def test_times_after_the_end_have_no_frames(tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber) -> None:
     path = make_video(tmp_path / "v.mp4", frames=25)
-    (got,) = numbers(path, [Segment(start=0.8, end=1.6, fps=10)], read_number)
-    assert got[:2] == [21, 24]
-    assert got[4:] == [-1] * 4
+    (actual,) = numbers(path, [Segment(start=0.8, end=1.6, fps=10)], read_number)
+    assert actual[:2] == [21, 24]
+    assert actual[4:] == [-1] * 4
 
 
 def test_frames_are_cropped(tmp_path: Path, make_video: MakeVideo) -> None:
     video = open_video(make_video(tmp_path / "v.mp4", frames=3))
     plans = [np.array([1]), np.array([1])]
-    got = {n: picture.shape for n, _, picture in video.crops(plans, [(0.5, 0, 1, 1), (0.25, 0.25, 0.5, 0.75)])}
-    assert got == {0: (96, 80, 3), 1: (48, 40, 3)}
+    actual = {n: image.shape for n, _, image in video.crops(plans, [(0.5, 0, 1, 1), (0.25, 0.25, 0.5, 0.75)])}
+    assert actual == {0: (96, 80, 3), 1: (48, 40, 3)}
 
 
-def test_a_video_cut_without_encoding_again_starts_at_its_cut(
+def test_a_video_cut_without_reencoding_starts_at_the_cut(
     tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber
 ) -> None:
-    """Its first three frames are in the file, since others are predicted from them, but are never shown."""
-    whole = make_video(tmp_path / "whole.mp4", frames=60, b_frames=2)
+    """The first three frames in the file are only references for prediction and are not presented."""
+    complete = make_video(tmp_path / "complete.mp4", frames=60, b_frames=2)
     cut = tmp_path / "cut.mp4"
-    with av.open(str(whole)) as source, av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as target:
+    with av.open(str(complete)) as source, av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as target:
         original = source.streams.video[0]
         assert original.time_base is not None
         stream = target.add_stream_from_template(original)
         shift = round(15 / 25 / original.time_base)
-        begun = False
+        started = False
         for packet in source.demux(video=0):
             if packet.pts is None:
                 continue
-            begun = begun or (packet.is_keyframe and packet.pts * packet.time_base >= 12 / 25)
-            if begun:
+            started = started or (packet.is_keyframe and packet.pts * packet.time_base >= 12 / 25)
+            if started:
                 assert packet.dts is not None
                 packet.pts -= shift
                 packet.dts -= shift
                 packet.stream = stream
                 target.mux(packet)
-    (got,) = numbers(cut, [Segment(start=0.0, end=1.0, fps=25)], read_number)
-    assert got == list(range(15, 40))
+    (actual,) = numbers(cut, [Segment(start=0.0, end=1.0, fps=25)], read_number)
+    assert actual == list(range(15, 40))
 
 
 @pytest.mark.parametrize(
@@ -158,14 +158,14 @@ def test_both_readers_return_the_same_frames(
     tmp_path: Path, make_video: MakeVideo, name: str, codec: str, b_frames: int
 ) -> None:
     path = make_video(tmp_path / name, frames=40, codec=codec, b_frames=b_frames)
-    found = []
+    frames = []
     for backend in ("auto", "pyav"):
         video = open_video(path, backend=backend)
         plan = video.plan(Segment(start=None, end=None, fps=8))
-        found.append([(position, picture) for _, position, picture in video.crops([plan], [WHOLE])])
-    assert [position for position, _ in found[0]] == [position for position, _ in found[1]] == list(range(13))
-    for (_, one), (_, other) in zip(*found, strict=True):
-        np.testing.assert_allclose(one.astype(int), other.astype(int), atol=2)
+        frames.append([(position, image) for _, position, image in video.crops([plan], [FULL_FRAME])])
+    assert [position for position, _ in frames[0]] == [position for position, _ in frames[1]] == list(range(13))
+    for (_, first), (_, second) in zip(*frames, strict=True):
+        np.testing.assert_allclose(first.astype(int), second.astype(int), atol=2)
 
 
 def test_a_codec_that_decord_does_not_support_is_read_with_pyav(
@@ -180,12 +180,12 @@ def test_a_truncated_video_gives_its_remaining_frames(
 ) -> None:
     path = make_video(tmp_path / "v.avi", frames=500, codec="mpeg4")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    (got,) = numbers(path, [Segment(start=0.0, end=20.0, fps=25)], read_number)
-    known = [number for number in got if number >= 0]
-    # No frame twice, no wrong frame, and none for the time after the cut.
-    assert known == list(range(len(known)))
-    assert set(got[len(known) :]) == {-1}
-    assert 100 < len(known) < 400
+    (actual,) = numbers(path, [Segment(start=0.0, end=20.0, fps=25)], read_number)
+    decoded = [number for number in actual if number >= 0]
+    # No repeated or wrong frame, and no frame after the truncation.
+    assert decoded == list(range(len(decoded)))
+    assert set(actual[len(decoded) :]) == {-1}
+    assert 100 < len(decoded) < 400
 
 
 @pytest.mark.parametrize("content", [b"", b"only words\n" * 100])

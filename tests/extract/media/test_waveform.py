@@ -1,4 +1,4 @@
-"""Audio of any container and rate to 16 kHz mono, cut at the times of the manifest."""
+"""Decoding of audio of any container and rate to 16 kHz mono, cut at the times of the manifest."""
 
 import struct
 from collections.abc import Callable
@@ -17,12 +17,12 @@ CLICK_SECONDS = (0.5, 1.25, 2.0)
 
 
 def clicks(rate: int, seconds: float = 2.5) -> np.ndarray:
-    """Short raised-cosine bumps, in band at 8 kHz, whose peaks sit at the click times."""
+    """Raised cosines of 2 ms with peaks at the click times, within the band of 8 kHz audio."""
     time = np.arange(round(seconds * rate)) / rate
     wave = np.zeros_like(time)
     for click in CLICK_SECONDS:
-        near = np.abs(time - click) < 0.001
-        wave[near] += 0.8 * np.cos((time[near] - click) / 0.001 * np.pi / 2) ** 2
+        click_range = np.abs(time - click) < 0.001
+        wave[click_range] += 0.8 * np.cos((time[click_range] - click) / 0.001 * np.pi / 2) ** 2
     return wave.astype(np.float32)
 
 
@@ -56,15 +56,15 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     np.testing.assert_allclose(Waveform(tmp_path / "s.wav").cut(None, None), 0.125, atol=1e-6)
 
 
-def test_a_cut_is_exact_to_the_sample(tmp_path: Path) -> None:
+def test_a_segment_is_exact_to_the_sample(tmp_path: Path) -> None:
     ramp = np.arange(32000, dtype=np.float32) / 32000
     soundfile.write(tmp_path / "r.wav", ramp, 16000, subtype="FLOAT")
-    sound = Waveform(tmp_path / "r.wav")
-    np.testing.assert_array_equal(sound.cut(0.25, 1.5), ramp[4000:24000])
-    np.testing.assert_array_equal(sound.cut(1.5, None), ramp[24000:])
-    np.testing.assert_array_equal(sound.cut(1.9, 7.0), ramp[30400:])
+    waveform = Waveform(tmp_path / "r.wav")
+    np.testing.assert_array_equal(waveform.cut(0.25, 1.5), ramp[4000:24000])
+    np.testing.assert_array_equal(waveform.cut(1.5, None), ramp[24000:])
+    np.testing.assert_array_equal(waveform.cut(1.9, 7.0), ramp[30400:])
     with pytest.raises(MediaError, match=r"expected audio from 3 s on, got a file of 2.00 s"):
-        sound.cut(3.0, 4.0)
+        waveform.cut(3.0, 4.0)
 
 
 def utterance(start: float, end: float, audio: str = "x.wav") -> Utterance:
@@ -72,7 +72,7 @@ def utterance(start: float, end: float, audio: str = "x.wav") -> Utterance:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "start", "end", "whole"),
+    ("seconds", "start", "end", "is_clip"),
     [
         (2.5, 61.3, 63.8, True),
         (2.5, 0.0, 2.5, False),
@@ -83,9 +83,9 @@ def utterance(start: float, end: float, audio: str = "x.wav") -> Utterance:
     ],
 )
 def test_clips_of_the_length_of_their_utterance_are_recognized(
-    seconds: float, start: float, end: float, whole: bool
+    seconds: float, start: float, end: float, is_clip: bool
 ) -> None:
-    assert is_utterance_clip(seconds, utterance(start, end)) is whole
+    assert is_utterance_clip(seconds, utterance(start, end)) is is_clip
 
 
 def test_clips_named_by_the_id_are_recognized_at_any_length() -> None:
@@ -94,7 +94,7 @@ def test_clips_named_by_the_id_are_recognized_at_any_length() -> None:
     assert not is_utterance_clip(2.9, Utterance(id="a", session="s", audio="a.wav", start=1.0))
 
 
-def test_a_clip_is_decoded_whole(tmp_path: Path) -> None:
+def test_a_clip_is_decoded_completely(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "sentence.wav", clicks(16000), 16000)
     assert len(Waveform(tmp_path / "sentence.wav").cut(61.3, 63.8, whole=True)) == 40000
 
@@ -104,16 +104,16 @@ def test_a_track_that_begins_late_is_preceded_by_silence(tmp_path: Path) -> None
     with av.open(str(path), "w") as container:
         video = container.add_stream("mpeg4", rate=25)
         video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
-        sound = container.add_stream("pcm_s16le", rate=16000, layout="mono")
-        picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        audio = container.add_stream("pcm_s16le", rate=16000, layout="mono")
+        image = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
         for number in range(50):
-            picture.pts = number
-            container.mux(video.encode(picture))
+            image.pts = number
+            container.mux(video.encode(image))
         container.mux(video.encode())
         tone = av.AudioFrame.from_ndarray(np.full((1, 16000), 9000, np.int16), format="s16", layout="mono")
         tone.sample_rate, tone.pts = 16000, 8000
-        container.mux(sound.encode(tone))
-        container.mux(sound.encode())
+        container.mux(audio.encode(tone))
+        container.mux(audio.encode())
     wave = Waveform(path).cut(None, None)
     assert abs(int(np.argmax(np.abs(wave) > 0.1)) - 8000) <= 1
     assert abs(len(wave) - 24000) <= 1
@@ -150,19 +150,19 @@ def test_declared_sizes_are_not_allocated(tmp_path: Path) -> None:
     content[21] |= 0x0F
     content[22:26] = b"\xff" * 4
     (tmp_path / "s.flac").write_bytes(content)
-    sound = Waveform(tmp_path / "s.flac")
-    assert sound.mono.nbytes < 1 << 20
-    assert sound.declared == pytest.approx(2**36 / 16000, rel=1e-3)
+    waveform = Waveform(tmp_path / "s.flac")
+    assert waveform.mono.nbytes < 1 << 20
+    assert waveform.declared == pytest.approx(2**36 / 16000, rel=1e-3)
     soundfile.write(tmp_path / "s.wav", np.zeros(16000), 16000)
-    whole = (tmp_path / "s.wav").read_bytes()
-    for place, form, value, words in (
+    intact = (tmp_path / "s.wav").read_bytes()
+    for offset, field_format, value, message in (
         (22, "<H", 65535, "cannot be read"),
         (24, "<I", 1, "expected a sample rate"),
         (24, "<I", 0, "cannot be read"),
         (24, "<I", 2_000_000_000, "expected a sample rate"),
     ):
-        content = bytearray(whole)
-        struct.pack_into(form, content, place, value)
+        content = bytearray(intact)
+        struct.pack_into(field_format, content, offset, value)
         (tmp_path / "s.wav").write_bytes(content)
-        with pytest.raises(MediaError, match=words):
+        with pytest.raises(MediaError, match=message):
             Waveform(tmp_path / "s.wav")

@@ -1,7 +1,6 @@
-"""Chunks that kill or block workers are bisected until the utterance is known; the others finish.
+"""Chunks that kill or block workers are bisected to find the utterance; the other utterances finish.
 
-Here a task raises KilledWorker, as Dask does for a task over which workers died. Real deaths of real worker processes
-are in tests/faults.
+The tasks raise KilledWorker, as Dask does after the workers of a task died. tests/faults kills worker processes.
 """
 
 import time
@@ -18,11 +17,11 @@ from foal.extract.schedule.worker import TASK_STARTED
 from foal.shared.errors import FoalError
 from foal.shared.utterance import Utterance
 
-DEADLY = "u3"
+FATAL_ID = "u3"
 
 
 class WorkersDied(KilledWorker):
-    """The error of a task over which workers died."""
+    """The error of a task whose workers died."""
 
     def __init__(self) -> None:
         Exception.__init__(self)
@@ -37,7 +36,7 @@ def chunk_of(*numbers: int) -> Chunk:
 
 
 def run_chunk(chunk: Chunk) -> ChunkResult:
-    if DEADLY in {utterance.id for utterance in chunk.utterances}:
+    if FATAL_ID in {utterance.id for utterance in chunk.utterances}:
         raise WorkersDied
     return ChunkResult(chunk=chunk, frames=len(chunk.utterances), failures=())
 
@@ -74,13 +73,13 @@ def test_the_utterance_that_kills_workers_is_the_only_failure(client: Client, ch
 
     dispatch = Dispatch(client, submit, name=f"test-{changes}", timeout=60.0, fingerprint=fingerprint)
     results = list(dispatch.results([chunk_of(0, 1, 2, 3, 4), chunk_of(5, 6)]))
-    done = [utterance.id for result in results if result.frames for utterance in result.chunk.utterances]
-    assert sorted(done) == ["u0", "u1", "u2", "u4", "u5", "u6"]
+    finished = [utterance.id for result in results if result.frames for utterance in result.chunk.utterances]
+    assert sorted(finished) == ["u0", "u1", "u2", "u4", "u5", "u6"]
     (failure,) = (failure for result in results for failure in result.failures)
-    assert (failure.id, failure.remedy) == (DEADLY, REMEDY_WORKER_DIED)
+    assert (failure.id, failure.remedy) == (FATAL_ID, REMEDY_WORKER_DIED)
     # A file that changed between the attempts is retried by the next run.
     assert failure.fingerprint == (CHANGED if changes else "same")
-    assert submitted[DEADLY,] == MAX_ATTEMPTS
+    assert submitted[FATAL_ID,] == MAX_ATTEMPTS
 
 
 def test_a_blocked_worker_without_a_nanny_ends_the_run(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""The dry run: sizes and times of what is left to extract."""
+"""The dry run: estimated size and time of the remaining extraction."""
 
 import json
 import subprocess

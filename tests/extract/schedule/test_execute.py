@@ -1,4 +1,4 @@
-"""The chunks of a run on the workers of a scheduler: shards, failures, and the limit of failures."""
+"""Chunks of a run on the workers of a scheduler: shards, failures, and the failure limit."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from foal.shared.utterance import Utterance
 
 @pytest.fixture
 def utterances(tmp_path: Path) -> list[Utterance]:
-    """Three utterances of a second each, of which the last cannot be read."""
+    """Three utterances of one second each; the last is unreadable."""
     for number in (0, 1):
         soundfile.write(tmp_path / f"{number}.wav", np.sin(np.arange(16000) / (5 + number)) / 3, 16000)
     (tmp_path / "2.wav").write_text("no sound")
@@ -56,7 +56,7 @@ def test_each_chunk_becomes_a_shard_and_failures_are_collected(
     assert sorted(names) == ["u0", "u1"]
 
 
-def test_the_run_ends_at_the_limit_of_failures(tmp_path: Path, scheduler: str, utterances: list[Utterance]) -> None:
+def test_the_run_ends_at_the_failure_limit(tmp_path: Path, scheduler: str, utterances: list[Utterance]) -> None:
     failures: list[Failure] = []
     with pytest.raises(FoalError, match="1 of 3 utterances failed, more than --max-failures 0 allows"):
         run(tmp_path, scheduler, utterances, failures, max_failures=0)

@@ -29,7 +29,7 @@ def rows(count: int, *, files: int) -> tuple[Utterance, ...]:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Eight files, of which five are tones and three are text."""
+    """Eight files: five tones and three text files."""
     root = tmp_path / "media"
     root.mkdir()
     for number in range(8):
@@ -45,10 +45,10 @@ def corpus(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def extract(foal_here: Foal, corpus: Path, scheduler: str) -> Foal:
-    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "--chunk-seconds", "1"]
+    command = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "--chunk-seconds", "1"]
 
-    def run(*more: str | Path) -> "subprocess.CompletedProcess[str]":
-        return foal_here(*usual, "--scheduler", scheduler, *more)
+    def run(*options: str | Path) -> "subprocess.CompletedProcess[str]":
+        return foal_here(*command, "--scheduler", scheduler, *options)
 
     return run
 
@@ -59,16 +59,16 @@ def failures(corpus: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_failed_utterances_are_retried_when_something_changed(corpus: Path, extract: Foal) -> None:
+def test_failed_utterances_are_retried_only_after_a_change(corpus: Path, extract: Foal) -> None:
     done = extract()
     assert done.returncode == 3, done.stderr
     assert set(failures(corpus)) == {"u1", "u4", "u6"}
     before = (corpus / "features" / "c" / "failures.csv").read_text()
 
-    again = extract()
-    assert again.returncode == 3
-    assert "5 of 8 utterances already extracted, 3 failed before (--retry-failed retries them)" in again.stdout
-    assert "All features are up to date." in again.stdout
+    repeated = extract()
+    assert repeated.returncode == 3
+    assert "5 of 8 utterances already extracted, 3 failed before (--retry-failed retries them)" in repeated.stdout
+    assert "All features are up to date." in repeated.stdout
     assert (corpus / "features" / "c" / "failures.csv").read_text() == before
 
     retried = extract("--retry-failed")
@@ -83,7 +83,7 @@ def test_failed_utterances_are_retried_when_something_changed(corpus: Path, extr
     with FeatureStore(corpus / "feats.h5") as store:
         assert {utterance.id for utterance in store.utterances} == {"u0", "u2", "u3", "u4", "u5", "u7"}
 
-    # Another encoder may do better, and its failures do not take the place of the others.
+    # Another encoder is applied to all files, and its failures do not replace the recorded ones.
     other = extract("--set", "extract.seed=1")
     assert "All features are up to date." not in other.stdout
     assert set(failures(corpus)) == {"u1", "u6"}
@@ -91,7 +91,7 @@ def test_failed_utterances_are_retried_when_something_changed(corpus: Path, extr
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "id,split\nu1,c\n", "\x00\x01", "id,id,id\n1,2,3,4,5\n", "é".encode("latin-1")])
-def test_a_garbled_list_of_failures_quarantines_nothing(corpus: Path, extract: Foal, text: str | bytes) -> None:
+def test_a_corrupt_failure_list_quarantines_nothing(corpus: Path, extract: Foal, text: str | bytes) -> None:
     extract()
     path = corpus / "features" / "c" / "failures.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -112,23 +112,23 @@ def test_too_many_failures_end_the_run(corpus: Path, extract: Foal, allowed: str
         assert extract().returncode == 3
 
 
-@pytest.mark.parametrize("wrong", ["-1", "many", "101%", "5 %", "1e3", ""])
-def test_an_invalid_failure_limit_names_the_key(corpus: Path, extract: Foal, wrong: str) -> None:
-    done = extract(f"--max-failures={wrong}")
+@pytest.mark.parametrize("limit", ["-1", "many", "101%", "5 %", "1e3", ""])
+def test_an_invalid_failure_limit_is_reported_with_its_setting(corpus: Path, extract: Foal, limit: str) -> None:
+    done = extract(f"--max-failures={limit}")
     assert done.returncode == 2
     assert "extract.max_failures" in done.stderr
 
 
 def test_a_folder_named_failures_csv_is_reported_before_the_run(corpus: Path, foal_here: Foal) -> None:
-    place = corpus / "features" / "c" / "failures.csv"
-    place.mkdir(parents=True)
-    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio"]
-    for more in ([], ["--dry-run"]):
-        done = foal_here(*usual, *more)
+    path = corpus / "features" / "c" / "failures.csv"
+    path.mkdir(parents=True)
+    command = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio"]
+    for options in ([], ["--dry-run"]):
+        done = foal_here(*command, *options)
         assert done.returncode == 2
         assert "failures.csv: exists and is not a list of failures" in done.stderr
         assert "move it away" in done.stderr
-    assert [*corpus.glob("features/*/*")] == [place]
+    assert [*corpus.glob("features/*/*")] == [path]
 
 
 @pytest.mark.parametrize("failed", [False, True])
@@ -145,8 +145,8 @@ def test_a_folder_that_appears_as_failures_csv_during_the_run_is_reported(tmp_pa
         source="s",
         fingerprint="",
     )
-    place = tmp_path / split_folder(failure.split) / "failures.csv"
-    place.mkdir(parents=True)
-    with pytest.raises(FoalError, match=f"{place}: cannot be (written|removed)"):
+    path = tmp_path / split_folder(failure.split) / "failures.csv"
+    path.mkdir(parents=True)
+    with pytest.raises(FoalError, match=f"{path}: cannot be (written|removed)"):
         quarantine.write(utterances, [failure] * failed, {"audio": "0" * 64})
-    assert place.is_dir()
+    assert path.is_dir()

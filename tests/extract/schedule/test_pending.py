@@ -1,4 +1,4 @@
-"""What is left to extract, and how long utterances without `end` are."""
+"""The pending chunks, and the durations of utterances without `end`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,14 +17,14 @@ from foal.shared.utterance import Utterance
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Four files, of 1, 2, 3 and 4 seconds."""
+    """Settings of a corpus of four files of 1, 2, 3 and 4 seconds."""
     for number in range(4):
         soundfile.write(tmp_path / f"{number}.wav", np.zeros(16000 * (number + 1)), 16000)
     extract = {"features_dir": str(tmp_path / "features"), "chunk_seconds": 100, "streams": ["audio"]}
     return Settings.model_validate({"corpus": {"root": str(tmp_path)}, "extract": extract})
 
 
-def test_lengths_come_from_the_manifest_or_from_the_media(settings: Settings) -> None:
+def test_durations_come_from_the_manifest_or_from_the_media(settings: Settings) -> None:
     utterances = [
         Utterance(id="whole", corpus="a", audio="0.wav"),
         Utterance(id="rest", corpus="b", audio="1.wav", start=0.5),
@@ -72,7 +72,7 @@ def test_extracted_and_failed_utterances_are_not_planned_again(
     pending = pending_chunks(settings, selected, [spec], Quarantine(settings, selected))
     assert [u.id for chunk in pending.chunks for u in chunk.utterances] == ["u2", "u3"]
     assert [known.reason for known in pending.known_failures] == ["unreadable"]
-    assert [at.row for at in pending.catalogs["audio"].located["c", "u0"]] == [0]
+    assert [location.row for location in pending.catalogs["audio"].located["c", "u0"]] == [0]
     assert "1 of 4 utterances already extracted, 1 failed before (--retry-failed retries them)" in messages.text
     retried = pending_chunks(settings, selected, [spec])
     assert [u.id for chunk in retried.chunks for u in chunk.utterances] == ["u1", "u2", "u3"]

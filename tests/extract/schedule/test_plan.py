@@ -1,4 +1,4 @@
-"""Chunks contain every utterance once, keep media files whole, and depend only on the utterances."""
+"""Chunks contain every utterance once, do not divide media files, and depend only on the utterances."""
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,7 @@ def lengths(utterances: list[Utterance]) -> dict[str, float]:
 
 
 @given(corpora(), st.sampled_from(["audio", "face"]), st.floats(1, 120))
-def test_every_utterance_is_planned_once_and_media_files_stay_whole(
+def test_every_utterance_is_planned_once_and_media_files_are_not_divided(
     utterances: list[Utterance], modality: str, chunk_seconds: float
 ) -> None:
     chunks = plan_chunks(utterances, modality, lengths(utterances), chunk_seconds=chunk_seconds)
@@ -52,27 +52,29 @@ def test_chunks_are_full_except_the_last_and_exceed_the_limit_by_one_file_at_mos
 @given(corpora(), st.sampled_from(["audio", "face"]))
 def test_a_chunk_is_grouped_by_media_file(utterances: list[Utterance], modality: str) -> None:
     for chunk in plan_chunks(utterances, modality, lengths(utterances), chunk_seconds=30):
-        parts = group_by_media(chunk)
-        assert sorted(u.id for part in parts for u in part.utterances) == sorted(u.id for u in chunk.utterances)
-        assert all(len({u.media(modality) for u in part.utterances}) == 1 for part in parts)
-        assert len({part.name for part in parts}) == len(parts)
-        assert abs(sum(part.seconds for part in parts) - chunk.seconds) < 1e-6
+        media_chunks = group_by_media(chunk)
+        assert sorted(u.id for media_chunk in media_chunks for u in media_chunk.utterances) == sorted(
+            u.id for u in chunk.utterances
+        )
+        assert all(len({u.media(modality) for u in media_chunk.utterances}) == 1 for media_chunk in media_chunks)
+        assert len({media_chunk.name for media_chunk in media_chunks}) == len(media_chunks)
+        assert abs(sum(media_chunk.seconds for media_chunk in media_chunks) - chunk.seconds) < 1e-6
 
 
 @given(corpora(), st.sampled_from(["audio", "face"]), st.floats(1, 60), st.data())
-def test_lost_shards_are_planned_again_as_they_were(
+def test_lost_shards_are_planned_again_with_the_same_names(
     utterances: list[Utterance], modality: str, chunk_seconds: float, data: st.DataObject
 ) -> None:
     chunks = plan_chunks(utterances, modality, lengths(utterances), chunk_seconds=chunk_seconds)
     lost = data.draw(st.lists(st.sampled_from(chunks), unique_by=lambda chunk: chunk.name))
     ids = {utterance.id for chunk in lost for utterance in chunk.utterances}
-    again = plan_chunks(
+    replanned = plan_chunks(
         [utterance for utterance in utterances if utterance.id in ids],
         modality,
         lengths(utterances),
         chunk_seconds=chunk_seconds,
     )
-    assert {chunk.name for chunk in again} == {chunk.name for chunk in lost}
+    assert {chunk.name for chunk in replanned} == {chunk.name for chunk in lost}
 
 
 def test_bisect_cuts_between_files_then_between_utterances() -> None:

@@ -1,4 +1,4 @@
-"""The config hash covers exactly the settings that change the numbers."""
+"""The config hash covers exactly the settings that affect the feature values."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def config_hashes(**changes: Any) -> dict[str, str]:
         ({"seed": 1}, {"audio", "face", "face/whole"}),
     ],
 )
-def test_settings_that_change_the_numbers_change_the_hash_of_their_streams(
+def test_settings_that_affect_the_values_change_the_hash_of_their_streams(
     changes: dict[str, Any],
     changed: set[str],
 ) -> None:
@@ -54,16 +54,16 @@ def test_settings_that_change_the_numbers_change_the_hash_of_their_streams(
         {"audio": {"revision": "other"}},
     ],
 )
-def test_settings_that_change_no_number_change_no_hash(changes: dict[str, Any]) -> None:
+def test_settings_that_affect_no_value_change_no_hash(changes: dict[str, Any]) -> None:
     assert config_hashes(**changes) == config_hashes()
 
 
-def test_layers_count_from_either_end() -> None:
+def test_negative_layers_count_from_the_end() -> None:
     assert config_hashes(audio={"layers": [-1]})["audio"] == config_hashes(audio={"layers": [2]})["audio"]
     assert config_hashes(audio={"layers": [0, 1]})["audio"] != config_hashes(audio={"layers": [1, 0]})["audio"]
 
 
 def test_the_name_of_a_stream_does_not_enter_its_hash() -> None:
-    one = ExtractSettings.model_validate({"encoders": {"face/a": {"fps": 3}, "face/b": {"fps": 3}}})
-    assert build_stream_spec(one, "face/a").header == build_stream_spec(one, "face/b").header
-    assert build_stream_spec(one, "face/a").header.modality == "face"
+    settings = ExtractSettings.model_validate({"encoders": {"face/a": {"fps": 3}, "face/b": {"fps": 3}}})
+    assert build_stream_spec(settings, "face/a").header == build_stream_spec(settings, "face/b").header
+    assert build_stream_spec(settings, "face/a").header.modality == "face"

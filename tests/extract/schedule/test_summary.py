@@ -20,7 +20,7 @@ def cells(table: Table) -> list[list[str]]:
     return list(map(list, zip(*(column.cells for column in table.columns), strict=True)))
 
 
-def test_features_are_counted_and_missing_utterances_named(
+def test_features_are_counted_and_missing_utterances_are_listed(
     tmp_path: Path, make_features: Callable[..., Path], some_utterances: list[Utterance]
 ) -> None:
     settings = Settings()
@@ -28,8 +28,8 @@ def test_features_are_counted_and_missing_utterances_named(
     features = make_features(tmp_path / "f", some_utterances[1:], widths={"audio": 4}, key=spec.config_hash)
     catalog = read_catalog(features, "audio", spec.config_hash)
     (first, *_), *_ = catalog.located.values()
-    place = next(place for place, locations in catalog.located.items() if locations[0] is first)
-    catalog.located[place] = [replace(first, quality={"decoded": 0.5})]
+    key = next(key for key, locations in catalog.located.items() if locations[0] is first)
+    catalog.located[key] = [replace(first, quality={"decoded": 0.5})]
     summary = summarize(settings, some_utterances, [spec], {"audio": catalog})
     assert [row[:4] for row in cells(summary.table)] == [
         ["session1", "audio", spec.header.encoder, "5/6"],
@@ -37,11 +37,12 @@ def test_features_are_counted_and_missing_utterances_named(
         ["session3", "audio", spec.header.encoder, "6/6"],
     ]
     frames = [
-        sum(at[0].length for (split, _), at in catalog.located.items() if split == f"session{n}") for n in (1, 2, 3)
+        sum(locations[0].length for (split, _), locations in catalog.located.items() if split == f"session{n}")
+        for n in (1, 2, 3)
     ]
     assert [row[5] for row in cells(summary.table)] == [str(count) for count in frames]
     assert summary.missing == (("u0", "audio"),)
-    assert summary.partial == (place[1],)
+    assert summary.partial == (key[1],)
 
 
 def test_failures_are_printed_up_to_a_limit(messages: pytest.LogCaptureFixture) -> None:
@@ -76,7 +77,7 @@ def test_damaged_shards_and_utterances_without_features_are_reported(messages: p
     assert "feats.h5: 3 utterances, unchanged" in messages.text
 
 
-def test_the_result_is_json_able() -> None:
+def test_the_result_is_converted_to_json() -> None:
     result = ExtractResult(
         exit_code=3,
         splits=("session1",),

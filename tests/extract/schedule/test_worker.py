@@ -21,23 +21,23 @@ from foal.shared.utterance import Utterance
 Extract = Callable[[Chunk], ChunkResult]
 
 
-def specs_of(settings: ExtractSettings) -> dict[str, StreamSpec]:
+def stream_specs(settings: ExtractSettings) -> dict[str, StreamSpec]:
     return {stream: build_stream_spec(settings, stream) for stream in ("audio", "face")}
 
 
-def test_bytes_per_second_follow_rate_width_and_number_format() -> None:
+def test_bytes_per_second_depend_on_rate_width_and_dtype() -> None:
     settings = ExtractSettings()
-    assert check_encoders(settings, specs_of(settings)) == {"audio": 64 * 2 * 50, "face": (192 * 2 + 16 + 1) * 10}
+    assert check_encoders(settings, stream_specs(settings)) == {"audio": 64 * 2 * 50, "face": (192 * 2 + 16 + 1) * 10}
     settings = ExtractSettings.model_validate({"dtype": "float32", "face": {"region": "frame", "fps": 5}})
-    assert check_encoders(settings, specs_of(settings)) == {"audio": 64 * 4 * 50, "face": (192 * 4 + 1) * 5}
+    assert check_encoders(settings, stream_specs(settings)) == {"audio": 64 * 4 * 50, "face": (192 * 4 + 1) * 5}
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Extract]:
-    """Run a chunk of files below `tmp_path` on a Dask worker, into shard.h5."""
+    """Extract a chunk of files below `tmp_path` into shard.h5 on a Dask worker."""
     settings = Settings()
     resources = Resources(workers=1, threads=1, decode_threads=1, devices=())
-    plugin = EncoderPlugin(settings, specs_of(settings.extract), resources)
+    plugin = EncoderPlugin(settings, stream_specs(settings.extract), resources)
     with (
         LocalCluster(
             n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="inproc://"
@@ -55,7 +55,7 @@ def run(tmp_path: Path) -> Iterator[Extract]:
         yield extract
 
 
-def test_a_chunk_becomes_a_shard_once(run: Extract, tmp_path: Path) -> None:
+def test_a_chunk_is_extracted_once_unless_its_media_change(run: Extract, tmp_path: Path) -> None:
     for number in (1, 2):
         soundfile.write(tmp_path / f"{number}.wav", np.sin(np.arange(16000) / (5 + number)) / 3, 16000)
     (tmp_path / "text.wav").write_text("no sound")
@@ -71,8 +71,8 @@ def test_a_chunk_becomes_a_shard_once(run: Extract, tmp_path: Path) -> None:
     written = (tmp_path / "shard.h5").stat().st_mtime_ns
 
     complete = replace(chunk, utterances=utterances)
-    again = run(complete)
-    assert (again.frames, again.took, again.failures) == (98, 0.0, ())
+    repeated = run(complete)
+    assert (repeated.frames, repeated.took, repeated.failures) == (98, 0.0, ())
     assert (tmp_path / "shard.h5").stat().st_mtime_ns == written
 
     # A changed file is extracted again.

@@ -11,7 +11,7 @@ def test_every_session_has_an_actor_of_each_gender() -> None:
     assert len(CAST) == 10
 
 
-def test_all_actors_sound_different() -> None:
+def test_all_actors_have_different_voices() -> None:
     assert len({member.voice for member in CAST}) == len(CAST)
     assert max(m.voice.pitch_hz for m in CAST if m.gender == "M") < min(
         m.voice.pitch_hz for m in CAST if m.gender == "F"

@@ -27,7 +27,7 @@ def corpus(synthetic_corpus: Path) -> Path:
 
 
 def labels(corpus: Path) -> dict[str, tuple[float, float, str]]:
-    """Start and end in seconds and the emotion of each utterance, by id."""
+    """Start and end in seconds, and the emotion, of each utterance id."""
     times = {}
     for path in corpus.glob("Session*/dialog/EmoEvaluation/[!.]*.txt"):
         for line in path.read_text().splitlines():
@@ -38,11 +38,11 @@ def labels(corpus: Path) -> dict[str, tuple[float, float, str]]:
     return times
 
 
-def kind(emotion: str) -> str:
+def class_of(emotion: str) -> str:
     return "hap" if emotion == "exc" else emotion
 
 
-def test_every_file_has_its_place_in_the_layout_of_iemocap(corpus: Path) -> None:
+def test_every_file_follows_the_layout_of_iemocap(corpus: Path) -> None:
     files = sorted(path.relative_to(corpus).as_posix() for path in corpus.rglob("*") if path.is_file())
     patterns = (
         rf"Session([1-5])/dialog/EmoEvaluation/(?:\._)?{DIALOG}\.txt",
@@ -52,9 +52,9 @@ def test_every_file_has_its_place_in_the_layout_of_iemocap(corpus: Path) -> None
         rf"Session([1-5])/sentences/wav/(?:{DIALOG})/{DIALOG}_[FM]\d{{3}}\.wav",
     )
     for file in files:
-        matches = [found for pattern in patterns if (found := re.fullmatch(pattern, file))]
+        matches = [match for pattern in patterns if (match := re.fullmatch(pattern, file))]
         assert len(matches) == 1, file
-        assert len(set(matches[0].groups())) == 1, file  # the folder's session is the name's
+        assert len(set(matches[0].groups())) == 1, file  # folder and file name have the same session
     names = {Path(file).stem for file in files if file.endswith(".avi")}
     assert {f"Ses0{session}{left_speaker}" for session in SESSIONS for left_speaker in GENDERS} == {
         name[:6] for name in names
@@ -80,36 +80,36 @@ def test_label_files_contain_only_a_header_labels_and_ratings(corpus: Path) -> N
             assert all(RATER_LINE.fullmatch(line) for line in raters), raters
 
 
-def test_each_session_has_each_class_and_a_few_others(corpus: Path) -> None:
-    found = Counter((int(name[4]), kind(emotion)) for name, (_, _, emotion) in labels(corpus).items())
-    assert {found[session, emotion] for session in SESSIONS for emotion in CLASSES} == {1}
-    assert {emotion for _, emotion in found} == {*CLASSES, "fru", "xxx"}
+def test_each_session_has_each_class_and_the_corpus_has_other_emotions(corpus: Path) -> None:
+    counts = Counter((int(name[4]), class_of(emotion)) for name, (_, _, emotion) in labels(corpus).items())
+    assert {counts[session, emotion] for session in SESSIONS for emotion in CLASSES} == {1}
+    assert {emotion for _, emotion in counts} == {*CLASSES, "fru", "xxx"}
 
 
-def test_transcriptions_contain_every_utterance_and_lines_without_one(corpus: Path) -> None:
+def test_transcriptions_contain_every_utterance_and_other_lines(corpus: Path) -> None:
     pattern = re.compile(rf"({DIALOG}_[FM]\d{{3}}) \[(\d+\.\d+)-(\d+\.\d+)\]: (.+)")
-    read: dict[str, tuple[float, float]] = {}
-    strays = 0
+    transcribed: dict[str, tuple[float, float]] = {}
+    other_lines = 0
     for path in corpus.glob("Session*/dialog/transcriptions/*.txt"):
         for line in path.read_text().splitlines():
             parts = pattern.fullmatch(line)
             if parts:
-                read[parts[1]] = (float(parts[3]), float(parts[4]))
+                transcribed[parts[1]] = (float(parts[3]), float(parts[4]))
             else:
-                strays += 1
-    assert read == {name: (start, end) for name, (start, end, _) in labels(corpus).items()}
-    assert strays > 0
+                other_lines += 1
+    assert transcribed == {name: (start, end) for name, (start, end, _) in labels(corpus).items()}
+    assert other_lines > 0
 
 
-def test_audio_is_as_long_as_its_label(corpus: Path) -> None:
+def test_audio_durations_match_the_labels(corpus: Path) -> None:
     times = labels(corpus)
     for path in corpus.rglob("*.wav"):
         info = soundfile.info(path)
         assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
         start, end, _ = times[path.stem]
         assert abs(info.frames - (end - start) * 16_000) <= 1
-        sound, _ = soundfile.read(path)
-        assert 0.003 < np.sqrt(np.mean(sound**2)) < 0.3
+        samples, _ = soundfile.read(path)
+        assert 0.003 < np.sqrt(np.mean(samples**2)) < 0.3
 
 
 def test_the_same_seed_gives_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_the_same_seed_gives_the_same_bytes(corpus: Path, tmp_path: Path) -> Non
     write_corpus(empty, utterances=UTTERANCES, seed=7, on_dialog=lambda done, total: calls.append((done, total)))
     assert calls == [(done, 10) for done in range(1, 11)]
     for out in (corpus, empty):
-        assert [path.name for path in out.parent.iterdir()] == [out.name]  # no temporary folder is left
+        assert [path.name for path in out.parent.iterdir()] == [out.name]  # no temporary folder remains
     first, second = (
         {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
         for root in (corpus, empty)
@@ -140,7 +140,7 @@ def test_an_existing_file_or_folder_is_refused(corpus: Path, tmp_path: Path) -> 
         write_corpus(tmp_path / "few", utterances=19)
 
 
-def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_run_leaves_no_files(tmp_path: Path) -> None:
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""The parts of a drawn face: placed in face units, and changed by expressions."""
+"""The parts of a synthetic face: positions in face units, and changes with the expression."""
 
 import numpy as np
 import pytest

@@ -12,7 +12,7 @@ def paint(portrait: Portrait, expression: Expression, shift: tuple[int, int] = (
     return canvas.astype(np.int16)
 
 
-def test_expressions_change_the_face_and_nothing_around_it() -> None:
+def test_expressions_change_only_the_face() -> None:
     portrait = Portrait(CAST[0].face)
     rest = paint(portrait, Expression())
     for expression in (Expression(valence=VALENCES), Expression(mouth=MOUTHS), Expression(shut=True)):
@@ -35,7 +35,7 @@ def test_a_portrait_is_repeatable_and_moves_with_the_head() -> None:
     )
 
 
-def test_all_actors_look_different() -> None:
+def test_all_actors_have_different_faces() -> None:
     faces = [paint(Portrait(member.face), Expression()) for member in CAST]
     for number, face in enumerate(faces):
         for other in faces[number + 1 :]:

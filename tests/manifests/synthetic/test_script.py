@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from foal.manifests.synthetic.script import CLASSES, GENDERS, ScriptTurn, plan_dialogs
 
 
-def kind(emotion: str) -> str:
+def class_of(emotion: str) -> str:
     return "hap" if emotion == "exc" else emotion
 
 
@@ -26,35 +26,35 @@ def test_a_plan_is_balanced_and_in_order(utterances: int, seed: int) -> None:
         for turn, following in zip(dialog.turns, dialog.turns[1:], strict=False):
             assert 0.19 < following.start - turn.end < 0.61
         assert all(0.99 < turn.end - turn.start < 3.01 for turn in dialog.turns)
-    wanted = [turn for turn in turns if kind(turn.emotion) in CLASSES]
-    assert len(wanted) == utterances
-    cells = Counter((turn.id[4], turn.speaker, kind(turn.emotion)) for turn in wanted)
+    selected = [turn for turn in turns if class_of(turn.emotion) in CLASSES]
+    assert len(selected) == utterances
+    cells = Counter((turn.id[4], turn.speaker, class_of(turn.emotion)) for turn in selected)
     for session in "12345":
-        each = [cells[session, gender, emotion] for gender in GENDERS for emotion in CLASSES]
-        assert max(each) - min(each) <= 1
-    classes = Counter(kind(turn.emotion) for turn in wanted)
+        counts = [cells[session, gender, emotion] for gender in GENDERS for emotion in CLASSES]
+        assert max(counts) - min(counts) <= 1
+    classes = Counter(class_of(turn.emotion) for turn in selected)
     assert max(classes.values()) - min(classes.values()) <= 2
 
 
 def test_arousal_and_valence_are_independent_of_each_other() -> None:
-    turns = [turn for dialog in plan_dialogs(1000, 5) for turn in dialog.turns if kind(turn.emotion) in CLASSES]
+    turns = [turn for dialog in plan_dialogs(1000, 5) for turn in dialog.turns if class_of(turn.emotion) in CLASSES]
 
-    def right(value: float, positive: bool) -> bool:
+    def has_sign(value: float, positive: bool) -> bool:
         return (value > 0) == positive
 
     def share(results: list[bool]) -> float:
         return sum(results) / len(results)
 
     def aroused(turn: ScriptTurn) -> bool:
-        return kind(turn.emotion) in ("hap", "ang")
+        return class_of(turn.emotion) in ("hap", "ang")
 
     def pleased(turn: ScriptTurn) -> bool:
-        return kind(turn.emotion) in ("hap", "neu")
+        return class_of(turn.emotion) in ("hap", "neu")
 
-    assert 0.94 < share([right(turn.arousal, aroused(turn)) for turn in turns]) < 0.98
-    assert 0.94 < share([right(turn.valence, pleased(turn)) for turn in turns]) < 0.98
-    assert 0.45 < share([right(turn.arousal, pleased(turn)) for turn in turns]) < 0.55
-    assert 0.45 < share([right(turn.valence, aroused(turn)) for turn in turns]) < 0.55
+    assert 0.94 < share([has_sign(turn.arousal, aroused(turn)) for turn in turns]) < 0.98
+    assert 0.94 < share([has_sign(turn.valence, pleased(turn)) for turn in turns]) < 0.98
+    assert 0.45 < share([has_sign(turn.arousal, pleased(turn)) for turn in turns]) < 0.55
+    assert 0.45 < share([has_sign(turn.valence, aroused(turn)) for turn in turns]) < 0.55
 
 
 def test_another_seed_gives_another_plan() -> None:

@@ -31,21 +31,21 @@ def test_videos_are_mpeg4_and_longer_than_the_speech(synthetic_corpus: Path) -> 
         last = max(end for name, end in ends.items() if name.startswith(path.stem + "_"))
         assert last < len(frames) / RATE < last + 2
         with_b_frames.append(any(frame.pict_type == av.video.frame.PictureType.B for frame in frames))
-        picture = frames[len(frames) // 2].to_ndarray(format="rgb24")
-        assert picture[: TOP - 4].max() < 12  # the bars of the letterbox
-        assert picture[TOP + HEIGHT + 4 :].max() < 12
+        image = frames[len(frames) // 2].to_ndarray(format="rgb24")
+        assert image[: TOP - 4].max() < 12  # the bars of the letterbox
+        assert image[TOP + HEIGHT + 4 :].max() < 12
         sides: tuple[Gender, Gender] = ("F", "M") if path.stem[5] == "F" else ("M", "F")
-        for half, gender in zip((picture[:, :WIDTH], picture[:, WIDTH:]), sides, strict=True):
+        for half, gender in zip((image[:, :WIDTH], image[:, WIDTH:]), sides, strict=True):
             wall = half[TOP + HEIGHT // 2, 20:60].mean(axis=0)
-            owner = actor(int(path.stem[4]), gender)
-            walls = [np.abs(wall - member.face.wall).sum() for member in CAST if member.session == owner.session]
-            assert np.abs(wall - owner.face.wall).sum() == min(walls)
+            expected = actor(int(path.stem[4]), gender)
+            walls = [np.abs(wall - member.face.wall).sum() for member in CAST if member.session == expected.session]
+            assert np.abs(wall - expected.face.wall).sum() == min(walls)
     assert any(with_b_frames)
     assert not all(with_b_frames)
 
 
-def decoded(path: Path) -> NDArray[np.int16]:
-    """All frames without the letterbox, (n, 256, 720), grey."""
+def decode_frames(path: Path) -> NDArray[np.int16]:
+    """All frames without the letterbox, in greyscale, of shape (n, 256, 720)."""
     with av.open(str(path)) as container:
         grey = [frame.to_ndarray(format="gray")[TOP : TOP + HEIGHT] for frame in container.decode(video=0)]
     return np.stack(grey).astype(np.int16)
@@ -55,12 +55,12 @@ def test_the_face_of_the_listener_is_independent_of_the_speaker(tmp_path: Path) 
     dialog = next(dialog for dialog in plan_dialogs(20, 2024) if not dialog.b_frames)
     portraits = {gender: Portrait(actor(dialog.session, gender).face) for gender in GENDERS}
     videos = []
-    for mood in (-1.0, 1.0):  # of the left actor
+    for mood in (-1.0, 1.0):  # valence and arousal of the left actor
         turns = tuple(
             replace(turn, valence=mood, arousal=mood) if turn.speaker == dialog.left_speaker else turn
             for turn in dialog.turns
         )
-        sounds = [
+        voices = [
             synthesize_voice(
                 actor(dialog.session, turn.speaker).voice,
                 turn.arousal,
@@ -70,13 +70,13 @@ def test_the_face_of_the_listener_is_independent_of_the_speaker(tmp_path: Path) 
             for number, turn in enumerate(turns)
         ]
         path = tmp_path / f"{mood}.avi"
-        render_video(path, replace(dialog, turns=turns), sounds, portraits)
-        videos.append(decoded(path))
+        render_video(path, replace(dialog, turns=turns), voices, portraits)
+        videos.append(decode_frames(path))
     changed = np.abs(videos[0] - videos[1])
-    speaker, listener = changed[:, :, :WIDTH], changed[:, :, WIDTH + 16 :]  # without the macroblock on the border
+    speaker, listener = changed[:, :, :WIDTH], changed[:, :, WIDTH + 16 :]  # without the macroblock at the border
     assert speaker.max() > 60
-    assert listener.max() <= 8  # differences of the encoder
-    # Between the utterances both actors are at rest, and the speaker's half is the same, too.
+    assert listener.max() <= 8  # coding noise
+    # Between utterances both actors are at rest, so the speaker's half is unchanged, too.
     is_speech = np.zeros(len(changed), bool)
     seconds = np.arange(len(changed)) / float(RATE)
     for turn in dialog.turns:

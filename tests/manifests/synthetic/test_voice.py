@@ -14,25 +14,25 @@ def test_an_aroused_voice_is_louder_and_higher() -> None:
         )
         assert max(np.abs(calm).max(), np.abs(aroused).max()) < 1
         assert aroused.std() > 2 * calm.std()
-        pitches = [pitch_of(sound, member.voice.pitch_hz) for sound in (calm, aroused)]
+        pitches = [pitch_of(wave, member.voice.pitch_hz) for wave in (calm, aroused)]
         assert pitches[1] > 1.2 * pitches[0]
         assert 0.7 < pitches[0] / member.voice.pitch_hz < 1 < pitches[1] / member.voice.pitch_hz
 
 
-def pitch_of(sound: NDArray[np.float64], expected_hz: float) -> float:
-    """The median pitch: the lag of the largest autocorrelation of 64 ms, within an octave of the expected pitch."""
+def pitch_of(wave: NDArray[np.float64], expected_hz: float) -> float:
+    """The median pitch from the autocorrelation peaks of 64 ms windows, within an octave of the expected pitch."""
     lags = np.arange(int(16_000 / (1.7 * expected_hz)), int(16_000 / (0.6 * expected_hz)))
     pitches = []
-    for start in range(0, len(sound) - 1024, 512):
-        piece = sound[start : start + 1024]
-        if piece.std() > sound.std():  # neither a consonant nor a pause
-            correlation = np.correlate(piece, piece, "full")[1023:] / np.arange(1024, 0, -1)
+    for start in range(0, len(wave) - 1024, 512):
+        window = wave[start : start + 1024]
+        if window.std() > wave.std():  # neither a consonant nor a pause
+            correlation = np.correlate(window, window, "full")[1023:] / np.arange(1024, 0, -1)
             pitches.append(16_000 / lags[np.argmax(correlation[lags])])
     return float(np.median(pitches))
 
 
-def test_the_mouth_is_closed_outside_of_the_voice() -> None:
-    sound = np.concatenate([np.zeros(8000), 0.1 * np.sin(np.arange(8000)), np.zeros(8000)])
-    opening = mouth_opening(sound, np.array([-1.0, 0.2, 0.75, 1.3, 9.0]))
+def test_the_mouth_is_closed_outside_speech() -> None:
+    wave = np.concatenate([np.zeros(8000), 0.1 * np.sin(np.arange(8000)), np.zeros(8000)])
+    opening = mouth_opening(wave, np.array([-1.0, 0.2, 0.75, 1.3, 9.0]))
     assert opening[2] > 0.9
     assert np.abs(opening[[0, 1, 3, 4]]).max() < 1e-6
