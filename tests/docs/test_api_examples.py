@@ -1,4 +1,4 @@
-"""The documentation's Python and YAML blocks are valid; the files, links, options and settings keys in it exist."""
+"""The documentation's Python and YAML blocks are valid; its files, links, options and settings keys exist."""
 
 import contextlib
 import io

@@ -28,7 +28,7 @@ def test_a_value_that_contains_itself_can_be_quoted() -> None:
     assert quoted(value).startswith("[")
 
 
-def test_a_long_text_is_cut_in_the_middle() -> None:
+def test_a_long_text_is_shortened_in_the_middle() -> None:
     assert shortened("abc", 3) == "abc"
     assert shortened("a" * 50 + "b" * 50, 13) == "aaaaa...bbbbb"
 

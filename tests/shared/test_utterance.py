@@ -17,9 +17,9 @@ def test_an_unknown_split_is_refused_with_the_known_splits(some_utterances: list
         select_splits(some_utterances, ["session9"])
     assert select_splits(some_utterances, ["session2", "session2"]) == select_splits(some_utterances, ["session2"])
     assert len(select_splits(some_utterances, ["all"])) == len(some_utterances)
-    for wanted in (["all", "nonsense"], [""], []):
+    for splits in (["all", "nonsense"], [""], []):
         with pytest.raises(UsageError, match="the manifest has session1"):
-            select_splits(some_utterances, wanted)
+            select_splits(some_utterances, splits)
 
 
 def test_the_source_of_features_depends_on_file_segment_and_crop_only() -> None:

@@ -39,7 +39,7 @@ Command = Callable[..., CommandResult]
 
 @pytest.fixture
 def foal_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """The `foal` command in this process, in a folder of its own."""
+    """The `foal` command in this process, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 

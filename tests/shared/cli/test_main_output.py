@@ -94,7 +94,7 @@ def test_an_invalid_dask_configuration_is_reported_in_one_sentence(
     extraction: list[str], tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "dask").mkdir()
-    (tmp_path / "dask/mine.yaml").write_text(text)
+    (tmp_path / "dask/custom.yaml").write_text(text)
     result = subprocess.run(
         [*COMMAND, *extraction],
         capture_output=True,

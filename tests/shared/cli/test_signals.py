@@ -1,4 +1,4 @@
-"""Signals end a command with one sentence and exit code 128 plus their number."""
+"""A signal ends a command with a one-sentence message and the exit code 128 plus its number."""
 
 import signal
 import subprocess

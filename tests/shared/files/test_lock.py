@@ -89,12 +89,12 @@ def test_a_folder_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_symbolic_link_as_lock_file_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "target").write_text("content")
     (tmp_path / "features").mkdir()
-    (tmp_path / "features" / LOCK_NAME).symlink_to(tmp_path / "precious")
+    (tmp_path / "features" / LOCK_NAME).symlink_to(tmp_path / "target")
     with pytest.raises(FoalError), features_lock(tmp_path / "features"):
         pass
-    assert (tmp_path / "precious").read_text() == "mine"
+    assert (tmp_path / "target").read_text() == "content"
 
 
 def test_the_lock_file_of_another_owner_is_not_removed(tmp_path: Path) -> None:

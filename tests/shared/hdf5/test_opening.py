@@ -92,8 +92,8 @@ def test_files_of_older_versions_are_identified(tmp_path: Path, name: str) -> No
     attributes: dict[str, Any] = {"modality": "audio", "config": "{}", name: "abc"}
     path = write(tmp_path / "a.h5", version=3, **attributes)
     assert sniff(path) == ("foal-test", 3, "audio", "abc", "{}", 3)
-    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+    with h5py.File(tmp_path / "other-program.h5", "w") as file:
         file.attrs["version"] = [1, 2]
-    assert sniff(tmp_path / "foreign.h5") == (None, None, None, None, None, 0)
+    assert sniff(tmp_path / "other-program.h5") == (None, None, None, None, None, 0)
     (tmp_path / "text").write_text("text")
     assert sniff(tmp_path / "text") is None

@@ -26,7 +26,7 @@ def test_an_index_of_an_older_version_is_refused_with_a_remedy(store_path: Path,
     )
 
 
-@pytest.mark.parametrize("damage", ["text", "truncated", "foreign", "future", "no table"])
+@pytest.mark.parametrize("damage", ["text", "truncated", "other format", "future", "no table"])
 def test_a_broken_index_is_refused(store_path: Path, edit_sealed: EditSealed, damage: str) -> None:
     if damage == "text":
         store_path.write_text("id,label")
@@ -37,6 +37,6 @@ def test_a_broken_index_is_refused(store_path: Path, edit_sealed: EditSealed, da
             if damage == "no table":
                 del file["utterances/label"]
             else:
-                file.attrs["format" if damage == "foreign" else "version"] = 99
+                file.attrs["format" if damage == "other format" else "version"] = 99
     with pytest.raises(FutureError if damage == "future" else StoreError, match=r"feats\.h5"):
         FeatureStore(store_path)

@@ -1,4 +1,4 @@
-"""The shards of an index: missing, changed and damaged ones, and links out of the folder."""
+"""Errors for missing, changed and damaged shards of an index, and for links to outside its folder."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""The tables of an index repeat what the shards contain."""
+"""The tables of an index agree with the content of its shards."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -172,7 +172,7 @@ def test_only_damaged_shards_of_foal_may_be_removed(features: Path, edit_sealed:
             flipped[-64 + position] ^= 1 << bit
             assert removable("any name.h5", bytes(flipped))
 
-    # Shards of another folder or of a newer version, with or without a seal; links; anything that is not a file.
+    # Shards of another folder, of a newer version or without a seal, links, and anything that is not a file are kept.
     assert not removable("b.h5", (features / "session1" / "face-aaaaaaaa" / "shard.h5").read_bytes())
     (folder / "newer.h5").write_bytes(intact)
     with edit_sealed(folder / "newer.h5") as file:

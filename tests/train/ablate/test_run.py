@@ -207,13 +207,13 @@ def test_every_fit_is_computed_once_and_reported(out: Path) -> None:
     total = 3 * (2 * (len(NETWORKS) - 1) + 3)
     assert len(modification_times(out)) == total
     steps = json.loads((out.parent / "steps.json").read_text())
-    assert [step[:2] for step in steps] == [[done, total] for done in range(total + 1)]
+    assert [step[:2] for step in steps] == [[completed, total] for completed in range(total + 1)]
     assert steps[0][2] == ""
-    named = [name for _, _, name in steps[1:]]
-    assert {named.count(system.id) for system in SYSTEMS if system.kind == "regression"} == {3}
-    fitted = [system.id for system in NETWORKS if system.id not in ("full", "deviation-cut")]
-    assert {named.count(key) for key in fitted} == {6}
-    assert named.count("full") + named.count("deviation-cut") == 6
+    reported_names = [name for _, _, name in steps[1:]]
+    assert {reported_names.count(system.id) for system in SYSTEMS if system.kind == "regression"} == {3}
+    network_ids = [system.id for system in NETWORKS if system.id not in ("full", "deviation-cut")]
+    assert {reported_names.count(key) for key in network_ids} == {6}
+    assert reported_names.count("full") + reported_names.count("deviation-cut") == 6
 
 
 @pytest.mark.slow

@@ -82,12 +82,12 @@ def test_batches_have_little_padding_and_a_random_order(dataset_with_lengths: Ca
 
 
 def test_the_same_seed_gives_the_same_batches(dataset_of_300: Dataset) -> None:
-    def drawn(seed: int) -> list[list[int]]:
+    def rows_of_batches(seed: int) -> list[list[int]]:
         rng = torch.Generator().manual_seed(seed)
         batches = training_batches(dataset_of_300, torch.arange(60), batch_size=7, generator=rng, device=CPU)
         return [batch.rows.tolist() for batch in batches]
 
-    assert drawn(1) == drawn(1) != drawn(2)
+    assert rows_of_batches(1) == rows_of_batches(1) != rows_of_batches(2)
 
 
 def test_evaluation_batches_contain_every_row_once(dataset_with_lengths: Callable[..., Dataset]) -> None:

@@ -23,7 +23,7 @@ def batch_with(audio: Tensor, face: Tensor) -> Batch:
     return Batch(rows=torch.arange(len(audio)), labels=torch.zeros(len(audio), dtype=torch.int64), frames=frames)
 
 
-def present(batch: Batch) -> Tensor:
+def has_valid_frame(batch: Batch) -> Tensor:
     """Whether an utterance has a valid frame, by modality (b, 2)."""
     return torch.stack([frames.valid.any(1) for frames in batch.frames.values()], 1)
 
@@ -31,7 +31,9 @@ def present(batch: Batch) -> Tensor:
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_audio_and_face_are_dropped_equally_often(share: float) -> None:
     complete = torch.ones(20_000, dtype=torch.bool)
-    remaining = present(modality_dropout(batch_with(complete, complete), share, torch.Generator().manual_seed(0)))
+    remaining = has_valid_frame(
+        modality_dropout(batch_with(complete, complete), share, torch.Generator().manual_seed(0))
+    )
     assert remaining.any(1).all()
     assert (~remaining).float().mean(0).tolist() == pytest.approx([share / 2] * 2, abs=0.015)
     assert (~remaining.all(1)).float().mean().item() == pytest.approx(share, abs=0.015)
@@ -41,7 +43,7 @@ def test_audio_and_face_are_dropped_equally_often(share: float) -> None:
 def test_the_only_modality_is_never_dropped(flags: list[tuple[bool, bool]], share: float) -> None:
     audio, face = torch.tensor(flags).T
     before = torch.stack([audio, face], 1)
-    after = present(modality_dropout(batch_with(audio, face), share, torch.Generator().manual_seed(1)))
+    after = has_valid_frame(modality_dropout(batch_with(audio, face), share, torch.Generator().manual_seed(1)))
     assert not (after & ~before).any()
     assert torch.equal(after[~before.all(1)], before[~before.all(1)])
     assert after[before.any(1)].any(1).all()
@@ -53,12 +55,12 @@ def test_remaining_frames_and_the_given_batch_are_unchanged(
     batch = batch_of(make_dataset(), torch.arange(24))
     before = {name: frames.valid.clone() for name, frames in batch.frames.items()}
     after = modality_dropout(batch, 0.5, torch.Generator().manual_seed(0))
-    assert not torch.equal(present(after), present(batch))
+    assert not torch.equal(has_valid_frame(after), has_valid_frame(batch))
     assert torch.equal(after.labels, batch.labels)
     for column, (name, (values, valid)) in enumerate(batch.frames.items()):
         assert torch.equal(valid, before[name])  # the caller's batch is not modified
         assert torch.equal(after.frames[name].values, values)
-        kept = present(after)[:, column]
+        kept = has_valid_frame(after)[:, column]
         assert torch.equal(after.frames[name].valid[kept], valid[kept])
         assert not after.frames[name].valid[~kept].any()
 

@@ -39,12 +39,12 @@ def corpus(
     ]
 
 
-def build(utterances: Sequence[Utterance], protocol: Protocol | None) -> CrossValidation:
+def cross_validation(utterances: Sequence[Utterance], protocol: Protocol | None) -> CrossValidation:
     return build_cross_validation(utterances, protocol, [f"{u.corpus}/{u.speaker}" for u in utterances])
 
 
 def folds_of_sessions(names: Sequence[str], protocol: Protocol = "loso-nested") -> tuple[Fold, ...]:
-    return build(corpus(len(names), session=names), protocol).folds
+    return cross_validation(corpus(len(names), session=names), protocol).folds
 
 
 def parts_of(fold: Fold) -> tuple[set[int], set[int], set[int]]:
@@ -75,9 +75,9 @@ def test_loso_nested_is_disjoint_and_rotates(groups: list[str]) -> None:
     utterances = corpus(len(groups), session=groups)
     if len(names) < 3:
         with pytest.raises(TrainingError, match=f"expected at least three sessions .* got {len(names)}: session"):
-            build(utterances, "loso-nested")
+            cross_validation(utterances, "loso-nested")
         return
-    cv = build(utterances, "loso-nested")
+    cv = cross_validation(utterances, "loso-nested")
     check_nested(cv, len(groups))
     assert cv.kind == "session"
     assert [fold.test for fold in cv.folds] == names
@@ -90,9 +90,9 @@ def test_loso_reference_is_marked_as_selected_on_test(groups: list[str]) -> None
     utterances = corpus(len(groups), session=groups)
     if len(names) < 2:
         with pytest.raises(TrainingError, match=r"expected at least two sessions .* got 1: session"):
-            build(utterances, "loso-reference")
+            cross_validation(utterances, "loso-reference")
         return
-    cv = build(utterances, "loso-reference")
+    cv = cross_validation(utterances, "loso-reference")
     assert cv.selected_on_test
     assert [(fold.test, fold.dev) for fold in cv.folds] == [(name, name) for name in names]
     for fold in cv.folds:
@@ -112,15 +112,15 @@ def test_speakers_nested_selects_on_the_other_speaker_of_the_session(
     utterances = corpus(len(speakers_by_session), session=session, speaker=speaker)
     if len(set(speaker)) < 3:
         with pytest.raises(TrainingError, match="expected at least three speakers"):
-            build(utterances, "speakers-nested")
+            cross_validation(utterances, "speakers-nested")
         return
     if single := [name for name, members in of_session.items() if len(members) < 2]:
         with pytest.raises(TrainingError, match="expected a second speaker, on whom the epoch is chosen") as caught:
-            build(utterances, "speakers-nested")
+            cross_validation(utterances, "speakers-nested")
         assert any(str(caught.value).startswith(f"session {name}: ") for name in single)
         assert "\n" not in str(caught.value)
         return
-    cv = build(utterances, "speakers-nested")
+    cv = cross_validation(utterances, "speakers-nested")
     check_nested(cv, len(speakers_by_session))
     assert cv.kind == "speaker"
     for fold in cv.folds:
@@ -134,7 +134,7 @@ def test_speakers_nested_selects_on_the_other_speaker_of_the_session(
 
 
 def test_without_sessions_the_next_speaker_is_the_development_group() -> None:
-    cv = build(corpus(6, speaker=["a", "b", "c"] * 2), "speakers-nested")
+    cv = cross_validation(corpus(6, speaker=["a", "b", "c"] * 2), "speakers-nested")
     check_nested(cv, 6)
     assert [(fold.test, fold.dev) for fold in cv.folds] == [
         ("test/a", "test/b"),
@@ -147,7 +147,7 @@ def test_without_sessions_the_next_speaker_is_the_development_group() -> None:
 def test_folds_of_the_manifest_rotate_and_are_the_default(folds: list[str], explicit: bool) -> None:
     names = sorted(set(folds), key=natural_key)
     assume(len(names) >= 3)
-    cv = build(corpus(len(folds), fold=folds), "folds-nested" if explicit else None)
+    cv = cross_validation(corpus(len(folds), fold=folds), "folds-nested" if explicit else None)
     check_nested(cv, len(folds))
     assert (cv.protocol, cv.kind) == ("folds-nested", "fold")
     assert [(fold.test, fold.dev) for fold in cv.folds] == list(zip(names, [*names[1:], names[0]], strict=True))
@@ -155,14 +155,14 @@ def test_folds_of_the_manifest_rotate_and_are_the_default(folds: list[str], expl
 
 def test_without_a_fold_for_every_utterance_sessions_are_the_default() -> None:
     utterances = corpus(6, session=["1", "2", "3"] * 2, fold=["a", "b", "c"] * 2)
-    assert build(utterances, None).protocol == "folds-nested"
-    assert build([*utterances[:-1], replace(utterances[-1], fold="")], None).protocol == "loso-nested"
-    assert build(utterances, "loso-nested").kind == "session"
+    assert cross_validation(utterances, None).protocol == "folds-nested"
+    assert cross_validation([*utterances[:-1], replace(utterances[-1], fold="")], None).protocol == "loso-nested"
+    assert cross_validation(utterances, "loso-nested").kind == "session"
 
 
 @pytest.mark.parametrize("names", [("train", "dev", "test"), ("Train", "validation", "TEST"), ("train", "val", "test")])
 def test_folds_named_train_dev_and_test_form_one_fold(names: tuple[str, str, str]) -> None:
-    cv = build(corpus(8, fold=[names[i] for i in (0, 0, 1, 2, 0, 1, 2, 0)]), None)
+    cv = cross_validation(corpus(8, fold=[names[i] for i in (0, 0, 1, 2, 0, 1, 2, 0)]), None)
     assert cv.protocol == "folds-nested"
     (fold,) = cv.folds
     assert (fold.number, fold.test, fold.dev) == (1, "test", "dev")
@@ -173,17 +173,17 @@ def test_folds_named_train_dev_and_test_form_one_fold(names: tuple[str, str, str
 
 def test_train_and_test_folds_without_a_development_fold_are_refused() -> None:
     with pytest.raises(TrainingError, match=r"expected at least three folds .* got 2: test, train"):
-        build(corpus(6, fold=["train", "test"] * 3), None)
+        cross_validation(corpus(6, fold=["train", "test"] * 3), None)
 
 
 def test_an_utterance_without_a_group_is_refused() -> None:
     utterances = corpus(6, session=["1", "2", "3"] * 2, speaker=["a", "b", "c"] * 2)
     with pytest.raises(TrainingError, match=r"'u1' belongs to no session; fill the column session .* folds-nested"):
-        build([utterances[0], replace(utterances[1], session=""), *utterances[2:]], "loso-nested")
+        cross_validation([utterances[0], replace(utterances[1], session=""), *utterances[2:]], "loso-nested")
     with pytest.raises(TrainingError, match=r"'u0' belongs to no fold; fill the column fold .* loso-nested"):
-        build(utterances, "folds-nested")
+        cross_validation(utterances, "folds-nested")
     with pytest.raises(TrainingError, match=r"'u5' has no speaker; fill the column speaker"):
-        build([*utterances[:5], replace(utterances[5], speaker="")], "speakers-nested")
+        cross_validation([*utterances[:5], replace(utterances[5], speaker="")], "speakers-nested")
 
 
 PROTOCOLS: list[Protocol] = ["loso-nested", "loso-reference", "speakers-nested", "folds-nested"]
@@ -196,16 +196,20 @@ def test_the_digest_changes_when_an_utterance_moves(protocol: Protocol, row: int
     # The utterance gets the session, speaker and fold of another utterance.
     moved = list(utterances)
     moved[row] = replace(utterances[target], id=f"u{row}")
-    same, other = build(utterances, protocol), build(moved, protocol)
-    assert build(list(utterances), protocol).digest == same.digest
+    same, other = cross_validation(utterances, protocol), cross_validation(moved, protocol)
+    assert cross_validation(list(utterances), protocol).digest == same.digest
     assert (same.groups == other.groups) == (same.digest == other.digest)
 
 
 def test_the_digest_depends_on_protocol_ids_and_order() -> None:
     utterances = corpus(6, session=["1", "2", "3"] * 2, speaker=["a", "b", "c"] * 2, fold=["1", "2", "3"] * 2)
     renamed = [replace(utterances[0], id="other"), *utterances[1:]]
-    digests = [build(utterances, protocol).digest for protocol in ("loso-nested", "loso-reference", "folds-nested")]
-    digests += [build(changed, "loso-nested").digest for changed in (renamed, utterances[::-1], utterances[:5])]
+    digests = [
+        cross_validation(utterances, protocol).digest for protocol in ("loso-nested", "loso-reference", "folds-nested")
+    ]
+    digests += [
+        cross_validation(changed, "loso-nested").digest for changed in (renamed, utterances[::-1], utterances[:5])
+    ]
     assert len(set(digests)) == 6
 
 
@@ -215,7 +219,7 @@ def test_the_group_of_an_utterance_is_that_of_its_fold(protocol: Protocol, names
     utterances = corpus(
         12, session=["1", "2", "3"] * 4, speaker=[f"{i % 3}{i // 3 % 2}" for i in range(12)], fold=names * 4
     )
-    cv = build(utterances, protocol)
+    cv = cross_validation(utterances, protocol)
     speakers = [f"test/{u.speaker}" for u in utterances]
     groups = [group_of(u, cv.kind, speaker, cv.groups) for u, speaker in zip(utterances, speakers, strict=True)]
     assert tuple(groups) == cv.groups

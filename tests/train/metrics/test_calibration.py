@@ -16,8 +16,8 @@ def predictions(draw: st.DrawFn) -> tuple[NDArray[np.float64], NDArray[np.int64]
 
 
 @given(predictions(), st.integers(1, 20))
-def test_bins_and_error_equal_a_loop(drawn: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int) -> None:
-    probabilities, labels = drawn
+def test_bins_and_error_equal_a_loop(table: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int) -> None:
+    probabilities, labels = table
     result = reliability(probabilities, labels, bins)
     error, edges = 0.0, np.linspace(0, 1, bins + 1)
     for m in range(bins):
@@ -37,9 +37,9 @@ def test_bins_and_error_equal_a_loop(drawn: tuple[NDArray[np.float64], NDArray[n
 
 @given(predictions(), st.integers(1, 20))
 def test_the_error_is_between_0_and_1_and_smallest_for_one_bin(
-    drawn: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int
+    table: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int
 ) -> None:
-    probabilities, labels = drawn
+    probabilities, labels = table
     result = reliability(probabilities, labels, bins)
     assert 0 <= expected_calibration_error(probabilities, labels, bins) <= 1
     assert result.counts.sum() == len(labels)

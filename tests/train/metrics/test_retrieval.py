@@ -79,9 +79,8 @@ def test_separate_classes_score_one_and_noise_scores_chance() -> None:
 
 def test_excluding_the_own_pair_requires_the_same_utterances_on_both_sides() -> None:
     labels = np.array([0, 1, 0, 1])
-    vectors = np.array(
-        [[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]]
-    )  # the nearest other vector is of the other class
+    # The nearest other vector is of the other class.
+    vectors = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
     assert retrieval(vectors, vectors, labels, labels) == pytest.approx((0.75, 1, 0.5), abs=0.1)
     assert retrieval(vectors, vectors, labels, labels, include_self=False) == pytest.approx((5 / 12, 0, 1 / 3))
     with pytest.raises(ValueError, match="same utterances"):
@@ -95,11 +94,8 @@ def test_queries_without_relevant_entries_have_no_score() -> None:
     assert retrieval(empty, vectors, np.zeros(0, int), np.zeros(2, int)) is None
     assert retrieval(vectors, empty, np.zeros(2, int), np.zeros(0, int)) is None
     assert retrieval(vectors, vectors, np.arange(2), np.arange(2), include_self=False) is None
-    assert retrieval(0 * vectors, vectors, np.arange(2), np.arange(2)) == (
-        0.75,
-        0.5,
-        0.5,
-    )  # zero vectors: all similarities are tied
+    # For zero vectors, all similarities are tied.
+    assert retrieval(0 * vectors, vectors, np.arange(2), np.arange(2)) == (0.75, 0.5, 0.5)
 
 
 def test_the_regression_retrieves_the_face_of_an_audio_vector() -> None:

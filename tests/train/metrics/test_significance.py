@@ -38,12 +38,12 @@ def brute_force(system: NDArray[np.int64], baseline: NDArray[np.int64]) -> float
     """The exact p value, by swapping every subset of speakers; a system with one seed is repeated."""
     seeds = max(len(system), len(baseline))
     system, baseline = (np.repeat(x, seeds // len(x), axis=0) for x in (system, baseline))
-    observed, hits = abs(gain(system, baseline)), []
+    observed, at_least_as_large = abs(gain(system, baseline)), []
     for swap in product([False, True], repeat=system.shape[1]):
-        chosen = np.array(swap)[:, None, None]
-        swapped = gain(np.where(chosen, baseline, system), np.where(chosen, system, baseline))
-        hits.append(abs(swapped) >= observed - 1e-9)
-    return float(np.mean(hits))
+        mask = np.array(swap)[:, None, None]
+        swapped = gain(np.where(mask, baseline, system), np.where(mask, system, baseline))
+        at_least_as_large.append(abs(swapped) >= observed - 1e-9)
+    return float(np.mean(at_least_as_large))
 
 
 @given(pairs())
@@ -144,8 +144,8 @@ def test_the_interval_of_the_gain_equals_a_loop_over_resamples(
         return
     gains = []
     for draw in draw_speakers(system.shape[1], 30):
-        chosen = np.repeat(np.arange(len(draw)), draw)
-        gains.append(gain(system[:, chosen], baseline[:, chosen]))
+        speakers = np.repeat(np.arange(len(draw)), draw)
+        gains.append(gain(system[:, speakers], baseline[:, speakers]))
     interval = bootstrap_gain(system, baseline, resamples=30)
     assert interval == pytest.approx(np.percentile(gains, [2.5, 97.5]).tolist())
     low, high = bootstrap_gain(baseline, system, resamples=30) or (0, 0)

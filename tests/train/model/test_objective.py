@@ -35,7 +35,7 @@ def test_gradients_reach_every_parameter(make_dataset: Make, make_model: MakeMod
     data = make_dataset()
     batch = batch_of(data, torch.arange(12))
     values, valid = batch.frames["audio"]
-    batch = without_face(batch, slice(0, 2))  # both placeholders are used
+    batch = without_face(batch, slice(0, 2))  # so that both placeholders are used
     audio_valid = valid & (torch.arange(12) != 5)[:, None]
     batch = replace(batch, frames={**batch.frames, "audio": Frames(values, audio_valid)})
     model = make_model(data)

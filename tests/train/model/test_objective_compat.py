@@ -134,10 +134,9 @@ def test_losses_equal_the_formulas_of_the_paper_and_of_the_reference_code(
     s = similarities_of(model, batch, cosine_over_temperature=compat)
     pairs = pairs_drawn(model, batch, terms, seed)
     assert len(pairs.matches) == (2 if compat else 3)
-    usable = torch.tensor([bool((batch.labels != label).any()) for label in batch.labels])
-    assert torch.equal(
-        pairs.counted[:2], usable.expand(2, -1)
-    )  # with two or more classes: all B own pairs, all B negatives
+    has_negatives = torch.tensor([bool((batch.labels != label).any()) for label in batch.labels])
+    # With two or more classes, all B own pairs and all B negatives are counted.
+    assert torch.equal(pairs.counted[:2], has_negatives.expand(2, -1))
     losses = losses_of(example)
     assert losses.avel.item() == pytest.approx(avel(s, batch.labels, summed=compat).item(), rel=1e-5, abs=1e-5)
     assert losses.mem.item() == pytest.approx(mem(model, batch, pairs).item(), abs=1e-5)

@@ -1,4 +1,4 @@
-"""The progress of a training in a log: one line per fold, and periodic lines for many fits."""
+"""Training progress in a log: one line per fold, and periodic lines for many fits."""
 
 import pytest
 

@@ -269,5 +269,5 @@ def test_files_that_dvc_keeps_of_a_run_are_replaced(tmp_path: Path) -> None:
     for name in (".gitignore", "run.log"):
         (tmp_path / "both" / name).write_text("")
     with begin(tmp_path / "both") as folder:
-        write(folder, "again")
-    assert text_in(tmp_path / "both") == "again"
+        write(folder, "new")
+    assert text_in(tmp_path / "both") == "new"
