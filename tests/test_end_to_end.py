@@ -1,4 +1,4 @@
-"""The whole way through the commands, the DVC pipeline run twice, and the wheel."""
+"""The complete workflow of commands, the DVC pipeline run twice, and the wheel."""
 
 import csv
 import json
@@ -33,7 +33,9 @@ LAUNCHER = f"#!{sys.executable}\nfrom foal.shared.cli.main import main\n\nmain()
 
 
 @pytest.mark.slow
-def test_from_a_corpus_to_results(foal: Foal, foal_here: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
+def test_the_commands_lead_from_a_corpus_to_results(
+    foal: Foal, foal_here: Foal, synthetic_corpus: Path, tmp_path: Path
+) -> None:
     (tmp_path / "params.yaml").write_text(SETTINGS.format(root=synthetic_corpus))
     for run, command in (
         (foal_here, ["manifest"]),
@@ -41,21 +43,21 @@ def test_from_a_corpus_to_results(foal: Foal, foal_here: Foal, synthetic_corpus:
         (foal_here, ["verify"]),
         (foal, ["inspect", "feats.h5"]),
     ):
-        done = run(*command)
-        assert done.returncode == 0, done.stderr
-    assert "random weights" in done.stdout
-    assert "20 utterances" in done.stdout
+        result = run(*command)
+        assert result.returncode == 0, result.stderr
+    assert "random weights" in result.stdout
+    assert "20 utterances" in result.stdout
 
-    # Without --out the folder is named after head, streams, protocol and a hash of the configuration.
+    # Without --out, the folder name consists of head, streams, protocol and a hash of the configuration.
     run_folders = {}
     for run, modalities in ((foal, "both"), (foal_here, "audio"), (foal_here, "face")):
-        done = run("train", "--features", "feats.h5", "--modalities", modalities)
-        assert done.returncode == 0, done.stderr
-        assert "random weights" in done.stdout
+        result = run("train", "--features", "feats.h5", "--modalities", modalities)
+        assert result.returncode == 0, result.stderr
+        assert "random weights" in result.stdout
         streams = "audio+face" if modalities == "both" else modalities
         (run_folder,) = (tmp_path / "runs").glob(f"foalnet-{streams}-loso-nested-????????")
         run_folders[modalities] = run_folder
-        assert f"results: runs/{run_folder.name}" in done.stdout
+        assert f"results: runs/{run_folder.name}" in result.stdout
         metrics = json.loads((run_folder / "metrics.json").read_text())
         assert 0 <= metrics["ua_mean"] <= 1
         assert [fold["test"] for fold in metrics["folds"]] == [f"session{n}" for n in range(1, 6)]
@@ -65,28 +67,28 @@ def test_from_a_corpus_to_results(foal: Foal, foal_here: Foal, synthetic_corpus:
         for row in rows:
             assert abs(sum(float(row[f"p_{label}"]) for label in metrics["classes"]) - 1) < 1e-3
         assert len(list(run_folder.glob("models/*/model.safetensors"))) == 5
-        for picture in ("confusion.png", "learning.png"):
-            assert (run_folder / picture).read_bytes().startswith(b"\x89PNG")
+        for plot in ("confusion.png", "learning.png"):
+            assert (run_folder / plot).read_bytes().startswith(b"\x89PNG")
     assert f"results: {run_folders['face']}" in foal_here("results", run_folders["face"]).stdout
 
     packed = foal_here("index", "--pack", "-o", "elsewhere/packed.h5")
     assert packed.returncode == 0, packed.stderr
-    done = foal_here("train", "--features", "elsewhere/packed.h5", "--out", "runs/packed")
-    assert done.returncode == 0, done.stderr
-    # Trained from shards in a process of its own, and from the packed file in this one.
+    result = foal_here("train", "--features", "elsewhere/packed.h5", "--out", "runs/packed")
+    assert result.returncode == 0, result.stderr
+    # Trained on the shards in a separate process, and on the packed file in this process.
     folders = (run_folders["both"], tmp_path / "runs" / "packed")
     shards, pack = (json.loads((folder / "metrics.json").read_text()) for folder in folders)
     assert shards == pack
 
     next((tmp_path / "features").rglob("audio-*/*.h5")).unlink()
-    done = foal("train", "--features", "feats.h5", "--out", "runs/broken")
-    assert done.returncode == 1
-    assert "no such shard" in done.stderr
+    result = foal("train", "--features", "feats.h5", "--out", "runs/broken")
+    assert result.returncode == 1
+    assert "no such shard" in result.stderr
     assert not (tmp_path / "runs" / "broken").exists()
     assert foal_here("verify").returncode == 1
 
 
-def test_the_pipeline_keeps_its_shards_and_never_owns_the_corpus() -> None:
+def test_the_pipeline_persists_shards_and_does_not_track_the_corpus() -> None:
     stages = parse_yaml((ROOT / "dvc.yaml").read_text())["stages"]
     assert list(stages) == ["corpus", "manifest", "extract", "index", "train"]
     assert stages["extract"]["foreach"] == [f"session{n}" for n in range(1, 6)]
@@ -98,7 +100,7 @@ def test_the_pipeline_keeps_its_shards_and_never_owns_the_corpus() -> None:
 
 @pytest.mark.slow
 def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path) -> None:
-    """In a folder that holds foal's sources, as a clone does, with the real commands on PATH."""
+    """In a copy of foal's sources, with the real commands on PATH."""
     clone, commands = tmp_path / "clone", tmp_path / "bin"
     for name in PACKAGES:
         shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))
@@ -113,7 +115,7 @@ def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path) -> None:
         params[section] |= changes
 
     def dvc(*arguments: str) -> str:
-        done = subprocess.run(
+        result = subprocess.run(
             [*DVC, *arguments],
             cwd=clone,
             env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"},
@@ -122,12 +124,12 @@ def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path) -> None:
             timeout=300,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
 
     subprocess.run(["git", "init", "-q"], cwd=clone, check=True)
     stages = ["corpus", "manifest", *(f"extract@session{n}" for n in range(1, 6)), "index", "train"]
-    # One worker for the five extractions; Dask leaves its settings in the environment of this process.
+    # One worker for the five extractions. Dask changes the environment of this process and does not restore it.
     with patch.dict(os.environ):
         cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0")
     with cluster:
@@ -139,7 +141,7 @@ def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path) -> None:
     ]
     assert json.loads((clone / "runs" / "main" / "metrics.json").read_text())["ua_mean"] >= 0
 
-    # Neither code that decides no number nor a setting of the cluster runs anything again.
+    # Changes to cluster settings, or to code that does not affect results, rerun no stage.
     with (clone / "extract" / "cli.py").open("a") as file:
         file.write("# A comment.\n")
     params["cluster"]["workers"] = 2
@@ -155,7 +157,7 @@ def test_dvc_sends_no_analytics() -> None:
     assert config["core"]["analytics"] == "false"
 
 
-def test_the_wheel_holds_all_modules_and_is_imported_from_anywhere(tmp_path: Path) -> None:
+def test_the_wheel_contains_all_modules_and_can_be_imported_from_any_folder(tmp_path: Path) -> None:
     source, installed, empty = tmp_path / "source", tmp_path / "installed", tmp_path / "empty"
     for name in PACKAGES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))
@@ -177,7 +179,7 @@ def test_the_wheel_holds_all_modules_and_is_imported_from_anywhere(tmp_path: Pat
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print(*{m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'foal'}, sep='\\n', file=sys.stderr)"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=empty,
         env={**os.environ, "PYTHONPATH": str(installed)},
@@ -185,7 +187,7 @@ def test_the_wheel_holds_all_modules_and_is_imported_from_anywhere(tmp_path: Pat
         text=True,
         check=True,
     )
-    assert all(line.startswith(f"{installed}/foal/") for line in done.stderr.split()), done.stderr
+    assert all(line.startswith(f"{installed}/foal/") for line in result.stderr.split()), result.stderr
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for command in project["entry-points"]["foal.commands"]:
-        assert f" {command} " in done.stdout
+        assert f" {command} " in result.stdout

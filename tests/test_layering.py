@@ -1,7 +1,7 @@
-"""The layering rules, kept over the imports; tests mirror modules; plain names; `--help` imports nothing heavy.
+"""Layering rules for imports, test files for all modules, descriptive names, and few imports for `--help`.
 
 `shared` imports no other package; `manifests`, `extract` and `train` import only `shared`; `predict` may import all of
-them. Inside a package, the sub-packages and the modules beside them never import each other in a circle.
+them. The sub-packages and top-level modules of a package have no circular imports.
 """
 
 import ast
@@ -25,13 +25,13 @@ ALLOWED = {
 }
 UNTESTED = {
     "__init__": "contains no behaviour",
-    "cli": "its commands are tested by what they run",
+    "cli": "its commands are tested with the functions that they call",
     "errors": "declares exception classes; exit codes are tested with the commands",
     "video_reader": "declares a protocol; its implementations are tested",
 }
-"""Modules without a test file of their name, and why."""
+"""Modules that need no test file of their own, with the reason."""
 MIN_LINES = 40
-"""Shorter modules may be tested with their neighbours."""
+"""Shorter modules may be tested with related modules."""
 VAGUE_NAMES = frozenset({"it", "one", "some", "there", "word", "said"})
 PACKAGES = [name for name in ALLOWED if (ROOT / name).is_dir()]
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
@@ -41,7 +41,7 @@ UNPACKAGED = [path for folder in ("tests", "benchmarks") for path in sorted((ROO
 def imported_modules(source: str, module: tuple[str, ...], *, is_package: bool) -> Iterator[tuple[str, ...]]:
     """The modules of foal that a source imports, as paths from the root: ("shared", "store", "shard").
 
-    `module` is the place of the source itself; a relative import of any level is resolved against it.
+    `module` is the path of the source itself; relative imports of any level are resolved against it.
     """
     package = module if is_package else module[:-1]
     for node in ast.walk(ast.parse(source)):
@@ -70,17 +70,17 @@ def imports_of(path: Path) -> Iterator[tuple[str, ...]]:
 
 def forbidden(source: str, module: tuple[str, ...]) -> set[str]:
     """The packages that a module imports although its own package may not."""
-    found = {imported[0] for imported in imported_modules(source, module, is_package=False)}
-    return (found & set(ALLOWED)) - ALLOWED[module[0]]
+    packages = {imported[0] for imported in imported_modules(source, module, is_package=False)}
+    return (packages & set(ALLOWED)) - ALLOWED[module[0]]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_package_imports_only_the_packages_that_it_may(path: Path) -> None:
+def test_a_package_imports_only_allowed_packages(path: Path) -> None:
     assert not {imported[0] for imported in imports_of(path)} & set(ALLOWED) - ALLOWED[path.relative_to(ROOT).parts[0]]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_sub_packages_never_import_each_other_in_a_circle(package: str) -> None:
+def test_sub_packages_have_no_circular_imports(package: str) -> None:
     graph: dict[str, set[str]] = {}
     for path in (ROOT / package).rglob("*.py"):
         parts = path.relative_to(ROOT / package).with_suffix("").parts
@@ -91,11 +91,11 @@ def test_sub_packages_never_import_each_other_in_a_circle(package: str) -> None:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        pytest.fail(f"{package}: circle {' -> '.join(error.args[1])}")
+        pytest.fail(f"{package}: circular import {' -> '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize(
-    ("source", "module", "found"),
+    ("source", "module", "expected"),
     [
         ("from ..train.run import train", ("extract", "run"), {"train"}),
         ("from ...train.run import train", ("extract", "media", "video"), {"train"}),
@@ -108,8 +108,8 @@ def test_sub_packages_never_import_each_other_in_a_circle(package: str) -> None:
         ("from .train import x", ("extract", "media", "video"), set()),
     ],
 )
-def test_a_breach_at_any_depth_is_found(source: str, module: tuple[str, ...], found: set[str]) -> None:
-    assert forbidden(source, module) == found
+def test_a_forbidden_import_at_any_level_is_detected(source: str, module: tuple[str, ...], expected: set[str]) -> None:
+    assert forbidden(source, module) == expected
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -119,9 +119,9 @@ def test_every_module_has_a_docstring(path: Path) -> None:
 
 def test_every_folder_with_an_init_is_packaged() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    found = {path.parent.relative_to(ROOT).parts for name in PACKAGES for path in (ROOT / name).rglob("__init__.py")}
+    folders = {path.parent.relative_to(ROOT).parts for name in PACKAGES for path in (ROOT / name).rglob("__init__.py")}
     assert sorted(settings["tool"]["setuptools"]["packages"]) == sorted(
-        ["foal", *(".".join(("foal", *parts)) for parts in found)]
+        ["foal", *(".".join(("foal", *parts)) for parts in folders)]
     )
 
 
@@ -129,7 +129,7 @@ def test_every_folder_with_modules_is_a_package() -> None:
     assert [path for path in MODULES if not (path.parent / "__init__.py").exists()] == []
 
 
-def test_no_folder_is_crowded_and_no_module_is_long() -> None:
+def test_folders_and_modules_have_a_limited_size() -> None:
     checked = [*MODULES, *UNPACKAGED]
     counts = Counter(path.parent for path in checked if path.name != "__init__.py")
     assert {folder.relative_to(ROOT).as_posix(): count for folder, count in counts.items() if count > 12} == {}
@@ -143,20 +143,20 @@ def is_tested(module: Path) -> bool:
     return any(folder.glob(f"test_{module.stem}.py")) or any(folder.glob(f"test_{module.stem}_*.py"))
 
 
-def test_every_module_has_a_test_file_of_its_name() -> None:
+def test_every_module_has_a_test_file() -> None:
     modules = [path for path in MODULES if path.stem not in UNTESTED]
     long = [path for path in modules if path.read_text(encoding="utf-8").count("\n") >= MIN_LINES]
     assert [path.relative_to(ROOT).as_posix() for path in long if not is_tested(path)] == []
 
 
-def test_every_benchmark_has_a_test_of_its_name() -> None:
+def test_every_benchmark_has_a_test_file() -> None:
     scripts = [path for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
     assert len(scripts) >= 8
     assert [path.name for path in scripts if not (ROOT / "tests" / "benchmarks" / f"test_{path.name}").is_file()] == []
 
 
 def vague_names(source: str) -> set[str]:
-    """The variables and parameters of a source that are called by a pronoun or the like."""
+    """The variables and parameters of a source whose names are in VAGUE_NAMES."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -166,14 +166,14 @@ def vague_names(source: str) -> set[str]:
     return names & VAGUE_NAMES
 
 
-def test_vague_names_are_found_wherever_a_name_is_bound() -> None:
+def test_vague_names_are_detected_in_every_kind_of_binding() -> None:
     source = "for one in []: pass\nwith open('a') as it: pass\nsaid = 1\nf = lambda some: some\n[x for word in y]"
     assert vague_names(source) == {"one", "it", "said", "some", "word"}
     assert vague_names("there.some(one=it)") == set()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_variables_have_telling_names(path: Path) -> None:
+def test_variables_have_descriptive_names(path: Path) -> None:
     assert vague_names(path.read_text(encoding="utf-8")) == set()
 
 
@@ -186,12 +186,12 @@ def test_variables_have_telling_names(path: Path) -> None:
         ("inspect", {"torch", "h5py"}),
     ],
 )
-def test_help_loads_nothing_heavy(command: str, unwanted: set[str]) -> None:
+def test_help_loads_no_heavy_packages(command: str, unwanted: set[str]) -> None:
     code = (
         "import sys\nfrom foal.shared.cli.main import main\n"
         f"try: main([{command!r}, '--help'])\nexcept SystemExit: pass\n"
         "print('\\n'.join(sys.modules), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Usage" in done.stdout
-    assert not unwanted & set(done.stderr.split())
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage" in result.stdout
+    assert not unwanted & set(result.stderr.split())

@@ -10,7 +10,7 @@ import foal
 NAMES = ["FeatureDataset", "FeatureStore", "__version__", "load_settings", "read_manifest"]
 
 
-def test_every_public_name_is_the_object_of_its_module() -> None:
+def test_every_public_name_is_imported_from_its_module() -> None:
     from foal.shared.config.settings import load_settings
     from foal.shared.manifest import read_manifest
     from foal.shared.store.feature_store import FeatureStore
@@ -25,12 +25,12 @@ def test_every_public_name_is_the_object_of_its_module() -> None:
     assert set(NAMES) <= set(dir(foal))
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_an_unknown_name_raises_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'foal' has no attribute 'FeatureStores'"):
         foal.FeatureStores  # noqa: B018
 
 
-def test_import_loads_nothing_heavy(tmp_path: Path) -> None:
+def test_import_loads_no_heavy_packages(tmp_path: Path) -> None:
     code = "import sys, foal\nprint('\\n'.join(sys.modules))"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "foal" in modules

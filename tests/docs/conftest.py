@@ -1,4 +1,4 @@
-"""The folder in which the documentation's examples run: a manifest, features, an index, a finished run."""
+"""The folder in which the documentation's examples run, with a manifest, features, an index and a finished run."""
 
 import csv
 import random
@@ -25,7 +25,7 @@ def _write_rows(path: Path, columns: list[str], rows: list[dict[str, str]]) -> N
 def example_folder(
     tmp_path_factory: pytest.TempPathFactory, foal_in: Callable[..., subprocess.CompletedProcess[str]]
 ) -> Path:
-    """24 utterances of two classes in three sessions, imported, indexed and trained on with the commands; read only."""
+    """A run on 24 utterances of two classes in three sessions, created with the commands; read only."""
     folder = tmp_path_factory.mktemp("examples")
     rows = [
         {
@@ -42,12 +42,12 @@ def example_folder(
         for number in range(UTTERANCES)
     ]
     _write_rows(folder / "manifest.csv", list(COLUMNS), rows)
-    values = np.random.default_rng(0)
-    lengths = random.Random(0)
+    rng = np.random.default_rng(0)
+    length_rng = random.Random(0)
     for modality, width, rate in (("audio", 8, 50), ("face", 6, 10)):
         (folder / modality).mkdir()
         for row in rows:
-            frames = values.normal(size=(rate - lengths.randint(0, 3), width))
+            frames = rng.normal(size=(rate - length_rng.randint(0, 3), width))
             np.save(folder / modality / f"{row['id']}.npy", frames.astype(np.float32))
     commands = (
         "import --manifest manifest.csv --audio audio --face face --audio-rate 50 --face-rate 10 -o features",
@@ -55,8 +55,8 @@ def example_folder(
         "train --features feats.h5 --out runs/main --epochs 2 --width 16 --set train.bootstrap=20",
     )
     for command in commands:
-        done = foal_in(folder, *command.split())
-        assert done.returncode == 0, f"{command}: {done.stderr}"
+        result = foal_in(folder, *command.split())
+        assert result.returncode == 0, f"{command}: {result.stderr}"
     failure = {"id": "u99", "split": "session1", "stream": "face", "reason": "cannot be decoded"}
     columns = ["id", "split", "stream", "media", "reason", "remedy", "state"]
     _write_rows(folder / "features/session1/failures.csv", columns, [failure])

@@ -1,4 +1,4 @@
-"""The documentation's Python and YAML blocks run, and the files, links, options and settings keys in it exist."""
+"""The documentation's Python and YAML blocks are valid; its files, links, options and settings keys exist."""
 
 import contextlib
 import io
@@ -18,7 +18,7 @@ from foal.shared.config.settings import load_settings, settings_field
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
+PAGES_AND_CHANGELOG = [*PAGES, ROOT / "CHANGELOG.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 FOLDERS = ("shared", "manifests", "extract", "train", "tests", "docs", "benchmarks")
@@ -37,7 +37,7 @@ def blocks(page: Path, language: str) -> list[str]:
     return [content for name, content in BLOCK.findall(page.read_text(encoding="utf-8")) if name == language]
 
 
-def names(pages: list[Path]) -> list[str]:
+def page_names(pages: list[Path]) -> list[str]:
     return [page.relative_to(ROOT).as_posix() for page in pages]
 
 
@@ -47,20 +47,20 @@ def options_of_commands() -> dict[str, set[str]]:
 
     group = typer.main.get_command(app)
     context = typer.Context(group)
-    found = {}
+    options = {}
     for name in group.list_commands(context):  # type: ignore[attr-defined]
         command = group.get_command(context, name)  # type: ignore[attr-defined]
-        found[name] = {text for option in command.params for text in (*option.opts, *option.secondary_opts)}
-        found[name] |= {"--help", "-h"}
-    found[""] = {text for option in group.params for text in (*option.opts, *option.secondary_opts)}
-    return found
+        options[name] = {text for option in command.params for text in (*option.opts, *option.secondary_opts)}
+        options[name] |= {"--help", "-h"}
+    options[""] = {text for option in group.params for text in (*option.opts, *option.secondary_opts)}
+    return options
 
 
-WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
-WITH_YAML = [page for page in PAGES if blocks(page, "yaml")]
+PAGES_WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+PAGES_WITH_YAML = [page for page in PAGES if blocks(page, "yaml")]
 
 
-@pytest.mark.parametrize("page", names(WITH_PYTHON))
+@pytest.mark.parametrize("page", page_names(PAGES_WITH_PYTHON))
 def test_python_blocks_run_in_order(
     page: str, example_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,7 +73,7 @@ def test_python_blocks_run_in_order(
             exec(compile(block, f"{page}, block {number}", "exec"), vars(module))
 
 
-@pytest.mark.parametrize("page", names(WITH_YAML))
+@pytest.mark.parametrize("page", page_names(PAGES_WITH_YAML))
 def test_yaml_blocks_are_valid_settings(page: str, tmp_path: Path) -> None:
     for block in blocks(ROOT / page, "yaml"):
         if "distributed:" in block:  # a configuration of Dask
@@ -83,52 +83,52 @@ def test_yaml_blocks_are_valid_settings(page: str, tmp_path: Path) -> None:
         load_settings(params)
 
 
-@pytest.mark.parametrize("page", names(PAGES))
+@pytest.mark.parametrize("page", page_names(PAGES))
 def test_files_in_the_text_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     missing = []
-    for found in FILE.findall(text):
-        first, *siblings = found.split(", ")
+    for match in FILE.findall(text):
+        first, *siblings = match.split(", ")
         files = [ROOT / first, *((ROOT / first).with_name(name) for name in siblings)]
         missing += [str(file.relative_to(ROOT)) for file in files if not file.exists() and "NAME" not in file.name]
     missing += [folder for folder in FOLDER.findall(text) if not (ROOT / folder).exists()]
     assert [name for name in missing if Path(name).name not in REMOVED] == []
 
 
-@pytest.mark.parametrize("page", names(LINKING))
-def test_relative_links_lead_to_files(page: str) -> None:
+@pytest.mark.parametrize("page", page_names(PAGES_AND_CHANGELOG))
+def test_relative_links_point_to_files(page: str) -> None:
     text = BLOCK.sub("", (ROOT / page).read_text(encoding="utf-8"))
     targets = [target for target in LINK.findall(text) if "://" not in target]
     assert [target for target in targets if not ((ROOT / page).parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("page", names(PAGES))
+@pytest.mark.parametrize("page", page_names(PAGES))
 def test_commands_and_options_in_the_text_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     shell = [line for block in blocks(ROOT / page, "sh") for line in block.replace("\\\n", " ").splitlines()]
     inline = INLINE.findall(BLOCK.sub("", text))
     known = options_of_commands()
-    everywhere = set.union(*known.values())
-    wrong = []
+    all_options = set.union(*known.values())
+    unknown = []
     for line in (*shell, *inline):
         words = line.split("#")[0].split()
         if words[:1] == ["foal"] and words[1:] and re.fullmatch(r"[a-z]+", words[1]):
             if words[1] not in known:
-                wrong.append(line)
+                unknown.append(line)
                 continue
             allowed = known[words[1]] | known[""]
         elif line in inline and line.startswith("--"):
-            allowed = everywhere | OTHER_PROGRAMS
+            allowed = all_options | OTHER_PROGRAMS
         else:
             continue
-        wrong += [f"{line}: {option}" for option in OPTION.findall(" ".join(words)) if option not in allowed]
-    assert wrong == []
+        unknown += [f"{line}: {option}" for option in OPTION.findall(" ".join(words)) if option not in allowed]
+    assert unknown == []
 
 
-@pytest.mark.parametrize("page", names(PAGES))
+@pytest.mark.parametrize("page", page_names(PAGES))
 def test_settings_keys_in_the_text_exist(page: str) -> None:
     text = BLOCK.sub("", (ROOT / page).read_text(encoding="utf-8"))
-    wrong = []
+    unknown = []
     for code in INLINE.findall(text):
         key = code.partition(":")[0].partition("=")[0]
         if not KEY.fullmatch(key) or key.endswith((".py", ".csv", ".json", ".yaml")):
@@ -136,8 +136,8 @@ def test_settings_keys_in_the_text_exist(page: str) -> None:
         try:
             settings_field(key)
         except KeyError:
-            wrong.append(code)
-    assert wrong == []
+            unknown.append(code)
+    assert unknown == []
 
 
 def test_failures_columns_are_described() -> None:

@@ -1,4 +1,4 @@
-"""What the tests of the store need: files of ours altered and sealed anew, as somebody with foal's source could."""
+"""Edited HDF5 files with a valid seal, as an attacker who has foal's source could create them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,13 +11,13 @@ from foal.shared.hdf5.seal import write_seal
 
 
 @pytest.fixture
-def altered() -> Callable[[Path], AbstractContextManager[h5py.File]]:
-    """`with altered(path) as file:` to change an HDF5 file of ours, which then has a seal that is right."""
+def edit_sealed() -> Callable[[Path], AbstractContextManager[h5py.File]]:
+    """`with edit_sealed(path) as file:` edits an HDF5 file of foal and writes a valid seal."""
 
     @contextmanager
-    def open_to_alter(path: Path) -> Iterator[h5py.File]:
+    def edit(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r+") as file:
             yield file
         write_seal(path)
 
-    return open_to_alter
+    return edit

@@ -24,11 +24,11 @@ number = st.none() | st.floats(-1e6, 1e6)
 @st.composite
 def utterances(draw: st.DrawFn) -> list[Utterance]:
     ids = draw(st.lists(name, min_size=1, max_size=5, unique=True))
-    found = []
+    rows = []
     for identity in ids:
         start = draw(st.none() | st.floats(0, 1e4))
         length = draw(st.floats(0.01, 100))
-        found.append(
+        rows.append(
             Utterance(
                 id=identity,
                 corpus=draw(name),
@@ -48,7 +48,7 @@ def utterances(draw: st.DrawFn) -> list[Utterance]:
                 dominance=draw(number),
             )
         )
-    return found
+    return rows
 
 
 @given(utterances())
@@ -61,7 +61,7 @@ def test_a_manifest_reads_back_as_it_was_written(
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         ("", "lacks column 'id'"),
         (HEADER, "empty"),
@@ -81,14 +81,14 @@ def test_a_manifest_reads_back_as_it_was_written(
         (f"{HEADER}\n{GOOD.replace('a.wav,v.avi', ',')}", r"column audio"),
     ],
 )
-def test_a_bad_manifest_is_refused_with_line_and_column(tmp_path: Path, content: str, words: str) -> None:
+def test_an_invalid_manifest_is_refused_with_line_and_column(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "m.csv"
     path.write_text(content)
-    with pytest.raises(ManifestError, match=words):
+    with pytest.raises(ManifestError, match=message):
         read_manifest(path)
 
 
-def test_all_bad_lines_are_named(tmp_path: Path) -> None:
+def test_all_invalid_lines_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("\n".join([HEADER, *(f"u{i},c,s,s,F,hap,a,v,2,1,full" for i in range(30))]))
     with pytest.raises(ManifestError) as caught:
@@ -124,14 +124,14 @@ def test_a_pipe_is_not_read(tmp_path: Path) -> None:
         read_manifest(tmp_path / "m.csv")
 
 
-def test_names_with_every_kind_of_line_end_read_back(tmp_path: Path) -> None:
+def test_ids_with_any_line_ending_read_back(tmp_path: Path) -> None:
     rows = [Utterance(id=name, corpus="c", audio="a.wav") for name in ("a\nb", "a\rb", "a\r\nb", "\r", "plain")]
     write_manifest(tmp_path / "m.csv", rows)
     assert read_manifest(tmp_path / "m.csv") == rows
 
 
 @pytest.mark.parametrize(
-    ("media", "words"),
+    ("media", "message"),
     [
         ("a.wav", ""),
         ("in/a.wav", ""),
@@ -149,7 +149,7 @@ def test_names_with_every_kind_of_line_end_read_back(tmp_path: Path) -> None:
         ("in/back", "symbolic link"),
     ],
 )
-def test_paths_outside_the_root_are_refused(tmp_path: Path, media: str, words: str) -> None:
+def test_paths_outside_the_root_are_refused(tmp_path: Path, media: str, message: str) -> None:
     real = tmp_path / "real"
     (real / "in").mkdir(parents=True)
     (tmp_path / "root2" / "sub").mkdir(parents=True)
@@ -160,22 +160,22 @@ def test_paths_outside_the_root_are_refused(tmp_path: Path, media: str, words: s
     (real / "in" / "link.wav").symlink_to("../a.wav")
     (real / "in" / "back").symlink_to("../../root2")
     row = Utterance(id="u", corpus="c", video=media)
-    if not words:
+    if not message:
         check_inside([row], tmp_path / "root", tmp_path / "m.csv")
         return
-    with pytest.raises(ManifestError, match=rf"m\.csv, id 'u', column video: .*{words}.*allow-outside"):
+    with pytest.raises(ManifestError, match=rf"m\.csv, id 'u', column video: .*{message}.*allow-outside"):
         check_inside([row], tmp_path / "root", tmp_path / "m.csv")
     with pytest.raises(ManifestError, match="and 5 more"):
         check_inside([row] * 25, tmp_path / "root", tmp_path / "m.csv")
 
 
-def test_other_files_are_not_replaced_and_bad_rows_are_not_written(tmp_path: Path) -> None:
+def test_other_files_are_not_replaced_and_invalid_rows_are_not_written(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("train: {}\n")
-    one = Utterance(id="a", corpus="c", audio="a.wav")
+    utterance = Utterance(id="a", corpus="c", audio="a.wav")
     with pytest.raises(UsageError, match="exists and is not a manifest"):
-        write_manifest(tmp_path / "params.yaml", [one])
+        write_manifest(tmp_path / "params.yaml", [utterance])
     with pytest.raises(ManifestError, match=r"m\.csv, line 3, column id: expected unique ids"):
-        write_manifest(tmp_path / "m.csv", [one, one])
+        write_manifest(tmp_path / "m.csv", [utterance, utterance])
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
@@ -211,7 +211,7 @@ def test_pipes_folders_and_broken_links_are_not_replaced(tmp_path: Path) -> None
     (tmp_path / "folder").mkdir()
     (tmp_path / "loose").symlink_to("nowhere")
     (tmp_path / "null").symlink_to("/dev/null")
-    with suppress(PermissionError):  # root alone makes devices
+    with suppress(PermissionError):  # only root can create devices
         os.mknod(tmp_path / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
     before = {path: path.lstat().st_mode for path in tmp_path.iterdir()}
     for path in before:

@@ -1,13 +1,13 @@
-"""Foreign values in messages: quoted, shortened, without control characters."""
+"""Untrusted values in messages: quoted, shortened and without control characters."""
 
 import pytest
 
 from foal.shared.text import duration, escape_control_characters, preview_ids, quoted, shortened
 
 
-def test_all_control_characters_but_newlines_and_tabs_are_escaped() -> None:
-    every = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
-    assert not set(escape_control_characters(every)) & set(every) - {"\n", "\t"}
+def test_control_characters_except_newlines_and_tabs_are_escaped() -> None:
+    controls = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
+    assert not set(escape_control_characters(controls)) & set(controls) - {"\n", "\t"}
     assert escape_control_characters("a\tb\n\xa0äé€😀\udcff") == "a\tb\n\xa0äé€😀\\udcff"
     assert escape_control_characters("\x1b]0;owned\x07") == r"\x1b]0;owned\x07"
 
@@ -17,7 +17,7 @@ def test_a_quoted_value_is_short(value: object) -> None:
     assert len(quoted(value)) <= 240
 
 
-def test_short_values_are_quoted_whole() -> None:
+def test_short_values_are_quoted_completely() -> None:
     assert quoted("a\n") == r"'a\n'"
     assert quoted(0.5) == "0.5"
 
@@ -28,7 +28,7 @@ def test_a_value_that_contains_itself_can_be_quoted() -> None:
     assert quoted(value).startswith("[")
 
 
-def test_a_long_text_is_cut_in_the_middle() -> None:
+def test_a_long_text_is_shortened_in_the_middle() -> None:
     assert shortened("abc", 3) == "abc"
     assert shortened("a" * 50 + "b" * 50, 13) == "aaaaa...bbbbb"
 
@@ -40,6 +40,6 @@ def test_durations_are_written_in_hours_or_minutes(seconds: float, text: str) ->
     assert duration(seconds) == text
 
 
-def test_the_first_ids_are_named() -> None:
+def test_the_first_ids_are_listed() -> None:
     assert preview_ids(["a", "b"]) == "2 utterances (a, b)"
     assert preview_ids(list("abcdef")) == "6 utterances (a, b, c, d, e, ...)"

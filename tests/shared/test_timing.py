@@ -32,20 +32,20 @@ def test_face_times_are_inside_the_segment_and_evenly_spaced(start: float, secon
     st.lists(st.floats(0, 50), min_size=1, max_size=30, unique=True),
     st.lists(st.floats(0, 50), min_size=1, max_size=30),
 )
-def test_the_nearest_frame_equals_an_exhaustive_search(shown: list[float], times: list[float]) -> None:
-    shown_at = np.sort(np.array(shown))
-    usual = np.median(np.diff(shown_at)) if len(shown) > 1 else np.inf
-    for time, chosen in zip(times, nearest_frames(np.array(times), shown_at), strict=True):
-        distance = np.abs(shown_at - time).min()
+def test_the_nearest_frame_equals_an_exhaustive_search(timestamps: list[float], times: list[float]) -> None:
+    frame_times = np.sort(np.array(timestamps))
+    frame_interval = np.median(np.diff(frame_times)) if len(timestamps) > 1 else np.inf
+    for time, chosen in zip(times, nearest_frames(np.array(times), frame_times), strict=True):
+        distance = np.abs(frame_times - time).min()
         if chosen == -1:
-            assert distance > 2 * usual
+            assert distance > 2 * frame_interval
         else:
-            assert abs(shown_at[chosen] - time) <= distance + TIME_TOLERANCE
+            assert abs(frame_times[chosen] - time) <= distance + TIME_TOLERANCE
 
 
-def test_a_time_between_two_frames_gets_the_earlier_one_and_a_distant_time_none() -> None:
-    shown_at = np.array([0.0, 1.0, 2.0])
-    assert nearest_frames(np.array([0.5, 1.6, 4.5]), shown_at).tolist() == [0, 2, -1]
+def test_a_time_between_two_frames_selects_the_earlier_and_a_distant_time_selects_none() -> None:
+    frame_times = np.array([0.0, 1.0, 2.0])
+    assert nearest_frames(np.array([0.5, 1.6, 4.5]), frame_times).tolist() == [0, 2, -1]
     assert nearest_frames(np.array([1.0]), np.array([])).tolist() == [-1]
 
 

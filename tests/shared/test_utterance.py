@@ -1,4 +1,4 @@
-"""The utterance: its split, the source of its features, its region of the frame."""
+"""Utterances: their splits, the sources of their features, and their crops."""
 
 import pytest
 from hypothesis import given
@@ -12,21 +12,23 @@ name = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_s
 )
 
 
-def test_an_unknown_split_is_named_with_the_known_ones(some_utterances: list[Utterance]) -> None:
+def test_an_unknown_split_is_refused_with_the_known_splits(some_utterances: list[Utterance]) -> None:
     with pytest.raises(UsageError, match="session1, session2, session3"):
         select_splits(some_utterances, ["session9"])
     assert select_splits(some_utterances, ["session2", "session2"]) == select_splits(some_utterances, ["session2"])
     assert len(select_splits(some_utterances, ["all"])) == len(some_utterances)
-    for wanted in (["all", "nonsense"], [""], []):
+    for splits in (["all", "nonsense"], [""], []):
         with pytest.raises(UsageError, match="the manifest has session1"):
-            select_splits(some_utterances, wanted)
+            select_splits(some_utterances, splits)
 
 
-def test_the_source_of_features_depends_on_file_segment_and_region_only() -> None:
-    one = Utterance(id="a", corpus="c", audio="a.wav", video="v.avi", start=1.0, end=2.0, crop="left", label="hap")
+def test_the_source_of_features_depends_on_file_segment_and_crop_only() -> None:
+    utterance = Utterance(
+        id="a", corpus="c", audio="a.wav", video="v.avi", start=1.0, end=2.0, crop="left", label="hap"
+    )
     changed = Utterance(id="a", corpus="c", audio="a.wav", video="v.avi", start=1.0, end=2.0, crop="right", label="sad")
-    assert one.source("audio") == changed.source("audio")
-    assert one.source("face") != changed.source("face")
+    assert utterance.source("audio") == changed.source("audio")
+    assert utterance.source("face") != changed.source("face")
 
 
 @given(st.tuples(*[st.floats(0, 1)] * 4))

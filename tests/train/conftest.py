@@ -1,4 +1,4 @@
-"""Small datasets and networks, made directly, without a store, and one made with it."""
+"""Small datasets and networks, built in memory or from feats.h5."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from foal.train.data.features import InMemory
 from foal.train.data.sequences import Batch, PackedSequences
 from foal.train.model.foalnet import Architecture, FoalNet, build_model
 
-torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
+torch.set_num_threads(1)  # threads only add overhead on tensors this small
 
 CLASSES = "abcdefgh"
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
@@ -30,13 +30,13 @@ def pack(sequences: Sequence[Tensor], valid: Sequence[Tensor] | None = None) -> 
 
 @pytest.fixture(scope="session")
 def make_stream() -> Callable[..., PackedSequences]:
-    """From one (t, width) tensor per utterance, and optionally their validity."""
+    """Build a stream from one (t, width) tensor per utterance, and optionally their valid flags."""
     return pack
 
 
 @pytest.fixture(scope="session")
 def make_dataset() -> Callable[..., Dataset]:
-    """n utterances of c classes over sessions and speakers, with the given labels and streams or random ones."""
+    """Build a dataset of n utterances of c classes, with the given labels and streams or with random streams."""
 
     def make(
         n: int = 24,
@@ -47,13 +47,13 @@ def make_dataset() -> Callable[..., Dataset]:
         streams: dict[str, PackedSequences] | None = None,
         seed: int = 0,
     ) -> Dataset:
-        chance = torch.Generator().manual_seed(seed)
+        rng = torch.Generator().manual_seed(seed)
         if streams is None:
             streams = {}
             for name, width in (("audio", 5), ("face", 4)):
-                lengths = torch.randint(1, 9, (n,), generator=chance).tolist()
-                frames = [torch.randn(t, width, generator=chance) for t in lengths]
-                streams[name] = pack(frames, [torch.rand(t, generator=chance) < 0.8 for t in lengths])
+                lengths = torch.randint(1, 9, (n,), generator=rng).tolist()
+                frames = [torch.randn(t, width, generator=rng) for t in lengths]
+                streams[name] = pack(frames, [torch.rand(t, generator=rng) < 0.8 for t in lengths])
         label = [i % c for i in range(n)] if labels is None else list(labels)
         session = [f"session{i // c % sessions + 1}" for i in range(n)] if isinstance(sessions, int) else sessions
         return Dataset(
@@ -80,7 +80,7 @@ def make_dataset() -> Callable[..., Dataset]:
 
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., FoalNet]:
-    """A small network for a dataset, seeded, in eval mode."""
+    """Build a small, seeded network for a dataset, in evaluation mode."""
 
     def make(
         data: Dataset, *, dropout: float = 0.0, layers: int = 2, seed: int = 0, cosine_over_temperature: bool = False
@@ -116,16 +116,16 @@ def batch_of() -> Callable[[Dataset, Tensor], Batch]:
 
 @pytest.fixture
 def make_index(make_features: Callable[..., Path]) -> Callable[..., Path]:
-    """Build feats.h5 over random features of given utterances; with `there`, over the existing shards."""
+    """Build feats.h5 over random features of the given utterances, or with `reuse_shards` over existing shards."""
 
     def make(
-        folder: Path, utterances: Sequence[Utterance], *, pack: bool = False, there: bool = False, **how: Any
+        folder: Path, utterances: Sequence[Utterance], *, pack: bool = False, reuse_shards: bool = False, **options: Any
     ) -> Path:
         features = folder / "features"
-        if not there:
-            make_features(features, utterances, **how)
-        keys = {name: KEYS[name] for name in how.get("widths") or KEYS}
-        write_index(folder / "feats.h5", utterances, features, keys, pack=pack)
+        if not reuse_shards:
+            make_features(features, utterances, **options)
+        config_hashes = {name: KEYS[name] for name in options.get("widths") or KEYS}
+        write_index(folder / "feats.h5", utterances, features, config_hashes, pack=pack)
         return folder / "feats.h5"
 
     return make

@@ -78,8 +78,8 @@ def test_a_run_writes_all_its_files(feats: Path, tmp_path: Path) -> None:
     assert len(history) == len([step for step in steps if isinstance(step, Epoch)])
     assert float(history[0]["loss_avel"]) > 0
     assert len([step for step in steps if isinstance(step, FoldScore)]) == 6
-    for picture in ("confusion.png", "learning.png"):
-        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    for plot in ("confusion.png", "learning.png"):
+        assert (out / plot).read_bytes().startswith(b"\x89PNG")
     assert sorted(os.listdir(out / "models")) == [f"seed{s}-fold{k}" for s in (3, 5) for k in (1, 2, 3)]
     assert os.listdir(out.parent) == ["both"]
 
@@ -105,12 +105,12 @@ def test_a_failed_run_leaves_no_folder(
 ) -> None:
     features = make_features(tmp_path / "features", some_utterances)
     keys = {"audio": "0" * 64, "face": "0" * 64}
-    two = [replace(u, fold=f"f{i // 2 % 2}") for i, u in enumerate(some_utterances)]
-    write_index(tmp_path / "feats.h5", two, features, keys)
+    two_folds = [replace(u, fold=f"f{i // 2 % 2}") for i, u in enumerate(some_utterances)]
+    write_index(tmp_path / "feats.h5", two_folds, features, keys)
     with pytest.raises(TrainingError, match="at least three folds"):
         train(settings(), tmp_path / "feats.h5", tmp_path / "run")
-    unlearned = [replace(u, label="hap" if u.session != "session1" else u.label) for u in some_utterances]
-    write_index(tmp_path / "feats.h5", unlearned, features, keys)
+    missing_class = [replace(u, label="hap" if u.session != "session1" else u.label) for u in some_utterances]
+    write_index(tmp_path / "feats.h5", missing_class, features, keys)
     with pytest.raises(TrainingError, match=r"fold 1 .* got none of sad"):
         train(settings(), tmp_path / "feats.h5", tmp_path / "run")
     write_index(tmp_path / "feats.h5", some_utterances, features, keys)
@@ -133,20 +133,20 @@ def test_selection_on_test_is_reported(feats: Path, tmp_path: Path) -> None:
     console.print(results_table(metrics))
     title = "audio and face + AVEL + MEM (compat: temperature, sum; selected on test; encoder with random weights)"
     assert title in " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
-    honest = train(settings(), feats, tmp_path / "honest")
-    assert not any("selected on test" in note for note in honest["warnings"])
-    assert (honest["selected_on_test"], honest["compat"]) == (False, [])
-    assert honest["folds_digest"] != metrics["folds_digest"]
+    nested = train(settings(), feats, tmp_path / "nested")
+    assert not any("selected on test" in note for note in nested["warnings"])
+    assert (nested["selected_on_test"], nested["compat"]) == (False, [])
+    assert nested["folds_digest"] != metrics["folds_digest"]
 
 
 def test_train_dev_and_test_folds_of_the_manifest_are_used(
     tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]
 ) -> None:
-    fixed = [
+    with_folds = [
         replace(u, fold=("train", "train", "train", "train", "val", "val", "test")[i % 7])
         for i, u in enumerate(some_utterances)
     ]
-    metrics = train(settings(), make_index(tmp_path, fixed), tmp_path / "run")
+    metrics = train(settings(), make_index(tmp_path, with_folds), tmp_path / "run")
     assert metrics["protocol"] == "folds-nested"
     assert metrics["n"] == np.sum(metrics["confusion"]) == 2
     assert [row["id"] for row in read_csv(tmp_path / "run" / "predictions.csv")] == ["u6", "u13"]
@@ -155,13 +155,13 @@ def test_train_dev_and_test_folds_of_the_manifest_are_used(
 
 
 def test_features_read_from_disk_give_a_repeatable_run(feats: Path, tmp_path: Path) -> None:
-    streamed = settings(load="disk", disk_buffer_mb=0.0005, threads=1)
-    runs = [train(streamed, feats, tmp_path / name) for name in ("first", "second")]
+    on_disk = settings(load="disk", disk_buffer_mb=0.0005, threads=1)
+    runs = [train(on_disk, feats, tmp_path / name) for name in ("first", "second")]
     assert runs[0] == runs[1]
-    assert runs[0]["features"] == train(settings(), feats, tmp_path / "there")["features"]
-    about = json.loads((tmp_path / "first" / "run.json").read_text())
-    assert about["settings"]["load"] == "disk"
-    assert about["threads"] == 1
+    assert runs[0]["features"] == train(settings(), feats, tmp_path / "memory")["features"]
+    metadata = json.loads((tmp_path / "first" / "run.json").read_text())
+    assert metadata["settings"]["load"] == "disk"
+    assert metadata["threads"] == 1
 
 
 def test_speakers_in_several_sessions_are_reported(
@@ -195,5 +195,13 @@ def test_fold_scores_and_table_are_printed(
     text = capsys.readouterr().out
     assert "random weights" in text
     assert text.count("chosen on session3") == 2
-    for word in ("session1", "all folds", "95% interval", "over seeds", "recall: hap", "AVEL + MEM", "warning: random"):
-        assert word in text
+    for expected in (
+        "session1",
+        "all folds",
+        "95% interval",
+        "over seeds",
+        "recall: hap",
+        "AVEL + MEM",
+        "warning: random",
+    ):
+        assert expected in text

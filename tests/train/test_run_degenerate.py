@@ -44,27 +44,29 @@ def check_finite(model: FoalNet) -> None:
         assert torch.isfinite(value).all(), name
 
 
-def steps(model: FoalNet, data: Dataset, batch: Batch, settings: TrainSettings) -> list[float]:
-    """Five steps on the same batch; returns the mean of each loss."""
+def run_five_steps(model: FoalNet, data: Dataset, batch: Batch, settings: TrainSettings) -> list[float]:
+    """Run five steps on the same batch; return the mean of each loss."""
     fit_normalization(model, data, torch.arange(len(data)))
     optimizer = Optimizer(model, settings, CPU)
     draws = 5 * len(batch.rows)
-    chance = torch.Generator().manual_seed(0)
-    losses = train_epoch(model, [batch] * 5, optimizer, settings, chance, draws=draws, epoch=0)
+    rng = torch.Generator().manual_seed(0)
+    losses = train_epoch(model, [batch] * 5, optimizer, settings, rng, draws=draws, epoch=0)
     assert torch.isfinite(torch.tensor(losses)).all()
     check_finite(model)
     return losses
 
 
 @COMPAT
-@pytest.mark.parametrize("rows", [[0, 3, 6, 9], [7], [2, 2, 2]], ids=["one class", "one utterance", "one drawn thrice"])
+@pytest.mark.parametrize(
+    "rows", [[0, 3, 6, 9], [7], [2, 2, 2]], ids=["one class", "one utterance", "one drawn three times"]
+)
 def test_batches_of_one_class_or_utterance_give_finite_steps(
     make_dataset: Make, make_model: Callable[..., FoalNet], batch_of: BatchOf, settings: TrainSettings, rows: list[int]
 ) -> None:
     data = make_dataset()
     model = make_model(data, cosine_over_temperature="temperature" in settings.compat)
-    _, _, _, match = steps(model, data, batch_of(data, torch.tensor(rows)), settings)
-    assert (match > 0) == ("same-class" in settings.compat)
+    _, _, _, mem_loss = run_five_steps(model, data, batch_of(data, torch.tensor(rows)), settings)
+    assert (mem_loss > 0) == ("same-class" in settings.compat)
 
 
 @COMPAT
@@ -80,7 +82,7 @@ def test_batches_without_a_modality_give_finite_steps(
 ) -> None:
     data = without_modality(make_dataset(), name, rows)
     model = make_model(data, cosine_over_temperature="temperature" in settings.compat)
-    steps(model, data, batch_of(data, torch.arange(12)), settings)
+    run_five_steps(model, data, batch_of(data, torch.arange(12)), settings)
 
 
 @COMPAT
@@ -88,7 +90,7 @@ def test_batches_without_any_valid_frame_give_finite_steps(
     make_dataset: Make, make_model: Callable[..., FoalNet], batch_of: BatchOf, settings: TrainSettings
 ) -> None:
     data = without_modality(without_modality(make_dataset(), "audio"), "face")
-    steps(make_model(data), data, batch_of(data, torch.arange(9)), settings)
+    run_five_steps(make_model(data), data, batch_of(data, torch.arange(9)), settings)
 
 
 @COMPAT
@@ -96,8 +98,8 @@ def test_batches_without_any_valid_frame_give_finite_steps(
 def test_sequences_of_one_frame_can_be_trained_on(
     make_dataset: Make, make_stream: Callable[..., PackedSequences], modalities: list[str], settings: TrainSettings
 ) -> None:
-    chance = torch.Generator().manual_seed(0)
-    streams = {name: make_stream(list(torch.randn(24, 1, 3, generator=chance))) for name in ("audio", "face")}
+    rng = torch.Generator().manual_seed(0)
+    streams = {name: make_stream(list(torch.randn(24, 1, 3, generator=rng))) for name in ("audio", "face")}
     data = make_dataset(streams=streams).select(modalities)
     fold = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
     check_finite(train_fold(data, fold, settings, seed=0, device=CPU).model)
@@ -111,9 +113,9 @@ def test_a_fit_without_any_frame_of_a_modality_is_finite(
 ) -> None:
     data = make_dataset()
     assert isinstance(data.features, InMemory)
-    nothing = make_stream([torch.zeros(0, 4)] * 24)
+    no_frames = make_stream([torch.zeros(0, 4)] * 24)
     data = (
-        replace(data, features=InMemory({**data.features.streams, name: nothing}))
+        replace(data, features=InMemory({**data.features.streams, name: no_frames}))
         if empty
         else without_modality(data, name)
     )
@@ -160,7 +162,7 @@ def test_values_of_invalid_frames_do_not_change_the_training(
     trained = []
     for frames in (batch.frames, garbage):
         model = make_model(data)
-        steps(model, data, replace(batch, frames=frames), QUICK)
+        run_five_steps(model, data, replace(batch, frames=frames), QUICK)
         trained.append(model.state_dict())
     for name, value in trained[0].items():
         torch.testing.assert_close(trained[1][name], value, atol=1e-6, rtol=1e-5)

@@ -31,7 +31,7 @@ LONG = TrainSettings(
 
 
 def write_noise(features: Path, utterances: Sequence[Utterance], widths: dict[str, int]) -> None:
-    random = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     for modality, width in widths.items():
         header = ShardHeader(
             modality=modality,
@@ -47,7 +47,7 @@ def write_noise(features: Path, utterances: Sequence[Utterance], widths: dict[st
             with ShardWriter(shard_folder(features, session, modality, KEY) / "a.h5", header, dtype="float16") as shard:
                 for utterance in utterances:
                     if utterance.session == session:
-                        values = random.normal(size=(2, width)).astype(np.float32)
+                        values = rng.normal(size=(2, width)).astype(np.float32)
                         shard.add(
                             Entry(
                                 id=utterance.id,
@@ -64,8 +64,8 @@ def write_noise(features: Path, utterances: Sequence[Utterance], widths: dict[st
 def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five sessions of two speakers with random labels and features."""
     folder = tmp_path_factory.mktemp("noise")
-    random = np.random.default_rng(4)
-    labels = np.concatenate([random.permutation(np.arange(N // SESSIONS) % CLASSES) for _ in range(SESSIONS)])
+    rng = np.random.default_rng(4)
+    labels = np.concatenate([rng.permutation(np.arange(N // SESSIONS) % CLASSES) for _ in range(SESSIONS)])
     utterances = [
         Utterance(
             id=f"u{i:03}",
@@ -102,6 +102,6 @@ def test_noise_scores_chance_unless_the_epoch_is_selected_on_test(noise: Path, t
 
 
 def test_noise_scores_chance_with_nested_speakers(noise: Path, tmp_path: Path) -> None:
-    how = {"protocol": "speakers-nested", "epochs": 4, "seeds": (0, 1, 2)}
-    _, (low, high) = ua_of(noise, tmp_path / "run", **how)
+    changes = {"protocol": "speakers-nested", "epochs": 4, "seeds": (0, 1, 2)}
+    _, (low, high) = ua_of(noise, tmp_path / "run", **changes)
     assert low <= 1 / CLASSES <= high

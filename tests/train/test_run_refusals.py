@@ -1,4 +1,4 @@
-"""Unusable input of `foal train`: one message with a remedy, and no traceback."""
+"""Unusable input of `foal train` gives one message with a remedy, and no traceback."""
 
 import json
 import signal
@@ -39,15 +39,15 @@ Command = Callable[..., CommandResult]
 
 @pytest.fixture
 def foal_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """The `foal` command in this process, in a folder of its own."""
+    """The `foal` command in this process, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*arguments: str | Path) -> CommandResult:
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             main([str(argument) for argument in arguments])
         result = capsys.readouterr()
-        code = ended.value.code or 0
+        code = exit_info.value.code or 0
         assert isinstance(code, int)
         return CommandResult(code, result.out, result.err)
 
@@ -56,11 +56,11 @@ def foal_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         signal.signal(number, handler)
 
 
-def check_refused(result: CommandResult, words: str, *, code: int = 1) -> None:
+def check_refused(result: CommandResult, message: str, *, code: int = 1) -> None:
     assert result.code == code
     assert result.err.startswith("foal: ")
     assert result.err.count("\n") == 1
-    assert words in result.err
+    assert message in result.err
     assert "Traceback" not in result.err + result.out
 
 
@@ -71,8 +71,8 @@ def test_usable_features_are_trained_on(foal_here: Command, feats: Path) -> None
     assert run.name.startswith("foalnet-audio+face-loso-nested-")
     assert f"results: {run}" in result.out
     assert foal_here("results", run).code == 0
-    again = foal_here("train", "-f", feats, *QUICK)
-    check_refused(again, f"{run}: a finished run exists; show it with --resume, or replace it with --force")
+    repeated = foal_here("train", "-f", feats, *QUICK)
+    check_refused(repeated, f"{run}: a finished run exists; show it with --resume, or replace it with --force")
     resumed = foal_here("train", "-f", feats, *QUICK, "--resume", "--json")
     assert resumed.code == 0
     assert json.loads(resumed.out.splitlines()[-1])["folder"] == str(run)
@@ -100,8 +100,8 @@ def test_fewer_than_three_groups_are_refused(
     foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
     path = make_index(tmp_path, [u for u in some_utterances if u.session != "session3"])
-    words = "expected at least three sessions (one to test, one to stop early, the rest to train), got 2: session1"
-    check_refused(foal_here("train", "-f", path, *QUICK), words)
+    message = "expected at least three sessions (one to test, one to stop early, the rest to train), got 2: session1"
+    check_refused(foal_here("train", "-f", path, *QUICK), message)
     check_refused(foal_here("train", "-f", path, "--protocol", "folds-nested", *QUICK), "'u0' belongs to no fold")
     assert not (tmp_path / "runs").exists()
 
@@ -117,7 +117,7 @@ def test_a_class_missing_from_a_training_group_is_refused(
     )
 
 
-def test_missing_and_unsuitable_features_are_refused(
+def test_missing_and_unusable_features_are_refused(
     foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
     check_refused(
@@ -129,8 +129,8 @@ def test_missing_and_unsuitable_features_are_refused(
     check_refused(
         foal_here("train", "-f", path, *QUICK), "expected face features, got only audio; extract them, or set"
     )
-    words = "expected audio features named audio/hubert, got only audio"
-    check_refused(foal_here("train", "-f", path, "--modalities", "audio", "--audio", "audio/hubert", *QUICK), words)
+    message = "expected audio features named audio/hubert, got only audio"
+    check_refused(foal_here("train", "-f", path, "--modalities", "audio", "--audio", "audio/hubert", *QUICK), message)
 
 
 def test_missing_shards_are_refused(foal_here: Command, feats: Path) -> None:
@@ -146,12 +146,12 @@ def test_shards_of_different_widths_are_refused(
     other = make_features(tmp_path / "other", some_utterances, widths={"audio": 4})
     folder = shard_folder(Path(), "session2", "audio", "0" * 64)
     (other / folder / "shard.h5").replace(features / folder / "shard.h5")
-    words = "the audio shards are inconsistent: their config hashes, frame shapes or formats differ"
+    message = "the audio shards are inconsistent: their config hashes, frame shapes or formats differ"
     with pytest.raises(StoreError) as caught:
         write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": "0" * 64})
-    assert str(caught.value) == words
+    assert str(caught.value) == message
     write_manifest(tmp_path / "corpus.csv", some_utterances)
-    check_refused(foal_here("index", "-m", "corpus.csv", "--features-dir", features, "--streams", "audio"), words)
+    check_refused(foal_here("index", "-m", "corpus.csv", "--features-dir", features, "--streams", "audio"), message)
     assert not (tmp_path / "feats.h5").exists()
 
 
@@ -161,7 +161,7 @@ def test_a_width_that_the_heads_do_not_divide_is_refused(foal_here: Command, fea
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (("--compat", "sums"), "settings key 'train.compat.0': input should be 'temperature', "),
         (("--protocol", "loso"), "settings key 'train.protocol': input should be 'loso-nested', "),
@@ -171,15 +171,15 @@ def test_a_width_that_the_heads_do_not_divide_is_refused(foal_here: Command, fea
     ],
     ids=str,
 )
-def test_invalid_options_are_refused(foal_here: Command, feats: Path, arguments: tuple[str, ...], words: str) -> None:
-    check_refused(foal_here("train", "-f", feats, *QUICK, *arguments), words, code=2)
+def test_invalid_options_are_refused(foal_here: Command, feats: Path, arguments: tuple[str, ...], message: str) -> None:
+    check_refused(foal_here("train", "-f", feats, *QUICK, *arguments), message, code=2)
 
 
 def test_a_finished_run_of_another_configuration_is_refused(foal_here: Command, feats: Path) -> None:
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run").code == 0
     result = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--epochs", "3")
-    words = "run: the finished run has another configuration: train.epochs was 2, is now 3; discard it with --force"
-    check_refused(result, words, code=2)
+    message = "run: the finished run has another configuration: train.epochs was 2, is now 3; discard it with --force"
+    check_refused(result, message, code=2)
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
 
 
@@ -192,7 +192,9 @@ def test_an_unfinished_run_of_another_configuration_is_refused(foal_here: Comman
     with pytest.raises(KeyboardInterrupt):
         train(Settings(train=quick), feats, tmp_path / "run", progress=stop)
     result = foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume", "--width", "8")
-    words = "run: the interrupted run has another configuration: train.width was 16, is now 8; discard it with --force"
-    check_refused(result, words, code=2)
+    message = (
+        "run: the interrupted run has another configuration: train.width was 16, is now 8; discard it with --force"
+    )
+    check_refused(result, message, code=2)
     assert foal_here("train", "-f", feats, *QUICK, "-o", "run", "--resume").code == 0
     assert not (tmp_path / ".run.unfinished").exists()

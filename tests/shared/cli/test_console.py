@@ -17,11 +17,11 @@ from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\r"
-SHOWN = r"\x1b]0;owned\x07\x1b[2J\x9b31m\r"
+ESCAPED = r"\x1b]0;owned\x07\x1b[2J\x9b31m\r"
 
 
 @pytest.mark.parametrize("kind", [str, Text])
-def test_lines_and_tables_show_control_characters(
+def test_lines_and_tables_show_escaped_control_characters(
     capsys: pytest.CaptureFixture[str], kind: Callable[[str], str | Text]
 ) -> None:
     console = start_console()
@@ -30,11 +30,11 @@ def test_lines_and_tables_show_control_characters(
     for part in (EVIL, table, kind(EVIL)):
         console.print(part)
     printed = capsys.readouterr().out
-    shown = SHOWN if kind is str else SHOWN.replace(r"\x07", "").replace(r"\r", "")  # rich itself takes these out
-    assert "[bold]" + SHOWN in printed
-    assert shown in printed
-    assert not set(printed) & set(EVIL) - set(SHOWN)
-    # The escaped text is measured: the frame of the table is straight.
+    escaped = ESCAPED if kind is str else ESCAPED.replace(r"\x07", "").replace(r"\r", "")  # rich removes these itself
+    assert "[bold]" + ESCAPED in printed
+    assert escaped in printed
+    assert not set(printed) & set(EVIL) - set(ESCAPED)
+    # Column widths are computed from the escaped text: all border lines have the same length.
     assert len({len(line) for line in printed.splitlines() if line[0] in "┏┃┡│└"}) == 1
 
 
@@ -48,7 +48,7 @@ def test_a_terminal_keeps_its_colours_and_bars(
     console = start_console()
     assert console.is_terminal
     console.print(EVIL, style="bold")
-    assert capsys.readouterr().out == f"\x1b[1m{SHOWN}\x1b[0m\n"
+    assert capsys.readouterr().out == f"\x1b[1m{ESCAPED}\x1b[0m\n"
     with Progress(TextColumn("{task.description}", markup=False), console=console) as progress:
         progress.add_task(EVIL, total=1)
     printed = capsys.readouterr().out
@@ -60,8 +60,8 @@ def test_a_terminal_keeps_its_colours_and_bars(
 def test_control_characters_in_a_shard_are_escaped(
     foal_here: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    one = Utterance(id="u", corpus="c", label=EVIL.strip(), audio="a.wav")
-    write_manifest(tmp_path / "m.csv", [one])
+    utterance = Utterance(id="u", corpus="c", label=EVIL.strip(), audio="a.wav")
+    write_manifest(tmp_path / "m.csv", [utterance])
     header = ShardHeader(
         modality="audio",
         config_hash="a" * 64,
@@ -74,27 +74,27 @@ def test_control_characters_in_a_shard_are_escaped(
     )
     with ShardWriter(
         shard_folder(tmp_path / "features", "c", "audio", "a" * 64) / "x.h5", header, dtype="float16"
-    ) as w:
-        w.add(
+    ) as writer:
+        writer.add(
             Entry(
                 id="u",
                 values=np.ones((2, 3), np.float32),
                 valid=np.ones(2, bool),
                 origin=0.0,
-                source=one.source("audio"),
+                source=utterance.source("audio"),
                 media="",
             )
         )
     indexed = foal_here("index", "-m", "m.csv", "--streams", "audio")
     inspected = foal_here("inspect")
-    for done in (indexed, inspected):
-        assert done.returncode == 0, done.stderr
-        assert SHOWN in done.stdout
-        assert not set(done.stdout) & set("\x1b\x07\x9b\r")
-    assert f"named {SHOWN}" in indexed.stdout
+    for result in (indexed, inspected):
+        assert result.returncode == 0, result.stderr
+        assert ESCAPED in result.stdout
+        assert not set(result.stdout) & set("\x1b\x07\x9b\r")
+    assert f"named {ESCAPED}" in indexed.stdout
 
 
-def test_a_count_table_has_the_sums_of_rows_and_columns() -> None:
+def test_a_count_table_contains_the_sums_of_rows_and_columns() -> None:
     rows = {"session1": [1, 2], "session2": [3, 4]}
     table = count_table("session", ["hap", "sad"], rows, total=True)
     columns = [list(column.cells) for column in table.columns]

@@ -1,4 +1,4 @@
-"""What the console and a log file show of foal's log messages."""
+"""Log messages of foal on the console and in log files."""
 
 import logging
 import subprocess
@@ -31,7 +31,7 @@ def log_each_level() -> None:
         (True, True, ["details", "status of [bold]id", "warning: attention", "error: failure"]),
     ],
 )
-def test_verbose_and_quiet_choose_the_levels(
+def test_verbose_and_quiet_select_the_levels(
     capsys: pytest.CaptureFixture[str], verbose: bool, quiet: bool, lines: list[str]
 ) -> None:
     start_console(quiet=quiet)
@@ -50,9 +50,7 @@ def test_quiet_suppresses_results_but_not_json(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == 'warning: attention\n{"name": "\\u00e4\\u009b"}\n'
 
 
-def test_a_log_file_gets_every_message_while_its_block_lasts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_log_file_contains_every_message_of_its_block(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     start_console(quiet=True)
     configure_logging(quiet=True)
     path = tmp_path / "run.log"
@@ -83,7 +81,7 @@ def test_the_flags_work_before_and_after_a_command(foal_here: Foal, tmp_path: Pa
     (tmp_path / "joy").mkdir()
     (tmp_path / "joy" / "a.mp4").touch()
     for arguments in (["--quiet", "manifest", "folder", "."], ["manifest", "folder", ".", "--quiet"]):
-        done = foal_here(*arguments)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout == ""
+        result = foal_here(*arguments)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == ""
     assert "1 utterances" in foal_here("manifest", "folder", ".").stdout

@@ -1,4 +1,4 @@
-"""The command `foal`: its help, its messages about wrong usage, its exit codes."""
+"""The `foal` command: help, usage errors and exit codes."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 ROOT = Path(__file__).parents[3]
-NOISE = re.compile(r"<(bool|path|int|float|str|list|tuple)\b|int range|float range|\[str\]")
+TYPE_NAMES = re.compile(r"<(bool|path|int|float|str|list|tuple)\b|int range|float range|\[str\]")
 
 
 def commands() -> list[str]:
@@ -27,11 +27,13 @@ def test_the_overview_has_a_panel_for_every_entry_point() -> None:
     assert sorted(ORDER) == sorted(commands())
 
 
-def test_the_overview_lists_the_commands_in_the_order_of_work(foal_here: Foal) -> None:
-    done = foal_here("--help")
-    assert done.returncode == 0
-    assert [name for name in re.findall(r"^│ (\w+) ", done.stdout, flags=re.MULTILINE) if name in ORDER] == list(ORDER)
-    assert not NOISE.search(done.stdout)
+def test_the_overview_lists_the_commands_in_workflow_order(foal_here: Foal) -> None:
+    result = foal_here("--help")
+    assert result.returncode == 0
+    assert [name for name in re.findall(r"^│ (\w+) ", result.stdout, flags=re.MULTILINE) if name in ORDER] == list(
+        ORDER
+    )
+    assert not TYPE_NAMES.search(result.stdout)
 
 
 @pytest.mark.parametrize("columns", ["80", "120"])
@@ -40,18 +42,18 @@ def test_the_help_of_a_command_shows_no_type_names(
     foal_here: Foal, monkeypatch: pytest.MonkeyPatch, command: str, columns: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    done = foal_here(command, "--help")
-    assert done.returncode == 0
-    assert f"Usage: foal {command}" in done.stdout
-    assert not NOISE.search(done.stdout)
+    result = foal_here(command, "--help")
+    assert result.returncode == 0
+    assert f"Usage: foal {command}" in result.stdout
+    assert not TYPE_NAMES.search(result.stdout)
 
 
-def test_the_completion_of_a_shell_is_printed(foal: Foal, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Typer detects the shell from the parent processes, which need not be one.
+def test_the_shell_completion_script_is_printed(foal: Foal, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Typer detects the shell from the parent processes, which may not include a shell.
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
-    done = foal("--show-completion", "bash")
-    assert done.returncode == 0, done.stderr
-    assert "complete -o default -F _foal_completion foal" in done.stdout
+    result = foal("--show-completion", "bash")
+    assert result.returncode == 0, result.stderr
+    assert "complete -o default -F _foal_completion foal" in result.stdout
 
 
 def test_the_version_is_that_of_the_installed_package(foal_here: Foal) -> None:
@@ -61,10 +63,10 @@ def test_the_version_is_that_of_the_installed_package(foal_here: Foal) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"), [("trian", "did you mean 'train'?"), ("frobnicate", f"commands are {', '.join(ORDER)}")]
 )
-def test_an_unknown_command_is_one_sentence_with_a_hint(foal_here: Foal, name: str, hint: str) -> None:
-    done = foal_here(name)
-    assert done.returncode == 2
-    assert done.stderr == f"foal: there is no command '{name}'; {hint}\n"
+def test_an_unknown_command_is_refused_with_one_sentence_and_a_hint(foal_here: Foal, name: str, hint: str) -> None:
+    result = foal_here(name)
+    assert result.returncode == 2
+    assert result.stderr == f"foal: there is no command '{name}'; {hint}\n"
 
 
 @pytest.mark.parametrize(
@@ -91,19 +93,21 @@ def test_an_unknown_command_is_one_sentence_with_a_hint(foal_here: Foal, name: s
         (["inspect", "nothing.h5"], 1, ".h5: no such file; create it with `foal extract` or `foal index`"),
     ],
 )
-def test_a_usage_error_is_one_message(foal: Foal, arguments: list[str], code: int, message: str) -> None:
-    done = foal(*arguments)
-    assert done.returncode == code
-    assert message in done.stderr
-    assert done.stderr.startswith("foal: ")
-    assert "Traceback" not in done.stderr
+def test_a_usage_error_is_reported_without_a_traceback(
+    foal: Foal, arguments: list[str], code: int, message: str
+) -> None:
+    result = foal(*arguments)
+    assert result.returncode == code
+    assert message in result.stderr
+    assert result.stderr.startswith("foal: ")
+    assert "Traceback" not in result.stderr
 
 
-def test_unknown_key_in_params_suggests_the_nearest(foal: Foal, tmp_path: Path) -> None:
+def test_an_unknown_key_in_params_is_refused_with_the_nearest_key(foal: Foal, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("extract:\n  face:\n    fsp: 10\n")
-    done = foal("extract", "--split", "all")
-    assert done.returncode == 2
-    assert "did you mean 'fps'?" in done.stderr
+    result = foal("extract", "--split", "all")
+    assert result.returncode == 2
+    assert "did you mean 'fps'?" in result.stderr
 
 
 def test_debug_shows_the_traceback(foal: Foal) -> None:

@@ -1,4 +1,4 @@
-"""Failures outside of a command: an output that cannot be written, an invalid configuration of Dask."""
+"""Failures outside a command: unwritable standard output and an invalid Dask configuration."""
 
 import os
 import pty
@@ -23,12 +23,12 @@ def extraction(foal_here: Foal, synthetic_corpus: Path) -> list[str]:
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", ["help", "extract"])
-def test_an_output_on_a_full_disk_is_one_sentence(
+def test_a_full_disk_is_reported_in_one_sentence(
     extraction: list[str], tmp_path: Path, command: str, unbuffered: str
 ) -> None:
     arguments = ["--help"] if command == "help" else extraction
     with FULL.open("w") as full:
-        done = subprocess.run(
+        result = subprocess.run(
             [*COMMAND, *arguments],
             stdout=full,
             stderr=subprocess.PIPE,
@@ -38,40 +38,26 @@ def test_an_output_on_a_full_disk_is_one_sentence(
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
             check=False,
         )
-    assert done.returncode == 1
-    assert done.stderr.startswith("foal: standard output cannot be written ([Errno 28] ")
-    assert done.stderr.count("\n") == 1
+    assert result.returncode == 1
+    assert result.stderr.startswith("foal: standard output cannot be written ([Errno 28] ")
+    assert result.stderr.count("\n") == 1
     assert not list(tmp_path.rglob(".tmp-*"))
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
-def test_without_any_output_the_exit_code_still_reports_the_failure(tmp_path: Path) -> None:
+def test_the_exit_code_reports_the_failure_without_any_output(tmp_path: Path) -> None:
     with FULL.open("w") as full:
-        done = subprocess.run([*COMMAND, "--help"], stdout=full, stderr=full, cwd=tmp_path, timeout=100, check=False)
-    assert done.returncode == 1
+        result = subprocess.run([*COMMAND, "--help"], stdout=full, stderr=full, cwd=tmp_path, timeout=100, check=False)
+    assert result.returncode == 1
 
 
-def test_an_output_on_a_closed_terminal_is_one_sentence(tmp_path: Path) -> None:
-    terminal, end = pty.openpty()
-    os.close(terminal)
+def test_a_closed_terminal_is_reported_in_one_sentence(tmp_path: Path) -> None:
+    controller_fd, terminal_fd = pty.openpty()
+    os.close(controller_fd)
     try:
-        done = subprocess.run(
-            [*COMMAND, "--help"], stdout=end, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=100, check=False
-        )
-    finally:
-        os.close(end)
-    assert done.returncode == 1
-    assert done.stderr.startswith("foal: standard output cannot be written ([Errno 5] ")
-    assert done.stderr.count("\n") == 1
-
-
-def test_a_closed_pipe_ends_the_command_silently(tmp_path: Path) -> None:
-    read, write = os.pipe()
-    os.close(read)
-    try:
-        done = subprocess.run(
+        result = subprocess.run(
             [*COMMAND, "--help"],
-            stdout=write,
+            stdout=terminal_fd,
             stderr=subprocess.PIPE,
             text=True,
             cwd=tmp_path,
@@ -79,15 +65,37 @@ def test_a_closed_pipe_ends_the_command_silently(tmp_path: Path) -> None:
             check=False,
         )
     finally:
-        os.close(write)
-    assert (done.returncode, done.stderr) == (1, "")
+        os.close(terminal_fd)
+    assert result.returncode == 1
+    assert result.stderr.startswith("foal: standard output cannot be written ([Errno 5] ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_closed_pipe_ends_the_command_silently(tmp_path: Path) -> None:
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    try:
+        result = subprocess.run(
+            [*COMMAND, "--help"],
+            stdout=write_fd,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            timeout=100,
+            check=False,
+        )
+    finally:
+        os.close(write_fd)
+    assert (result.returncode, result.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("text", ["distributed: [a", "just words", "distributed: {logging: {distributed: loud}}"])
-def test_an_invalid_configuration_of_dask_is_one_sentence(extraction: list[str], tmp_path: Path, text: str) -> None:
+def test_an_invalid_dask_configuration_is_reported_in_one_sentence(
+    extraction: list[str], tmp_path: Path, text: str
+) -> None:
     (tmp_path / "dask").mkdir()
-    (tmp_path / "dask/mine.yaml").write_text(text)
-    done = subprocess.run(
+    (tmp_path / "dask/custom.yaml").write_text(text)
+    result = subprocess.run(
         [*COMMAND, *extraction],
         capture_output=True,
         text=True,
@@ -96,7 +104,7 @@ def test_an_invalid_configuration_of_dask_is_one_sentence(extraction: list[str],
         env={**os.environ, "DASK_CONFIG": str(tmp_path / "dask")},
         check=False,
     )
-    assert done.returncode == 2
-    assert done.stderr.startswith("foal: the Dask configuration cannot be read")
-    assert "DASK_CONFIG" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert result.returncode == 2
+    assert result.stderr.startswith("foal: the Dask configuration cannot be read")
+    assert "DASK_CONFIG" in result.stderr
+    assert "Traceback" not in result.stderr

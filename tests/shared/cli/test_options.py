@@ -31,22 +31,22 @@ def run(command: Any, *arguments: str) -> None:
 
 
 @pytest.mark.parametrize("command", ORDER)
-def test_every_option_of_a_setting_names_its_key_and_default(command: str) -> None:
+def test_the_help_of_an_option_contains_its_key_and_default(command: str) -> None:
     for parameter in parameters_of(command):
         assert parameter.help
         if "(key" not in parameter.help:
             continue
-        # Options that a command declares itself may name a key without a default.
+        # Options declared by a command itself may name a key without a default.
         match = OPTION_HELP.search(parameter.help)
         if match is None:
             assert parameter.name in ("on_disk", "index", "out"), parameter.name
             continue
         default = settings_field(match[1]).default
-        shown = match[2].partition(";")[0]
+        default_text = match[2].partition(";")[0]
         if isinstance(default, tuple):
-            assert shown == (",".join(map(str, default)) or "none")
+            assert default_text == (",".join(map(str, default)) or "none")
         else:
-            assert shown.lower() == str(default).lower()
+            assert default_text.lower() == str(default).lower()
 
 
 @pytest.mark.parametrize("command", [name for name in ORDER if name != "results"])
@@ -55,7 +55,7 @@ def test_every_command_with_settings_has_params_and_set(command: str) -> None:
     assert {"--params", "--set"} <= options
 
 
-def test_given_options_override_their_keys_and_are_named(tmp_path: Path) -> None:
+def test_given_options_override_their_keys_and_are_listed(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text("train: {epochs: 3, width: 64}\n")
     calls: list[tuple[Settings, frozenset[str], bool]] = []

@@ -29,7 +29,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("log")
-def test_a_log_has_only_the_last_line_of_short_work(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_contains_only_the_last_line_of_short_work(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_display("extracting", total=3, unit="utterances") as display:
         for number in range(3):
             display.advance()
@@ -38,7 +38,7 @@ def test_a_log_has_only_the_last_line_of_short_work(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.usefixtures("log")
-def test_a_log_has_a_line_whenever_the_interval_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_contains_a_line_per_interval(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_display("fits", unit="fits", line_seconds=0) as display:
         for number in range(1, 4):
             display.update("late fusion", completed=number, total=4)
@@ -46,7 +46,7 @@ def test_a_log_has_a_line_whenever_the_interval_is_over(capsys: pytest.CaptureFi
 
 
 @pytest.mark.usefixtures("log")
-def test_a_log_has_no_lines_if_they_are_switched_off(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_contains_no_lines_if_they_are_disabled(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_display("checking", total=3, in_bytes=True, line_seconds=None) as display:
         display.advance(3)
     assert capsys.readouterr().out == ""
@@ -54,22 +54,22 @@ def test_a_log_has_no_lines_if_they_are_switched_off(capsys: pytest.CaptureFixtu
 
 @pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize(
-    ("options", "shown"), [({"unit": "utterances"}, "2/3"), ({"in_bytes": True}, "2/3 bytes"), ({}, "two done")]
+    ("options", "expected"), [({"unit": "utterances"}, "2/3"), ({"in_bytes": True}, "2/3 bytes"), ({}, "two done")]
 )
-def test_a_terminal_has_a_bar_that_is_removed_at_the_end(
-    capsys: pytest.CaptureFixture[str], options: dict[str, Any], shown: str
+def test_a_terminal_shows_a_bar_that_is_removed_at_the_end(
+    capsys: pytest.CaptureFixture[str], options: dict[str, Any], expected: str
 ) -> None:
     with progress_display("[working]", total=3, **options) as display:
         display.advance(2)
         display.update("two done")
     printed = capsys.readouterr().out
     assert "[working]" in printed
-    assert shown in printed
+    assert expected in printed
     assert printed.endswith("\x1b[2K")
 
 
 @pytest.mark.usefixtures("log")
-def test_several_threads_may_advance_it() -> None:
+def test_several_threads_can_advance_the_display() -> None:
     with progress_display("checking", total=8000, line_seconds=None) as display:
 
         def advance_often() -> None:

@@ -1,4 +1,4 @@
-"""Signals end a command with one sentence and exit code 128 plus their number."""
+"""A signal ends a command with a one-sentence message and the exit code 128 plus its number."""
 
 import signal
 import subprocess
@@ -12,7 +12,7 @@ from foal.shared.cli.signals import SIGNALS
 
 STOPPED = "foal: stopped; finished work is kept, rerun the same command to resume\n"
 
-# The test runner may itself be started with ignored signals (nohup, a background job of a script).
+# The test runner may have been started with ignored signals (nohup, a background job of a script).
 RESET = """
 import signal
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -45,7 +45,7 @@ main(["manifest", "--help"])
 
 
 @contextmanager
-def started(script: str, *, hangup_ignored: bool = False) -> Iterator["subprocess.Popen[str]"]:
+def running_python(script: str, *, hangup_ignored: bool = False) -> Iterator["subprocess.Popen[str]"]:
     """A Python process that has printed "ready"; killed at the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-c", (HANGUP_IGNORED if hangup_ignored else RESET) + script],
@@ -64,14 +64,14 @@ def started(script: str, *, hangup_ignored: bool = False) -> Iterator["subproces
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_a_command_with_its_exit_code(number: signal.Signals) -> None:
-    with started(COMMAND.format(cleanup="pass")) as process:
+    with running_python(COMMAND.format(cleanup="pass")) as process:
         process.send_signal(number)
         out, err = process.communicate(timeout=50)
     assert (process.returncode, out, err) == (128 + number, "cleanup\n", STOPPED)
 
 
 def test_a_second_signal_during_the_cleanup_prints_no_traceback() -> None:
-    with started(COMMAND.format(cleanup="time.sleep(60)")) as process:
+    with running_python(COMMAND.format(cleanup="time.sleep(60)")) as process:
         process.send_signal(signal.SIGINT)
         assert process.stdout is not None
         assert process.stdout.readline() == "cleanup\n"
@@ -81,25 +81,27 @@ def test_a_second_signal_during_the_cleanup_prints_no_traceback() -> None:
     assert (process.returncode, out, err) == (130, "", STOPPED)
 
 
-def test_a_signal_that_was_ignored_before_stays_ignored() -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     script = LISTEN + "time.sleep(1)\nsys.exit(7)\n"
-    with started(script, hangup_ignored=True) as process:
+    with running_python(script, hangup_ignored=True) as process:
         process.send_signal(signal.SIGHUP)
         assert process.wait(50) == 7
 
 
-def test_the_error_passes_code_that_handles_exceptions() -> None:
+def test_the_error_is_not_caught_by_except_exception() -> None:
     script = LISTEN.replace('print("ready", flush=True)', "") + (
         "try:\n    print('ready', flush=True)\n    time.sleep(60)\nexcept Exception:\n    sys.exit(1)\n"
         "except StoppedError:\n    sys.exit(stopping.number)\n"
     )
-    with started(script) as process:
+    with running_python(script) as process:
         process.send_signal(signal.SIGTERM)
         assert process.wait(50) == signal.SIGTERM
 
 
-def test_signals_are_ignored_once_the_command_is_over() -> None:
-    with started(LISTEN + "stopping.ignore()\nprint('over', flush=True)\ntime.sleep(1)\nsys.exit(7)\n") as process:
+def test_signals_are_ignored_after_the_end_of_the_command() -> None:
+    with running_python(
+        LISTEN + "stopping.ignore()\nprint('over', flush=True)\ntime.sleep(1)\nsys.exit(7)\n"
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "over\n"
         process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""`foal verify` as a command; tests/shared/store/test_verify.py tests what it finds."""
+"""Output of the `foal verify` command; tests/shared/store/test_verify.py tests its checks."""
 
 import json
 import subprocess
@@ -18,22 +18,22 @@ def features(tmp_path: Path, some_utterances: list[Utterance], make_features: Ca
 
 
 def test_json_is_the_last_line(foal_here: Foal, features: Path) -> None:
-    done = foal_here("verify", "--json")
-    assert done.returncode == 0
-    first, last = done.stdout.splitlines()
+    completed = foal_here("verify", "--json")
+    assert completed.returncode == 0
+    first, last = completed.stdout.splitlines()
     assert "6 files intact" in first
     result = json.loads(last)
     assert (result["files"], result["problems"]) == (6, [])
     assert result["bytes"] == sum(path.stat().st_size for path in features.rglob("*.h5"))
 
 
-def test_json_lists_the_problems_also_with_quiet(foal_here: Foal, features: Path) -> None:
+def test_json_lists_the_problems_with_and_without_quiet(foal_here: Foal, features: Path) -> None:
     damaged = next(features.rglob("*.h5"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
     for arguments in (["verify", "--json"], ["verify", "--json", "--quiet"]):
-        done = foal_here(*arguments)
-        assert done.returncode == 1
-        (problem,) = json.loads(done.stdout.splitlines()[-1])["problems"]
+        completed = foal_here(*arguments)
+        assert completed.returncode == 1
+        (problem,) = json.loads(completed.stdout.splitlines()[-1])["problems"]
         assert problem["path"].endswith(damaged.name)
         assert problem["reason"]
-    assert done.stdout.count("\n") == 1
+    assert completed.stdout.count("\n") == 1

@@ -1,4 +1,4 @@
-"""params.yaml is read as DVC reads it, and an unreadable file or a repeated key is one sentence."""
+"""params.yaml is parsed as DVC parses it; an invalid file or a repeated key gives a one-sentence error."""
 
 import os
 from pathlib import Path
@@ -15,11 +15,11 @@ SCALARS = ["1e-4", "1.5e3", "yes", "on", "010", "0o10", "0x1F", "1_000", "~", "n
 
 
 @pytest.mark.parametrize("text", SCALARS)
-def test_scalars_are_read_as_dvc_reads_them(text: str) -> None:
-    yaml = pytest.importorskip("dvc.utils.serialize").parse_yaml(f"key: {text}\n", "params.yaml")
-    ours = parse_yaml(f"key: {text}\n")
-    assert ours == yaml
-    assert type(ours["key"]) is type(yaml["key"])
+def test_scalars_are_parsed_as_dvc_parses_them(text: str) -> None:
+    expected = pytest.importorskip("dvc.utils.serialize").parse_yaml(f"key: {text}\n", "params.yaml")
+    parsed = parse_yaml(f"key: {text}\n")
+    assert parsed == expected
+    assert type(parsed["key"]) is type(expected["key"])
 
 
 @pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("yes", "yes"), ("010", 10), ("true", True)])
@@ -28,14 +28,14 @@ def test_scalars_follow_yaml_1_2(text: str, value: Any) -> None:
     assert type(parse_yaml(text)) is type(value)
 
 
-def test_an_exponent_without_a_point_is_a_number_in_the_file_and_in_set(tmp_path: Path) -> None:
+def test_an_exponent_without_a_decimal_point_is_a_number_in_the_file_and_in_set(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text("train:\n  learning_rate: 1e-4\n")
     assert load_settings(params).train.learning_rate == 1e-4
     assert settings_from(params, ["train.learning_rate=2e-4"], {}).train.learning_rate == 2e-4
 
 
-def test_a_repeated_key_is_one_sentence_with_its_line(tmp_path: Path) -> None:
+def test_a_repeated_key_is_reported_in_one_sentence_with_its_line(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text("train: {epochs: 1}\ntrain: {epochs: 2}\n")
     with pytest.raises(SettingsError, match=r"cannot be read as YAML: line 2: .*duplicate key") as caught:
@@ -46,7 +46,7 @@ def test_a_repeated_key_is_one_sentence_with_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["a: [", "corpus: !!python/name:os.system x", "a: b: c", "\ttabs: 1", "corpus: {root: 2024-13-45}"]
 )
-def test_invalid_yaml_is_one_line(text: str) -> None:
+def test_invalid_yaml_is_reported_in_one_line(text: str) -> None:
     with pytest.raises(YamlError) as caught:
         parse_yaml(text)
     assert "\n" not in str(caught.value)
@@ -71,7 +71,7 @@ def test_bytes_that_are_not_utf_8_are_refused(tmp_path: Path) -> None:
         load_settings(tmp_path / "params.yaml")
 
 
-def test_anchors_and_merge_keys_may_be_used(tmp_path: Path) -> None:
+def test_anchors_and_merge_keys_are_supported(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text("extract:\n  audio: &all {revision: v1}\n  face: {<<: *all, fps: 5}\n")
     face = load_settings(params).extract.face

@@ -1,4 +1,4 @@
-"""Keys and options of earlier versions end in one sentence that names the new key or option."""
+"""Keys and options of earlier versions are refused with one sentence that contains the new name."""
 
 import subprocess
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def test_a_renamed_key_of_an_encoder_is_refused_with_its_new_name() -> None:
         settings_from(None, ["extract.encoders={face/clip: {view: frame}}"], {})
 
 
-def test_an_old_params_file_ends_in_one_sentence_with_its_first_renamed_key(tmp_path: Path) -> None:
+def test_an_old_params_file_is_refused_with_the_new_name_of_its_first_renamed_key(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(OLD_PARAMS)
     with pytest.raises(SettingsError, match=r"^settings key 'extract.features' was renamed to 'extract.features_dir'$"):
@@ -87,7 +87,9 @@ def test_the_replacement_of_a_renamed_option_is_an_option(command: str) -> None:
         (["index", "--key", "audio=abc"], "--key", "--config-hash"),
     ],
 )
-def test_a_renamed_option_is_one_message(foal_here: Foal, arguments: list[str], old: str, new: str) -> None:
-    done = foal_here(*arguments)
-    assert done.returncode == 2
-    assert done.stderr == f"foal: {arguments[0]}: option {old} was renamed to {new}\n"
+def test_a_renamed_option_is_refused_with_its_new_name(
+    foal_here: Foal, arguments: list[str], old: str, new: str
+) -> None:
+    result = foal_here(*arguments)
+    assert result.returncode == 2
+    assert result.stderr == f"foal: {arguments[0]}: option {old} was renamed to {new}\n"

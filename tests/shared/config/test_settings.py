@@ -9,7 +9,7 @@ from foal.shared.errors import SettingsError
 ROOT = Path(__file__).parents[3]
 
 
-def test_defaults_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_are_used_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_settings() == Settings()
 
@@ -19,7 +19,7 @@ def test_the_repository_params_are_valid() -> None:
     assert settings.corpus.kind == "synthetic"
 
 
-def test_an_option_overrides_its_key_and_the_rest_stays(tmp_path: Path) -> None:
+def test_an_option_overrides_only_its_own_key(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text("cluster:\n  workers: 3\nextract:\n  face:\n    fps: 5\n")
     settings = settings_from(params, ["train.epochs=7"], {"cluster.workers": 1})
@@ -55,14 +55,14 @@ def test_null_is_a_value_of_a_key(tmp_path: Path) -> None:
         ("extract: {batch_seconds: .inf}", "'extract.batch_seconds': expected finite numbers, got inf"),
     ],
 )
-def test_an_invalid_file_is_one_message_that_names_the_key(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_file_is_refused_with_the_invalid_key(tmp_path: Path, text: str, message: str) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(text)
     with pytest.raises(SettingsError, match=message):
         load_settings(params)
 
 
-def test_many_problems_are_cut_to_twenty_lines(tmp_path: Path) -> None:
+def test_many_problems_are_truncated_to_twenty_lines(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text("train:\n" + "".join(f"  unknown{number}: 1\n" for number in range(25)))
     with pytest.raises(SettingsError, match=r"\.\.\. and 5 more") as caught:

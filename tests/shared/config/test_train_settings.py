@@ -17,7 +17,7 @@ def test_a_preset_sets_its_keys_and_no_others() -> None:
     changed = {key for key in light if light[key] != paper[key]}
     assert changed - {"preset"} <= PRESETS["paper"].keys()
     assert {"width", "batch_size", "schedule", "clip"} <= changed
-    assert (paper["protocol"], paper["compat"]) == (None, ())  # still nested, and without the authors' deviations
+    assert (paper["protocol"], paper["compat"]) == (None, ())  # nested, without deviations of the authors' code
 
 
 def test_keys_of_the_file_override_a_preset_of_the_file(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_the_default_preset_can_be_given_as_an_option(tmp_path: Path) -> None:
         ("[same-class, temperature]", ("same-class", "temperature")),
     ],
 )
-def test_compat_in_the_file_and_as_an_option(tmp_path: Path, text: str, deviations: tuple[str, ...]) -> None:
+def test_compat_is_parsed_in_the_file_and_as_an_option(tmp_path: Path, text: str, deviations: tuple[str, ...]) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(f"train:\n  compat: {text}\n")
     assert settings_from(params, (), {}).train.compat == deviations

@@ -1,4 +1,4 @@
-"""Paths from files stay inside their folder."""
+"""Paths in untrusted files must stay inside their folder."""
 
 from pathlib import Path
 
@@ -21,13 +21,13 @@ from foal.shared.files.confinement import Inside
         ("outside.wav", "through a symbolic link"),
     ],
 )
-def test_the_reason_names_how_a_path_leads_out(tmp_path: Path, path: str, reason: str) -> None:
+def test_the_reason_states_how_a_path_leaves_the_folder(tmp_path: Path, path: str, reason: str) -> None:
     root = tmp_path / "root"
     (root / "folder").mkdir(parents=True)
     (tmp_path / "root2").mkdir()
     (root / "inside").symlink_to("folder")
     (root / "outside").symlink_to("../root2")
     (root / "outside.wav").symlink_to("/etc/hostname")
-    found = Inside(root).escape_reason(path)
-    assert (reason == "") == (found == "")
-    assert reason.replace("\\", "") in found
+    escape_reason = Inside(root).escape_reason(path)
+    assert (reason == "") == (escape_reason == "")
+    assert reason.replace("\\", "") in escape_reason

@@ -10,7 +10,7 @@ from foal.shared.files.fingerprint import CONTENT, media_fingerprint
 
 
 @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (3 << 20) + 7])
-def test_the_content_is_hashed_whole(tmp_path: Path, size: int) -> None:
+def test_the_complete_content_is_hashed(tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
     (tmp_path / "a.wav").write_bytes(content)
     assert media_fingerprint(tmp_path / "a.wav", content=True) == CONTENT + xxhash.xxh3_128(content).hexdigest()
@@ -22,7 +22,7 @@ def test_unreadable_files_have_no_fingerprint(tmp_path: Path) -> None:
         assert media_fingerprint(tmp_path / name) == media_fingerprint(tmp_path / name, content=True) == ""
     for content in (False, True):
         assert not media_fingerprint(tmp_path / "pipe", content=content).startswith(CONTENT)
-    # Read from its beginning, this one gives an error of the disk.
+    # Reading this file from its beginning raises an I/O error.
     assert media_fingerprint(Path("/proc/self/mem"), content=True) == ""
 
 

@@ -28,7 +28,7 @@ def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
     assert os.listdir(target.parent) == ["target"]
 
 
-def test_an_existing_folder_is_replaced_whole(tmp_path: Path) -> None:
+def test_an_existing_folder_is_replaced_completely(tmp_path: Path) -> None:
     write(tmp_path / "target", "old")
     (tmp_path / "target" / "other").write_text("old")
     with folder_written_atomically(tmp_path / "target") as work:
@@ -37,7 +37,7 @@ def test_an_existing_folder_is_replaced_whole(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["target"]
 
 
-def test_after_an_error_the_existing_folder_stays(tmp_path: Path) -> None:
+def test_an_error_keeps_the_existing_folder(tmp_path: Path) -> None:
     write(tmp_path / "target", "old")
     with pytest.raises(KeyboardInterrupt), folder_written_atomically(tmp_path / "target") as work:
         interrupt(work)
@@ -45,7 +45,7 @@ def test_after_an_error_the_existing_folder_stays(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["target"]
 
 
-def test_a_failed_renaming_puts_the_existing_folder_back(tmp_path: Path) -> None:
+def test_a_failed_rename_restores_the_existing_folder(tmp_path: Path) -> None:
     write(tmp_path / "target", "old")
     with pytest.raises(FileNotFoundError):
         publish_folder(tmp_path / "missing", tmp_path / "target")
@@ -53,10 +53,12 @@ def test_a_failed_renaming_puts_the_existing_folder_back(tmp_path: Path) -> None
     assert os.listdir(tmp_path) == ["target"]
 
 
-def test_leftovers_of_killed_processes_are_removed_or_put_back(tmp_path: Path) -> None:
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    stale = f".tmp-{socket.gethostname()}~{int(dead.stdout)}"
-    kept = [f".tmp-elsewhere~{int(dead.stdout)}~target", f"{stale}~other", f"{stale}~other~target"]
+def test_leftovers_of_killed_processes_are_removed_or_restored(tmp_path: Path) -> None:
+    ended_process = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    )
+    stale = f".tmp-{socket.gethostname()}~{int(ended_process.stdout)}"
+    kept = [f".tmp-elsewhere~{int(ended_process.stdout)}~target", f"{stale}~other", f"{stale}~other~target"]
     for name in [*kept, f"{stale}~target"]:
         (tmp_path / name).mkdir()
     write(tmp_path / f"{stale}~previous-target", "old")

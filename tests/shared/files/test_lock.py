@@ -1,4 +1,4 @@
-"""Locks: one command at a time, the owner is named, the lock of a dead process is taken over."""
+"""Locks: one command at a time, an error that names the owner, and takeover of stale locks."""
 
 import json
 import os
@@ -29,7 +29,9 @@ def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
-def test_a_features_folder_is_held_once_and_released_by_a_kill(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
+def test_a_features_folder_is_locked_once_and_unlocked_by_a_kill(
+    tmp_path: Path, holder: "subprocess.Popen[str]"
+) -> None:
     for break_lock in (False, True):
         with pytest.raises(FoalError) as caught, features_lock(tmp_path, break_lock=break_lock):
             pass
@@ -52,15 +54,20 @@ def test_a_lock_is_released_after_an_error_and_leaves_no_empty_folder(tmp_path: 
 
 
 def test_a_lock_of_another_host_counts_as_held_unless_broken(tmp_path: Path) -> None:
-    said = {"host": "elsewhere", "pid": 7, "since": "2026-01-02T03:04:05+00:00", "command": "foal extract -s all"}
-    (tmp_path / LOCK_NAME).write_text(json.dumps(said))
-    ago = time.time() - 7500
-    os.utime(tmp_path / LOCK_NAME, (ago, ago))
+    record = {"host": "elsewhere", "pid": 7, "since": "2026-01-02T03:04:05+00:00", "command": "foal extract -s all"}
+    (tmp_path / LOCK_NAME).write_text(json.dumps(record))
+    modified = time.time() - 7500
+    os.utime(tmp_path / LOCK_NAME, (modified, modified))
     with pytest.raises(FoalError) as caught, features_lock(tmp_path):
         pass
-    for words in ("process 7 on elsewhere since 2026-01-02", "2 h 5 min ago", "`foal extract -s all`", "--break-lock"):
-        assert words in str(caught.value)
-    assert json.loads((tmp_path / LOCK_NAME).read_text()) == said
+    for expected in (
+        "process 7 on elsewhere since 2026-01-02",
+        "2 h 5 min ago",
+        "`foal extract -s all`",
+        "--break-lock",
+    ):
+        assert expected in str(caught.value)
+    assert json.loads((tmp_path / LOCK_NAME).read_text()) == record
     with features_lock(tmp_path, break_lock=True) as notice:
         assert "removed the stale lock of process 7 on elsewhere" in notice
         assert json.loads((tmp_path / LOCK_NAME).read_text())["host"] == socket.gethostname()
@@ -74,20 +81,20 @@ def test_a_lock_without_a_valid_record_is_stale(tmp_path: Path, content: str) ->
         assert notice == ""
 
 
-def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for place in (tmp_path / "file", tmp_path / "file" / "folder"):
-        with pytest.raises(FoalError, match=r"expected a folder|cannot be written"), features_lock(place):
+    for folder in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(FoalError, match=r"expected a folder|cannot be written"), features_lock(folder):
             pass
 
 
 def test_a_symbolic_link_as_lock_file_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "target").write_text("content")
     (tmp_path / "features").mkdir()
-    (tmp_path / "features" / LOCK_NAME).symlink_to(tmp_path / "precious")
+    (tmp_path / "features" / LOCK_NAME).symlink_to(tmp_path / "target")
     with pytest.raises(FoalError), features_lock(tmp_path / "features"):
         pass
-    assert (tmp_path / "precious").read_text() == "mine"
+    assert (tmp_path / "target").read_text() == "content"
 
 
 def test_the_lock_file_of_another_owner_is_not_removed(tmp_path: Path) -> None:
@@ -99,7 +106,7 @@ def test_the_lock_file_of_another_owner_is_not_removed(tmp_path: Path) -> None:
     assert (tmp_path / LOCK_NAME).read_text() == "another's"
 
 
-def test_an_exclusive_lock_on_a_folder_is_held_once_and_released_after_an_error(tmp_path: Path) -> None:
+def test_an_exclusive_lock_is_held_once_and_released_after_an_error(tmp_path: Path) -> None:
     message = "the run is in use"
     with exclusive_lock(tmp_path, ""), pytest.raises(UsageError, match=message), exclusive_lock(tmp_path, message):
         pass

@@ -1,4 +1,4 @@
-"""The one rule about existing outputs."""
+"""The rule for overwriting existing outputs."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_other_files_are_replaced_only_with_force(tmp_path: Path) -> None:
     check(path, force=True)
 
 
-def test_a_broken_symbolic_link_exists(tmp_path: Path) -> None:
+def test_a_broken_symbolic_link_counts_as_existing(tmp_path: Path) -> None:
     path = tmp_path / "link"
     path.symlink_to("nowhere")
     with pytest.raises(UsageError, match="exists and is not"):

@@ -1,4 +1,4 @@
-"""Tables of texts, of one length or one behind the other, and what a stranger may write in their place."""
+"""String columns, padded or concatenated, and invalid content in their place."""
 
 from pathlib import Path
 from typing import Any
@@ -15,39 +15,39 @@ TEXTS = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categori
 LONG = ["short", "", "ü" * 20_000, *["row"] * 200]
 
 
-def written(path: Path, **columns: list[str]) -> Path:
+def write(path: Path, **columns: list[str]) -> Path:
     with h5py.File(path, "w") as file:
         write_strings(file, **columns)
     return path
 
 
 def read(path: Path, name: str) -> list[str]:
-    checked = ValidatedGroup.root(h5py.h5f.open(bytes(path)), path.stat().st_size)
+    group = ValidatedGroup.root(h5py.h5f.open(bytes(path)), path.stat().st_size)
     try:
-        return checked.texts(name)
+        return group.texts(name)
     finally:
-        checked.close()
+        group.close()
 
 
 @given(TEXTS, st.booleans())
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_strings_of_both_layouts_are_read(tmp_path: Path, texts: list[str], with_a_long_one: bool) -> None:
-    texts = [*texts, *LONG] if with_a_long_one else texts
-    path = written(tmp_path / "t.h5", name=texts)
+def test_strings_of_both_layouts_are_read(tmp_path: Path, texts: list[str], with_long_strings: bool) -> None:
+    texts = [*texts, *LONG] if with_long_strings else texts
+    path = write(tmp_path / "t.h5", name=texts)
     assert read(path, "name") == texts
 
 
-def test_one_long_text_does_not_lengthen_the_others(tmp_path: Path) -> None:
-    """Ten thousand utterances beside one whose transcript is as long as a CSV field may be: 1.3 GB of padding."""
+def test_one_long_string_does_not_pad_the_others(tmp_path: Path) -> None:
+    """Padding ten thousand strings to the maximum length of a CSV field would take 1.3 GB."""
     texts = ["so they said"] * 10_000
     texts[17] = "word " * 26_000
-    path = written(tmp_path / "t.h5", transcript=texts)
+    path = write(tmp_path / "t.h5", transcript=texts)
     assert path.stat().st_size < 1e6
     assert read(path, "transcript") == texts
 
 
 def test_short_strings_are_an_ordinary_hdf5_dataset(tmp_path: Path) -> None:
-    with h5py.File(written(tmp_path / "t.h5", ids=["a", "böse", ""])) as file:
+    with h5py.File(write(tmp_path / "t.h5", ids=["a", "böse", ""])) as file:
         assert list(file["ids"].asstr()) == ["a", "böse", ""]
         assert set(file) == {"ids"}
 
@@ -68,11 +68,11 @@ ENDS = np.cumsum([len(text.encode()) for text in LONG])
         ENDS.astype(np.int32),
         ENDS[:0],
     ],
-    ids=["one missing", "early", "late", "backwards", "far away", "negative", "fractions", "narrow", "none"],
+    ids=["one missing", "too small", "too large", "descending", "huge", "negative", "float64", "int32", "empty"],
 )
-def test_ends_that_are_no_ends_are_refused(tmp_path: Path, ends: Any) -> None:
+def test_invalid_ends_of_strings_are_refused(tmp_path: Path, ends: Any) -> None:
     assert len(LONG) * len(LONG[2].encode()) > MAX_PADDING_BYTES
-    path = written(tmp_path / "t.h5", name=LONG)
+    path = write(tmp_path / "t.h5", name=LONG)
     with h5py.File(path, "r+") as file:
         del file["name_end"]
         file["name_end"] = np.asarray(ends)
@@ -81,8 +81,8 @@ def test_ends_that_are_no_ends_are_refused(tmp_path: Path, ends: Any) -> None:
 
 
 @pytest.mark.parametrize("content", [np.frombuffer(b"\xff" * 40_000, np.uint8), np.zeros(40_000, np.uint8)])
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path, content: Any) -> None:
-    path = written(tmp_path / "t.h5", name=LONG)
+def test_bytes_that_are_not_text_are_refused(tmp_path: Path, content: Any) -> None:
+    path = write(tmp_path / "t.h5", name=LONG)
     with h5py.File(path, "r+") as file:
         del file["name"], file["name_end"]
         file["name"], file["name_end"] = content, np.array([len(content)])

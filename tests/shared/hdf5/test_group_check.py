@@ -1,4 +1,4 @@
-"""Groups whose names would send libhdf5 into an endless loop are refused before they are read."""
+"""Groups whose name heap would cause an endless loop in libhdf5 are refused before they are read."""
 
 import struct
 from collections.abc import Callable
@@ -28,14 +28,14 @@ def write(path: Path, members: int, **options: str) -> Path:
     return path
 
 
-def close_the_list(content: bytearray, heap: int, block: int) -> None:
-    """Let a free block of the names point to itself."""
+def make_free_list_circular(content: bytearray, heap: int, block: int) -> None:
+    """Make a free block of the name heap point to itself."""
     _, _, _, names = HEAP.unpack_from(content, heap)
     struct.pack_into("<Q", content, names + block, block)
 
 
-def begin_outside(content: bytearray, heap: int, block: int) -> None:
-    """Let the list of free blocks begin behind the names."""
+def move_free_list_outside(content: bytearray, heap: int, block: int) -> None:
+    """Make the list of free blocks begin after the names."""
     name, size, _, names = HEAP.unpack_from(content, heap)
     HEAP.pack_into(content, heap, name, size, size, names)
 
@@ -52,12 +52,14 @@ def test_intact_groups_of_any_size_pass(tmp_path: Path, members: int) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (close_the_list, "damaged name heap"),
-        (begin_outside, "damaged name heap"),
+        (make_free_list_circular, "damaged name heap"),
+        (move_free_list_outside, "damaged name heap"),
         (remove_signature, "without a name heap"),
     ],
 )
-def test_damaged_names_are_refused(tmp_path: Path, damage: Callable[[bytearray, int, int], None], message: str) -> None:
+def test_damaged_name_heaps_are_refused(
+    tmp_path: Path, damage: Callable[[bytearray, int, int], None], message: str
+) -> None:
     path = write(tmp_path / "a.h5", 1)
     content = bytearray(path.read_bytes())
     heap = content.index(b"HEAP")
@@ -68,12 +70,12 @@ def test_damaged_names_are_refused(tmp_path: Path, damage: Callable[[bytearray, 
         check(path)
 
 
-def test_a_group_behind_the_end_of_the_content_is_refused(tmp_path: Path) -> None:
+def test_a_group_beyond_the_end_of_the_content_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="beyond the end of the file"):
         check(write(tmp_path / "a.h5", 1), length=100)
 
 
-def test_other_forms_of_group_and_file_are_refused(tmp_path: Path) -> None:
+def test_other_versions_of_groups_and_files_with_a_user_block_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unsupported version of a group header"):
         check(write(tmp_path / "new.h5", 1, libver="latest"))
     path = tmp_path / "block.h5"

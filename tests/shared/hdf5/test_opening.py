@@ -1,4 +1,4 @@
-"""Opening our files: other kinds, older and newer versions, and damaged files are told apart."""
+"""Opening foal's HDF5 files: other formats, older and newer versions, and damaged files are distinguished."""
 
 import math
 import os
@@ -17,7 +17,7 @@ FORMAT = FileFormat(
     name="foal-test",
     version=4,
     label="test",
-    missing="it is gone; make it",
+    missing="no such test file; create it",
     damaged="repair it",
     older="run `foal test` again",
 )
@@ -32,9 +32,9 @@ def write(path: Path, *, seal: bool = True, version: int = 4, **attributes: str)
     return path
 
 
-def refusal(path: Path, *, whole: bool = True) -> StoreError:
+def refusal(path: Path, *, verify: bool = True) -> StoreError:
     with pytest.raises(StoreError) as caught:
-        open_hdf5(path, FORMAT, verify_up_to_bytes=math.inf if whole else 0)
+        open_hdf5(path, FORMAT, verify_up_to_bytes=math.inf if verify else 0)
     return caught.value
 
 
@@ -48,7 +48,7 @@ def test_a_sealed_file_of_the_right_format_is_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seal", [True, False], ids=["sealed", "without a seal"])
-def test_a_file_of_an_older_version_is_named_with_its_remedy(tmp_path: Path, seal: bool) -> None:
+def test_a_file_of_an_older_version_is_refused_with_a_remedy(tmp_path: Path, seal: bool) -> None:
     path = write(tmp_path / "old.h5", version=3, seal=seal)
     error = refusal(path)
     assert str(error) == f"{path}: test format 3 (foal 0.1); this version reads format 4; run `foal test` again"
@@ -63,18 +63,18 @@ def test_a_file_of_a_newer_version_is_a_future_error(tmp_path: Path, seal: bool)
     assert str(error) == f"{path}: test format 99 (a newer foal); this version reads format 4; update foal"
 
 
-def test_a_damaged_file_of_another_version_is_damaged(tmp_path: Path) -> None:
+def test_a_damaged_file_of_another_version_is_reported_as_damaged(tmp_path: Path) -> None:
     path = write(tmp_path / "new.h5", version=99)
     with path.open("r+b") as raw:
         raw.seek(-1 - SEAL_SIZE, os.SEEK_END)
         raw.write(b"?")
-    for whole in (False, True):
-        error = refusal(path, whole=whole)
+    for verify in (False, True):
+        error = refusal(path, verify=verify)
         assert str(error) == f"{path}: damaged (the content does not match its checksum); repair it"
 
 
 def test_other_files_are_refused_with_the_reason(tmp_path: Path) -> None:
-    assert str(refusal(tmp_path / "none.h5")).endswith("none.h5: it is gone; make it")
+    assert str(refusal(tmp_path / "none.h5")).endswith("none.h5: no such test file; create it")
     assert "expected a file of format foal-test, got 'foal-other'" in str(
         refusal(write(tmp_path / "other.h5", format="foal-other"))
     )
@@ -88,12 +88,12 @@ def test_other_files_are_refused_with_the_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["config_hash", "key"])
-def test_files_of_every_version_are_identified(tmp_path: Path, name: str) -> None:
+def test_files_of_older_versions_are_identified(tmp_path: Path, name: str) -> None:
     attributes: dict[str, Any] = {"modality": "audio", "config": "{}", name: "abc"}
     path = write(tmp_path / "a.h5", version=3, **attributes)
     assert sniff(path) == ("foal-test", 3, "audio", "abc", "{}", 3)
-    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+    with h5py.File(tmp_path / "other-program.h5", "w") as file:
         file.attrs["version"] = [1, 2]
-    assert sniff(tmp_path / "foreign.h5") == (None, None, None, None, None, 0)
+    assert sniff(tmp_path / "other-program.h5") == (None, None, None, None, None, 0)
     (tmp_path / "text").write_text("text")
     assert sniff(tmp_path / "text") is None

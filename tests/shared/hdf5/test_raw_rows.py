@@ -1,4 +1,4 @@
-"""Reading rows past HDF5: what comes is what HDF5 gives, from where the index or the shard says, or nothing."""
+"""Rows read without HDF5 equal those read with HDF5, at the extents of the index or shard, or raise an error."""
 
 import os
 from collections.abc import Callable
@@ -28,42 +28,42 @@ from foal.shared.utterance import Utterance
 MakeFeatures = Callable[..., Path]
 Tables = dict[str, tuple[np.ndarray, np.ndarray]]
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
-Altered = Callable[[Path], AbstractContextManager[h5py.File]]
+EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
 REFUSED = {
-    "in chunks": {"chunks": True},
+    "chunked": {"chunks": True},
     "compressed": {"chunks": True, "compression": "gzip"},
-    "of bytes the other way round": {"dtype": ">f4"},
-    "of doubles": {"dtype": "f8"},
+    "big-endian": {"dtype": ">f4"},
+    "float64": {"dtype": "f8"},
 }
 
 
 def rows_of(path: Path, group: str = "/") -> PackedRows:
     with h5py.File(path, "r") as file, wrap_as_store_error(path, "repair it"):
-        return PackedRows(path, extents_of(checked(path, file, group)), remedy="repair it")
+        return PackedRows(path, extents_of(open_group(path, file, group)), remedy="repair it")
 
 
-def checked(path: Path, file: h5py.File, group: str = "/") -> ValidatedGroup:
-    found = ValidatedGroup.root(file.id, path.stat().st_size)
+def open_group(path: Path, file: h5py.File, group: str = "/") -> ValidatedGroup:
+    opened = ValidatedGroup.root(file.id, path.stat().st_size)
     for name in filter(None, group.split("/")):
-        found = found.group(name)
-    return found
+        opened = opened.group(name)
+    return opened
 
 
 def two_tables(path: Path, frames: int = 40, *, group: str = "/", **layout: Any) -> Path:
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     with h5py.File(path, "a") as file:
-        inside = file.require_group(group)
-        values = chance.normal(size=(frames, 3, 2)).astype(np.float32)
-        inside.create_dataset("values", data=values, **layout)
-        inside.create_dataset("valid", data=chance.random(frames) < 0.5)
+        tables = file.require_group(group)
+        values = rng.normal(size=(frames, 3, 2)).astype(np.float32)
+        tables.create_dataset("values", data=values, **layout)
+        tables.create_dataset("valid", data=rng.random(frames) < 0.5)
     return path
 
 
 @pytest.mark.parametrize("group", ["/", "/streams/face/clip"])
-def test_the_same_as_hdf5(tmp_path: Path, group: str) -> None:
+def test_rows_equal_those_read_with_hdf5(tmp_path: Path, group: str) -> None:
     path = two_tables(tmp_path / "file.h5", group=group)
     if group != "/":
-        two_tables(path, 7)  # others of the same name
+        two_tables(path, 7)  # other tables of the same names
     rows = rows_of(path, group)
     with h5py.File(path, "r") as file:
         for start, count in ((0, 40), (0, 1), (13, 20), (39, 1), (7, 0), (40, 0)):
@@ -81,7 +81,7 @@ def test_only_contiguous_rows_are_read(tmp_path: Path, layout: dict[str, Any]) -
         rows_of(path)
 
 
-def test_empty_tables_are_read_and_unwritten_ones_refused(tmp_path: Path) -> None:
+def test_empty_tables_are_read_and_unwritten_tables_are_refused(tmp_path: Path) -> None:
     rows = rows_of(two_tables(tmp_path / "empty.h5", 0))
     rows.read("values", 0, np.empty((0, 3, 2), np.float32))
     with pytest.raises(StoreError, match=r"empty\.h5"):
@@ -116,12 +116,12 @@ def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="expected flags of 0 or 1"):
         rows.read("valid", 0, np.empty(40, bool))
     os.truncate(path, rows.extents["values"].offset + 20 * 24)
-    whole = np.empty((20, 3, 2), np.float32)
-    rows.read("values", 0, whole)
+    buffer = np.empty((20, 3, 2), np.float32)
+    rows.read("values", 0, buffer)
     with pytest.raises(StoreError, match=r"file\.h5: damaged \(values is truncated\); repair it"):
-        rows.read("values", 19, whole[:2])
+        rows.read("values", 19, buffer[:2])
     path.unlink()
-    rows.read("values", 0, whole)  # an open file remains readable
+    rows.read("values", 0, buffer)  # an open file remains readable
     with pytest.raises(StoreError, match=r"file\.h5"):
         PackedRows(path, rows.extents, remedy="repair it")
     os.mkfifo(path)
@@ -141,119 +141,119 @@ def one_shard(store_path: Path, modality: str = "audio") -> Path:
     return path
 
 
-def everything(store_path: Path) -> Tables:
+def read_all(store_path: Path) -> Tables:
     with FeatureStore(store_path) as store:
         packed = {name: store.packed(name) for name in store.streams}
-    return {name: (some.values, some.valid) for name, some in packed.items()}
+    return {name: (rows.values, rows.valid) for name, rows in packed.items()}
 
 
-def assert_same(got: Tables, wanted: Tables) -> None:
-    assert got.keys() == wanted.keys()
-    for name, arrays in wanted.items():
-        for one, other in zip(got[name], arrays, strict=True):
-            np.testing.assert_array_equal(one, other)
+def assert_same(actual: Tables, expected: Tables) -> None:
+    assert actual.keys() == expected.keys()
+    for name, arrays in expected.items():
+        for actual_array, expected_array in zip(actual[name], arrays, strict=True):
+            np.testing.assert_array_equal(actual_array, expected_array)
 
 
-def test_many_threads_over_many_shards(
+def test_many_threads_can_read_many_shards(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexed_shards, "MAX_OPEN_SHARDS", 3)
-    many = [replace(some_utterances[0], id=f"u{i}", session=f"session{i // 2}") for i in range(36)]
-    features = make_features(tmp_path / "features", many, widths={"audio": 8})
-    write_index(tmp_path / "feats.h5", many, features, {"audio": KEYS["audio"]})
+    utterances = [replace(some_utterances[0], id=f"u{i}", session=f"session{i // 2}") for i in range(36)]
+    features = make_features(tmp_path / "features", utterances, widths={"audio": 8})
+    write_index(tmp_path / "feats.h5", utterances, features, {"audio": KEYS["audio"]})
     with FeatureStore(tmp_path / "feats.h5") as store:
         assert len(store.shard_paths) == 18
-        whole = store.packed("audio")
-        assert still_open(features) <= 3
+        all_rows = store.packed("audio")
+        assert open_files(features) <= 3
 
         def read(seed: int) -> None:
-            chance = np.random.default_rng(seed)
+            rng = np.random.default_rng(seed)
             for _ in range(15):
-                rows = chance.integers(0, 36, 12)
+                rows = rng.integers(0, 36, 12)
                 got = store.packed("audio", rows.tolist())
-                for place, row in enumerate(rows):
-                    here = slice(got.offsets[place], got.offsets[place + 1])
-                    there = slice(whole.offsets[row], whole.offsets[row + 1])
-                    np.testing.assert_array_equal(got.values[here], whole.values[there])
-                    np.testing.assert_array_equal(got.valid[here], whole.valid[there])
+                for position, row in enumerate(rows):
+                    actual = slice(got.offsets[position], got.offsets[position + 1])
+                    expected = slice(all_rows.offsets[row], all_rows.offsets[row + 1])
+                    np.testing.assert_array_equal(got.values[actual], all_rows.values[expected])
+                    np.testing.assert_array_equal(got.valid[actual], all_rows.valid[expected])
 
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(read, range(8))) == [None] * 8
-        assert still_open(features) <= 3
+        assert open_files(features) <= 3
 
 
-def still_open(folder: Path) -> int:
-    """How many files of a folder this process holds open."""
+def open_files(folder: Path) -> int:
+    """The number of files in a folder that this process has open."""
     handles = Path("/proc/self/fd")
     targets = [os.readlink(handle) for handle in handles.iterdir() if handle.is_symlink() and handle.exists()]
     return sum(target.startswith(str(folder)) for target in targets)
 
 
-def written_anew(shard: Path) -> None:
-    """The same content in a file of the same size, with the tables one after the other in another order."""
+def rewrite(shard: Path) -> None:
+    """Write the same content to a file of the same size, with the tables in another order."""
     before = shard.stat().st_size
-    other = shard.with_suffix(".anew")
+    other = shard.with_suffix(".new")
     with h5py.File(shard, "r") as source, h5py.File(other, "w") as target:
         for name in sorted(source):
             source.copy(name, target)
         for name in source.attrs:
             target.attrs.create(name, source.attrs[name], dtype=source.attrs.get_id(name).dtype)
     assert other.stat().st_size <= before - SEAL_SIZE
-    os.truncate(other, before - SEAL_SIZE)  # HDF5 does not mind bytes behind the end
+    os.truncate(other, before - SEAL_SIZE)  # HDF5 ignores bytes after the end of its content
     write_seal(other)
     other.replace(shard)
 
 
 def test_a_rewritten_shard_is_read_at_its_new_extents(store_path: Path) -> None:
-    before = everything(store_path)
+    before = read_all(store_path)
     shard = one_shard(store_path)
     with ShardReader(shard) as reader, h5py.File(shard, "r") as file:
-        digest, was = reader.digest, file["values"].id.get_offset()
-    written_anew(shard)
-    now = shard_rows(shard, digest)
-    assert now is not None
-    assert now.extents["values"].offset not in (-1, was)
-    assert_same(everything(store_path), before)
+        digest, old_offset = reader.digest, file["values"].id.get_offset()
+    rewrite(shard)
+    rows = shard_rows(shard, digest)
+    assert rows is not None
+    assert rows.extents["values"].offset not in (-1, old_offset)
+    assert_same(read_all(store_path), before)
     assert shard_rows(shard, "another digest") is None
 
 
 @pytest.mark.parametrize("column", indexed_shards.SHARD_EXTENTS)
-@pytest.mark.parametrize("by", [-1, 2, 1 << 40, -(1 << 40)])
-def test_an_index_that_is_wrong_about_places_is_not_believed(
-    store_path: Path, altered: Altered, column: str, by: int
+@pytest.mark.parametrize("change", [-1, 2, 1 << 40, -(1 << 40)])
+def test_wrong_extents_in_an_index_are_replaced_or_refused(
+    store_path: Path, edit_sealed: EditSealed, column: str, change: int
 ) -> None:
-    before = everything(store_path)
-    with altered(store_path) as file:
-        file["shards"][column][:] += by
-    # What may be is looked up in the shard; what cannot is refused.
-    if column != "frames" and by == -1:
-        assert_same(everything(store_path), before)
+    before = read_all(store_path)
+    with edit_sealed(store_path) as file:
+        file["shards"][column][:] += change
+    # Plausible wrong extents are replaced by those of the shard; impossible ones are refused.
+    if column != "frames" and change == -1:
+        assert_same(read_all(store_path), before)
     else:
         try:
-            assert_same(everything(store_path), before)
+            assert_same(read_all(store_path), before)
         except StoreError as error:
             assert str(error).startswith(f"{store_path}: damaged")  # noqa: PT017
-    if abs(by) > 2:
+    if abs(change) > 2:
         with pytest.raises(StoreError, match=r"feats\.h5: damaged"):
             FeatureStore(store_path)
 
 
 def test_a_shard_of_another_size_is_refused(store_path: Path) -> None:
     shard = one_shard(store_path)
-    whole = shard.read_bytes()
-    shard.write_bytes(whole[:-SEAL_SIZE] + bytes(16))
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-SEAL_SIZE] + bytes(16))
     write_seal(shard)
     with pytest.raises(StoreError) as caught:
-        everything(store_path)
+        read_all(store_path)
     assert str(caught.value) == f"{shard}: the shard is not the one that {store_path} indexed; run `foal index` again"
-    shard.write_bytes(whole + bytes(16))
+    shard.write_bytes(content + bytes(16))
     with pytest.raises(StoreError, match="the checksum line at the end is missing or invalid"):
-        everything(store_path)
+        read_all(store_path)
 
 
 @pytest.mark.parametrize("name", ["values", "valid"])
 @pytest.mark.parametrize("pack", [False, True], ids=["shards", "packed"])
-def test_a_flipped_bit_is_named_and_never_given_out(
+def test_a_flipped_bit_is_reported_and_its_values_are_never_returned(
     store_path: Path, some_utterances: list[Utterance], name: str, pack: bool
 ) -> None:
     if pack:
@@ -262,20 +262,20 @@ def test_a_flipped_bit_is_named_and_never_given_out(
     with FeatureStore(store_path) as store:
         intact = [i for i, u in enumerate(some_utterances) if u.session != "session2"]
         before = store.packed("face", intact)
-        # The third utterance of that shard, and of the packed values the one that is there.
+        # The third utterance of the session; its offset is in its shard or in the packed values.
         row = [i for i, u in enumerate(some_utterances) if u.session == "session2"][2]
-        shard_place, offset = (int(column[row]) for column in store.extents("face"))
-        assert (shard_place == -1) == pack
+        shard_number, offset = (int(column[row]) for column in store.extents("face"))
+        assert (shard_number == -1) == pack
     with h5py.File(path) as file:
-        place = extents_of(checked(path, file, group))[name]
-    step = place.dtype.itemsize * int(np.prod(place.shape[1:]))
+        extent = extents_of(open_group(path, file, group))[name]
+    step = extent.dtype.itemsize * int(np.prod(extent.shape[1:]))
     content = bytearray(path.read_bytes())
-    content[place.offset + offset * step] ^= 1
+    content[extent.offset + offset * step] ^= 1
     path.write_bytes(content)
     if pack:
         with pytest.raises(StoreError, match="does not match its checksum"):
             FeatureStore(path)
-        write_seal(path)  # as if it were too large to be hashed whenever it is opened
+        write_seal(path)  # as for a file that is too large to be verified when opened
     with FeatureStore(store_path) as store:
         after = store.packed("face", intact)
         np.testing.assert_array_equal(after.values, before.values)

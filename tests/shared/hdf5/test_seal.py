@@ -1,4 +1,4 @@
-"""The seal: one line behind a file's content that reveals every change of it."""
+"""The seal: a line after a file's content that detects every change."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def sealed(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[int]:
+def open_handle(path: Path) -> Iterator[int]:
     handle = open_regular(path)
     try:
         yield handle
@@ -31,7 +31,7 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def verifies(path: Path) -> bool:
-    with opened(path) as handle:
+    with open_handle(path) as handle:
         seal = read_seal(handle)
         return seal is not None and is_intact(handle, seal)
 
@@ -63,7 +63,7 @@ def test_a_truncated_file_has_no_seal(sealed: Path, length: int) -> None:
 
 def test_the_bytes_read_are_reported(sealed: Path) -> None:
     counts: list[int] = []
-    with opened(sealed) as handle:
+    with open_handle(sealed) as handle:
         seal = read_seal(handle)
         assert seal is not None
         assert is_intact(handle, seal, counts.append)

@@ -1,4 +1,4 @@
-"""The workers of a run: who can connect to them, what they need, and how errors are reported."""
+"""The workers of a run: protected connections, requirements and error messages."""
 
 import os
 import subprocess
@@ -16,13 +16,13 @@ from foal.shared.parallel.cluster import NamedPlugin, local_cluster
 pytestmark = pytest.mark.slow
 
 
-class Nothing(NamedPlugin):
-    name = "nothing"
+class NoopPlugin(NamedPlugin):
+    name = "noop"
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with local_cluster(1, Nothing()) as client:
+    with local_cluster(1, NoopPlugin()) as client:
         yield client
 
 
@@ -42,40 +42,40 @@ def test_all_sockets_listen_on_the_loopback_only(client: Client) -> None:
     assert {address.ip for address in ports} == {"127.0.0.1"}
 
 
-CONNECT = "import sys; from distributed import Client; Client(sys.argv[1], timeout=3); print('let in')"
+CONNECT = "import sys; from distributed import Client; Client(sys.argv[1], timeout=3); print('access granted')"
 
 
 @pytest.mark.parametrize("scheme", ["tls://", "tcp://"])
 def test_clients_without_the_certificate_are_refused(client: Client, scheme: str) -> None:
     address = address_of(client)
     assert address.startswith("tls://127.0.0.1:")
-    # In a process of its own: a client that fails may wait for itself when it is thrown away.
-    other = [sys.executable, "-c", CONNECT, address.replace("tls://", scheme)]
-    done = subprocess.run(other, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode != 0
-    assert "let in" not in done.stdout
+    # In a separate process: a client that failed to connect can deadlock when it is garbage-collected.
+    command = [sys.executable, "-c", CONNECT, address.replace("tls://", scheme)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode != 0
+    assert "access granted" not in result.stdout
 
 
-def test_an_address_without_its_certificates_is_named(
+def test_an_encrypted_address_without_its_certificates_is_refused(
     client: Client, foal: Callable[..., "subprocess.CompletedProcess[str]"], synthetic_corpus: Path
 ) -> None:
     assert foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
-    done = foal("extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--scheduler", address_of(client))
-    assert done.returncode == 2
-    assert "TLS do not match" in done.stderr
+    result = foal("extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--scheduler", address_of(client))
+    assert result.returncode == 2
+    assert "TLS do not match" in result.stderr
 
 
 WITHOUT_FOAL = """
 import sys
-class Nowhere:
+class FoalBlocker:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] == "foal":
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Nowhere())
+sys.meta_path.insert(0, FoalBlocker())
 """
 
 
-def test_workers_without_foal_are_named(
+def test_workers_without_foal_are_refused(
     foal: Callable[..., "subprocess.CompletedProcess[str]"], synthetic_corpus: Path, tmp_path: Path
 ) -> None:
     assert foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
@@ -116,7 +116,7 @@ def test_workers_without_foal_are_named(
         with Client(scheduler_file=str(scheduler_file), timeout=60) as client:
             client.wait_for_workers(1, timeout=60)
             address = client.scheduler.address
-        done = foal(
+        result = foal(
             "extract",
             "-s",
             "all",
@@ -133,13 +133,13 @@ def test_workers_without_foal_are_named(
         for process in (worker, scheduler):
             process.kill()
             process.wait()
-    assert done.returncode == 2
-    assert f"foal: --scheduler {address}: expected workers with this version of foal" in done.stderr
-    assert "No module named 'foal'" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert result.returncode == 2
+    assert f"foal: --scheduler {address}: expected workers with this version of foal" in result.stderr
+    assert "No module named 'foal'" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_few_file_descriptors_are_named(
+def test_too_few_file_descriptors_are_reported_in_one_sentence(
     synthetic_corpus: Path, foal: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
 ) -> None:
     assert foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
@@ -150,7 +150,7 @@ from foal.shared.cli.main import main
 main()
 """
     options = ["extract", "-s", "all", "-m", "m.csv", "-r", str(synthetic_corpus), "--streams", "audio", "-j", "1"]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", command, *options],
         cwd=tmp_path,
         capture_output=True,
@@ -158,40 +158,40 @@ main()
         timeout=120,
         check=False,
     )
-    assert done.returncode == 1
-    assert "file descriptors" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert result.returncode == 1
+    assert "file descriptors" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
-TALK = """
+LOG_EVENTS = """
 import time
 from distributed import get_worker
 from foal.shared.parallel.cluster import NamedPlugin, local_cluster
 
-class Nothing(NamedPlugin):
-    name = "nothing"
+class NoopPlugin(NamedPlugin):
+    name = "noop"
 
-def talk():
+def log_events():
     while True:
-        get_worker().log_event("said", "something")
+        get_worker().log_event("events", "message")
         time.sleep(0.0005)
 
 if __name__ == "__main__":
-    with local_cluster(2, Nothing()) as client:
-        client.subscribe_topic("said", lambda event: None)
-        talking = [client.submit(talk, pure=False) for _ in range(2)]
+    with local_cluster(2, NoopPlugin()) as client:
+        client.subscribe_topic("events", lambda event: None)
+        futures = [client.submit(log_events, pure=False) for _ in range(2)]
         time.sleep(1.5)
-        raise SystemExit("it ends over a mistake")
+        raise SystemExit("the run failed")
 """
 
 
-def test_a_run_that_ends_during_events_prints_one_sentence(tmp_path: Path) -> None:
-    """Dask's scheduler finds its client gone, which it calls critical."""
-    script = tmp_path / "talk.py"
-    script.write_text(TALK)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert done.stderr == "it ends over a mistake\n"
+def test_a_run_that_fails_during_events_prints_one_sentence(tmp_path: Path) -> None:
+    """The scheduler of Dask logs a lost client as critical; this message must not be printed."""
+    script = tmp_path / "log_events.py"
+    script.write_text(LOG_EVENTS)
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "the run failed\n"
 
 
 WITHOUT_CRYPTOGRAPHY = """
@@ -200,22 +200,22 @@ from foal.shared.cli.logs import configure_logging
 from foal.shared.config.settings import ClusterSettings
 from foal.shared.parallel.cluster import NamedPlugin, open_cluster
 
-class Nothing(NamedPlugin):
-    name = "nothing"
+class NoopPlugin(NamedPlugin):
+    name = "noop"
 
 if __name__ == "__main__":
     configure_logging()
     sys.modules["cryptography"] = None
-    with open_cluster(ClusterSettings(), Nothing(), workers=1) as client:
+    with open_cluster(ClusterSettings(), NoopPlugin(), workers=1) as client:
         print(client.scheduler.address, client.submit(os.getpid).result() != os.getpid())
 """
 
 
-def test_without_cryptography_the_connections_are_plain_and_a_warning_says_so(tmp_path: Path) -> None:
+def test_without_cryptography_connections_are_unencrypted_with_a_warning(tmp_path: Path) -> None:
     script = tmp_path / "plain.py"
     script.write_text(WITHOUT_CRYPTOGRAPHY)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "tcp://127.0.0.1:" in done.stdout
-    assert "True" in done.stdout
-    assert " ".join((done.stdout + done.stderr).split()).count("connections to the workers are not encrypted") == 1
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "tcp://127.0.0.1:" in result.stdout
+    assert "True" in result.stdout
+    assert " ".join((result.stdout + result.stderr).split()).count("connections to the workers are not encrypted") == 1

@@ -1,4 +1,4 @@
-"""The choice of device and precision."""
+"""Selection of device and precision."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def test_other_names_are_refused(name: str) -> None:
         select_device(name)
 
 
-def test_a_missing_gpu_is_named() -> None:
+def test_a_missing_gpu_is_refused() -> None:
     with pytest.raises(UsageError, match=r"cluster.device is cuda:99, but PyTorch sees \d+ CUDA devices"):
         select_device("cuda:99")
 

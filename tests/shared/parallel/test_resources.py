@@ -1,4 +1,4 @@
-"""How cores and GPUs are divided among workers."""
+"""Allocation of cores and GPUs to workers."""
 
 import os
 
@@ -17,29 +17,29 @@ from foal.shared.parallel.resources import (
 )
 
 
-def divided(cores: int, devices: tuple[str, ...] = (), decode_threads: int = 0, **settings: object) -> Resources:
+def allocated(cores: int, devices: tuple[str, ...] = (), decode_threads: int = 0, **settings: object) -> Resources:
     cluster = ClusterSettings(**settings)  # type: ignore[arg-type]
     return allocate(cluster, cores=cores, devices=devices, decode_threads=decode_threads)
 
 
 def test_configured_threads_and_workers_are_used() -> None:
-    assert divided(16, workers=2, threads=1) == Resources(workers=2, devices=(), threads=1, decode_threads=1)
-    assert divided(16, ("0",), threads=2).decode_threads == 8
+    assert allocated(16, workers=2, threads=1) == Resources(workers=2, devices=(), threads=1, decode_threads=1)
+    assert allocated(16, ("0",), threads=2).decode_threads == 8
     if not available_gpus():
         with pytest.raises(UsageError, match=r"cluster.device is cuda"):
             local_resources(ClusterSettings(device="cuda"))
 
 
 @pytest.mark.parametrize(("cores", "workers", "threads"), [(1, 1, 1), (2, 2, 1), (4, 2, 2), (9, 4, 2), (64, 32, 2)])
-def test_without_gpus_there_is_a_worker_per_two_cores(cores: int, workers: int, threads: int) -> None:
-    assert divided(cores) == Resources(workers=workers, devices=(), threads=threads, decode_threads=1)
+def test_without_gpus_there_is_one_worker_per_two_cores(cores: int, workers: int, threads: int) -> None:
+    assert allocated(cores) == Resources(workers=workers, devices=(), threads=threads, decode_threads=1)
 
 
-def test_with_gpus_there_is_a_worker_per_gpu_and_the_cores_decode() -> None:
-    machine = divided(32, ("0", "1"))
-    assert machine == Resources(workers=2, devices=("0", "1"), threads=16, decode_threads=8)
-    assert divided(32, ("0", "1"), device="cpu").devices == ()
-    assert divided(32, ("0", "1"), workers=4, decode_threads=3) == Resources(
+def test_with_gpus_there_is_one_worker_per_gpu_and_cores_decode() -> None:
+    resources = allocated(32, ("0", "1"))
+    assert resources == Resources(workers=2, devices=("0", "1"), threads=16, decode_threads=8)
+    assert allocated(32, ("0", "1"), device="cpu").devices == ()
+    assert allocated(32, ("0", "1"), workers=4, decode_threads=3) == Resources(
         workers=4, devices=("0", "1"), threads=8, decode_threads=3
     )
 
@@ -63,11 +63,11 @@ def test_hidden_gpus_are_not_used() -> None:
 def test_a_worker_is_pinned_to_its_gpu_and_others_keep_their_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     pin_gpu(None, "1")
-    pin_gpu(divided(4), "1")
+    pin_gpu(allocated(4), "1")
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
-    pin_gpu(divided(4, ("3", "5")), "1")
+    pin_gpu(allocated(4, ("3", "5")), "1")
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
 
 
-def test_no_more_cores_are_used_than_this_process_may_use() -> None:
+def test_available_cores_are_limited_by_the_cpu_affinity() -> None:
     assert 1 <= available_cores() <= len(os.sched_getaffinity(0))

@@ -13,7 +13,7 @@ CONFIG_HASHES = {"audio": "0" * 64, "face": "0" * 64}
 
 @pytest.fixture
 def store_path(tmp_path: Path, make_features: Callable[..., Path], some_utterances: list[Utterance]) -> Path:
-    """An index over a features folder beside it, one shard per session and modality."""
+    """An index next to its features folder, which contains one shard per session and modality."""
     make_features(tmp_path / "features", some_utterances)
     write_index(tmp_path / "feats.h5", some_utterances, tmp_path / "features", CONFIG_HASHES)
     return tmp_path / "feats.h5"

@@ -13,30 +13,37 @@ from foal.shared.utterance import Utterance
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 MakeFeatures = Callable[..., Path]
-Altered = Callable[[Path], AbstractContextManager[h5py.File]]
+EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
 
 
-def test_shards_of_a_newer_version_are_an_error(store_path: Path, altered: Altered) -> None:
+def test_shards_of_a_newer_version_are_refused(store_path: Path, edit_sealed: EditSealed) -> None:
     shard = next((store_path.parent / "features").glob("session2/audio-*/*.h5"))
-    with altered(shard) as file:
+    with edit_sealed(shard) as file:
         file.attrs["version"] = 99
     for verify in (False, True):
         with pytest.raises(FutureError, match="shard format 99"):
             read_catalog(store_path.parent / "features", "audio", KEYS["audio"], verify=verify)
 
 
-def test_features_of_another_stretch_or_of_changed_media_do_not_count(
+def test_features_of_another_segment_or_of_changed_media_are_not_found(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     make_features(tmp_path / "features", some_utterances)
     catalog = read_catalog(tmp_path / "features", "face", KEYS["face"])
-    one = some_utterances[0]
-    changed = Utterance(id=one.id, corpus=one.corpus, session=one.session, video=one.video, audio=one.audio, end=2.0)
-    assert catalog.find(one, "face") is not None
+    utterance = some_utterances[0]
+    changed = Utterance(
+        id=utterance.id,
+        corpus=utterance.corpus,
+        session=utterance.session,
+        video=utterance.video,
+        audio=utterance.audio,
+        end=2.0,
+    )
+    assert catalog.find(utterance, "face") is not None
     assert catalog.find(changed, "face") is None
-    assert catalog.find(one, "face", MediaFingerprints(tmp_path)) is not None
-    (tmp_path / one.video).write_text("another film")
-    assert catalog.find(one, "face", MediaFingerprints(tmp_path)) is None
+    assert catalog.find(utterance, "face", MediaFingerprints(tmp_path)) is not None
+    (tmp_path / utterance.video).write_text("another film")
+    assert catalog.find(utterance, "face", MediaFingerprints(tmp_path)) is None
 
 
 def test_a_catalog_is_updated_with_new_shards_and_discards_old_ones(

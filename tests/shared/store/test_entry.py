@@ -33,4 +33,4 @@ def test_the_checksum_depends_on_values_validity_and_origin() -> None:
         feature_checksum(values, valid, 0.5),
     }
     assert len(checksums) == 4
-    assert feature_checksum(values[:, ::-1], valid, 0.0) in checksums  # of equal content, contiguous or not
+    assert feature_checksum(values[:, ::-1], valid, 0.0) in checksums  # equal values, not contiguous

@@ -23,11 +23,11 @@ from foal.shared.utterance import Utterance
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 MakeFeatures = Callable[..., Path]
-Altered = Callable[[Path], AbstractContextManager[h5py.File]]
+EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
 
 
-def directly(features: Path, utterance: Utterance, modality: str) -> np.ndarray:
-    """The features of an utterance read without the index: every shard opened until its id turns up."""
+def read_from_shards(features: Path, utterance: Utterance, modality: str) -> np.ndarray:
+    """The features of an utterance, read without the index by searching all shards for its id."""
     for path in sorted((features / utterance.split).glob(f"{modality}-*/*.h5")):
         with ShardReader(path) as shard:
             if utterance.id in shard.ids:
@@ -35,7 +35,7 @@ def directly(features: Path, utterance: Utterance, modality: str) -> np.ndarray:
     raise AssertionError(utterance.id)
 
 
-def test_the_store_gives_the_manifest_and_each_utterances_features(
+def test_the_store_returns_the_manifest_and_the_features_of_each_utterance(
     store_path: Path, some_utterances: list[Utterance]
 ) -> None:
     with FeatureStore(store_path) as store:
@@ -45,8 +45,10 @@ def test_the_store_gives_the_manifest_and_each_utterances_features(
         for modality in KEYS:
             packed = store.packed(modality)
             for row, utterance in enumerate(some_utterances):
-                got = packed.values[packed.offsets[row] : packed.offsets[row + 1]]
-                np.testing.assert_array_equal(got, directly(store_path.parent / "features", utterance, modality))
+                values = packed.values[packed.offsets[row] : packed.offsets[row + 1]]
+                np.testing.assert_array_equal(
+                    values, read_from_shards(store_path.parent / "features", utterance, modality)
+                )
             assert packed.valid.sum() == store.valid_frames(modality).sum()
 
 
@@ -54,11 +56,11 @@ def test_the_store_gives_the_manifest_and_each_utterances_features(
 @given(rows=st.lists(st.integers(0, 17), max_size=40))
 def test_any_rows_can_be_read_in_any_order(store_path: Path, rows: list[int]) -> None:
     with FeatureStore(store_path) as store:
-        whole, some = store.packed("audio"), store.packed("audio", rows)
+        all_rows, selected = store.packed("audio"), store.packed("audio", rows)
         for position, row in enumerate(rows):
             np.testing.assert_array_equal(
-                some.values[some.offsets[position] : some.offsets[position + 1]],
-                whole.values[whole.offsets[row] : whole.offsets[row + 1]],
+                selected.values[selected.offsets[position] : selected.offsets[position + 1]],
+                all_rows.values[all_rows.offsets[row] : all_rows.offsets[row + 1]],
             )
 
 
@@ -70,9 +72,9 @@ def test_a_packed_index_gives_the_same_features_without_its_shards(
     with FeatureStore(store_path) as store, FeatureStore(packed_path) as packed:
         assert packed.digest == store.digest
         for modality in KEYS:
-            one, other = store.packed(modality, [5, 3, 11]), packed.packed(modality, [5, 3, 11])
-            np.testing.assert_array_equal(one.values, other.values)
-            np.testing.assert_array_equal(one.valid, other.valid)
+            from_shards, from_packed = store.packed(modality, [5, 3, 11]), packed.packed(modality, [5, 3, 11])
+            np.testing.assert_array_equal(from_shards.values, from_packed.values)
+            np.testing.assert_array_equal(from_shards.valid, from_packed.valid)
     assert verify_target(packed_path) == (1, [])
 
 
@@ -92,10 +94,12 @@ def test_read_returns_the_values_and_validity_of_one_utterance(
         (row,) = store.rows([some_utterances[7].id])
         assert row == 7
         values, valid = store.read("audio", row)
-        np.testing.assert_array_equal(values, directly(store_path.parent / "features", some_utterances[7], "audio"))
+        np.testing.assert_array_equal(
+            values, read_from_shards(store_path.parent / "features", some_utterances[7], "audio")
+        )
         assert valid.shape == values.shape[:1] == (store.lengths("audio")[7],)
-        with pytest.raises(StoreError, match="expected the id of one of its utterances, got 'nobody'"):
-            store.rows(["nobody"])
+        with pytest.raises(StoreError, match="expected the id of one of its utterances, got 'missing'"):
+            store.rows(["missing"])
         with pytest.raises(StoreError, match=r"expected one of its streams \(audio, face\), got 'text'"):
             store.read("text", 0)
         for outside in (-1, len(store)):
@@ -103,7 +107,7 @@ def test_read_returns_the_values_and_validity_of_one_utterance(
                 store.read("audio", outside)
 
 
-def test_a_pickled_store_opens_its_file_when_it_is_used(
+def test_a_pickled_store_opens_its_file_on_first_use(
     store_path: Path, tmp_path: Path, some_utterances: list[Utterance]
 ) -> None:
     with FeatureStore(store_path) as store:
@@ -120,7 +124,7 @@ def test_a_pickled_store_opens_its_file_when_it_is_used(
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_a_store_works_in_the_workers_of_a_data_loader(store_path: Path, start_method: str) -> None:
     with FeatureStore(store_path) as store:
-        whole = store.packed("audio")
+        all_rows = store.packed("audio")
         loader: DataLoader[Packed] = DataLoader(
             range(len(store)),  # type: ignore[arg-type]  # a map-style dataset of rows
             batch_size=5,
@@ -129,5 +133,5 @@ def test_a_store_works_in_the_workers_of_a_data_loader(store_path: Path, start_m
             collate_fn=partial(store.packed, "audio"),
         )
         batches = list(loader)
-    np.testing.assert_array_equal(np.concatenate([batch.values for batch in batches]), whole.values)
-    np.testing.assert_array_equal(np.concatenate([batch.valid for batch in batches]), whole.valid)
+    np.testing.assert_array_equal(np.concatenate([batch.values for batch in batches]), all_rows.values)
+    np.testing.assert_array_equal(np.concatenate([batch.valid for batch in batches]), all_rows.valid)

@@ -13,11 +13,11 @@ from foal.shared.store.feature_store import FeatureStore
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 MakeFeatures = Callable[..., Path]
-Altered = Callable[[Path], AbstractContextManager[h5py.File]]
+EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
 
 
-def test_an_index_of_an_older_version_is_refused_with_its_remedy(store_path: Path, altered: Altered) -> None:
-    with altered(store_path) as file:
+def test_an_index_of_an_older_version_is_refused_with_a_remedy(store_path: Path, edit_sealed: EditSealed) -> None:
+    with edit_sealed(store_path) as file:
         file.attrs["version"] = 4
     with pytest.raises(StoreError) as caught:
         FeatureStore(store_path)
@@ -26,17 +26,17 @@ def test_an_index_of_an_older_version_is_refused_with_its_remedy(store_path: Pat
     )
 
 
-@pytest.mark.parametrize("damage", ["text", "truncated", "foreign", "future", "no table"])
-def test_a_broken_index_is_refused(store_path: Path, altered: Altered, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["text", "truncated", "other format", "future", "no table"])
+def test_a_broken_index_is_refused(store_path: Path, edit_sealed: EditSealed, damage: str) -> None:
     if damage == "text":
         store_path.write_text("id,label")
     elif damage == "truncated":
         store_path.write_bytes(store_path.read_bytes()[:700])
     else:
-        with altered(store_path) as file:
+        with edit_sealed(store_path) as file:
             if damage == "no table":
                 del file["utterances/label"]
             else:
-                file.attrs["format" if damage == "foreign" else "version"] = 99
+                file.attrs["format" if damage == "other format" else "version"] = 99
     with pytest.raises(FutureError if damage == "future" else StoreError, match=r"feats\.h5"):
         FeatureStore(store_path)

@@ -1,4 +1,4 @@
-"""The shards of an index: missing, changed and damaged ones, and links out of the folder."""
+"""Errors for missing, changed and damaged shards of an index, and for links to outside its folder."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,14 +17,14 @@ from foal.shared.utterance import Utterance
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 MakeFeatures = Callable[..., Path]
-Altered = Callable[[Path], AbstractContextManager[h5py.File]]
+EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
 
 
 def test_missing_changed_and_damaged_shards_are_refused_by_name(
-    store_path: Path, tmp_path: Path, altered: Altered
+    store_path: Path, tmp_path: Path, edit_sealed: EditSealed
 ) -> None:
     shard = next((tmp_path / "features" / "session2").glob("audio-*/*.h5"))
-    whole = shard.read_bytes()
+    content = shard.read_bytes()
 
     shard.unlink()
     with FeatureStore(store_path) as store, pytest.raises(StoreError, match=shard.name):
@@ -36,8 +36,8 @@ def test_missing_changed_and_damaged_shards_are_refused_by_name(
     with FeatureStore(store_path) as store, pytest.raises(StoreError, match="expected a file of format"):
         store.packed("audio")
 
-    shard.write_bytes(whole)
-    with altered(shard) as file:
+    shard.write_bytes(content)
+    with edit_sealed(shard) as file:
         file.attrs["digest"] = np.bytes_("another")
     with FeatureStore(store_path) as store, pytest.raises(StoreError, match="not the one"):
         store.shards.open(store.shard_paths.index(shard))
@@ -45,8 +45,8 @@ def test_missing_changed_and_damaged_shards_are_refused_by_name(
         True
     ]
 
-    shard.write_bytes(whole)
-    with altered(shard) as file:
+    shard.write_bytes(content)
+    with edit_sealed(shard) as file:
         file["values"][0, 0] += 1
     assert any(path == shard for path, _ in verify_target(store_path)[1])
     with FeatureStore(store_path) as store, pytest.raises(StoreError, match="do not match their checksum"):
@@ -64,7 +64,7 @@ def test_symbolic_links_out_of_the_folder_are_not_followed(
     (project / "features").symlink_to(tmp_path / "elsewhere" / "features")
     with pytest.raises(UsageError, match="through a symbolic link"):
         write_index(project / "feats.h5", some_utterances, project / "features", KEYS)
-    # One that stays inside, and a linked folder of all, do no harm.
+    # A link that stays inside the folder, and a link to the complete folder, are accepted.
     write_index(tmp_path / "feats.h5", some_utterances, project / "features", KEYS)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "link").symlink_to(tmp_path)

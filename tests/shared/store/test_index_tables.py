@@ -1,4 +1,4 @@
-"""The tables of an index repeat what the shards contain."""
+"""The tables of an index agree with the content of its shards."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def catalog(tmp_path: Path, make_features: Callable[..., Path], some_utterances:
 
 
 @pytest.mark.parametrize("pack", [False, True], ids=["shards", "packed"])
-def test_the_columns_of_a_stream_lead_to_its_values(
+def test_the_columns_of_a_stream_locate_its_values(
     tmp_path: Path, catalog: Catalog, some_utterances: list[Utterance], pack: bool
 ) -> None:
     with h5py.File(tmp_path / "index.h5", "w") as file:
@@ -69,7 +69,7 @@ def test_shards_of_two_configurations_are_refused(
         write_tables(file, tmp_path, rows_of([*other, some_utterances[3]], catalog), {"audio": catalog}, pack=False)
 
 
-def test_a_shard_that_changes_meanwhile_ends_the_index(
+def test_a_shard_that_changes_during_indexing_is_refused(
     tmp_path: Path, catalog: Catalog, some_utterances: list[Utterance]
 ) -> None:
     rows = rows_of(some_utterances, catalog)

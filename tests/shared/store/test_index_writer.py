@@ -15,7 +15,7 @@ from foal.shared.utterance import Utterance
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 MakeFeatures = Callable[..., Path]
-Altered = Callable[[Path], AbstractContextManager[h5py.File]]
+EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
 
 
 def test_an_unchanged_index_is_not_rewritten(
@@ -27,7 +27,7 @@ def test_an_unchanged_index_is_not_rewritten(
     assert write_index(store_path, some_utterances[1:], tmp_path / "features", KEYS).changed
 
 
-def test_an_index_beside_its_shards_is_refused_unless_packed(
+def test_an_index_that_is_not_above_its_shards_is_refused_unless_packed(
     store_path: Path, tmp_path: Path, some_utterances: list[Utterance]
 ) -> None:
     with pytest.raises(UsageError, match="--pack"):
@@ -47,24 +47,30 @@ def test_an_index_does_not_replace_other_files(
 
 @pytest.mark.parametrize("pack", [False, True], ids=["shards", "packed"])
 def test_a_damaged_index_is_replaced_and_a_newer_one_is_not(
-    store_path: Path, tmp_path: Path, some_utterances: list[Utterance], altered: Altered, pack: bool
+    store_path: Path, tmp_path: Path, some_utterances: list[Utterance], edit_sealed: EditSealed, pack: bool
 ) -> None:
-    def again() -> bool:
+    def rewrite_index() -> bool:
         return write_index(store_path, some_utterances, tmp_path / "features", KEYS, pack=pack).changed
 
-    again()
-    whole = store_path.read_bytes()
-    assert not again()
-    format_at = whole.index(b"foal-feats")
-    for content in (b"", whole[:700], whole[:-1], b"\0" + whole[1:], whole[:format_at] + b"F" + whole[format_at + 1 :]):
+    rewrite_index()
+    intact = store_path.read_bytes()
+    assert not rewrite_index()
+    format_at = intact.index(b"foal-feats")
+    for content in (
+        b"",
+        intact[:700],
+        intact[:-1],
+        b"\0" + intact[1:],
+        intact[:format_at] + b"F" + intact[format_at + 1 :],
+    ):
         store_path.write_bytes(content)
-        assert again()
-        assert store_path.read_bytes() == whole
-    with altered(store_path) as file:
+        assert rewrite_index()
+        assert store_path.read_bytes() == intact
+    with edit_sealed(store_path) as file:
         file.attrs["version"] = 99
     newer = store_path.read_bytes()
     with pytest.raises(FutureError, match="format 99"):
-        again()
+        rewrite_index()
     assert store_path.read_bytes() == newer
     shard = next((tmp_path / "features").rglob("*.h5"))
     before = shard.read_bytes()
@@ -82,9 +88,9 @@ def test_utterances_without_features_are_excluded_and_listed(
     tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
 ) -> None:
     make_features(tmp_path / "features", some_utterances[:10])
-    joined = write_index(tmp_path / "feats.h5", some_utterances, tmp_path / "features", KEYS)
-    assert joined.utterances == 10
-    assert joined.not_extracted == tuple(utterance.id for utterance in some_utterances[10:])
+    result = write_index(tmp_path / "feats.h5", some_utterances, tmp_path / "features", KEYS)
+    assert result.utterances == 10
+    assert result.not_extracted == tuple(utterance.id for utterance in some_utterances[10:])
     with pytest.raises(StoreError, match="run `foal extract` first"):
         write_index(tmp_path / "none.h5", some_utterances[10:], tmp_path / "features", KEYS)
     assert not (tmp_path / "none.h5").exists()
@@ -104,22 +110,22 @@ def test_several_config_hashes_need_a_choice(
     assert choose_config_hashes(features, ["audio", "face"], {"audio": "b" * 64}) == {"audio": "b" * 8}
 
 
-def test_given_catalogs_are_used_and_no_shard_is_opened_again(
+def test_given_catalogs_are_used_without_opening_shards(
     store_path: Path, tmp_path: Path, some_utterances: list[Utterance]
 ) -> None:
     features = tmp_path / "features"
     catalogs = {stream: read_catalog(features, stream, config_hash) for stream, config_hash in KEYS.items()}
-    whole = store_path.read_bytes()
+    index_content = store_path.read_bytes()
     shards = sorted(features.rglob("*.h5"))
     contents = [shard.read_bytes() for shard in shards]
-    # Of their sizes, but no shards: an attempt to open one would fail.
+    # Files of the same sizes that are not shards: opening one would fail.
     for shard, content in zip(shards, contents, strict=True):
         shard.write_bytes(bytes(len(content)))
     assert not write_index(store_path, some_utterances, features, KEYS, catalogs=catalogs).changed
     store_path.unlink()
     assert write_index(store_path, some_utterances, features, KEYS, catalogs=catalogs).changed
-    assert store_path.read_bytes() == whole
-    # A stream without a catalog is read here.
+    assert store_path.read_bytes() == index_content
+    # The catalog of a stream is read if it is not given.
     for shard, content in zip(shards, contents, strict=True):
         shard.write_bytes(content)
     assert not write_index(store_path, some_utterances, features, KEYS, catalogs={"audio": catalogs["audio"]}).changed

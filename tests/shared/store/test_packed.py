@@ -1,4 +1,4 @@
-"""Which utterances can be read with one call."""
+"""Grouping of utterances that are contiguous in a shard and in the request."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def runs_of(rows: list[int]) -> list[list[int]]:
         ([4, 5, 0, 1], [[2, 3], [0, 1]]),
     ],
 )
-def test_neighbours_in_file_and_request_are_read_together(rows: list[int], runs: list[list[int]]) -> None:
+def test_adjacent_utterances_are_read_together(rows: list[int], runs: list[list[int]]) -> None:
     assert runs_of(rows) == runs
 
 

@@ -1,4 +1,4 @@
-"""Writing shards: one dataset, refused values, interrupted writers."""
+"""Writing shards: layout, invalid values and interrupted writers."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ HEADER = ShardHeader(
 )
 
 
-def entry(name: str = "u", values: np.ndarray | None = None, **changes: object) -> Entry:
+def make_entry(name: str = "u", values: np.ndarray | None = None, **changes: object) -> Entry:
     values = np.ones((3, 4), np.float32) if values is None else values
     fields: dict[str, object] = {"id": name, "values": values, "valid": np.ones(len(values), bool)}
     fields |= {"origin": 0.0125, "source": "s", "media": "m"}
@@ -30,36 +30,36 @@ def entry(name: str = "u", values: np.ndarray | None = None, **changes: object) 
 
 def write(path: Path, *entries: Entry, dtype: str = "float16") -> Path:
     with ShardWriter(path, HEADER, dtype=dtype) as writer:  # type: ignore[arg-type]
-        for one in entries:
-            writer.add(one)
+        for entry in entries:
+            writer.add(entry)
     return path
 
 
-def test_values_are_one_contiguous_dataset_of_the_chosen_format(tmp_path: Path) -> None:
-    with h5py.File(write(tmp_path / "s.h5", entry("a"), entry("b"))) as file:
+def test_values_are_one_contiguous_dataset_of_the_selected_dtype(tmp_path: Path) -> None:
+    with h5py.File(write(tmp_path / "s.h5", make_entry("a"), make_entry("b"))) as file:
         assert file["values"].chunks is None
         assert file["values"].dtype == np.float16
         assert file["values"].shape == (6, 4)
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "message"),
     [
         (np.full((2, 4), np.nan, np.float32), "NaN"),
         (np.full((2, 4), np.inf, np.float32), "NaN or infinite"),
         (np.full((2, 4), 1e6, np.float32), "extract.dtype to float32"),
     ],
 )
-def test_values_that_are_not_finite_are_refused(tmp_path: Path, values: np.ndarray, words: str) -> None:
-    with pytest.raises(StoreError, match=words):
-        write(tmp_path / "s.h5", entry("a", values))
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:
+    with pytest.raises(StoreError, match=message):
+        write(tmp_path / "s.h5", make_entry("a", values))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_writer_leaves_no_file(tmp_path: Path) -> None:
     def interrupted() -> None:
         with ShardWriter(tmp_path / "s.h5", HEADER, dtype="float16") as writer:
-            writer.add(entry())
+            writer.add(make_entry())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -69,4 +69,4 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
 
 def test_frames_of_different_shapes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="shape"):
-        write(tmp_path / "s.h5", entry("a"), entry("b", np.ones((2, 5), np.float32)))
+        write(tmp_path / "s.h5", make_entry("a"), make_entry("b", np.ones((2, 5), np.float32)))

@@ -1,4 +1,4 @@
-"""`foal verify`: what it looks at, what it names, in which order; and which damaged files may be removed."""
+"""Checks of `foal verify`: the files, the order of the problems, and the damaged files that may be removed."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from foal.shared.store.verify import collect_files, verify_files, verify_target
 from foal.shared.utterance import Utterance
 
 MakeFeatures = Callable[..., Path]
-Altered = Callable[[Path], AbstractContextManager[h5py.File]]
+EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
 KEY = "a" * 64
 KEYS = {"audio": KEY, "face": KEY}
 
@@ -33,11 +33,11 @@ def features(tmp_path: Path, make_features: MakeFeatures, some_utterances: list[
     return folder
 
 
-def named(target: Path) -> dict[str, str]:
+def reasons_by_path(target: Path) -> dict[str, str]:
     return {path.relative_to(target).as_posix(): reason for path, reason in verify_target(target)[1]}
 
 
-def test_files_that_are_not_shards_of_their_folder_are_named_in_order(features: Path) -> None:
+def test_files_that_are_not_shards_of_their_folder_are_reported_in_order(features: Path) -> None:
     assert verify_target(features) == (6, [])
     folder = features / "session1" / "audio-aaaaaaaa"
     (features / ".foal.lock").write_text("{}")
@@ -48,7 +48,7 @@ def test_files_that_are_not_shards_of_their_folder_are_named_in_order(features: 
     shutil.copy(features / "session1" / "face-aaaaaaaa" / "shard.h5", folder / "g.h5")
     shutil.copy(folder / "shard.h5", folder / "h.h5")  # another name, but intact
     shutil.copy(folder / "shard.h5", features / "x.h5")
-    reasons = named(features)
+    reasons = reasons_by_path(features)
     names = (".tmp-host~1~x.h5", "b.txt", "c.h5", "f.h5", "g.h5")
     assert list(reasons) == ["x.h5", *(f"session1/audio-aaaaaaaa/{name}" for name in names)]
     assert "killed" in reasons["session1/audio-aaaaaaaa/.tmp-host~1~x.h5"]
@@ -71,18 +71,18 @@ def test_linked_folders_are_not_followed(features: Path, tmp_path: Path) -> None
     assert verify_target(tmp_path / "link") == (6, [])
 
 
-@pytest.mark.parametrize("mode", [0o000, 0o444], ids=["unreadable", "only its names"])
-def test_an_unreadable_folder_is_named(
+@pytest.mark.parametrize("mode", [0o000, 0o444], ids=["unreadable", "names only"])
+def test_an_unreadable_folder_is_reported(
     features: Path, foal_as_somebody: Callable[..., "subprocess.CompletedProcess[str]"], mode: int
 ) -> None:
     protected = features / "session2" / "face-aaaaaaaa"
     protected.chmod(mode)
     try:
-        done = foal_as_somebody("verify", "features")
+        result = foal_as_somebody("verify", "features")
     finally:
         protected.chmod(0o755)
-    assert done.returncode == 1, done.stderr
-    first, last = done.stdout.splitlines()
+    assert result.returncode == 1, result.stderr
+    first, last = result.stdout.splitlines()
     assert re.fullmatch(r"features/session2/face-aaaaaaaa(/shard\.h5)?: cannot be read: Permission denied.*", first)
     assert last.startswith("1 problem;")
 
@@ -90,38 +90,40 @@ def test_an_unreadable_folder_is_named(
 def test_every_file_is_read_once_and_its_bytes_are_reported(features: Path, tmp_path: Path) -> None:
     jobs = collect_files([features, tmp_path / "feats.h5", features / "session1"])
     assert len(jobs) == len({job.path for job in jobs}) == 7
-    on_bytes: list[int] = []
-    assert verify_files(jobs, on_bytes.append) == []
-    assert 0 <= sum(job.size for job in jobs) - sum(on_bytes) <= 64 * len(jobs)
+    counts: list[int] = []
+    assert verify_files(jobs, counts.append) == []
+    assert 0 <= sum(job.size for job in jobs) - sum(counts) <= 64 * len(jobs)
 
 
-def test_an_index_that_does_not_match_its_shards_is_named(features: Path, tmp_path: Path, altered: Altered) -> None:
+def test_an_index_that_does_not_match_its_shards_is_reported(
+    features: Path, tmp_path: Path, edit_sealed: EditSealed
+) -> None:
     index = tmp_path / "feats.h5"
     assert verify_target(index) == (7, [])
-    whole = index.read_bytes()
+    content = index.read_bytes()
     for change in ("row", "checksum", "origin"):
-        with altered(index) as file:
+        with edit_sealed(index) as file:
             column = file[f"streams/face/{change}"]
             column[0] = b"0" if change == "checksum" else column[0] + 1
         ((path, reason),) = verify_target(index)[1]
         assert path == index
         assert reason.startswith("its face row of 'u0' does not match ")
-        index.write_bytes(whole)
+        index.write_bytes(content)
     shard = features / "session1" / "face-aaaaaaaa" / "shard.h5"
     other = features / "session2" / "face-aaaaaaaa" / "shard.h5"
     shutil.copyfile(other, shard)
     assert [(path, "not the one that" in reason) for path, reason in verify_target(index)[1]] == [(shard, True)]
-    # The folder by itself is in order: who has these utterances twice loses nothing.
+    # The folder itself is valid: it may contain utterances twice.
     assert verify_target(features) == (6, [])
 
 
-def test_nan_in_a_packed_index_is_named(
-    features: Path, tmp_path: Path, some_utterances: list[Utterance], altered: Altered
+def test_nan_in_a_packed_index_is_reported(
+    features: Path, tmp_path: Path, some_utterances: list[Utterance], edit_sealed: EditSealed
 ) -> None:
     packed = tmp_path / "packed.h5"
     write_index(packed, some_utterances, features, KEYS, pack=True)
     assert verify_target(packed) == (1, [])
-    with altered(packed) as file:
+    with edit_sealed(packed) as file:
         file["streams/audio/values"][0, 0] = np.nan
     assert ["do not match their checksum" in reason for _, reason in verify_target(packed)[1]] == [True]
 
@@ -129,54 +131,54 @@ def test_nan_in_a_packed_index_is_named(
 def test_the_verify_command_prints_problems_and_exits_with_1(
     features: Path, tmp_path: Path, foal_here: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    done = foal_here("verify")
-    assert done.returncode == 0
-    assert re.fullmatch(r"7 files intact, [0-9.,]+ kB at [0-9.,]+ [kMG]?B(ytes)?/s\n", done.stdout)
+    result = foal_here("verify")
+    assert result.returncode == 0
+    assert re.fullmatch(r"7 files intact, [0-9.,]+ kB at [0-9.,]+ [kMG]?B(ytes)?/s\n", result.stdout)
     shard = features / "session3" / "face-aaaaaaaa" / "shard.h5"
     with shard.open("r+b") as file:
         file.write(b"\0")
-    done = foal_here("verify")
-    assert done.returncode == 1
-    first, last = done.stdout.splitlines()
+    result = foal_here("verify")
+    assert result.returncode == 1
+    first, last = result.stdout.splitlines()
     assert first.startswith(f"{shard.relative_to(tmp_path)}: damaged (the content does not match its checksum)")
     assert last == "1 problem; `foal extract` recomputes missing and damaged shards"
 
 
-def test_only_damaged_shards_of_foal_may_be_removed(features: Path, altered: Altered) -> None:
+def test_only_damaged_shards_of_foal_may_be_removed(features: Path, edit_sealed: EditSealed) -> None:
     folder = features / "session1" / "audio-aaaaaaaa"
-    whole = (folder / "shard.h5").read_bytes()
+    intact = (folder / "shard.h5").read_bytes()
 
     def removable(name: str, content: bytes | None = None) -> bool:
         if content is not None:
             (folder / name).write_bytes(content)
         return is_deletable_corrupt_shard(folder / name, "audio", "aaaaaaaa")
 
-    flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 1
+    flipped = bytearray(intact)
+    flipped[len(intact) // 2] ^= 1
     assert not removable("shard.h5")
     assert removable("any name.h5", bytes(flipped))
-    assert removable("any name.h5", whole[:-1])
-    assert removable("0123456789abcdef.h5", whole[:900])
-    # Any program's HDF5 file looks so when its end is lost.
-    assert not removable("any name.h5", whole[:900])
-    assert removable("any name.h5", b"\0" + whole[1:])
-    assert removable("any name.h5", bytes(len(whole) - 64) + whole[-64:])
+    assert removable("any name.h5", intact[:-1])
+    assert removable("0123456789abcdef.h5", intact[:900])
+    # A truncated HDF5 file of another program looks the same.
+    assert not removable("any name.h5", intact[:900])
+    assert removable("any name.h5", b"\0" + intact[1:])
+    assert removable("any name.h5", bytes(len(intact) - 64) + intact[-64:])
     for content in (b"", bytes(900), b"text"):
         assert removable("0123456789abcdef.h5", content)
         assert not removable("any name.h5", content)
-    for at in range(64):  # of the seal
+    for position in range(64):  # every byte of the seal
         for bit in range(8):
-            flipped = bytearray(whole)
-            flipped[-64 + at] ^= 1 << bit
+            flipped = bytearray(intact)
+            flipped[-64 + position] ^= 1 << bit
             assert removable("any name.h5", bytes(flipped))
 
-    # Another folder's, in order or not to be told; a newer foal's; links; what is not a file.
+    # Shards of another folder, of a newer version or without a seal, links, and anything that is not a file are kept.
     assert not removable("b.h5", (features / "session1" / "face-aaaaaaaa" / "shard.h5").read_bytes())
-    (folder / "newer.h5").write_bytes(whole)
-    with altered(folder / "newer.h5") as file:
+    (folder / "newer.h5").write_bytes(intact)
+    with edit_sealed(folder / "newer.h5") as file:
         file.attrs["version"] = VERSION + 1
     assert not removable("newer.h5")
-    with h5py.File(folder / "newer.h5", "r+") as file:  # it loses its seal
+    with h5py.File(folder / "newer.h5", "r+") as file:  # this invalidates its seal
         assert file.attrs["version"] == VERSION + 1
         file.attrs["version"] = VERSION + 2
     assert not removable("newer.h5")

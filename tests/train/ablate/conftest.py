@@ -1,4 +1,4 @@
-"""Fits without a Dask worker."""
+"""Ablations without a Dask worker."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,12 +16,14 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
-    """Do what is left without a worker, which takes seconds to come; gives what was asked for."""
-    asked: list[FitTask] = []
+def requested_tasks(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
+    """Compute missing fits in this process, since starting a worker takes seconds; returns the requested tasks."""
+    requested: list[FitTask] = []
 
-    def fits(settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]) -> Iterator[int]:
-        asked.extend(tasks)
+    def run_here(
+        settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]
+    ) -> Iterator[int]:
+        requested.extend(tasks)
         with open_dataset(features, TrainSettings(), classes=None, modalities=modalities) as data:
             for number, task in enumerate(tasks):
                 run_task(
@@ -29,5 +31,5 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
                 )
                 yield number
 
-    monkeypatch.setattr("foal.train.ablate.run.run_in_parallel", fits)
-    return asked
+    monkeypatch.setattr("foal.train.ablate.run.run_in_parallel", run_here)
+    return requested

@@ -23,7 +23,7 @@ from foal.train.report.files import versions
 
 SYSTEMS = systems_for(["audio", "face"], "loso-nested", deviations=True)
 NETWORKS = [system for system in SYSTEMS if system.kind == "network"]
-KEYS = [
+SYSTEM_IDS = [
     "majority",
     "regression-audio",
     "regression-face",
@@ -46,32 +46,34 @@ KEYS = [
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ablation")
 
 
 @pytest.fixture
 def utterances(some_utterances: list[Utterance]) -> list[Utterance]:
-    """More sad ones in the first session, more happy ones in the second, as many of both in the third."""
+    """More "sad" utterances in the first session, more "hap" in the second, equally many in the third."""
     changed = {"u0": "sad", "u1": "hap"}
     return [replace(u, label=changed.get(u.id, u.label)) for u in some_utterances]
 
 
 @pytest.fixture
-def out(place: Path, utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
-    """One ablation with all rows by a Dask worker; made once, and read only."""
-    if not (place / "out").exists():
+def out(workspace: Path, utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
+    """An ablation of all systems, computed once with a Dask worker; read only."""
+    if not (workspace / "out").exists():
         steps: list[tuple[int, int, str]] = []
-        feats = make_index(place, utterances)
-        ablation = ablate(SETTINGS, feats, place / "out", deviations=True, progress=lambda *step: steps.append(step))
-        (place / "returned.json").write_text(json.dumps(ablation))
-        (place / "steps.json").write_text(json.dumps(steps))
-    return place / "out"
+        feats = make_index(workspace, utterances)
+        ablation = ablate(
+            SETTINGS, feats, workspace / "out", deviations=True, progress=lambda *step: steps.append(step)
+        )
+        (workspace / "returned.json").write_text(json.dumps(ablation))
+        (workspace / "steps.json").write_text(json.dumps(steps))
+    return workspace / "out"
 
 
 @pytest.fixture
 def copied(out: Path, tmp_path: Path) -> Path:
-    """The same, to be changed."""
+    """A copy of the ablation that a test may modify."""
     shutil.copytree(out.parent, tmp_path / "copy")
     return tmp_path / "copy" / "out"
 
@@ -88,12 +90,12 @@ def without_seconds(ablation: dict[str, Any]) -> dict[str, Any]:
     return {**ablation, "rows": [{**row, "seconds": None} for row in ablation["rows"]]}
 
 
-def times(out: Path) -> dict[str, int]:
+def modification_times(out: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (out / "fits").iterdir()}
 
 
 def table_of(system: System, out: Path) -> np.ndarray:
-    """Probabilities (seeds, 18, 2) by a system, from the files of its fits."""
+    """The probabilities (seeds, 18, 2) of a system, from the files of its fits."""
     with open_dataset(out.parent / "feats.h5", QUICK, classes=None) as data:
         folds = build_cross_validation(data.utterances, system.protocol or "loso-nested", data.speakers)
         tables = []
@@ -125,7 +127,7 @@ def scores_of(tables: np.ndarray, utterances: Sequence[Utterance]) -> dict[str, 
 def test_every_system_has_a_row_with_the_scores_of_its_fits(out: Path, utterances: list[Utterance]) -> None:
     ablation = read(out / "ablation.json")
     assert ablation == read(out.parent / "returned.json")
-    assert [row["id"] for row in ablation["rows"]] == [system.id for system in SYSTEMS] == KEYS
+    assert [row["id"] for row in ablation["rows"]] == [system.id for system in SYSTEMS] == SYSTEM_IDS
     tables = {system.id: table_of(system, out) for system in SYSTEMS if system.kind in ("network", "regression")}
     tables["late"] = (tables["audio"] + tables["face"]) / 2
     rows = rows_of(ablation)
@@ -144,9 +146,9 @@ def test_every_system_has_a_row_with_the_scores_of_its_fits(out: Path, utterance
 
 @pytest.mark.slow
 def test_the_majority_class_is_that_of_the_training_group(out: Path, utterances: list[Utterance]) -> None:
-    # The first fold learns from the third session, where the first class wins the tie; and so on.
-    most = {"session1": "hap", "session2": "sad", "session3": "hap"}
-    table = np.eye(2)[[("hap", "sad").index(most[u.session]) for u in utterances]][None]
+    # The first fold is trained on the third session, where the first class wins the tie; the others accordingly.
+    majority = {"session1": "hap", "session2": "sad", "session3": "hap"}
+    table = np.eye(2)[[("hap", "sad").index(majority[u.session]) for u in utterances]][None]
     row = rows_of(read(out / "ablation.json"))["majority"]
     scores = scores_of(table, utterances)
     assert {name: row[name] for name in scores} == scores
@@ -154,7 +156,7 @@ def test_the_majority_class_is_that_of_the_training_group(out: Path, utterances:
 
 
 @pytest.mark.slow
-def test_gains_and_metadata_of_the_study(out: Path) -> None:
+def test_the_study_has_gains_and_metadata(out: Path) -> None:
     ablation = read(out / "ablation.json")
     rows = rows_of(ablation)
     assert ablation["baseline"] == "fusion"
@@ -197,78 +199,78 @@ def test_gains_and_metadata_of_the_study(out: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_fit_runs_once_and_is_reported(out: Path) -> None:
+def test_every_fit_is_computed_once_and_reported(out: Path) -> None:
     assert rows_of(read(out / "ablation.json"))["deviation-cut"] == {
         **rows_of(read(out / "ablation.json"))["full"],
         **{name: rows_of(read(out / "ablation.json"))["deviation-cut"][name] for name in ("id", "name", "description")},
     }
     total = 3 * (2 * (len(NETWORKS) - 1) + 3)
-    assert len(times(out)) == total
+    assert len(modification_times(out)) == total
     steps = json.loads((out.parent / "steps.json").read_text())
-    assert [step[:2] for step in steps] == [[done, total] for done in range(total + 1)]
+    assert [step[:2] for step in steps] == [[completed, total] for completed in range(total + 1)]
     assert steps[0][2] == ""
-    named = [name for _, _, name in steps[1:]]
-    assert {named.count(system.id) for system in SYSTEMS if system.kind == "regression"} == {3}
-    fitted = [system.id for system in NETWORKS if system.id not in ("full", "deviation-cut")]
-    assert {named.count(key) for key in fitted} == {6}
-    assert named.count("full") + named.count("deviation-cut") == 6
+    reported_names = [name for _, _, name in steps[1:]]
+    assert {reported_names.count(system.id) for system in SYSTEMS if system.kind == "regression"} == {3}
+    network_ids = [system.id for system in NETWORKS if system.id not in ("full", "deviation-cut")]
+    assert {reported_names.count(key) for key in network_ids} == {6}
+    assert reported_names.count("full") + reported_names.count("deviation-cut") == 6
 
 
 @pytest.mark.slow
-def test_finished_fits_are_not_repeated(copied: Path, in_this_process: list[FitTask]) -> None:
-    before, content = times(copied), (copied / "ablation.json").read_bytes()
-    pictures = [(copied / name).read_bytes() for name in ("ablation.png", "ablation.md")]
+def test_finished_fits_are_not_repeated(copied: Path, requested_tasks: list[FitTask]) -> None:
+    before, content = modification_times(copied), (copied / "ablation.json").read_bytes()
+    outputs = [(copied / name).read_bytes() for name in ("ablation.png", "ablation.md")]
     steps: list[tuple[int, int, str]] = []
     ablate(SETTINGS, copied.parent / "feats.h5", copied, deviations=True, progress=lambda *step: steps.append(step))
     assert steps == [(len(before), len(before), "")]
-    assert in_this_process == []
-    assert times(copied) == before
+    assert requested_tasks == []
+    assert modification_times(copied) == before
     assert (copied / "ablation.json").read_bytes() == content
-    assert [(copied / name).read_bytes() for name in ("ablation.png", "ablation.md")] == pictures
+    assert [(copied / name).read_bytes() for name in ("ablation.png", "ablation.md")] == outputs
 
 
 @pytest.mark.slow
-def test_only_missing_fits_are_repeated(copied: Path, in_this_process: list[FitTask]) -> None:
-    before, content = times(copied), read(copied / "ablation.json")
-    gone = {name: load_result(copied / "fits" / name) for name in sorted(before)[::30]}
-    assert len(gone) == 3
-    for name in gone:
+def test_only_missing_fits_are_repeated(copied: Path, requested_tasks: list[FitTask]) -> None:
+    before, content = modification_times(copied), read(copied / "ablation.json")
+    deleted = {name: load_result(copied / "fits" / name) for name in sorted(before)[::30]}
+    assert len(deleted) == 3
+    for name in deleted:
         (copied / "fits" / name).unlink()
     steps: list[tuple[int, int, str]] = []
-    again = ablate(
+    repeated = ablate(
         SETTINGS, copied.parent / "feats.h5", copied, deviations=True, progress=lambda *step: steps.append(step)
     )
     assert [step[:2] for step in steps] == [(len(before) - left, len(before)) for left in (3, 2, 1, 0)]
-    after = times(copied)
+    after = modification_times(copied)
     assert after.keys() == before.keys()
-    assert {name for name in after if after[name] != before[name]} == gone.keys()
-    for name, result in gone.items():
-        # Found in this process, before that by a worker.
+    assert {name for name in after if after[name] != before[name]} == deleted.keys()
+    for name, result in deleted.items():
+        # Computed in this process; the deleted result was computed by a worker.
         np.testing.assert_array_equal(load_result(copied / "fits" / name).probabilities, result.probabilities)
-    assert without_seconds(again) == without_seconds(content)
+    assert without_seconds(repeated) == without_seconds(content)
 
 
 @pytest.mark.slow
-def test_an_added_seed_runs_only_its_own_fits(copied: Path, in_this_process: list[FitTask]) -> None:
-    before = times(copied)
-    more = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0, 1, 5)})})
-    again = ablate(more, copied.parent / "feats.h5", copied, deviations=False)
+def test_an_added_seed_computes_only_its_own_fits(copied: Path, requested_tasks: list[FitTask]) -> None:
+    before = modification_times(copied)
+    settings = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0, 1, 5)})})
+    extended = ablate(settings, copied.parent / "feats.h5", copied, deviations=False)
     networks = [system for system in NETWORKS if not system.id.startswith("deviation-")]
-    assert {task.seed for task in in_this_process} == {5}
-    assert len(in_this_process) == 3 * len(networks)
-    after = times(copied)
+    assert {task.seed for task in requested_tasks} == {5}
+    assert len(requested_tasks) == 3 * len(networks)
+    after = modification_times(copied)
     assert {name: after[name] for name in before} == before
-    assert len(after) == len(before) + len(in_this_process)
-    assert again["seeds"] == [0, 1, 5]
-    assert [row["id"] for row in again["rows"]] == [key for key in KEYS if not key.startswith("deviation-")]
-    assert {row["id"]: row["seeds"] for row in again["rows"]} == {
+    assert len(after) == len(before) + len(requested_tasks)
+    assert extended["seeds"] == [0, 1, 5]
+    assert [row["id"] for row in extended["rows"]] == [key for key in SYSTEM_IDS if not key.startswith("deviation-")]
+    assert {row["id"]: row["seeds"] for row in extended["rows"]} == {
         system.id: 3 if system.is_random else 1 for system in SYSTEMS if not system.id.startswith("deviation-")
     }
     restored = ablate(SETTINGS, copied.parent / "feats.h5", copied, deviations=True)
     assert restored == read(copied.parent / "returned.json") | {"rows": restored["rows"]}
 
 
-def test_a_folder_with_foreign_files_is_refused(feats: Path, tmp_path: Path, in_this_process: list[FitTask]) -> None:
+def test_a_folder_with_other_files_is_refused(feats: Path, tmp_path: Path, requested_tasks: list[FitTask]) -> None:
     thesis = tmp_path / "mine" / "thesis.txt"
     thesis.parent.mkdir()
     thesis.write_text("years of work")
@@ -276,4 +278,4 @@ def test_a_folder_with_foreign_files_is_refused(feats: Path, tmp_path: Path, in_
         with pytest.raises(UsageError, match=r"expected a (new )?folder"):
             ablate(SETTINGS, feats, out)
     assert (os.listdir(thesis.parent), thesis.read_text()) == (["thesis.txt"], "years of work")
-    assert in_this_process == []
+    assert requested_tasks == []

@@ -13,12 +13,12 @@ from foal.train.fit.task import FitTask
 
 
 @pytest.mark.parametrize("modality", ["audio", "face"])
-def test_features_of_one_modality(
+def test_features_of_one_modality_give_only_its_own_systems(
     tmp_path: Path,
     some_utterances: list[Utterance],
     make_index: Callable[..., Path],
     modality: str,
-    in_this_process: list[FitTask],
+    requested_tasks: list[FitTask],
 ) -> None:
     feats = make_index(tmp_path, some_utterances, widths={modality: 5})
     settings = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0,), "protocol": None})})
@@ -26,13 +26,13 @@ def test_features_of_one_modality(
     assert [row["id"] for row in ablation["rows"]] == ["majority", f"regression-{modality}", modality]
     assert ablation["baseline"] == modality
     assert ablation["streams"] == [modality]
-    assert len(in_this_process) == 6
+    assert len(requested_tasks) == 6
     assert [row["gain"] is None for row in ablation["rows"]] == [False, False, True]
     assert (tmp_path / "out" / "ablation.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_folds_of_the_manifest_have_no_row_that_is_chosen_on_test(
-    tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], in_this_process: list[FitTask]
+def test_folds_of_the_manifest_have_no_system_selected_on_test(
+    tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], requested_tasks: list[FitTask]
 ) -> None:
     fixed = [replace(u, fold=("train", "train", "val", "test")[i // 2 % 4]) for i, u in enumerate(some_utterances)]
     train = QUICK.model_copy(update={"seeds": (0,), "modalities": "audio"})
@@ -41,6 +41,6 @@ def test_folds_of_the_manifest_have_no_row_that_is_chosen_on_test(
     )
     assert ablation["protocol"] == "folds-nested"
     assert not any(row["selected_on_test"] for row in ablation["rows"])
-    # Both modalities are there, but one was asked for.
+    # The features have both modalities, but only one is selected.
     assert [row["id"] for row in ablation["rows"]] == ["majority", "regression-audio", "audio"]
-    assert (ablation["n"], len(in_this_process)) == (4, 2)
+    assert (ablation["n"], len(requested_tasks)) == (4, 2)

@@ -5,13 +5,13 @@ import pytest
 from foal.shared.config.train_settings import REFERENCE, TrainSettings
 from foal.train.ablate.systems import DEVIATIONS, SYSTEMS, systems_for
 
-ALL = {system.id: system for system in (*SYSTEMS, *DEVIATIONS)}
+SYSTEMS_BY_ID = {system.id: system for system in (*SYSTEMS, *DEVIATIONS)}
 
 
 def test_ids_and_names_are_unique_and_parts_exist() -> None:
-    assert len(ALL) == len(SYSTEMS) + len(DEVIATIONS)
-    assert len({system.name for system in ALL.values()}) == len(ALL)
-    assert all(ALL[part].is_fitted for system in ALL.values() for part in system.parts)
+    assert len(SYSTEMS_BY_ID) == len(SYSTEMS) + len(DEVIATIONS)
+    assert len({system.name for system in SYSTEMS_BY_ID.values()}) == len(SYSTEMS_BY_ID)
+    assert all(SYSTEMS_BY_ID[part].is_fitted for system in SYSTEMS_BY_ID.values() for part in system.parts)
 
 
 def test_features_of_both_modalities_allow_every_system() -> None:
@@ -25,7 +25,7 @@ def test_features_of_one_modality_allow_its_own_systems(modality: str) -> None:
     assert [system.id for system in systems] == ["majority", f"regression-{modality}", modality]
 
 
-def test_other_protocols_have_no_system_that_is_chosen_on_test() -> None:
+def test_other_protocols_have_no_system_selected_on_test() -> None:
     systems = systems_for(["audio", "face"], "folds-nested", deviations=True)
     assert {system.id for system in (*SYSTEMS, *DEVIATIONS)} - {system.id for system in systems} == {
         "deviation-on-test"
@@ -34,15 +34,15 @@ def test_other_protocols_have_no_system_that_is_chosen_on_test() -> None:
 
 def test_a_network_has_the_settings_of_the_study_except_its_changes() -> None:
     base = TrainSettings(width=64, epochs=7)
-    settings = ALL["reference"].settings(base, "loso-nested")
+    settings = SYSTEMS_BY_ID["reference"].settings(base, "loso-nested")
     assert (settings.width, settings.epochs) == (64, 7)
     assert (settings.avel, settings.mem, settings.compat) == (True, True, REFERENCE)
     assert settings.protocol == "loso-nested"
-    assert ALL["deviation-on-test"].settings(base, "loso-nested").protocol == "loso-reference"
+    assert SYSTEMS_BY_ID["deviation-on-test"].settings(base, "loso-nested").protocol == "loso-reference"
 
 
 def test_a_regression_depends_on_the_settings_of_its_features_only() -> None:
-    system = ALL["regression-audio"]
+    system = SYSTEMS_BY_ID["regression-audio"]
     plain = system.settings(TrainSettings(), "loso-nested")
     assert system.settings(TrainSettings(width=64, epochs=7), "loso-nested") == plain
     assert system.settings(TrainSettings(frame_rate=5.0), "loso-nested") != plain
@@ -50,4 +50,4 @@ def test_a_regression_depends_on_the_settings_of_its_features_only() -> None:
 
 def test_only_trained_systems_have_fits_and_only_networks_depend_on_the_seed() -> None:
     assert [system.id for system in SYSTEMS if not system.is_fitted] == ["majority", "late"]
-    assert {system.kind for system in ALL.values() if system.is_random} == {"network", "late"}
+    assert {system.kind for system in SYSTEMS_BY_ID.values() if system.is_random} == {"network", "late"}

@@ -15,10 +15,10 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def with_lengths(
+def dataset_with_lengths(
     make_dataset: Callable[..., Dataset], make_stream: Callable[..., PackedSequences]
 ) -> Callable[..., Dataset]:
-    """Builds a dataset of four classes with sequences of given lengths."""
+    """Build a dataset of four classes with sequences of the given lengths."""
 
     def make(lengths: Tensor) -> Dataset:
         frames = torch.zeros(int(lengths.sum()), 1).split(lengths.tolist())
@@ -28,8 +28,8 @@ def with_lengths(
 
 
 @pytest.fixture(scope="module")
-def three_hundred(with_lengths: Callable[..., Dataset]) -> Dataset:
-    return with_lengths(torch.randint(1, 50, (300,), generator=torch.Generator().manual_seed(0)))
+def dataset_of_300(dataset_with_lengths: Callable[..., Dataset]) -> Dataset:
+    return dataset_with_lengths(torch.randint(1, 50, (300,), generator=torch.Generator().manual_seed(0)))
 
 
 def test_draws_are_class_balanced() -> None:
@@ -50,11 +50,11 @@ def test_a_class_without_utterances_is_never_drawn() -> None:
 
 @given(m=st.integers(1, 200), batch_size=st.integers(1, 16), seed=st.integers(0, 99))
 def test_an_epoch_draws_as_many_rows_as_there_are_utterances(
-    three_hundred: Dataset, m: int, batch_size: int, seed: int
+    dataset_of_300: Dataset, m: int, batch_size: int, seed: int
 ) -> None:
-    chance = torch.Generator().manual_seed(seed)
-    rows = torch.randperm(300, generator=chance)[:m]
-    batches = list(training_batches(three_hundred, rows, batch_size=batch_size, generator=chance, device=CPU))
+    rng = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(300, generator=rng)[:m]
+    batches = list(training_batches(dataset_of_300, rows, batch_size=batch_size, generator=rng, device=CPU))
     drawn = torch.cat([batch.rows for batch in batches])
     assert len(drawn) == m
     assert set(drawn.tolist()) <= set(rows.tolist())
@@ -64,51 +64,51 @@ def test_an_epoch_draws_as_many_rows_as_there_are_utterances(
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=120), st.integers(1, 5), st.integers(0, 99))
 def test_buckets_contain_every_position_once(lengths: list[int], batch_size: int, seed: int) -> None:
-    chance = torch.Generator().manual_seed(seed)
-    batches = bucketed(torch.tensor(lengths), batch_size=batch_size, generator=chance)
+    rng = torch.Generator().manual_seed(seed)
+    batches = bucketed(torch.tensor(lengths), batch_size=batch_size, generator=rng)
     assert sorted(torch.cat(batches).tolist()) == list(range(len(lengths)))
     assert len(batches) == -(-len(lengths) // batch_size)
 
 
-def test_batches_have_little_padding_and_a_random_order(with_lengths: Callable[..., Dataset]) -> None:
-    chance = torch.Generator().manual_seed(0)
-    data = with_lengths(torch.randint(10, 1000, (1600,), generator=chance))
-    found = training_batches(data, torch.arange(1600), batch_size=16, generator=chance, device=CPU)
-    flags = [batch.frames["audio"].valid for batch in found]
+def test_batches_have_little_padding_and_a_random_order(dataset_with_lengths: Callable[..., Dataset]) -> None:
+    rng = torch.Generator().manual_seed(0)
+    data = dataset_with_lengths(torch.randint(10, 1000, (1600,), generator=rng))
+    batches = training_batches(data, torch.arange(1600), batch_size=16, generator=rng, device=CPU)
+    flags = [batch.frames["audio"].valid for batch in batches]
     padded, real = sum(valid.numel() for valid in flags), sum(int(valid.sum()) for valid in flags)
-    assert padded < 1.15 * real  # in unsorted batches 1.9
+    assert padded < 1.15 * real  # 1.9 in unsorted batches
     longest = [valid.shape[1] for valid in flags]
     assert longest[:8] != sorted(longest[:8])
 
 
-def test_the_same_seed_gives_the_same_batches(three_hundred: Dataset) -> None:
-    def drawn(seed: int) -> list[list[int]]:
-        chance = torch.Generator().manual_seed(seed)
-        found = training_batches(three_hundred, torch.arange(60), batch_size=7, generator=chance, device=CPU)
-        return [batch.rows.tolist() for batch in found]
+def test_the_same_seed_gives_the_same_batches(dataset_of_300: Dataset) -> None:
+    def rows_of_batches(seed: int) -> list[list[int]]:
+        rng = torch.Generator().manual_seed(seed)
+        batches = training_batches(dataset_of_300, torch.arange(60), batch_size=7, generator=rng, device=CPU)
+        return [batch.rows.tolist() for batch in batches]
 
-    assert drawn(1) == drawn(1) != drawn(2)
+    assert rows_of_batches(1) == rows_of_batches(1) != rows_of_batches(2)
 
 
-def test_evaluation_batches_contain_every_row_once(with_lengths: Callable[..., Dataset]) -> None:
-    data = with_lengths(torch.tensor([5, 1, 4, 2, 3, 9]))
+def test_evaluation_batches_contain_every_row_once(dataset_with_lengths: Callable[..., Dataset]) -> None:
+    data = dataset_with_lengths(torch.tensor([5, 1, 4, 2, 3, 9]))
     batches = evaluation_batches(data, torch.tensor([5, 0, 2, 1]), batch_size=3, device=CPU)
     assert [batch.rows.tolist() for batch in batches] == [[1, 2, 0], [5]]
 
 
-def test_an_abandoned_epoch_ends_its_reading_threads(three_hundred: Dataset) -> None:
-    chance = torch.Generator().manual_seed(0)
-    for batch in training_batches(three_hundred, torch.arange(300), batch_size=4, generator=chance, device=CPU):
+def test_an_abandoned_epoch_ends_its_reading_threads(dataset_of_300: Dataset) -> None:
+    rng = torch.Generator().manual_seed(0)
+    for batch in training_batches(dataset_of_300, torch.arange(300), batch_size=4, generator=rng, device=CPU):
         assert len(batch.rows) == 4
         break
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("foal-prefetch")]
 
 
 @given(st.integers(1, 120), st.integers(1, 40), st.integers(1, 3000), st.integers(0, 99))
-def test_long_utterances_come_in_smaller_batches(m: int, batch_size: int, frames: int, seed: int) -> None:
-    chance = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(1, 400, (m,), generator=chance)
-    batches = bucketed(lengths, batch_size=batch_size, frames=frames, generator=chance)
+def test_long_utterances_are_in_smaller_batches(m: int, batch_size: int, frames: int, seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 400, (m,), generator=rng)
+    batches = bucketed(lengths, batch_size=batch_size, frames=frames, generator=rng)
     assert sorted(torch.cat(batches).tolist()) == list(range(m))
     for batch in batches:
         assert len(batch) <= batch_size

@@ -22,9 +22,9 @@ BatchOf = Callable[[Dataset, Tensor], Batch]
 NAMES = {"audio": "audio", "face": "face"}
 
 
-def load(path: Path, classes: tuple[str, ...] | None = None, **how: Any) -> Dataset:
+def load(path: Path, classes: tuple[str, ...] | None = None, **options: Any) -> Dataset:
     """Load a dataset into memory and close the file."""
-    with open_dataset(path, TrainSettings(**{"frame_rate": None, **how}), classes=classes) as data:
+    with open_dataset(path, TrainSettings(**{"frame_rate": None, **options}), classes=classes) as data:
         return data
 
 
@@ -64,16 +64,16 @@ def test_labelled_utterances_are_loaded_with_their_features(
     assert (pooled.rates, data.rates) == ({"audio": 10.0}, {"audio": 50.0, "face": 10.0})
 
 
-def test_sequences_are_cut_at_the_maximum_length(
+def test_sequences_are_truncated_at_the_maximum_length(
     tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
     path = make_index(tmp_path, some_utterances)
-    whole = load(path)
-    for cut in (load(path, max_seconds=0.06), whole.select(["audio", "face"], 0.06)):
-        # 50 and 10 Hz; at least one frame is left.
-        assert torch.equal(lengths_of(cut, "audio"), lengths_of(whole, "audio").clamp(max=3))
-        assert torch.equal(lengths_of(cut, "face"), lengths_of(whole, "face").clamp(max=1))
-    assert int(lengths_of(whole, "face").max()) > 1
+    complete = load(path)
+    for truncated in (load(path, max_seconds=0.06), complete.select(["audio", "face"], 0.06)):
+        # At 50 and 10 Hz; at least one frame is kept.
+        assert torch.equal(lengths_of(truncated, "audio"), lengths_of(complete, "audio").clamp(max=3))
+        assert torch.equal(lengths_of(truncated, "face"), lengths_of(complete, "face").clamp(max=1))
+    assert int(lengths_of(complete, "face").max()) > 1
 
 
 def test_speakers_are_unique_across_corpora(make_dataset: Callable[..., Dataset]) -> None:
@@ -91,10 +91,10 @@ def test_utterances_without_a_modality_are_counted(
     features = make_features(tmp_path / "features", some_utterances)
     write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": "0" * 64, "face": "0" * 64})
     with FeatureStore(tmp_path / "feats.h5") as store:
-        faceless = int((store.valid_frames("face") == 0).sum())
-    assert faceless > 0
+        without_face = int((store.valid_frames("face") == 0).sum())
+    assert without_face > 0
     assert (
-        f"{faceless} of 18 utterances have no face: the network substitutes a learned placeholder"
+        f"{without_face} of 18 utterances have no face: the network substitutes a learned placeholder"
         in load(store.path).warnings
     )
 
@@ -139,6 +139,6 @@ def test_unusable_features_and_labels_are_refused(
     with pytest.raises(TrainingError, match="no utterance has one of the labels joy, fear"):
         load(path, ("joy", "fear"), modalities="audio")
     unlabelled = [replace(u, label="") for u in some_utterances]
-    make_index(tmp_path, unlabelled, widths={"audio": 3}, there=True)
+    make_index(tmp_path, unlabelled, widths={"audio": 3}, reuse_shards=True)
     with pytest.raises(TrainingError, match="expected at least two classes, got no label at all"):
         load(path, modalities="audio")

@@ -23,25 +23,27 @@ def batch_with(audio: Tensor, face: Tensor) -> Batch:
     return Batch(rows=torch.arange(len(audio)), labels=torch.zeros(len(audio), dtype=torch.int64), frames=frames)
 
 
-def present(batch: Batch) -> Tensor:
+def has_valid_frame(batch: Batch) -> Tensor:
     """Whether an utterance has a valid frame, by modality (b, 2)."""
     return torch.stack([frames.valid.any(1) for frames in batch.frames.values()], 1)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_the_share_loses_one_modality_or_the_other_equally_often(share: float) -> None:
+def test_audio_and_face_are_dropped_equally_often(share: float) -> None:
     complete = torch.ones(20_000, dtype=torch.bool)
-    left = present(modality_dropout(batch_with(complete, complete), share, torch.Generator().manual_seed(0)))
-    assert left.any(1).all()
-    assert (~left).float().mean(0).tolist() == pytest.approx([share / 2] * 2, abs=0.015)
-    assert (~left.all(1)).float().mean().item() == pytest.approx(share, abs=0.015)
+    remaining = has_valid_frame(
+        modality_dropout(batch_with(complete, complete), share, torch.Generator().manual_seed(0))
+    )
+    assert remaining.any(1).all()
+    assert (~remaining).float().mean(0).tolist() == pytest.approx([share / 2] * 2, abs=0.015)
+    assert (~remaining.all(1)).float().mean().item() == pytest.approx(share, abs=0.015)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40), st.floats(0.01, 0.99))
 def test_the_only_modality_is_never_dropped(flags: list[tuple[bool, bool]], share: float) -> None:
     audio, face = torch.tensor(flags).T
     before = torch.stack([audio, face], 1)
-    after = present(modality_dropout(batch_with(audio, face), share, torch.Generator().manual_seed(1)))
+    after = has_valid_frame(modality_dropout(batch_with(audio, face), share, torch.Generator().manual_seed(1)))
     assert not (after & ~before).any()
     assert torch.equal(after[~before.all(1)], before[~before.all(1)])
     assert after[before.any(1)].any(1).all()
@@ -53,27 +55,27 @@ def test_remaining_frames_and_the_given_batch_are_unchanged(
     batch = batch_of(make_dataset(), torch.arange(24))
     before = {name: frames.valid.clone() for name, frames in batch.frames.items()}
     after = modality_dropout(batch, 0.5, torch.Generator().manual_seed(0))
-    assert not torch.equal(present(after), present(batch))
+    assert not torch.equal(has_valid_frame(after), has_valid_frame(batch))
     assert torch.equal(after.labels, batch.labels)
     for column, (name, (values, valid)) in enumerate(batch.frames.items()):
-        assert torch.equal(valid, before[name])  # the caller's batch is left alone
+        assert torch.equal(valid, before[name])  # the caller's batch is not modified
         assert torch.equal(after.frames[name].values, values)
-        stays = present(after)[:, column]
-        assert torch.equal(after.frames[name].valid[stays], valid[stays])
-        assert not after.frames[name].valid[~stays].any()
+        kept = has_valid_frame(after)[:, column]
+        assert torch.equal(after.frames[name].valid[kept], valid[kept])
+        assert not after.frames[name].valid[~kept].any()
 
 
 def test_without_dropout_no_random_number_is_drawn(make_dataset: Callable[..., Dataset], batch_of: BatchOf) -> None:
     data = make_dataset()
-    chance = torch.Generator().manual_seed(0)
-    state = chance.get_state()
+    rng = torch.Generator().manual_seed(0)
+    state = rng.get_state()
     batch = batch_of(data, torch.arange(24))
-    assert modality_dropout(batch, 0.0, chance) is batch
-    alone = replace(batch, frames={"face": batch.frames["face"]})
-    assert modality_dropout(alone, 0.5, chance) is alone  # the only modality
-    assert torch.equal(chance.get_state(), state)
-    modality_dropout(batch, 0.5, chance)
-    assert not torch.equal(chance.get_state(), state)
+    assert modality_dropout(batch, 0.0, rng) is batch
+    face_only = replace(batch, frames={"face": batch.frames["face"]})
+    assert modality_dropout(face_only, 0.5, rng) is face_only  # the only modality
+    assert torch.equal(rng.get_state(), state)
+    modality_dropout(batch, 0.5, rng)
+    assert not torch.equal(rng.get_state(), state)
 
 
 @pytest.mark.parametrize("name", ["audio", "face"])
@@ -86,6 +88,6 @@ def test_dropping_a_modality_or_its_frames_keeps_the_other(
         assert list(changed.frames) == ["audio", "face"]
         assert changed.frames[other] is batch.frames[other]
     assert not drop_modality(batch, name).frames[name].valid.any()
-    valid, left = batch.frames[name].valid, drop_frames(batch, name).frames[name].valid
-    assert torch.equal(left[:, ::2], valid[:, ::2])
-    assert not left[:, 1::2].any()
+    valid, remaining = batch.frames[name].valid, drop_frames(batch, name).frames[name].valid
+    assert torch.equal(remaining[:, ::2], valid[:, ::2])
+    assert not remaining[:, 1::2].any()

@@ -36,7 +36,7 @@ def test_statistics_use_valid_frames_of_the_training_rows_only(face: PackedSeque
     mean, deviation = statistics_of(face, rows)
     np.testing.assert_allclose(mean, frames.mean(0), rtol=1e-5)
     np.testing.assert_allclose(deviation, frames.std(0), rtol=1e-5)
-    # Neither other utterances nor invalid frames matter.
+    # Other utterances and invalid frames have no effect.
     others = torch.ones(len(face.values), dtype=torch.bool)
     for row in rows:
         start, length = int(face.starts[row]), int(face.lengths[row])
@@ -54,16 +54,16 @@ def test_a_constant_dimension_has_deviation_one(make_stream: MakeStream) -> None
 
 
 def test_statistics_do_not_depend_on_the_chunk_size(face: PackedSequences, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = statistics_of(face, list(range(24)))
+    expected = statistics_of(face, list(range(24)))
     monkeypatch.setattr(statistics, "CHUNK_BYTES", 100)
-    for part, all_at_once in zip(statistics_of(face, list(range(24))), whole, strict=True):
-        torch.testing.assert_close(part, all_at_once)
+    for actual, reference in zip(statistics_of(face, list(range(24))), expected, strict=True):
+        torch.testing.assert_close(actual, reference)
 
 
 def test_half_precision_is_summed_in_double_precision(make_stream: MakeStream) -> None:
-    # In float16 the sum of these would be infinite, in float32 their deviation zero.
+    # In float16 the sum of these values would be infinite; in float32 their deviation would be zero.
     frames = torch.full((2000, 1), 60000.0).half()
-    frames[::2] -= 32  # the next number of float16
+    frames[::2] -= 32  # the adjacent float16 number
     mean, deviation = statistics_of(make_stream([frames]), [0])
     assert mean.item() == pytest.approx(59984)
     assert deviation.item() == pytest.approx(16, rel=1e-6)

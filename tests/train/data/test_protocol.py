@@ -39,31 +39,31 @@ def corpus(
     ]
 
 
-def cut(utterances: Sequence[Utterance], protocol: Protocol | None) -> CrossValidation:
+def cross_validation(utterances: Sequence[Utterance], protocol: Protocol | None) -> CrossValidation:
     return build_cross_validation(utterances, protocol, [f"{u.corpus}/{u.speaker}" for u in utterances])
 
 
-def of_sessions(names: Sequence[str], protocol: Protocol = "loso-nested") -> tuple[Fold, ...]:
-    return cut(corpus(len(names), session=names), protocol).folds
+def folds_of_sessions(names: Sequence[str], protocol: Protocol = "loso-nested") -> tuple[Fold, ...]:
+    return cross_validation(corpus(len(names), session=names), protocol).folds
 
 
 def parts_of(fold: Fold) -> tuple[set[int], set[int], set[int]]:
     return set(fold.train_rows.tolist()), set(fold.dev_rows.tolist()), set(fold.test_rows.tolist())
 
 
-def check_nested(made: CrossValidation, n: int) -> None:
+def check_nested(cv: CrossValidation, n: int) -> None:
     """The parts of a fold are disjoint and complete, and every utterance is tested once."""
-    for fold in made.folds:
+    for fold in cv.folds:
         train, dev, test = parts_of(fold)
         assert train | dev | test == set(range(n))
         assert len(train) + len(dev) + len(test) == n
         assert test
-        assert {made.groups[row] for row in test} == {fold.test}
-        assert {made.groups[row] for row in dev} == {fold.dev}
-        assert not {fold.test, fold.dev} & {made.groups[row] for row in train}
-    assert [fold.number for fold in made.folds] == list(range(1, len(made.folds) + 1))
-    assert made.tested.tolist() == list(range(n))
-    assert not made.selected_on_test
+        assert {cv.groups[row] for row in test} == {fold.test}
+        assert {cv.groups[row] for row in dev} == {fold.dev}
+        assert not {fold.test, fold.dev} & {cv.groups[row] for row in train}
+    assert [fold.number for fold in cv.folds] == list(range(1, len(cv.folds) + 1))
+    assert cv.tested.tolist() == list(range(n))
+    assert not cv.selected_on_test
 
 
 SESSIONS = st.lists(st.sampled_from([f"session{k}" for k in range(1, 12)]), min_size=1, max_size=60)
@@ -75,66 +75,68 @@ def test_loso_nested_is_disjoint_and_rotates(groups: list[str]) -> None:
     utterances = corpus(len(groups), session=groups)
     if len(names) < 3:
         with pytest.raises(TrainingError, match=f"expected at least three sessions .* got {len(names)}: session"):
-            cut(utterances, "loso-nested")
+            cross_validation(utterances, "loso-nested")
         return
-    made = cut(utterances, "loso-nested")
-    check_nested(made, len(groups))
-    assert made.kind == "session"
-    assert [fold.test for fold in made.folds] == names
-    assert [fold.dev for fold in made.folds] == [*names[1:], names[0]]
+    cv = cross_validation(utterances, "loso-nested")
+    check_nested(cv, len(groups))
+    assert cv.kind == "session"
+    assert [fold.test for fold in cv.folds] == names
+    assert [fold.dev for fold in cv.folds] == [*names[1:], names[0]]
 
 
 @given(SESSIONS)
-def test_loso_reference_selects_on_test_and_reports_that(groups: list[str]) -> None:
+def test_loso_reference_is_marked_as_selected_on_test(groups: list[str]) -> None:
     names = sorted(set(groups), key=natural_key)
     utterances = corpus(len(groups), session=groups)
     if len(names) < 2:
         with pytest.raises(TrainingError, match=r"expected at least two sessions .* got 1: session"):
-            cut(utterances, "loso-reference")
+            cross_validation(utterances, "loso-reference")
         return
-    made = cut(utterances, "loso-reference")
-    assert made.selected_on_test
-    assert [(fold.test, fold.dev) for fold in made.folds] == [(name, name) for name in names]
-    for fold in made.folds:
+    cv = cross_validation(utterances, "loso-reference")
+    assert cv.selected_on_test
+    assert [(fold.test, fold.dev) for fold in cv.folds] == [(name, name) for name in names]
+    for fold in cv.folds:
         train, dev, test = parts_of(fold)
         assert dev == test == {row for row, group in enumerate(groups) if group == fold.test}
         assert train == set(range(len(groups))) - test
-    assert made.tested.tolist() == list(range(len(groups)))
+    assert cv.tested.tolist() == list(range(len(groups)))
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=60))
-def test_speakers_nested_selects_on_the_other_speaker_of_the_session(who: list[tuple[int, int]]) -> None:
-    session = [f"session{s}" for s, _ in who]
-    speaker = [f"session{s}-{k}" for s, k in who]
+def test_speakers_nested_selects_on_the_other_speaker_of_the_session(
+    speakers_by_session: list[tuple[int, int]],
+) -> None:
+    session = [f"session{s}" for s, _ in speakers_by_session]
+    speaker = [f"session{s}-{k}" for s, k in speakers_by_session]
     of_session = {name: sorted({k for k, s in zip(speaker, session, strict=True) if s == name}) for name in session}
-    utterances = corpus(len(who), session=session, speaker=speaker)
+    utterances = corpus(len(speakers_by_session), session=session, speaker=speaker)
     if len(set(speaker)) < 3:
         with pytest.raises(TrainingError, match="expected at least three speakers"):
-            cut(utterances, "speakers-nested")
+            cross_validation(utterances, "speakers-nested")
         return
-    if alone := [name for name, members in of_session.items() if len(members) < 2]:
+    if single := [name for name, members in of_session.items() if len(members) < 2]:
         with pytest.raises(TrainingError, match="expected a second speaker, on whom the epoch is chosen") as caught:
-            cut(utterances, "speakers-nested")
-        assert any(str(caught.value).startswith(f"session {name}: ") for name in alone)
+            cross_validation(utterances, "speakers-nested")
+        assert any(str(caught.value).startswith(f"session {name}: ") for name in single)
         assert "\n" not in str(caught.value)
         return
-    made = cut(utterances, "speakers-nested")
-    check_nested(made, len(who))
-    assert made.kind == "speaker"
-    for fold in made.folds:
+    cv = cross_validation(utterances, "speakers-nested")
+    check_nested(cv, len(speakers_by_session))
+    assert cv.kind == "speaker"
+    for fold in cv.folds:
         assert fold.dev != fold.test
         assert fold.dev.rpartition("-")[0] == fold.test.rpartition("-")[0]
     for members in of_session.values():
         if len(members) == 2:
-            devs = {fold.test: fold.dev for fold in made.folds}
+            devs = {fold.test: fold.dev for fold in cv.folds}
             assert devs[f"test/{members[0]}"] == f"test/{members[1]}"
             assert devs[f"test/{members[1]}"] == f"test/{members[0]}"
 
 
 def test_without_sessions_the_next_speaker_is_the_development_group() -> None:
-    made = cut(corpus(6, speaker=["a", "b", "c"] * 2), "speakers-nested")
-    check_nested(made, 6)
-    assert [(fold.test, fold.dev) for fold in made.folds] == [
+    cv = cross_validation(corpus(6, speaker=["a", "b", "c"] * 2), "speakers-nested")
+    check_nested(cv, 6)
+    assert [(fold.test, fold.dev) for fold in cv.folds] == [
         ("test/a", "test/b"),
         ("test/b", "test/c"),
         ("test/c", "test/a"),
@@ -142,68 +144,72 @@ def test_without_sessions_the_next_speaker_is_the_development_group() -> None:
 
 
 @given(st.lists(st.sampled_from(["f1", "f2", "f3", "f10"]), min_size=1, max_size=40), st.booleans())
-def test_folds_of_the_manifest_rotate_and_are_the_default(folds: list[str], asked: bool) -> None:
+def test_folds_of_the_manifest_rotate_and_are_the_default(folds: list[str], explicit: bool) -> None:
     names = sorted(set(folds), key=natural_key)
     assume(len(names) >= 3)
-    made = cut(corpus(len(folds), fold=folds), "folds-nested" if asked else None)
-    check_nested(made, len(folds))
-    assert (made.protocol, made.kind) == ("folds-nested", "fold")
-    assert [(fold.test, fold.dev) for fold in made.folds] == list(zip(names, [*names[1:], names[0]], strict=True))
+    cv = cross_validation(corpus(len(folds), fold=folds), "folds-nested" if explicit else None)
+    check_nested(cv, len(folds))
+    assert (cv.protocol, cv.kind) == ("folds-nested", "fold")
+    assert [(fold.test, fold.dev) for fold in cv.folds] == list(zip(names, [*names[1:], names[0]], strict=True))
 
 
 def test_without_a_fold_for_every_utterance_sessions_are_the_default() -> None:
     utterances = corpus(6, session=["1", "2", "3"] * 2, fold=["a", "b", "c"] * 2)
-    assert cut(utterances, None).protocol == "folds-nested"
-    assert cut([*utterances[:-1], replace(utterances[-1], fold="")], None).protocol == "loso-nested"
-    assert cut(utterances, "loso-nested").kind == "session"
+    assert cross_validation(utterances, None).protocol == "folds-nested"
+    assert cross_validation([*utterances[:-1], replace(utterances[-1], fold="")], None).protocol == "loso-nested"
+    assert cross_validation(utterances, "loso-nested").kind == "session"
 
 
 @pytest.mark.parametrize("names", [("train", "dev", "test"), ("Train", "validation", "TEST"), ("train", "val", "test")])
 def test_folds_named_train_dev_and_test_form_one_fold(names: tuple[str, str, str]) -> None:
-    made = cut(corpus(8, fold=[names[i] for i in (0, 0, 1, 2, 0, 1, 2, 0)]), None)
-    assert made.protocol == "folds-nested"
-    (fold,) = made.folds
+    cv = cross_validation(corpus(8, fold=[names[i] for i in (0, 0, 1, 2, 0, 1, 2, 0)]), None)
+    assert cv.protocol == "folds-nested"
+    (fold,) = cv.folds
     assert (fold.number, fold.test, fold.dev) == (1, "test", "dev")
     assert parts_of(fold) == ({0, 1, 4, 7}, {2, 5}, {3, 6})
-    assert made.tested.tolist() == [3, 6]
-    assert set(made.groups) == {"train", "dev", "test"}
+    assert cv.tested.tolist() == [3, 6]
+    assert set(cv.groups) == {"train", "dev", "test"}
 
 
 def test_train_and_test_folds_without_a_development_fold_are_refused() -> None:
     with pytest.raises(TrainingError, match=r"expected at least three folds .* got 2: test, train"):
-        cut(corpus(6, fold=["train", "test"] * 3), None)
+        cross_validation(corpus(6, fold=["train", "test"] * 3), None)
 
 
-def test_an_utterance_without_a_group_is_named() -> None:
+def test_an_utterance_without_a_group_is_refused() -> None:
     utterances = corpus(6, session=["1", "2", "3"] * 2, speaker=["a", "b", "c"] * 2)
     with pytest.raises(TrainingError, match=r"'u1' belongs to no session; fill the column session .* folds-nested"):
-        cut([utterances[0], replace(utterances[1], session=""), *utterances[2:]], "loso-nested")
+        cross_validation([utterances[0], replace(utterances[1], session=""), *utterances[2:]], "loso-nested")
     with pytest.raises(TrainingError, match=r"'u0' belongs to no fold; fill the column fold .* loso-nested"):
-        cut(utterances, "folds-nested")
+        cross_validation(utterances, "folds-nested")
     with pytest.raises(TrainingError, match=r"'u5' has no speaker; fill the column speaker"):
-        cut([*utterances[:5], replace(utterances[5], speaker="")], "speakers-nested")
+        cross_validation([*utterances[:5], replace(utterances[5], speaker="")], "speakers-nested")
 
 
 PROTOCOLS: list[Protocol] = ["loso-nested", "loso-reference", "speakers-nested", "folds-nested"]
 
 
-@given(protocol=st.sampled_from(PROTOCOLS), row=st.integers(0, 23), to=st.integers(0, 5))
-def test_the_digest_changes_when_an_utterance_moves(protocol: Protocol, row: int, to: int) -> None:
+@given(protocol=st.sampled_from(PROTOCOLS), row=st.integers(0, 23), target=st.integers(0, 5))
+def test_the_digest_changes_when_an_utterance_moves(protocol: Protocol, row: int, target: int) -> None:
     speakers = [f"s{i % 6 + 1}" for i in range(24)]
     utterances = corpus(24, session=[f"x{i % 6 // 2}" for i in range(24)], speaker=speakers, fold=speakers)
-    # The utterance gets session, speaker and fold of another one.
+    # The utterance gets the session, speaker and fold of another utterance.
     moved = list(utterances)
-    moved[row] = replace(utterances[to], id=f"u{row}")
-    same, other = cut(utterances, protocol), cut(moved, protocol)
-    assert cut(list(utterances), protocol).digest == same.digest
+    moved[row] = replace(utterances[target], id=f"u{row}")
+    same, other = cross_validation(utterances, protocol), cross_validation(moved, protocol)
+    assert cross_validation(list(utterances), protocol).digest == same.digest
     assert (same.groups == other.groups) == (same.digest == other.digest)
 
 
 def test_the_digest_depends_on_protocol_ids_and_order() -> None:
     utterances = corpus(6, session=["1", "2", "3"] * 2, speaker=["a", "b", "c"] * 2, fold=["1", "2", "3"] * 2)
     renamed = [replace(utterances[0], id="other"), *utterances[1:]]
-    digests = [cut(utterances, protocol).digest for protocol in ("loso-nested", "loso-reference", "folds-nested")]
-    digests += [cut(changed, "loso-nested").digest for changed in (renamed, utterances[::-1], utterances[:5])]
+    digests = [
+        cross_validation(utterances, protocol).digest for protocol in ("loso-nested", "loso-reference", "folds-nested")
+    ]
+    digests += [
+        cross_validation(changed, "loso-nested").digest for changed in (renamed, utterances[::-1], utterances[:5])
+    ]
     assert len(set(digests)) == 6
 
 
@@ -213,24 +219,24 @@ def test_the_group_of_an_utterance_is_that_of_its_fold(protocol: Protocol, names
     utterances = corpus(
         12, session=["1", "2", "3"] * 4, speaker=[f"{i % 3}{i // 3 % 2}" for i in range(12)], fold=names * 4
     )
-    made = cut(utterances, protocol)
+    cv = cross_validation(utterances, protocol)
     speakers = [f"test/{u.speaker}" for u in utterances]
-    found = [group_of(u, made.kind, speaker, made.groups) for u, speaker in zip(utterances, speakers, strict=True)]
-    assert tuple(found) == made.groups
+    groups = [group_of(u, cv.kind, speaker, cv.groups) for u, speaker in zip(utterances, speakers, strict=True)]
+    assert tuple(groups) == cv.groups
 
 
 def test_groups_are_in_natural_order() -> None:
     names = ["session10", "session2", "session1", "10", "9"]
-    assert [fold.test for fold in of_sessions(names)] == ["9", "10", "session1", "session2", "session10"]
+    assert [fold.test for fold in folds_of_sessions(names)] == ["9", "10", "session1", "session2", "session10"]
 
 
-def test_a_class_missing_from_a_training_group_is_named() -> None:
+def test_a_class_missing_from_a_training_group_is_refused() -> None:
     groups, labels = ["s1", "s1", "s2", "s2", "s3", "s3"], torch.tensor([0, 1, 0, 1, 0, 0])
     with pytest.raises(TrainingError, match=r"fold 1 \(test s1, development s2\): .* got none of sad"):
-        check_classes(of_sessions(groups), labels, ("hap", "sad"))
+        check_classes(folds_of_sessions(groups), labels, ("hap", "sad"))
     # A class may be missing from a development or test group.
     groups, labels = [*groups, "s4", "s4"], torch.tensor([0, 1, 0, 1, 0, 0, 0, 1])
-    check_classes(of_sessions(groups), labels, ("hap", "sad"))
+    check_classes(folds_of_sessions(groups), labels, ("hap", "sad"))
 
 
 def test_speakers_in_multiple_folds_are_listed() -> None:

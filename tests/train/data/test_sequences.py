@@ -30,17 +30,17 @@ def test_collate_pads_packed_sequences(make_dataset: Make, batch_of: BatchOf) ->
     for name, stream in streams_of(data).items():
         values, valid = batch.frames[name]
         assert values.shape[:2] == valid.shape == (4, int(stream.lengths[rows].max()))
-        for place, row in enumerate(rows):
+        for position, row in enumerate(rows):
             start, length = int(stream.starts[row]), int(stream.lengths[row])
-            assert torch.equal(values[place, :length], stream.values[start : start + length])
-            assert torch.equal(valid[place, :length], stream.valid[start : start + length])
-            assert not valid[place, length:].any()
+            assert torch.equal(values[position, :length], stream.values[start : start + length])
+            assert torch.equal(valid[position, :length], stream.valid[start : start + length])
+            assert not valid[position, length:].any()
 
 
-def test_collate_of_utterances_without_frames(make_dataset: Make, make_stream: MakeStream, batch_of: BatchOf) -> None:
+def test_collate_pads_utterances_without_frames(make_dataset: Make, make_stream: MakeStream, batch_of: BatchOf) -> None:
     empty = make_stream([torch.zeros(0, 4), torch.ones(2, 4), torch.zeros(0, 4)])
-    nothing = make_stream([torch.zeros(0, 4)] * 3)
-    data = make_dataset(3, streams={"audio": empty, "face": nothing})
+    no_frames = make_stream([torch.zeros(0, 4)] * 3)
+    data = make_dataset(3, streams={"audio": empty, "face": no_frames})
     batch = batch_of(data, torch.tensor([0, 2]))
     assert batch.frames["audio"].values.shape == batch.frames["face"].values.shape == (2, 1, 4)
     assert not batch.frames["audio"].valid.any()
@@ -52,9 +52,9 @@ def test_frame_index_equals_a_loop_over_sequences(lengths: list[int], data: st.D
     offsets = torch.tensor([0, *lengths]).cumsum(0)
     frames = int(offsets[-1])
     stream = PackedSequences.of(torch.zeros(frames, 1), torch.ones(frames, dtype=torch.bool), offsets)
-    chosen = data.draw(st.lists(st.integers(0, len(lengths) - 1), max_size=8))
-    expected = [int(offsets[row]) + frame for row in chosen for frame in range(lengths[row])]
-    assert frame_index(stream, torch.tensor(chosen, dtype=torch.int64)).tolist() == expected
+    rows = data.draw(st.lists(st.integers(0, len(lengths) - 1), max_size=8))
+    expected = [int(offsets[row]) + frame for row in rows for frame in range(lengths[row])]
+    assert frame_index(stream, torch.tensor(rows, dtype=torch.int64)).tolist() == expected
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=5), RATES, st.integers(0, 100))
@@ -62,24 +62,24 @@ def test_pooled_frames_are_the_means_of_their_windows(
     lengths: list[int], rates: tuple[float, float], seed: int
 ) -> None:
     rate_hz, to_hz = rates
-    chance = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     offsets = torch.tensor([0, *lengths]).cumsum(0)
-    values = torch.randn(int(offsets[-1]), 3, generator=chance)
-    valid = torch.rand(len(values), generator=chance) < 0.5
+    values = torch.randn(int(offsets[-1]), 3, generator=rng)
+    valid = torch.rand(len(values), generator=rng) < 0.5
     stream = PackedSequences.of(values, valid, offsets)
-    got = pool_frames(stream, rate_hz=rate_hz, to_hz=to_hz)
-    assert torch.equal(got.lengths, pooled_lengths(stream.lengths, rate_hz=rate_hz, to_hz=to_hz))
+    pooled = pool_frames(stream, rate_hz=rate_hz, to_hz=to_hz)
+    assert torch.equal(pooled.lengths, pooled_lengths(stream.lengths, rate_hz=rate_hz, to_hz=to_hz))
     for row, length in enumerate(lengths):
         windows: dict[int, list[int]] = {}
         for frame in range(length):
             windows.setdefault(int(frame * to_hz / rate_hz + 1e-9), []).append(int(offsets[row]) + frame)
-        start = int(got.starts[row])
-        assert int(got.lengths[row]) == len(windows)
-        for place, frames in enumerate(windows.values()):
+        start = int(pooled.starts[row])
+        assert int(pooled.lengths[row]) == len(windows)
+        for position, frames in enumerate(windows.values()):
             valid_frames = [frame for frame in frames if valid[frame]]
-            assert bool(got.valid[start + place]) == bool(valid_frames)
+            assert bool(pooled.valid[start + position]) == bool(valid_frames)
             if valid_frames:
-                torch.testing.assert_close(got.values[start + place], values[valid_frames].mean(0))
+                torch.testing.assert_close(pooled.values[start + position], values[valid_frames].mean(0))
 
 
 def test_slow_streams_are_not_pooled(make_dataset: Make) -> None:
@@ -88,9 +88,9 @@ def test_slow_streams_are_not_pooled(make_dataset: Make) -> None:
     assert torch.equal(pooled_lengths(stream.lengths, rate_hz=10, to_hz=25), stream.lengths)
 
 
-def test_invalid_frames_do_not_enter_pooled_frames() -> None:
+def test_pooled_frames_ignore_invalid_frames() -> None:
     values = torch.tensor([[1.0], [float("nan")], [3.0], [float("inf")]])
     stream = PackedSequences.of(values, torch.tensor([True, False, True, False]), torch.tensor([0, 3, 4]))
-    got = pool_frames(stream, rate_hz=30, to_hz=10)
-    assert got.values.tolist() == [[2.0], [0.0]]
-    assert got.valid.tolist() == [True, False]
+    pooled = pool_frames(stream, rate_hz=30, to_hz=10)
+    assert pooled.values.tolist() == [[2.0], [0.0]]
+    assert pooled.valid.tolist() == [True, False]

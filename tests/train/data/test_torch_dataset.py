@@ -72,14 +72,14 @@ def test_collate_pads_with_zeros_and_masks_the_padding(feats: Path) -> None:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_worker_processes_read_the_same_items(feats: Path, method: str) -> None:
     dataset = FeatureDataset(feats)
-    alone = [dataset[i] for i in range(len(dataset))]  # the file is open before the workers start
+    items = [dataset[i] for i in range(len(dataset))]  # the file is open before the workers start
     loader = DataLoader(
         dataset, batch_size=7, num_workers=2, multiprocessing_context=method, collate_fn=dataset.collate, timeout=120
     )
     batches = list(loader)
-    assert [name for batch in batches for name in batch["ids"]] == [item["id"] for item in alone]
+    assert [name for batch in batches for name in batch["ids"]] == [item["id"] for item in items]
     for start, batch in zip(range(0, 18, 7), batches, strict=True):
-        expected = dataset.collate(alone[start : start + 7])
+        expected = dataset.collate(items[start : start + 7])
         for name in ("audio", "face"):
             assert torch.equal(batch["values"][name], expected["values"][name])
             assert torch.equal(batch["masks"][name], expected["masks"][name])

@@ -13,17 +13,17 @@ from foal.train.run import train
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("evaluate")
 
 
 @pytest.fixture
-def run(place: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
-    """A run of two seeds over three sessions, and its evaluation beside it; created once, read only."""
-    if not (place / "run").exists():
-        train(SETTINGS, make_index(place, some_utterances), place / "run")
-        evaluate(SETTINGS, place / "run", place / "feats.h5", place / "evaluation")
-    return place / "run"
+def run(workspace: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
+    """A run of two seeds over three sessions, with its evaluation next to it; created once, read only."""
+    if not (workspace / "run").exists():
+        train(SETTINGS, make_index(workspace, some_utterances), workspace / "run")
+        evaluate(SETTINGS, workspace / "run", workspace / "feats.h5", workspace / "evaluation")
+    return workspace / "run"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Settings, scores and probabilities of the run that the tests of this folder evaluate."""
+"""Settings, scores and probabilities of the run that is used by the tests of this folder."""
 
 import json
 from pathlib import Path
@@ -35,8 +35,10 @@ def read(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
 
 
-def tables_of(run: Path, data: Dataset, rows: torch.Tensor, **how: Any) -> np.ndarray:
+def tables_of(run: Path, data: Dataset, rows: torch.Tensor, **options: Any) -> np.ndarray:
     """Probabilities of the run's six networks for m rows, (2, 3, m, 2)."""
     models = load_fold_models(run)
-    tables = [predict(fold_model.model, data, rows, batch_size=5, device=CPU, **how).numpy() for fold_model in models]
+    tables = [
+        predict(fold_model.model, data, rows, batch_size=5, device=CPU, **options).numpy() for fold_model in models
+    ]
     return np.stack(tables).reshape(2, 3, len(rows), 2)

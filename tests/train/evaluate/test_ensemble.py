@@ -1,4 +1,4 @@
-"""Which networks score which utterances: none that was trained on their group."""
+"""Assignment of networks to utterances: no network scores a group that it was trained on."""
 
 import json
 import shutil
@@ -37,16 +37,16 @@ def models_for(
     names: Sequence[str] = SESSIONS,
     seeds: Sequence[int] = (0,),
 ) -> list[FoldModel]:
-    about = {"groups": {"kind": kind, "names": list(names), "corpora": ["test"]}}
+    metadata = {"groups": {"kind": kind, "names": list(names), "corpora": ["test"]}}
     return [
-        FoldModel(model=model, metadata=about, seed=seed, fold=number, test=test)
+        FoldModel(model=model, metadata=metadata, seed=seed, fold=number, test=test)
         for seed in seeds
         for number, test in enumerate(tests, start=1)
     ]
 
 
 def scoring_groups(models: list[FoldModel], data: Dataset, rows: Tensor | None = None) -> list[list[str]]:
-    """By row, the test groups of the networks that score it."""
+    """The test groups of the networks that score each row."""
     (ensemble,) = assign_models(models, data, torch.arange(len(data)) if rows is None else rows).values()
     return [
         [fold_model.test for fold_model, member_rows in ensemble.members if row in member_rows.tolist()]
@@ -54,8 +54,8 @@ def scoring_groups(models: list[FoldModel], data: Dataset, rows: Tensor | None =
     ]
 
 
-def changed(data: Dataset, places: Sequence[int], **values: Any) -> Dataset:
-    utterances = [replace(u, **values) if i in places else u for i, u in enumerate(data.utterances)]
+def with_values(data: Dataset, positions: Sequence[int], **values: Any) -> Dataset:
+    utterances = [replace(u, **values) if i in positions else u for i, u in enumerate(data.utterances)]
     return replace(data, utterances=tuple(utterances))
 
 
@@ -86,31 +86,31 @@ def test_utterances_of_new_groups_are_scored_by_all_networks(
 ) -> None:
     data = make_dataset()
     models = models_for(make_model(data), SESSIONS)
-    new = changed(data, [0, 5], session="session9")
+    new = with_values(data, [0, 5], session="session9")
     assert [scoring_groups(models, new)[i] for i in (0, 1, 5)] == [
         list(SESSIONS),
         [data.utterances[1].session],
         list(SESSIONS),
     ]
     # Another corpus may have sessions of the same names.
-    other = changed(data, [0, 5], corpus="other")
+    other = with_values(data, [0, 5], corpus="other")
     assert scoring_groups(models, other) == scoring_groups(models, new)
 
 
 def test_utterances_of_the_corpus_without_a_group_are_not_scored(
     make_dataset: Make, make_model: Callable[..., FoalNet]
 ) -> None:
-    data = changed(make_dataset(), range(24), fold="f1")
+    data = with_values(make_dataset(), range(24), fold="f1")
     models = models_for(make_model(data), ["f1", "f2", "f3"], kind="fold", names=["f1", "f2", "f3"])
     assert scoring_groups(models, data) == [["f1"]] * 24
-    # The same utterances, in a manifest without its column of folds.
-    assert scoring_groups(models, changed(data, range(24), fold="")) == [[]] * 24
+    # The same utterances in a manifest without the column fold.
+    assert scoring_groups(models, with_values(data, range(24), fold="")) == [[]] * 24
 
 
 def test_train_and_development_folds_are_not_scored(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
     data = make_dataset()
-    for place, fold in enumerate(("Train", "valid", "test")):
-        data = changed(data, range(place, 24, 3), fold=fold)
+    for offset, fold in enumerate(("Train", "valid", "test")):
+        data = with_values(data, range(offset, 24, 3), fold=fold)
     folds = build_cross_validation(data.utterances, "folds-nested", data.speakers)
     models = models_for(make_model(data), ["test"], kind="fold", names=sorted(set(folds.groups)))
     assert scoring_groups(models, data) == [[], [], ["test"]] * 8
@@ -123,65 +123,65 @@ def test_speakers_are_scored_by_the_network_that_tested_them(
     names = sorted(set(data.speakers))
     models = models_for(make_model(data), names, kind="speaker", names=names)
     assert scoring_groups(models, data) == [[speaker] for speaker in data.speakers]
-    assert scoring_groups(models, changed(data, [3], speaker="new speaker"))[3] == names
-    assert scoring_groups(models, changed(data, [3], corpus="other"))[3] == names
+    assert scoring_groups(models, with_values(data, [3], speaker="new speaker"))[3] == names
+    assert scoring_groups(models, with_values(data, [3], corpus="other"))[3] == names
 
 
 def test_each_seed_has_an_ensemble_of_its_own_networks(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
     data = make_dataset()
-    found = assign_models(models_for(make_model(data), SESSIONS, seeds=(7, 3)), data, torch.arange(24))
-    assert list(found) == [3, 7]
-    for seed, ensemble in found.items():
+    ensembles = assign_models(models_for(make_model(data), SESSIONS, seeds=(7, 3)), data, torch.arange(24))
+    assert list(ensembles) == [3, 7]
+    for seed, ensemble in ensembles.items():
         assert {fold_model.seed for fold_model, _ in ensemble.members} == {seed}
         assert ensemble.rows.tolist() == list(range(24))
 
 
 def test_probabilities_of_several_networks_are_averaged(make_dataset: Make, make_model: Callable[..., FoalNet]) -> None:
-    data = changed(make_dataset(6, c=2), [1], corpus="other")
+    data = with_values(make_dataset(6, c=2), [1], corpus="other")
     models = models_for(make_model(data), SESSIONS[:2])
     (ensemble,) = assign_models(models, data, torch.arange(6)).values()
     tables = [torch.rand(len(rows), 2, generator=torch.Generator().manual_seed(7)) for _, rows in ensemble.members]
     average = ensemble.average(tables)
     for row, utterance in enumerate(data.utterances):
-        of_row = [
+        probabilities = [
             table[rows.tolist().index(row)].numpy()
             for table, (_, rows) in zip(tables, ensemble.members, strict=True)
             if row in rows.tolist()
         ]
-        assert len(of_row) == {"session1": 1, "session2": 1, "session3": 0}[utterance.session] + (row == 1)
-        if of_row:
-            np.testing.assert_allclose(average[row], np.mean(of_row, axis=0), rtol=1e-6)
+        assert len(probabilities) == {"session1": 1, "session2": 1, "session3": 0}[utterance.session] + (row == 1)
+        if probabilities:
+            np.testing.assert_allclose(average[row], np.mean(probabilities, axis=0), rtol=1e-6)
         else:
             assert np.isnan(average[row]).all()
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ensemble")
 
 
 @pytest.fixture
-def run(place: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
-    """A run with feats.h5 beside it; created once, read only."""
-    if not (place / "run").exists():
+def run(workspace: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
+    """A run with feats.h5 next to it; created once, read only."""
+    if not (workspace / "run").exists():
         settings = Settings(train=QUICK.model_copy(update={"seeds": (10, 9)}))
-        train(settings, make_index(place, some_utterances), place / "run")
-    return place / "run"
+        train(settings, make_index(workspace, some_utterances), workspace / "run")
+    return workspace / "run"
 
 
-def test_all_networks_or_a_single_one_can_be_loaded(run: Path) -> None:
+def test_all_networks_or_a_single_network_can_be_loaded(run: Path) -> None:
     models = load_fold_models(run)
     assert [(fold_model.seed, fold_model.fold, fold_model.test) for fold_model in models] == [
         (seed, fold, f"session{fold}") for seed in (9, 10) for fold in (1, 2, 3)
     ]
     assert not any(fold_model.model.training for fold_model in models)
-    (alone,) = load_fold_models(run / "models" / "seed9-fold2")
-    assert (alone.seed, alone.fold, alone.test) == (9, 2, "session2")
+    (single,) = load_fold_models(run / "models" / "seed9-fold2")
+    assert (single.seed, single.fold, single.test) == (9, 2, "session2")
     for name, value in models[1].model.state_dict().items():
-        assert torch.equal(alone.model.state_dict()[name], value)
+        assert torch.equal(single.model.state_dict()[name], value)
 
 
-def test_folders_that_are_no_run_are_refused(run: Path, tmp_path: Path) -> None:
+def test_folders_without_a_finished_run_are_refused(run: Path, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere", run / "models"):
         with pytest.raises(
             StoreError, match="expected the folder of a finished `foal train` with models/, found no models"
@@ -214,7 +214,7 @@ def test_a_network_without_a_description_of_its_training_data_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "was", "now"),
+    ("key", "value", "expected", "actual"),
     [
         ("encoder", "facebook/other", "random:test (weights 0)", "facebook/other (weights 0)"),
         ("weights", "f" * 64, "random:test (weights 0)", "random:test (weights ffffffff)"),
@@ -223,7 +223,7 @@ def test_a_network_without_a_description_of_its_training_data_is_refused(
 )
 @pytest.mark.parametrize("modality", ["audio", "face"])
 def test_features_of_another_encoder_are_refused(
-    run: Path, tmp_path: Path, modality: str, key: str, value: str, was: str, now: str
+    run: Path, tmp_path: Path, modality: str, key: str, value: str, expected: str, actual: str
 ) -> None:
     feats = shutil.copytree(run.parent, tmp_path / "copy") / "feats.h5"
     fold_model = load_fold_models(run)[0]
@@ -235,8 +235,8 @@ def test_features_of_another_encoder_are_refused(
     with open_dataset(feats, QUICK, classes=None) as data, pytest.raises(TrainingError) as caught:
         check_encoders(fold_model, data, run, feats)
     assert str(caught.value) == (
-        f"{run}: expected {modality} features of {was}, which the network was trained on, got {now} in {feats}; "
-        "extract with the same encoder, or train again"
+        f"{run}: expected {modality} features of {expected}, which the network was trained on, got {actual} in "
+        f"{feats}; extract with the same encoder, or train again"
     )
 
 
@@ -248,9 +248,9 @@ def test_frames_of_another_width_are_refused(
     with open_dataset(feats, QUICK, classes=None) as data, pytest.raises(TrainingError) as caught:
         check_encoders(load_fold_models(run)[0], data, run, feats)
     name = "face" if widths["audio"] == 8 else "audio"
-    was: dict[str, Any] = {"audio": (8,), "face": (6,)}
+    expected_shapes: dict[str, Any] = {"audio": (8,), "face": (6,)}
     assert str(caught.value) == (
-        f"{run}: expected {name} frames of shape {was[name]}, got {(widths[name],)} in {feats}; "
+        f"{run}: expected {name} frames of shape {expected_shapes[name]}, got {(widths[name],)} in {feats}; "
         "extract the same layers, or train again"
     )
 

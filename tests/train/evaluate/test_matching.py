@@ -16,7 +16,7 @@ MakeModel = Callable[..., FoalNet]
 
 
 def without_face(data: Dataset, row: int) -> Dataset:
-    """The dataset in which an utterance has no valid face frame."""
+    """The dataset with all face frames of one utterance invalid."""
     assert isinstance(data.features, InMemory)
     face = data.features.streams["face"]
     valid = face.valid.clone()
@@ -24,27 +24,27 @@ def without_face(data: Dataset, row: int) -> Dataset:
     return replace(data, features=InMemory({**data.features.streams, "face": replace(face, valid=valid)}))
 
 
-def test_embeddings_follow_the_rows_whatever_the_batch(make_dataset: Make, make_model: MakeModel) -> None:
+def test_embeddings_do_not_depend_on_the_batch(make_dataset: Make, make_model: MakeModel) -> None:
     data = without_face(make_dataset(), 5)
     model = make_model(data)
     rows = torch.tensor([9, 5, 2])
     tables = embeddings(model, data, rows, batch_size=2, device=CPU)
-    everything = embeddings(model, data, torch.arange(len(data)), batch_size=64, device=CPU)
+    all_tables = embeddings(model, data, torch.arange(len(data)), batch_size=64, device=CPU)
     for name in ("audio", "face"):
         assert tables[name].shape == (3, model.architecture.width)
-        torch.testing.assert_close(tables[name], everything[name][rows], equal_nan=True, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(tables[name], all_tables[name][rows], equal_nan=True, atol=1e-5, rtol=1e-5)
     assert tables["face"][1].isnan().all()
     assert tables["audio"].isfinite().all()
 
 
-def test_matching_scores_are_the_same_every_time(make_dataset: Make, make_model: MakeModel) -> None:
+def test_matching_scores_are_repeatable(make_dataset: Make, make_model: MakeModel) -> None:
     data = make_dataset()
     model = make_model(data)
     results = []
     for _ in range(2):
-        collected = MatchingScores()
-        collected.add(model, data, torch.arange(24), device=CPU)
-        results.append(collected.scores())
+        matching = MatchingScores()
+        matching.add(model, data, torch.arange(24), device=CPU)
+        results.append(matching.scores())
     assert results[0] == results[1]
     assert results[0] is not None
     assert results[0].keys() == {"accuracy", "auc", "auc_own", "auc_other", "pairs"}
@@ -54,6 +54,6 @@ def test_matching_scores_are_the_same_every_time(make_dataset: Make, make_model:
 
 def test_one_class_has_no_matching_scores(make_dataset: Make, make_model: MakeModel) -> None:
     data = make_dataset(labels=[0] * 24)
-    collected = MatchingScores()
-    collected.add(make_model(data), data, torch.arange(24), device=CPU)
-    assert collected.scores() is None
+    matching = MatchingScores()
+    matching.add(make_model(data), data, torch.arange(24), device=CPU)
+    assert matching.scores() is None

@@ -36,7 +36,7 @@ def test_both_spaces_are_scored_in_both_directions(make_dataset: Make, make_mode
     data = make_dataset(60)
     scores = scores_of(data, make_model(data))
     assert list(scores) == [
-        f"{space}: {way}" for space in ("avel", "raw") for way in ("audio to face", "face to audio")
+        f"{space}: {direction}" for space in ("avel", "raw") for direction in ("audio to face", "face to audio")
     ]
     for values in scores.values():
         assert values.keys() == {"map", "r1", "chance"}
@@ -55,14 +55,14 @@ def test_the_scores_of_networks_are_weighted_by_utterances(make_dataset: Make, m
     assert scores_of(data, model)[name]["map"] == pytest.approx(np.average(single, weights=counts))
 
 
-def test_without_training_utterances_there_are_no_raw_scores(make_dataset: Make, make_model: MakeModel) -> None:
+def test_without_training_utterances_raw_scores_are_absent(make_dataset: Make, make_model: MakeModel) -> None:
     data = make_dataset(24, sessions=["session1"] * 24)
     model = make_model(data)
     assert list(scores_of(data, model, sessions=("session1",))) == ["avel: audio to face", "avel: face to audio"]
 
 
 @pytest.mark.parametrize("modality", ["audio", "face"])
-def test_utterances_without_a_modality_are_left_out(
+def test_utterances_without_a_modality_are_excluded(
     make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., Any], modality: str
 ) -> None:
     widths = {"audio": 5, "face": 4}

@@ -29,11 +29,11 @@ from foal.train.evaluate.run import evaluate
 from foal.train.report.evaluation import evaluation_table
 from foal.train.run import train
 
-PICTURES = ("calibration.png", "confusion.png", "overview.png")
+PLOTS = ("calibration.png", "confusion.png", "overview.png")
 
 
 def with_flags(run: Path, folder: Path, modality: str, keep: Callable[[int], np.ndarray]) -> Path:
-    """The same features, with only the frames `keep(t)` of a modality valid."""
+    """A copy of the features in which only the frames `keep(t)` of a modality are valid."""
     shutil.copytree(run.parent, folder)
     for path in (folder / "features").glob(f"*/{modality}-*/*.h5"):
         with ShardReader(path) as shard:
@@ -68,8 +68,8 @@ def test_scores_and_predictions_equal_those_of_training(
     for row in rows:
         number = int(row["id"][1:])
         assert row["fold"] == some_utterances[number].session
-        ours = tables[int(row["seed"]), number % 3, number, 1]
-        assert float(row["p_sad"]) == pytest.approx(ours, abs=2e-6)
+        expected = tables[int(row["seed"]), number % 3, number, 1]
+        assert float(row["p_sad"]) == pytest.approx(expected, abs=2e-6)
         (fold_model,) = (
             fold_model
             for fold_model, member_rows in ensembles[int(row["seed"])].members
@@ -82,22 +82,22 @@ def test_the_evaluation_writes_its_files_and_consistent_counts(
     run: Path, evaluation: dict[str, Any], some_utterances: list[Utterance]
 ) -> None:
     folder = run.parent / "evaluation"
-    assert sorted(os.listdir(folder)) == sorted([*PICTURES, "metrics.json"])
-    for name in PICTURES:
+    assert sorted(os.listdir(folder)) == sorted([*PLOTS, "metrics.json"])
+    for name in PLOTS:
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
     confusion = np.array(evaluation["confusion"])
     assert confusion.sum() == 2 * 18
-    for place, (label, scores) in enumerate(evaluation["per_class"].items()):
+    for index, (label, scores) in enumerate(evaluation["per_class"].items()):
         assert scores["n"] == sum(u.label == label for u in some_utterances) == 9
-        assert scores["recall"] == pytest.approx(confusion[place, place] / confusion[place].sum())
-        predicted = confusion[:, place].sum()
-        assert scores["precision"] == pytest.approx(confusion[place, place] / predicted if predicted else 0)
+        assert scores["recall"] == pytest.approx(confusion[index, index] / confusion[index].sum())
+        predicted = confusion[:, index].sum()
+        assert scores["precision"] == pytest.approx(confusion[index, index] / predicted if predicted else 0)
     for table, names in (
         ("per_speaker", {f"test/s{i}": 3 for i in range(6)}),
         ("per_session", dict.fromkeys(("session1", "session2", "session3"), 6)),
     ):
         assert {name: scores["n"] for name, scores in evaluation[table].items()} == names
-        # The groups have equal sizes: the mean of their accuracies is the accuracy of all.
+        # The groups have equal sizes: the mean of their accuracies is the accuracy over all utterances.
         shares = [scores["wa_mean"] for scores in evaluation[table].values()]
         assert np.mean(shares) == pytest.approx(evaluation["wa_mean"])
     bins = evaluation["calibration"]["bins"]
@@ -111,7 +111,7 @@ def test_the_evaluation_writes_its_files_and_consistent_counts(
 
 def test_retrieval_and_matching_scores_are_complete(evaluation: dict[str, Any]) -> None:
     assert list(evaluation["retrieval"]) == [
-        f"{space}: {way}" for space in ("avel", "raw") for way in ("audio to face", "face to audio")
+        f"{space}: {direction}" for space in ("avel", "raw") for direction in ("audio to face", "face to audio")
     ]
     for scores in evaluation["retrieval"].values():
         assert scores.keys() == {"map", "r1", "chance"}
@@ -126,11 +126,11 @@ def test_a_repeated_evaluation_gives_the_same_metrics(run: Path, feats: Path, tm
     first = (run.parent / "evaluation" / "metrics.json").read_bytes()
     evaluate(SETTINGS, run, feats, tmp_path / "out")
     assert (tmp_path / "out" / "metrics.json").read_bytes() == first
-    # Replaces the first one, with features read from disk.
-    streamed = Settings(train=QUICK.model_copy(update={"load": "disk", "disk_buffer_mb": 0.0005}))
-    again = evaluate(streamed, run, feats, tmp_path / "out")
-    assert {name: again[name] for name in SCORES} == {name: read(run)[name] for name in SCORES}
-    assert sorted(os.listdir(tmp_path / "out")) == sorted([*PICTURES, "metrics.json"])
+    # Replaces the first evaluation, with features read from disk.
+    on_disk = Settings(train=QUICK.model_copy(update={"load": "disk", "disk_buffer_mb": 0.0005}))
+    repeated = evaluate(on_disk, run, feats, tmp_path / "out")
+    assert {name: repeated[name] for name in SCORES} == {name: read(run)[name] for name in SCORES}
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*PLOTS, "metrics.json"])
 
 
 @pytest.mark.parametrize(
@@ -155,14 +155,14 @@ def test_robustness_equals_the_scores_of_reduced_features(
     assert list(evaluation["robustness"]) == ["complete", "audio removed", "face removed", "face rate halved"]
     names = ("ua_mean", "ua_std", "wa_mean", "f1_mean")
     assert evaluation["robustness"]["complete"] == {name: evaluation[name] for name in names}
-    rarer = with_flags(run, tmp_path / "rarer", modality, keep)
-    found = evaluate(SETTINGS, run, rarer, tmp_path / "out")
-    assert evaluation["robustness"][condition] == {name: found[name] for name in names}
+    reduced = with_flags(run, tmp_path / "reduced", modality, keep)
+    metrics = evaluate(SETTINGS, run, reduced, tmp_path / "out")
+    assert evaluation["robustness"][condition] == {name: metrics[name] for name in names}
     all_rows = torch.arange(18)
-    with open_dataset(feats, QUICK, classes=None) as data, open_dataset(rarer, QUICK, classes=None) as other:
-        less = tables_of(run, other, all_rows)
-        np.testing.assert_array_equal(tables_of(run, data, all_rows, transform=transform), less)
-        assert np.abs(tables_of(run, data, all_rows) - less).max() > 1e-3  # the condition does something
+    with open_dataset(feats, QUICK, classes=None) as data, open_dataset(reduced, QUICK, classes=None) as reduced_data:
+        reduced_tables = tables_of(run, reduced_data, all_rows)
+        np.testing.assert_array_equal(tables_of(run, data, all_rows, transform=transform), reduced_tables)
+        assert np.abs(tables_of(run, data, all_rows) - reduced_tables).max() > 1e-3  # the condition has an effect
 
 
 @pytest.mark.parametrize("modality", ["audio", "face"])
@@ -173,7 +173,7 @@ def test_a_run_of_one_modality_has_no_cross_modal_scores(feats: Path, tmp_path: 
     assert {name: metrics[name] for name in SCORES} == {name: trained[name] for name in SCORES}
     assert not metrics.keys() & {"robustness", "retrieval", "matching"}
     assert metrics["calibration"]["ece_std"] is None
-    shown(metrics)
+    render_table(metrics)
 
 
 def test_a_run_without_alignment_and_matching_has_no_matching_scores(feats: Path, tmp_path: Path) -> None:
@@ -181,19 +181,19 @@ def test_a_run_without_alignment_and_matching_has_no_matching_scores(feats: Path
     train(settings, feats, tmp_path / "run")
     metrics = evaluate(SETTINGS, tmp_path / "run", feats, tmp_path / "out")
     assert metrics["matching"] is None
-    assert shown(metrics).count("without a modality") == 0
+    assert render_table(metrics).count("without a modality") == 0
 
 
-def shown(metrics: dict[str, Any]) -> str:
+def render_table(metrics: dict[str, Any]) -> str:
     console = Console(width=100, record=True, quiet=False, file=open(os.devnull, "w"))  # noqa: SIM115
     with console.file:
         console.print(evaluation_table(metrics))
     return console.export_text()
 
 
-def test_the_printed_table_has_all_scores(evaluation: dict[str, Any]) -> None:
-    text = shown(evaluation)
-    for words in (
+def test_the_printed_table_contains_all_scores(evaluation: dict[str, Any]) -> None:
+    text = render_table(evaluation)
+    for expected in (
         "audio and face + AVEL + MEM (encoder with random weights)",
         "18 utterances, loso-nested",
         "2 seeds",
@@ -207,7 +207,7 @@ def test_the_printed_table_has_all_scores(evaluation: dict[str, Any]) -> None:
         "matching: accuracy",
         "warning: random weights",
     ):
-        assert words in text
+        assert expected in text
 
 
 def test_a_run_over_speakers_is_scored_as_in_training(feats: Path, tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_selection_on_test_is_reported(feats: Path, tmp_path: Path) -> None:
     assert any(note.startswith("selected on test") for note in metrics["warnings"])
 
 
-def test_other_features_and_foreign_folders_are_refused(run: Path, feats: Path, tmp_path: Path) -> None:
+def test_features_of_another_encoder_and_unrelated_folders_are_refused(run: Path, feats: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run.parent, tmp_path / "copy") / "feats.h5"
     with h5py.File(copy, "r+") as file:
         file["streams/face"].attrs["encoder"] = np.bytes_("facebook/other")

@@ -1,4 +1,4 @@
-"""Which utterances are scored, and by which networks: sessions, single networks, other corpora."""
+"""Selection of utterances and networks: sessions, single networks and other corpora."""
 
 import shutil
 from collections.abc import Sequence
@@ -33,21 +33,21 @@ def labels_of(utterances: Sequence[Utterance]) -> np.ndarray:
     return np.array([("hap", "sad").index(u.label) for u in utterances])
 
 
-def indexed_as(run: Path, folder: Path, utterances: Sequence[Utterance]) -> Path:
-    """An index of the same features for other manifest rows."""
+def index_with_rows(run: Path, folder: Path, utterances: Sequence[Utterance]) -> Path:
+    """An index of the features of the run for the given manifest rows."""
     shutil.copytree(run.parent / "features", folder / "features")
     write_index(folder / "feats.h5", utterances, folder / "features", KEYS)
     return folder / "feats.h5"
 
 
-def test_selected_sessions_only_are_evaluated(
+def test_only_selected_sessions_are_evaluated(
     run: Path, feats: Path, evaluation: dict[str, Any], some_utterances: list[Utterance], tmp_path: Path
 ) -> None:
-    select = evaluate(SETTINGS, run, feats, tmp_path / "out", sessions=["session1"])
-    assert (select["n"], select["sessions"]) == (6, ["session1"])
-    assert select["per_session"] == {"session1": evaluation["per_session"]["session1"]}
-    assert {name: s["n"] for name, s in select["per_speaker"].items()} == {"test/s0": 3, "test/s3": 3}
-    assert not any("left out" in note for note in select["warnings"])
+    metrics = evaluate(SETTINGS, run, feats, tmp_path / "out", sessions=["session1"])
+    assert (metrics["n"], metrics["sessions"]) == (6, ["session1"])
+    assert metrics["per_session"] == {"session1": evaluation["per_session"]["session1"]}
+    assert {name: s["n"] for name, s in metrics["per_speaker"].items()} == {"test/s0": 3, "test/s3": 3}
+    assert not any("left out" in note for note in metrics["warnings"])
 
 
 def test_an_unknown_session_is_refused(run: Path, feats: Path, tmp_path: Path) -> None:
@@ -60,12 +60,12 @@ def test_a_single_network_scores_only_its_test_session(
     run: Path, feats: Path, evaluation: dict[str, Any], tmp_path: Path
 ) -> None:
     model = run / "models" / "seed1-fold2"
-    alone = evaluate(SETTINGS, model, feats, tmp_path / "out")
-    assert (alone["n"], alone["seeds"], list(alone["per_session"])) == (6, [1], ["session2"])
-    assert "12 utterances left out: the networks were trained on their session, or may have been" in alone["warnings"]
-    assert alone["ua_std"] is None
+    metrics = evaluate(SETTINGS, model, feats, tmp_path / "out")
+    assert (metrics["n"], metrics["seeds"], list(metrics["per_session"])) == (6, [1], ["session2"])
+    assert "12 utterances left out: the networks were trained on their session, or may have been" in metrics["warnings"]
+    assert metrics["ua_std"] is None
     (fold,) = (fold for fold in read(run)["folds"] if (fold["seed"], fold["fold"]) == (1, 2))
-    assert (alone["ua_mean"], alone["wa_mean"], alone["f1_mean"]) == (fold["ua"], fold["wa"], fold["f1"])
+    assert (metrics["ua_mean"], metrics["wa_mean"], metrics["f1_mean"]) == (fold["ua"], fold["wa"], fold["f1"])
     with pytest.raises(TrainingError, match="all 6 utterances are of groups that its networks were trained on"):
         evaluate(SETTINGS, model, feats, tmp_path / "none", sessions=["session1"])
     assert not (tmp_path / "none").exists()
@@ -75,7 +75,7 @@ def test_another_corpus_is_scored_by_the_average_of_all_networks(
     run: Path, some_utterances: list[Utterance], tmp_path: Path
 ) -> None:
     others = [replace(u, corpus="other") for u in some_utterances]
-    feats = indexed_as(run, tmp_path, others)
+    feats = index_with_rows(run, tmp_path, others)
     metrics = evaluate(SETTINGS, run, feats, tmp_path / "out")
     assert metrics["n"] == 18
     assert NOTE.format(18) in metrics["warnings"]
@@ -104,31 +104,31 @@ def test_a_mixed_corpus_is_scored_with_a_note_on_its_new_utterances(
     run: Path, some_utterances: list[Utterance], tmp_path: Path
 ) -> None:
     mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(some_utterances)]
-    feats = run_over(mixed, run, tmp_path)
-    whole = evaluate(SETTINGS, run, feats, tmp_path / "whole")
-    assert whole["n"] == 18
-    assert {name: scores["n"] for name, scores in whole["per_session"].items()} == {
+    feats = index_with_columns(mixed, run, tmp_path)
+    complete = evaluate(SETTINGS, run, feats, tmp_path / "complete")
+    assert complete["n"] == 18
+    assert {name: scores["n"] for name, scores in complete["per_session"].items()} == {
         "session1": 3,
         "session2": 3,
         "session3": 3,
         "unknown": 9,
     }
-    assert NOTE.format(9) in whole["warnings"]
+    assert NOTE.format(9) in complete["warnings"]
     other = evaluate(SETTINGS, run, feats, tmp_path / "other", sessions=["other"])
     assert (other["n"], list(other["per_session"])) == (9, ["unknown"])
 
 
-def test_no_note_on_new_utterances_that_are_not_evaluated(
+def test_new_utterances_that_are_not_evaluated_give_no_note(
     run: Path, some_utterances: list[Utterance], tmp_path: Path
 ) -> None:
     mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(some_utterances)]
-    own = evaluate(SETTINGS, run, run_over(mixed, run, tmp_path), tmp_path / "own", sessions=["session2"])
-    assert own["n"] == 3
-    assert not any("did not contain" in note for note in own["warnings"])
+    metrics = evaluate(SETTINGS, run, index_with_columns(mixed, run, tmp_path), tmp_path / "own", sessions=["session2"])
+    assert metrics["n"] == 3
+    assert not any("did not contain" in note for note in metrics["warnings"])
 
 
-def run_over(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
-    """An index over the run's shards, with corpus and session of other utterances."""
+def index_with_columns(utterances: Sequence[Utterance], run: Path, folder: Path) -> Path:
+    """A copy of the index of the run, with the corpora and sessions of the given utterances."""
     feats = shutil.copytree(run.parent, folder / "mixed") / "feats.h5"
     with h5py.File(feats, "r+") as file:
         for column in ("corpus", "session"):

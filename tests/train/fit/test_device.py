@@ -6,6 +6,6 @@ from foal.train.fit.device import amp_dtype
 CPU = torch.device("cpu")
 
 
-def test_a_cpu_computes_in_float32() -> None:
+def test_on_a_cpu_every_precision_is_float32() -> None:
     for precision in ("auto", "fp32", "bf16", "fp16"):
         assert amp_dtype(TrainSettings(precision=precision), CPU) is None  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The best epoch, and the end of training without an improvement."""
+"""Selection of the best epoch, and early stopping."""
 
 from collections.abc import Callable
 
@@ -38,12 +38,12 @@ def test_a_lower_loss_decides_between_equal_scores(
     history = history_of(model, epoch(1, 0.5, 2.0), epoch(2, 0.5, 1.0), epoch(3, 0.5, 1.5))
     assert history.best is not None
     assert history.best.epoch == 2
-    # Only a better score postpones the end of training.
+    # Only a better score resets early stopping.
     assert history.last_improvement == 1
     assert [row.epoch for row in history.history] == [1, 2, 3]
 
 
-def test_training_ends_after_epochs_without_a_better_score(
+def test_training_stops_after_epochs_without_a_better_score(
     make_dataset: Callable[..., Dataset], make_model: Callable[..., FoalNet]
 ) -> None:
     model = make_model(make_dataset())

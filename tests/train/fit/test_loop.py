@@ -44,24 +44,24 @@ def score_on_test(data: Dataset, settings: TrainSettings = SMALL) -> float:
 
 @pytest.fixture
 def two_bits(make_dataset: Callable[..., Dataset], make_stream: Callable[..., PackedSequences]) -> Dataset:
-    """Four classes: the audio tells one bit of the class, the face the other; half of the face frames are invalid."""
-    chance = torch.Generator().manual_seed(0)
+    """Four classes: audio encodes one bit of the class, face the other; half of the face frames are invalid."""
+    rng = torch.Generator().manual_seed(0)
     n = 144
     labels = torch.arange(n) % 4
     audio: list[Tensor] = []
     face: list[Tensor] = []
-    seen: list[Tensor] = []
+    face_valid: list[Tensor] = []
     for label in labels.tolist():
         for frames, bit in ((audio, label % 2), (face, label // 2)):
-            t = int(torch.randint(2, 10, (), generator=chance))
-            frames.append((2.0 * bit - 1) * torch.tensor([1.0, -1.0, 0, 0]) + 0.5 * torch.randn(t, 4, generator=chance))
-        seen.append(torch.arange(len(face[-1])) % 2 == 0)
-    return make_dataset(n, c=4, streams={"audio": make_stream(audio), "face": make_stream(face, seen)})
+            t = int(torch.randint(2, 10, (), generator=rng))
+            frames.append((2.0 * bit - 1) * torch.tensor([1.0, -1.0, 0, 0]) + 0.5 * torch.randn(t, 4, generator=rng))
+        face_valid.append(torch.arange(len(face[-1])) % 2 == 0)
+    return make_dataset(n, c=4, streams={"audio": make_stream(audio), "face": make_stream(face, face_valid)})
 
 
-def test_two_modalities_score_better_than_each_alone(two_bits: Dataset) -> None:
-    alone = [score_on_test(two_bits.select([name])) for name in ("audio", "face")]
-    assert max(alone) < 0.65  # one bit of two: 0.5
+def test_two_modalities_score_better_than_one(two_bits: Dataset) -> None:
+    single_scores = [score_on_test(two_bits.select([name])) for name in ("audio", "face")]
+    assert max(single_scores) < 0.65  # one of the two bits gives 0.5
     assert score_on_test(two_bits) > 0.85
     assert score_on_test(two_bits, SMALL.model_copy(update={"avel": False, "mem": False})) > 0.85
 
@@ -79,10 +79,10 @@ def test_the_same_seed_gives_the_same_network(make_dataset: Callable[..., Datase
     assert all(torch.equal(value, weights[name]) for name, value in first.model.state_dict().items())
     torch.random.set_rng_state(state_before)
     assert fit_first(data, settings).epoch == first.epoch
-    assert torch.equal(torch.random.get_rng_state(), state_before)  # the caller's chance is left alone
+    assert torch.equal(torch.random.get_rng_state(), state_before)  # the caller's random state is unchanged
 
 
-def test_the_best_epoch_is_kept_and_early_stopping_ends_training(two_bits: Dataset) -> None:
+def test_the_best_epoch_is_kept_and_training_stops_early(two_bits: Dataset) -> None:
     fitted = fit_first(two_bits, SMALL.model_copy(update={"epochs": 60, "early_stopping_patience": 2}))
     uas = [epoch.dev_ua for epoch in fitted.history]
     first = uas.index(max(uas)) + 1

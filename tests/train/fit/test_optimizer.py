@@ -27,7 +27,7 @@ def test_cosine_schedule_warms_up_and_decays_to_zero() -> None:
     assert lr_multiplier(settings, 11.0) == lr_multiplier(settings, 12.0) == 0
 
 
-def test_constant_schedule_warms_up_and_stays() -> None:
+def test_constant_schedule_warms_up_and_stays_constant() -> None:
     settings = TrainSettings(epochs=10, warmup=2.0, schedule="constant")
     assert [lr_multiplier(settings, epochs) for epochs in (2.0, 5.0, 9.99, 100.0)] == [1.0] * 4
     assert lr_multiplier(settings, 1.0) == pytest.approx(0.5, abs=0.01)
@@ -36,14 +36,14 @@ def test_constant_schedule_warms_up_and_stays() -> None:
 
 
 @given(st.integers(1, 50), st.floats(0, 60), st.sampled_from(["cosine", "constant"]))
-def test_the_multiplier_rises_during_warm_up_only(epochs: int, warmup: float, schedule: str) -> None:
+def test_the_multiplier_rises_only_during_warm_up(epochs: int, warmup: float, schedule: str) -> None:
     settings = TrainSettings(epochs=epochs, warmup=warmup, schedule=schedule)  # type: ignore[arg-type]
     times = [epochs * i / 100 for i in range(101)]
-    shares = [lr_multiplier(settings, time) for time in times]
-    assert all(0 <= share <= 1 for share in shares)
-    assert shares[0] > 0
-    for (before, share), (after, next_share) in pairwise(zip(times, shares, strict=True)):
-        assert next_share >= share if after < warmup else next_share <= share or before < warmup
+    multipliers = [lr_multiplier(settings, time) for time in times]
+    assert all(0 <= multiplier <= 1 for multiplier in multipliers)
+    assert multipliers[0] > 0
+    for (before, multiplier), (after, next_multiplier) in pairwise(zip(times, multipliers, strict=True)):
+        assert next_multiplier >= multiplier if after < warmup else next_multiplier <= multiplier or before < warmup
 
 
 @pytest.fixture
@@ -65,26 +65,26 @@ def gradient(model: FoalNet, settings: TrainSettings, size: float) -> Tensor:
 
 
 def test_gradients_are_clipped_to_the_maximum_norm(model: FoalNet) -> None:
-    clipped = TrainSettings(clip=0.5)
-    long = gradient(model, clipped, 80.0)
-    assert long.norm().item() == pytest.approx(0.5, rel=1e-4)
-    assert long.std().item() == pytest.approx(0, abs=1e-6)  # in the same direction
-    assert gradient(model, clipped, 0.3).norm().item() == pytest.approx(0.3, rel=1e-4)
+    settings = TrainSettings(clip=0.5)
+    clipped_gradient = gradient(model, settings, 80.0)
+    assert clipped_gradient.norm().item() == pytest.approx(0.5, rel=1e-4)
+    assert clipped_gradient.std().item() == pytest.approx(0, abs=1e-6)  # the direction is unchanged
+    assert gradient(model, settings, 0.3).norm().item() == pytest.approx(0.3, rel=1e-4)
     assert gradient(model, TrainSettings(clip=None), 80.0).norm().item() == pytest.approx(80, rel=1e-4)
 
 
 def test_step_sizes_follow_the_schedule(model: FoalNet) -> None:
     settings = TrainSettings(epochs=5, warmup=0.0, learning_rate=1e-3, weight_decay=0.0)
-    for epochs, share in ((0.0, 1.0), (2.5, 0.5), (5.0, 0.0)):
+    for epochs, multiplier in ((0.0, 1.0), (2.5, 0.5), (5.0, 0.0)):
         before = weights(model)
         optimizer = Optimizer(model, settings, CPU)
         optimizer.step(sum(parameter.sum() for parameter in model.parameters()), epochs=epochs)  # type: ignore[arg-type]
         # Adam's first step changes every parameter by the learning rate.
         step_sizes = (before - weights(model)).abs()
-        torch.testing.assert_close(step_sizes, torch.full_like(step_sizes, 1e-3 * share), atol=1e-6, rtol=1e-3)
+        torch.testing.assert_close(step_sizes, torch.full_like(step_sizes, 1e-3 * multiplier), atol=1e-6, rtol=1e-3)
 
 
-def test_weight_decay_applies_to_matrices_only(model: FoalNet) -> None:
+def test_weight_decay_applies_only_to_matrices(model: FoalNet) -> None:
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     settings = TrainSettings(learning_rate=0.1, weight_decay=0.5, warmup=0.0)
     optimizer = Optimizer(model, settings, CPU)

@@ -1,4 +1,4 @@
-"""Runs whose fits are computed by Dask workers of a running scheduler."""
+"""Runs with fits computed by the Dask workers of a running scheduler."""
 
 import os
 from collections.abc import Iterator
@@ -36,26 +36,28 @@ def test_workers_resume_a_run_and_give_the_same_files(feats: Path, tmp_path: Pat
     settings = Settings(train=QUICK, cluster=workers)
     with pytest.raises(KeyboardInterrupt):
         train(settings, feats, tmp_path / "parallel", progress=stop)
-    (done,) = (tmp_path / ".parallel.unfinished" / "fits").iterdir()
-    before = done.stat()
+    (finished_fit,) = (tmp_path / ".parallel.unfinished" / "fits").iterdir()
+    before = finished_fit.stat()
     steps: list[Epoch | FoldScore] = []
 
-    def check(step: Epoch | FoldScore) -> None:
+    def check_fit_is_unchanged(step: Epoch | FoldScore) -> None:
         steps.append(step)
-        after = done.stat()
+        after = finished_fit.stat()
         assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
-    metrics = train(settings, feats, tmp_path / "parallel", parallel=True, resume=True, progress=check)
+    metrics = train(settings, feats, tmp_path / "parallel", parallel=True, resume=True, progress=check_fit_is_unchanged)
     assert len(steps) == 6
     assert all(isinstance(step, FoldScore) for step in steps)
-    assert metrics == train(settings, feats, tmp_path / "one")
+    assert metrics == train(settings, feats, tmp_path / "serial")
     for name in ("metrics.json", "predictions.csv", "history.csv", "run.json", "models/seed1-fold2/model.safetensors"):
-        assert (tmp_path / "parallel" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+        assert (tmp_path / "parallel" / name).read_bytes() == (tmp_path / "serial" / name).read_bytes()
 
 
 @pytest.mark.slow
-def test_workers_raise_the_same_error_as_one_process(feats: Path, tmp_path: Path, workers: ClusterSettings) -> None:
-    """That three heads do not divide a width of sixteen is an error of the fit."""
+def test_workers_raise_the_same_error_as_a_single_process(
+    feats: Path, tmp_path: Path, workers: ClusterSettings
+) -> None:
+    """Three heads do not divide a width of sixteen; the error is raised during the fit."""
     settings = Settings(train=QUICK.model_copy(update={"heads": 3}), cluster=workers)
     for parallel in (False, True):
         with pytest.raises(TrainingError) as caught:

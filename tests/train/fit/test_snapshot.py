@@ -40,7 +40,7 @@ class StoppedError(Exception):
 
 
 @pytest.fixture(autouse=True)
-def after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+def write_snapshot_after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resume, "MIN_SECONDS_BETWEEN", 0.0)
 
 
@@ -49,7 +49,7 @@ def settings_with(**changes: Any) -> TrainSettings:
 
 
 def fit_first(data: Dataset, settings: TrainSettings, snapshot: Path | None, *, stop_in: int = 0) -> TrainedFold:
-    """The first fold; stopped in epoch `stop_in`, if any."""
+    """Train the first fold; raises StoppedError in epoch `stop_in`, if not 0."""
 
     def progress(row: Epoch) -> None:
         epochs.append(row.epoch)
@@ -84,7 +84,7 @@ def test_an_interrupted_fit_gives_the_same_network(
     assert len(expected.history) > 4
     with pytest.raises(StoppedError):
         fit_first(data, settings, snapshot, stop_in=stop_in)
-    # The epoch in which the fit stopped is not in the snapshot yet.
+    # The snapshot does not contain the epoch in which the fit was stopped.
     assert snapshot.exists() == (stop_in > 1)
     torch.rand(5)
     assert_same_fit(fit_first(data, settings, snapshot), expected)
@@ -122,16 +122,18 @@ def interrupt(feats: Path, out: Path, settings: Settings, *, fold: int = 3, epoc
 
 
 def state_of(folder: Path) -> dict[str, tuple[int, int]]:
-    """Inode and time of change of every result in it."""
+    """Inode and modification time of every result in a folder."""
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob("*.npz")}
 
 
 def files_in(run: Path) -> dict[str, bytes]:
-    wanted = [run / name for name in ("metrics.json", "predictions.csv", "history.csv", "run.json")]
-    return {str(p.relative_to(run)): p.read_bytes() for p in (*wanted, *sorted(run.glob("models/*/*.safetensors")))}
+    paths = [run / name for name in ("metrics.json", "predictions.csv", "history.csv", "run.json")]
+    return {
+        str(path.relative_to(run)): path.read_bytes() for path in (*paths, *sorted(run.glob("models/*/*.safetensors")))
+    }
 
 
-def test_an_interrupted_run_resumes_in_its_fold(feats: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed_in_its_fold(feats: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs" / "both"
     interrupt(feats, out, settings_of())
     fits = out.parent / ".both.unfinished" / "fits"
@@ -140,11 +142,11 @@ def test_an_interrupted_run_resumes_in_its_fold(feats: Path, tmp_path: Path) -> 
     assert len(before) == 2
     assert [path.suffix for path in fits.iterdir()].count(".state") == 1
 
-    seen: list[dict[str, tuple[int, int]]] = []
-    metrics = train(settings_of(), feats, out, resume=True, progress=lambda step: seen.append(state_of(fits)))
-    # What was done was neither done nor written again.
-    assert all(done.items() >= before.items() for done in seen)
-    assert len(seen[-1]) == 3
+    states: list[dict[str, tuple[int, int]]] = []
+    metrics = train(settings_of(), feats, out, resume=True, progress=lambda step: states.append(state_of(fits)))
+    # Finished fits were neither computed nor written again.
+    assert all(state.items() >= before.items() for state in states)
+    assert len(states[-1]) == 3
     assert os.listdir(out.parent) == ["both"]
     assert metrics == json.loads((out / "metrics.json").read_text())
     assert sorted(os.listdir(out)) == sorted(
@@ -159,14 +161,14 @@ def test_an_interrupted_run_resumes_in_its_fold(feats: Path, tmp_path: Path) -> 
             "run.log",
         ]
     )
-    train(settings_of(), feats, tmp_path / "whole")
-    assert files_in(out) == files_in(tmp_path / "whole")
+    train(settings_of(), feats, tmp_path / "uninterrupted")
+    assert files_in(out) == files_in(tmp_path / "uninterrupted")
 
 
 def test_an_interrupted_run_is_discarded_only_with_force(feats: Path, tmp_path: Path) -> None:
     interrupt(feats, tmp_path / "run", settings_of())
     before = state_of(tmp_path / ".run.unfinished" / "fits")
-    seen: list[dict[str, tuple[int, int]]] = []
+    states: list[dict[str, tuple[int, int]]] = []
     with pytest.raises(FoalError, match="an interrupted run exists; continue it with --resume, or discard it"):
         train(settings_of(), feats, tmp_path / "run")
     assert state_of(fits_of(tmp_path)) == before
@@ -175,10 +177,10 @@ def test_an_interrupted_run_is_discarded_only_with_force(feats: Path, tmp_path: 
         feats,
         tmp_path / "run",
         force=True,
-        progress=lambda step: seen.append(state_of(fits_of(tmp_path))),
+        progress=lambda step: states.append(state_of(fits_of(tmp_path))),
     )
-    assert seen[0] == {}
-    assert not seen[-1].items() & before.items()
+    assert states[0] == {}
+    assert not states[-1].items() & before.items()
 
 
 def fits_of(folder: Path) -> Path:
@@ -191,12 +193,12 @@ def test_a_run_killed_between_network_and_result_is_resumed(feats: Path, tmp_pat
         path.unlink()
     assert len(list((tmp_path / ".run.unfinished" / "models").iterdir())) == 2
     train(settings_of(), feats, tmp_path / "run", resume=True)
-    train(settings_of(), feats, tmp_path / "whole")
-    assert files_in(tmp_path / "run") == files_in(tmp_path / "whole")
+    train(settings_of(), feats, tmp_path / "uninterrupted")
+    assert files_in(tmp_path / "run") == files_in(tmp_path / "uninterrupted")
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"epochs": 2}, "train.epochs was 3, is now 2; discard it with --force"),
         ({"avel": False}, "avel was True, is now False (and 1 more)"),
@@ -205,16 +207,16 @@ def test_a_run_killed_between_network_and_result_is_resumed(feats: Path, tmp_pat
     ids=str,
 )
 def test_an_unfinished_run_of_other_settings_is_refused(
-    feats: Path, tmp_path: Path, changes: dict[str, Any], words: str
+    feats: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     interrupt(feats, tmp_path / "run", settings_of())
     other = Settings(train=settings_with(**{"epochs": 3, **changes}))
     with pytest.raises(UsageError) as caught:
         train(other, feats, tmp_path / "run", resume=True)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert "the interrupted run has another configuration" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert len(state_of(fits_of(tmp_path))) == 2  # nothing is lost
+    assert len(state_of(fits_of(tmp_path))) == 2  # no result is lost
     train(settings_of(), feats, tmp_path / "run", resume=True)
 
 
@@ -249,8 +251,8 @@ def locked_by_another_process(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-@pytest.mark.parametrize("again", [False, True])
-def test_a_run_of_another_process_is_refused(feats: Path, tmp_path: Path, again: bool) -> None:
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_run_that_another_process_writes_is_refused(feats: Path, tmp_path: Path, resumed: bool) -> None:
     interrupt(feats, tmp_path / "run", settings_of())
     before = state_of(fits_of(tmp_path))
     with (
@@ -259,9 +261,9 @@ def test_a_run_of_another_process_is_refused(feats: Path, tmp_path: Path, again:
             UsageError, match=r"run: another process is writing this run; wait for it, or choose another folder"
         ),
     ):
-        train(settings_of(), feats, tmp_path / "run", resume=again)
+        train(settings_of(), feats, tmp_path / "run", resume=resumed)
     assert state_of(fits_of(tmp_path)) == before
-    train(settings_of(), feats, tmp_path / "run", resume=again, force=not again)
+    train(settings_of(), feats, tmp_path / "run", resume=resumed, force=not resumed)
 
 
 def test_a_run_locks_its_folder(feats: Path, tmp_path: Path) -> None:
@@ -278,7 +280,7 @@ def test_a_run_locks_its_folder(feats: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"torn", b"PK\x03\x04 torn"])
-def test_a_damaged_snapshot_is_named(tmp_path: Path, make_dataset: Callable[..., Dataset], content: bytes) -> None:
+def test_a_damaged_snapshot_is_refused(tmp_path: Path, make_dataset: Callable[..., Dataset], content: bytes) -> None:
     (tmp_path / "fit.state").write_bytes(content)
     with pytest.raises(FoalError, match=r"fit\.state: ") as caught:
         fit_first(make_dataset(), QUICK, tmp_path / "fit.state")

@@ -20,9 +20,9 @@ QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8)
 Make = Callable[..., Dataset]
 
 
-def task_in(folder: Path, **how: Any) -> FitTask:
-    given: dict[str, Any] = {"kind": "network", "settings": QUICK, "seed": 0, "fold": 1, "folder": folder}
-    return FitTask(**{**given, **how})
+def task_in(folder: Path, **options: Any) -> FitTask:
+    defaults: dict[str, Any] = {"kind": "network", "settings": QUICK, "seed": 0, "fold": 1, "folder": folder}
+    return FitTask(**{**defaults, **options})
 
 
 def test_a_finished_fit_is_reused(tmp_path: Path, make_dataset: Make) -> None:
@@ -32,18 +32,18 @@ def test_a_finished_fit_is_reused(tmp_path: Path, make_dataset: Make) -> None:
     first = run_task(task_in(tmp_path), data, folds, CPU, progress=epochs.append)
     (path,) = tmp_path.iterdir()
     before = path.stat()
-    again = run_task(task_in(tmp_path), data, folds, CPU, progress=epochs.append)
+    second = run_task(task_in(tmp_path), data, folds, CPU, progress=epochs.append)
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert epochs == [*first.history, *first.history]
-    np.testing.assert_array_equal(again.probabilities, first.probabilities)
-    assert replace(again, probabilities=first.probabilities) == first
-    assert fold_score(data, folds.folds[0], again) == fold_score(data, folds.folds[0], first)
+    np.testing.assert_array_equal(second.probabilities, first.probabilities)
+    assert replace(second, probabilities=first.probabilities) == first
+    assert fold_score(data, folds.folds[0], second) == fold_score(data, folds.folds[0], first)
 
 
 def test_every_setting_that_changes_a_result_changes_the_task_id(tmp_path: Path, make_dataset: Make) -> None:
     data = make_dataset()
     folds = build_cross_validation(data.utterances, "loso-nested", data.speakers)
-    others = {
+    tasks = {
         "seed": task_in(tmp_path, seed=1),
         "fold": task_in(tmp_path, fold=2),
         "kind": task_in(tmp_path, kind="regression"),
@@ -66,22 +66,22 @@ def test_every_setting_that_changes_a_result_changes_the_task_id(tmp_path: Path,
         ("early_stopping_patience", 3),
         ("batch_size", 4),
     ):
-        others[name] = task_in(tmp_path, settings=QUICK.model_copy(update={name: value}))
-    paths = {name: task.path(data, folds) for name, task in others.items()}
-    mine = task_in(tmp_path).path(data, folds)
+        tasks[name] = task_in(tmp_path, settings=QUICK.model_copy(update={name: value}))
+    paths = {name: task.path(data, folds) for name, task in tasks.items()}
+    base_path = task_in(tmp_path).path(data, folds)
     paths["features"] = task_in(tmp_path).path(replace(data, digest="other"), folds)
     paths["classes"] = task_in(tmp_path).path(replace(data, classes=data.classes[::-1]), folds)
     paths["encoder"] = task_in(tmp_path).path(replace(data, stream_names={"audio": "audio/x", "face": "face"}), folds)
     paths["folds_digest"] = task_in(tmp_path).path(
         data, build_cross_validation(data.utterances, "loso-reference", data.speakers)
     )
-    assert len({mine, *paths.values()}) == 1 + len(paths)
-    for harmless in ({"bootstrap": 20}, {"seeds": (0, 1)}):
-        assert task_in(tmp_path, settings=QUICK.model_copy(update=harmless)).path(data, folds) == mine
+    assert len({base_path, *paths.values()}) == 1 + len(paths)
+    for changes in ({"bootstrap": 20}, {"seeds": (0, 1)}):
+        assert task_in(tmp_path, settings=QUICK.model_copy(update=changes)).path(data, folds) == base_path
 
 
 def test_the_disk_buffer_changes_result_and_task_id(tmp_path: Path, feats: Path) -> None:
-    """Streamed features are drawn part by part: how much is in memory decides what a batch is made of."""
+    """Features on disk are sampled chunk by chunk: the size of the buffer affects the batches."""
     results, paths = [], []
     for disk_buffer_mb in (0.0005, 1.0):
         settings = QUICK.model_copy(update={"load": "disk", "disk_buffer_mb": disk_buffer_mb})
@@ -95,7 +95,7 @@ def test_the_disk_buffer_changes_result_and_task_id(tmp_path: Path, feats: Path)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"not a zip"])
-def test_a_corrupt_result_is_an_error_with_a_remedy(tmp_path: Path, make_dataset: Make, content: bytes) -> None:
+def test_a_corrupt_result_is_refused_with_a_remedy(tmp_path: Path, make_dataset: Make, content: bytes) -> None:
     data = make_dataset()
     folds = build_cross_validation(data.utterances, None, data.speakers)
     run_task(task_in(tmp_path, kind="regression"), data, folds, CPU)
@@ -103,7 +103,7 @@ def test_a_corrupt_result_is_an_error_with_a_remedy(tmp_path: Path, make_dataset
     path.write_bytes(content)
     with pytest.raises(StoreError, match=r"\.npz: corrupt fit result .*; delete the file to recompute it"):
         run_task(task_in(tmp_path, kind="regression"), data, folds, CPU)
-    gc.collect()  # the file is not left open
+    gc.collect()  # an open file would give a ResourceWarning
     path.unlink()
     run_task(task_in(tmp_path, kind="regression"), data, folds, CPU)
     load_result(path)

@@ -16,41 +16,41 @@ def predictions(draw: st.DrawFn) -> tuple[NDArray[np.float64], NDArray[np.int64]
 
 
 @given(predictions(), st.integers(1, 20))
-def test_bins_and_error_equal_a_loop(drawn: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int) -> None:
-    probabilities, labels = drawn
-    found = reliability(probabilities, labels, bins)
+def test_bins_and_error_equal_a_loop(table: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int) -> None:
+    probabilities, labels = table
+    result = reliability(probabilities, labels, bins)
     error, edges = 0.0, np.linspace(0, 1, bins + 1)
     for m in range(bins):
         inside = [row for row in range(len(labels)) if edges[m] < probabilities[row].max() <= edges[m + 1] + 1e-15]
-        assert found.counts[m] == len(inside)
+        assert result.counts[m] == len(inside)
         if not inside:
-            assert np.isnan(found.confidence[m])
-            assert np.isnan(found.accuracy[m])
+            assert np.isnan(result.confidence[m])
+            assert np.isnan(result.accuracy[m])
             continue
         confidence = sum(probabilities[row].max() for row in inside) / len(inside)
         accuracy = sum(probabilities[row].argmax() == labels[row] for row in inside) / len(inside)
-        assert found.confidence[m] == pytest.approx(confidence)
-        assert found.accuracy[m] == pytest.approx(accuracy)
+        assert result.confidence[m] == pytest.approx(confidence)
+        assert result.accuracy[m] == pytest.approx(accuracy)
         error += len(inside) / len(labels) * abs(accuracy - confidence)
     assert expected_calibration_error(probabilities, labels, bins) == pytest.approx(error)
 
 
 @given(predictions(), st.integers(1, 20))
-def test_the_error_is_between_0_and_1_and_least_for_one_bin(
-    drawn: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int
+def test_the_error_is_between_0_and_1_and_smallest_for_one_bin(
+    table: tuple[NDArray[np.float64], NDArray[np.int64]], bins: int
 ) -> None:
-    probabilities, labels = drawn
-    found = reliability(probabilities, labels, bins)
+    probabilities, labels = table
+    result = reliability(probabilities, labels, bins)
     assert 0 <= expected_calibration_error(probabilities, labels, bins) <= 1
-    assert found.counts.sum() == len(labels)
-    # One bin's error is the least there is: cutting it up takes away what cancels out.
+    assert result.counts.sum() == len(labels)
+    # A single bin has the smallest error: deviations that cancel out there remain in separate bins.
     assert expected_calibration_error(probabilities, labels, 1) <= (
         expected_calibration_error(probabilities, labels, bins) + 1e-12
     )
 
 
 def test_perfect_calibration_has_no_error() -> None:
-    # Of ten utterances at 80% eight are right, of ten at 60% six.
+    # Eight of ten predictions with 80% confidence are correct, and six of ten with 60%.
     probabilities = np.repeat([[0.8, 0.2], [0.4, 0.6]], 10, axis=0)
     labels = np.array([0] * 8 + [1] * 2 + [1] * 6 + [0] * 4)
     assert expected_calibration_error(probabilities, labels) == pytest.approx(0)
@@ -60,12 +60,12 @@ def test_perfect_calibration_has_no_error() -> None:
 
 
 def test_labels_drawn_from_the_probabilities_are_calibrated() -> None:
-    random = np.random.default_rng(0)
-    probabilities = random.dirichlet([0.5] * 4, 20_000)
-    labels = (probabilities.cumsum(1) < random.random((20_000, 1))).sum(1)
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet([0.5] * 4, 20_000)
+    labels = (probabilities.cumsum(1) < rng.random((20_000, 1))).sum(1)
     assert expected_calibration_error(probabilities, labels) < 0.02
-    sharp = probabilities**3 / (probabilities**3).sum(1, keepdims=True)
-    assert expected_calibration_error(sharp, labels) > 0.1
+    overconfident = probabilities**3 / (probabilities**3).sum(1, keepdims=True)
+    assert expected_calibration_error(overconfident, labels) > 0.1
 
 
 def test_bins_are_closed_on_the_right() -> None:

@@ -47,20 +47,20 @@ def test_scores_without_utterances_are_zero() -> None:
 def test_stacks_of_matrices_are_scored_at_once() -> None:
     stack = np.random.default_rng(0).integers(0, 5, (2, 7, 3, 3))
     for score in (unweighted_accuracy, weighted_accuracy, macro_f1):
-        many = score(stack)
-        assert many.shape == (2, 7)
-        assert many[1, 4] == score(stack[1, 4])
+        scores = score(stack)
+        assert scores.shape == (2, 7)
+        assert scores[1, 4] == score(stack[1, 4])
 
 
 def test_the_interval_resamples_speakers() -> None:
-    # Two kinds of speakers, wholly right and wholly wrong: what is uncertain is who was recorded.
+    # All predictions are right for half of the speakers and wrong for the others: only the choice of speakers varies.
     right, wrong = np.array([[10, 0], [0, 10]]), np.array([[0, 10], [10, 0]])
     by_speaker = np.stack([right, wrong] * 5)[None]
     low, high = bootstrap_intervals(by_speaker, resamples=2000)["ua"] or (0, 0)
     assert low == pytest.approx(0.2, abs=0.101)  # binomial(10, 1/2): 0.2 to 0.8
     assert high == pytest.approx(0.8, abs=0.101)
-    even = np.stack([np.array([[9, 1], [1, 9]])] * 10)[None]
-    assert bootstrap_intervals(even, resamples=100)["ua"] == pytest.approx([0.9, 0.9])
+    equal_speakers = np.stack([np.array([[9, 1], [1, 9]])] * 10)[None]
+    assert bootstrap_intervals(equal_speakers, resamples=100)["ua"] == pytest.approx([0.9, 0.9])
     assert bootstrap_intervals(by_speaker[:, :1], resamples=100) == {"ua": None, "wa": None}
 
 
@@ -72,12 +72,12 @@ def test_scores_are_pooled_over_folds_and_averaged_over_seeds() -> None:
     assert scores["ua_std"] == pytest.approx(np.std([1.0, 0.75], ddof=1))
     assert scores["per_class_recall"] == {"x": 0.75, "y": 1.0}
     assert scores["confusion"] == [[3, 1], [0, 4]]
-    alone = pooled_scores(labels, predicted[:1], ["a", "b", "a", "b"], classes=("x", "y"), resamples=50)
-    assert alone["ua_std"] is None
-    assert alone["ua_ci95"] == [1.0, 1.0]
+    one_seed = pooled_scores(labels, predicted[:1], ["a", "b", "a", "b"], classes=("x", "y"), resamples=50)
+    assert one_seed["ua_std"] is None
+    assert one_seed["ua_ci95"] == [1.0, 1.0]
 
 
-def test_a_class_that_never_occurs_has_no_recall() -> None:
+def test_a_class_without_utterances_has_no_recall() -> None:
     scores = pooled_scores(np.array([0, 0]), np.array([[0, 1]]), ["a", "b"], classes=("x", "y"), resamples=10)
     assert scores["per_class_recall"] == {"x": 0.5, "y": None}
     assert scores["ua_mean"] == 0.5

@@ -11,9 +11,9 @@ from foal.train.metrics.retrieval import fit_cross_modal_regression, retrieval
 
 @given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 12), st.integers(1, 4))
 def test_average_precision_equals_that_of_scikit_learn(seed: int, q: int, g: int, classes: int) -> None:
-    random = np.random.default_rng(seed)
-    queries, gallery = random.normal(size=(q, 5)), random.normal(size=(g, 5))
-    query_labels, gallery_labels = random.integers(0, classes, q), random.integers(0, classes, g)
+    rng = np.random.default_rng(seed)
+    queries, gallery = rng.normal(size=(q, 5)), rng.normal(size=(g, 5))
+    query_labels, gallery_labels = rng.integers(0, classes, q), rng.integers(0, classes, g)
     precision, first, share = [], [], []
     for similarity, label in zip(cosine_similarity(queries, gallery), query_labels, strict=True):
         relevant = gallery_labels == label
@@ -21,34 +21,34 @@ def test_average_precision_equals_that_of_scikit_learn(seed: int, q: int, g: int
             precision.append(average_precision_score(relevant, similarity))
             first.append(relevant[similarity.argmax()])
             share.append(relevant.mean())
-    found = retrieval(queries, gallery, query_labels, gallery_labels)
+    scores = retrieval(queries, gallery, query_labels, gallery_labels)
     if not precision:
-        assert found is None
+        assert scores is None
         return
-    assert found is not None
-    assert found == pytest.approx((np.mean(precision), np.mean(first), np.mean(share)))
-    assert all(0 <= value <= 1 for value in found)
+    assert scores is not None
+    assert scores == pytest.approx((np.mean(precision), np.mean(first), np.mean(share)))
+    assert all(0 <= value <= 1 for value in scores)
 
 
 @given(st.integers(0, 2**32), st.integers(2, 12))
 def test_the_own_pair_can_be_excluded(seed: int, n: int) -> None:
-    random = np.random.default_rng(seed)
-    queries, gallery, labels = random.normal(size=(n, 4)), random.normal(size=(n, 4)), random.integers(0, 3, n)
-    parts = []
+    rng = np.random.default_rng(seed)
+    queries, gallery, labels = rng.normal(size=(n, 4)), rng.normal(size=(n, 4)), rng.integers(0, 3, n)
+    scores_by_row = []
     for row in range(n):
         others = np.arange(n) != row
-        part = retrieval(queries[row : row + 1], gallery[others], labels[row : row + 1], labels[others])
-        parts += [part] if part is not None else []
-    found = retrieval(queries, gallery, labels, labels, include_self=False)
-    assert found == (pytest.approx(tuple(np.mean(parts, axis=0))) if parts else None)
+        row_scores = retrieval(queries[row : row + 1], gallery[others], labels[row : row + 1], labels[others])
+        scores_by_row += [row_scores] if row_scores is not None else []
+    scores = retrieval(queries, gallery, labels, labels, include_self=False)
+    assert scores == (pytest.approx(tuple(np.mean(scores_by_row, axis=0))) if scores_by_row else None)
 
 
 @given(st.integers(0, 2**32))
 def test_scores_do_not_depend_on_vector_length_or_order(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    queries, gallery, labels = random.normal(size=(9, 4)), random.normal(size=(9, 4)), random.integers(0, 3, 9)
+    rng = np.random.default_rng(seed)
+    queries, gallery, labels = rng.normal(size=(9, 4)), rng.normal(size=(9, 4)), rng.integers(0, 3, 9)
     expected = retrieval(queries, gallery, labels, labels)
-    order, lengths = random.permutation(9), random.uniform(0.1, 9, (9, 1))
+    order, lengths = rng.permutation(9), rng.uniform(0.1, 9, (9, 1))
     assert retrieval(queries * lengths, gallery / lengths, labels, labels) == pytest.approx(expected)
     assert retrieval(queries[order], gallery, labels[order], labels) == pytest.approx(expected)
     assert retrieval(queries, gallery[order], labels, labels[order]) == pytest.approx(expected)
@@ -64,22 +64,23 @@ def test_scores_of_a_small_example() -> None:
 
 
 def test_separate_classes_score_one_and_noise_scores_chance() -> None:
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 4, 1200)  # more than one block
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 1200)  # more than one block
     centres = np.eye(4)[labels]
-    assert retrieval(centres, centres + 0.01 * random.normal(size=(1200, 4)), labels, labels) == pytest.approx(
+    assert retrieval(centres, centres + 0.01 * rng.normal(size=(1200, 4)), labels, labels) == pytest.approx(
         (1, 1, 0.25), abs=0.01
     )
-    queries, gallery = random.normal(size=(2, 1200, 16))
-    for own in (True, False):
-        found = retrieval(queries, gallery, labels, labels, include_self=own)
-        assert found is not None
-        assert found == pytest.approx((found.chance, found.chance, found.chance), abs=0.04)
+    queries, gallery = rng.normal(size=(2, 1200, 16))
+    for include_self in (True, False):
+        scores = retrieval(queries, gallery, labels, labels, include_self=include_self)
+        assert scores is not None
+        assert scores == pytest.approx((scores.chance, scores.chance, scores.chance), abs=0.04)
 
 
-def test_excluding_the_own_pair_needs_the_same_utterances_on_both_sides() -> None:
+def test_excluding_the_own_pair_requires_the_same_utterances_on_both_sides() -> None:
     labels = np.array([0, 1, 0, 1])
-    vectors = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])  # the nearest other one is of the other class
+    # The nearest other vector is of the other class.
+    vectors = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
     assert retrieval(vectors, vectors, labels, labels) == pytest.approx((0.75, 1, 0.5), abs=0.1)
     assert retrieval(vectors, vectors, labels, labels, include_self=False) == pytest.approx((5 / 12, 0, 1 / 3))
     with pytest.raises(ValueError, match="same utterances"):
@@ -89,30 +90,31 @@ def test_excluding_the_own_pair_needs_the_same_utterances_on_both_sides() -> Non
 
 
 def test_queries_without_relevant_entries_have_no_score() -> None:
-    vectors, none = np.ones((2, 3)), np.ones((0, 3))
-    assert retrieval(none, vectors, np.zeros(0, int), np.zeros(2, int)) is None
-    assert retrieval(vectors, none, np.zeros(2, int), np.zeros(0, int)) is None
+    vectors, empty = np.ones((2, 3)), np.ones((0, 3))
+    assert retrieval(empty, vectors, np.zeros(0, int), np.zeros(2, int)) is None
+    assert retrieval(vectors, empty, np.zeros(2, int), np.zeros(0, int)) is None
     assert retrieval(vectors, vectors, np.arange(2), np.arange(2), include_self=False) is None
-    assert retrieval(0 * vectors, vectors, np.arange(2), np.arange(2)) == (0.75, 0.5, 0.5)  # no direction: a tie
+    # For zero vectors, all similarities are tied.
+    assert retrieval(0 * vectors, vectors, np.arange(2), np.arange(2)) == (0.75, 0.5, 0.5)
 
 
-def test_the_regression_finds_the_face_of_an_audio_vector() -> None:
-    random = np.random.default_rng(1)
-    audio = 5 + 3 * random.normal(size=(400, 8))
-    face = (audio @ random.normal(size=(8, 6)) + random.normal(size=(400, 6))) * 10 - 7
-    labels = np.arange(200)  # every utterance is its own class: only the pair itself is relevant
+def test_the_regression_retrieves_the_face_of_an_audio_vector() -> None:
+    rng = np.random.default_rng(1)
+    audio = 5 + 3 * rng.normal(size=(400, 8))
+    face = (audio @ rng.normal(size=(8, 6)) + rng.normal(size=(400, 6))) * 10 - 7
+    labels = np.arange(200)  # every utterance is a class of its own: only its own pair is relevant
     mapped, standardised = fit_cross_modal_regression(audio[:200], face[:200])(audio[200:], face[200:])
     assert mapped.shape == standardised.shape == (200, 6)
     for queries, gallery in ((mapped, standardised), (standardised, mapped)):
-        found = retrieval(queries, gallery, labels, labels)
-        assert found is not None
-        assert found.r1 > 0.8
-        assert found.chance == pytest.approx(1 / 200)
+        scores = retrieval(queries, gallery, labels, labels)
+        assert scores is not None
+        assert scores.r1 > 0.8
+        assert scores.chance == pytest.approx(1 / 200)
 
 
 def test_the_regression_equals_ridge_on_standardised_features() -> None:
-    random = np.random.default_rng(2)
-    audio, face = random.normal(2, 3, (30, 4)).astype(np.float32), random.normal(-1, 2, (30, 3)).astype(np.float32)
+    rng = np.random.default_rng(2)
+    audio, face = rng.normal(2, 3, (30, 4)).astype(np.float32), rng.normal(-1, 2, (30, 3)).astype(np.float32)
     x, y = ((values - values.mean(0)) / values.std(0) for values in (audio.astype(float), face.astype(float)))
     mapped, standardised = fit_cross_modal_regression(audio, face)(audio, face)
     np.testing.assert_allclose(standardised, y, atol=1e-6)
@@ -120,8 +122,8 @@ def test_the_regression_equals_ridge_on_standardised_features() -> None:
 
 
 def test_the_regression_accepts_few_utterances_and_constant_dimensions() -> None:
-    random = np.random.default_rng(3)
-    audio, face = random.normal(size=(5, 20)), random.normal(size=(5, 10))
+    rng = np.random.default_rng(3)
+    audio, face = rng.normal(size=(5, 20)), rng.normal(size=(5, 10))
     audio[:, 3] = face[:, 4] = 1.0
     mapped, standardised = fit_cross_modal_regression(audio, face)(audio[:2], face)
     assert np.isfinite(mapped).all()

@@ -11,22 +11,22 @@ from foal.train.metrics.classification import bootstrap_intervals, draw_speakers
 from foal.train.metrics.significance import bootstrap_gain, paired_permutation
 
 
-def predictions(truths: NDArray[np.int64], *, seeds: int, accuracy: float, random: np.random.Generator) -> NDArray:
-    """Matrices (seeds, speakers, c, c) of a system right so often; truths: utterances by speaker and class."""
+def predictions(truths: NDArray[np.int64], *, seeds: int, accuracy: float, rng: np.random.Generator) -> NDArray:
+    """Confusion matrices (seeds, speakers, c, c) of a system; truths: utterances by speaker and class."""
     c = truths.shape[1]
     shares = np.full((c, c), (1 - accuracy) / (c - 1))
     np.fill_diagonal(shares, accuracy)
-    return np.stack([random.multinomial(truths, shares) for _ in range(seeds)])
+    return np.stack([rng.multinomial(truths, shares) for _ in range(seeds)])
 
 
 @st.composite
 def pairs(draw: st.DrawFn) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Two systems on the same utterances; some speakers and classes have none, some systems one seed."""
-    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    """Two systems on the same utterances; some speakers or classes have no utterances, some systems one seed."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     c, seeds = draw(st.integers(2, 4)), draw(st.integers(1, 3))
-    truths = random.integers(0, 4, (draw(st.integers(1, 6)), c)) * (random.random(c) < 0.9)
-    first = predictions(truths, seeds=seeds, accuracy=random.random(), random=random)
-    second = predictions(truths, seeds=draw(st.sampled_from([1, seeds])), accuracy=random.random(), random=random)
+    truths = rng.integers(0, 4, (draw(st.integers(1, 6)), c)) * (rng.random(c) < 0.9)
+    first = predictions(truths, seeds=seeds, accuracy=rng.random(), rng=rng)
+    second = predictions(truths, seeds=draw(st.sampled_from([1, seeds])), accuracy=rng.random(), rng=rng)
     return first, second
 
 
@@ -35,15 +35,15 @@ def gain(system: NDArray[np.int64], baseline: NDArray[np.int64]) -> float:
 
 
 def brute_force(system: NDArray[np.int64], baseline: NDArray[np.int64]) -> float:
-    """Swap every subset of speakers by hand; a system with one seed is repeated."""
+    """The exact p value, by swapping every subset of speakers; a system with one seed is repeated."""
     seeds = max(len(system), len(baseline))
     system, baseline = (np.repeat(x, seeds // len(x), axis=0) for x in (system, baseline))
-    observed, hits = abs(gain(system, baseline)), []
+    observed, at_least_as_large = abs(gain(system, baseline)), []
     for swap in product([False, True], repeat=system.shape[1]):
-        chosen = np.array(swap)[:, None, None]
-        swapped = gain(np.where(chosen, baseline, system), np.where(chosen, system, baseline))
-        hits.append(abs(swapped) >= observed - 1e-9)
-    return float(np.mean(hits))
+        mask = np.array(swap)[:, None, None]
+        swapped = gain(np.where(mask, baseline, system), np.where(mask, system, baseline))
+        at_least_as_large.append(abs(swapped) >= observed - 1e-9)
+    return float(np.mean(at_least_as_large))
 
 
 @given(pairs())
@@ -73,37 +73,37 @@ def test_one_seed_counts_as_the_same_seed_repeated(pair: tuple[NDArray[np.int64]
 
 
 def test_p_is_uniform_for_equally_good_systems() -> None:
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     p = []
     for _ in range(500):
-        truths = random.integers(5, 60, (9, 3))
-        system, baseline = (predictions(truths, seeds=2, accuracy=0.6, random=random) for _ in range(2))
+        truths = rng.integers(5, 60, (9, 3))
+        system, baseline = (predictions(truths, seeds=2, accuracy=0.6, rng=rng) for _ in range(2))
         p.append(paired_permutation(system, baseline))
     assert kstest(p, "uniform").pvalue > 0.05
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.025)
 
 
 def test_p_of_random_permutations_is_uniform_for_equally_good_systems() -> None:
-    random = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     p = []
     for _ in range(300):
-        truths = random.integers(5, 60, (12, 3))
-        system, baseline = (predictions(truths, seeds=1, accuracy=0.6, random=random) for _ in range(2))
+        truths = rng.integers(5, 60, (12, 3))
+        system, baseline = (predictions(truths, seeds=1, accuracy=0.6, rng=rng) for _ in range(2))
         p.append(paired_permutation(system, baseline, permutations=199))
     assert kstest(p, "uniform").pvalue > 0.05
 
 
 def test_a_much_better_system_is_significant() -> None:
-    random = np.random.default_rng(2)
-    truths = random.integers(10, 30, (10, 4))
-    good, bad = (predictions(truths, seeds=3, accuracy=share, random=random) for share in (0.9, 0.5))
-    assert paired_permutation(good, bad) == 2 / 2**10  # as it is, and with all speakers swapped
+    rng = np.random.default_rng(2)
+    truths = rng.integers(10, 30, (10, 4))
+    good, bad = (predictions(truths, seeds=3, accuracy=share, rng=rng) for share in (0.9, 0.5))
+    assert paired_permutation(good, bad) == 2 / 2**10  # only the swaps of no speaker and of all speakers
     assert paired_permutation(good, bad, permutations=500) < 0.02
     low, high = bootstrap_gain(good, bad, resamples=500) or (0, 0)
     assert 0.3 < low < gain(good, bad) < high < 0.5
 
 
-def test_few_speakers_are_not_significant_whatever_their_utterances() -> None:
+def test_few_speakers_are_not_significant_even_with_many_utterances() -> None:
     system = np.array([[[90, 10], [10, 90]], [[90, 10], [10, 90]]])[None]
     baseline = np.array([[[50, 50], [50, 50]], [[50, 50], [50, 50]]])[None]
     assert paired_permutation(system, baseline) == 0.5
@@ -111,22 +111,22 @@ def test_few_speakers_are_not_significant_whatever_their_utterances() -> None:
 
 
 def test_random_permutations_approximate_the_exact_p_and_are_repeatable() -> None:
-    random = np.random.default_rng(8)
-    truths = random.integers(1, 20, (14, 3))
-    first, second = (predictions(truths, seeds=2, accuracy=share, random=random) for share in (0.62, 0.58))
+    rng = np.random.default_rng(8)
+    truths = rng.integers(1, 20, (14, 3))
+    first, second = (predictions(truths, seeds=2, accuracy=share, rng=rng) for share in (0.62, 0.58))
     exact = paired_permutation(first, second, permutations=2**14)
-    drawn = paired_permutation(first, second)
-    assert drawn == pytest.approx(exact, abs=0.01)
-    assert paired_permutation(first, second) == drawn
-    assert paired_permutation(second, first) == drawn
+    approximate = paired_permutation(first, second)
+    assert approximate == pytest.approx(exact, abs=0.01)
+    assert paired_permutation(first, second) == approximate
+    assert paired_permutation(second, first) == approximate
     assert 0.01 < exact < 0.9
 
 
 def test_p_equals_that_of_scipy() -> None:
-    # Equal utterances of each speaker and class make UA a mean over speakers, which SciPy can be asked about.
-    random = np.random.default_rng(4)
+    # With equal counts of utterances per speaker and class, UA is a mean over speakers, as SciPy requires.
+    rng = np.random.default_rng(4)
     truths = np.full((8, 3), 20)
-    first, second = (predictions(truths, seeds=1, accuracy=share, random=random) for share in (0.65, 0.6))
+    first, second = (predictions(truths, seeds=1, accuracy=share, rng=rng) for share in (0.65, 0.6))
     by_speaker = [unweighted_accuracy(x[0]).round(9) for x in (first, second)]
     expected = permutation_test(
         by_speaker, lambda a, b, axis: (a - b).mean(axis).round(9), permutation_type="samples", vectorized=True
@@ -144,8 +144,8 @@ def test_the_interval_of_the_gain_equals_a_loop_over_resamples(
         return
     gains = []
     for draw in draw_speakers(system.shape[1], 30):
-        chosen = np.repeat(np.arange(len(draw)), draw)
-        gains.append(gain(system[:, chosen], baseline[:, chosen]))
+        speakers = np.repeat(np.arange(len(draw)), draw)
+        gains.append(gain(system[:, speakers], baseline[:, speakers]))
     interval = bootstrap_gain(system, baseline, resamples=30)
     assert interval == pytest.approx(np.percentile(gains, [2.5, 97.5]).tolist())
     low, high = bootstrap_gain(baseline, system, resamples=30) or (0, 0)
@@ -154,8 +154,8 @@ def test_the_interval_of_the_gain_equals_a_loop_over_resamples(
 
 
 def test_gains_and_scores_use_the_same_resamples() -> None:
-    random = np.random.default_rng(5)
-    system = predictions(random.integers(1, 20, (6, 3)), seeds=2, accuracy=0.6, random=random)
+    rng = np.random.default_rng(5)
+    system = predictions(rng.integers(1, 20, (6, 3)), seeds=2, accuracy=0.6, rng=rng)
     values = [unweighted_accuracy(np.einsum("s,kscd->kcd", d, system)).mean() for d in draw_speakers(6, 200)]
     assert np.percentile(values, [2.5, 97.5]) == pytest.approx(bootstrap_intervals(system, resamples=200)["ua"])
 

@@ -50,12 +50,12 @@ def test_a_saved_model_reproduces_the_predictions_of_the_run(feats: Path, tmp_pa
     with open_dataset(feats, TrainSettings(**config["settings"]), classes=config["classes"]) as data:
         assert config["features"] == data.digest
         rows = [row for row, utterance in enumerate(data.utterances) if utterance.session == "session2"]
-        got = predict(model, data, torch.tensor(rows), batch_size=4, device=torch.device("cpu"))[:, 1]
-    recorded = {row["id"]: float(row["p_sad"]) for row in read_csv(tmp_path / "run" / "predictions.csv")}
-    assert got.tolist() == pytest.approx([recorded[data.ids[row]] for row in rows], abs=1e-5)
+        actual = predict(model, data, torch.tensor(rows), batch_size=4, device=torch.device("cpu"))[:, 1]
+    expected = {row["id"]: float(row["p_sad"]) for row in read_csv(tmp_path / "run" / "predictions.csv")}
+    assert actual.tolist() == pytest.approx([expected[data.ids[row]] for row in rows], abs=1e-5)
 
 
-def test_corrupt_or_foreign_models_are_store_errors(feats: Path, tmp_path: Path) -> None:
+def test_corrupt_or_other_models_raise_store_errors(feats: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"config\.json: no such file"):
         load_model(tmp_path)
     train(settings(epochs=1), feats, tmp_path / "run")

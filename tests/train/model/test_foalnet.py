@@ -16,10 +16,10 @@ MakeModel = Callable[..., FoalNet]
 BatchOf = Callable[[Dataset, Tensor], Batch]
 
 
-def padded(frames: Frames, by: int, garbage: float) -> Frames:
+def padded(frames: Frames, count: int, garbage: float) -> Frames:
     values, valid = frames
-    more = torch.full((len(values), by, *values.shape[2:]), garbage)
-    return Frames(torch.cat([values, more], 1), torch.cat([valid, valid.new_zeros(len(valid), by)], 1))
+    padding = torch.full((len(values), count, *values.shape[2:]), garbage)
+    return Frames(torch.cat([values, padding], 1), torch.cat([valid, valid.new_zeros(len(valid), count)], 1))
 
 
 @pytest.mark.parametrize("garbage", [0.0, 6e4, float("nan")])
@@ -31,8 +31,8 @@ def test_padding_does_not_change_the_logits(
     frames = batch_of(data, torch.arange(24)).frames
     with torch.no_grad():
         expected = model(frames)
-        got = model({name: padded(stream, 7, garbage) for name, stream in frames.items()})
-    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+        actual = model({name: padded(stream, 7, garbage) for name, stream in frames.items()})
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_logits_of_a_batch_equal_those_of_single_utterances(
@@ -41,9 +41,9 @@ def test_logits_of_a_batch_equal_those_of_single_utterances(
     data = make_dataset()
     model = make_model(data)
     with torch.no_grad():
-        together = model(batch_of(data, torch.arange(24)).frames)
-        alone = torch.cat([model(batch_of(data, torch.tensor([row])).frames) for row in range(24)])
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+        batched = model(batch_of(data, torch.arange(24)).frames)
+        single = torch.cat([model(batch_of(data, torch.tensor([row])).frames) for row in range(24)])
+    torch.testing.assert_close(batched, single, atol=1e-5, rtol=1e-5)
 
 
 def test_invalid_frames_do_not_change_the_logits(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
@@ -54,11 +54,11 @@ def test_invalid_frames_do_not_change_the_logits(make_dataset: Make, make_model:
     assert not valid.all()
     with torch.no_grad():
         expected = model(frames)
-        got = model({**frames, "face": Frames(torch.where(valid[..., None], values, 5e4), valid)})
-    assert torch.equal(got, expected)
+        actual = model({**frames, "face": Frames(torch.where(valid[..., None], values, 5e4), valid)})
+    assert torch.equal(actual, expected)
 
 
-def test_without_a_valid_face_the_face_values_do_not_matter(
+def test_without_a_valid_face_the_face_values_have_no_effect(
     make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
 ) -> None:
     data = make_dataset()
@@ -67,11 +67,11 @@ def test_without_a_valid_face_the_face_values_do_not_matter(
     values, valid = frames["face"]
     no_valid_frame = torch.zeros_like(valid)
     with torch.no_grad():
-        without = model({**frames, "face": Frames(values, no_valid_frame)})
-        otherwise = model({**frames, "face": Frames(values.flip(0), no_valid_frame)})
-        assert not torch.allclose(without, model(frames))
-    assert torch.equal(without, otherwise)
-    assert torch.isfinite(without).all()
+        expected = model({**frames, "face": Frames(values, no_valid_frame)})
+        actual = model({**frames, "face": Frames(values.flip(0), no_valid_frame)})
+        assert not torch.allclose(expected, model(frames))
+    assert torch.equal(expected, actual)
+    assert torch.isfinite(expected).all()
 
 
 def test_partners_select_the_row_of_the_other_modality(
@@ -85,7 +85,7 @@ def test_partners_select_the_row_of_the_other_modality(
         projected = model.project(frames)
         pooled = model.fuse(projected, {"audio": partners, "face": partners.flip(0)})
         own = model.fuse(projected)
-        # The audio of every row beside the face of its partner, fused as if that were its own.
+        # The audio of every row, fused with the face of its partner in place of its own.
         values, valid = frames["face"]
         swapped = model.fuse(model.project({**frames, "face": Frames(values[partners[1]], valid[partners[1]])}))
     assert pooled["audio"].shape == (2, 6, 16)
@@ -126,6 +126,6 @@ def test_wrong_shapes_are_refused(make_dataset: Make, make_model: MakeModel, bat
     with pytest.raises(TypeCheckError):
         model.fuse(projected, dict.fromkeys(("audio", "face"), torch.arange(6)))  # k is missing
     with pytest.raises(TypeCheckError):
-        model.classify(model.fuse(projected))  # k is too much
+        model.classify(model.fuse(projected))  # k must be absent
     with pytest.raises(TypeCheckError):
         masked_mean(projected["audio"].values, projected["face"].valid[:5])

@@ -1,4 +1,4 @@
-"""The layers of Foal-Net, each by itself."""
+"""The individual layers of Foal-Net."""
 
 from collections.abc import Callable
 
@@ -18,15 +18,15 @@ BatchOf = Callable[[Dataset, Tensor], Batch]
 def test_cross_attention_equals_torch_multi_head_attention() -> None:
     torch.manual_seed(0)
     ours = CrossAttention(width=16, heads=4, dropout=0.0)
-    theirs = torch.nn.MultiheadAttention(16, 4, batch_first=True)
+    reference = torch.nn.MultiheadAttention(16, 4, batch_first=True)
     with torch.no_grad():
-        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
-        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
-        theirs.out_proj.weight.copy_(ours.output.weight)
-        theirs.out_proj.bias.copy_(ours.output.bias)
+        reference.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
+        reference.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
+        reference.out_proj.weight.copy_(ours.output.weight)
+        reference.out_proj.bias.copy_(ours.output.bias)
         queries, keys = torch.randn(3, 5, 16), torch.randn(3, 7, 16)
         valid = torch.arange(7) < torch.tensor([7, 4, 1])[:, None]
-        read, _ = theirs(queries, keys, keys, key_padding_mask=~valid)
+        read, _ = reference(queries, keys, keys, key_padding_mask=~valid)
         torch.testing.assert_close(
             ours(queries, keys, valid, torch.arange(3)), ours.norm(queries + read), atol=1e-5, rtol=1e-5
         )
@@ -57,7 +57,7 @@ def test_encoder_layers_are_mixed_by_learned_weights(
     assert isinstance(weights, Tensor)
     batch = batch_of(data, torch.arange(12))
     with torch.no_grad():
-        weights.copy_(torch.tensor([50.0, 0.0, 0.0]))  # the first layer alone
+        weights.copy_(torch.tensor([50.0, 0.0, 0.0]))  # only the first layer
         values, valid = batch.frames["audio"]
         first_only = values.clone()
         first_only[:, :, 1:] = 9.0

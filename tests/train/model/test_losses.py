@@ -31,7 +31,7 @@ def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, int]:
 
 
 def slow_avel(similarities: Tensor, labels: list[int], present: list[bool], *, summed: bool = False) -> float:
-    rows = [i for i, here in enumerate(present) if here]
+    rows = [i for i, is_present in enumerate(present) if is_present]
     if not rows:
         return 0.0
     s = similarities.tolist()
@@ -58,7 +58,7 @@ def test_avel_positives_are_all_pairs_of_a_class() -> None:
     labels = torch.tensor([0, 0, 1, 1])
     blocks = 20.0 * (labels[:, None] == labels)
     diagonal = 20.0 * torch.eye(4)
-    # Aligning whole classes leaves only the choice among the two positives, aligning own pairs alone does not.
+    # Aligned classes give the minimum, log 2: the choice between two positives. Aligned own pairs alone do not.
     assert avel_loss(blocks, labels, ALL[:4]).item() == pytest.approx(math.log(2), abs=1e-6)
     assert avel_loss(diagonal, labels, ALL[:4]).item() > 5
 
@@ -69,7 +69,7 @@ def test_avel_does_not_grow_with_the_batch_size() -> None:
         labels = torch.arange(b) % 4
         losses.append(avel_loss(torch.zeros(b, b), labels, ALL[:b]).item() - math.log(b))
         summed = avel_loss(torch.zeros(b, b), labels, ALL[:b], sum_positives=True).item()
-        assert summed == pytest.approx(b / 4 * math.log(b), rel=1e-5)  # the authors' does: 4 at 8, 67 at 64
+        assert summed == pytest.approx(b / 4 * math.log(b), rel=1e-5)  # the authors' loss grows: 4 for 8, 67 for 64
     assert losses == pytest.approx([0, 0], abs=1e-5)
 
 
@@ -100,7 +100,7 @@ def test_positives_are_other_utterances_of_the_class(
 ) -> None:
     _, labels, present, seed = batch
     b = len(labels)
-    # Utterances in class 0..2 may be in the batch twice, as sampling with replacement brings them.
+    # Utterances may occur twice in the batch, as in sampling with replacement.
     utterances = labels * 10 + torch.tensor(data.draw(st.lists(st.integers(0, 2), min_size=b, max_size=b)))
     drawn = draw_positives(labels, utterances, present, generator(seed))
     for i in range(b):
@@ -116,8 +116,8 @@ def test_negatives_follow_the_softmax_of_similarities(side: str) -> None:
     similarities = 2 * torch.randn(7, 7, generator=generator(3))
     if side == "audio":
         similarities = similarities.T
-    chance, draws = generator(), 3000
-    rows = torch.stack([draw_negatives(similarities, labels, present, chance).rows for _ in range(draws)])
+    rng, draws = generator(), 3000
+    rows = torch.stack([draw_negatives(similarities, labels, present, rng).rows for _ in range(draws)])
     for anchor in (0, 1, 3, 6):
         others = [j for j in range(7) if labels[j] != labels[anchor] and j != 2]
         shares = np.array([math.exp(similarities[anchor, j]) for j in others])
@@ -127,8 +127,8 @@ def test_negatives_follow_the_softmax_of_similarities(side: str) -> None:
 
 
 def test_positives_are_drawn_uniformly() -> None:
-    labels, chance = torch.zeros(5, dtype=torch.long), generator()
-    draws = torch.stack([draw_positives(labels, torch.arange(5), ALL[:5], chance).rows[0] for _ in range(2000)])
+    labels, rng = torch.zeros(5, dtype=torch.long), generator()
+    draws = torch.stack([draw_positives(labels, torch.arange(5), ALL[:5], rng).rows[0] for _ in range(2000)])
     shares = torch.bincount(draws, minlength=5) / 2000
     assert shares.tolist() == pytest.approx([0, 0.25, 0.25, 0.25, 0.25], abs=0.04)
 
@@ -141,17 +141,17 @@ def test_drawing_negatives_has_no_gradient() -> None:
 
 @given(st.integers(0, 500), st.integers(1, 3), st.integers(1, 5))
 def test_mem_loss_is_the_mean_over_counted_pairs(seed: int, k: int, b: int) -> None:
-    chance = generator(seed)
-    logits = torch.randn(k, b, 2, generator=chance, dtype=torch.float64)
-    matches = torch.rand(k, b, generator=chance) < 0.5
-    counted = torch.rand(k, b, generator=chance) < 0.7
-    each = []
+    rng = generator(seed)
+    logits = torch.randn(k, b, 2, generator=rng, dtype=torch.float64)
+    matches = torch.rand(k, b, generator=rng) < 0.5
+    counted = torch.rand(k, b, generator=rng) < 0.7
+    losses = []
     for i in range(k):
         for j in range(b):
             if counted[i, j]:
                 exponentials = [math.exp(value) for value in logits[i, j].tolist()]
-                each.append(-math.log(exponentials[int(matches[i, j])] / sum(exponentials)))
-    expected = sum(each) / len(each) if each else 0.0
+                losses.append(-math.log(exponentials[int(matches[i, j])] / sum(exponentials)))
+    expected = sum(losses) / len(losses) if losses else 0.0
     assert mem_loss(logits, matches, counted).item() == pytest.approx(expected, abs=1e-12)
 
 

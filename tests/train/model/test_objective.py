@@ -19,9 +19,9 @@ BatchOf = Callable[[Dataset, Tensor], Batch]
 TERMS = LossConfig(avel=1.0, mem=0.1)
 
 
-def losses_of(model: FoalNet, batch: Batch, *, align: float | None = 1.0, match: float | None = 0.1) -> Losses:
-    chance = torch.Generator().manual_seed(0)
-    return objective(model, batch, LossConfig(avel=align, mem=match), chance)
+def losses_of(model: FoalNet, batch: Batch, *, avel: float | None = 1.0, mem: float | None = 0.1) -> Losses:
+    rng = torch.Generator().manual_seed(0)
+    return objective(model, batch, LossConfig(avel=avel, mem=mem), rng)
 
 
 def without_face(batch: Batch, rows: slice) -> Batch:
@@ -36,8 +36,8 @@ def test_gradients_reach_every_parameter(make_dataset: Make, make_model: MakeMod
     batch = batch_of(data, torch.arange(12))
     values, valid = batch.frames["audio"]
     batch = without_face(batch, slice(0, 2))  # so that both placeholders are used
-    gone = valid & (torch.arange(12) != 5)[:, None]
-    batch = replace(batch, frames={**batch.frames, "audio": Frames(values, gone)})
+    audio_valid = valid & (torch.arange(12) != 5)[:, None]
+    batch = replace(batch, frames={**batch.frames, "audio": Frames(values, audio_valid)})
     model = make_model(data)
     losses_of(model, batch).total.backward()
     for name, parameter in model.named_parameters():
@@ -107,8 +107,8 @@ def test_pairs_match_exactly_if_their_labels_are_equal(
     )
     assert pairs.counted.any(1).all()
     for partners in (pairs.audio, pairs.face):
-        same = batch.labels[partners] == batch.labels
-        assert torch.equal(same[pairs.counted], pairs.matches[pairs.counted])
+        same_label = batch.labels[partners] == batch.labels
+        assert torch.equal(same_label[pairs.counted], pairs.matches[pairs.counted])
         assert (batch.rows[partners[2]] != batch.rows)[pairs.counted[2]].all()  # another utterance, not its copy
 
 
@@ -118,7 +118,7 @@ def test_hard_negatives_are_drawn_for_each_modality(
     data = make_dataset()
     batch = batch_of(data, torch.arange(6))  # of the classes 0, 1, 2, 0, 1, 2
     projected = make_model(data).project(batch.frames)
-    hardest = torch.tensor([1, 2, 3, 4, 5, 0])  # the face that each audio is most alike, of another class
+    hardest = torch.tensor([1, 2, 3, 4, 5, 0])  # the face most similar to each audio, of another class
     similarities = 90.0 * torch.eye(6)[hardest] + 60.0 * torch.eye(6)
     pairs = draw_pairs(
         similarities, projected["audio"], projected["face"], batch, TERMS, torch.Generator().manual_seed(0)
@@ -137,8 +137,8 @@ def test_results_do_not_depend_on_the_order_in_the_batch(
     with torch.no_grad():
         logits = model(batch_of(data, torch.arange(24)).frames)
         shuffled = model(batch_of(data, order).frames)
-        losses = losses_of(model, batch_of(data, torch.arange(24)), match=None)
-        losses_shuffled = losses_of(model, batch_of(data, order), match=None)
+        losses = losses_of(model, batch_of(data, torch.arange(24)), mem=None)
+        losses_shuffled = losses_of(model, batch_of(data, order), mem=None)
     torch.testing.assert_close(shuffled, logits[order], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(losses_shuffled.total, losses.total, atol=1e-5, rtol=1e-5)
 
@@ -149,20 +149,22 @@ def test_disabled_losses_are_zero_and_the_others_unchanged(
     data = make_dataset()
     model = make_model(data)
     batch = batch_of(data, torch.arange(12))
-    plain = losses_of(model, batch, align=None, match=None)
-    assert plain.avel.item() == plain.mem.item() == 0
-    assert plain.total.item() == plain.classes.item()
+    classes_only = losses_of(model, batch, avel=None, mem=None)
+    assert classes_only.avel.item() == classes_only.mem.item() == 0
+    assert classes_only.total.item() == classes_only.classes.item()
 
-    matching = losses_of(model, batch, align=None)
-    assert matching.avel.item() == 0
-    assert matching.mem.item() > 0  # its negatives are drawn by similarities all the same
-    assert matching.classes.item() == pytest.approx(plain.classes.item(), abs=1e-6)
-    matching.total.backward()
+    with_mem = losses_of(model, batch, avel=None)
+    assert with_mem.avel.item() == 0
+    assert with_mem.mem.item() > 0  # its negatives are still drawn by similarity
+    assert with_mem.classes.item() == pytest.approx(classes_only.classes.item(), abs=1e-6)
+    with_mem.total.backward()
     assert model.alignment is not None
     assert model.alignment.log_scale.grad is None
 
-    full = losses_of(model, batch, align=0.5, match=2.0)
-    assert full.total.item() == pytest.approx((full.classes + 0.5 * full.avel + 2 * full.mem).item(), abs=1e-6)
+    complete = losses_of(model, batch, avel=0.5, mem=2.0)
+    assert complete.total.item() == pytest.approx(
+        (complete.classes + 0.5 * complete.avel + 2 * complete.mem).item(), abs=1e-6
+    )
 
 
 def test_one_modality_has_no_auxiliary_losses(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:

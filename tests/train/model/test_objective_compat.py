@@ -1,4 +1,4 @@
-"""The losses as in docs/network.md, of the paper and of the reference code, computed pair by pair."""
+"""The losses of the paper and of the reference code (docs/network.md), compared with a loop over pairs."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,7 @@ AUTHORS = LossConfig(avel=0.7, mem=0.3, sum_positives=True, own_pairs=True)
 
 
 def unit(side: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Rows of unit length: the mean over each sequence's valid frames, over its length."""
+    """The mean over each sequence's valid frames, normalized to unit length."""
     values, valid, _ = side
     means = torch.stack([frames[flags].mean(0) for frames, flags in zip(values, valid, strict=True)])
     return means / means.square().sum(1, keepdim=True).sqrt()
@@ -36,7 +36,7 @@ def similarities_of(model: FoalNet, batch: Batch, *, cosine_over_temperature: bo
     """S, from the projected frames."""
     projected = model.project(batch.frames)
     cosines = unit(projected["audio"]) @ unit(projected["face"]).T
-    t = math.log(1 / 0.07)  # before any step
+    t = math.log(1 / 0.07)  # the initial value
     return cosines / t if cosine_over_temperature else math.exp(t) * cosines
 
 
@@ -51,12 +51,12 @@ def avel(s: Tensor, labels: Tensor, *, summed: bool) -> Tensor:
 
 
 def fused(model: FoalNet, batch: Batch, audio: int, face: int) -> dict[str, Tensor]:
-    """u_a and u_v of the audio of one row beside the face of another, each (d,)."""
-    alone = {
+    """u_a and u_v for the audio of one row and the face of another, each (d,)."""
+    frames = {
         name: Frames(batch.frames[name].values[row : row + 1], batch.frames[name].valid[row : row + 1])
         for name, row in (("audio", audio), ("face", face))
     }
-    return {name: u[0, 0] for name, u in model.fuse(model.project(alone)).items()}
+    return {name: u[0, 0] for name, u in model.fuse(model.project(frames)).items()}
 
 
 def cross_entropy(logits: Tensor, m: int) -> Tensor:
@@ -67,24 +67,24 @@ def mem(model: FoalNet, batch: Batch, pairs: Pairs) -> Tensor:
     """1/2 [CE(h_a(u_a), m) + CE(h_v(u_v), m)] over the counted pairs, given the partners drawn."""
     sides = []
     for name, partners in (("audio", pairs.audio), ("face", pairs.face)):
-        each = []
+        losses = []
         for k, m in enumerate((1, 0, 1)[: len(partners)]):
             for row in range(len(batch.labels)):
                 if pairs.counted[k, row]:
                     other = int(partners[k, row])
                     u = fused(model, batch, *((row, other) if name == "audio" else (other, row)))[name]
-                    each.append(cross_entropy(model.match_heads[name](u), m))
-        sides.append(torch.stack(each).mean() if each else torch.zeros(()))
+                    losses.append(cross_entropy(model.match_heads[name](u), m))
+        sides.append(torch.stack(losses).mean() if losses else torch.zeros(()))
     return (sides[0] + sides[1]) / 2
 
 
-def drawn(model: FoalNet, batch: Batch, terms: LossConfig, seed: int) -> Pairs:
+def pairs_drawn(model: FoalNet, batch: Batch, terms: LossConfig, seed: int) -> Pairs:
     """The pairs that `objective` draws with this seed."""
     projected = model.project(batch.frames)
     assert model.alignment is not None
     similarities = model.alignment(projected["audio"], projected["face"])
-    chance = torch.Generator().manual_seed(seed)
-    return draw_pairs(similarities, projected["audio"], projected["face"], batch, terms, chance)
+    rng = torch.Generator().manual_seed(seed)
+    return draw_pairs(similarities, projected["audio"], projected["face"], batch, terms, rng)
 
 
 def losses_of(case: Case) -> Losses:
@@ -96,21 +96,21 @@ def losses_of(case: Case) -> Losses:
 def case(
     make_dataset: Make, make_model: MakeModel, make_stream: Callable[..., PackedSequences], batch_of: BatchOf
 ) -> Callable[..., Case]:
-    """A seeded network, and a batch of utterances which all have audio and face."""
+    """Build a seeded network, and a batch of utterances that all have audio and face."""
 
     def make(b: int, c: int, seed: int, terms: LossConfig) -> Case:
-        chance = torch.Generator().manual_seed(seed)
+        rng = torch.Generator().manual_seed(seed)
         streams = {}
         for name, width in (("audio", 5), ("face", 4)):
-            frames = [torch.randn(int(t), width, generator=chance) for t in torch.randint(1, 7, (b,), generator=chance)]
-            flags = [torch.rand(len(sequence), generator=chance) < 0.7 for sequence in frames]
+            frames = [torch.randn(int(t), width, generator=rng) for t in torch.randint(1, 7, (b,), generator=rng)]
+            flags = [torch.rand(len(sequence), generator=rng) < 0.7 for sequence in frames]
             for valid in flags:
                 valid[0] = True
             streams[name] = make_stream(frames, flags)
-        labels = torch.randint(c, (b,), generator=chance).tolist()
+        labels = torch.randint(c, (b,), generator=rng).tolist()
         data = make_dataset(b, c=c, labels=labels, streams=streams)
         # Repeated rows, as in sampling with replacement.
-        rows = torch.cat([torch.arange(b), torch.randint(b, (2,), generator=chance)])
+        rows = torch.cat([torch.arange(b), torch.randint(b, (2,), generator=rng)])
         return (
             make_model(data, seed=seed, cosine_over_temperature=terms.sum_positives),
             batch_of(data, rows),
@@ -128,15 +128,16 @@ def case(
 def test_losses_equal_the_formulas_of_the_paper_and_of_the_reference_code(
     case: Callable[..., Case], terms: LossConfig, b: int, c: int, seed: int
 ) -> None:
-    made = case(b, c, seed, terms)
-    model, batch, _, _ = made
+    example = case(b, c, seed, terms)
+    model, batch, _, _ = example
     compat = terms.sum_positives
     s = similarities_of(model, batch, cosine_over_temperature=compat)
-    pairs = drawn(model, batch, terms, seed)
+    pairs = pairs_drawn(model, batch, terms, seed)
     assert len(pairs.matches) == (2 if compat else 3)
-    usable = torch.tensor([bool((batch.labels != label).any()) for label in batch.labels])
-    assert torch.equal(pairs.counted[:2], usable.expand(2, -1))  # with two classes or more: all B own, all B negatives
-    losses = losses_of(made)
+    has_negatives = torch.tensor([bool((batch.labels != label).any()) for label in batch.labels])
+    # With two or more classes, all B own pairs and all B negatives are counted.
+    assert torch.equal(pairs.counted[:2], has_negatives.expand(2, -1))
+    losses = losses_of(example)
     assert losses.avel.item() == pytest.approx(avel(s, batch.labels, summed=compat).item(), rel=1e-5, abs=1e-5)
     assert losses.mem.item() == pytest.approx(mem(model, batch, pairs).item(), abs=1e-5)
     logits = torch.stack(
@@ -151,7 +152,7 @@ def test_losses_equal_the_formulas_of_the_paper_and_of_the_reference_code(
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 @torch.no_grad()
-def test_negatives_are_almost_uniform_with_the_reference_temperature_and_hard_without(
+def test_negatives_are_nearly_uniform_with_the_reference_temperature_and_hard_without(
     case: Callable[..., Case], seed: int
 ) -> None:
     shares = {}
@@ -164,7 +165,7 @@ def test_negatives_are_almost_uniform_with_the_reference_temperature_and_hard_wi
             s, similarities_of(model, batch, cosine_over_temperature=name == "authors"), rtol=1e-5, atol=1e-5
         )
         shares[name] = s.softmax(1)
-    # Divided by 2.66, cosines are at most 2 / 2.66 apart.
+    # Cosines divided by 2.66 differ by at most 2 / 2.66.
     assert (shares["authors"].amax(1) / shares["authors"].amin(1)).max() <= math.exp(2 / math.log(1 / 0.07)) + 1e-4
     assert (shares["ours"].amax(1) >= shares["authors"].amax(1)).all()
 
@@ -174,28 +175,28 @@ def test_a_batch_of_one_class_has_negatives_only_with_compat_same_class(case: Ca
     model, batch, _, _ = case(5, 1, 0, OURS)
     assert losses_of((model, batch, OURS, 0)).mem.item() == 0
     terms = LossConfig(avel=1.0, mem=0.1, own_pairs=True, same_class=True)
-    pairs = drawn(model, batch, terms, 0)
+    pairs = pairs_drawn(model, batch, terms, 0)
     assert pairs.counted.all()
-    assert pairs.matches.tolist() == [[True] * 7, [False] * 7]  # "no match", and yet the same class
+    assert pairs.matches.tolist() == [[True] * 7, [False] * 7]  # labelled "no match" although the class is the same
     losses = losses_of((model, batch, terms, 0))
     assert losses.mem.item() == pytest.approx(mem(model, batch, pairs).item(), abs=1e-5)
     assert losses.mem.item() > 0.1
 
 
-@pytest.mark.parametrize("side", [1, -1])
-def test_the_gradient_of_the_temperature_equals_a_difference_quotient(case: Callable[..., Case], side: int) -> None:
-    """The gradient is that of S = Z_a Z_v' / T or exp(t) Z_a Z_v', by a difference quotient."""
-    model, batch, terms, seed = case(6, 3, 4, AUTHORS if side < 0 else OURS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_gradient_of_the_temperature_equals_a_difference_quotient(case: Callable[..., Case], sign: int) -> None:
+    """S = Z_a Z_v' / T for the reference code, exp(t) Z_a Z_v' for the paper."""
+    model, batch, terms, seed = case(6, 3, 4, AUTHORS if sign < 0 else OURS)
     assert model.alignment is not None
     losses_of((model, batch, terms, seed)).avel.backward()
     t, step = math.log(1 / 0.07), 1e-2
     with torch.no_grad():
         cosines = similarities_of(model, batch, cosine_over_temperature=True).double() * t
-        around = []
+        values = []
         for shifted in (t - step, t + step):
-            s = cosines / shifted if side < 0 else math.exp(shifted) * cosines
-            around.append(avel(s, batch.labels, summed=side < 0).item())
-    slope = (around[1] - around[0]) / (2 * step)
+            s = cosines / shifted if sign < 0 else math.exp(shifted) * cosines
+            values.append(avel(s, batch.labels, summed=sign < 0).item())
+    slope = (values[1] - values[0]) / (2 * step)
     assert model.alignment.log_scale.grad is not None
     assert model.alignment.log_scale.grad.item() == pytest.approx(slope, rel=1e-2)
 

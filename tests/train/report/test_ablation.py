@@ -62,7 +62,7 @@ def lines_of(path: Path, ablation: dict[str, Any]) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-def test_markdown_has_a_table_and_notes(tmp_path: Path) -> None:
+def test_markdown_contains_a_table_and_notes(tmp_path: Path) -> None:
     lines = lines_of(tmp_path / "ablation.md", example_ablation())
     assert lines[0] == "# Ablation"
     assert lines[2] == (
@@ -80,9 +80,9 @@ def test_markdown_has_a_table_and_notes(tmp_path: Path) -> None:
         "| majority [class] | 25.0 | 24.0 | 23.0 | - | - | - |",
     ]
     assert lines[11:14] == ["", "- session 3 is short", ""]
-    rest = " ".join(lines[14:])
-    for words in ("95% percentile intervals", "standard deviation over seeds", "paired permutation", "A+V fusion"):
-        assert words in rest
+    notes = " ".join(lines[14:])
+    for expected in ("95% percentile intervals", "standard deviation over seeds", "paired permutation", "A+V fusion"):
+        assert expected in notes
 
 
 def test_random_weights_and_selection_on_test_are_in_the_header(tmp_path: Path) -> None:
@@ -97,17 +97,17 @@ def test_every_line_of_the_table_has_the_same_number_of_cells(tmp_path: Path) ->
     assert {line.replace("\\|", "").count("|") for line in lines if line.startswith("|")} == {8}
 
 
-def test_the_printed_table_has_the_cells_of_the_markdown_table(tmp_path: Path) -> None:
+def test_the_printed_table_contains_the_cells_of_the_markdown_table(tmp_path: Path) -> None:
     ablation = example_ablation(random_weights=True)
     console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
     console.print(ablation_table(ablation))
     console.file.close()
-    shown = console.export_text()
+    text = console.export_text()
     markdown = "\n".join(lines_of(tmp_path / "a.md", ablation)[4:11]).replace("\\|", "¦").replace("---", "")
     for cell in markdown.replace("\n", "|").split("|"):
-        assert cell.strip(" :").replace("¦", "|") in shown
-    assert "random weights" in shown
-    assert "warning: session 3 is short" in shown
+        assert cell.strip(" :").replace("¦", "|") in text
+    assert "random weights" in text
+    assert "warning: session 3 is short" in text
 
 
 @pytest.mark.parametrize("keep", [slice(None), slice(1), slice(0, 3)])
@@ -124,12 +124,12 @@ def test_equal_ablations_give_equal_plots(tmp_path: Path, keep: slice) -> None:
     assert pixels.shape[1] == 1500
 
 
-def test_the_height_of_the_plot_follows_its_rows(tmp_path: Path) -> None:
-    bare = {"ua_std": None, "ua_ci95": None}
-    short = example_ablation(rows=[row("fusion", "A+V fusion", 0.25, selected_on_test=True, **bare)])
+def test_the_height_of_the_plot_depends_on_its_rows(tmp_path: Path) -> None:
+    no_intervals = {"ua_std": None, "ua_ci95": None}
+    short = example_ablation(rows=[row("fusion", "A+V fusion", 0.25, selected_on_test=True, **no_intervals)])
     plot_ablation(tmp_path / "short.png", short)
     long_name = "a system with a name that is much longer than the names of all other systems in it"
     rows = [row("fusion", "A+V fusion", 0.7), *(row(str(i), f"{long_name} {i}", 0.5 + i / 50) for i in range(19))]
     plot_ablation(tmp_path / "long.png", example_ablation(rows=rows))
-    short_picture, long_picture = (imread(tmp_path / f"{name}.png") for name in ("short", "long"))
-    assert long_picture.shape[0] - short_picture.shape[0] == pytest.approx(19 * 0.3 * 150, abs=2)
+    short_plot, long_plot = (imread(tmp_path / f"{name}.png") for name in ("short", "long"))
+    assert long_plot.shape[0] - short_plot.shape[0] == pytest.approx(19 * 0.3 * 150, abs=2)

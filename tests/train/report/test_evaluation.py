@@ -45,9 +45,9 @@ def text_of(metrics: dict[str, Any]) -> str:
     return console.file.getvalue()
 
 
-def test_the_table_has_all_scores_in_percent() -> None:
+def test_the_table_contains_all_scores_in_percent() -> None:
     text = text_of({**METRICS, **DETAILS})
-    for words in (
+    for expected in (
         "audio and face + AVEL + MEM (encoder with random weights)",
         "18 utterances, loso-nested, features 01234567, 2 seeds",
         "audio removed",
@@ -60,17 +60,17 @@ def test_the_table_has_all_scores_in_percent() -> None:
         "matching: accuracy 81.2",
         "warning: random weights",
     ):
-        assert words in text
+        assert expected in text
     assert "pairs" not in text
 
 
-def test_without_details_the_table_has_the_complete_scores_only() -> None:
+def test_without_details_the_table_contains_only_the_scores_of_complete_features() -> None:
     text = text_of({**METRICS, "ua_ci95": None, "wa_ci95": None, "seeds": [0]})
     assert "complete" in text
     assert "1 seed" in " ".join(text.split())
     assert "1 seeds" not in " ".join(text.split())
-    for words in ("interval", "retrieval", "matching"):
-        assert words not in text
+    for expected in ("interval", "retrieval", "matching"):
+        assert expected not in text
 
 
 @pytest.mark.parametrize("metrics", [METRICS, {**METRICS, **DETAILS}], ids=["scores", "details"])

@@ -56,7 +56,7 @@ def test_json_is_indented_and_never_contains_nan(tmp_path: Path) -> None:
         ('{"n": 3}', "runs of older versions have to be trained again"),
     ],
 )
-def test_files_that_are_no_metrics_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
+def test_files_that_are_not_metrics_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "metrics.json").write_text(content)
     with pytest.raises(UsageError, match=message):
@@ -82,7 +82,7 @@ def test_the_history_has_a_line_per_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 4)])
-def test_predictions_have_a_column_of_seeds_if_there_are_several(
+def test_predictions_have_a_seed_column_for_several_seeds(
     tmp_path: Path, make_dataset: Callable[..., Dataset], seeds: tuple[int, ...]
 ) -> None:
     data = make_dataset(6, c=2)
@@ -97,14 +97,14 @@ def test_predictions_have_a_column_of_seeds_if_there_are_several(
     assert (first["p_a"], first["p_b"]) == ("0.250000", "0.750000")
 
 
-def test_the_title_names_losses_and_what_makes_the_scores_unusable() -> None:
+def test_the_title_contains_losses_and_reasons_for_unusable_scores() -> None:
     assert run_title(TITLE) == "audio and face + AVEL + MEM"
     assert run_title({**TITLE, "modalities": "face", "avel": False, "mem": False}) == "face"
-    remarks = {"compat": ["sum"], "selected_on_test": True, "random_weights": True}
-    assert run_title({**TITLE, **remarks}).endswith(" (compat: sum; selected on test; encoder with random weights)")
+    flags = {"compat": ["sum"], "selected_on_test": True, "random_weights": True}
+    assert run_title({**TITLE, **flags}).endswith(" (compat: sum; selected on test; encoder with random weights)")
 
 
-def test_warnings_name_random_weights_and_selection_on_test(make_dataset: Callable[..., Dataset]) -> None:
+def test_warnings_report_random_weights_and_selection_on_test(make_dataset: Callable[..., Dataset]) -> None:
     data = make_dataset()
     folds = build_cross_validation(data.utterances, "loso-reference", data.speakers)
     assert [warning.partition(":")[0] for warning in warnings_for(data, folds)] == [
@@ -113,7 +113,7 @@ def test_warnings_name_random_weights_and_selection_on_test(make_dataset: Callab
     ]
 
 
-def test_percentages_and_versions_are_short_text() -> None:
+def test_percentages_and_versions_are_formatted() -> None:
     assert percent(0.5) == "50.0"
     assert versions().startswith("foal ")
     assert f"torch {torch.__version__}" in versions()

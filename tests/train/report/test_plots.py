@@ -1,4 +1,4 @@
-"""The plots of a run are the same bytes for the same numbers."""
+"""The plots of a run are byte-identical for equal numbers."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def test_learning_curves_mark_the_selected_epochs(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
-def test_losses_that_are_switched_off_have_no_curve(tmp_path: Path) -> None:
+def test_disabled_losses_have_no_curve(tmp_path: Path) -> None:
     best = {(0, 1): 3, (0, 2): 2}
     for name, loss_mem in (("with.png", 0.7), ("without.png", 0.0)):
         plot_learning(tmp_path / name, history(loss_mem=loss_mem), best, title="audio")

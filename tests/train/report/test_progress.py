@@ -1,4 +1,4 @@
-"""The progress of a training in a log: a line per fold, and a line now and then for many fits."""
+"""Training progress in a log: one line per fold, and periodic lines for many fits."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> None:
     configure_logging()
 
 
-def test_a_log_gets_a_line_per_fold_and_none_per_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_contains_a_line_per_fold_and_none_per_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     with training_progress(TrainSettings()) as progress:
         for step in (EPOCH, SCORE):
             progress(step)
@@ -39,7 +39,7 @@ def test_a_log_gets_a_line_per_fold_and_none_per_epoch(capsys: pytest.CaptureFix
     assert capsys.readouterr().out == line
 
 
-def test_a_log_gets_the_last_line_of_the_fits(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_contains_the_last_line_of_the_fits(capsys: pytest.CaptureFixture[str]) -> None:
     with fits_progress() as progress:
         progress(0, 2, "")
         progress(1, 2, "both")

@@ -15,12 +15,12 @@ from foal.shared.errors import FoalError, UsageError
 from foal.train.report.run_folder import FITS, create_run_folder, reuse_run_folder, unfinished_run
 
 METRICS = {"protocol": "loso-nested", "features": "0", "seeds": [0]}
-ABOUT = {"protocol": "loso-nested", "settings": {"epochs": 3, "seeds": [0]}}
+METADATA = {"protocol": "loso-nested", "settings": {"epochs": 3, "seeds": [0]}}
 OURS = frozenset({"metrics.json", "run.json", "run.log", "models", ".gitignore"})
 
 
 def begin(
-    out: Path, metadata: Mapping[str, Any] = ABOUT, *, resume: bool = False, force: bool = False
+    out: Path, metadata: Mapping[str, Any] = METADATA, *, resume: bool = False, force: bool = False
 ) -> AbstractContextManager[Path]:
     return create_run_folder(out, metadata, ours=OURS, resume=resume, force=force)
 
@@ -41,7 +41,7 @@ def text_in(folder: Path) -> str:
     return str(json.loads((folder / "metrics.json").read_text())["text"])
 
 
-def test_a_run_appears_complete_and_replaces_the_older_one(tmp_path: Path) -> None:
+def test_a_run_is_published_complete_and_replaces_the_previous_run(tmp_path: Path) -> None:
     out = tmp_path / "runs" / "both"
     with begin(out) as folder:
         assert folder == unfinished_run(out) == tmp_path / "runs" / ".both.unfinished"
@@ -53,11 +53,11 @@ def test_a_run_appears_complete_and_replaces_the_older_one(tmp_path: Path) -> No
         assert text_in(out) == "first"
     assert text_in(out) == "second"
     assert sorted(os.listdir(out)) == ["metrics.json", "run.json", "run.log"]
-    assert json.loads((out / "run.json").read_text()) == ABOUT
+    assert json.loads((out / "run.json").read_text()) == METADATA
     assert os.listdir(out.parent) == ["both"]
 
 
-def test_a_failed_run_keeps_the_older_run(tmp_path: Path) -> None:
+def test_a_failed_run_keeps_the_previous_run(tmp_path: Path) -> None:
     out = tmp_path / "both"
     with begin(out) as folder:
         write(folder, "first")
@@ -89,7 +89,7 @@ def test_an_interrupted_run_is_discarded_only_with_force(tmp_path: Path) -> None
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
         interrupt(folder, finished="1.npz")
     (folder / "models").mkdir()
-    other = {**ABOUT, "protocol": "other"}
+    other = {**METADATA, "protocol": "other"}
     with (
         pytest.raises(FoalError, match="an interrupted run exists; continue it with --resume"),
         begin(tmp_path / "both"),
@@ -107,29 +107,29 @@ def test_an_interrupted_run_is_discarded_only_with_force(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("about", "words"),
+    ("metadata", "message"),
     [
-        ({**ABOUT, "settings": {"epochs": 4, "seeds": [0]}}, "train.epochs was 3, is now 4;"),
-        ({**ABOUT, "settings": {"epochs": 3, "seeds": [0, 1]}}, "train.seeds was [0], is now [0, 1];"),
-        ({**ABOUT, "width": 8}, "width was None, is now 8;"),
+        ({**METADATA, "settings": {"epochs": 4, "seeds": [0]}}, "train.epochs was 3, is now 4;"),
+        ({**METADATA, "settings": {"epochs": 3, "seeds": [0, 1]}}, "train.seeds was [0], is now [0, 1];"),
+        ({**METADATA, "width": 8}, "width was None, is now 8;"),
         ({"protocol": "x"}, "protocol was 'loso-nested', is now 'x' (and 2 more);"),
     ],
     ids=str,
 )
-def test_another_configuration_is_refused_and_nothing_is_lost(
-    tmp_path: Path, about: dict[str, Any], words: str
+def test_another_configuration_is_refused_without_data_loss(
+    tmp_path: Path, metadata: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
         interrupt(folder, finished="1.npz")
-    with pytest.raises(UsageError) as caught, begin(tmp_path / "both", about, resume=True):
+    with pytest.raises(UsageError) as caught, begin(tmp_path / "both", metadata, resume=True):
         pass
-    assert f"both: the interrupted run has another configuration: {words}" in str(caught.value)
+    assert f"both: the interrupted run has another configuration: {message}" in str(caught.value)
     assert "\n" not in str(caught.value)
     with begin(tmp_path / "both", resume=True) as folder:
         assert os.listdir(folder / FITS) == ["1.npz"]
 
 
-def test_a_damaged_configuration_counts_as_another_one(tmp_path: Path) -> None:
+def test_a_damaged_configuration_counts_as_different(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
         interrupt(folder, finished="1.npz")
     (folder / "run.json").write_text("{")
@@ -178,7 +178,7 @@ def test_an_unwritable_path_is_an_error(tmp_path: Path) -> None:
         pass
 
 
-def test_a_run_folder_with_foreign_files_is_not_replaced(tmp_path: Path) -> None:
+def test_a_run_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
     with begin(tmp_path / "both") as folder:
         write(folder, "first")
     (tmp_path / "both" / "notes.md").write_text("mine")
@@ -199,20 +199,20 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_killed_runs_are_removed(tmp_path: Path) -> None:
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    here = f".tmp-{socket.gethostname()}"
-    gone, mine, busy = f"{here}~{int(dead.stdout)}", f"{here}~{os.getpid()}", f"{here}~{os.getppid()}"
-    (tmp_path / f"{gone}~previous-both").mkdir()
-    write(tmp_path / f"{gone}~previous-both", "older")
-    kept = [f"{busy}~previous-both", f".tmp-elsewhere~{int(dead.stdout)}~previous-both", f"{gone}~other"]
+    process = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    prefix = f".tmp-{socket.gethostname()}"
+    dead, own, running = f"{prefix}~{int(process.stdout)}", f"{prefix}~{os.getpid()}", f"{prefix}~{os.getppid()}"
+    (tmp_path / f"{dead}~previous-both").mkdir()
+    write(tmp_path / f"{dead}~previous-both", "older")
+    kept = [f"{running}~previous-both", f".tmp-elsewhere~{int(process.stdout)}~previous-both", f"{dead}~other"]
     for name in kept:
         (tmp_path / name).mkdir()
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both", force=True) as folder:
         interrupt(folder)
     assert text_in(tmp_path / "both") == "older"
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, "both"])
-    # Of a process that had our number before us, and came as far as to put the new run in its place.
-    (tmp_path / f"{mine}~previous-both" / "models").mkdir(parents=True)
+    # From an earlier process with the same process ID, which had published its new run.
+    (tmp_path / f"{own}~previous-both" / "models").mkdir(parents=True)
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both", force=True) as folder:
         interrupt(folder)
     assert text_in(tmp_path / "both") == "older"
@@ -239,12 +239,13 @@ def test_a_reused_folder_keeps_its_files(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+def test_a_lock_is_released_when_its_process_ends(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), begin(tmp_path / "both") as folder:
         interrupt(folder, finished="1.npz")
     script = (
         "import os, pathlib, sys\nfrom foal.train.report.run_folder import create_run_folder\n"
-        f"with create_run_folder(pathlib.Path(sys.argv[1]), {ABOUT!r}, ours=frozenset(), resume=True):\n    os._exit(9)"
+        f"with create_run_folder(pathlib.Path(sys.argv[1]), {METADATA!r}, ours=frozenset(), resume=True):\n"
+        "    os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "both")], check=False).returncode == 9
     handle = os.open(folder, os.O_RDONLY)
@@ -263,10 +264,10 @@ def test_a_finished_run_is_replaced_only_with_force(tmp_path: Path) -> None:
     assert text_in(out) == "first"
 
 
-def test_files_that_dvc_leaves_of_a_run_are_replaced(tmp_path: Path) -> None:
+def test_files_that_dvc_keeps_of_a_run_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "both").mkdir()
     for name in (".gitignore", "run.log"):
         (tmp_path / "both" / name).write_text("")
     with begin(tmp_path / "both") as folder:
-        write(folder, "again")
-    assert text_in(tmp_path / "both") == "again"
+        write(folder, "new")
+    assert text_in(tmp_path / "both") == "new"
