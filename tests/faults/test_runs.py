@@ -41,7 +41,8 @@ def test_second_run_on_a_locked_folder_is_refused(
     first = start(tmp_path, *command)
     first.wait_for(lambda: finished_shards(tmp_path / "features"))
     with trial(
-        "a second run on the same features folder", "it ends with a message: which process holds the lock, since when"
+        "a second run on the same features folder",
+        "it ends with a message that names the holder of the lock and the time",
     ):
         second = start(tmp_path, *command)
         assert second.finish() == 1
@@ -66,7 +67,7 @@ def test_simultaneous_runs_complete_or_are_refused(
     command = ["extract", "-s", "session1", "-m", "m.csv", "-r", synthetic_corpus, "--streams", "audio", "-j", "1"]
     for _ in range(3):
         with trial(
-            "runs that start at the same time", "each one completes or reports that the folder is in use", count=3
+            "runs that start at the same time", "each run completes or reports that the folder is in use", count=3
         ):
             runs = [start(tmp_path, *command) for _ in range(3)]
             codes = [run.finish() for run in runs]
@@ -83,19 +84,21 @@ def test_concurrent_runs_on_one_scheduler_do_not_interfere(
     assert foal_in(tmp_path, "manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
     command = ["extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--streams", "audio"]
     with (
-        trial("two runs with different settings on one scheduler", "the values of two separate runs", count=2),
+        trial(
+            "two runs with different settings on one scheduler", "values identical to those of separate runs", count=2
+        ),
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
     ):
         seeds = (1, 2)
-        commands = [[*command, "--set", f"extract.seed={seed}", "--features-dir", f"of{seed}"] for seed in seeds]
+        commands = [[*command, "--set", f"extract.seed={seed}", "--features-dir", f"seed{seed}"] for seed in seeds]
         runs = [start(tmp_path, *run_command, "--scheduler", cluster.scheduler_address) for run_command in commands]
         assert [run.finish() for run in runs] == [0, 0]
-        concurrent = [read_features(tmp_path / f"of{seed}") for seed in seeds]
+        concurrent = [read_features(tmp_path / f"seed{seed}") for seed in seeds]
         assert concurrent[0].keys() != concurrent[1].keys()
         for seed, run_command in zip(seeds, commands, strict=True):
-            shutil.rmtree(tmp_path / f"of{seed}")
+            shutil.rmtree(tmp_path / f"seed{seed}")
             assert start(tmp_path, *run_command, "--scheduler", cluster.scheduler_address).finish() == 0
-        assert concurrent == [read_features(tmp_path / f"of{seed}") for seed in seeds]
+        assert concurrent == [read_features(tmp_path / f"seed{seed}") for seed in seeds]
 
 
 def test_repeatedly_killed_workers_do_not_change_the_features(
