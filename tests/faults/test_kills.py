@@ -112,7 +112,7 @@ def test_killed_workers_are_replaced(
 
 @contextmanager
 def remote_cluster(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """Start a separate scheduler and worker; yield the process of the scheduler and its scheduler file."""
+    """Start a separate scheduler and worker; yield the scheduler process and the scheduler file."""
     file = folder / "scheduler.json"
     file.unlink(missing_ok=True)
     dask = [sys.executable, "-m", "dask"]
