@@ -162,17 +162,17 @@ def outcome(
 
 
 def test_damaged_files_affect_only_their_own_utterances(outcome: Outcome, start: Start, trial: Trial) -> None:
-    done = {(name, folder.partition("-")[0]) for _, folder, name in outcome.values}
+    extracted = {(name, folder.partition("-")[0]) for _, folder, name in outcome.values}
     for kind in KINDS:
         names = [name for name, file_kind in outcome.kinds.items() if file_kind == kind]
         with trial(kind, "each stream is extracted or listed in failures.csv", count=len(names)):
             expected = {(name, stream) for name in names for stream in ("audio", "face")}
-            assert expected - done - set(outcome.failures) == set()
-            assert expected & done & set(outcome.failures) == set()
+            assert expected - extracted - set(outcome.failures) == set()
+            assert expected & extracted & set(outcome.failures) == set()
             listed = [line for (name, _), line in outcome.failures.items() if name in names]
             assert all(line["reason"] and line["remedy"] for line in listed)
             if kind in (NOT_MEDIA, NOT_REGULAR):
-                assert {name for name, stream in expected & done if stream == "audio"} == set()
+                assert {name for name, stream in expected & extracted if stream == "audio"} == set()
     with trial("undamaged media files in the chunks of damaged ones", "byte-identical values", count=UNDAMAGED):
         assert outcome.code == 3
         assert len({name for _, _, name in outcome.undisturbed}) == UNDAMAGED
