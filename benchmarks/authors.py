@@ -1,11 +1,11 @@
-"""What a training step costs the way Foal-Net's authors train, and what each of its wastes adds.
+"""Time of a training step of the procedure of Foal-Net's authors, and the share of each of its inefficiencies.
 
     python benchmarks/authors.py [--features feats.h5] [--steps 8] [--threads 1] [--device cpu] [--tiny]
 
-What is known of their procedure (Li et al. 2024, and the table in docs/network.md), written with PyTorch's own
-modules and the usual care, over cached features in place of encoders. Without a store one of the shape of IEMOCAP is
-drawn (benchmarks/shaped.py, a twentieth of it, faces at 30 Hz). Prints one JSON line: seconds per step and per epoch of
-the procedure as it is, without each of its wastes, and without all of them. --tiny: one step of two utterances each.
+Reimplements the published procedure (Li et al. 2024, and the table in docs/network.md) with PyTorch's own modules, on
+cached features instead of encoders. Without --features, it generates random features of IEMOCAP's shape
+(benchmarks/shaped.py, 5% of the utterances, faces at 30 Hz). Prints one JSON line: seconds per step and per epoch of
+the unchanged procedure, without each inefficiency, and without all of them. --tiny: one step of two utterances each.
 """
 
 import argparse
@@ -33,12 +33,12 @@ from foal.shared.store.feature_store import FeatureStore
 
 BATCH = 16
 CUT_S = 6.0
-"""Longer sequences are cut, shorter ones padded: 300 frames of sound at 50 Hz, 180 of the face at 30 Hz."""
+"""Longer sequences are truncated, shorter ones padded: 300 audio frames at 50 Hz, 180 face frames at 30 Hz."""
 LEARNING_RATE = 1e-4
 
 BUCKET_BATCHES = 8
 WARM_UP = 2
-"""Steps before the clock runs: the first ones allocate."""
+"""Steps before the measurement; the first ones allocate memory."""
 
 AS_IT_IS = Wastes()
 
@@ -92,15 +92,15 @@ def authors_step_seconds(
     train_utterances: int | None = None,
     batch_size: int = BATCH,
 ) -> dict[str, Any]:
-    """Train for some steps on the utterances of a feats.h5, and clock each from the making of its batch to its end.
+    """Train for `steps` steps on the utterances of a feats.h5, and time each, including the preparation of its batch.
 
-    `step_s` and `compute_s` (without the making of the batch) are medians, `mean_step_s` is their mean, `data_share`
-    the share of all that time spent on making batches; on a GPU their way there counts as making. `cpu_s` is the median
-    of the processor's seconds, which tell more than the clock's where one thread shares its core. `epoch_s` is for an
-    epoch over `train_utterances` (by default three fifths of the store's): the median step times their number, or with
-    batches of similar length, whose steps differ, the mean step. Best with a multiple of eight `steps`.
+    `step_s` and `compute_s` (without batch preparation) are medians, `mean_step_s` is the mean step, and `data_share`
+    is the share of the total time spent on batch preparation, which includes the transfer to a GPU. `cpu_s` is the
+    median CPU time, which is more reliable than wall-clock time if the thread shares its core. `epoch_s` is the time of
+    an epoch over `train_utterances` (default: three fifths of the store): the median step times the number of steps, or
+    the mean step for batches of similar length, whose steps differ. Use a multiple of eight `steps`.
 
-    float32 on a CPU; on a GPU mixed precision, waiting for it at both ends of what is clocked.
+    Precision is float32 on a CPU and mixed on a GPU, which is synchronized before and after each measurement.
     """
     where = torch.device(device)
     utterances = read_utterances(features)
@@ -112,7 +112,7 @@ def authors_step_seconds(
         network = Network(utterances.widths, classes=int(utterances.labels.max()) + 1).to(where).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
         scaler = torch.amp.GradScaler(where.type, enabled=mixed and half is torch.float16)
-        # As a bucket is sorted, the steps that warm up must not take the shortest of those that count.
+        # Buckets are sorted by length: warm-up steps get their own plan, not the shortest batches of the measured one.
         planned = [*plan(utterances, WARM_UP, wastes, batch_size), *plan(utterances, steps, wastes, batch_size)]
         for number, rows in enumerate(planned):
             began, cpu_began = now(where), time.process_time()
@@ -167,12 +167,12 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-# The data: one array per utterance in memory, batches made one utterance after the other.
+# The data: one array per utterance in memory; batches are assembled one utterance at a time.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Utterances:
-    """audio and face: per utterance (t, width) as stored; labels (n,); the most frames of each that are used."""
+    """audio and face: (t, width) per utterance as stored; labels (n,); maximum number of frames of each modality."""
 
     audio: Sequence[NDArray[Any]]
     face: Sequence[NDArray[Any]]
@@ -181,12 +181,12 @@ class Utterances:
 
     @property
     def widths(self) -> tuple[int, int]:
-        """Of audio and face."""
+        """Widths of the audio and face features."""
         return self.audio[0].shape[1], self.face[0].shape[1]
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Frames of both modalities that are used of each utterance, (n,)."""
+        """Number of frames used of each utterance, audio plus face, (n,)."""
         audio, face = (
             np.minimum([len(frames) for frames in side], most)
             for side, most in zip((self.audio, self.face), self.most, strict=True)
@@ -195,7 +195,7 @@ class Utterances:
 
 
 def read_utterances(features: Path) -> Utterances:
-    """All utterances of a store that have sound and pictures, since the procedure fails without."""
+    """Read all utterances that have audio and face features; the procedure requires both."""
     with FeatureStore(features) as store:
         rows = np.flatnonzero((store.lengths("audio") > 0) & (store.lengths("face") > 0)).tolist()
         names = [store.utterances[row].label for row in rows]
@@ -210,7 +210,7 @@ def read_utterances(features: Path) -> Utterances:
 
 
 def plan(utterances: Utterances, steps: int, wastes: Wastes, batch_size: int) -> list[list[int]]:
-    """The rows of so many batches, drawn with replacement, every class equally likely."""
+    """Draw the rows of `steps` batches with replacement, each class with equal probability."""
     weights = (1.0 / torch.bincount(utterances.labels).float())[utterances.labels]
     drawn = np.array(list(WeightedRandomSampler(weights.tolist(), steps * batch_size)))
     batches = []
@@ -223,7 +223,7 @@ def plan(utterances: Utterances, steps: int, wastes: Wastes, batch_size: int) ->
 
 
 def collate(utterances: Utterances, rows: Sequence[int], device: torch.device, *, fixed: bool) -> Batch:
-    """Read and pad one utterance after the other, then take the batch to the device."""
+    """Read and pad the utterances one at a time, then transfer the batch to the device."""
     audio, audio_valid = _padded([utterances.audio[row] for row in rows], utterances.most[0] if fixed else None)
     face, face_valid = _padded([utterances.face[row] for row in rows], utterances.most[1] if fixed else None)
     batch = Batch(audio, face, audio_valid, face_valid, utterances.labels[list(rows)])
@@ -233,7 +233,7 @@ def collate(utterances: Utterances, rows: Sequence[int], device: torch.device, *
 
 
 def _padded(sequences: Sequence[NDArray[Any]], frames: int | None) -> tuple[Tensor, Tensor]:
-    """(b, t, width) in float32, and (b, t) where there is something; t is `frames`, or that of the longest."""
+    """Pad to (b, t, width) float32 with a validity mask (b, t); t is `frames` or the length of the longest sequence."""
     frames = frames or max(map(len, sequences))
     values = torch.zeros(len(sequences), frames, sequences[0].shape[1])
     valid = torch.zeros(len(sequences), frames, dtype=torch.bool)

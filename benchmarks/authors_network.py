@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  (its usual name)
+from torch.nn import functional as F  # noqa: N812  (conventional name)
 
 WIDTH, HEADS, LAYERS = 512, 4, 2
 ATTENTION_DROPOUT, PROJECTION_DROPOUT = 0.1, 0.5
@@ -17,11 +17,12 @@ FORBIDDEN = -10_000.0
 
 @dataclass(frozen=True, kw_only=True)
 class Wastes:
-    """What the procedure pays for and does not need; each can be switched off alone, and nothing else changes.
+    """Inefficiencies of the procedure. Each can be disabled separately without any other change.
 
-    `fused_twice`: own pairs go through the fusion for the class head, and again for MEM. `sampling_loop`: negatives are
-    drawn row by row, each waited for. `fixed_padding`: every batch is padded to six seconds; without it batches are
-    made of utterances of similar length (still cut at six seconds) and padded to their longest.
+    `fused_twice`: matching pairs pass through the fusion once for the class head and again for MEM. `sampling_loop`:
+    negatives are drawn row by row, with a synchronization for each. `fixed_padding`: every batch is padded to six
+    seconds; without it, batches contain utterances of similar length (still truncated to six seconds) and are padded to
+    the longest of them.
     """
 
     fused_twice: bool = True
@@ -30,7 +31,7 @@ class Wastes:
 
 
 class Batch(NamedTuple):
-    """audio (b, t_a, d_a), face (b, t_v, d_v), which of their frames are no padding, and labels (b,)."""
+    """audio (b, t_a, d_a), face (b, t_v, d_v), masks that are false for padding, and labels (b,)."""
 
     audio: Tensor
     face: Tensor
@@ -39,11 +40,11 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
-# The network of the paper.
+# The network.
 
 
 class Projection(nn.Module):
-    """A modality's mean into the space where both are compared."""
+    """Projects the mean of a modality into the shared embedding space."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -53,13 +54,13 @@ class Projection(nn.Module):
         self.norm = nn.LayerNorm(WIDTH)
 
     def forward(self, mean: Tensor) -> Tensor:
-        """(b, width) -> (b, d), of unit length."""
+        """Map (b, width) to (b, d) with unit norm."""
         entered = self.enter(mean)
         return F.normalize(self.norm(entered + self.dropout(self.mix(F.gelu(entered)))), dim=-1)
 
 
 class Stack(nn.Module):
-    """Layers in which one modality reads the other."""
+    """Cross-attention layers from one modality to the other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class Stack(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(LAYERS))
 
     def forward(self, x: Tensor, x_valid: Tensor, other: Tensor, other_valid: Tensor) -> Tensor:
-        """(b, t, d) reads (b, t_o, d); its mean over time is given back, (b, d)."""
+        """Let (b, t, d) attend to (b, t_o, d); return the mean over time, (b, d)."""
         padding = ~other_valid
         for attention, norm in zip(self.attentions, self.norms, strict=True):
             read, _ = attention(x, other, other, key_padding_mask=padding, need_weights=False)
@@ -78,7 +79,7 @@ class Stack(nn.Module):
 
 
 class Network(nn.Module):
-    """Foal-Net; a linear layer per modality stands where a fine-tuned encoder would give frames of width d."""
+    """Foal-Net, with a linear layer per modality in place of a fine-tuned encoder of width d."""
 
     def __init__(self, widths: tuple[int, int], *, classes: int) -> None:
         super().__init__()
@@ -96,11 +97,11 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
     return (values * weights).sum(1) / weights.sum(1)
 
 
-# Their training step.
+# The training step.
 
 
 def training_loss(network: Network, batch: Batch, wastes: Wastes) -> Tensor:
-    """L_ce + w_a L_avel + w_m L_mem of a batch, whose padding is overwritten."""
+    """Compute L_ce + w_a L_avel + w_m L_mem of a batch; its padding is overwritten with zeros."""
     raw_audio, raw_face, audio_valid, face_valid, labels = batch
     raw_audio.masked_fill_(~audio_valid[..., None], 0.0)
     raw_face.masked_fill_(~face_valid[..., None], 0.0)
@@ -115,7 +116,7 @@ def training_loss(network: Network, batch: Batch, wastes: Wastes) -> Tensor:
     other_face, other_face_valid = draw_others(similarities, same, face, face_valid, loop=wastes.sampling_loop)
     other_audio, other_audio_valid = draw_others(similarities.T, same, audio, audio_valid, loop=wastes.sampling_loop)
 
-    # Own pairs, then those with a hard negative: 2 b rows on either side.
+    # Matching pairs, then pairs with a hard negative: 2 b rows per modality.
     twice_audio, twice_audio_valid = torch.cat([audio, audio]), torch.cat([audio_valid, audio_valid])
     twice_face, twice_face_valid = torch.cat([face, face]), torch.cat([face_valid, face_valid])
     u_a = network.audio_stack(
@@ -138,7 +139,7 @@ def training_loss(network: Network, batch: Batch, wastes: Wastes) -> Tensor:
 
 
 def alignment_loss(similarities: Tensor, same: Tensor) -> Tensor:
-    """Contrast of (b, b) similarities in both directions, summed over the positives of a row."""
+    """Contrastive loss of (b, b) similarities in both directions, summed over the positives of each row."""
     positives = same.float()
     to_face = (positives * F.log_softmax(similarities, 1)).sum(1).mean()
     to_audio = (positives * F.log_softmax(similarities.T, 1)).sum(1).mean()
@@ -148,7 +149,7 @@ def alignment_loss(similarities: Tensor, same: Tensor) -> Tensor:
 def draw_others(
     similarities: Tensor, same: Tensor, sequences: Tensor, valid: Tensor, *, loop: bool
 ) -> tuple[Tensor, Tensor]:
-    """For each of b rows a sequence of another class, (b, t, d) and (b, t), the likelier the more similar it is."""
+    """For each of b rows, draw a sequence of another class, (b, t, d) and (b, t); similar ones are more probable."""
     weights = F.softmax(similarities.detach().masked_fill(same, FORBIDDEN), 1)
     if not loop:
         drawn = torch.multinomial(weights, 1).squeeze(1)

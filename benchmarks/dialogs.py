@@ -1,4 +1,4 @@
-"""Generated dialogs, encoders of full size, and `foal extract` over them in processes of its own."""
+"""Generated dialogs, full-size encoders, and runs of `foal extract` in separate processes."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ ONE_THREAD = ("--set", "cluster.threads=1")
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Utterances, the encoder of their sound, the frame rate of their pictures; `folder` gets manifest and features."""
+    """Utterances, audio encoder and video frame rate; manifest and features are written to `folder`."""
 
     folder: Path
     encoder: Path
@@ -40,14 +40,14 @@ class Workload:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A `foal extract` from its start to its end: seconds, and the largest resident set of a worker in bytes."""
+    """A run of `foal extract`: total seconds, and the peak resident set size of its largest worker in bytes."""
 
     seconds: float
     peak_bytes: float
 
 
 def write_long_dialog(corpus: Path, session: int, seconds: float) -> None:
-    """Write one dialog of at least this length: several dialogs of the synthetic corpus, one after the other."""
+    """Write one dialog of at least this length by concatenating dialogs of the synthetic corpus."""
     turns: list[ScriptTurn] = []
     clock = 0.0
     short = [dialog for dialog in plan_dialogs(2000, 1) if dialog.session == session]
@@ -58,7 +58,7 @@ def write_long_dialog(corpus: Path, session: int, seconds: float) -> None:
             turns.append(replace(turn, id=name, start=round(turn.start + clock, 4), end=round(turn.end + clock, 4)))
         clock += dialog.seconds
     portraits = {gender: Portrait(actor(session, gender).face) for gender in GENDERS}
-    # Without B-frames, which break the documented way of asking decord for a frame by its number.
+    # Without B-frames, which break access to frames by number in decord.
     joined = replace(
         dialog, name=f"Ses{session:02d}F_impro01", left_speaker="F", turns=tuple(turns), seconds=clock, b_frames=False
     )
@@ -66,19 +66,19 @@ def write_long_dialog(corpus: Path, session: int, seconds: float) -> None:
 
 
 def read_rows(corpus: Path) -> list[Utterance]:
-    """The utterances of the generated dialogs, all in one split."""
+    """Return the utterances of the generated dialogs, all in one session."""
     generated = read_dialogs(corpus.absolute(), corpus="synthetic").utterances
     return [with_root_paths(utterance, corpus) for utterance in generated]
 
 
 def with_root_paths(utterance: Utterance, root: Path) -> Utterance:
-    """With media paths from the root of the file system, so that dialogs and clips fit in one manifest."""
+    """Make media paths relative to the root of the file system, so that dialogs and clips fit in one manifest."""
     audio, video = ((root / path).resolve().as_posix().lstrip("/") for path in (utterance.audio, utterance.video))
     return replace(utterance, audio=audio, video=video, session="bench", fold="")
 
 
 def copies(corpus: Path, count: int) -> list[Utterance]:
-    """`count` utterances, of as many copies of the dialog's video as that takes."""
+    """Return `count` utterances, from as many copies of the dialog's video as necessary."""
     rows = read_rows(corpus)
     many: list[Utterance] = []
     while len(many) < count:
@@ -92,7 +92,7 @@ def copies(corpus: Path, count: int) -> list[Utterance]:
 
 
 def save_encoder(folder: Path, *, tiny: bool) -> Path:
-    """A wav2vec2-base with seeded random weights, of full size unless tiny, saved as a real one would be."""
+    """Save a wav2vec2-base model with seeded random weights, of full size unless `tiny`; return its folder."""
     config = Wav2Vec2Config()
     if tiny:
         config = Wav2Vec2Config(
@@ -106,7 +106,7 @@ def save_encoder(folder: Path, *, tiny: bool) -> Path:
 
 
 def write_workload(work: Workload) -> None:
-    """Write the manifest and `work.json` into its folder, for `read_workload` in another process."""
+    """Write the manifest and `work.json` to the folder, for `read_workload` in another process."""
     write_manifest(work.folder / "m.csv", work.utterances)
     (work.folder / "work.json").write_text(json.dumps({"encoder": str(work.encoder), "fps": work.fps}))
 
@@ -119,9 +119,9 @@ def read_workload(folder: Path) -> Workload:
 
 
 def extract(work: Workload, name: str, *options: str, watch: bool = True) -> Run:
-    """Run `foal extract` over all utterances into the folder `name`, and check that it extracted them all.
+    """Run `foal extract` over all utterances into the folder `name`, and check that all were extracted.
 
-    With `watch` the sizes of its processes are read once a second.
+    With `watch`, the memory of its child processes is sampled several times a second.
     """
     write_workload(work)
     command = [*COMMAND, "--split", "all", "--manifest", "m.csv", "--root", "/", "--features-dir", name]

@@ -1,19 +1,20 @@
-"""What extraction costs: against its own parts, against one worker, and against each library's documented way.
+"""Time of extraction compared with the sum of its parts, with one worker, and with a naive implementation.
 
     python benchmarks/extract.py [--clips DIR] [--minutes 6] [--corpus DIR] [--tiny]
 
 Generates dialogs of several minutes (720x480, two speakers side by side, MPEG-4), adds the clips of a folder, extracts
-all with encoders of full size (wav2vec2-base and InceptionResnetV1, seeded random weights) and prints one JSON line:
+all of them with full-size encoders (wav2vec2-base and InceptionResnetV1, seeded random weights) and prints one JSON
+line:
 
 decode_s, detect_s, encode_s   each part alone, in one process with one thread
-encode_audio_s, encode_face_s  the two halves of encode_s
-wall_s, overhead               `foal extract` with one worker of one thread, from its start to its end, over their sum
-two_wall_s, two_workers        the same with two such workers, and how much faster that is
-naive_s, speedup               benchmarks/naive.py with all cores, and how much faster foal with two workers is
-audio_cosine ... iou_p05       foal's embeddings and boxes against the naive ones; see compare() there
-peak_rss_mb, realtime_factor   of the largest worker (one-worker run); seconds of speech per second (two workers)
+encode_audio_s, encode_face_s  the two summands of encode_s
+wall_s, overhead               `foal extract` with one single-threaded worker; wall_s divided by the sum of the parts
+two_wall_s, two_workers        the same with two such workers; the speedup over one
+naive_s, speedup               benchmarks/naive.py with all cores; the speedup of foal with two workers over it
+audio_cosine ... iou_p05       similarity to the naive embeddings and boxes; see naive.compare()
+peak_rss_mb, realtime_factor   peak memory of the worker (one-worker run); speech seconds per second (two workers)
 
---tiny: some seconds of media, a small sound encoder, one worker only; shows that every part is measured.
+--tiny: a few seconds of media, a small audio encoder, one worker only; checks that every part is measured.
 """
 
 import argparse
@@ -84,7 +85,7 @@ def main() -> None:
 
 
 def prepare(folder: Path, arguments: argparse.Namespace) -> Workload:
-    """Generate media and save an encoder as a user would."""
+    """Generate the media and save the audio encoder."""
     corpus = arguments.corpus or folder / "corpus"
     if not corpus.exists():
         log(f"generating two dialogs of {arguments.minutes / 2:g} minutes")
@@ -93,7 +94,7 @@ def prepare(folder: Path, arguments: argparse.Namespace) -> Workload:
     rows = read_rows(corpus)
     if arguments.clips:
         with tempfile.TemporaryDirectory() as holder:
-            # As a corpus of one class, whatever the folder's name.
+            # The link makes the folder a corpus with one class, independent of its name.
             (Path(holder) / "clips").symlink_to(arguments.clips.absolute())
             rows += [with_root_paths(clip, Path(holder)) for clip in read_clips(Path(holder)).utterances if clip.video]
     if arguments.tiny:
@@ -103,7 +104,7 @@ def prepare(folder: Path, arguments: argparse.Namespace) -> Workload:
 
 
 def measure(work: Workload, *, tiny: bool) -> dict[str, Any]:
-    """All runs, one after the other, and the comparison of their results."""
+    """Run everything in sequence and compare the features."""
     settings = extract_settings(work)
     log(f"{len(work.utterances)} utterances; the parts alone")
     parts = measure_parts(work, settings)
@@ -148,7 +149,7 @@ def measure(work: Workload, *, tiny: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Seconds of each part alone; seconds of speech, frames that were looked at, and faces that were encoded."""
+    """Seconds of each part alone; seconds of speech, number of analyzed frames and of encoded faces."""
 
     decode_s: float
     detect_s: float
@@ -160,12 +161,12 @@ class Parts:
 
 
 def measure_parts(work: Workload, settings: ExtractSettings) -> Parts:
-    """Decode, detect and encode everything, one part after the other, with one thread."""
+    """Decode, detect and encode all media with one thread, and time each part."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     encoder = load_audio_encoder(find_audio_weights(settings.audio.encoder, "main", 0), CPU, settings.audio)
     path = face_path(settings)
-    # The first batches allocate.
+    # The first batches allocate memory.
     path.encoder.encode([path.encoder.prepare(np.zeros((160, 160, 3), np.uint8))] * 16)
     encoder.encode([np.zeros(48000, np.float32)])
     clock = dict.fromkeys(("decode", "detect", "audio", "face"), 0.0)
@@ -206,7 +207,7 @@ def measure_parts(work: Workload, settings: ExtractSettings) -> Parts:
 
 
 class TimedFacePath:
-    """A face path that measures the time of its detector and of its encoder."""
+    """A face extractor that measures the time of its detector and its encoder."""
 
     def __init__(self, path: FaceExtractor, clock: dict[str, float]) -> None:
         self.path = path
@@ -253,7 +254,7 @@ def media_part(group: Sequence[Utterance], modality: str) -> MediaGroup:
 
 
 def extract_settings(work: Workload) -> ExtractSettings:
-    """The settings of the runs of the command."""
+    """Return the settings that `foal extract` uses in these runs."""
     return ExtractSettings.model_validate(
         {"audio": {"encoder": str(work.encoder)}, "face": {"encoder": "random:facenet", "fps": work.fps}}
     )

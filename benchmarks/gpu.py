@@ -1,13 +1,13 @@
-"""What a GPU makes of extraction: batched against one by one, and how busy it is.
+"""Extraction on GPUs: speedup of batches over single items, and GPU utilization.
 
     python benchmarks/gpu.py [--utterances 2000] [--precision fp32] [--tiny]
 
 Runs `foal extract` on the GPUs of this machine (wav2vec2-base and InceptionResnetV1, seeded random weights) over
-generated dialogs, once with the default batches and once with batches of one, and prints one JSON line: utterances per
-second of both (the whole command, its start included), their ratio, and the mean utilization that `nvidia-smi` reports
-for the GPUs once the workers are up.
+generated dialogs, once with the default batch sizes and once with batches of one, and prints one JSON line: utterances
+per second of both runs (start-up included), their ratio, and the mean GPU utilization that `nvidia-smi` reports once
+the workers are running.
 
---tiny: a few seconds of media, a small sound encoder, and without a GPU on the CPU, whose utilization is not measured.
+--tiny: a few seconds of media and a small audio encoder; without a GPU it runs on the CPU and measures no utilization.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from report import check_measured, log, machine
 
 QUERY = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
 START_S = 20.0
-"""Until the workers have loaded their encoders; not counted as idle."""
+"""Time until the workers have loaded their encoders; excluded from the utilization."""
 ONE_BY_ONE = ("--set", "extract.batch_seconds=0", "--set", "extract.batch_images=1")
 
 
@@ -88,7 +88,7 @@ class Utilization:
             self._thread.join()
 
     def mean(self, start_s: float) -> float:
-        """Mean share of the time after the first `start_s` seconds."""
+        """Return the mean utilization (0 to 1) after the first `start_s` seconds."""
         return statistics.fmean(self._samples[int(start_s) :] or [0.0]) / 100
 
     def _watch(self) -> None:

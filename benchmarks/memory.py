@@ -1,10 +1,12 @@
-"""How much memory a worker takes with encoders of full size, and whether that grows with the number of utterances.
+"""Peak memory of a worker with full-size encoders, and its growth with the number of utterances.
 
     python benchmarks/memory.py [--few 100] [--many 1000] [--tiny]
 
-Runs `foal extract` with one worker (wav2vec2-base and InceptionResnetV1, seeded random weights) over that many
-utterances of generated dialogs, and prints one JSON line: the largest resident set of a worker in both runs, and their
-ratio. --tiny: a few seconds of media and a small sound encoder.
+Runs `foal extract` with one worker (wav2vec2-base and InceptionResnetV1, seeded random weights) over few and over many
+utterances of generated dialogs, and prints one JSON line: the peak resident set size of the worker in both runs, and
+their ratio.
+
+--tiny: a few seconds of media and a small audio encoder.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""The documented way of each library, one thing after the other, and how near foal's features are to its results.
+"""A sequential extraction that uses each library as documented, and a comparison of its results with foal's features.
 
-Per utterance the file is opened, each frame is asked for by number, MTCNN runs on the whole frame, and each face and
-each wave goes through its network alone.
+For each utterance it opens the file, requests each frame by number, runs MTCNN on the full frame, and encodes each face
+and each waveform separately.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
 
 SAME_BOX = 20
-"""Utterances whose faces are encoded again, one by one, in the very boxes that foal detected."""
+"""Number of utterances whose faces are also encoded one by one in the boxes that foal detected."""
 
 
 def extract_naively(work: Workload, settings: ExtractSettings) -> None:
@@ -72,7 +72,7 @@ def read_wave(utterance: Utterance) -> Wave:
 def choose_box(
     candidates: NDArray[Any] | None, utterance: Utterance, picture: RgbImage, last: NDArray[Any] | None
 ) -> NDArray[Any] | None:
-    """Of all faces of a whole frame the speaker's: in the speaker's part, nearest to the last one, else the largest."""
+    """Choose the face in the speaker's part of the frame nearest to the last one, or the largest if there is none."""
     x0, x1 = (side * picture.shape[1] for side in utterance.box[::2])
     inside = [box for box in ([] if candidates is None else candidates) if x0 <= (box[0] + box[2]) / 2 <= x1]
     if not inside:
@@ -87,9 +87,9 @@ def choose_box(
 def compare(work: Workload, features: Path, settings: ExtractSettings, network: ImageEncoder) -> dict[str, float]:
     """Compare foal's features with those in `naive.npz`.
 
-    audio_cosine, face_cosine: of the least similar frame. face_same_box: the same where both encode the same box,
-    around the mean of all faces, since random weights give all faces nearly the same embedding. iou, iou_p05: median
-    and 5th percentile of the overlap of the two boxes of a frame.
+    audio_cosine, face_cosine: cosine similarity of the least similar frame. face_same_box: the same for identical
+    boxes, after the mean of all faces is subtracted, because random weights give all faces nearly the same embedding.
+    iou, iou_p05: median and 5th percentile of the overlap of the two boxes of a frame.
     """
     naive = np.load(work.folder / "naive.npz")
     audio, faces, same, ious = list[float](), list[float](), list[float](), list[NDArray[Any]]()
@@ -124,7 +124,7 @@ def compare(work: Workload, features: Path, settings: ExtractSettings, network: 
 def encode_one_by_one(
     utterance: Utterance, boxes: NDArray[Any], fps: float, network: ImageEncoder, settings: ExtractSettings
 ) -> NDArray[Any]:
-    """An utterance's faces, cut at foal's boxes (t, 4), each through the network alone, (t, 512)."""
+    """Encode the faces of an utterance in the boxes of foal (t, 4) one by one; return the embeddings (t, 512)."""
     video = open_video(Path(f"/{utterance.video}"))
     frames = video.plan(Segment(start=utterance.start, end=utterance.end, fps=fps))
     values = np.zeros((len(frames), 512), np.float32)
@@ -137,7 +137,7 @@ def encode_one_by_one(
 
 
 def in_frame(boxes: NDArray[Any], utterance: Utterance) -> NDArray[Any]:
-    """Stored boxes (t, 4), fractions of the speaker's part, in pixels of the whole frame."""
+    """Convert stored boxes (t, 4) from fractions of the speaker's part to pixels of the full frame."""
     height, width = decord.VideoReader(f"/{utterance.video}")[0].shape[:2]
     x0, y0, x1, y1 = (round(part * side) for part, side in zip(utterance.box, (width, height) * 2, strict=True))
     pixels: NDArray[Any] = boxes * [x1 - x0, y1 - y0, x1 - x0, y1 - y0] + [x0, y0, x0, y0]
@@ -149,7 +149,7 @@ def overlaps(boxes: NDArray[Any], others: Sequence[NDArray[Any]] | NDArray[Any])
 
 
 def cosines(rows: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
-    """Of the rows of two arrays (n, d), (n,)."""
+    """Return the cosine similarity of corresponding rows of two arrays (n, d), as (n,)."""
     rows, others = rows.astype(np.float64), others.astype(np.float64)
     cosine: NDArray[Any] = (rows * others).sum(1) / (np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1))
     return cosine

@@ -1,4 +1,4 @@
-"""Shared by all benchmarks: the machine, progress on stderr (stdout is for the JSON line), the check of a result."""
+"""Shared by all benchmarks: machine description, progress on stderr (stdout is for the JSON line), result checks."""
 
 import math
 import os
@@ -19,9 +19,9 @@ def log(text: str) -> None:
 
 
 def check_measured(result: Mapping[str, Any], *names: str) -> None:
-    """End the benchmark unless each of these results is a finite number above zero.
+    """Exit unless each of these results is a finite number above zero.
 
-    A part that was skipped by mistake takes no time: its zero would pass for a good result.
+    A part that was skipped by mistake takes no time, and its zero would look like a good result.
     """
     for name in names:
         if not (math.isfinite(result[name]) and result[name] > 0):
@@ -29,6 +29,6 @@ def check_measured(result: Mapping[str, Any], *names: str) -> None:
 
 
 def check_equal(what: str, got: object, expected: object) -> None:
-    """End the benchmark if a count differs from what it claims to have measured."""
+    """Exit if a count differs from the expected one."""
     if got != expected:
         raise SystemExit(f"{what}: expected {expected}, got {got}")

@@ -3,9 +3,11 @@
     python benchmarks/shaped.py FOLDER [--face-hz 30] [--fraction 0.05] [--seed 0] [--tiny]
 
 Five sessions, ten speakers, the published counts of the four classes, and durations with the published mean, 95th
-percentile, longest and shortest; 768 numbers of sound at 50 Hz and 512 of the face, in float16, written as an
-extraction writes them. The full set takes 2.2 GB (2.7 GB at 30 Hz). Prints one JSON line: statistics of the durations.
---tiny: a hundredth of it.
+percentile, maximum and minimum. Audio features have width 768 at 50 Hz, face features width 512; both are float16 and
+are stored like those of an extraction. The full set takes 2.2 GB (2.7 GB with faces at 30 Hz). Prints one JSON line
+with statistics of the durations.
+
+--tiny: a hundredth of the utterances.
 """
 
 import argparse
@@ -32,16 +34,16 @@ from foal.shared.utterance import Utterance, splits_of
 UTTERANCES = 5531
 MEAN_S, P95_S, LONGEST_S, SHORTEST_S = 4.55, 11.1, 34.1, 0.58
 CUT_S, OVER_CUT = 6.0, 0.235
-"""Of the real corpus this share is longer than six seconds; nothing here is fitted to it, so it is a check."""
+"""Share of the real corpus that is longer than six seconds; a check, since the durations are not fitted to it."""
 
 AUDIO_WIDTH, FACE_WIDTH = 768, 512
 FACE_RATE = 0.95
-"""Share of the pictures with a face."""
+"""Share of the frames with a face."""
 
 DIALOG_UTTERANCES = 37
 SHARD_UTTERANCES = 32
 BLOCK_FRAMES = 4096
-"""Random frames drawn once; every utterance is a cut of them."""
+"""Length of the block of random frames; the features of every utterance are a slice of it."""
 
 
 def main() -> None:
@@ -75,9 +77,10 @@ def main() -> None:
 def write_shaped(
     folder: Path, *, utterances: int = UTTERANCES, face_hz: float = 10.0, seed: int = 0, fraction: float = 1.0
 ) -> Path:
-    """Write shards and index below `folder`; gives the path of feats.h5. The same arguments give the same numbers.
+    """Write shards and index below `folder` and return the path of feats.h5. Equal arguments give equal values.
 
-    With a `fraction` or fewer `utterances` every session and class keeps its share, and durations keep their shape.
+    With a `fraction` or fewer `utterances`, the shares of sessions and classes and the distribution of durations remain
+    the same.
     """
     rows = shaped_utterances(round(utterances * fraction), seed)
     log(f"{len(rows)} utterances: {figures(np.array([row.seconds for row in rows]))}")
@@ -108,9 +111,10 @@ def write_shaped(
 
 
 def durations(utterances: int = UTTERANCES, seed: int = 0) -> NDArray[np.float64]:
-    """Seconds of each utterance, (n,), in random order: a lognormal clipped to the shortest and the longest.
+    """Return the seconds of each utterance, (n,), in random order: a lognormal distribution clipped to the extremes.
 
-    Its quantiles at n equal steps, not draws, so that mean, 95th percentile and longest are met by any n of some tens.
+    They are n equally spaced quantiles instead of samples, so that mean, 95th percentile and maximum match the
+    published ones for a few dozen utterances and more.
     """
     normal = ndtri(np.linspace(0, 1, utterances))
 
@@ -123,7 +127,7 @@ def durations(utterances: int = UTTERANCES, seed: int = 0) -> NDArray[np.float64
 
 
 def figures(seconds: NDArray[np.float64]) -> dict[str, float]:
-    """What is known of IEMOCAP's durations, of these."""
+    """Return the statistics that are published for IEMOCAP."""
     return {
         "hours": round(float(seconds.sum()) / 3600, 3),
         "mean_s": round(float(seconds.mean()), 3),
@@ -135,7 +139,7 @@ def figures(seconds: NDArray[np.float64]) -> dict[str, float]:
 
 
 def shaped_utterances(utterances: int = UTTERANCES, seed: int = 0) -> list[Utterance]:
-    """The rows of the manifest, in IEMOCAP's words, session by session and dialog by dialog."""
+    """Return the rows of the manifest, named as in IEMOCAP and ordered by session and dialog."""
     chance = np.random.default_rng([seed, 1])
     seconds = iter(durations(utterances, seed).tolist())
     rows = []
@@ -169,7 +173,7 @@ def shaped_utterances(utterances: int = UTTERANCES, seed: int = 0) -> list[Utter
 
 
 def _counts(utterances: int) -> Sequence[Sequence[int]]:
-    """The published table, session by class, scaled to so many utterances by largest remainders."""
+    """Scale the published table (session, class) to a number of utterances with the largest remainder method."""
     table = np.array(list(PUBLISHED.values()))
     exact = table * (utterances / table.sum())
     counts = np.floor(exact).astype(int)
@@ -180,7 +184,7 @@ def _counts(utterances: int) -> Sequence[Sequence[int]]:
 
 
 def _entry(utterance: Utterance, header: ShardHeader, block: NDArray[np.float16], chance: np.random.Generator) -> Entry:
-    """One utterance's features: a cut of the block; a frame without a face is zeros, and the first one has a face."""
+    """Build the features of an utterance: a slice of the block, zero in frames without a face; frame 0 has a face."""
     seconds = utterance.seconds or 0.0
     if header.modality == "audio":
         length, origin = audio_frames(to_samples(seconds, SAMPLE_RATE)), AUDIO_ORIGIN

@@ -1,18 +1,18 @@
-"""What an epoch of training costs: the authors' way, ours at the same widths, and ours as it is by default.
+"""Time of a training epoch: the authors' procedure, ours with the same widths, and ours with default settings.
 
     python benchmarks/train.py [--rounds 3] [--steps 8] [--threads 1] [--device cpu] [--full] [--workers 1,2]
         [--tiny]
 
-Random features of IEMOCAP's shape (benchmarks/shaped.py), three of whose sessions are trained on. In each round some
-steps of each procedure, one after the other, so that a noisy machine is unkind to all alike; medians over rounds,
-scaled to an epoch. The authors' procedure is benchmarks/authors.py; ours is the code of `foal train`. Prints one JSON
-line:
+Uses random features of IEMOCAP's shape (benchmarks/shaped.py); three sessions are the training set. Each round runs a
+few steps of each procedure in turn, so that noise of the machine affects all of them equally; results are medians over
+the rounds, scaled to an epoch. The authors' procedure is benchmarks/authors.py; ours is the code of `foal train`.
+Prints one JSON line:
 
     authors_epoch_s, same_width_epoch_s, default_epoch_s   seconds of one epoch
     speedup_same_width (goal 2.5), speedup_default (goal 25)
-    own_losses_epoch_s, speedup_own_losses   the same widths with our losses, which look at a third pair
+    own_losses_epoch_s, speedup_own_losses   the same widths with our losses, which use a third pair
     data_wait        share of a default step spent waiting for data (goal 0.05)
-    read_vs_memmap   speed of reading feats.h5 over that of an np.memmap (goal 0.5)
+    read_vs_memmap   speed of reading feats.h5 divided by that of an np.memmap (goal 0.5)
     full_run_s       with --full: all five folds of one seed, by the number of workers
 
 --tiny: one step of two utterances of each procedure.
@@ -49,9 +49,9 @@ from foal.train.model.foalnet import build_model
 from foal.train.run import train
 
 SAME_WIDTH = TrainSettings(preset="paper", max_seconds=6.0, compat="reference")
-"""Widths, layers, batch, cut and losses of the authors: the same task, done otherwise."""
+"""Widths, layers, batch size, maximum length and losses of the authors: the same task in our implementation."""
 OWN_LOSSES = TrainSettings(preset="paper", max_seconds=6.0)
-"""The same with our losses: MEM looks at a third pair, another utterance of the emotion."""
+"""The same with our losses: MEM uses a third pair, with another utterance of the same emotion."""
 DEFAULT = TrainSettings()
 
 
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def compare(stores: dict[float, Path], arguments: argparse.Namespace) -> dict[str, float | int]:
-    """Rounds of steps of the four procedures."""
+    """Run the rounds of all four procedures; return their epoch times and ratios."""
     device = torch.device(arguments.device)
     warm_up = 1 if arguments.tiny else WARM_UP
     batch = {"batch_size": 2} if arguments.tiny else {}
@@ -139,9 +139,10 @@ WARM_UP = 16
 
 
 class stepper:  # noqa: N801  (used like a function)
-    """Within it: a function that takes so many steps of ours and gives (seconds, seconds of waiting) of one.
+    """Context manager that prepares training with our code.
 
-    Then the steps of an epoch, and the utterances trained on.
+    Yields a function that runs a number of steps and returns (seconds, seconds of waiting for data) per step; the
+    number of steps of an epoch; and the number of training utterances.
     """
 
     def __init__(self, features: Path, settings: TrainSettings, device: torch.device) -> None:
@@ -185,7 +186,7 @@ class stepper:  # noqa: N801  (used like a function)
                     yield batch
 
             began = time.perf_counter()
-            # Returns plain numbers, and so waits for the device.
+            # Returns Python numbers, and therefore synchronizes with the device.
             train_epoch(model, timed(), optimizer, self._settings, pairs, draws=len(rows), epoch=1)
             return (time.perf_counter() - began) / count, waited / count
 
@@ -196,7 +197,7 @@ class stepper:  # noqa: N801  (used like a function)
 
 
 def read_speed(features: Path, tries: int = 5) -> float:
-    """How fast all features are read, checksums and all, over copying the same bytes from plain files."""
+    """Return the speed of reading all features with checksums, relative to copying the same bytes from plain files."""
     with FeatureStore(features) as store, tempfile.TemporaryDirectory(dir=features.parent) as scratch:
         rows = list(range(len(store)))
         readings = {
@@ -224,7 +225,7 @@ def read_speed(features: Path, tries: int = 5) -> float:
 
 
 def full_run(features: Path, device: str, workers: int) -> float:
-    """Seconds of `foal train` over all folds, from opening the features to the pictures."""
+    """Return the seconds of `foal train` over all folds, from opening the features to the plots."""
     settings = Settings(train=DEFAULT, cluster=ClusterSettings(device=device, workers=workers))
     with tempfile.TemporaryDirectory() as scratch:
         began = time.perf_counter()

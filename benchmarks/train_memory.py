@@ -1,12 +1,14 @@
-"""The largest size of a training process: with the features in memory, and streaming many times what it may take.
+"""Peak memory of a training process: with features in memory, and streaming more features than its memory limit.
 
     python benchmarks/train_memory.py [--limit-gb 2] [--times 10] [--fraction 1] [--store DIR] [--tiny]
 
-Random features of IEMOCAP's shape (benchmarks/shaped.py), faces at 30 Hz. One process loads them all as they are, not
-averaged, and makes the batches of an epoch: `ram_ratio` is what it grows by, over the features' bytes (goal 1.3), and
-`ram_total_ratio` its whole size, libraries and all. Another one trains an epoch by default. A third trains an epoch
-with --on-disk on `times` as many bytes as it may take, in a memory control group of that size (which needs root; the
-kernel kills what exceeds it). Prints one JSON line with the largest size of each (VmHWM) and the seconds they took.
+Uses random features of IEMOCAP's shape (benchmarks/shaped.py), faces at 30 Hz. The first process loads all of them at
+full frame rate and assembles the batches of an epoch: `ram_ratio` is its growth divided by the size of the features
+(goal 1.3), and `ram_total_ratio` its total size, libraries included, divided by the same. The second process trains an
+epoch with default settings. The third trains an epoch with --on-disk on features of `times` its memory limit, in a
+memory control group with that limit (requires root; the kernel kills a process that exceeds it). Prints one JSON line
+with the peak memory (VmHWM) and the seconds of each process.
+
 --tiny: a hundredth of the features, and no control group.
 """
 
@@ -46,7 +48,7 @@ def main() -> None:
             write_shaped(ram, face_hz=30.0, fraction=arguments.fraction)
         loaded = run(ram / "feats.h5", "load", 0)
         default = run(ram / "feats.h5", "default", 0)
-        # The durations are distributed alike, so that bytes grow with utterances.
+        # The distribution of durations is fixed, so the size is proportional to the number of utterances.
         utterances = round(UTTERANCES * arguments.fraction)
         if not arguments.tiny:
             utterances = round(utterances * arguments.times * arguments.limit_gb * GB / loaded["bytes"])
@@ -81,7 +83,7 @@ def run(features: Path, how: str, limit_gb: float) -> dict[str, float]:
 
 
 def child(features: Path, how: str, limit_gb: float) -> None:
-    """One epoch of the first fold, or only its batches; prints bytes, seconds and the largest size."""
+    """Run one epoch of the first fold, or only assemble its batches; print bytes, seconds and peak memory."""
     if limit_gb:
         confine(round(limit_gb * GB))
     import torch
@@ -117,7 +119,7 @@ def child(features: Path, how: str, limit_gb: float) -> None:
 
 
 def confine(size: int) -> None:
-    """Put this process into a memory control group of its own; page cache counts in it, too."""
+    """Move this process to a new memory control group, whose limit includes the page cache."""
     first, second = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
     root, limit = (first, "memory.limit_in_bytes") if first.is_dir() else (second, "memory.max")
     group = root / f"foal-{os.getpid()}"
@@ -130,9 +132,9 @@ def confine(size: int) -> None:
 
 
 def largest() -> int:
-    """The largest size of this process so far, in bytes.
+    """Return the peak memory of this process in bytes.
 
-    Not `ru_maxrss`, which a process inherits from the one that started it.
+    `ru_maxrss` is not used because a process inherits it from its parent.
     """
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM:"))

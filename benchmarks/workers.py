@@ -1,12 +1,13 @@
-"""How much more two one-thread workers do than one.
+"""Speedup of two single-threaded workers over one.
 
     python benchmarks/workers.py [--minutes 6] [--corpus DIR] [--tiny]
 
-Runs `foal extract` over generated dialogs (as benchmarks/extract.py does) with one worker and with two, of one thread
-each, and over a single utterance with each, for the time that it takes to begin and to end. Prints one JSON line: the
-seconds of all four, `walls` (one worker's over two workers') and `work` (the same without beginning and end).
+Runs `foal extract` over generated dialogs (as benchmarks/extract.py does) with one and with two single-threaded
+workers. Two more runs over a single utterance measure the time of start-up and shutdown. Prints one JSON line: the
+seconds of all four runs, `walls` (time of one worker divided by that of two) and `work` (the same without start-up and
+shutdown).
 
---tiny: some seconds of media and a small sound encoder; nothing but beginning and end, so that `work` is left out.
+--tiny: a few seconds of media and a small audio encoder; start-up and shutdown dominate, so `work` is omitted.
 """
 
 import argparse
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def measure(work: Workload, *, tiny: bool) -> dict[str, Any]:
-    """Run all four, or with `tiny` the two over all utterances."""
+    """Execute all four runs, or with `tiny` only the two over all utterances."""
     runs: dict[tuple[str, int], Run] = {}
     for name, utterances in (("begin", work.utterances[:1]), ("all", work.utterances)):
         for workers in (1, 2):

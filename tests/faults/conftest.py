@@ -1,7 +1,4 @@
-"""The ledger of faults: every fault that is tried, what came of it, and the table in docs/reliability.md.
-
-And what several kinds of faults need: runs in processes of their own, their workers, the features that came of them.
-"""
+"""Records of injected faults, the table in docs/reliability.md, and fixtures for runs in separate processes."""
 
 import subprocess
 import sys
@@ -17,14 +14,14 @@ from foal.shared.store.shard import ShardReader
 
 Trial = Callable[..., AbstractContextManager[Callable[[int], None]]]
 Values = dict[tuple[str, str, str], tuple[bytes, bytes]]
-COMMAND = [sys.executable, "-c", "from foal.shared.cli.main import main; main()"]
+FOAL_COMMAND = [sys.executable, "-c", "from foal.shared.cli.main import main; main()"]
 
-LEDGER = "fault"
+PROPERTY = "fault"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--faults-table", metavar="FILE.md", help="write the table of the faults into this page")
+    parser.addoption("--faults-table", metavar="FILE.md", help="write the table of injected faults into this page")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,22 +32,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def trial(request: pytest.FixtureRequest) -> Trial:
-    """`with trial("a bit flips in a shard", "named by `foal verify`, made again", count=25):` around what proves it.
+    """Record faults: `with trial("a bit flip in a shard", "reported by `foal verify`", count=25) as add:`.
 
-    Whatever is raised inside counts as lost. The block may call what it is given to add to the count.
+    The block injects the faults and checks the result. If it raises, its faults count as lost. `add(n)` adds to the
+    count.
     """
 
     @contextmanager
-    def entered(fault: str, outcome: str, *, count: int = 1) -> Iterator[Callable[[int], None]]:
+    def record(fault: str, outcome: str, *, count: int = 1) -> Iterator[Callable[[int], None]]:
         counts = [count]
         survived = 0
         try:
             yield counts.append
             survived = sum(counts)
         finally:
-            request.node.user_properties.append((LEDGER, [fault, outcome, sum(counts), survived]))
+            request.node.user_properties.append((PROPERTY, [fault, outcome, sum(counts), survived]))
 
-    return entered
+    return record
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -58,37 +56,40 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     counts: dict[tuple[str, str], list[int]] = {}
     for report in sorted(reports, key=lambda report: report.nodeid):
         for name, entry in report.user_properties:
-            if name == LEDGER:
-                fault, outcome, tried, survived = entry
+            if name == PROPERTY:
+                fault, outcome, injected, survived = entry
                 sums = counts.setdefault((fault, outcome), [0, 0])
-                sums[0], sums[1] = sums[0] + tried, sums[1] + survived
+                sums[0], sums[1] = sums[0] + injected, sums[1] + survived
     if not counts:
         return
-    tried, survived = (sum(column) for column in zip(*counts.values(), strict=True))
-    said = f"{tried} faults tried, {survived} survived, {tried - survived} lost"
-    terminalreporter.write_line(said)
+    injected, survived = (sum(column) for column in zip(*counts.values(), strict=True))
+    summary = f"{injected} faults injected, {survived} survived, {injected - survived} lost"
+    terminalreporter.write_line(summary)
     page = config.getoption("--faults-table")
     if page:
-        _write_table(Path(page), counts, said)
+        _write_table(Path(page), counts, summary)
 
 
-def _write_table(page: Path, counts: dict[tuple[str, str], list[int]], said: str) -> None:
-    rows = [f"| {fault} | {tried} | {survived} | {outcome} |" for (fault, outcome), (tried, survived) in counts.items()]
-    table = "\n".join(["| Fault | tried | survived | what came of it |", "|---|---:|---:|---|", *rows, "", f"{said}."])
+def _write_table(page: Path, counts: dict[tuple[str, str], list[int]], summary: str) -> None:
+    rows = [
+        f"| {fault} | {injected} | {survived} | {outcome} |"
+        for (fault, outcome), (injected, survived) in counts.items()
+    ]
+    table = "\n".join(["| Fault | injected | survived | Result |", "|---|---:|---:|---|", *rows, "", f"{summary}."])
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        raise pytest.UsageError(f"{page}: expected the lines {BEGIN} and {END}, between which the table goes")
+        raise pytest.UsageError(f"{page}: expected the lines {BEGIN} and {END} around the table")
     page.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
 
 
 class Run:
-    """A `foal` command in a process of its own, that can be watched and killed."""
+    """A `foal` command in a separate process that a test can observe and kill."""
 
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [*COMMAND, *map(str, arguments)],
+            [*FOAL_COMMAND, *map(str, arguments)],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -103,12 +104,12 @@ class Run:
         return self.process.returncode
 
     def kill(self) -> None:
-        """`kill -9`, and wait until all that it started has noticed."""
-        started = self.descendants()
+        """Send SIGKILL, then wait for all descendants to end."""
+        descendants = self.descendants()
         self.process.kill()
         self.out, self.err = self.process.communicate()
-        _, alive = psutil.wait_procs(started, timeout=30)
-        assert not alive, "it left processes behind"
+        _, alive = psutil.wait_procs(descendants, timeout=30)
+        assert not alive, "descendants are still running"
 
     def descendants(self) -> list[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
@@ -116,19 +117,19 @@ class Run:
         return []
 
     def workers(self) -> list[psutil.Process]:
-        """The processes of its Dask workers."""
-        found = []
+        """Return the processes of the Dask workers."""
+        workers = []
         for process in self.descendants():
             with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                if any("spawn_main" in word for word in process.cmdline()):
-                    found.append(process)
-        return found
+                if any("spawn_main" in argument for argument in process.cmdline()):
+                    workers.append(process)
+        return workers
 
-    def wait_for(self, what: Callable[[], object], timeout: float = 120) -> None:
-        """Wait until something is the case, or the run has ended."""
+    def wait_for(self, condition: Callable[[], object], timeout: float = 120) -> None:
+        """Wait until the condition is true or the run has ended."""
         deadline = time.monotonic() + timeout
-        while not what() and self.process.poll() is None:
-            assert time.monotonic() < deadline, "nothing happened"
+        while not condition() and self.process.poll() is None:
+            assert time.monotonic() < deadline, "timed out"
             time.sleep(0.02)
 
 
@@ -138,26 +139,26 @@ def start() -> Callable[..., Run]:
     return Run
 
 
-def values_in(features: Path) -> Values:
-    """The values and flags of every utterance, by split, stream's folder and id."""
-    found: Values = {}
+def _read_features(features: Path) -> Values:
+    """Return the values and valid flags of every utterance by session, stream folder and id."""
+    contents: Values = {}
     for path in sorted(features.glob("*/*/*.h5")):
         with ShardReader(path) as shard:
             for row, name in enumerate(shard.ids):
                 entry = shard.entry(row)
-                place = (path.parent.parent.name, path.parent.name, name)
-                found[place] = (entry.values.tobytes(), entry.valid.tobytes())
-    return found
+                key = (path.parent.parent.name, path.parent.name, name)
+                contents[key] = (entry.values.tobytes(), entry.valid.tobytes())
+    return contents
 
 
 @pytest.fixture(scope="session")
-def features_of() -> Callable[[Path], Values]:
-    return values_in
+def read_features() -> Callable[[Path], Values]:
+    return _read_features
 
 
 @pytest.fixture(scope="session")
 def finished_shards() -> Callable[[Path], dict[Path, tuple[int, int]]]:
-    """The shards of a folder, and what changes as soon as one is written again."""
+    """List the shards of a folder with inode and modification time, which change when a shard is written again."""
 
     def shards(features: Path) -> dict[Path, tuple[int, int]]:
         paths = [path for path in features.glob("*/*/*.h5") if not path.name.startswith(".")]

@@ -1,4 +1,4 @@
-"""Damage on the disk: every flipped bit and every cut is named by `foal verify`, and mended by the next extraction."""
+"""Damaged shards and indexes: `foal verify` reports every bit flip and truncation, and the next run repairs it."""
 
 import os
 import random
@@ -18,17 +18,18 @@ from foal.shared.store.feature_store import VERSION as INDEX_VERSION
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.shard import VERSION
 
-FLIPS, CUTS, AT_ONCE, INDEX_FLIPS = 300, 50, 25, 50
-MENDED = "named by `foal verify`; `foal extract` made it again, the values byte for byte the same"
+FLIPS, TRUNCATIONS, BATCH, INDEX_FLIPS = 300, 50, 25, 50
+RECOMPUTED = "reported by `foal verify`; `foal extract` recomputes it with byte-identical values"
+REWRITTEN = "reported by `foal verify`; refused when opened; the next command rewrites it"
 
 
 class Corpus:
-    """A folder with extracted features, and what is in them."""
+    """A folder with extracted features, and their expected values."""
 
-    def __init__(self, folder: Path, foal_in: Any, features_of: Any, options: list[str]) -> None:
-        self.folder, self._foal_in, self._features_of, self._options = folder, foal_in, features_of, options
+    def __init__(self, folder: Path, foal_in: Any, read_features: Any, options: list[str]) -> None:
+        self.folder, self._foal_in, self._read_features, self._options = folder, foal_in, read_features, options
         assert self.extract() == (0, "")
-        self.wanted = self.values()
+        self.expected = self.values()
         self.shards = sorted(self.folder.glob("features/*/*/*.h5"))
 
     def extract(self) -> tuple[int, str]:
@@ -36,35 +37,35 @@ class Corpus:
         return done.returncode, done.stderr
 
     def index(self) -> tuple[int, str]:
-        known = [self._options[at : at + 2] for at in (2, 4)]
-        done = self._foal_in(self.folder, "index", *known[0], *known[1])
+        manifest_and_root = self._options[2:6]
+        done = self._foal_in(self.folder, "index", *manifest_and_root)
         return done.returncode, done.stderr
 
     def verify(self, target: Path | str = "features") -> dict[Path, str]:
-        """What `foal verify` names, and why."""
+        """Return the files that `foal verify` reports, with the reasons."""
         done = self._foal_in(self.folder, "verify", target)
         lines = [line.partition(": ") for line in done.stdout.splitlines() if ": " in line]
         assert done.returncode == (1 if lines else 0)
         return {self.folder / path: reason for path, _, reason in lines}
 
     def values(self) -> Any:
-        return self._features_of(self.folder / "features")
+        return self._read_features(self.folder / "features")
 
-    def mended(self) -> None:
-        """The next extraction leaves everything as it was."""
+    def repair(self) -> None:
+        """Run the next extraction and check that it restores everything."""
         assert self.extract() == (0, "")
-        self.in_order()
+        self.check_intact()
 
-    def in_order(self) -> None:
+    def check_intact(self) -> None:
         assert self.verify() == {}
         assert self.verify("feats.h5") == {}
-        assert self.values() == self.wanted
+        assert self.values() == self.expected
         assert sorted(self.folder.glob("features/*/*/*")) == self.shards
 
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    # Dask leaves what it sets for its workers in the environment of this process.
+    # Dask sets environment variables for its workers in this process; restore them.
     with patch.dict(os.environ):
         cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0")
     with cluster:
@@ -73,131 +74,132 @@ def scheduler() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def corpus(
-    foal_in: Any, features_of: Any, synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory, scheduler: str
+    foal_in: Any, read_features: Any, synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory, scheduler: str
 ) -> Corpus:
     folder = tmp_path_factory.mktemp("damage")
     assert foal_in(folder, "manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
-    given = ["-s", "all", "-m", "m.csv", "-r", str(synthetic_corpus), "--chunk-seconds", "1", "--scheduler", scheduler]
-    found = Corpus(folder, foal_in, features_of, given)
-    assert len(found.shards) >= AT_ONCE
-    return found
+    options = ["-s", "all", "-m", "m.csv", "-r", str(synthetic_corpus)]
+    options += ["--chunk-seconds", "1", "--scheduler", scheduler]
+    corpus = Corpus(folder, foal_in, read_features, options)
+    assert len(corpus.shards) >= BATCH
+    return corpus
 
 
-def flipped(path: Path, chance: random.Random) -> None:
+def flip_bit(path: Path, rng: random.Random) -> None:
     content = bytearray(path.read_bytes())
-    bit = chance.randrange(8 * len(content))
+    bit = rng.randrange(8 * len(content))
     content[bit // 8] ^= 1 << bit % 8
     path.write_bytes(content)
 
 
-def cut(path: Path, chance: random.Random) -> None:
-    os.truncate(path, chance.randrange(path.stat().st_size))
+def truncate(path: Path, rng: random.Random) -> None:
+    os.truncate(path, rng.randrange(path.stat().st_size))
 
 
-def in_rounds(
-    corpus: Corpus, chance: random.Random, count: int, spoil: Callable[[Path], None], trial: Any, fault: str
+def damage_and_repair(
+    corpus: Corpus, rng: random.Random, count: int, damage: Callable[[Path], None], trial: Any, fault: str
 ) -> None:
-    for first in range(0, count, AT_ONCE):
-        some = chance.sample(corpus.shards, min(AT_ONCE, count - first))
-        with trial(fault, MENDED, count=len(some)):
-            for path in some:
-                spoil(path)
-            assert sorted(corpus.verify()) == sorted(some)
-            corpus.mended()
+    for first in range(0, count, BATCH):
+        batch = rng.sample(corpus.shards, min(BATCH, count - first))
+        with trial(fault, RECOMPUTED, count=len(batch)):
+            for path in batch:
+                damage(path)
+            assert sorted(corpus.verify()) == sorted(batch)
+            corpus.repair()
 
 
-def test_flipped_bits(corpus: Corpus, trial: Any) -> None:
-    chance = random.Random(11)
-    in_rounds(corpus, chance, FLIPS, lambda path: flipped(path, chance), trial, "a bit flips anywhere in a shard")
+def test_bit_flips_in_shards_are_reported_and_repaired(corpus: Corpus, trial: Any) -> None:
+    rng = random.Random(11)
+    damage_and_repair(corpus, rng, FLIPS, lambda path: flip_bit(path, rng), trial, "a bit flip anywhere in a shard")
 
 
-def test_cut_shards(corpus: Corpus, trial: Any) -> None:
-    chance = random.Random(12)
+def test_truncated_shards_are_reported_and_repaired(corpus: Corpus, trial: Any) -> None:
+    rng = random.Random(12)
     lengths = iter([0, -1])
 
-    def spoil(path: Path) -> None:
+    def truncate_next(path: Path) -> None:
         match next(lengths, None):
             case None:
-                cut(path, chance)
+                truncate(path, rng)
             case length:
                 os.truncate(path, length % path.stat().st_size)
 
-    in_rounds(corpus, chance, CUTS, spoil, trial, "a shard is cut short")
+    damage_and_repair(corpus, rng, TRUNCATIONS, truncate_next, trial, "a truncated shard")
 
 
-def test_flipped_bits_of_the_index(corpus: Corpus, trial: Any) -> None:
-    chance, index = random.Random(13), corpus.folder / "feats.h5"
+def test_bit_flips_in_the_index_are_reported_and_repaired(corpus: Corpus, trial: Any) -> None:
+    rng, index = random.Random(13), corpus.folder / "feats.h5"
     for number in range(INDEX_FLIPS):
-        with trial(
-            "a bit flips anywhere in feats.h5", "named by `foal verify` and refused; mended by the next command"
-        ):
-            flipped(index, chance)
+        with trial("a bit flip anywhere in feats.h5", REWRITTEN):
+            flip_bit(index, rng)
             assert list(corpus.verify("feats.h5")) == [index]
             with pytest.raises(StoreError, match=r"feats\.h5: damaged|feats\.h5: expected"):
                 FeatureStore(index)
             assert (corpus.extract if number % 10 == 0 else corpus.index)() == (0, "")
             assert corpus.verify("feats.h5") == {}
-    corpus.in_order()
+    corpus.check_intact()
 
 
-def test_cut_index(corpus: Corpus, trial: Any) -> None:
-    chance, index = random.Random(14), corpus.folder / "feats.h5"
+def test_truncated_index_is_reported_and_repaired(corpus: Corpus, trial: Any) -> None:
+    rng, index = random.Random(14), corpus.folder / "feats.h5"
     for _ in range(10):
-        with trial("feats.h5 is cut short", "named by `foal verify` and refused; mended by the next command"):
-            cut(index, chance)
+        with trial("a truncated feats.h5", REWRITTEN):
+            truncate(index, rng)
             assert list(corpus.verify("feats.h5")) == [index]
             with pytest.raises(StoreError, match=r"feats\.h5: "):
                 FeatureStore(index)
             assert corpus.index() == (0, "")
-    corpus.in_order()
+    corpus.check_intact()
 
 
 @pytest.mark.sample
-def test_missing_shards(corpus: Corpus, trial: Any) -> None:
-    gone = random.Random(15).sample(corpus.shards, 5)
-    with trial("a shard is gone", "named by `foal verify feats.h5`, made again", count=len(gone)):
-        for path in gone:
+def test_missing_shards_are_reported_and_recomputed(corpus: Corpus, trial: Any) -> None:
+    missing = random.Random(15).sample(corpus.shards, 5)
+    with trial(
+        "a missing shard", "reported by `foal verify feats.h5`; `foal extract` recomputes it", count=len(missing)
+    ):
+        for path in missing:
             path.unlink()
-        named = corpus.verify("feats.h5")
-        assert sorted(named) == sorted(gone)
-        assert all("no such shard" in reason for reason in named.values())
-        corpus.mended()
+        reported = corpus.verify("feats.h5")
+        assert sorted(reported) == sorted(missing)
+        assert all("no such shard" in reason for reason in reported.values())
+        corpus.repair()
 
 
-def test_swapped_shards(corpus: Corpus, trial: Any) -> None:
+def test_swapped_shards_are_recomputed(corpus: Corpus, trial: Any) -> None:
     audio = [path for path in corpus.shards if path.parent.name.startswith("audio")]
     face = [path for path in corpus.shards if path.parent.name.startswith("face")]
-    with trial("a shard holds another modality's content", "named as foreign, made again", count=2):
-        spare = audio[0].read_bytes()
+    with trial("a shard replaced by one of another modality", RECOMPUTED, count=2):
+        audio_content = audio[0].read_bytes()
         shutil.copyfile(face[0], audio[0])
-        face[0].write_bytes(spare)
-        named = corpus.verify()
-        assert sorted(named) == [audio[0], face[0]]
-        assert all("expected a shard of this folder" in reason for reason in named.values())
-        corpus.mended()
-    with trial("a shard holds its neighbour's content", "what is missing is made again"):
-        neighbours = [path for path in audio if path.parent == audio[0].parent]
-        shutil.copyfile(neighbours[1], neighbours[0])
-        corpus.mended()
+        face[0].write_bytes(audio_content)
+        reported = corpus.verify()
+        assert sorted(reported) == [audio[0], face[0]]
+        assert all("expected a shard of this folder" in reason for reason in reported.values())
+        corpus.repair()
+    with trial("a shard replaced by another shard of its folder", "`foal extract` recomputes the missing utterances"):
+        siblings = [path for path in audio if path.parent == audio[0].parent]
+        shutil.copyfile(siblings[1], siblings[0])
+        corpus.repair()
 
 
 @pytest.mark.sample
-@pytest.mark.parametrize("what", ["shard", "index"])
-def test_files_of_a_newer_foal(corpus: Corpus, trial: Any, what: str) -> None:
-    path, version = (corpus.shards[0], VERSION) if what == "shard" else (corpus.folder / "feats.h5", INDEX_VERSION)
+@pytest.mark.parametrize("file_kind", ["shard", "index"])
+def test_files_of_a_newer_version_are_refused_and_kept(corpus: Corpus, trial: Any, file_kind: str) -> None:
+    path, version = (corpus.shards[0], VERSION) if file_kind == "shard" else (corpus.folder / "feats.h5", INDEX_VERSION)
     before = path.read_bytes()
-    name = "a shard" if what == "shard" else "feats.h5"
-    with trial(f"{name} is of a newer foal", "refused with its version, and left alone"):
+    name = "a shard" if file_kind == "shard" else "feats.h5"
+    with trial(f"{name} of a newer foal version", "refused with its version number; left unchanged"):
         with h5py.File(path, "r+") as file:
             file.attrs["version"] = version + 1
         write_seal(path)
         newer = path.read_bytes()
-        said = f"format {version + 1} (a newer foal); this version reads format {version}; update foal"
-        assert [said in reason for reason in corpus.verify(path.relative_to(corpus.folder)).values()] == [True]
+        message = f"format {version + 1} (a newer foal); this version reads format {version}; update foal"
+        assert [message in reason for reason in corpus.verify(path.relative_to(corpus.folder)).values()] == [True]
         for command in (corpus.extract, corpus.index):
-            code, message = command()
+            code, stderr = command()
             assert code == 1
-            assert said in message
+            assert message in stderr
             assert path.read_bytes() == newer
     path.write_bytes(before)
-    corpus.in_order()
+    corpus.check_intact()

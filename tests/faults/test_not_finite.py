@@ -1,4 +1,4 @@
-"""An encoder whose numbers are none, or too large to be stored: those utterances fail, the others do not."""
+"""Encoder output that is NaN or too large for float16: only the affected utterances fail."""
 
 import csv
 from pathlib import Path
@@ -15,16 +15,15 @@ from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
 
 UTTERANCES = 8
-LARGEST = 65504.0
-"""In float16."""
+FLOAT16_MAX = 65504.0
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     (tmp_path / "media").mkdir()
     for number in range(UTTERANCES):
-        soundfile.write(tmp_path / "media" / f"{number}.wav", chance.normal(size=8000) / 9, 16000)
+        soundfile.write(tmp_path / "media" / f"{number}.wav", rng.normal(size=8000) / 9, 16000)
     rows = [Utterance(id=f"u{n}", corpus="c", label="hap", audio=f"{n}.wav", end=0.5) for n in range(UTTERANCES)]
     write_manifest(tmp_path / "m.csv", rows)
     torch.manual_seed(0)
@@ -42,8 +41,8 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def changed(folder: Path, factor: float) -> None:
-    """Multiply what the model puts out."""
+def scale_output(folder: Path, factor: float) -> None:
+    """Multiply the output of the model by a factor."""
     model = Wav2Vec2Model.from_pretrained(folder)
     with torch.no_grad():
         norm = model.encoder.layers[-1].final_layer_norm
@@ -53,33 +52,37 @@ def changed(folder: Path, factor: float) -> None:
     model.save_pretrained(folder)
 
 
-def listed(corpus: Path) -> dict[str, str]:
+def read_reasons(corpus: Path) -> dict[str, str]:
     with (corpus / "features" / "c" / "failures.csv").open(newline="") as file:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
 
 
-def test_numbers_that_are_none_cost_their_utterances(start: Any, trial: Any, corpus: Path) -> None:
-    usual = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "-j", "1"]
-    usual += ["--audio-encoder", str(corpus / "model")]
-    run = start(corpus, *usual, "--dtype", "float32", "--index", "large.h5")
+def test_utterances_with_invalid_encoder_output_fail(start: Any, trial: Any, corpus: Path) -> None:
+    command = ["extract", "-s", "all", "-m", "m.csv", "-r", "media", "--streams", "audio", "-j", "1"]
+    command += ["--audio-encoder", str(corpus / "model")]
+    run = start(corpus, *command, "--dtype", "float32", "--index", "large.h5")
     assert run.finish() == 0, run.err
     with FeatureStore(corpus / "large.h5") as store:
         peaks = [float(np.abs(store.packed("audio", [row]).values).max()) for row in range(UTTERANCES)]
-    changed(corpus / "model", LARGEST / float(np.median(peaks)))
+    scale_output(corpus / "model", FLOAT16_MAX / float(np.median(peaks)))
     too_large = {f"u{n}" for n, peak in enumerate(peaks) if peak > np.median(peaks)}
-    with trial("an encoder's numbers too large for float16", "the utterances are listed, the others done", count=4):
+    with trial(
+        "encoder output too large for float16",
+        "the affected utterances are listed in failures.csv; the others are extracted",
+        count=4,
+    ):
         assert len(too_large) == 4
-        run = start(corpus, *usual)
+        run = start(corpus, *command)
         assert run.finish() == 3, run.err
-        assert set(listed(corpus)) == too_large
-        assert all("set extract.dtype to float32" in reason for reason in listed(corpus).values())
-        run = start(corpus, *usual, "--dtype", "float32")
+        assert set(read_reasons(corpus)) == too_large
+        assert all("set extract.dtype to float32" in reason for reason in read_reasons(corpus).values())
+        run = start(corpus, *command, "--dtype", "float32")
         assert run.finish() == 0, run.err
-    changed(corpus / "model", float("nan"))
-    with trial("an encoder that gives NaN", "every utterance is listed, the run has failed", count=UTTERANCES):
-        run = start(corpus, *usual)
+    scale_output(corpus / "model", float("nan"))
+    with trial("encoder output of NaN", "every utterance is listed in failures.csv; the run fails", count=UTTERANCES):
+        run = start(corpus, *command)
         assert run.finish() == 1
         assert "none of the 8 utterances could be extracted" in run.err
-        assert len(listed(corpus)) == UTTERANCES
-        assert all("NaN or infinite" in reason for reason in listed(corpus).values())
+        assert len(read_reasons(corpus)) == UTTERANCES
+        assert all("NaN or infinite" in reason for reason in read_reasons(corpus).values())
         assert run.out.count("failed:") == UTTERANCES

@@ -1,4 +1,4 @@
-"""A file that kills workers, a file that never answers, and a worker that is suspended."""
+"""Media files that kill workers, media files that block when opened, and suspended workers."""
 
 import csv
 import os
@@ -19,13 +19,14 @@ from foal.shared.manifest import write_manifest
 from foal.shared.utterance import Utterance
 
 Start = Callable[..., Any]
-Silent = Callable[[Path], AbstractContextManager[None]]
+Blocked = Callable[[Path], AbstractContextManager[None]]
 FILES = 16
+UTTERANCE_LISTED = "its utterance is identified and listed in failures.csv; the others are extracted"
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Sixteen tones."""
+    """A corpus of sixteen tones."""
     root = tmp_path / "media"
     root.mkdir()
     for number in range(FILES):
@@ -35,27 +36,27 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
-USUAL = ("extract", "-s", "all", "-m", "m.csv", "-r", "media", "-j", "2", "--chunk-seconds", "2")
+EXTRACT = ("extract", "-s", "all", "-m", "m.csv", "-r", "media", "-j", "2", "--chunk-seconds", "2")
 AUDIO = ("--streams", "audio")
 
 
-def listed(folder: Path) -> dict[str, dict[str, str]]:
+def read_failures(folder: Path) -> dict[str, dict[str, str]]:
     with (folder / "features" / "c" / "failures.csv").open(newline="") as file:
         return {row["id"]: row for row in csv.DictReader(file)}
 
 
 @contextmanager
-def deadly(run: Any, file: Path) -> Iterator[None]:
-    """Whichever worker opens the file dies, as of a decoder that crashes."""
+def kill_workers_that_open(run: Any, file: Path) -> Iterator[None]:
+    """Kill every worker that opens the file, as a crashing decoder would."""
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.005):
             for process in run.workers():
                 with suppress(OSError):
-                    for handle in os.listdir(f"/proc/{process.pid}/fd"):
+                    for descriptor in os.listdir(f"/proc/{process.pid}/fd"):
                         with suppress(OSError):
-                            if os.readlink(f"/proc/{process.pid}/fd/{handle}") == str(file):
+                            if os.readlink(f"/proc/{process.pid}/fd/{descriptor}") == str(file):
                                 os.kill(process.pid, signal.SIGKILL)
 
     thread = threading.Thread(target=watch)
@@ -67,93 +68,99 @@ def deadly(run: Any, file: Path) -> Iterator[None]:
         thread.join()
 
 
-def test_the_utterance_that_kills_workers_is_found(
-    start: Start, trial: Any, tmp_path: Path, make_video: Any, features_of: Any
+def test_utterance_that_kills_workers_is_identified(
+    start: Start, trial: Any, tmp_path: Path, make_video: Any, read_features: Any
 ) -> None:
     root = tmp_path / "media"
     root.mkdir()
     for number in range(8):
-        # The fifth is open for longer than anybody needs to notice.
+        # Video 5 is long, so that `kill_workers_that_open` observes the open file.
         make_video(root / f"{number}.mp4", frames=900 if number == 5 else 25)
     utterances = [Utterance(id=f"u{n}", corpus="c", label="hap", video=f"{n}.mp4", end=1.0) for n in range(8)]
     utterances[5] = Utterance(id="u5", corpus="c", label="hap", video="5.mp4", end=36.0)
     write_manifest(tmp_path / "m.csv", utterances)
-    usual = [*USUAL, "--streams", "face", "--chunk-seconds", "100"]
-    with trial("a file over which every worker dies", "its utterance is found and listed, the others are done"):
-        run = start(tmp_path, *usual)
-        with deadly(run, root / "5.mp4"):
+    command = [*EXTRACT, "--streams", "face", "--chunk-seconds", "100"]
+    with trial("a media file that kills every worker that opens it", UTTERANCE_LISTED):
+        run = start(tmp_path, *command)
+        with kill_workers_that_open(run, root / "5.mp4"):
             assert run.finish() == 3, run.err
-        failed = listed(tmp_path)
-        assert set(failed) == {"u5"}
-        assert "worker processes that ran it died" in failed["u5"]["reason"]
-        assert "--retry-failed" in failed["u5"]["remedy"]
-        assert {name for *_, name in features_of(tmp_path / "features")} == {f"u{n}" for n in range(8)} - {"u5"}
-        run = start(tmp_path, *usual)
+        failures = read_failures(tmp_path)
+        assert set(failures) == {"u5"}
+        assert "worker processes that ran it died" in failures["u5"]["reason"]
+        assert "--retry-failed" in failures["u5"]["remedy"]
+        assert {name for *_, name in read_features(tmp_path / "features")} == {f"u{n}" for n in range(8)} - {"u5"}
+        run = start(tmp_path, *command)
         assert run.finish() == 3
         assert "All features are up to date." in run.out
-        run = start(tmp_path, *usual, "--retry-failed")
+        run = start(tmp_path, *command, "--retry-failed")
         assert run.finish() == 0, run.err
-        assert len(features_of(tmp_path / "features")) == 8
+        assert len(read_features(tmp_path / "features")) == 8
 
 
 @contextmanager
 def lease_time(seconds: int) -> Iterator[None]:
-    place = Path("/proc/sys/fs/lease-break-time")
-    before = place.read_text()
+    setting = Path("/proc/sys/fs/lease-break-time")
+    before = setting.read_text()
     try:
-        place.write_text(str(seconds))
+        setting.write_text(str(seconds))
     except OSError:
-        pytest.skip("this machine does not let us make a file that never answers")
+        pytest.skip("changing the lease time is not permitted here")
     try:
         yield
     finally:
-        place.write_text(before)
+        setting.write_text(before)
 
 
-def test_a_file_that_never_answers(start: Start, trial: Any, corpus: Path, features_of: Any, silent: Silent) -> None:
-    usual = [*USUAL, *AUDIO, "--set", "extract.task_timeout=12"]
+def test_file_that_blocks_is_identified(
+    start: Start, trial: Any, corpus: Path, read_features: Any, silent: Blocked
+) -> None:
+    command = [*EXTRACT, *AUDIO, "--set", "extract.task_timeout=12"]
     with (
-        trial("a file that never answers", "its utterance is found and listed, the others are done"),
+        trial("a media file that blocks when opened", UTTERANCE_LISTED),
         lease_time(600),
         silent(corpus / "media" / "9.wav"),
     ):
-        run = start(corpus, *usual)
+        run = start(corpus, *command)
         assert run.finish(timeout=200) == 3, run.err
-        failed = listed(corpus)
-        assert set(failed) == {"u9"}
-        assert "not finished within" in failed["u9"]["reason"]
-        assert len(features_of(corpus / "features")) == FILES - 1
-    run = start(corpus, *usual, "--retry-failed")
+        failures = read_failures(corpus)
+        assert set(failures) == {"u9"}
+        assert "not finished within" in failures["u9"]["reason"]
+        assert len(read_features(corpus / "features")) == FILES - 1
+    run = start(corpus, *command, "--retry-failed")
     assert run.finish() == 0, run.err
-    assert len(features_of(corpus / "features")) == FILES
+    assert len(read_features(corpus / "features")) == FILES
 
 
-def test_a_worker_that_stands_still(
-    start: Start, trial: Any, corpus: Path, features_of: Any, finished_shards: Any
+def test_suspended_worker_is_replaced(
+    start: Start, trial: Any, corpus: Path, read_features: Any, finished_shards: Any
 ) -> None:
-    with trial("a worker that stands still (SIGSTOP)", "it is replaced, its utterances are done by another"):
-        run = start(corpus, *USUAL, *AUDIO, "--chunk-seconds", "0.5", "--set", "extract.task_timeout=12")
+    with trial("a suspended worker (SIGSTOP)", "it is replaced; another worker extracts its utterances"):
+        run = start(corpus, *EXTRACT, *AUDIO, "--chunk-seconds", "0.5", "--set", "extract.task_timeout=12")
         run.wait_for(lambda: finished_shards(corpus / "features"))
         for process in run.workers()[:1]:
             process.suspend()
-        began = time.monotonic()
+        started = time.monotonic()
         assert run.finish(timeout=300) == 0, run.err
-        assert time.monotonic() - began < 240
-        assert len(features_of(corpus / "features")) == FILES
+        assert time.monotonic() - started < 240
+        assert len(read_features(corpus / "features")) == FILES
         assert not (corpus / "features" / "c" / "failures.csv").exists()
 
 
-def test_a_run_that_is_paused(start: Start, trial: Any, corpus: Path, features_of: Any, finished_shards: Any) -> None:
-    with trial("a run that is paused (Ctrl-Z) beyond all deadlines", "it goes on, nothing is done twice"):
-        run = start(corpus, *USUAL, *AUDIO, "--chunk-seconds", "0.5", "--set", "extract.task_timeout=3")
+def test_suspended_run_continues(
+    start: Start, trial: Any, corpus: Path, read_features: Any, finished_shards: Any
+) -> None:
+    with trial(
+        "a run that is suspended (Ctrl-Z) for longer than all deadlines", "it continues; nothing is computed twice"
+    ):
+        run = start(corpus, *EXTRACT, *AUDIO, "--chunk-seconds", "0.5", "--set", "extract.task_timeout=3")
         run.wait_for(lambda: finished_shards(corpus / "features"))
-        everybody = [*run.descendants(), psutil.Process(run.process.pid)]
-        for process in reversed(everybody):
+        processes = [*run.descendants(), psutil.Process(run.process.pid)]
+        for process in reversed(processes):
             process.suspend()
         before = finished_shards(corpus / "features")
         time.sleep(25)
-        for process in everybody:
+        for process in processes:
             process.resume()
         assert run.finish(timeout=300) == 0, run.err
         assert before.items() <= finished_shards(corpus / "features").items()
-        assert len(features_of(corpus / "features")) == FILES
+        assert len(read_features(corpus / "features")) == FILES

@@ -1,6 +1,6 @@
-"""Writes hostile files, each in a folder of its own beside what belongs to it, each with a seal that is right.
+"""Write hostile files, each in its own copy of a feature store; changed stores get a valid seal.
 
-Run as a script, `hostile_files.py FOLDER`; test_hostile_store.py has them read.
+Run as a script, `hostile_files.py FOLDER`; test_hostile_store.py reads the files.
 """
 
 import json
@@ -24,7 +24,7 @@ from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
-# A script imports a neighbouring file by its bare name; mypy knows that file by its place in the package.
+# At run time, a script imports a module of its folder by its bare name; mypy needs the qualified name.
 if TYPE_CHECKING:
     from foal.tests.faults.hostile.hostile_content import (
         SHARD,
@@ -40,12 +40,13 @@ else:
 
 KEYS = {"audio": "a" * 64, "face": "f" * 64}
 ROWS = [Utterance(id=f"u{i}", session=("one", "two")[i % 2], audio="a.wav", video="v.mp4", end=1.0) for i in range(6)]
-FUZZED = "bits flip anywhere, the seal made anew"
+FUZZED = "bit flips anywhere, with a recomputed seal"
+BAD_PATH = "shard paths that lead outside the folder or to no file"
 FLIPS = 100
 
 
 def path_cases() -> Cases:
-    def named(text: str | bytes, prepare: Callable[[Path], object] = lambda folder: None) -> Change:
+    def set_path(text: str | bytes, prepare: Callable[[Path], object] = lambda folder: None) -> Change:
         def change(path: Path) -> None:
             prepare(path.parent)
             with edited(path) as file:
@@ -56,7 +57,7 @@ def path_cases() -> Cases:
 
         return change
 
-    out = "/usr/lib/os-release"
+    outside = "/usr/lib/os-release"
     texts = (
         "",
         ".",
@@ -74,55 +75,55 @@ def path_cases() -> Cases:
         SHARD + "/",
         "nowhere.h5",
     )
-    found: Cases = [("a shard's path leads out, or nowhere", "feats.h5", named(text)) for text in texts]
-    made: dict[str, Callable[[Path], object]] = {
-        "link": lambda folder: os.symlink(out, folder / "link"),
+    cases: Cases = [(BAD_PATH, "feats.h5", set_path(text)) for text in texts]
+    prepared: dict[str, Callable[[Path], object]] = {
+        "link": lambda folder: os.symlink(outside, folder / "link"),
         "zero": lambda folder: os.symlink("/dev/zero", folder / "zero"),
         "up/x.h5": lambda folder: os.symlink("..", folder / "up"),
         "loop/x.h5": lambda folder: os.symlink("loop", folder / "loop"),
         "pipe": lambda folder: os.mkfifo(folder / "pipe"),
     }
-    found += [("a shard's path leads out, or nowhere", "feats.h5", named(text, make)) for text, make in made.items()]
+    cases += [(BAD_PATH, "feats.h5", set_path(text, make)) for text, make in prepared.items()]
     for file in (SHARD, "feats.h5"):
-        for what in ("pipe", "folder", "link to a device", "link to itself"):
-            found.append(("a pipe, device, folder or link in a file's place", file, partial(in_place, what=what)))
-    return found
+        for kind in ("pipe", "folder", "link to a device", "link to itself"):
+            cases.append(("a pipe, device, folder or link instead of a file", file, partial(replace_file, kind=kind)))
+    return cases
 
 
-def in_place(path: Path, what: str) -> None:
+def replace_file(path: Path, kind: str) -> None:
     path.unlink()
-    match what:
+    match kind:
         case "pipe":
             os.mkfifo(path)
         case "folder":
             path.mkdir()
         case _:
-            path.symlink_to("/dev/zero" if "device" in what else path.name)
+            path.symlink_to("/dev/zero" if "device" in kind else path.name)
 
 
 def group_cases() -> Cases:
-    def link(name: str, to: str) -> Change:
+    def hard_link(name: str, target: str) -> Change:
         def change(path: Path) -> None:
             with edited(path) as file:
                 if name in file:
                     del file[name]
-                file[name] = file[to]
+                file[name] = file[target]
 
         return change
 
     def many(group: str, make: Callable[[h5py.Group, int], object]) -> Change:
         def change(path: Path) -> None:
             with edited(path) as file:
-                inside = file.require_group(group)
+                parent = file.require_group(group)
                 for number in range(3000):
-                    make(inside, number)
+                    make(parent, number)
 
         return change
 
     def copies(source: str) -> Callable[[h5py.Group, int], object]:
-        return lambda inside, n: inside.__setitem__(f"q{n}", inside[source])
+        return lambda parent, n: parent.__setitem__(f"q{n}", parent[source])
 
-    circles = (
+    cycles = (
         (SHARD, "quality", "/"),
         (SHARD, "quality/quality", "quality"),
         ("feats.h5", "streams/face/clip", "/"),
@@ -135,39 +136,39 @@ def group_cases() -> Cases:
         ("packed.h5", "utterances", "streams"),
         ("packed.h5", "streams/audio/values", "streams/face/values"),
     )
-    found: Cases = [("hard links in a circle", file, link(name, to)) for file, name, to in circles]
-    crowd = "thousands of members"
+    cases: Cases = [("circular hard links", file, hard_link(name, target)) for file, name, target in cycles]
+    many_members = "groups with thousands of members"
     for file, group, source in ((SHARD, "quality", "/origin"), ("feats.h5", "streams/face/quality", "/shards/size")):
-        found += [
-            (crowd, file, many(group, copies(source))),
-            (crowd, file, many(group, lambda inside, n: inside.create_group(f"q{n}"))),
+        cases += [
+            (many_members, file, many(group, copies(source))),
+            (many_members, file, many(group, lambda parent, n: parent.create_group(f"q{n}"))),
         ]
-    found.append((crowd, "feats.h5", many("streams", lambda inside, n: inside.create_group(f"m{n}"))))
+    cases.append((many_members, "feats.h5", many("streams", lambda parent, n: parent.create_group(f"m{n}"))))
     for name in ("a b", "..", "x" * 300, "\N{SNOWMAN}"):
-        found.append(("streams with strange names", "feats.h5", link(f"streams/face/{name}/", "streams/audio")))
-    return found
+        cases.append(("streams with unusual names", "feats.h5", hard_link(f"streams/face/{name}/", "streams/audio")))
+    return cases
 
 
 def name_cases() -> Cases:
-    """HDF5 follows the free blocks of the heap in which a group's names lie, from one to the next."""
+    """Damage the list of free blocks in the heap of link names, which HDF5 follows from block to block."""
 
-    def led(to: Callable[[int, int], int]) -> Change:
+    def redirect(next_block: Callable[[int, int], int]) -> Change:
         def change(path: Path) -> None:
             content, at = bytearray(path.read_bytes()), -1
             while (at := content.find(b"HEAP", at + 1)) >= 0:
                 size, block, start = struct.unpack_from("<QQQ", content, at + 8)
                 if block + 16 <= size and start + size <= len(content):
-                    struct.pack_into("<Q", content, start + block, to(block, size))
+                    struct.pack_into("<Q", content, start + block, next_block(block, size))
             path.write_bytes(content)
             write_seal(path)
 
         return change
 
-    def behind_a_user_block(path: Path) -> None:
+    def add_user_block(path: Path) -> None:
         path.write_bytes(bytes(512) + path.read_bytes()[:-SEAL_SIZE])
         write_seal(path)
 
-    def in_another_form(path: Path) -> None:
+    def rewrite_in_latest_format(path: Path) -> None:
         with h5py.File(path) as old, h5py.File(path.with_suffix(".new"), "w", libver="latest") as new:
             for name in old:
                 old.copy(name, new)
@@ -175,29 +176,32 @@ def name_cases() -> Cases:
         path.with_suffix(".new").replace(path)
         write_seal(path)
 
-    found: Cases = []
+    cases: Cases = []
     for file in (SHARD, "feats.h5", "packed.h5"):
-        circle = "names of members whose list is a circle, or leads out of the file"
-        ways = [
+        free_list = "free lists of link names that are circular or lead outside the file"
+        next_blocks = [
             lambda block, size: block,
             lambda block, size: 0,
             lambda block, size: size - 8,
             lambda block, size: 1 << 40,
         ]
-        found += [(circle, file, led(to)) for to in ways]
-        found += [("HDF5 of another form", file, change) for change in (behind_a_user_block, in_another_form)]
-    return found
+        cases += [(free_list, file, redirect(next_block)) for next_block in next_blocks]
+        cases += [
+            ("HDF5 with a user block or in the latest format", file, change)
+            for change in (add_user_block, rewrite_in_latest_format)
+        ]
+    return cases
 
 
 def file_cases() -> Cases:
-    chance = random.Random(3)
+    rng = random.Random(3)
 
-    def zipped(path: Path) -> None:
+    def write_zip(path: Path) -> None:
         path.unlink()
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("x", b"x")
 
-    def filled(content: bytes, seal: bool) -> Change:
+    def write_content(content: bytes, seal: bool) -> Change:
         def change(path: Path) -> None:
             path.write_bytes(content)
             if seal:
@@ -206,22 +210,22 @@ def file_cases() -> Cases:
         return change
 
     start = b"\x89HDF\r\n\x1a\n"
-    noise = chance.randbytes(5000)
+    noise = rng.randbytes(5000)
     contents = (b"", b"id,label\n", noise, bytes(5000), start, start + noise)
-    found: Cases = []
+    cases: Cases = []
     for file in (SHARD, "feats.h5"):
-        other = "files that are something else, or nothing"
-        found.append((other, file, zipped))
-        found += [(other, file, filled(content, seal)) for content in contents for seal in (True, False)]
-    return found
+        not_a_store = "empty files and files of other formats"
+        cases.append((not_a_store, file, write_zip))
+        cases += [(not_a_store, file, write_content(content, seal)) for content in contents for seal in (True, False)]
+    return cases
 
 
 def fuzz_cases() -> Cases:
     def flip(seed: int) -> Change:
         def change(path: Path) -> None:
-            chance, content = random.Random(seed), bytearray(path.read_bytes())
-            for _ in range(chance.choice((1, 1, 2, 8, 64))):
-                bit = chance.randrange(8 * (len(content) - 64))
+            rng, content = random.Random(seed), bytearray(path.read_bytes())
+            for _ in range(rng.choice((1, 1, 2, 8, 64))):
+                bit = rng.randrange(8 * (len(content) - 64))
                 content[bit // 8] ^= 1 << bit % 8
             path.write_bytes(content)
             write_seal(path)
@@ -232,8 +236,8 @@ def fuzz_cases() -> Cases:
 
 
 def write_store(folder: Path) -> None:
-    """Features of two modalities and splits, their feats.h5, and a packed one."""
-    random_numbers = np.random.default_rng(5)
+    """Write features of two modalities and sessions, their feats.h5, and a packed index."""
+    rng = np.random.default_rng(5)
     for modality, key in KEYS.items():
         header = ShardHeader(
             modality=modality,
@@ -245,11 +249,11 @@ def write_store(folder: Path) -> None:
             random_weights=True,
             config={"layers": "last"},
         )
-        for split in ("one", "two"):
-            path = shard_folder(folder / "features", split, modality, key) / "0123456789abcdef.h5"
+        for session in ("one", "two"):
+            path = shard_folder(folder / "features", session, modality, key) / "0123456789abcdef.h5"
             with ShardWriter(path, header, dtype="float16") as writer:
-                for utterance in (row for row in ROWS if row.session == split):
-                    values = random_numbers.normal(size=(7, 5)).astype(np.float32)
+                for utterance in (row for row in ROWS if row.session == session):
+                    values = rng.normal(size=(7, 5)).astype(np.float32)
                     writer.add(
                         Entry(
                             id=utterance.id,
@@ -267,8 +271,8 @@ def write_store(folder: Path) -> None:
 
 
 def main(folder: Path) -> None:
-    """Write them all below a folder, and print each one's number, fault and file."""
-    write_store(folder / "whole")
+    """Write all cases below a folder, and print the number, fault and file of each."""
+    write_store(folder / "intact")
     cases = [
         *attribute_cases(),
         *table_cases(),
@@ -280,7 +284,7 @@ def main(folder: Path) -> None:
         *fuzz_cases(),
     ]
     for number, (fault, file, change) in enumerate(cases):
-        shutil.copytree(folder / "whole", folder / str(number))
+        shutil.copytree(folder / "intact", folder / str(number))
         change(folder / str(number) / file)
         print(json.dumps([number, fault, file]))
 

@@ -1,4 +1,4 @@
-"""Manifests and settings that mean harm: each ends in an error of ours or does none, in bounded time and memory."""
+"""Hostile manifests and settings: each is refused with a FoalError or is harmless, in bounded time and memory."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 Trial = Callable[..., AbstractContextManager[None]]
-Made = tuple[str, bytes, bool]
-"""A file's name, what is in it, and whether it must be refused (else it may be harmless)."""
+HostileFile = tuple[str, bytes, bool]
+"""File name, content, and whether the file must be refused."""
 
 SECONDS = 20
 MEMORY = 1 << 30
 
 CHILD = f"""
-import json, resource, signal, sys, time
+import json, resource, signal, sys
 from pathlib import Path
 from foal.extract.schedule.plan import plan_chunks
 from foal.shared.errors import FoalError
@@ -29,8 +29,8 @@ from foal.shared.cli.options import settings_from
 from foal.shared.manifest import check_inside, read_manifest
 from foal.shared.utterance import select_splits, split_folder
 assert "torch" not in sys.modules
-now = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize"))
-resource.setrlimit(resource.RLIMIT_AS, (now + {MEMORY}, now + {MEMORY}))
+used = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (used + {MEMORY}, used + {MEMORY}))
 signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 def use(path):
@@ -46,24 +46,23 @@ def use(path):
         settings_from(None, [path.read_text(encoding="utf-8", errors="surrogateescape")], {{}})
 
 for name in sys.argv[1:]:
-    print(json.dumps([name, "begun", "", 0]), flush=True)
+    print(json.dumps([name, "started", "", 0]), flush=True)
     signal.alarm({SECONDS})
-    began = time.monotonic()
     try:
         use(Path(name))
-        what, said = "taken", ""
+        result, message = "accepted", ""
     except FoalError as error:
-        what, said = "refused", str(error)
+        result, message = "refused", str(error)
     except BaseException as error:
-        what, said = "lost", f"{{type(error).__name__}}: {{str(error)[:300]}}"
+        result, message = "lost", f"{{type(error).__name__}}: {{str(error)[:300]}}"
     signal.alarm(0)
-    print(json.dumps([name, what, said[:2000], len(said)]), flush=True)
+    print(json.dumps([name, result, message[:2000], len(message)]), flush=True)
 """
 
 HEADER = "id,corpus,session,speaker,gender,label,audio,video,start,end,crop,transcript,valence"
-GOOD = [f"u{n},c,s{n % 2},p{n},F,hap,a/{n}.wav,v/{n}.avi,0.5,1.5,left,good day,2.5" for n in range(8)]
-CELLS = dict(zip(HEADER.split(","), GOOD[0].split(","), strict=True))
-NUMBERS = (
+VALID_ROWS = [f"u{n},c,s{n % 2},p{n},F,hap,a/{n}.wav,v/{n}.avi,0.5,1.5,left,good day,2.5" for n in range(8)]
+VALID_CELLS = dict(zip(HEADER.split(","), VALID_ROWS[0].split(","), strict=True))
+NUMBER_TEXTS = (
     "1e999",
     "-1e999",
     "nan",
@@ -82,7 +81,7 @@ NUMBERS = (
     "true",
     "",
 )
-BAD_NUMBERS = set(NUMBERS) - {"1e308", "1e-320", "-0", ""}
+BAD_NUMBER_TEXTS = set(NUMBER_TEXTS) - {"1e308", "1e-320", "-0", ""}
 
 
 def manifest(*rows: str, header: str = HEADER) -> bytes:
@@ -90,34 +89,34 @@ def manifest(*rows: str, header: str = HEADER) -> bytes:
 
 
 def row(**cells: str) -> str:
-    quoted = [cell.replace('"', '""') for cell in {**CELLS, **cells}.values()]
+    quoted = [cell.replace('"', '""') for cell in {**VALID_CELLS, **cells}.values()]
     return ",".join(f'"{cell}"' for cell in quoted)
 
 
-def hostile_cells() -> Iterator[Made]:
-    for number in NUMBERS:
+def hostile_cells() -> Iterator[HostileFile]:
+    for number in NUMBER_TEXTS:
         for column in ("start", "end", "valence"):
-            refused = number in BAD_NUMBERS or (column == "start" and number == "1e308")
-            yield f"number-{column}-{NUMBERS.index(number)}.csv", manifest(row(**{column: number})), refused
-    for place, crop in enumerate(("nan,0,1,1", "0,0,1", "0,0,1,1," * 9999, "1e-999,0,1,1", "0,0,inf,1")):
-        yield f"crop-{place}.csv", manifest(row(crop=crop)), crop != "1e-999,0,1,1"
+            refused = number in BAD_NUMBER_TEXTS or (column == "start" and number == "1e308")
+            yield f"number-{column}-{NUMBER_TEXTS.index(number)}.csv", manifest(row(**{column: number})), refused
+    for position, crop in enumerate(("nan,0,1,1", "0,0,1", "0,0,1,1," * 9999, "1e-999,0,1,1", "0,0,inf,1")):
+        yield f"crop-{position}.csv", manifest(row(crop=crop)), crop != "1e-999,0,1,1"
 
 
-def hostile_manifests() -> Iterator[Made]:
-    whole = manifest(*GOOD)
-    yield "nul.csv", whole.replace(b"good", b"go\0d"), True
-    yield "utf16.csv", whole.decode().encode("utf-16"), True
-    yield "latin.csv", whole.replace(b"good", "g\u00fct".encode("latin-1")), True
-    yield "surrogate.csv", whole.replace(b"good", b"\xed\xa0\x80"), True
-    yield "quote.csv", whole.replace(b"good", b'"good', 1), True
-    yield "open-quote.csv", whole.replace(b",a/0.wav", b',"a/0.wav'), True
+def hostile_manifests() -> Iterator[HostileFile]:
+    intact = manifest(*VALID_ROWS)
+    yield "nul.csv", intact.replace(b"good", b"go\0d"), True
+    yield "utf16.csv", intact.decode().encode("utf-16"), True
+    yield "latin.csv", intact.replace(b"good", "g\u00fct".encode("latin-1")), True
+    yield "surrogate.csv", intact.replace(b"good", b"\xed\xa0\x80"), True
+    yield "quote.csv", intact.replace(b"good", b'"good', 1), True
+    yield "open-quote.csv", intact.replace(b",a/0.wav", b',"a/0.wav'), True
     yield "newline-in-id.csv", manifest(row(id="a\nb"), row(id="a\r\nb"), row(id="a b")), False
     yield "huge-cell.csv", manifest(row(transcript="x" * 50_000_000)), True
     yield "wide.csv", manifest("," * 900_000), True
-    yield "wide-header.csv", manifest(*GOOD, header=HEADER + ",x" * 200_000), True
+    yield "wide-header.csv", manifest(*VALID_ROWS, header=HEADER + ",x" * 200_000), True
     yield "nonsense.csv", manifest(*["?!" * 8] * 1_000_000), True
     yield "columns.csv", manifest(*["," * 12] * 1_000_000), True
-    yield "same-ids.csv", manifest(*[GOOD[0]] * 300_000), True
+    yield "same-ids.csv", manifest(*[VALID_ROWS[0]] * 300_000), True
     yield "empty.csv", b"", True
     yield "spaces.csv", b"\n\n\n" * 100_000, True
     yield "binary.csv", random.Random(1).randbytes(1 << 16), True
@@ -137,7 +136,7 @@ def hostile_manifests() -> Iterator[Made]:
         yield f"outside-{name}.csv", manifest(row(audio=media), row(id="v", video=media)), refused
 
 
-def hostile_yaml() -> Iterator[Made]:
+def hostile_yaml() -> Iterator[HostileFile]:
     texts = {
         "object": "corpus: !!python/object/apply:os.system ['touch pwned']",
         "name": "corpus: !!python/name:os.system",
@@ -157,50 +156,56 @@ def hostile_yaml() -> Iterator[Made]:
         yield f"{name}.yaml", text.encode(), name != "good"
     yield "utf16.yaml", "train: {}".encode("utf-16"), True
     yield "bytes.yaml", random.Random(2).randbytes(1 << 16), True
-    for place, text in enumerate(("=1", "train", "train.epochs=.inf", "extract.face=!!python/name:os.system")):
-        yield f"set-{place}.set", text.encode(), True
+    for position, text in enumerate(("=1", "train", "train.epochs=.inf", "extract.face=!!python/name:os.system")):
+        yield f"set-{position}.set", text.encode(), True
 
 
 INSERTED = (b'"', b"\0", b"\n", b"&a *a", b"{[", b"1e999", b"\xff", b", ,")
 
 
-def mutants(text: bytes, suffix: str, count: int, seed: int) -> Iterator[Made]:
-    """Bits turned, bytes cut out, doubled and put in."""
-    chance = random.Random(seed)
+def mutated_copies(text: bytes, suffix: str, count: int, seed: int) -> Iterator[HostileFile]:
+    """Copies of a text with flipped bits, and with deleted, repeated, inserted or random bytes."""
+    rng = random.Random(seed)
     for number in range(count):
         content = bytearray(text)
-        for _ in range(chance.choice((1, 3, 20))):
-            place, length = chance.randrange(len(content)), chance.randrange(1, 30)
-            match chance.randrange(5):
+        for _ in range(rng.choice((1, 3, 20))):
+            position, length = rng.randrange(len(content)), rng.randrange(1, 30)
+            match rng.randrange(5):
                 case 0:
-                    content[place] ^= 1 << chance.randrange(8)
+                    content[position] ^= 1 << rng.randrange(8)
                 case 1:
-                    del content[place : place + length]
+                    del content[position : position + length]
                 case 2:
-                    content[place:place] = content[place : place + length] * 3
+                    content[position:position] = content[position : position + length] * 3
                 case 3:
-                    content[place:place] = chance.choice(INSERTED)
+                    content[position:position] = rng.choice(INSERTED)
                 case _:
-                    content[place : place + length] = chance.randbytes(length)
+                    content[position : position + length] = rng.randbytes(length)
             content = content or bytearray(b"x")
         yield f"mutant-{number}{suffix}", bytes(content), False
 
 
-def outcomes(folder: Path, names: list[str]) -> dict[str, tuple[str, str, int]]:
-    """What became of each file in a child process; one that ends it is lost, and the others go into another child."""
-    found: dict[str, tuple[str, str, int]] = {}
-    while left := [name for name in names if name not in found]:
+def read_files(folder: Path, names: list[str]) -> dict[str, tuple[str, str, int]]:
+    """Read each file in a child process; a file that ends the child is lost, and a new child reads the others."""
+    results: dict[str, tuple[str, str, int]] = {}
+    while remaining := [name for name in names if name not in results]:
         done = subprocess.run(
-            [sys.executable, "-c", CHILD, *left], cwd=folder, capture_output=True, text=True, timeout=600, check=False
+            [sys.executable, "-c", CHILD, *remaining],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
         )
         assert done.stdout, done.stderr
         for line in done.stdout.splitlines():
-            name, what, said, length = json.loads(line)
-            found[name] = (what, said, length)
+            name, result, message, length = json.loads(line)
+            results[name] = (result, message, length)
         if done.returncode:
-            slow = done.returncode == -signal.SIGALRM
-            found[name] = ("lost", "more than 20 s" if slow else f"killed: {done.returncode} {done.stderr[-300:]}", 0)
-    return found
+            timed_out = done.returncode == -signal.SIGALRM
+            reason = "more than 20 s" if timed_out else f"killed: {done.returncode} {done.stderr[-300:]}"
+            results[name] = ("lost", reason, 0)
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -216,29 +221,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 KINDS = {
     "invalid numbers and crops in a manifest": hostile_cells,
-    "manifests built to do harm": hostile_manifests,
+    "hostile manifests": hostile_manifests,
     "settings files and --set with code, tags or invalid values": hostile_yaml,
-    "manifests with bytes changed at random": lambda: mutants(manifest(*GOOD), ".csv", 60, 11),
+    "manifests with random byte changes": lambda: mutated_copies(manifest(*VALID_ROWS), ".csv", 60, 11),
 }
 
 
 @pytest.mark.sample
 @pytest.mark.parametrize("kind", KINDS)
-def test_hostile_text_is_refused_or_does_no_harm(folder: Path, trial: Trial, kind: str) -> None:
-    made = list(KINDS[kind]())
-    for name, content, _ in made:
+def test_hostile_text_is_refused_or_harmless(folder: Path, trial: Trial, kind: str) -> None:
+    files = list(KINDS[kind]())
+    for name, content, _ in files:
         (folder / name).write_bytes(content)
-    with trial(kind, "refused with a message, or harmless", count=len(made)):
-        found = outcomes(folder, [name for name, _, _ in made])
-        assert {name: said for name, (what, said, _) in found.items() if what not in ("taken", "refused")} == {}
-        assert [name for name, _, refused in made if refused and found[name][0] != "refused"] == []
-        assert {name: length for name, (_, _, length) in found.items() if length > 30_000} == {}
+    with trial(kind, "refused with a message or harmless", count=len(files)):
+        results = read_files(folder, [name for name, _, _ in files])
+        assert {
+            name: message for name, (result, message, _) in results.items() if result not in ("accepted", "refused")
+        } == {}
+        assert [name for name, _, refused in files if refused and results[name][0] != "refused"] == []
+        assert {name: length for name, (_, _, length) in results.items() if length > 30_000} == {}
         assert not (folder / "pwned").exists()
-        assert "taken" in {found[name][0] for name, _, refused in made if not refused}
+        assert "accepted" in {results[name][0] for name, _, refused in files if not refused}
 
 
 @pytest.mark.sample
-def test_what_is_no_file_is_not_waited_for(folder: Path, trial: Trial) -> None:
+def test_special_files_are_refused_without_waiting(folder: Path, trial: Trial) -> None:
     names = []
     for suffix in (".csv", ".yaml"):
         os.mkfifo(folder / f"pipe{suffix}")
@@ -246,9 +253,11 @@ def test_what_is_no_file_is_not_waited_for(folder: Path, trial: Trial) -> None:
         (folder / f"zero{suffix}").symlink_to("/dev/zero")
         (folder / f"circle{suffix}").symlink_to(f"circle{suffix}")
         (folder / f"nothing{suffix}").symlink_to("nowhere")
-        with socket.socket(socket.AF_UNIX) as heard:
-            heard.bind(os.path.relpath(folder / f"socket{suffix}"))
+        with socket.socket(socket.AF_UNIX) as unix_socket:
+            unix_socket.bind(os.path.relpath(folder / f"socket{suffix}"))
         names += [f"{kind}{suffix}" for kind in ("pipe", "folder", "zero", "circle", "nothing", "socket")]
-    with trial("a pipe, folder, device or socket as manifest or settings", "refused", count=len(names)):
-        found = outcomes(folder, names)
-        assert {name: answer for name, answer in found.items() if answer[0] != "refused"} == {}
+    with trial(
+        "a pipe, folder, device, socket or broken link as a manifest or settings file", "refused", count=len(names)
+    ):
+        results = read_files(folder, names)
+        assert {name: result for name, result in results.items() if result[0] != "refused"} == {}
