@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
-XDIST = --numprocesses auto --maxprocesses 4 --dist loadfile
+XDIST = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # The packages, tests and benchmarks that exist; mypy wants them inside a folder called foal.
 CHECKED = $(addprefix foal/,$(wildcard shared manifests extract train predict tests benchmarks))
 

@@ -1,5 +1,6 @@
 """Small videos whose frames encode their frame number."""
 
+import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -45,6 +46,7 @@ def make_video() -> Callable[..., Path]:
         audio_hz: int | None = None,
         damaged: slice | None = None,
     ) -> Path:
+        scheduling = os.sched_getscheduler(0), os.sched_getparam(0)
         with av.open(str(path), "w") as container:
             stream = container.add_stream(codec, rate=fps)
             assert isinstance(stream, av.VideoStream)
@@ -66,6 +68,8 @@ def make_video() -> Callable[..., Path]:
                 tone.sample_rate, tone.pts = audio_hz, 0
                 container.mux(audio.encode(tone))
                 container.mux(audio.encode())
+        # For root, SVT-AV1 gives the calling thread a real-time priority. Child processes would inherit it.
+        os.sched_setscheduler(0, *scheduling)
         if damaged is not None:
             damage_packets(path, damaged)
         return path

@@ -17,6 +17,8 @@ Values = dict[tuple[str, str, str], tuple[bytes, bytes]]
 FOAL_COMMAND = [sys.executable, "-c", "from foal.shared.cli.main import main; main()"]
 
 PROPERTY = "fault"
+TIMEOUT, SOAK_TIMEOUT = 1800, 7200
+"""Seconds that a test of faults, or the soak test, may take."""
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 
 
@@ -28,6 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.faults)
+            item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT if item.get_closest_marker("soak") else TIMEOUT))
 
 
 @pytest.fixture
