@@ -12,6 +12,7 @@ from ..shared.errors import ManifestError, UsageError
 from ..shared.files.atomic import replaced_atomically
 from ..shared.files.overwrite import check_overwrite
 from ..shared.manifest import write_manifest
+from ..shared.text import counted
 from . import cremad, iemocap, label_folders, ravdess
 from .common import ManifestResult, class_counts
 from .synthetic.corpus import write_corpus
@@ -112,7 +113,9 @@ def build_manifest(settings: CorpusSettings, *, speaker: str | None = None, forc
     for note in result.notes:
         log.info("%s", note)
     speakers = len({utterance.speaker for utterance in result.utterances if utterance.speaker})
-    console.print(f"{settings.manifest}: {len(result.utterances)} utterances, {speakers or 'unknown'} speakers")
+    console.print(
+        f"{settings.manifest}: {counted(len(result.utterances), 'utterance')}, {speakers or 'unknown'} speakers"
+    )
 
 
 def _is_generated(path: Path) -> bool:

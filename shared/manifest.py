@@ -189,12 +189,12 @@ def _row_problem(row: dict[str, str]) -> str | None:
     for column in NUMBERS:
         text = row.get(column) or ""
         if text and not _is_finite(text):
-            return f"{column}: expected a number or nothing, got {quoted(text)}"
+            return f"{column}: expected a number or an empty cell, got {quoted(text)}"
     start, end = float(row["start"] or 0), float(row["end"] or math.inf)
     if start < 0:
         return f"start: expected seconds from 0 on, got {quoted(row['start'])}"
     if end <= start:
-        return f"end: expected an end after the start ({shortened(row['start'] or '0')} s), got {quoted(row['end'])}"
+        return f"end: expected a time after the start ({shortened(row['start'] or '0')} s), got {quoted(row['end'])}"
     try:
         parse_crop(row["crop"] or "full")
     except ValueError as error:

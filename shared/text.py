@@ -47,4 +47,9 @@ def duration(seconds: float) -> str:
 
 def preview_ids(ids: Sequence[str], max_ids: int = 5) -> str:
     """The number of utterances, and the ids of the first few."""
-    return f"{len(ids)} utterances ({', '.join(ids[:max_ids])}{', ...' if len(ids) > max_ids else ''})"
+    return f"{counted(len(ids), 'utterance')} ({', '.join(ids[:max_ids])}{', ...' if len(ids) > max_ids else ''})"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, in the plural unless the number is 1."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -1,4 +1,4 @@
-"""Fixtures shared by several packages' tests: feature folders, the `foal` command; videos are in media_fixtures.py."""
+"""Fixtures that the tests of several packages share: features folders, the `foal` command. Videos: media_fixtures.py."""
 
 import fcntl
 import io
@@ -23,22 +23,22 @@ from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
 # A script's background jobs, `nohup` and some CI runners start the suite with SIGINT ignored. Child processes would
-# inherit that, and the tests that interrupt one would wait in vain.
+# inherit that, and the tests that interrupt them would time out.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The same examples every time; no deadline, since the first call of anything is slow.
+# The same examples in every run. No deadline: first calls are slow.
 hypothesis_settings.register_profile("foal", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("foal")
 
-# The shapes that heads and losses declare are checked at every call; before any of them is imported.
+# Check the shapes that heads and losses declare at every call. The hook must precede their import.
 SHAPED = ("layers", "losses", "foalnet", "objective")
 install_import_hook([f"foal.train.model.{name}" for name in SHAPED], "beartype.beartype")
 
 pytest_plugins = ["foal.tests.media_fixtures"]
 
 TESTS = Path(__file__).parent
-SLOW_FIXTURES = frozenset({"foal", "foal_as_somebody", "scheduler", "synthetic_corpus", "feats", "make_index"})
-"""They start commands or Dask workers, generate a corpus, or write features to train on: whole runs, seconds each."""
+SLOW_FIXTURES = frozenset({"foal", "foal_unprivileged", "scheduler", "synthetic_corpus", "feats", "make_index"})
+"""Fixtures that start commands or Dask workers, generate a corpus, or write features to train on: seconds each."""
 SLOW_FILES = (
     "extract/audio/test_encoder.py",
     "extract/face/test_vision.py",
@@ -50,12 +50,12 @@ SLOW_FILES = (
     "train/fit/test_snapshot.py",
     "train/model/test_foalnet_invariance.py",
 )
-"""Many or long computations, below tests/."""
+"""Test files below tests/ with many or long computations."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what `make test-fast` leaves out, beside the tests that are marked themselves."""
-    # Files are distributed among processes in this order: the longest first, or one process runs them alone at the end.
+    """Mark the tests as slow that `make test-fast` leaves out, in addition to those with a marker of their own."""
+    # Files are distributed among processes in this order. The longest come first, so that none is left at the end.
     items.sort(key=lambda item: item.path.name != "test_end_to_end.py" and item.path.parent.name != "benchmarks")
     files = {TESTS / name for name in SLOW_FILES}
     for item in items:
@@ -64,11 +64,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def silent() -> Callable[[Path], AbstractContextManager[None]]:
-    """`with silent(file):` opening the file blocks for as long as the system's `lease_time`, 45 s by default."""
+def blocked_file() -> Callable[[Path], AbstractContextManager[None]]:
+    """`with blocked_file(path):` opening the file blocks for the `lease_time` of the system (default 45 s)."""
 
     @contextmanager
-    def held(file: Path) -> Iterator[None]:
+    def block(file: Path) -> Iterator[None]:
         before = signal.signal(signal.SIGIO, signal.SIG_IGN)
         handle = os.open(file, os.O_RDWR)
         try:
@@ -81,7 +81,7 @@ def silent() -> Callable[[Path], AbstractContextManager[None]]:
             os.close(handle)
             signal.signal(signal.SIGIO, before)
 
-    return held
+    return block
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def make_features() -> Callable[..., Path]:
 
 
 @pytest.fixture
-def some_utterances() -> list[Utterance]:
+def sample_utterances() -> list[Utterance]:
     return [
         Utterance(
             id=f"u{number}",
@@ -149,7 +149,7 @@ def some_utterances() -> list[Utterance]:
 
 @pytest.fixture
 def foal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the `foal` command in `tmp_path`, in a process of its own; return its output and exit code."""
+    """Run the `foal` command in `tmp_path`, in a separate process; return its output and exit code."""
 
     def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -165,23 +165,23 @@ def foal(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
-def somebody() -> list[str]:
-    """The words before a command that make file permissions apply to it: root drops the right to ignore them."""
+def unprivileged() -> list[str]:
+    """The prefix of a command that file permissions apply to: root drops the capability to ignore them."""
     if os.geteuid() != 0:
         return []
     without = "-dac_override,-dac_read_search,-fowner"
-    words = ["setpriv", f"--bounding-set={without}", f"--inh-caps={without}"]
-    if shutil.which("setpriv") is None or subprocess.run([*words, "true"], check=False).returncode:
+    prefix = ["setpriv", f"--bounding-set={without}", f"--inh-caps={without}"]
+    if shutil.which("setpriv") is None or subprocess.run([*prefix, "true"], check=False).returncode:
         pytest.skip("root cannot drop its capabilities here")
-    return words
+    return prefix
 
 
 @pytest.fixture
-def foal_as_somebody(somebody: list[str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """As `foal`, in a process that file permissions apply to."""
+def foal_unprivileged(unprivileged: list[str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Like `foal`, in a process that file permissions apply to."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*somebody, sys.executable, "-c", "from foal.shared.cli.main import main; main()", *arguments]
+        command = [*unprivileged, sys.executable, "-c", "from foal.shared.cli.main import main; main()", *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
 
     return run
@@ -189,7 +189,7 @@ def foal_as_somebody(somebody: list[str], tmp_path: Path) -> Callable[..., subpr
 
 @pytest.fixture(scope="session")
 def foal_in() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the `foal` command in a given folder and in this process, which saves the seconds that its imports take.
+    """Run the `foal` command in a given folder and in this process, which saves several seconds of imports.
 
     Arguments, working folder, output streams and signal handlers are those of a separate process, and are restored
     afterwards. An error that would show a traceback is raised.
@@ -224,7 +224,7 @@ def foal_in() -> Callable[..., subprocess.CompletedProcess[str]]:
 def foal_here(
     foal_in: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """As `foal`, but in this process: for tests that do not depend on a separate one."""
+    """Like `foal`, but in this process, for tests that do not need a separate one."""
     return partial(foal_in, tmp_path)
 
 

@@ -143,12 +143,12 @@ def sound_quality(wave: Wave) -> dict[str, float]:
 def _note(clip: AudioClip, utterance: Utterance) -> str:
     if clip.missing is not None and clip.missing[1]:
         declared, missing = clip.missing
-        return f"only {max(0.0, declared - missing):.2f} of {declared:.2f} s of sound could be decoded"
+        return f"only {max(0.0, declared - missing):.2f} of {declared:.2f} s of audio could be decoded"
     if len(clip.wave) < AUDIO_FRAME_SAMPLES:
         return "shorter than 25 ms, filled up with silence"
     seconds = len(clip.wave) / SAMPLE_RATE
     if utterance.seconds is not None and abs(seconds - utterance.seconds) > LENGTH_TOLERANCE:
-        return f"{seconds:.2f} s of sound for an utterance of {utterance.seconds:.2f} s"
+        return f"{seconds:.2f} s of audio for an utterance of {utterance.seconds:.2f} s"
     return ""
 
 

@@ -171,7 +171,7 @@ class Track:
         """Why frames or all faces are missing; empty if nothing is missing."""
         expected = max(len(self.valid), self.declared or 0)
         if self.decoded < expected:
-            return f"only {self.decoded} of {expected} pictures could be decoded"
+            return f"only {self.decoded} of {expected} frames could be decoded"
         return "" if self.valid.any() else "no face found"
 
 

@@ -14,6 +14,7 @@ from ...shared.config.settings import modality_of
 from ...shared.files.atomic import replaced_atomically, write_rows
 from ...shared.files.overwrite import check_overwrite
 from ...shared.store.feature_store import FeatureStore, StreamInfo
+from ...shared.text import counted
 from ...shared.utterance import Utterance, splits_of
 
 UTTERANCE_COLUMNS = ("id", "corpus", "split", "session", "speaker", "label")
@@ -31,9 +32,9 @@ def describe(path: Path) -> list[Table | str]:
     """Tables and lines about a feats.h5: utterances by split and class, streams, quality, and missing streams."""
     with FeatureStore(path) as store:
         random = " (random weights)" if store.random_weights else ""
-        kind = "packed" if store.packed_inside else f"{len(store.shard_paths)} shards"
+        kind = "packed" if store.packed_inside else counted(len(store.shard_paths), "shard")
         parts: list[Table | str] = [
-            f"{path}: {len(store)} utterances, {kind}, content {store.digest[:8]}{random}",
+            f"{path}: {counted(len(store), 'utterance')}, {kind}, content {store.digest[:8]}{random}",
             _class_table(store.utterances),
             _stream_table(store),
         ]
@@ -193,7 +194,7 @@ def _quality_line(store: FeatureStore, name: str) -> str:
         remarks.append(f"{clipped} utterances with more than {MAX_CLIPPED_SHARE:.1%} clipped samples")
     silence = quality.get("silence", none)
     if len(silence):
-        remarks.append(f"{_share(silence > MAX_SILENT_SHARE)} more than half silent")
+        remarks.append(f"{_share(silence > MAX_SILENT_SHARE)} silent for more than half of their duration")
     decoded = quality.get("decoded", none)
     if len(decoded):
         ids = [store.utterances[row].id for row in np.flatnonzero(columns["decoded"] < 1)]

@@ -21,7 +21,7 @@ from ...shared.manifest import read_manifest
 from ...shared.store.catalog import Catalog, read_catalog, shard_folder, shard_name
 from ...shared.store.index_writer import check_index, write_index
 from ...shared.store.shard import Entry, ShardHeader, ShardWriter
-from ...shared.text import preview_ids
+from ...shared.text import counted, preview_ids
 from ...shared.utterance import Utterance, splits_of
 from .npy_folder import FeatureFolder, check_folder, estimate_rate, open_array
 from .stale import is_deletable_corrupt_shard
@@ -96,7 +96,9 @@ def import_features(
         f"{len(source.frames)} utterances"
         for stream, (source, header) in zip(config_hashes, sources, strict=True)
     )
-    log.info(f"{result.path}: {result.utterances} utterances{'' if result.changed else ', unchanged'}; {streams}")
+    log.info(
+        f"{result.path}: {counted(result.utterances, 'utterance')}{'' if result.changed else ', unchanged'}; {streams}"
+    )
 
 
 def _build_header(source: FeatureFolder, rate_hz: float, dtype: str, name: str | None) -> ShardHeader:
@@ -122,7 +124,7 @@ def _report_missing(manifest: Sequence[Utterance], kept: Sequence[Utterance], so
     left_out = [utterance.id for utterance in manifest if utterance.id not in kept_ids]
     if left_out:
         folders = " or ".join(str(source.folder) for source in sources)
-        log.info(f"left out, because not in {folders}: {preview_ids(left_out)}")
+        log.info(f"skipped, because not in {folders}: {preview_ids(left_out)}")
     for source in sources:
         missing = [utterance.id for utterance in kept if utterance.id not in source.paths]
         if missing:

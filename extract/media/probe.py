@@ -107,7 +107,7 @@ def check_regular_file(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise MediaError("there is no such file") from None
+        raise MediaError("no such file") from None
     except (OSError, ValueError) as error:
         # No permission on a folder, a name that is too long, circular symbolic links, an invalid character.
         raise MediaError(f"expected a file, got a path that cannot be followed ({_reason(error)})") from None

@@ -120,7 +120,7 @@ class Quarantine:
                 folder / FAILURES_NAME,
                 kind="a list of failures",
                 is_ours=_is_file_or_link,
-                remedy="move it away, then run the same command again",
+                remedy="move or delete it, then run the same command again",
             )
         self._rows = {split: _read_rows(folder / FAILURES_NAME) for split, folder in self._folders.items()}
 

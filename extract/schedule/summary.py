@@ -11,7 +11,7 @@ from ...shared.cli.console import get_console
 from ...shared.config.settings import Settings
 from ...shared.store.catalog import Catalog, MediaFingerprints
 from ...shared.store.index_writer import IndexResult
-from ...shared.text import preview_ids
+from ...shared.text import counted, preview_ids
 from ...shared.utterance import Utterance, splits_of
 from .failures import Failure
 from .stream_spec import StreamSpec
@@ -133,7 +133,7 @@ def print_index_result(result: IndexResult) -> None:
         log.info(
             f"not in the index, because not extracted or because the media changed: {preview_ids(result.not_extracted)}"
         )
-    log.info(f"{result.path}: {result.utterances} utterances{'' if result.changed else ', unchanged'}")
+    log.info(f"{result.path}: {counted(result.utterances, 'utterance')}{'' if result.changed else ', unchanged'}")
 
 
 def print_failures(failures: Sequence[Failure]) -> None:

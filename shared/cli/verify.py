@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..config.settings import Settings
+from ..text import counted
 from .options import JSON_OPTION, with_settings
 
 
@@ -47,12 +48,10 @@ def verify(
     for path, reason in problems:
         console.print(f"{path}: {reason}")
     if problems:
-        console.print(
-            f"{len(problems)} problem{'s' * (len(problems) != 1)}; `foal extract` recomputes missing and damaged shards"
-        )
+        console.print(f"{counted(len(problems), 'problem')}; `foal extract` recomputes missing and damaged shards")
     else:
         per_second = decimal(round(size / max(1e-3, time.monotonic() - began)))
-        console.print(f"{len(checks)} files intact, {decimal(size)} at {per_second}/s")
+        console.print(f"{counted(len(checks), 'file')} intact, {decimal(size)} at {per_second}/s")
     if as_json:
         print_json(
             {

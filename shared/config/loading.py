@@ -46,7 +46,7 @@ def read_params(path: Path, *, required: bool) -> dict[str, Any]:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if required:
-            raise SettingsError(f"{path}: there is no such settings file") from None
+            raise SettingsError(f"{path}: no such settings file") from None
         return {}
     except (OSError, ValueError, YamlError) as error:
         raise SettingsError(f"{path}: cannot be read as YAML: {shortened(str(error))}") from None

@@ -185,7 +185,9 @@ def _other_version(path: Path, version: int, file_format: FileFormat) -> StoreEr
     """The error for a file of another version; formats before the present ones were written by foal 0.1."""
     reads = f"this version reads format {file_format.version}"
     if version > file_format.version:
-        return FutureError(f"{path}: {file_format.label} format {version} (a newer foal); {reads}; update foal")
+        return FutureError(
+            f"{path}: {file_format.label} format {version} (written by a newer version of foal); {reads}; update foal"
+        )
     return StoreError(f"{path}: {file_format.label} format {version} (foal 0.1); {reads}; {file_format.older}")
 
 

@@ -28,7 +28,7 @@ def select_device(name: str) -> "torch.device":
     if device is None or device.type not in ("cpu", "cuda"):
         raise UsageError(f"cluster.device: expected auto, cpu, cuda or cuda:N, got {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"cluster.device is {name}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
+        raise UsageError(f"cluster.device is {name}, but PyTorch finds {torch.cuda.device_count()} CUDA devices")
     return device
 
 

@@ -86,7 +86,7 @@ def local_resources(settings: ClusterSettings, *, decode_threads: int = 0) -> Re
     devices = available_gpus() if settings.device != "cpu" else []
     name, _, number = settings.device.partition(":")
     if name == "cuda" and int(number or 0) >= len(devices):
-        raise UsageError(f"cluster.device is {settings.device}, but PyTorch sees {len(devices)} GPUs; use auto or cpu")
+        raise UsageError(f"cluster.device is {settings.device}, but PyTorch finds {len(devices)} GPUs; use auto or cpu")
     if number:
         devices = [devices[int(number)]]
     return allocate(settings, cores=available_cores(), devices=devices, decode_threads=decode_threads)

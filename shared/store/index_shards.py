@@ -50,7 +50,7 @@ class ShardTable:
             raise ValueError("shards: its columns have different lengths")
         for path in table.paths:
             if "\0" in path or len(path) > MAX_PATH_LENGTH or not {"", ".", ".."}.isdisjoint(path.split("/")):
-                raise ValueError(f"expected the path of a shard below the index' folder, got {quoted(path)}")
+                raise ValueError(f"expected the path of a shard below the folder of the index, got {quoted(path)}")
         if (table.sizes < 0).any() or (table.frames < 0).any():
             raise ValueError("shards: negative sizes")
         return table

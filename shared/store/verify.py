@@ -54,12 +54,6 @@ class FileCheck:
             return 0
 
 
-def verify_target(target: Path) -> tuple[int, list[Problem]]:
-    """Verify a folder of shards, a shard or an index; return the number of files and the problems."""
-    checks = collect_files([target])
-    return len(checks), verify_files(checks)
-
-
 def collect_files(targets: Sequence[Path]) -> list[FileCheck]:
     """List the files to verify in folders, shards and indexes, each once, with the shards of the indexes.
 

@@ -15,11 +15,11 @@ Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def arrays(tmp_path: Path, some_utterances: list[Utterance]) -> Path:
+def arrays(tmp_path: Path, sample_utterances: list[Utterance]) -> Path:
     """A manifest m.csv, and a folder audio/ with one vector per utterance."""
-    write_manifest(tmp_path / "m.csv", some_utterances)
+    write_manifest(tmp_path / "m.csv", sample_utterances)
     (tmp_path / "audio").mkdir()
-    for utterance in some_utterances:
+    for utterance in sample_utterances:
         np.save(tmp_path / "audio" / f"{utterance.id}.npy", np.ones((1, 6), np.float32))
     return tmp_path
 

@@ -105,8 +105,8 @@ def test_truncated_files_are_marked_with_the_missing_share(foal_here: Foal, mixe
         frames = store.lengths("face").tolist()
     assert intact == 1.0
     assert 0.05 < cut < 0.5
-    assert notes[0] == ["", "only 0.60 of 1.50 s of sound could be decoded"]
-    assert notes[1][1] == f"only {round(cut * frames[0])} of {frames[0]} pictures could be decoded"
+    assert notes[0] == ["", "only 0.60 of 1.50 s of audio could be decoded"]
+    assert notes[1][1] == f"only {round(cut * frames[0])} of {frames[0]} frames could be decoded"
     done = foal_here("inspect")
     assert done.stdout.count("; 1 of 2 only partly decoded (cut)") == 2
 

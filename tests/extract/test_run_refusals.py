@@ -67,7 +67,7 @@ def mismatched_weights(folder: Path) -> None:
         (None, ["--set", "extract.encoders={face/x: {fsp: 3}}"], "did you mean fps"),
         (None, ["--set", "extract.encoders={smell/x: {}}"], "expected names like face/clip"),
         (None, ["--set", "extract.encoders={face/same: {}}", "--streams", "face,face/same"], "are the same features"),
-        (None, ["--set", "cluster.device=cuda"], "PyTorch sees 0 GPUs"),
+        (None, ["--set", "cluster.device=cuda"], "PyTorch finds 0 GPUs"),
     ],
 )
 def test_invalid_encoders_and_streams_are_reported_before_any_worker_starts(

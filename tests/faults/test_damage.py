@@ -194,7 +194,7 @@ def test_files_of_a_newer_version_are_refused_and_kept(corpus: Corpus, trial: An
             file.attrs["version"] = version + 1
         write_seal(path)
         newer = path.read_bytes()
-        message = f"format {version + 1} (a newer foal); this version reads format {version}; update foal"
+        message = f"format {version + 1} (written by a newer version of foal); this version reads format {version}"
         assert [message in reason for reason in corpus.verify(path.relative_to(corpus.folder)).values()] == [True]
         for command in (corpus.extract, corpus.index):
             code, stderr = command()

@@ -53,7 +53,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory, synthetic_corpus: Path) ->
     for name, tracks in VIDEO_FILES.items():
         write_video(folder / name, *tracks)
     shutil.copy(sorted(synthetic_corpus.glob("Session1/dialog/avi/DivX/*.avi"))[0], folder / DIALOG_FILE)
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def utterance(utterance_id: str, name: str) -> Utterance:
@@ -185,7 +185,9 @@ def test_damaged_files_affect_only_their_own_utterances(outcome: Outcome, start:
         assert peak < reference_peak + EXTRA_MEMORY, f"{peak >> 20} MiB against {reference_peak >> 20}"
 
 
-def test_files_without_read_permission_are_listed(sources: dict[str, bytes], somebody: list[str], trial: Trial) -> None:
+def test_files_without_read_permission_are_listed(
+    sources: dict[str, bytes], unprivileged: list[str], trial: Trial
+) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "media" / "shut").mkdir(parents=True)
@@ -198,7 +200,7 @@ def test_files_without_read_permission_are_listed(sources: dict[str, bytes], som
             "a media file or folder without read permission", "the utterances are listed in failures.csv", count=2
         ):
             done = subprocess.run(
-                [*somebody, *FOAL_COMMAND, *EXTRACT, "--streams", "audio"],
+                [*unprivileged, *FOAL_COMMAND, *EXTRACT, "--streams", "audio"],
                 cwd=folder,
                 capture_output=True,
                 text=True,

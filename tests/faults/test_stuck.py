@@ -112,13 +112,13 @@ def lease_time(seconds: int) -> Iterator[None]:
 
 
 def test_file_that_blocks_is_identified(
-    start: Start, trial: Any, corpus: Path, read_features: Any, silent: Blocked
+    start: Start, trial: Any, corpus: Path, read_features: Any, blocked_file: Blocked
 ) -> None:
     command = [*EXTRACT, *AUDIO, "--set", "extract.task_timeout=12"]
     with (
         trial("a media file that blocks when opened", UTTERANCE_LISTED),
         lease_time(600),
-        silent(corpus / "media" / "9.wav"),
+        blocked_file(corpus / "media" / "9.wav"),
     ):
         run = start(corpus, *command)
         assert run.finish(timeout=200) == 3, run.err
@@ -137,8 +137,7 @@ def test_suspended_worker_is_replaced(
     with trial("a suspended worker (SIGSTOP)", "it is replaced; another worker extracts its utterances"):
         run = start(corpus, *EXTRACT, *AUDIO, "--chunk-seconds", "0.5", "--set", "extract.task_timeout=12")
         run.wait_for(lambda: finished_shards(corpus / "features"))
-        for process in run.workers()[:1]:
-            process.suspend()
+        run.workers()[0].suspend()
         started = time.monotonic()
         assert run.finish(timeout=300) == 0, run.err
         assert time.monotonic() - started < 240

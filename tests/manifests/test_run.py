@@ -86,7 +86,7 @@ def test_a_record_replaces_a_record_but_no_pipe_or_link(foal_here: Foal, tmp_pat
 @pytest.mark.parametrize("mode", [0o000, 0o444], ids=["unreadable", "list-only"])
 @pytest.mark.parametrize("kind", ["folder", "cremad", "iemocap"])
 def test_an_unreadable_part_of_the_corpus_is_an_error_and_leaves_no_manifest(
-    foal_as_somebody: Foal, tmp_path: Path, synthetic_corpus: Path, kind: str, mode: int
+    foal_unprivileged: Foal, tmp_path: Path, synthetic_corpus: Path, kind: str, mode: int
 ) -> None:
     if kind == "iemocap":
         shutil.copytree(synthetic_corpus, tmp_path / "c")
@@ -98,7 +98,7 @@ def test_an_unreadable_part_of_the_corpus_is_an_error_and_leaves_no_manifest(
             (folder / "1001_DFA_ANG_XX.mp4").touch()
     locked.chmod(mode)
     try:
-        done = foal_as_somebody("manifest", kind, "c", "-o", "m.csv")
+        done = foal_unprivileged("manifest", kind, "c", "-o", "m.csv")
     finally:
         locked.chmod(0o755)
     assert done.returncode == 1

@@ -12,14 +12,14 @@ name = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_s
 )
 
 
-def test_an_unknown_split_is_refused_with_the_known_splits(some_utterances: list[Utterance]) -> None:
+def test_an_unknown_split_is_refused_with_the_known_splits(sample_utterances: list[Utterance]) -> None:
     with pytest.raises(UsageError, match="session1, session2, session3"):
-        select_splits(some_utterances, ["session9"])
-    assert select_splits(some_utterances, ["session2", "session2"]) == select_splits(some_utterances, ["session2"])
-    assert len(select_splits(some_utterances, ["all"])) == len(some_utterances)
+        select_splits(sample_utterances, ["session9"])
+    assert select_splits(sample_utterances, ["session2", "session2"]) == select_splits(sample_utterances, ["session2"])
+    assert len(select_splits(sample_utterances, ["all"])) == len(sample_utterances)
     for splits in (["all", "nonsense"], [""], []):
         with pytest.raises(UsageError, match="the manifest has session1"):
-            select_splits(some_utterances, splits)
+            select_splits(sample_utterances, splits)
 
 
 def test_the_source_of_features_depends_on_file_segment_and_crop_only() -> None:

@@ -132,6 +132,6 @@ def make_index(make_features: Callable[..., Path]) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def feats(tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
+def feats(tmp_path: Path, sample_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
     """18 utterances of two classes in three sessions."""
-    return make_index(tmp_path, some_utterances)
+    return make_index(tmp_path, sample_utterances)

@@ -1,11 +1,9 @@
-import csv
 import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,18 +12,16 @@ from rich.console import Console
 
 from foal.shared.cli.console import start_console
 from foal.shared.cli.logs import configure_logging
-from foal.shared.config.settings import ClusterSettings, Settings
-from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError, UsageError
 from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance
+from foal.tests.train.quick_run import QUICK, read_csv, settings
 from foal.train.fit.history import Epoch
 from foal.train.fit.task import FoldScore
 from foal.train.report.files import results_table
 from foal.train.report.progress import training_progress
 from foal.train.run import train
 
-QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50)
 DESIGN_KEYS = {
     "protocol",
     "features",
@@ -40,15 +36,6 @@ DESIGN_KEYS = {
     "per_class_recall",
     "confusion",
 }
-
-
-def settings(**changes: Any) -> Settings:
-    cluster = {name: changes.pop(name) for name in ("threads", "device") if name in changes}
-    return Settings(train=QUICK.model_copy(update=changes), cluster=ClusterSettings(**cluster))
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(StringIO(path.read_text(encoding="utf-8"))))
 
 
 def test_a_run_writes_all_its_files(feats: Path, tmp_path: Path) -> None:
@@ -101,22 +88,22 @@ def test_a_run_of_one_modality_trains_without_auxiliary_losses(feats: Path, tmp_
 
 
 def test_a_failed_run_leaves_no_folder(
-    tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
+    tmp_path: Path, sample_utterances: list[Utterance], make_features: Callable[..., Path]
 ) -> None:
-    features = make_features(tmp_path / "features", some_utterances)
+    features = make_features(tmp_path / "features", sample_utterances)
     keys = {"audio": "0" * 64, "face": "0" * 64}
-    two_folds = [replace(u, fold=f"f{i // 2 % 2}") for i, u in enumerate(some_utterances)]
+    two_folds = [replace(u, fold=f"f{i // 2 % 2}") for i, u in enumerate(sample_utterances)]
     write_index(tmp_path / "feats.h5", two_folds, features, keys)
     with pytest.raises(TrainingError, match="at least three folds"):
         train(settings(), tmp_path / "feats.h5", tmp_path / "run")
-    missing_class = [replace(u, label="hap" if u.session != "session1" else u.label) for u in some_utterances]
+    missing_class = [replace(u, label="hap" if u.session != "session1" else u.label) for u in sample_utterances]
     write_index(tmp_path / "feats.h5", missing_class, features, keys)
     with pytest.raises(TrainingError, match=r"fold 1 .* got none of sad"):
         train(settings(), tmp_path / "feats.h5", tmp_path / "run")
-    write_index(tmp_path / "feats.h5", some_utterances, features, keys)
+    write_index(tmp_path / "feats.h5", sample_utterances, features, keys)
     with pytest.raises(TrainingError, match="expected a width that 3 heads divide"):
         train(settings(heads=3), tmp_path / "feats.h5", tmp_path / "run")
-    with pytest.raises(UsageError, match=r"cluster\.device is cuda:99, but PyTorch sees"):
+    with pytest.raises(UsageError, match=r"cluster\.device is cuda:99, but PyTorch finds"):
         train(settings(device="cuda:99"), tmp_path / "feats.h5", tmp_path / "run")
     assert sorted(os.listdir(tmp_path)) == ["feats.h5", "features"]
 
@@ -140,11 +127,11 @@ def test_selection_on_test_is_reported(feats: Path, tmp_path: Path) -> None:
 
 
 def test_train_dev_and_test_folds_of_the_manifest_are_used(
-    tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]
+    tmp_path: Path, sample_utterances: list[Utterance], make_index: Callable[..., Path]
 ) -> None:
     with_folds = [
         replace(u, fold=("train", "train", "train", "train", "val", "val", "test")[i % 7])
-        for i, u in enumerate(some_utterances)
+        for i, u in enumerate(sample_utterances)
     ]
     metrics = train(settings(), make_index(tmp_path, with_folds), tmp_path / "run")
     assert metrics["protocol"] == "folds-nested"
@@ -165,9 +152,9 @@ def test_features_read_from_disk_give_a_repeatable_run(feats: Path, tmp_path: Pa
 
 
 def test_speakers_in_several_sessions_are_reported(
-    tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
+    tmp_path: Path, sample_utterances: list[Utterance], make_features: Callable[..., Path]
 ) -> None:
-    shared = [replace(u, speaker="s1" if i < 2 else u.speaker) for i, u in enumerate(some_utterances)]
+    shared = [replace(u, speaker="s1" if i < 2 else u.speaker) for i, u in enumerate(sample_utterances)]
     features = make_features(tmp_path / "features", shared)
     write_index(tmp_path / "feats.h5", shared, features, {"audio": "0" * 64})
     metrics = train(settings(modalities="audio", epochs=1), tmp_path / "feats.h5", tmp_path / "run")

@@ -82,24 +82,24 @@ def test_usable_features_are_trained_on(foal_here: Command, feats: Path) -> None
 
 
 def test_features_without_labels_are_refused(
-    foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+    foal_here: Command, tmp_path: Path, sample_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
-    path = make_index(tmp_path, [replace(u, label="") for u in some_utterances])
+    path = make_index(tmp_path, [replace(u, label="") for u in sample_utterances])
     check_refused(foal_here("train", "-f", path, *QUICK), "expected at least two classes, got no label at all")
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_single_class_is_refused(
-    foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+    foal_here: Command, tmp_path: Path, sample_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
-    path = make_index(tmp_path, [replace(u, label="hap") for u in some_utterances])
+    path = make_index(tmp_path, [replace(u, label="hap") for u in sample_utterances])
     check_refused(foal_here("train", "-f", path, *QUICK), "expected at least two classes, got hap")
 
 
 def test_fewer_than_three_groups_are_refused(
-    foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+    foal_here: Command, tmp_path: Path, sample_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
-    path = make_index(tmp_path, [u for u in some_utterances if u.session != "session3"])
+    path = make_index(tmp_path, [u for u in sample_utterances if u.session != "session3"])
     message = "expected at least three sessions (one to test, one to stop early, the rest to train), got 2: session1"
     check_refused(foal_here("train", "-f", path, *QUICK), message)
     check_refused(foal_here("train", "-f", path, "--protocol", "folds-nested", *QUICK), "'u0' belongs to no fold")
@@ -107,10 +107,10 @@ def test_fewer_than_three_groups_are_refused(
 
 
 def test_a_class_missing_from_a_training_group_is_refused(
-    foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+    foal_here: Command, tmp_path: Path, sample_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
     path = make_index(
-        tmp_path, [replace(u, label="hap" if u.session != "session1" else u.label) for u in some_utterances]
+        tmp_path, [replace(u, label="hap" if u.session != "session1" else u.label) for u in sample_utterances]
     )
     check_refused(
         foal_here("train", "-f", path, *QUICK), "fold 1 (test session1, development session2): expected training"
@@ -118,14 +118,14 @@ def test_a_class_missing_from_a_training_group_is_refused(
 
 
 def test_missing_and_unusable_features_are_refused(
-    foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+    foal_here: Command, tmp_path: Path, sample_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
     check_refused(
         foal_here("train", "-f", "no.h5", *QUICK), "no.h5: no such file; create it with `foal extract` or `foal index`"
     )
     (tmp_path / "text.h5").write_text("nothing")
     check_refused(foal_here("train", "-f", "text.h5", *QUICK), "text.h5: expected a foal-feats file")
-    path = make_index(tmp_path, some_utterances, widths={"audio": 3})
+    path = make_index(tmp_path, sample_utterances, widths={"audio": 3})
     check_refused(
         foal_here("train", "-f", path, *QUICK), "expected face features, got only audio; extract them, or set"
     )
@@ -140,17 +140,17 @@ def test_missing_shards_are_refused(foal_here: Command, feats: Path) -> None:
 
 
 def test_shards_of_different_widths_are_refused(
-    foal_here: Command, tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
+    foal_here: Command, tmp_path: Path, sample_utterances: list[Utterance], make_features: Callable[..., Path]
 ) -> None:
-    features = make_features(tmp_path / "features", some_utterances, widths={"audio": 3})
-    other = make_features(tmp_path / "other", some_utterances, widths={"audio": 4})
+    features = make_features(tmp_path / "features", sample_utterances, widths={"audio": 3})
+    other = make_features(tmp_path / "other", sample_utterances, widths={"audio": 4})
     folder = shard_folder(Path(), "session2", "audio", "0" * 64)
     (other / folder / "shard.h5").replace(features / folder / "shard.h5")
     message = "the audio shards are inconsistent: their config hashes, frame shapes or formats differ"
     with pytest.raises(StoreError) as caught:
-        write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": "0" * 64})
+        write_index(tmp_path / "feats.h5", sample_utterances, features, {"audio": "0" * 64})
     assert str(caught.value) == message
-    write_manifest(tmp_path / "corpus.csv", some_utterances)
+    write_manifest(tmp_path / "corpus.csv", sample_utterances)
     check_refused(foal_here("index", "-m", "corpus.csv", "--features-dir", features, "--streams", "audio"), message)
     assert not (tmp_path / "feats.h5").exists()
 

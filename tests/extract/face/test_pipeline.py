@@ -90,7 +90,7 @@ def test_a_damaged_video_is_decoded_again_with_pyav(tmp_path: Path, make_video: 
     assert isinstance(entry, Entry)
     decoded = int(entry.valid.sum())
     assert 12 <= decoded < 24
-    assert entry.note == f"only {decoded} of 24 pictures could be decoded"
+    assert entry.note == f"only {decoded} of 24 frames could be decoded"
     assert entry.quality["decoded"] == pytest.approx(decoded / 24)
 
 

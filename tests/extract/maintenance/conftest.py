@@ -41,16 +41,16 @@ def write_params(tmp_path: Path) -> Callable[..., None]:
 def project(
     tmp_path: Path,
     make_features: Callable[..., Path],
-    some_utterances: Sequence[Utterance],
+    sample_utterances: Sequence[Utterance],
     hash_of: Callable[..., str],
     write_params: Callable[..., None],
 ) -> Path:
     """A folder with manifest, settings, and shards of the current and of other settings, but no index."""
-    write_manifest(tmp_path / "m.csv", some_utterances)
+    write_manifest(tmp_path / "m.csv", sample_utterances)
     write_params()
     for modality in ("audio", "face"):
-        make_features(tmp_path / "features", some_utterances, widths={modality: 4}, key=hash_of(modality))
-    make_features(tmp_path / "features", some_utterances, key=OLD)
+        make_features(tmp_path / "features", sample_utterances, widths={modality: 4}, key=hash_of(modality))
+    make_features(tmp_path / "features", sample_utterances, key=OLD)
     return tmp_path
 
 

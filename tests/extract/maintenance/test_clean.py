@@ -108,11 +108,11 @@ def test_shards_of_all_streams_of_the_settings_are_kept(
     foal_here: Foal,
     project: Path,
     make_features: MakeFeatures,
-    some_utterances: list[Utterance],
+    sample_utterances: list[Utterance],
     write_params: WriteParams,
     hash_of: HashOf,
 ) -> None:
-    make_features(project / "features", some_utterances, widths={"face": 4}, key=hash_of("face/clip", encoders=CLIP))
+    make_features(project / "features", sample_utterances, widths={"face": 4}, key=hash_of("face/clip", encoders=CLIP))
     write_params(streams=["audio"], encoders=CLIP)
     done = foal_here("clean")
     # Only face/clip is configured for the modality face, so the shards of `face` are unused.
@@ -154,14 +154,14 @@ def test_imported_features_are_removed_only_with_imported(foal_here: Foal, proje
 def test_superseded_shards_are_removed(
     foal_here: Foal,
     project: Path,
-    some_utterances: list[Utterance],
+    sample_utterances: list[Utterance],
     fingerprint: str,
     write_params: WriteParams,
     hash_of: HashOf,
 ) -> None:
     write_params(fingerprint=fingerprint)
     (shard,) = project.glob(f"features/session1/audio-{hash_of('audio')[:8]}/*.h5")
-    for utterance in some_utterances:
+    for utterance in sample_utterances:
         (project / utterance.audio).write_text("sound")
     for path in project.glob(f"features/*/audio-{hash_of('audio')[:8]}/*.h5"):
         with h5py.File(path, "r+") as file:
@@ -172,7 +172,7 @@ def test_superseded_shards_are_removed(
         write_seal(path)
     assert foal_here("clean", "--remove", "--keep-config", OLD).stdout.count("superseded") == 0
     assert shard.exists()
-    for utterance in some_utterances:
+    for utterance in sample_utterances:
         if utterance.split == "session1":
             (project / utterance.audio).write_text("another sound")
     before = files_below(project)
@@ -215,11 +215,11 @@ def test_an_extraction_removes_the_unfinished_index_of_a_killed_run(foal_here: F
 
 
 def test_a_shard_replaced_during_the_run_is_kept(
-    project: Path, some_utterances: list[Utterance], hash_of: HashOf
+    project: Path, sample_utterances: list[Utterance], hash_of: HashOf
 ) -> None:
     features = project / "features"
     config_hashes = {modality: hash_of(modality) for modality in ("audio", "face")}
-    stale = find_stale(features, some_utterances, config_hashes, MediaFingerprints(project)).stale
+    stale = find_stale(features, sample_utterances, config_hashes, MediaFingerprints(project)).stale
     os.utime(stale[0].path, ns=(1, 1))
     assert remove_files(features, stale)[0] == 5
     assert old_shards(project) == {stale[0].path}

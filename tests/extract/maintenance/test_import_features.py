@@ -15,18 +15,18 @@ from foal.shared.files.atomic import temporary_name
 from foal.shared.manifest import read_manifest, write_manifest
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.shard import ShardReader
-from foal.shared.store.verify import verify_target
 from foal.shared.utterance import Utterance
+from foal.tests.verification import verify_target
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 RunImport = Callable[..., Path]
 
 
 @pytest.fixture
-def manifest(tmp_path: Path, some_utterances: list[Utterance]) -> Path:
+def manifest(tmp_path: Path, sample_utterances: list[Utterance]) -> Path:
     """A manifest of eighteen utterances in three sessions; the second half starts at 2 s of its media."""
     utterances = [
-        replace(u, start=None if i < 9 else 2.0, end=1.0 if i < 9 else 4.0) for i, u in enumerate(some_utterances)
+        replace(u, start=None if i < 9 else 2.0, end=1.0 if i < 9 else 4.0) for i, u in enumerate(sample_utterances)
     ]
     write_manifest(tmp_path / "m.csv", utterances)
     return tmp_path / "m.csv"
@@ -132,8 +132,8 @@ def test_missing_utterances_are_reported(
     run_import(tmp_path / "out", audio, face)
     printed = messages.text
     assert f"audio: 1 files of {audio} belong to no utterance of the manifest" in printed
-    assert f"left out, because not in {audio} or {face}: 1 utterances (u4)" in printed
-    assert f"without audio, because not in {audio}: 1 utterances (u1)" in printed
+    assert f"skipped, because not in {audio} or {face}: 1 utterance (u4)" in printed
+    assert f"without audio, because not in {audio}: 1 utterance (u1)" in printed
     assert f"without face, because not in {face}: 7 utterances (u2, u3, u5, u6, u7, ...)" in printed
     with FeatureStore(tmp_path / "out" / "feats.h5") as store:
         assert len(store) == 17

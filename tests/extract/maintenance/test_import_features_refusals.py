@@ -15,16 +15,16 @@ from foal.shared.hdf5.seal import write_seal
 from foal.shared.manifest import write_manifest
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.shard import ShardReader
-from foal.shared.store.verify import verify_target
 from foal.shared.utterance import Utterance
+from foal.tests.verification import verify_target
 
 RunImport = Callable[..., Path]
 
 
 @pytest.fixture
-def manifest(tmp_path: Path, some_utterances: list[Utterance]) -> Path:
+def manifest(tmp_path: Path, sample_utterances: list[Utterance]) -> Path:
     """A manifest of eighteen utterances of one second each."""
-    write_manifest(tmp_path / "m.csv", some_utterances)
+    write_manifest(tmp_path / "m.csv", sample_utterances)
     return tmp_path / "m.csv"
 
 

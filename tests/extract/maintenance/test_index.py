@@ -27,10 +27,10 @@ def old_shards(project: Path, modality: str = "*") -> set[Path]:
 
 
 def test_configurations_and_stale_files_are_reported(
-    foal: Foal, project: Path, some_utterances: list[Utterance], hash_of: HashOf
+    foal: Foal, project: Path, sample_utterances: list[Utterance], hash_of: HashOf
 ) -> None:
     (project / "0.wav").write_text("another sound")
-    write_manifest(project / "m.csv", some_utterances[:-1])
+    write_manifest(project / "m.csv", sample_utterances[:-1])
     done = foal("index")
     assert done.returncode == 0, done.stderr
     audio, face = hash_of("audio")[:8], hash_of("face")[:8]
@@ -50,7 +50,7 @@ def test_several_streams_of_a_modality_are_indexed(
     foal_here: Foal,
     project: Path,
     make_features: MakeFeatures,
-    some_utterances: list[Utterance],
+    sample_utterances: list[Utterance],
     write_params: WriteParams,
     hash_of: HashOf,
 ) -> None:
@@ -60,7 +60,7 @@ def test_several_streams_of_a_modality_are_indexed(
     assert "there are no shards of face/clip with the current settings" in done.stderr
     assert "foal extract --streams face/clip" in done.stderr
     clip = hash_of("face/clip", encoders=CLIP)
-    make_features(project / "features", some_utterances, widths={"face": 7}, key=clip)
+    make_features(project / "features", sample_utterances, widths={"face": 7}, key=clip)
     assert foal_here("index").returncode == 0
     with FeatureStore(project / "feats.h5") as store:
         assert {name: stream.config_hash for name, stream in store.streams.items()} == {

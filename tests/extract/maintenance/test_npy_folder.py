@@ -17,28 +17,32 @@ def save(path: Path, shape: tuple[int, ...]) -> Path:
     return path
 
 
-def test_files_are_matched_by_id_and_other_files_are_ignored(tmp_path: Path, some_utterances: list[Utterance]) -> None:
+def test_files_are_matched_by_id_and_other_files_are_ignored(
+    tmp_path: Path, sample_utterances: list[Utterance]
+) -> None:
     save(tmp_path / "u0.npy", (49, 6))
     save(tmp_path / "u1.npy", (6,))
     save(tmp_path / "other.npy", (3, 2))
-    folder = check_folder("audio", tmp_path, some_utterances, "float16")
+    folder = check_folder("audio", tmp_path, sample_utterances, "float16")
     assert folder.paths == {"u0": tmp_path / "u0.npy", "u1": tmp_path / "u1.npy"}
     assert (folder.frames, folder.width) == ({"u0": 49, "u1": 1}, 6)
 
 
-def test_an_id_with_slashes_only_matches_files_in_subfolders(tmp_path: Path, some_utterances: list[Utterance]) -> None:
+def test_an_id_with_slashes_only_matches_files_in_subfolders(
+    tmp_path: Path, sample_utterances: list[Utterance]
+) -> None:
     inside = save(tmp_path / "features" / "a" / "b.npy", (6,))
     save(tmp_path / "secret.npy", (6,))
-    utterances = [replace(some_utterances[0], id=name) for name in ("a/b", "../secret")]
+    utterances = [replace(sample_utterances[0], id=name) for name in ("a/b", "../secret")]
     assert check_folder("audio", tmp_path / "features", utterances, "float16").paths == {"a/b": inside}
 
 
 def test_a_folder_without_matching_names_is_refused_with_examples(
-    tmp_path: Path, some_utterances: list[Utterance]
+    tmp_path: Path, sample_utterances: list[Utterance]
 ) -> None:
     save(tmp_path / "clip_1.npy", (6,))
     with pytest.raises(UsageError, match=r"such as u0\.npy, u1\.npy, u2\.npy; got clip_1\.npy"):
-        check_folder("audio", tmp_path, some_utterances, "float16")
+        check_folder("audio", tmp_path, sample_utterances, "float16")
 
 
 def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
@@ -49,18 +53,18 @@ def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("frames", "rate_hz"), [(1, 1.0), (148, 50.0), (72, 24.0), (22, 7.333)])
 def test_the_rate_is_the_rounded_median_and_1_for_single_vectors(
-    tmp_path: Path, some_utterances: list[Utterance], frames: int, rate_hz: float
+    tmp_path: Path, sample_utterances: list[Utterance], frames: int, rate_hz: float
 ) -> None:
-    utterances = [replace(utterance, end=3.0) for utterance in some_utterances]
+    utterances = [replace(utterance, end=3.0) for utterance in sample_utterances]
     for name in ("u0", "u1", "u2"):
         save(tmp_path / f"{name}.npy", (frames, 6))
     folder = check_folder("audio", tmp_path, utterances, "float16")
     assert estimate_rate(folder, utterances, tmp_path / "m.csv") == rate_hz
 
 
-def test_without_durations_the_rate_is_required(tmp_path: Path, some_utterances: list[Utterance]) -> None:
+def test_without_durations_the_rate_is_required(tmp_path: Path, sample_utterances: list[Utterance]) -> None:
     save(tmp_path / "u0.npy", (49, 6))
-    utterances = [replace(utterance, end=None) for utterance in some_utterances]
+    utterances = [replace(utterance, end=None) for utterance in sample_utterances]
     folder = check_folder("face", tmp_path, utterances, "float16")
     with pytest.raises(UsageError, match=r"m\.csv has no end times .* with --face-rate HZ"):
         estimate_rate(folder, utterances, tmp_path / "m.csv")

@@ -78,9 +78,9 @@ def reasons(
 
 
 @pytest.fixture
-def split_utterances(some_utterances: list[Utterance], tmp_path: Path) -> list[Utterance]:
+def split_utterances(sample_utterances: list[Utterance], tmp_path: Path) -> list[Utterance]:
     """Six utterances of one split with existing audio files."""
-    members = [utterance for utterance in some_utterances if utterance.split == "session1"]
+    members = [utterance for utterance in sample_utterances if utterance.split == "session1"]
     (tmp_path / "media").mkdir()
     for utterance in members:
         (tmp_path / "media" / utterance.audio).write_text(f"sound of {utterance.id}")
@@ -88,22 +88,25 @@ def split_utterances(some_utterances: list[Utterance], tmp_path: Path) -> list[U
 
 
 def test_current_features_are_not_stale(
-    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+    tmp_path: Path, make_features: MakeFeatures, sample_utterances: list[Utterance]
 ) -> None:
-    features = make_features(tmp_path / "features", some_utterances, key=CONFIG)
-    report = find_stale(features, some_utterances, CONFIGS, MediaFingerprints(tmp_path))
+    features = make_features(tmp_path / "features", sample_utterances, key=CONFIG)
+    report = find_stale(features, sample_utterances, CONFIGS, MediaFingerprints(tmp_path))
     assert report.stale == ()
     assert report.rows == {"audio-aaaaaaaa": {CURRENT: 18}, "face-aaaaaaaa": {CURRENT: 18}}
-    assert find_stale(tmp_path / "nowhere", some_utterances, CONFIGS, MediaFingerprints(tmp_path)).stale == ()
+    assert find_stale(tmp_path / "nowhere", sample_utterances, CONFIGS, MediaFingerprints(tmp_path)).stale == ()
 
 
 def test_shards_of_other_configurations_are_stale(
-    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+    tmp_path: Path, make_features: MakeFeatures, sample_utterances: list[Utterance]
 ) -> None:
-    features = make_features(tmp_path / "features", some_utterances, key=CONFIG)
-    make_features(features, some_utterances, key=OLD)
+    features = make_features(tmp_path / "features", sample_utterances, key=CONFIG)
+    make_features(features, sample_utterances, key=OLD)
     report = find_stale(
-        features, some_utterances, {"audio": CONFIG, "face": OLD, "face/clip": "aaaaaaaa"}, MediaFingerprints(tmp_path)
+        features,
+        sample_utterances,
+        {"audio": CONFIG, "face": OLD, "face/clip": "aaaaaaaa"},
+        MediaFingerprints(tmp_path),
     )
     assert {file.path for file in report.stale} == set(features.glob("*/audio-bbbbbbbb/*.h5"))
     for file in report.stale:
@@ -116,19 +119,19 @@ def test_shards_of_other_configurations_are_stale(
         )
         assert file.size == file.path.stat().st_size
     # A modality without streams is not examined; with an unknown hash all its shards are unused.
-    assert find_stale(features, some_utterances, {"audio": CONFIG}, MediaFingerprints(tmp_path)).stale == report.stale
-    assert len(find_stale(features, some_utterances, {"face": ""}, MediaFingerprints(tmp_path)).stale) == 6
+    assert find_stale(features, sample_utterances, {"audio": CONFIG}, MediaFingerprints(tmp_path)).stale == report.stale
+    assert len(find_stale(features, sample_utterances, {"face": ""}, MediaFingerprints(tmp_path)).stale) == 6
 
 
 def test_shards_of_older_versions_are_stale_and_those_of_newer_versions_are_not(
-    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+    tmp_path: Path, make_features: MakeFeatures, sample_utterances: list[Utterance]
 ) -> None:
-    features = make_features(tmp_path / "features", some_utterances, widths={"audio": 4}, key=OLD)
+    features = make_features(tmp_path / "features", sample_utterances, widths={"audio": 4}, key=OLD)
     older, newer, other = sorted(features.rglob("*.h5"))
     for path, version in ((older, VERSION - 1), (newer, VERSION + 1)):
         with h5py.File(path, "r+") as file:
             file.attrs["version"] = version
-    assert reasons(features, some_utterances, tmp_path) == {older: OTHER, other: OTHER}
+    assert reasons(features, sample_utterances, tmp_path) == {older: OTHER, other: OTHER}
 
 
 @pytest.mark.parametrize("content", [False, True], ids=["stat", "content"])
@@ -167,9 +170,9 @@ def test_a_shard_without_current_rows_is_superseded(tmp_path: Path, split_uttera
 
 
 def test_damaged_shards_and_leftover_files_are_stale_and_foreign_files_are_not(
-    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+    tmp_path: Path, make_features: MakeFeatures, sample_utterances: list[Utterance]
 ) -> None:
-    features = make_features(tmp_path / "features", some_utterances, key=CONFIG)
+    features = make_features(tmp_path / "features", sample_utterances, key=CONFIG)
     folder = features / "session1" / "audio-aaaaaaaa"
     truncated = folder / "fedcba9876543210.h5"
     truncated.write_bytes((folder / "shard.h5").read_bytes()[:900])
@@ -201,7 +204,7 @@ def test_damaged_shards_and_leftover_files_are_stale_and_foreign_files_are_not(
     # Truncated HDF5 files of other programs have the same content.
     (folder / "results.h5").write_bytes(truncated.read_bytes())
 
-    assert reasons(features, some_utterances, tmp_path) == {
+    assert reasons(features, sample_utterances, tmp_path) == {
         truncated: DAMAGED,
         zeroed: DAMAGED,
         without_config: DAMAGED,

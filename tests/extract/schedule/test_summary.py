@@ -21,16 +21,16 @@ def cells(table: Table) -> list[list[str]]:
 
 
 def test_features_are_counted_and_missing_utterances_are_listed(
-    tmp_path: Path, make_features: Callable[..., Path], some_utterances: list[Utterance]
+    tmp_path: Path, make_features: Callable[..., Path], sample_utterances: list[Utterance]
 ) -> None:
     settings = Settings()
     spec = build_stream_spec(settings.extract, "audio")
-    features = make_features(tmp_path / "f", some_utterances[1:], widths={"audio": 4}, key=spec.config_hash)
+    features = make_features(tmp_path / "f", sample_utterances[1:], widths={"audio": 4}, key=spec.config_hash)
     catalog = read_catalog(features, "audio", spec.config_hash)
     (first, *_), *_ = catalog.located.values()
     key = next(key for key, locations in catalog.located.items() if locations[0] is first)
     catalog.located[key] = [replace(first, quality={"decoded": 0.5})]
-    summary = summarize(settings, some_utterances, [spec], {"audio": catalog})
+    summary = summarize(settings, sample_utterances, [spec], {"audio": catalog})
     assert [row[:4] for row in cells(summary.table)] == [
         ["session1", "audio", spec.header.encoder, "5/6"],
         ["session2", "audio", spec.header.encoder, "6/6"],

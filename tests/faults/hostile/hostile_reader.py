@@ -18,8 +18,9 @@ from foal.shared.store.catalog import MediaFingerprints, read_catalog
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import ShardReader, verify_shard
-from foal.shared.store.verify import verify_target, verify_values
+from foal.shared.store.verify import verify_values
 from foal.shared.utterance import Utterance
+from foal.tests.verification import verify_target
 
 KEYS = {"audio": "a" * 64, "face": "f" * 64}
 ROWS = [Utterance(id=f"u{i}", session=("one", "two")[i % 2], audio="a.wav", video="v.mp4", end=1.0) for i in range(6)]

@@ -84,4 +84,4 @@ def test_the_flags_work_before_and_after_a_command(foal_here: Foal, tmp_path: Pa
         result = foal_here(*arguments)
         assert result.returncode == 0, result.stderr
         assert result.stdout == ""
-    assert "1 utterances" in foal_here("manifest", "folder", ".").stdout
+    assert "1 utterance" in foal_here("manifest", "folder", ".").stdout

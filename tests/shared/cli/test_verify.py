@@ -13,8 +13,8 @@ Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def features(tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]) -> Path:
-    return make_features(tmp_path / "features", some_utterances)
+def features(tmp_path: Path, sample_utterances: list[Utterance], make_features: Callable[..., Path]) -> Path:
+    return make_features(tmp_path / "features", sample_utterances)
 
 
 def test_json_is_the_last_line(foal_here: Foal, features: Path) -> None:

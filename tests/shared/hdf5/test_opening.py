@@ -60,7 +60,10 @@ def test_a_file_of_a_newer_version_is_a_future_error(tmp_path: Path, seal: bool)
     path = write(tmp_path / "new.h5", version=99, seal=seal)
     error = refusal(path)
     assert isinstance(error, FutureError)
-    assert str(error) == f"{path}: test format 99 (a newer foal); this version reads format 4; update foal"
+    assert (
+        str(error)
+        == f"{path}: test format 99 (written by a newer version of foal); this version reads format 4; update foal"
+    )
 
 
 def test_a_damaged_file_of_another_version_is_reported_as_damaged(tmp_path: Path) -> None:

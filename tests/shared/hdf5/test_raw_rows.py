@@ -130,9 +130,9 @@ def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def store_path(tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]) -> Path:
-    make_features(tmp_path / "features", some_utterances)
-    write_index(tmp_path / "feats.h5", some_utterances, tmp_path / "features", KEYS)
+def store_path(tmp_path: Path, make_features: MakeFeatures, sample_utterances: list[Utterance]) -> Path:
+    make_features(tmp_path / "features", sample_utterances)
+    write_index(tmp_path / "feats.h5", sample_utterances, tmp_path / "features", KEYS)
     return tmp_path / "feats.h5"
 
 
@@ -155,10 +155,10 @@ def assert_same(actual: Tables, expected: Tables) -> None:
 
 
 def test_many_threads_can_read_many_shards(
-    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_features: MakeFeatures, sample_utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexed_shards, "MAX_OPEN_SHARDS", 3)
-    utterances = [replace(some_utterances[0], id=f"u{i}", session=f"session{i // 2}") for i in range(36)]
+    utterances = [replace(sample_utterances[0], id=f"u{i}", session=f"session{i // 2}") for i in range(36)]
     features = make_features(tmp_path / "features", utterances, widths={"audio": 8})
     write_index(tmp_path / "feats.h5", utterances, features, {"audio": KEYS["audio"]})
     with FeatureStore(tmp_path / "feats.h5") as store:
@@ -254,16 +254,16 @@ def test_a_shard_of_another_size_is_refused(store_path: Path) -> None:
 @pytest.mark.parametrize("name", ["values", "valid"])
 @pytest.mark.parametrize("pack", [False, True], ids=["shards", "packed"])
 def test_a_flipped_bit_is_reported_and_its_values_are_never_returned(
-    store_path: Path, some_utterances: list[Utterance], name: str, pack: bool
+    store_path: Path, sample_utterances: list[Utterance], name: str, pack: bool
 ) -> None:
     if pack:
-        write_index(store_path, some_utterances, store_path.parent / "features", KEYS, pack=True)
+        write_index(store_path, sample_utterances, store_path.parent / "features", KEYS, pack=True)
     path, group = (store_path, "streams/face") if pack else (one_shard(store_path, "face"), "/")
     with FeatureStore(store_path) as store:
-        intact = [i for i, u in enumerate(some_utterances) if u.session != "session2"]
+        intact = [i for i, u in enumerate(sample_utterances) if u.session != "session2"]
         before = store.packed("face", intact)
         # The third utterance of the session; its offset is in its shard or in the packed values.
-        row = [i for i, u in enumerate(some_utterances) if u.session == "session2"][2]
+        row = [i for i, u in enumerate(sample_utterances) if u.session == "session2"][2]
         shard_number, offset = (int(column[row]) for column in store.extents("face"))
         assert (shard_number == -1) == pack
     with h5py.File(path) as file:
@@ -283,5 +283,5 @@ def test_a_flipped_bit_is_reported_and_its_values_are_never_returned(
         for rows in (None, [row]):
             with pytest.raises(StoreError, match="do not match their checksum") as caught:
                 store.packed("face", rows)
-            assert str(caught.value).startswith(f"{path}: the face values of utterance {some_utterances[row].id!r} ")
+            assert str(caught.value).startswith(f"{path}: the face values of utterance {sample_utterances[row].id!r} ")
         assert [file for file, _ in verify_values(store)] == [path]

@@ -22,7 +22,7 @@ def test_other_names_are_refused(name: str) -> None:
 
 
 def test_a_missing_gpu_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"cluster.device is cuda:99, but PyTorch sees \d+ CUDA devices"):
+    with pytest.raises(UsageError, match=r"cluster.device is cuda:99, but PyTorch finds \d+ CUDA devices"):
         select_device("cuda:99")
 
 

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import torch
 
 from foal.shared.config.settings import ClusterSettings
 from foal.shared.errors import UsageError
@@ -55,9 +56,13 @@ def test_each_worker_sees_its_own_gpu() -> None:
     ]
 
 
-def test_hidden_gpus_are_not_used() -> None:
-    assert available_gpus({"CUDA_VISIBLE_DEVICES": ""}) == available_gpus({})[: len(available_gpus({}))]
-    assert len(available_gpus({"CUDA_VISIBLE_DEVICES": "5,7"})) <= 2
+def test_hidden_gpus_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    # PyTorch counts visible devices only.
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert available_gpus({}) == ["0", "1"]
+    assert available_gpus({"CUDA_VISIBLE_DEVICES": "5, 7"}) == ["5", "7"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert available_gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
 
 
 def test_a_worker_is_pinned_to_its_gpu_and_others_keep_their_environment(monkeypatch: pytest.MonkeyPatch) -> None:

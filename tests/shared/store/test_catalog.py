@@ -26,11 +26,11 @@ def test_shards_of_a_newer_version_are_refused(store_path: Path, edit_sealed: Ed
 
 
 def test_features_of_another_segment_or_of_changed_media_are_not_found(
-    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+    tmp_path: Path, make_features: MakeFeatures, sample_utterances: list[Utterance]
 ) -> None:
-    make_features(tmp_path / "features", some_utterances)
+    make_features(tmp_path / "features", sample_utterances)
     catalog = read_catalog(tmp_path / "features", "face", KEYS["face"])
-    utterance = some_utterances[0]
+    utterance = sample_utterances[0]
     changed = Utterance(
         id=utterance.id,
         corpus=utterance.corpus,
@@ -47,10 +47,10 @@ def test_features_of_another_segment_or_of_changed_media_are_not_found(
 
 
 def test_a_catalog_is_updated_with_new_shards_and_discards_old_ones(
-    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+    tmp_path: Path, make_features: MakeFeatures, sample_utterances: list[Utterance]
 ) -> None:
-    features, session = tmp_path / "features", [u for u in some_utterances if u.session == "session1"]
-    make_features(features, some_utterances, widths={"face": 6})
+    features, session = tmp_path / "features", [u for u in sample_utterances if u.session == "session1"]
+    make_features(features, sample_utterances, widths={"face": 6})
     catalog = read_catalog(features, "face", KEYS["face"])
     (first,) = (features / "session1").glob("face-*/*.h5")
     second = first.with_name("second.h5")

@@ -2,12 +2,9 @@
 
 import os
 import pickle
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,12 +15,10 @@ from foal.shared.errors import StoreError
 from foal.shared.store.feature_store import FeatureStore, Packed
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import ShardReader
-from foal.shared.store.verify import verify_target
 from foal.shared.utterance import Utterance
+from foal.tests.verification import verify_target
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
-MakeFeatures = Callable[..., Path]
-EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
 
 
 def read_from_shards(features: Path, utterance: Utterance, modality: str) -> np.ndarray:
@@ -36,15 +31,15 @@ def read_from_shards(features: Path, utterance: Utterance, modality: str) -> np.
 
 
 def test_the_store_returns_the_manifest_and_the_features_of_each_utterance(
-    store_path: Path, some_utterances: list[Utterance]
+    store_path: Path, sample_utterances: list[Utterance]
 ) -> None:
     with FeatureStore(store_path) as store:
-        assert list(store.utterances) == some_utterances
+        assert list(store.utterances) == sample_utterances
         assert store.random_weights
         assert {name: modality.width for name, modality in store.streams.items()} == {"audio": 8, "face": 6}
         for modality in KEYS:
             packed = store.packed(modality)
-            for row, utterance in enumerate(some_utterances):
+            for row, utterance in enumerate(sample_utterances):
                 values = packed.values[packed.offsets[row] : packed.offsets[row + 1]]
                 np.testing.assert_array_equal(
                     values, read_from_shards(store_path.parent / "features", utterance, modality)
@@ -65,10 +60,10 @@ def test_any_rows_can_be_read_in_any_order(store_path: Path, rows: list[int]) ->
 
 
 def test_a_packed_index_gives_the_same_features_without_its_shards(
-    store_path: Path, tmp_path: Path, some_utterances: list[Utterance]
+    store_path: Path, tmp_path: Path, sample_utterances: list[Utterance]
 ) -> None:
     packed_path = tmp_path / "elsewhere" / "packed.h5"
-    write_index(packed_path, some_utterances, tmp_path / "features", KEYS, pack=True)
+    write_index(packed_path, sample_utterances, tmp_path / "features", KEYS, pack=True)
     with FeatureStore(store_path) as store, FeatureStore(packed_path) as packed:
         assert packed.digest == store.digest
         for modality in KEYS:
@@ -87,15 +82,15 @@ def test_index_and_shards_can_be_moved_together(store_path: Path, tmp_path: Path
 
 
 def test_read_returns_the_values_and_validity_of_one_utterance(
-    store_path: Path, some_utterances: list[Utterance]
+    store_path: Path, sample_utterances: list[Utterance]
 ) -> None:
     with FeatureStore(store_path) as store:
-        assert len(store) == len(some_utterances)
-        (row,) = store.rows([some_utterances[7].id])
+        assert len(store) == len(sample_utterances)
+        (row,) = store.rows([sample_utterances[7].id])
         assert row == 7
         values, valid = store.read("audio", row)
         np.testing.assert_array_equal(
-            values, read_from_shards(store_path.parent / "features", some_utterances[7], "audio")
+            values, read_from_shards(store_path.parent / "features", sample_utterances[7], "audio")
         )
         assert valid.shape == values.shape[:1] == (store.lengths("audio")[7],)
         with pytest.raises(StoreError, match="expected the id of one of its utterances, got 'missing'"):
@@ -108,15 +103,15 @@ def test_read_returns_the_values_and_validity_of_one_utterance(
 
 
 def test_a_pickled_store_opens_its_file_on_first_use(
-    store_path: Path, tmp_path: Path, some_utterances: list[Utterance]
+    store_path: Path, tmp_path: Path, sample_utterances: list[Utterance]
 ) -> None:
     with FeatureStore(store_path) as store:
         before, content = store.packed("face"), pickle.dumps(store)
     assert len(content) < 1000
     copies = [pickle.loads(content), pickle.loads(content)]
-    assert copies[0].utterances == tuple(some_utterances)
+    assert copies[0].utterances == tuple(sample_utterances)
     np.testing.assert_array_equal(copies[0].packed("face").values, before.values)
-    write_index(store_path, some_utterances[1:], tmp_path / "features", KEYS)
+    write_index(store_path, sample_utterances[1:], tmp_path / "features", KEYS)
     with pytest.raises(StoreError, match="has been replaced since this store was opened"):
         len(copies[1])
 

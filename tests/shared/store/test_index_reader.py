@@ -11,8 +11,6 @@ from foal.shared.errors import StoreError
 from foal.shared.hdf5.opening import FutureError
 from foal.shared.store.feature_store import FeatureStore
 
-KEYS = {"audio": "0" * 64, "face": "0" * 64}
-MakeFeatures = Callable[..., Path]
 EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
 
 

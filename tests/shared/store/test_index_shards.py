@@ -12,8 +12,8 @@ from foal.shared.errors import StoreError, UsageError
 from foal.shared.store.catalog import read_catalog
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
-from foal.shared.store.verify import verify_target
 from foal.shared.utterance import Utterance
+from foal.tests.verification import verify_target
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 MakeFeatures = Callable[..., Path]
@@ -56,16 +56,16 @@ def test_missing_changed_and_damaged_shards_are_refused_by_name(
 
 
 def test_symbolic_links_out_of_the_folder_are_not_followed(
-    tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]
+    tmp_path: Path, make_features: MakeFeatures, sample_utterances: list[Utterance]
 ) -> None:
-    make_features(tmp_path / "elsewhere" / "features", some_utterances)
+    make_features(tmp_path / "elsewhere" / "features", sample_utterances)
     project = tmp_path / "project"
     project.mkdir()
     (project / "features").symlink_to(tmp_path / "elsewhere" / "features")
     with pytest.raises(UsageError, match="through a symbolic link"):
-        write_index(project / "feats.h5", some_utterances, project / "features", KEYS)
+        write_index(project / "feats.h5", sample_utterances, project / "features", KEYS)
     # A link that stays inside the folder, and a link to the complete folder, are accepted.
-    write_index(tmp_path / "feats.h5", some_utterances, project / "features", KEYS)
+    write_index(tmp_path / "feats.h5", sample_utterances, project / "features", KEYS)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "link").symlink_to(tmp_path)
     with FeatureStore(tmp_path / "other" / "link" / "feats.h5") as store:

@@ -26,24 +26,24 @@ def rows_of(utterances: list[Utterance], catalog: Catalog) -> list[Row]:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path, make_features: Callable[..., Path], some_utterances: list[Utterance]) -> Catalog:
+def catalog(tmp_path: Path, make_features: Callable[..., Path], sample_utterances: list[Utterance]) -> Catalog:
     """The audio shards of three sessions in features/."""
-    features = make_features(tmp_path / "features", some_utterances, widths={"audio": 4}, key=CONFIG_HASH)
+    features = make_features(tmp_path / "features", sample_utterances, widths={"audio": 4}, key=CONFIG_HASH)
     return read_catalog(features, "audio", CONFIG_HASH)
 
 
 @pytest.mark.parametrize("pack", [False, True], ids=["shards", "packed"])
 def test_the_columns_of_a_stream_locate_its_values(
-    tmp_path: Path, catalog: Catalog, some_utterances: list[Utterance], pack: bool
+    tmp_path: Path, catalog: Catalog, sample_utterances: list[Utterance], pack: bool
 ) -> None:
     with h5py.File(tmp_path / "index.h5", "w") as file:
-        write_tables(file, tmp_path, rows_of(some_utterances, catalog), {"audio": catalog}, pack=pack)
-        assert file["utterances/id"].asstr()[:].tolist() == [utterance.id for utterance in some_utterances]
+        write_tables(file, tmp_path, rows_of(sample_utterances, catalog), {"audio": catalog}, pack=pack)
+        assert file["utterances/id"].asstr()[:].tolist() == [utterance.id for utterance in sample_utterances]
         stream = file["streams/audio"]
         paths = file["shards/path"].asstr()[:].tolist()
         assert len(paths) == (0 if pack else 3)
-        for row in range(len(some_utterances)):
-            location = catalog.find(some_utterances[row], "audio")
+        for row in range(len(sample_utterances)):
+            location = catalog.find(sample_utterances[row], "audio")
             assert location is not None
             with ShardReader(location.shard) as shard:
                 entry = shard.entry(location.row)
@@ -57,22 +57,22 @@ def test_the_columns_of_a_stream_locate_its_values(
 
 
 def test_shards_of_two_configurations_are_refused(
-    tmp_path: Path, make_features: Callable[..., Path], catalog: Catalog, some_utterances: list[Utterance]
+    tmp_path: Path, make_features: Callable[..., Path], catalog: Catalog, sample_utterances: list[Utterance]
 ) -> None:
-    other = some_utterances[:3]
+    other = sample_utterances[:3]
     make_features(tmp_path / "features", other, widths={"audio": 4}, key="1" * 64)
     catalog.update(read_catalog(tmp_path / "features", "audio", "1" * 64))
     with (
         h5py.File(tmp_path / "index.h5", "w") as file,
         pytest.raises(StoreError, match="audio shards are inconsistent"),
     ):
-        write_tables(file, tmp_path, rows_of([*other, some_utterances[3]], catalog), {"audio": catalog}, pack=False)
+        write_tables(file, tmp_path, rows_of([*other, sample_utterances[3]], catalog), {"audio": catalog}, pack=False)
 
 
 def test_a_shard_that_changes_during_indexing_is_refused(
-    tmp_path: Path, catalog: Catalog, some_utterances: list[Utterance]
+    tmp_path: Path, catalog: Catalog, sample_utterances: list[Utterance]
 ) -> None:
-    rows = rows_of(some_utterances, catalog)
+    rows = rows_of(sample_utterances, catalog)
     path = rows[0][1]["audio"].shard
     path.write_bytes(path.read_bytes() + b"more")
     with h5py.File(tmp_path / "index.h5", "w") as file, pytest.raises(StoreError, match="changed while the index"):

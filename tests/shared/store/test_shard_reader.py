@@ -14,33 +14,10 @@ from hypothesis.extra import numpy as npst
 from foal.shared.errors import StoreError
 from foal.shared.hdf5.opening import FutureError
 from foal.shared.hdf5.seal import write_seal
-from foal.shared.store.shard import Entry, ShardHeader, ShardReader, ShardWriter, verify_shard
+from foal.shared.store.shard import Entry, ShardReader, verify_shard
+from foal.tests.shared.store.sample_shard import HEADER, make_entry, write_shard
 
 EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
-HEADER = ShardHeader(
-    modality="audio",
-    config_hash="k" * 64,
-    rate_hz=50.0,
-    encoder="e",
-    revision="r",
-    weights="w",
-    random_weights=True,
-    config={"layers": "last", "nested": {"a": [1, 2]}},
-)
-
-
-def make_entry(name: str = "u", values: np.ndarray | None = None, **changes: object) -> Entry:
-    values = np.ones((3, 4), np.float32) if values is None else values
-    fields: dict[str, object] = {"id": name, "values": values, "valid": np.ones(len(values), bool)}
-    fields |= {"origin": 0.0125, "source": "s", "media": "m"}
-    return Entry(**(fields | changes))  # type: ignore[arg-type]
-
-
-def write(path: Path, *entries: Entry, dtype: str = "float16") -> Path:
-    with ShardWriter(path, HEADER, dtype=dtype) as writer:  # type: ignore[arg-type]
-        for entry in entries:
-            writer.add(entry)
-    return path
 
 
 @st.composite
@@ -67,7 +44,7 @@ def chunks(draw: st.DrawFn) -> list[Entry]:
 
 @given(chunks())
 def test_a_shard_reads_back_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, entries: list[Entry]) -> None:
-    path = write(tmp_path_factory.mktemp("shard") / "s.h5", *entries, dtype="float32")
+    path = write_shard(tmp_path_factory.mktemp("shard") / "s.h5", *entries, dtype="float32")
     assert verify_shard(path) == []
     with ShardReader(path) as shard:
         assert shard.header == HEADER
@@ -85,7 +62,7 @@ def test_a_shard_reads_back_as_it_was_written(tmp_path_factory: pytest.TempPathF
 
 
 def test_damaged_and_other_files_are_reported(tmp_path: Path, edit_sealed: EditSealed) -> None:
-    path = write(tmp_path / "s.h5", make_entry("a"), make_entry("b"))
+    path = write_shard(tmp_path / "s.h5", make_entry("a"), make_entry("b"))
     content = path.read_bytes()
 
     path.write_bytes(content[: len(content) // 2])
@@ -116,7 +93,7 @@ def test_damaged_and_other_files_are_reported(tmp_path: Path, edit_sealed: EditS
 
 
 def test_a_shard_of_an_older_version_is_refused_with_a_remedy(tmp_path: Path, edit_sealed: EditSealed) -> None:
-    path = write(tmp_path / "s.h5", make_entry("a"))
+    path = write_shard(tmp_path / "s.h5", make_entry("a"))
     with edit_sealed(path) as file:
         file.attrs["version"] = 3
     message = f"{path}: shard format 3 (foal 0.1); this version reads format 4; run `foal extract` again"
@@ -126,10 +103,10 @@ def test_a_shard_of_an_older_version_is_refused_with_a_remedy(tmp_path: Path, ed
 
 
 def test_a_shard_of_a_newer_version_is_a_future_error(tmp_path: Path, edit_sealed: EditSealed) -> None:
-    path = write(tmp_path / "s.h5", make_entry("a"))
+    path = write_shard(tmp_path / "s.h5", make_entry("a"))
     with edit_sealed(path) as file:
         file.attrs["version"] = 99
-    with pytest.raises(FutureError, match=r"shard format 99 \(a newer foal\); .* update foal"):
+    with pytest.raises(FutureError, match=r"shard format 99 \(written by a newer version of foal\); .* update foal"):
         ShardReader(path)
 
 
@@ -137,7 +114,7 @@ def test_a_shard_of_a_newer_version_is_a_future_error(tmp_path: Path, edit_seale
 def test_any_text_reads_back(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     ends = [text + end for text in texts for end in ("", " ", "\n")]
     ids = [f"{number} {text}" for number, text in enumerate(ends)]
-    path = write(
+    path = write_shard(
         tmp_path_factory.mktemp("texts") / "s.h5",
         *(make_entry(name, note=text, source=text, media="") for name, text in zip(ids, ends, strict=True)),
     )
@@ -149,7 +126,7 @@ def test_any_text_reads_back(tmp_path_factory: pytest.TempPathFactory, texts: li
 def intact_shard(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, range]:
     """An intact shard, and the byte range of its twelve values in the file."""
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
-    path = write(tmp_path_factory.mktemp("intact") / "s.h5", make_entry("a", values))
+    path = write_shard(tmp_path_factory.mktemp("intact") / "s.h5", make_entry("a", values))
     assert verify_shard(path) == []
     with h5py.File(path) as file:
         begin, size = file["values"].id.get_offset(), file["values"].id.get_storage_size()

@@ -7,36 +7,12 @@ import numpy as np
 import pytest
 
 from foal.shared.errors import StoreError
-from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
-
-HEADER = ShardHeader(
-    modality="audio",
-    config_hash="k" * 64,
-    rate_hz=50.0,
-    encoder="e",
-    revision="r",
-    weights="w",
-    random_weights=True,
-    config={"layers": "last", "nested": {"a": [1, 2]}},
-)
-
-
-def make_entry(name: str = "u", values: np.ndarray | None = None, **changes: object) -> Entry:
-    values = np.ones((3, 4), np.float32) if values is None else values
-    fields: dict[str, object] = {"id": name, "values": values, "valid": np.ones(len(values), bool)}
-    fields |= {"origin": 0.0125, "source": "s", "media": "m"}
-    return Entry(**(fields | changes))  # type: ignore[arg-type]
-
-
-def write(path: Path, *entries: Entry, dtype: str = "float16") -> Path:
-    with ShardWriter(path, HEADER, dtype=dtype) as writer:  # type: ignore[arg-type]
-        for entry in entries:
-            writer.add(entry)
-    return path
+from foal.shared.store.shard import ShardWriter
+from foal.tests.shared.store.sample_shard import HEADER, make_entry, write_shard
 
 
 def test_values_are_one_contiguous_dataset_of_the_selected_dtype(tmp_path: Path) -> None:
-    with h5py.File(write(tmp_path / "s.h5", make_entry("a"), make_entry("b"))) as file:
+    with h5py.File(write_shard(tmp_path / "s.h5", make_entry("a"), make_entry("b"))) as file:
         assert file["values"].chunks is None
         assert file["values"].dtype == np.float16
         assert file["values"].shape == (6, 4)
@@ -52,7 +28,7 @@ def test_values_are_one_contiguous_dataset_of_the_selected_dtype(tmp_path: Path)
 )
 def test_values_that_are_not_finite_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:
     with pytest.raises(StoreError, match=message):
-        write(tmp_path / "s.h5", make_entry("a", values))
+        write_shard(tmp_path / "s.h5", make_entry("a", values))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -69,4 +45,4 @@ def test_an_interrupted_writer_leaves_no_file(tmp_path: Path) -> None:
 
 def test_frames_of_different_shapes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="shape"):
-        write(tmp_path / "s.h5", make_entry("a"), make_entry("b", np.ones((2, 5), np.float32)))
+        write_shard(tmp_path / "s.h5", make_entry("a"), make_entry("b", np.ones((2, 5), np.float32)))

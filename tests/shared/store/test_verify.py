@@ -17,8 +17,9 @@ from foal.shared.errors import UsageError
 from foal.shared.hdf5.seal import write_seal
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import VERSION
-from foal.shared.store.verify import collect_files, verify_files, verify_target
+from foal.shared.store.verify import collect_files, verify_files
 from foal.shared.utterance import Utterance
+from foal.tests.verification import verify_target
 
 MakeFeatures = Callable[..., Path]
 EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
@@ -27,9 +28,9 @@ KEYS = {"audio": KEY, "face": KEY}
 
 
 @pytest.fixture
-def features(tmp_path: Path, make_features: MakeFeatures, some_utterances: list[Utterance]) -> Path:
-    folder = make_features(tmp_path / "features", some_utterances, key=KEY)
-    write_index(tmp_path / "feats.h5", some_utterances, folder, KEYS)
+def features(tmp_path: Path, make_features: MakeFeatures, sample_utterances: list[Utterance]) -> Path:
+    folder = make_features(tmp_path / "features", sample_utterances, key=KEY)
+    write_index(tmp_path / "feats.h5", sample_utterances, folder, KEYS)
     return folder
 
 
@@ -73,12 +74,12 @@ def test_linked_folders_are_not_followed(features: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("mode", [0o000, 0o444], ids=["unreadable", "names only"])
 def test_an_unreadable_folder_is_reported(
-    features: Path, foal_as_somebody: Callable[..., "subprocess.CompletedProcess[str]"], mode: int
+    features: Path, foal_unprivileged: Callable[..., "subprocess.CompletedProcess[str]"], mode: int
 ) -> None:
     protected = features / "session2" / "face-aaaaaaaa"
     protected.chmod(mode)
     try:
-        result = foal_as_somebody("verify", "features")
+        result = foal_unprivileged("verify", "features")
     finally:
         protected.chmod(0o755)
     assert result.returncode == 1, result.stderr
@@ -118,10 +119,10 @@ def test_an_index_that_does_not_match_its_shards_is_reported(
 
 
 def test_nan_in_a_packed_index_is_reported(
-    features: Path, tmp_path: Path, some_utterances: list[Utterance], edit_sealed: EditSealed
+    features: Path, tmp_path: Path, sample_utterances: list[Utterance], edit_sealed: EditSealed
 ) -> None:
     packed = tmp_path / "packed.h5"
-    write_index(packed, some_utterances, features, KEYS, pack=True)
+    write_index(packed, sample_utterances, features, KEYS, pack=True)
     assert verify_target(packed) == (1, [])
     with edit_sealed(packed) as file:
         file["streams/audio/values"][0, 0] = np.nan

@@ -51,10 +51,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def utterances(some_utterances: list[Utterance]) -> list[Utterance]:
+def utterances(sample_utterances: list[Utterance]) -> list[Utterance]:
     """More "sad" utterances in the first session, more "hap" in the second, equally many in the third."""
     changed = {"u0": "sad", "u1": "hap"}
-    return [replace(u, label=changed.get(u.id, u.label)) for u in some_utterances]
+    return [replace(u, label=changed.get(u.id, u.label)) for u in sample_utterances]
 
 
 @pytest.fixture

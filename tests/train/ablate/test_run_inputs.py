@@ -15,12 +15,12 @@ from foal.train.fit.task import FitTask
 @pytest.mark.parametrize("modality", ["audio", "face"])
 def test_features_of_one_modality_give_only_its_own_systems(
     tmp_path: Path,
-    some_utterances: list[Utterance],
+    sample_utterances: list[Utterance],
     make_index: Callable[..., Path],
     modality: str,
     requested_tasks: list[FitTask],
 ) -> None:
-    feats = make_index(tmp_path, some_utterances, widths={modality: 5})
+    feats = make_index(tmp_path, sample_utterances, widths={modality: 5})
     settings = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0,), "protocol": None})})
     ablation = ablate(settings, feats, tmp_path / "out", deviations=True)
     assert [row["id"] for row in ablation["rows"]] == ["majority", f"regression-{modality}", modality]
@@ -32,9 +32,9 @@ def test_features_of_one_modality_give_only_its_own_systems(
 
 
 def test_folds_of_the_manifest_have_no_system_selected_on_test(
-    tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], requested_tasks: list[FitTask]
+    tmp_path: Path, sample_utterances: list[Utterance], make_index: Callable[..., Path], requested_tasks: list[FitTask]
 ) -> None:
-    fixed = [replace(u, fold=("train", "train", "val", "test")[i // 2 % 4]) for i, u in enumerate(some_utterances)]
+    fixed = [replace(u, fold=("train", "train", "val", "test")[i // 2 % 4]) for i, u in enumerate(sample_utterances)]
     train = QUICK.model_copy(update={"seeds": (0,), "modalities": "audio"})
     ablation = ablate(
         SETTINGS.model_copy(update={"train": train}), make_index(tmp_path, fixed), tmp_path / "out", deviations=True

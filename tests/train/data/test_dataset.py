@@ -34,10 +34,10 @@ def lengths_of(data: Dataset, modality: str) -> Tensor:
 
 
 def test_labelled_utterances_are_loaded_with_their_features(
-    tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex, batch_of: BatchOf
+    tmp_path: Path, sample_utterances: list[Utterance], make_index: MakeIndex, batch_of: BatchOf
 ) -> None:
     utterances = [
-        replace(u, label="" if i == 0 else "xxx" if i == 1 else u.label) for i, u in enumerate(some_utterances)
+        replace(u, label="" if i == 0 else "xxx" if i == 1 else u.label) for i, u in enumerate(sample_utterances)
     ]
     path = make_index(tmp_path, utterances)
     data, pooled = load(path, ("sad", "hap")), load(path, ("sad", "hap"), modalities="audio", frame_rate=10.0)
@@ -65,9 +65,9 @@ def test_labelled_utterances_are_loaded_with_their_features(
 
 
 def test_sequences_are_truncated_at_the_maximum_length(
-    tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+    tmp_path: Path, sample_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
-    path = make_index(tmp_path, some_utterances)
+    path = make_index(tmp_path, sample_utterances)
     complete = load(path)
     for truncated in (load(path, max_seconds=0.06), complete.select(["audio", "face"], 0.06)):
         # At 50 and 10 Hz; at least one frame is kept.
@@ -86,10 +86,10 @@ def test_speakers_are_unique_across_corpora(make_dataset: Callable[..., Dataset]
 
 
 def test_utterances_without_a_modality_are_counted(
-    tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
+    tmp_path: Path, sample_utterances: list[Utterance], make_features: Callable[..., Path]
 ) -> None:
-    features = make_features(tmp_path / "features", some_utterances)
-    write_index(tmp_path / "feats.h5", some_utterances, features, {"audio": "0" * 64, "face": "0" * 64})
+    features = make_features(tmp_path / "features", sample_utterances)
+    write_index(tmp_path / "feats.h5", sample_utterances, features, {"audio": "0" * 64, "face": "0" * 64})
     with FeatureStore(tmp_path / "feats.h5") as store:
         without_face = int((store.valid_frames("face") == 0).sum())
     assert without_face > 0
@@ -100,12 +100,12 @@ def test_utterances_without_a_modality_are_counted(
 
 
 def test_streams_of_several_encoders_are_selected_by_name(
-    tmp_path: Path, some_utterances: list[Utterance], make_features: Callable[..., Path]
+    tmp_path: Path, sample_utterances: list[Utterance], make_features: Callable[..., Path]
 ) -> None:
-    features = make_features(tmp_path / "features", some_utterances)
-    make_features(features, some_utterances, widths={"face": 4}, key="1" * 64)
+    features = make_features(tmp_path / "features", sample_utterances)
+    make_features(features, sample_utterances, widths={"face": 4}, key="1" * 64)
     keys = {"audio": "0" * 64, "face": "0" * 64, "face/clip": "1" * 64}
-    write_index(tmp_path / "feats.h5", some_utterances, features, keys)
+    write_index(tmp_path / "feats.h5", sample_utterances, features, keys)
     with FeatureStore(tmp_path / "feats.h5") as store:
         assert list(store.streams) == ["audio", "face", "face/clip"]
         assert select_streams(store, {"audio": None, "face": None}) == NAMES
@@ -120,7 +120,7 @@ def test_streams_of_several_encoders_are_selected_by_name(
     assert data.features.frame_shapes == {"audio": (8,), "face": (4,)}
     assert data.stream_names == {"audio": "audio", "face": "face/clip"}
 
-    write_index(tmp_path / "two.h5", some_utterances, features, {"face/a": "0" * 64, "face/b": "1" * 64}, pack=True)
+    write_index(tmp_path / "two.h5", sample_utterances, features, {"face/a": "0" * 64, "face/b": "1" * 64}, pack=True)
     with FeatureStore(tmp_path / "two.h5") as store:
         assert [store.streams[name].width for name in ("face/a", "face/b")] == [6, 4]
         assert np.isfinite(store.packed("face/b").values).all()
@@ -129,16 +129,16 @@ def test_streams_of_several_encoders_are_selected_by_name(
 
 
 def test_unusable_features_and_labels_are_refused(
-    tmp_path: Path, some_utterances: list[Utterance], make_index: MakeIndex
+    tmp_path: Path, sample_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
-    path = make_index(tmp_path, some_utterances, widths={"audio": 3})
+    path = make_index(tmp_path, sample_utterances, widths={"audio": 3})
     with pytest.raises(TrainingError, match=r"expected face features, got only audio; .*--modalities"):
         load(path)
     with pytest.raises(TrainingError, match="expected at least two classes, got sad"):
         load(path, ("sad",), modalities="audio")
     with pytest.raises(TrainingError, match="no utterance has one of the labels joy, fear"):
         load(path, ("joy", "fear"), modalities="audio")
-    unlabelled = [replace(u, label="") for u in some_utterances]
+    unlabelled = [replace(u, label="") for u in sample_utterances]
     make_index(tmp_path, unlabelled, widths={"audio": 3}, reuse_shards=True)
     with pytest.raises(TrainingError, match="expected at least two classes, got no label at all"):
         load(path, modalities="audio")

@@ -35,9 +35,9 @@ def test_streams_sessions_and_rows_are_selected(feats: Path) -> None:
 
 
 def test_utterances_of_other_labels_are_excluded(
-    tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]
+    tmp_path: Path, sample_utterances: list[Utterance], make_index: Callable[..., Path]
 ) -> None:
-    utterances = [replace(u, label=("", "neu")[i]) if i < 2 else u for i, u in enumerate(some_utterances)]
+    utterances = [replace(u, label=("", "neu")[i]) if i < 2 else u for i, u in enumerate(sample_utterances)]
     path = make_index(tmp_path, utterances)
     assert len(FeatureDataset(path, classes=["hap", "sad"])) == 16
     assert FeatureDataset(path).classes == ("hap", "neu", "sad")

@@ -18,10 +18,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(workspace: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
+def run(workspace: Path, sample_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
     """A run of two seeds over three sessions, with its evaluation next to it; created once, read only."""
     if not (workspace / "run").exists():
-        train(SETTINGS, make_index(workspace, some_utterances), workspace / "run")
+        train(SETTINGS, make_index(workspace, sample_utterances), workspace / "run")
         evaluate(SETTINGS, workspace / "run", workspace / "feats.h5", workspace / "evaluation")
     return workspace / "run"
 

@@ -161,11 +161,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(workspace: Path, some_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
+def run(workspace: Path, sample_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
     """A run with feats.h5 next to it; created once, read only."""
     if not (workspace / "run").exists():
         settings = Settings(train=QUICK.model_copy(update={"seeds": (10, 9)}))
-        train(settings, make_index(workspace, some_utterances), workspace / "run")
+        train(settings, make_index(workspace, sample_utterances), workspace / "run")
     return workspace / "run"
 
 
@@ -242,9 +242,13 @@ def test_features_of_another_encoder_are_refused(
 
 @pytest.mark.parametrize("widths", [{"audio": 8, "face": 7}, {"audio": 9, "face": 6}])
 def test_frames_of_another_width_are_refused(
-    run: Path, tmp_path: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], widths: dict[str, int]
+    run: Path,
+    tmp_path: Path,
+    sample_utterances: list[Utterance],
+    make_index: Callable[..., Path],
+    widths: dict[str, int],
 ) -> None:
-    feats = make_index(tmp_path, some_utterances, widths=widths)
+    feats = make_index(tmp_path, sample_utterances, widths=widths)
     with open_dataset(feats, QUICK, classes=None) as data, pytest.raises(TrainingError) as caught:
         check_encoders(load_fold_models(run)[0], data, run, feats)
     name = "face" if widths["audio"] == 8 else "audio"
@@ -256,7 +260,7 @@ def test_frames_of_another_width_are_refused(
 
 
 def test_features_of_an_untrained_modality_are_refused(
-    run: Path, some_utterances: list[Utterance], make_index: Callable[..., Path], tmp_path: Path
+    run: Path, sample_utterances: list[Utterance], make_index: Callable[..., Path], tmp_path: Path
 ) -> None:
     train(Settings(train=QUICK.model_copy(update={"modalities": "audio"})), run.parent / "feats.h5", tmp_path / "audio")
     (fold_model, *_) = load_fold_models(tmp_path / "audio")

@@ -48,7 +48,7 @@ def with_flags(run: Path, folder: Path, modality: str, keep: Callable[[int], np.
 
 
 def test_scores_and_predictions_equal_those_of_training(
-    run: Path, feats: Path, evaluation: dict[str, Any], some_utterances: list[Utterance]
+    run: Path, feats: Path, evaluation: dict[str, Any], sample_utterances: list[Utterance]
 ) -> None:
     trained = read(run)
     assert {name: evaluation[name] for name in SCORES} == {name: trained[name] for name in SCORES}
@@ -67,7 +67,7 @@ def test_scores_and_predictions_equal_those_of_training(
     assert list(ensembles) == [0, 1]
     for row in rows:
         number = int(row["id"][1:])
-        assert row["fold"] == some_utterances[number].session
+        assert row["fold"] == sample_utterances[number].session
         expected = tables[int(row["seed"]), number % 3, number, 1]
         assert float(row["p_sad"]) == pytest.approx(expected, abs=2e-6)
         (fold_model,) = (
@@ -79,7 +79,7 @@ def test_scores_and_predictions_equal_those_of_training(
 
 
 def test_the_evaluation_writes_its_files_and_consistent_counts(
-    run: Path, evaluation: dict[str, Any], some_utterances: list[Utterance]
+    run: Path, evaluation: dict[str, Any], sample_utterances: list[Utterance]
 ) -> None:
     folder = run.parent / "evaluation"
     assert sorted(os.listdir(folder)) == sorted([*PLOTS, "metrics.json"])
@@ -88,7 +88,7 @@ def test_the_evaluation_writes_its_files_and_consistent_counts(
     confusion = np.array(evaluation["confusion"])
     assert confusion.sum() == 2 * 18
     for index, (label, scores) in enumerate(evaluation["per_class"].items()):
-        assert scores["n"] == sum(u.label == label for u in some_utterances) == 9
+        assert scores["n"] == sum(u.label == label for u in sample_utterances) == 9
         assert scores["recall"] == pytest.approx(confusion[index, index] / confusion[index].sum())
         predicted = confusion[:, index].sum()
         assert scores["precision"] == pytest.approx(confusion[index, index] / predicted if predicted else 0)

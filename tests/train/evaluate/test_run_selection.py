@@ -41,7 +41,7 @@ def index_with_rows(run: Path, folder: Path, utterances: Sequence[Utterance]) ->
 
 
 def test_only_selected_sessions_are_evaluated(
-    run: Path, feats: Path, evaluation: dict[str, Any], some_utterances: list[Utterance], tmp_path: Path
+    run: Path, feats: Path, evaluation: dict[str, Any], sample_utterances: list[Utterance], tmp_path: Path
 ) -> None:
     metrics = evaluate(SETTINGS, run, feats, tmp_path / "out", sessions=["session1"])
     assert (metrics["n"], metrics["sessions"]) == (6, ["session1"])
@@ -72,9 +72,9 @@ def test_a_single_network_scores_only_its_test_session(
 
 
 def test_another_corpus_is_scored_by_the_average_of_all_networks(
-    run: Path, some_utterances: list[Utterance], tmp_path: Path
+    run: Path, sample_utterances: list[Utterance], tmp_path: Path
 ) -> None:
-    others = [replace(u, corpus="other") for u in some_utterances]
+    others = [replace(u, corpus="other") for u in sample_utterances]
     feats = index_with_rows(run, tmp_path, others)
     metrics = evaluate(SETTINGS, run, feats, tmp_path / "out")
     assert metrics["n"] == 18
@@ -101,9 +101,9 @@ def test_another_corpus_is_scored_by_the_average_of_all_networks(
 
 
 def test_a_mixed_corpus_is_scored_with_a_note_on_its_new_utterances(
-    run: Path, some_utterances: list[Utterance], tmp_path: Path
+    run: Path, sample_utterances: list[Utterance], tmp_path: Path
 ) -> None:
-    mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(some_utterances)]
+    mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(sample_utterances)]
     feats = index_with_columns(mixed, run, tmp_path)
     complete = evaluate(SETTINGS, run, feats, tmp_path / "complete")
     assert complete["n"] == 18
@@ -119,9 +119,9 @@ def test_a_mixed_corpus_is_scored_with_a_note_on_its_new_utterances(
 
 
 def test_new_utterances_that_are_not_evaluated_give_no_note(
-    run: Path, some_utterances: list[Utterance], tmp_path: Path
+    run: Path, sample_utterances: list[Utterance], tmp_path: Path
 ) -> None:
-    mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(some_utterances)]
+    mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(sample_utterances)]
     metrics = evaluate(SETTINGS, run, index_with_columns(mixed, run, tmp_path), tmp_path / "own", sessions=["session2"])
     assert metrics["n"] == 3
     assert not any("did not contain" in note for note in metrics["warnings"])

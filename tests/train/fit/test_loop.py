@@ -7,33 +7,12 @@ from torch import Tensor
 
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
+from foal.tests.train.fit.small_fit import CPU, SMALL, first_fold, fit_first
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
-from foal.train.data.protocol import Fold, build_cross_validation
 from foal.train.data.sequences import PackedSequences
-from foal.train.fit.loop import TrainedFold, train_fold
 from foal.train.fit.predict import predict
 from foal.train.metrics.classification import confusion, unweighted_accuracy
-
-CPU = torch.device("cpu")
-SMALL = TrainSettings(
-    width=16,
-    heads=2,
-    layers=1,
-    epochs=12,
-    early_stopping_patience=12,
-    learning_rate=3e-3,
-    batch_size=16,
-    projection_dropout=0.1,
-)
-
-
-def first_fold(data: Dataset) -> Fold:
-    return build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0]
-
-
-def fit_first(data: Dataset, settings: TrainSettings = SMALL, *, seed: int = 0) -> TrainedFold:
-    return train_fold(data, first_fold(data), settings, seed=seed, device=CPU)
 
 
 def score_on_test(data: Dataset, settings: TrainSettings = SMALL) -> float:

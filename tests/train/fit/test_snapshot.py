@@ -221,10 +221,10 @@ def test_an_unfinished_run_of_other_settings_is_refused(
 
 
 def test_an_unfinished_run_of_other_features_is_refused(
-    feats: Path, tmp_path: Path, make_index: Callable[..., Path], some_utterances: list[Any]
+    feats: Path, tmp_path: Path, make_index: Callable[..., Path], sample_utterances: list[Any]
 ) -> None:
     interrupt(feats, tmp_path / "run", settings_of())
-    other = make_index(tmp_path / "other", some_utterances, seed=1)
+    other = make_index(tmp_path / "other", sample_utterances, seed=1)
     with pytest.raises(UsageError, match="another configuration: features was '"):
         train(settings_of(), other, tmp_path / "run", resume=True)
 

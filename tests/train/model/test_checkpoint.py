@@ -1,44 +1,16 @@
-import csv
 import json
-from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError
+from foal.tests.train.quick_run import read_csv, settings
 from foal.train.data.dataset import open_dataset
 from foal.train.fit.predict import predict
 from foal.train.model.checkpoint import load_model
 from foal.train.run import train
-
-QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50)
-DESIGN_KEYS = {
-    "protocol",
-    "features",
-    "seeds",
-    "folds",
-    "ua_mean",
-    "ua_std",
-    "wa_mean",
-    "wa_std",
-    "ua_ci95",
-    "wa_ci95",
-    "per_class_recall",
-    "confusion",
-}
-
-
-def settings(**changes: Any) -> Settings:
-    cluster = {name: changes.pop(name) for name in ("threads", "device") if name in changes}
-    return Settings(train=QUICK.model_copy(update=changes), cluster=ClusterSettings(**cluster))
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(StringIO(path.read_text(encoding="utf-8"))))
 
 
 def test_a_saved_model_reproduces_the_predictions_of_the_run(feats: Path, tmp_path: Path) -> None:
