@@ -1,4 +1,4 @@
-"""Fixtures that the tests of several packages share: features folders, the `foal` command. Videos: media_fixtures.py."""
+"""Fixtures of several packages: features folders, the `foal` command. Videos are in media_fixtures.py."""
 
 import fcntl
 import io
