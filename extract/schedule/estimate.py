@@ -16,9 +16,9 @@ from ...shared.store.shard import Entry
 from ...shared.text import duration
 from ...shared.timing import Seconds
 from ..media.video_reader import DecodeFallbackError
+from .chunk import Encoders, media_group
 from .plan import Chunk, group_by_media
 from .stream_spec import StreamSpec
-from .worker import Encoders, media_group
 
 TRIAL_SECONDS: Seconds = 10.0
 MAX_TRIALS = 5
@@ -38,7 +38,8 @@ def estimate(settings: Settings, chunks: Sequence[Chunk], specs: Sequence[Stream
     resources = local_resources(settings.cluster, decode_threads=extract_settings.decode_threads)
     torch.set_num_threads(resources.threads)
     device = torch.device("cuda" if resources.devices else "cpu")
-    encoders = Encoders(extract_settings, {spec.stream: spec for spec in specs}, device)
+    by_stream = {spec.stream: spec for spec in specs}
+    encoders = Encoders(extract_settings, by_stream, device, decode_threads=resources.decode_threads)
     table = Table("stream", "utterances", "media", "shards", "size", "time of one worker", show_footer=True)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -50,7 +51,7 @@ def estimate(settings: Settings, chunks: Sequence[Chunk], specs: Sequence[Stream
             continue
         media_seconds = sum(chunk.seconds for chunk in own)
         size = media_seconds * encoders.bytes_per_second(spec.stream)
-        cost = _measure_cost(own, encoders, settings.corpus.root, settings, resources.decode_threads)
+        cost = _measure_cost(own, encoders, settings.corpus.root, settings)
         total_bytes += size
         total_seconds += 0.0 if cost is None else cost * media_seconds
         table.add_row(
@@ -72,9 +73,7 @@ def estimate(settings: Settings, chunks: Sequence[Chunk], specs: Sequence[Stream
     return table
 
 
-def _measure_cost(
-    chunks: Sequence[Chunk], encoders: Encoders, root: Path, settings: Settings, decode_threads: int
-) -> float | None:
+def _measure_cost(chunks: Sequence[Chunk], encoders: Encoders, root: Path, settings: Settings) -> float | None:
     """Seconds of work per second of media: some utterances of the first readable file are extracted.
 
     None if none of the first MAX_TRIALS files can be read.
@@ -89,7 +88,7 @@ def _measure_cost(
             # Twice: the first time includes the start-up of libraries.
             for _ in range(2):
                 began = time.perf_counter()
-                entries = [entry for _, entry in encoders.entries(part.stream, [group], decoders=decode_threads)]
+                entries = [entry for _, entry in encoders.entries(part.stream, [group])]
                 took = time.perf_counter() - began
         except (MediaError, DecodeFallbackError):
             continue

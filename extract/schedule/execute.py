@@ -1,4 +1,4 @@
-"""Run the chunks of an extraction: check the encoders, start the workers, dispatch one Dask task per chunk."""
+"""Run the chunks of an extraction: start the workers, check the encoders, dispatch one Dask task per chunk."""
 
 import logging
 import sys
@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from distributed import Client, Future
+from distributed import Client, Future, KilledWorker
 
 from ...shared.config.settings import Settings
+from ...shared.errors import EncoderError
 from ...shared.files.atomic import check_disk_space
 from ...shared.parallel.cluster import open_cluster
 from ...shared.parallel.resources import local_resources
@@ -52,9 +53,6 @@ def run_chunks(
         FoalError: too many failures, a full disk, an encoder that cannot be loaded, or no workers.
     """
     by_stream = {spec.stream: spec for spec in specs}
-    sizes = check_encoders(settings.extract, {chunk.stream: by_stream[chunk.stream] for chunk in chunks})
-    if settings.extract.check_disk_space:
-        check_disk_space(settings.extract.features_dir, sum(chunk.seconds * sizes[chunk.stream] for chunk in chunks))
 
     def shard_path(chunk: Chunk) -> Path:
         config_hash = by_stream[chunk.stream].config_hash
@@ -62,20 +60,35 @@ def run_chunks(
 
     counter = ProgressCounter(chunks)
     written: dict[str, list[Path]] = {stream: [] for stream in by_stream}
-    with (
-        _start_workers(settings, by_stream, len(chunks)) as (client, plugin, workers),
-        progress_display(counter) as display,
-    ):
+    with _start_workers(settings, by_stream, len(chunks)) as (client, plugin, workers):
+        sizes = _check_encoders(client, plugin, sorted({chunk.stream for chunk in chunks}))
+        if settings.extract.check_disk_space:
+            size = sum(chunk.seconds * sizes[chunk.stream] for chunk in chunks)
+            check_disk_space(settings.extract.features_dir, size)
         log.info(f"{len(chunks)} chunks on {workers}")
-        for result in _dispatch(settings, client, plugin, shard_path, quarantine).results(chunks):
-            failures += result.failures
-            path = shard_path(result.chunk)
-            if path.exists():
-                written[result.chunk.stream].append(path)
-            counter.add(result)
-            display.advance()
-            check_failure_limit(settings, failures, utterance_count)
+        with progress_display(counter) as display:
+            for result in _dispatch(settings, client, plugin, shard_path, quarantine).results(chunks):
+                failures += result.failures
+                path = shard_path(result.chunk)
+                if path.exists():
+                    written[result.chunk.stream].append(path)
+                counter.add(result)
+                display.advance()
+                check_failure_limit(settings, failures, utterance_count)
     return written
+
+
+def _check_encoders(client: Client, plugin: EncoderPlugin, streams: Sequence[str]) -> dict[str, float]:
+    """Load the encoders on one worker; return the bytes of features per second of media, by stream."""
+    check = client.submit(check_encoders, streams, plugin_name=plugin.name, pure=False)
+    try:
+        sizes: dict[str, float] = check.result()
+    except KilledWorker:
+        raise EncoderError(
+            f"{', '.join(streams)}: the worker processes that loaded the encoders died, probably for lack of memory; "
+            "use a smaller encoder, or free memory"
+        ) from None
+    return sizes
 
 
 @contextmanager

@@ -75,7 +75,18 @@ def started(
 
 @pytest.fixture
 def options(synthetic_corpus: Path) -> list[str]:
-    return ["-s", "session1,session2", "-m", "m.csv", "-r", str(synthetic_corpus), "--chunk-seconds", "1"]
+    return [
+        "-s",
+        "session1,session2",
+        "-m",
+        "m.csv",
+        "-r",
+        str(synthetic_corpus),
+        "--chunk-seconds",
+        "1",
+        "--streams",
+        "audio",
+    ]
 
 
 def assert_ended(process: "subprocess.Popen[str]", code: int) -> None:
@@ -90,7 +101,7 @@ def assert_ended(process: "subprocess.Popen[str]", code: int) -> None:
 
 @pytest.mark.parametrize(
     ("number", "to_all", "code"),
-    [(signal.SIGINT, True, 130), (signal.SIGTERM, True, 143), (signal.SIGHUP, True, 129), (signal.SIGTERM, False, 143)],
+    [(signal.SIGINT, True, 130), (signal.SIGHUP, True, 129), (signal.SIGTERM, False, 143)],
 )
 def test_an_interrupted_run_ends_its_workers_and_can_be_resumed(
     foal_here: Foal,
@@ -128,7 +139,7 @@ def test_repeated_signals_print_one_message(
 def test_a_run_under_nohup_survives_the_end_of_its_terminal(
     started: Callable[..., "subprocess.Popen[str]"], options: list[str]
 ) -> None:
-    process = started(*options, "-j", "1", "--streams", "audio", ignored=(signal.SIGHUP, signal.SIGINT))
+    process = started(*options, "-j", "1", ignored=(signal.SIGHUP, signal.SIGINT))
     os.killpg(process.pid, signal.SIGHUP)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=120)

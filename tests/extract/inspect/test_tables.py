@@ -169,7 +169,8 @@ def test_missing_quality_measures_are_omitted(tmp_path: Path) -> None:
             )
         )
     write_index(tmp_path / "feats.h5", [utterance], tmp_path / "f", {"audio": KEY})
-    assert not any("quality" in str(part) for part in describe(tmp_path / "feats.h5"))
+    lines = [str(part).replace(str(tmp_path), "") for part in describe(tmp_path / "feats.h5")]
+    assert not [line for line in lines if "quality" in line]
     write_table(tmp_path / "q.csv", tmp_path / "feats.h5")
     assert (tmp_path / "q.csv").read_text().splitlines() == [
         "id,corpus,split,session,speaker,label,audio:frames,audio:valid,audio:note",

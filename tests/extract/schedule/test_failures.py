@@ -127,7 +127,7 @@ def test_a_folder_named_failures_csv_is_reported_before_the_run(corpus: Path, fo
         done = foal_here(*command, *options)
         assert done.returncode == 2
         assert "failures.csv: exists and is not a list of failures" in done.stderr
-        assert "move it away" in done.stderr
+        assert "move or delete it" in done.stderr
     assert [*corpus.glob("features/*/*")] == [path]
 
 

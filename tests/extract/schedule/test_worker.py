@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster
 from foal.extract.schedule.failures import REMEDY_MEDIA, ChunkResult
 from foal.extract.schedule.plan import Chunk
 from foal.extract.schedule.stream_spec import StreamSpec, build_stream_spec
-from foal.extract.schedule.worker import EncoderPlugin, check_encoders, extract_chunk
+from foal.extract.schedule.worker import EncoderPlugin, extract_chunk
 from foal.shared.config.settings import ExtractSettings, Settings
 from foal.shared.parallel.resources import Resources
 from foal.shared.store.shard import ShardReader
@@ -23,13 +23,6 @@ Extract = Callable[[Chunk], ChunkResult]
 
 def stream_specs(settings: ExtractSettings) -> dict[str, StreamSpec]:
     return {stream: build_stream_spec(settings, stream) for stream in ("audio", "face")}
-
-
-def test_bytes_per_second_depend_on_rate_width_and_dtype() -> None:
-    settings = ExtractSettings()
-    assert check_encoders(settings, stream_specs(settings)) == {"audio": 64 * 2 * 50, "face": (192 * 2 + 16 + 1) * 10}
-    settings = ExtractSettings.model_validate({"dtype": "float32", "face": {"region": "frame", "fps": 5}})
-    assert check_encoders(settings, stream_specs(settings)) == {"audio": 64 * 4 * 50, "face": (192 * 4 + 1) * 5}
 
 
 @pytest.fixture

@@ -94,9 +94,9 @@ def test_an_unknown_command_is_refused_with_one_sentence_and_a_hint(foal_here: F
     ],
 )
 def test_a_usage_error_is_reported_without_a_traceback(
-    foal: Foal, arguments: list[str], code: int, message: str
+    foal_here: Foal, arguments: list[str], code: int, message: str
 ) -> None:
-    result = foal(*arguments)
+    result = foal_here(*arguments)
     assert result.returncode == code
     assert message in result.stderr
     assert result.stderr.startswith("foal: ")

@@ -15,7 +15,7 @@ from foal.shared.errors import StoreError
 from foal.shared.hdf5.opening import FutureError
 from foal.shared.hdf5.seal import write_seal
 from foal.shared.store.shard import Entry, ShardReader, verify_shard
-from foal.tests.shared.store.sample_shard import HEADER, make_entry, write_shard
+from foal.tests.shared.sample_shard import HEADER, make_entry, write_shard
 
 EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
 

@@ -8,7 +8,7 @@ import pytest
 
 from foal.shared.errors import StoreError
 from foal.shared.store.shard import ShardWriter
-from foal.tests.shared.store.sample_shard import HEADER, make_entry, write_shard
+from foal.tests.shared.sample_shard import HEADER, make_entry, write_shard
 
 
 def test_values_are_one_contiguous_dataset_of_the_selected_dtype(tmp_path: Path) -> None:
