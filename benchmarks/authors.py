@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--train-utterances", type=int, default=3319, help="of an epoch; three sessions of IEMOCAP")
-    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
+    parser.add_argument("--tiny", action="store_true", help="run in seconds, to test this script")
     arguments = parser.parse_args()
     if arguments.tiny:
         arguments.steps = 1

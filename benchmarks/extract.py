@@ -66,10 +66,10 @@ CPU = torch.device("cpu")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, help="folder of clips to run on as well")
-    parser.add_argument("--minutes", type=float, default=6.0, help="of generated dialogs, two of them")
-    parser.add_argument("--corpus", type=Path, help="where the generated corpus is kept for another run")
+    parser.add_argument("--minutes", type=float, default=6.0, help="total length of the two generated dialogs")
+    parser.add_argument("--corpus", type=Path, help="keep the generated corpus in this folder, for another run")
     parser.add_argument("--fps", type=float, default=10.0)
-    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
+    parser.add_argument("--tiny", action="store_true", help="run in seconds, to test this script")
     parser.add_argument("--naive", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.naive:

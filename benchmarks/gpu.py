@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=2000)
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--chunk-seconds", default="300")
-    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
+    parser.add_argument("--tiny", action="store_true", help="run in seconds, to test this script")
     arguments = parser.parse_args()
     if not (torch.cuda.is_available() or arguments.tiny):
         raise SystemExit("expected a GPU that PyTorch can use, found none")

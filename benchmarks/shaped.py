@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--face-hz", type=float, default=10.0)
     parser.add_argument("--fraction", type=float, default=1.0, help="of the utterances of each session and class")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
+    parser.add_argument("--tiny", action="store_true", help="run in seconds, to test this script")
     arguments = parser.parse_args()
     if arguments.tiny:
         arguments.fraction = 0.01

@@ -9,7 +9,7 @@ the rounds, scaled to an epoch. The authors' procedure is benchmarks/authors.py;
 Prints one JSON line:
 
     authors_epoch_s, same_width_epoch_s, default_epoch_s   seconds of one epoch
-    speedup_same_width (goal 2.5), speedup_default (goal 25)
+    speedup_same_width (goal 2.5), speedup_default (goal 40)
     own_losses_epoch_s, speedup_own_losses   the same widths with our losses, which use a third pair
     data_wait        share of a default step spent waiting for data (goal 0.05)
     read_vs_memmap   speed of reading feats.h5 divided by that of an np.memmap (goal 0.5)
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="also all five folds of one seed")
     parser.add_argument("--workers", default="1", help="with --full: numbers of workers, with commas")
     parser.add_argument("--store", type=Path, help="where the features are kept for another run")
-    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
+    parser.add_argument("--tiny", action="store_true", help="run in seconds, to test this script")
     arguments = parser.parse_args()
     if arguments.tiny:
         arguments.rounds, arguments.steps, arguments.fraction = 1, 1, 0.01

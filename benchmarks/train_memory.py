@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--times", type=float, default=10.0)
     parser.add_argument("--fraction", type=float, default=1.0, help="of the 5,531 utterances in memory")
     parser.add_argument("--store", type=Path, help="where the features are kept for another run")
-    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
+    parser.add_argument("--tiny", action="store_true", help="run in seconds, to test this script")
     parser.add_argument("--child", nargs=3, metavar=("FEATURES", "HOW", "LIMIT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:

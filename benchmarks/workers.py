@@ -25,9 +25,9 @@ OPTIONS = (*ONE_THREAD, "--chunk-seconds", "30")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=6.0, help="of generated dialogs, four of them")
-    parser.add_argument("--corpus", type=Path, help="where the generated corpus is kept for another run")
-    parser.add_argument("--tiny", action="store_true", help="a test of this benchmark, not of foal")
+    parser.add_argument("--minutes", type=float, default=6.0, help="total length of the four generated dialogs")
+    parser.add_argument("--corpus", type=Path, help="keep the generated corpus in this folder, for another run")
+    parser.add_argument("--tiny", action="store_true", help="run in seconds, to test this script")
     arguments = parser.parse_args()
     sessions = (1,) if arguments.tiny else (1, 2, 3, 4)
     with tempfile.TemporaryDirectory() as scratch:
