@@ -164,8 +164,9 @@ class ExtractSettings(Section):
             if old in RENAMED_KEYS:
                 new = RENAMED_KEYS[old].rpartition(".")[2]
                 raise ValueError(f"extract.encoders.{name}: key '{unknown[0]}' was renamed to '{new}'")
-            near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5) or list(known)
-            raise ValueError(f"extract.encoders.{name}: unknown key {unknown[0]!r}; did you mean {', '.join(near)}?")
+            near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+            raise ValueError(f"extract.encoders.{name}: unknown key '{unknown[0]}'; {hint}")
         try:
             return type(base).model_validate({**base.model_dump(), **changes})
         except ValidationError as error:

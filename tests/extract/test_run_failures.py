@@ -71,7 +71,7 @@ def test_damaged_media_fail_only_their_own_utterances(foal_here: Foal, mixed: Pa
     with (mixed / "features" / "mixed" / "failures.csv").open() as file:
         failures = {(row["id"], row["stream"]): row for row in csv.DictReader(file)}
     assert set(failures) == {("words", "audio"), ("words", "face"), ("gone", "face")}
-    assert failures["gone", "face"]["reason"] == "there is no such file"
+    assert failures["gone", "face"]["reason"] == "no such file"
     assert all(row["remedy"] for row in failures.values())
 
     shutil.copy(mixed / "media" / "talk.avi", mixed / "media" / "gone.mp4")

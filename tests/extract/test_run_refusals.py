@@ -64,13 +64,13 @@ def mismatched_weights(folder: Path) -> None:
         (None, ["--face-encoder", "nobody.pt"], "unknown face encoder"),
         (None, ["--region", "profile"], "extract.face.region"),
         (None, ["--streams", "face/clip"], "expected some of audio, face, got face/clip"),
-        (None, ["--set", "extract.encoders={face/x: {fsp: 3}}"], "did you mean fps"),
+        (None, ["--set", "extract.encoders={face/x: {fsp: 3}}"], "did you mean 'fps'"),
         (None, ["--set", "extract.encoders={smell/x: {}}"], "expected names like face/clip"),
         (None, ["--set", "extract.encoders={face/same: {}}", "--streams", "face,face/same"], "are the same features"),
         (None, ["--set", "cluster.device=cuda"], "PyTorch finds 0 GPUs"),
     ],
 )
-def test_invalid_encoders_and_streams_are_reported_before_any_worker_starts(
+def test_invalid_encoders_and_streams_are_reported_before_any_chunk_is_extracted(
     foal_here: Foal, tone: Path, make: Callable[[Path], None] | None, options: list[str], message: str
 ) -> None:
     if "cuda" in message.lower() + str(options) and torch.cuda.is_available():

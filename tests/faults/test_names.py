@@ -131,7 +131,7 @@ def test_empty_corpora_are_refused(tmp_path: Path, start: Start, trial: Trial) -
     with trial("a corpus in which every row fails", "reported; no index and no shard are written", count=5):
         run = start(tmp_path, *EXTRACT, "--streams", "audio")
         assert run.finish() == 1
-        assert "none of the 5 utterances could be extracted: there is no such file" in run.err
+        assert "none of the 5 utterances could be extracted: no such file" in run.err
         assert not (tmp_path / "feats.h5").exists()
         assert not list((tmp_path / "features").rglob("*.h5"))
 
