@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings as hypothesis_settings
 from jaxtyping import install_import_hook
 
@@ -25,6 +26,10 @@ from foal.shared.utterance import Utterance
 # A script's background jobs, `nohup` and some CI runners start the suite with SIGINT ignored. Child processes would
 # inherit that, and the tests that interrupt them would time out.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The processes of pytest-xdist share the cores. Commands set their own number of threads.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 # The same examples in every run. No deadline: first calls are slow.
 hypothesis_settings.register_profile("foal", deadline=None, derandomize=True)

@@ -41,7 +41,7 @@ def test_the_commands_lead_from_a_corpus_to_results(
         (foal_here, ["manifest"]),
         (foal, ["extract", "--split", "all"]),
         (foal_here, ["verify"]),
-        (foal, ["inspect", "feats.h5"]),
+        (foal_here, ["inspect", "feats.h5"]),
     ):
         result = run(*command)
         assert result.returncode == 0, result.stderr
@@ -81,7 +81,7 @@ def test_the_commands_lead_from_a_corpus_to_results(
     assert shards == pack
 
     next((tmp_path / "features").rglob("audio-*/*.h5")).unlink()
-    result = foal("train", "--features", "feats.h5", "--out", "runs/broken")
+    result = foal_here("train", "--features", "feats.h5", "--out", "runs/broken")
     assert result.returncode == 1
     assert "no such shard" in result.stderr
     assert not (tmp_path / "runs" / "broken").exists()

@@ -33,7 +33,8 @@ class Weights:
         name: name or path, as in the settings.
         revision: commit on the hub; "local" for files, "seed N" for random weights.
         digest: SHA-256 of everything that defines the encoder.
-        path: file or folder; None for random weights, which `name` and `seed` define.
+        path: file or folder, absolute, because Dask workers may run in another folder; None for random weights,
+            which `name` and `seed` define.
         seed: of random weights.
     """
 
@@ -97,7 +98,7 @@ def find_face_weights(encoder: str, revision: str, seed: int, *, fetch: bool = T
             f"unknown face encoder {encoder!r}: expected {known}, a weight file, the folder of a vision model or its "
             "name on the hub (OWNER/NAME); there is no such file or folder"
         )
-    return Weights(name=encoder, revision="local", digest=_hash_files([path]), path=path)
+    return Weights(name=encoder, revision="local", digest=_hash_files([path]), path=path.absolute())
 
 
 def _find_model(encoder: str, revision: str, *, key: str, fetch: bool) -> Weights:
@@ -113,7 +114,7 @@ def _find_model(encoder: str, revision: str, *, key: str, fetch: bool) -> Weight
             f"{folder}: expected config.json and {' or '.join(_WEIGHTS)}, got {_listing(folder) or 'nothing'}"
         )
     files = [folder / name for name in _MODEL_FILES if (folder / name).is_file()]
-    return Weights(name=encoder, revision=revision, digest=_hash_files([*files, weights]), path=folder)
+    return Weights(name=encoder, revision=revision, digest=_hash_files([*files, weights]), path=folder.absolute())
 
 
 def _check_released(encoder: str, path: Path) -> None:

@@ -28,7 +28,17 @@ def extracted(foal_in: Foal, synthetic_corpus: Path, tmp_path_factory: pytest.Te
     """A folder with the manifest, shards and index of the first two sessions of the synthetic corpus; read-only."""
     folder = tmp_path_factory.mktemp("extracted")
     assert foal_in(folder, "manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
-    arguments = ["extract", "--split", "session1,session2", "-m", "m.csv", "-r", str(synthetic_corpus)]
+    arguments = [
+        "extract",
+        "--split",
+        "session1,session2",
+        "-m",
+        "m.csv",
+        "-r",
+        str(synthetic_corpus),
+        "--threads",
+        "1",
+    ]
     command = [sys.executable, "-c", "from foal.shared.cli.main import main; main()", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -131,7 +141,8 @@ def test_deleted_and_damaged_shards_are_restored_identically(
     verified = foal_in(copy, "verify", "features")
     assert verified.returncode == 1
     assert damaged.name in verified.stdout
-    done = foal_in(copy, "extract", "--split", "session1", "--split", "session2", "-m", "m.csv", "-r", synthetic_corpus)
+    selection = ["--split", "session1", "--split", "session2"]
+    done = foal_in(copy, "extract", *selection, "-m", "m.csv", "-r", synthetic_corpus, "-j", "1", "--threads", "1")
     assert done.returncode == 0, done.stderr
     assert "broken.h5" in done.stdout
     assert damaged.name in done.stdout
@@ -140,16 +151,7 @@ def test_deleted_and_damaged_shards_are_restored_identically(
     assert foal_in(copy, "verify").returncode == 0
 
 
-def test_features_do_not_depend_on_the_number_of_workers(
-    foal_here: Foal, extracted: Path, synthetic_corpus: Path, tmp_path: Path
-) -> None:
-    options = ["-s", "session1", "-m", extracted / "m.csv", "-r", synthetic_corpus, "--features-dir", "f", "-j", "1"]
-    done = foal_here("extract", *options)
-    assert done.returncode == 0, done.stderr
-    assert_nearly_equal(tmp_path / "f" / "feats.h5", extracted / "feats.h5")
-
-
-def test_workers_of_a_running_scheduler_are_used(
+def test_one_worker_of_a_running_scheduler_gives_the_same_features(
     foal_here: Foal, extracted: Path, synthetic_corpus: Path, tmp_path: Path, scheduler: str
 ) -> None:
     options = ["-s", "session1", "-m", extracted / "m.csv", "-r", synthetic_corpus, "--features-dir", "f"]

@@ -71,13 +71,20 @@ def mismatched_weights(folder: Path) -> None:
     ],
 )
 def test_invalid_encoders_and_streams_are_reported_before_any_chunk_is_extracted(
-    foal_here: Foal, tone: Path, make: Callable[[Path], None] | None, options: list[str], message: str
+    foal_here: Foal,
+    tone: Path,
+    make: Callable[[Path], None] | None,
+    options: list[str],
+    message: str,
+    scheduler: str,
 ) -> None:
     if "cuda" in message.lower() + str(options) and torch.cuda.is_available():
         pytest.skip("needs a machine without a GPU")
     if make is not None:
         make(tone / "model")
-    done = foal_here("extract", "-s", "all", "-m", "m.csv", "-r", ".", *options)
+    # These encoders are refused when a worker loads them.
+    loading = ["--scheduler", scheduler] if make in (bert, mismatched_weights) else []
+    done = foal_here("extract", "-s", "all", "-m", "m.csv", "-r", ".", *options, *loading)
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -113,7 +113,7 @@ def test_an_interrupted_run_ends_its_workers_and_can_be_resumed(
     code: int,
     scheduler: str,
 ) -> None:
-    process = started(*options, "-j", "2")
+    process = started(*options, "-j", "2" if number == signal.SIGINT else "1")
     # A terminal sends the signal to every process of the group.
     os.killpg(process.pid, number) if to_all else process.send_signal(number)
     assert_ended(process, code)
@@ -128,7 +128,7 @@ def test_an_interrupted_run_ends_its_workers_and_can_be_resumed(
 def test_repeated_signals_print_one_message(
     started: Callable[..., "subprocess.Popen[str]"], options: list[str]
 ) -> None:
-    process = started(*options, "-j", "2")
+    process = started(*options, "-j", "1")
     for _ in range(6):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)

@@ -16,8 +16,6 @@ from foal.train.data.features import InMemory
 from foal.train.data.sequences import Batch, PackedSequences
 from foal.train.model.foalnet import Architecture, FoalNet, build_model
 
-torch.set_num_threads(1)  # threads only add overhead on tensors this small
-
 CLASSES = "abcdefgh"
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 

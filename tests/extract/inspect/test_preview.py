@@ -88,9 +88,7 @@ def test_unreadable_videos_and_missing_frames_are_reported(tmp_path: Path, make_
         "words.mp4: expected a media file"
         in previews(tmp_path, "words.mp4", [request("a", 0)], face_info())["a"].problem
     )
-    assert (
-        previews(tmp_path, "gone.mp4", [request("a", 0)], face_info())["a"].problem == "gone.mp4: no such file"
-    )
+    assert previews(tmp_path, "gone.mp4", [request("a", 0)], face_info())["a"].problem == "gone.mp4: no such file"
     make_video(tmp_path / "short.mp4", frames=5)
     beyond = previews(tmp_path, "short.mp4", [request("a", 40)], face_info())["a"]
     assert beyond.picture is None
