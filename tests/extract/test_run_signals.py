@@ -101,7 +101,7 @@ def assert_ended(process: "subprocess.Popen[str]", code: int) -> None:
 
 @pytest.mark.parametrize(
     ("number", "to_all", "code"),
-    [(signal.SIGINT, True, 130), (signal.SIGHUP, True, 129), (signal.SIGTERM, False, 143)],
+    [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143)],
 )
 def test_an_interrupted_run_ends_its_workers_and_can_be_resumed(
     foal_here: Foal,
