@@ -235,9 +235,16 @@ def foal_here(
 
 @pytest.fixture(scope="session")
 def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generated corpus of 20 utterances in IEMOCAP's directory layout; read only."""
+    """A generated corpus of 20 utterances in IEMOCAP's directory layout; read only, shared by all test processes."""
     from foal.manifests.synthetic.corpus import write_corpus
 
-    root = tmp_path_factory.mktemp("synthetic") / "corpus"
-    write_corpus(root, utterances=20, seed=7)
+    # The folder of a pytest-xdist process is in the folder of the whole test run.
+    in_process = "PYTEST_XDIST_WORKER" in os.environ
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if in_process else base) / "synthetic" / "corpus"
+    root.parent.mkdir(exist_ok=True)
+    with (root.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            write_corpus(root, utterances=20, seed=7)
     return root

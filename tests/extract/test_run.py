@@ -28,18 +28,9 @@ def extracted(foal_in: Foal, synthetic_corpus: Path, tmp_path_factory: pytest.Te
     """A folder with the manifest, shards and index of the first two sessions of the synthetic corpus; read-only."""
     folder = tmp_path_factory.mktemp("extracted")
     assert foal_in(folder, "manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
-    arguments = [
-        "extract",
-        "--split",
-        "session1,session2",
-        "-m",
-        "m.csv",
-        "-r",
-        str(synthetic_corpus),
-        "--threads",
-        "1",
-    ]
-    command = [sys.executable, "-c", "from foal.shared.cli.main import main; main()", *arguments]
+    selection = ["--split", "session1,session2", "-m", "m.csv", "-r", str(synthetic_corpus)]
+    options = ["extract", *selection, "-j", "1", "--threads", "1"]
+    command = [sys.executable, "-c", "from foal.shared.cli.main import main; main()", *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return folder
