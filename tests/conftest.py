@@ -243,7 +243,7 @@ def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     root = (base.parent if in_process else base) / "synthetic" / "corpus"
     root.parent.mkdir(exist_ok=True)
-    with (root.parent / "lock").open("w") as lock:
+    with root.parent.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
             write_corpus(root, utterances=20, seed=7)

@@ -8,6 +8,8 @@ from ..config.settings import ClusterSettings
 from ..errors import UsageError
 
 MAX_DECODE_THREADS = 8
+GPU_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg", "/dev/kfd", "/dev/nvmap")
+"""Files of the drivers of NVIDIA, Windows Subsystem for Linux, AMD and Jetson. Without any there is no GPU to use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,9 @@ def available_cores() -> int:
 
 def available_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     """The GPUs that this process may use, as in CUDA_VISIBLE_DEVICES; CUDA is not initialized."""
+    if not any(os.path.exists(path) for path in GPU_DRIVERS):
+        # The import of PyTorch takes two seconds.
+        return []
     import torch
 
     count = torch.cuda.device_count()

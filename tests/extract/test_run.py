@@ -117,7 +117,7 @@ def test_a_run_with_nothing_to_do_opens_each_shard_once(
 
 
 def test_deleted_and_damaged_shards_are_restored_identically(
-    foal_in: Foal, extracted: Path, synthetic_corpus: Path, tmp_path: Path
+    foal_in: Foal, extracted: Path, synthetic_corpus: Path, tmp_path: Path, scheduler: str
 ) -> None:
     copy = Path(shutil.copytree(extracted, tmp_path / "copy"))
     features = copy / "features"
@@ -133,7 +133,8 @@ def test_deleted_and_damaged_shards_are_restored_identically(
     assert verified.returncode == 1
     assert damaged.name in verified.stdout
     selection = ["--split", "session1", "--split", "session2"]
-    done = foal_in(copy, "extract", *selection, "-m", "m.csv", "-r", synthetic_corpus, "-j", "1", "--threads", "1")
+    workers = ["--scheduler", scheduler, "--threads", "1"]
+    done = foal_in(copy, "extract", *selection, "-m", "m.csv", "-r", synthetic_corpus, *workers)
     assert done.returncode == 0, done.stderr
     assert "broken.h5" in done.stdout
     assert damaged.name in done.stdout

@@ -1,6 +1,9 @@
 """Allocation of cores and GPUs to workers."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -56,13 +59,23 @@ def test_each_worker_sees_its_own_gpu() -> None:
     ]
 
 
-def test_hidden_gpus_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hidden_gpus_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("foal.shared.parallel.resources.GPU_DRIVERS", (str(tmp_path),))
     # PyTorch counts visible devices only.
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert available_gpus({}) == ["0", "1"]
     assert available_gpus({"CUDA_VISIBLE_DEVICES": "5, 7"}) == ["5", "7"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert available_gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
+
+
+def test_pytorch_is_not_imported_without_a_gpu_driver() -> None:
+    code = (
+        "import sys; from foal.shared.parallel import resources; resources.GPU_DRIVERS = ('/nowhere',)\n"
+        "print(resources.available_gpus(), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[] False\n"
 
 
 def test_a_worker_is_pinned_to_its_gpu_and_others_keep_their_environment(monkeypatch: pytest.MonkeyPatch) -> None:
