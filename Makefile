@@ -7,7 +7,7 @@ XDIST = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reor
 # The packages, tests and benchmarks that exist; mypy wants them inside a folder called foal.
 CHECKED = $(addprefix foal/,$(wildcard shared manifests extract train predict tests benchmarks))
 
-.PHONY: demo test test-fast faults faults-sample soak audit check lint types docs format clean help
+.PHONY: demo test test-fast benchmarks-tiny faults faults-sample soak audit check lint types docs format clean help
 
 help:
 	@echo "make demo           generate a corpus, extract, train, show the results (about 5 minutes after installation)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test           the whole test suite (about 6 minutes on two cores)"
 	@echo "make test COVERAGE=1  the same with a coverage figure, commands and Dask workers included; slower"
 	@echo "make test-fast      the tests that take no more than seconds (about a minute)"
+	@echo "make benchmarks-tiny  every benchmark script for a few seconds, to test the scripts (two minutes)"
 	@echo "make faults         the fault suite, and its table in docs/reliability.md (about 20 minutes)"
 	@echo "make faults-sample  one of each kind of fault (5 minutes)"
 	@echo "make soak           half an hour of load, memory compared"
@@ -37,7 +38,10 @@ test: $(STAMP)
 	$(BIN)/python -m pytest $(XDIST) $(if $(COVERAGE),--cov --cov-report=term)
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest $(XDIST) -m "not slow and not faults and not soak"
+	$(BIN)/python -m pytest $(XDIST) -m "not slow and not faults and not soak and not benchmarks"
+
+benchmarks-tiny: $(STAMP)
+	$(BIN)/python -m pytest tests/benchmarks -m benchmarks $(XDIST)
 
 faults: $(STAMP)
 	$(BIN)/python -m pytest tests/faults -m "faults and not soak" $(XDIST) --faults-table docs/reliability.md

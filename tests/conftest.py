@@ -47,13 +47,33 @@ SLOW_FIXTURES = frozenset({"foal", "foal_unprivileged", "scheduler", "synthetic_
 SLOW_FILES = (
     "extract/audio/test_encoder.py",
     "extract/face/test_vision.py",
+    "extract/inspect/test_preview.py",
+    "extract/inspect/test_sheet_layout.py",
+    "extract/maintenance/test_clean.py",
+    "extract/maintenance/test_import_features.py",
     "extract/media/test_audio_track.py",
+    "extract/media/test_video.py",
+    "extract/schedule/test_dispatch.py",
+    "extract/schedule/test_worker.py",
+    "manifests/synthetic/test_video.py",
     "manifests/test_run.py",
+    "shared/cli/test_signals.py",
+    "shared/store/test_shard_reader.py",
+    "shared/store/test_verify.py",
     "train/data/test_features.py",
     "train/evaluate/test_run.py",
     "train/evaluate/test_run_selection.py",
+    "train/fit/test_loop.py",
     "train/fit/test_snapshot.py",
+    "train/fit/test_task.py",
+    "train/metrics/test_retrieval.py",
+    "train/metrics/test_significance.py",
     "train/model/test_foalnet_invariance.py",
+    "train/model/test_objective_compat.py",
+    "train/report/test_plots.py",
+    "train/report/test_run_folder.py",
+    "train/test_run_degenerate.py",
+    "train/test_run_leakage.py",
 )
 """Test files below tests/ with many or long computations."""
 
@@ -61,9 +81,11 @@ SLOW_FILES = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests as slow that `make test-fast` leaves out, in addition to those with a marker of their own."""
     # Files are distributed among processes in this order. The longest come first, so that none is left at the end.
-    items.sort(key=lambda item: item.path.name != "test_end_to_end.py" and item.path.parent.name != "benchmarks")
+    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
     files = {TESTS / name for name in SLOW_FILES}
     for item in items:
+        if item.path.parent == TESTS / "benchmarks":
+            item.add_marker(pytest.mark.benchmarks)
         if item.path in files or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 

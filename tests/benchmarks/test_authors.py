@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 VARIANTS = (
     "as_it_is",
     "without_fused_twice",
@@ -14,7 +12,6 @@ VARIANTS = (
 )
 
 
-@pytest.mark.slow
 def test_every_variant_is_measured(run_benchmark: Callable[..., dict[str, Any]]) -> None:
     result = run_benchmark("authors")
     for variant in VARIANTS:

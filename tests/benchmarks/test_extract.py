@@ -3,10 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 
-
-@pytest.mark.slow
 def test_every_part_is_measured_and_agrees_with_the_documented_usage(
     run_benchmark: Callable[..., dict[str, Any]],
 ) -> None:

@@ -17,7 +17,6 @@ def test_help_lists_the_options(
     assert "--utterances" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_batched_and_unbatched_extraction_are_measured(run_benchmark: Callable[..., dict[str, Any]]) -> None:
     result = run_benchmark("gpu")

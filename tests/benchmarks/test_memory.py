@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.slow
 def test_the_peak_memory_of_both_runs_is_measured(run_benchmark: Callable[..., dict[str, Any]]) -> None:
     result = run_benchmark("memory")
     assert result["few"] < result["many"]

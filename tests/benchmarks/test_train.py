@@ -3,10 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 
-
-@pytest.mark.slow
 def test_every_procedure_is_measured(run_benchmark: Callable[..., dict[str, Any]]) -> None:
     result = run_benchmark("train")
     for procedure in ("authors", "same_width", "own_losses", "default"):

@@ -3,10 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 
-
-@pytest.mark.slow
 def test_all_three_processes_are_measured(run_benchmark: Callable[..., dict[str, Any]]) -> None:
     result = run_benchmark("train_memory")
     assert result["ram_features_gb"] == result["disk_features_gb"] > 0

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.slow
 def test_both_runs_are_measured(run_benchmark: Callable[..., dict[str, Any]]) -> None:
     result = run_benchmark("workers")
     assert result["utterances"] >= 2

@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> Iterator[Extract]:
     plugin = EncoderPlugin(settings, stream_specs(settings.extract), resources)
     with (
         LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="inproc://"
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0", protocol="inproc://"
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -116,6 +116,7 @@ def test_a_pickled_store_opens_its_file_on_first_use(
         len(copies[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_a_store_works_in_the_workers_of_a_data_loader(store_path: Path, start_method: str) -> None:
     with FeatureStore(store_path) as store:
@@ -125,6 +126,7 @@ def test_a_store_works_in_the_workers_of_a_data_loader(store_path: Path, start_m
             batch_size=5,
             num_workers=2,
             multiprocessing_context=start_method,
+            timeout=120,
             collate_fn=partial(store.packed, "audio"),
         )
         batches = list(loader)
