@@ -140,7 +140,10 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        problems = error.errors(include_url=False)
+        every = error.errors(include_url=False)
+        # A tuple with an invalid item is reported a second time, as too short.
+        items = {problem["loc"][:-1] for problem in every}
+        problems = [problem for problem in every if problem["loc"] not in items]
         lines = [shortened(explain_error(problem, Settings)) for problem in problems[:MAX_PROBLEMS]]
         if len(problems) > MAX_PROBLEMS:
             lines.append(f"... and {len(problems) - MAX_PROBLEMS} more")

@@ -62,6 +62,13 @@ def test_an_invalid_file_is_refused_with_the_invalid_key(tmp_path: Path, text: s
         load_settings(params)
 
 
+def test_an_invalid_item_of_a_list_is_reported_once(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("train:\n  seeds: [x]")
+    with pytest.raises(SettingsError, match=r"^settings key 'train\.seeds\.0': input should be a valid integer.*'x'$"):
+        load_settings(params)
+
+
 def test_many_problems_are_truncated_to_twenty_lines(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text("train:\n" + "".join(f"  unknown{number}: 1\n" for number in range(25)))
