@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = [name for name in ("shared", "manifests", "extract", "train", "predict") if (ROOT / name).is_dir()]
 SETTINGS = """
 corpus: {{kind: synthetic, root: {root}, manifest: manifests/corpus.csv}}
-synth: {{utterances: 20, seed: 7}}
+synth: {{utterances: 20}}
 extract: {{chunk_seconds: 20}}
 train: {{epochs: 3, width: 32, bootstrap: 50}}
 """
@@ -99,7 +99,7 @@ def test_the_pipeline_persists_shards_and_does_not_track_the_corpus() -> None:
 
 
 @pytest.mark.slow
-def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path, synthetic_corpus: Path) -> None:
+def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path) -> None:
     """In a copy of foal's sources, with the real commands on PATH."""
     clone, commands = tmp_path / "clone", tmp_path / "bin"
     for name in PACKAGES:
@@ -111,7 +111,7 @@ def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path, synthetic_corpus: Path
     (commands / "foal").write_text(LAUNCHER)
     (commands / "foal").chmod(0o755)
     params = parse_yaml((ROOT / "params.yaml").read_text())
-    for section, changes in parse_yaml(SETTINGS.format(root=synthetic_corpus)).items():
+    for section, changes in parse_yaml(SETTINGS.format(root=tmp_path / "corpus")).items():
         params[section] |= changes
 
     def dvc(*arguments: str) -> str:
