@@ -16,17 +16,9 @@ from transformers import BertConfig, BertModel, Wav2Vec2Config, Wav2Vec2Model
 
 from foal.shared.manifest import write_manifest
 from foal.shared.utterance import Utterance
+from foal.tests.extract.small_wav2vec2 import SMALL
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
-SMALL: dict[str, Any] = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": (8,) * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
 
 
 @pytest.fixture

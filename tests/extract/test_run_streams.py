@@ -4,7 +4,6 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,19 +21,11 @@ from transformers import (
 from foal.shared.manifest import read_manifest, write_manifest
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
+from foal.tests.extract.small_wav2vec2 import SMALL
 
 pytestmark = pytest.mark.slow
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
-SMALL: dict[str, Any] = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": (8,) * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
 
 
 @pytest.fixture

@@ -16,18 +16,11 @@ from foal.extract.audio.encoder import AudioEncoder
 from foal.extract.audio.loading import load_audio_encoder
 from foal.extract.encoders.weights import find_audio_weights
 from foal.shared.errors import EncoderError
+from foal.tests.extract.audio.waveforms import encode_one, wave
 
 CPU = torch.device("cpu")
 Save = Callable[..., Path]
 Load = Callable[..., AudioEncoder]
-
-
-def wave(seconds: float, seed: int = 0) -> np.ndarray:
-    return (np.random.default_rng(seed).normal(size=round(seconds * 16000)) * 0.1).astype(np.float32)
-
-
-def encode_one(encoder: AudioEncoder, samples: np.ndarray) -> np.ndarray:
-    return encoder.encode([samples])[0]
 
 
 def test_the_seed_determines_the_tiny_encoder() -> None:

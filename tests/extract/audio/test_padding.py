@@ -3,20 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import (
     AutoModel,
 )
 
 from foal.extract.audio.padding import BatchInvariantModel
+from foal.tests.extract.audio.waveforms import wave
 
 CPU = torch.device("cpu")
 Save = Callable[..., Path]
-
-
-def wave(seconds: float, seed: int = 0) -> np.ndarray:
-    return (np.random.default_rng(seed).normal(size=round(seconds * 16000)) * 0.1).astype(np.float32)
 
 
 def test_batches_are_exact_in_double_precision(saved_per_module: Path) -> None:

@@ -51,19 +51,23 @@ def test_the_exit_code_reports_the_failure_without_any_output(tmp_path: Path) ->
     assert result.returncode == 1
 
 
+def help_to(output_fd: int, folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*COMMAND, "--help"],
+        stdout=output_fd,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        timeout=100,
+        check=False,
+    )
+
+
 def test_a_closed_terminal_is_reported_in_one_sentence(tmp_path: Path) -> None:
     controller_fd, terminal_fd = pty.openpty()
     os.close(controller_fd)
     try:
-        result = subprocess.run(
-            [*COMMAND, "--help"],
-            stdout=terminal_fd,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            timeout=100,
-            check=False,
-        )
+        result = help_to(terminal_fd, tmp_path)
     finally:
         os.close(terminal_fd)
     assert result.returncode == 1
@@ -75,15 +79,7 @@ def test_a_closed_pipe_ends_the_command_silently(tmp_path: Path) -> None:
     read_fd, write_fd = os.pipe()
     os.close(read_fd)
     try:
-        result = subprocess.run(
-            [*COMMAND, "--help"],
-            stdout=write_fd,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            timeout=100,
-            check=False,
-        )
+        result = help_to(write_fd, tmp_path)
     finally:
         os.close(write_fd)
     assert (result.returncode, result.stderr) == (1, "")
