@@ -55,6 +55,8 @@ def trial(request: pytest.FixtureRequest) -> Trial:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return  # a process of pytest-xdist has seen only its own tests
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
     counts: dict[tuple[str, str], list[int]] = {}
     for report in sorted(reports, key=lambda report: report.nodeid):
