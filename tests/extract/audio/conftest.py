@@ -24,25 +24,17 @@ from foal.extract.audio.encoder import AudioEncoder
 from foal.extract.audio.loading import load_audio_encoder
 from foal.extract.encoders.weights import find_audio_weights
 from foal.shared.config.settings import AudioSettings
+from foal.tests.extract.small_wav2vec2 import SMALL
 
-SMALL: dict[str, Any] = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": (8,) * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-    "num_feat_extract_layers": 7,
-}
+CONFIG: dict[str, Any] = {**SMALL, "num_feat_extract_layers": 7}
 LAYER_NORM: dict[str, Any] = {"feat_extract_norm": "layer", "conv_bias": True}
 MODELS: dict[str, Callable[[], PreTrainedModel]] = {
-    "wav2vec2-group": lambda: Wav2Vec2Model(Wav2Vec2Config(**SMALL, feat_extract_norm="group")),
-    "wav2vec2-layer": lambda: Wav2Vec2Model(Wav2Vec2Config(**SMALL, **LAYER_NORM)),
-    "wav2vec2-stable": lambda: Wav2Vec2Model(Wav2Vec2Config(**SMALL, **LAYER_NORM, do_stable_layer_norm=True)),
-    "hubert": lambda: HubertModel(HubertConfig(**SMALL)),
-    "wavlm": lambda: WavLMModel(WavLMConfig(**SMALL)),
-    "data2vec": lambda: Data2VecAudioModel(Data2VecAudioConfig(**SMALL, conv_pos_kernel_size=9)),
+    "wav2vec2-group": lambda: Wav2Vec2Model(Wav2Vec2Config(**CONFIG, feat_extract_norm="group")),
+    "wav2vec2-layer": lambda: Wav2Vec2Model(Wav2Vec2Config(**CONFIG, **LAYER_NORM)),
+    "wav2vec2-stable": lambda: Wav2Vec2Model(Wav2Vec2Config(**CONFIG, **LAYER_NORM, do_stable_layer_norm=True)),
+    "hubert": lambda: HubertModel(HubertConfig(**CONFIG)),
+    "wavlm": lambda: WavLMModel(WavLMConfig(**CONFIG)),
+    "data2vec": lambda: Data2VecAudioModel(Data2VecAudioConfig(**CONFIG, conv_pos_kernel_size=9)),
 }
 
 
@@ -67,7 +59,7 @@ def load_encoder(
 @pytest.fixture(scope="session")
 def small() -> dict[str, Any]:
     """Configuration of a small model."""
-    return SMALL
+    return CONFIG
 
 
 @pytest.fixture(scope="session")
