@@ -8,6 +8,7 @@ from .loading import Section
 
 Protocol = Literal["loso-nested", "loso-reference", "speakers-nested", "folds-nested"]
 Deviation = Literal["temperature", "sum", "own-pairs", "same-class"]
+Pool = Literal["mean", "std", "attention"]
 REFERENCE: tuple[Deviation, ...] = ("temperature", "sum", "own-pairs")
 """The deviations of the reference code from the paper that `compat: reference` reproduces."""
 
@@ -68,9 +69,24 @@ class TrainSettings(Section):
     max_seconds: float | None = Field(
         None, gt=0, description="maximum sequence length in seconds; later frames are dropped (none = no limit)"
     )
+    normalize: Literal["fold", "speaker"] = Field(
+        "fold",
+        description="statistics that standardize the features: of the training group (fold), or of all utterances of "
+        "each speaker, without labels (speaker; uses the unlabelled utterances of the test speakers)",
+    )
     width: int = Field(128, ge=8, le=4096, description="dimension of the shared space, d")
     heads: int = Field(4, ge=1, le=64, description="number of attention heads; must divide train.width")
-    layers: int = Field(2, ge=1, le=24, description="number of cross-attention layers in each direction")
+    layers: int = Field(
+        2, ge=0, le=24, description="number of cross-attention layers in each direction (0 = no attention)"
+    )
+    feed_forward: bool = Field(False, description="add a feed-forward layer to each cross-attention layer")
+    positions: bool = Field(False, description="add sinusoidal positions before the cross-attention")
+    pool: tuple[Pool, ...] = Field(
+        ("mean",), min_length=1, description="pooling over time: mean, std, attention, or several of them"
+    )
+    skip: bool = Field(False, description="add a linear path from the pooled input features to the class scores")
+    input_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of input features, the same in all frames")
+    frame_dropout: float = Field(0.0, ge=0, lt=1, description="share of frames that are dropped in training")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in attention and before the classifier")
     projection_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the projection blocks")
     modality_dropout: float = Field(
@@ -84,8 +100,15 @@ class TrainSettings(Section):
         "of long utterances (none = no limit)",
     )
     epochs: int = Field(40, ge=1, le=10000, description="maximum number of epochs per fold")
+    select: Literal["ua", "loss", "last"] = Field(
+        "ua", description="epoch that is kept: best development UA, lowest development loss, or the last one"
+    )
+    refit: bool = Field(
+        False,
+        description="after the selection, train a new network on training and development group, for as many epochs",
+    )
     early_stopping_patience: int = Field(
-        15, ge=1, description="epochs without a better development UA after which a fold stops"
+        15, ge=1, description="epochs without a better development score after which a fold stops"
     )
     learning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of AdamW")
     schedule: Literal["cosine", "constant"] = Field(

@@ -110,6 +110,11 @@ def collate(data: Dataset, chunk: Chunk, chosen: Tensor, device: torch.device) -
     """Pad the utterances at positions `chosen` (b,) of a chunk to their longest, on a device."""
     rows, positions = chunk.rows[chosen], chunk.positions[chosen]
     frames = {name: pad_batch(stream, positions, device) for name, stream in chunk.streams.items()}
+    if data.speaker_statistics is not None:
+        frames = {
+            name: padded._replace(speaker=data.speaker_statistics.of(name, rows, device))
+            for name, padded in frames.items()
+        }
     return Batch(rows=rows.to(device), labels=data.labels[rows].to(device), frames=frames)
 
 

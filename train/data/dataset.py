@@ -17,6 +17,7 @@ from ...shared.store.feature_store import FeatureStore
 from ...shared.utterance import Utterance
 from .features import Features, InMemory, OnDisk, StreamSource, read_streams
 from .malloc import limit_malloc_arenas
+from .speakers import SpeakerStatistics, read_speaker_statistics, speaker_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Dataset:
         features: the sequences by modality.
         rates: frame rate (Hz) by modality, after pooling.
         stream_names: name of the stream in feats.h5 by modality.
+        speaker_statistics: statistics that standardize each speaker's features (None: those of the training group).
         digest: hash of the features.
         provenance: encoder and configuration by stream name.
         warnings: what was left out or is missing.
@@ -41,6 +43,7 @@ class Dataset:
     features: Features
     rates: Mapping[str, float]
     stream_names: Mapping[str, str]
+    speaker_statistics: SpeakerStatistics | None = None
     digest: str = ""
     provenance: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
@@ -56,7 +59,7 @@ class Dataset:
     @cached_property
     def speakers(self) -> tuple[str, ...]:
         """Speaker names, unique across corpora, n; an utterance without a speaker counts as its own speaker."""
-        return tuple(f"{u.corpus}/{u.speaker}" if u.speaker else f"{u.corpus}//{u.id}" for u in self.utterances)
+        return tuple(speaker_key(utterance) for utterance in self.utterances)
 
     @property
     def random_weights(self) -> bool:
@@ -128,6 +131,9 @@ def open_dataset(
             features=features,
             rates={modality: source.to_hz for modality, source in sources.items()},
             stream_names=names,
+            speaker_statistics=(
+                read_speaker_statistics(store, rows, sources) if settings.normalize == "speaker" else None
+            ),
             digest=store.digest,
             provenance={name: provenance[name] for name in names.values()},
             warnings=(*_label_warnings(store.utterances, class_names), *_stream_warnings(store, rows, names)),

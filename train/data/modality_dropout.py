@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from .sequences import Batch, Frames
+from .sequences import Batch
 
 
 def modality_dropout(batch: Batch, share: float, generator: torch.Generator) -> Batch:
@@ -24,20 +24,20 @@ def modality_dropout(batch: Batch, share: float, generator: torch.Generator) -> 
     loses = (draws < share) & present.all(0)
     which = (draws < share / 2).long()  # the modality that is lost, 0 or 1
     frames = {
-        name: Frames(values, valid & ~(loses & (which == number))[:, None])
-        for number, (name, (values, valid)) in enumerate(batch.frames.items())
+        name: modality._replace(valid=modality.valid & ~(loses & (which == number))[:, None])
+        for number, (name, modality) in enumerate(batch.frames.items())
     }
     return replace(batch, frames=frames)
 
 
 def drop_modality(batch: Batch, modality: str) -> Batch:
     """Remove a modality from every utterance of the batch."""
-    values, valid = batch.frames[modality]
-    return replace(batch, frames={**batch.frames, modality: Frames(values, torch.zeros_like(valid))})
+    frames = batch.frames[modality]
+    return replace(batch, frames={**batch.frames, modality: frames._replace(valid=torch.zeros_like(frames.valid))})
 
 
 def drop_frames(batch: Batch, modality: str) -> Batch:
     """Mark every second frame of a modality as invalid, as if the encoder had run at half the rate."""
-    values, valid = batch.frames[modality]
-    kept = torch.arange(valid.shape[1], device=valid.device) % 2 == 0
-    return replace(batch, frames={**batch.frames, modality: Frames(values, valid & kept)})
+    frames = batch.frames[modality]
+    kept = torch.arange(frames.valid.shape[1], device=frames.valid.device) % 2 == 0
+    return replace(batch, frames={**batch.frames, modality: frames._replace(valid=frames.valid & kept)})

@@ -8,14 +8,26 @@ import torch
 from torch import Tensor
 
 
+class SpeakerNorm(NamedTuple):
+    """Statistics of the speaker of each row: mean and variance (b, [layers,] width), and their weight (b,) in [0, 1].
+
+    The weight is that of the speaker against the training group.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    weight: Tensor
+
+
 class Frames(NamedTuple):
-    """A batch of sequences: values (b, t, [layers,] width) and valid (b, t) bool.
+    """A batch of sequences: values (b, t, [layers,] width), valid (b, t) bool, and statistics of the speakers, if used.
 
     The values of invalid frames (no face detected, or padding) must not influence any result.
     """
 
     values: Tensor
     valid: Tensor
+    speaker: SpeakerNorm | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,8 +68,9 @@ class MatchingScores:
                 positive = draw_positives(batch.labels, batch.rows, present, pair_rng)
                 own = torch.arange(len(batch.rows), device=device)
                 partners = torch.stack([own, negative.rows, positive.rows])
-                fused = model.fuse(projected, {"audio": partners, "face": partners})
-                shares = torch.stack([logits.float().softmax(-1)[..., 1] for logits in model.match(fused).values()])
+                by_modality = {"audio": partners, "face": partners}
+                matched = model.match(model.fuse(projected, by_modality), by_modality)
+                shares = torch.stack([logits.float().softmax(-1)[..., 1] for logits in matched.values()])
                 counted = torch.stack([present, negative.found, positive.found])  # (3, b)
                 kinds = torch.arange(3, device=device)[:, None].expand_as(counted)
                 self._scores.append(shares.mean(0)[counted].double().cpu().numpy())

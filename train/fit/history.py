@@ -9,7 +9,10 @@ from ..model.foalnet import FoalNet
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One line of history.csv: mean training losses of an epoch, and the development scores after it."""
+    """One line of history.csv: mean training losses of an epoch, and the development scores after it.
+
+    The scores are None if the network is trained on the development group as well.
+    """
 
     seed: int
     fold: int
@@ -18,9 +21,9 @@ class Epoch:
     loss_classes: float
     loss_avel: float
     loss_mem: float
-    dev_loss: float
-    dev_ua: float
-    dev_wa: float
+    dev_loss: float | None
+    dev_ua: float | None
+    dev_wa: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class TrainingHistory:
     Attributes:
         best: the best epoch (None: no epoch yet).
         history: all epochs.
-        last_improvement: number of the last epoch that improved the development UA.
+        last_improvement: number of the last epoch that improved the development score.
         best_state: state dict of the network after the best epoch.
     """
 
@@ -39,16 +42,31 @@ class TrainingHistory:
     last_improvement: int
     best_state: dict[str, Tensor]
 
-    def after(self, row: Epoch, model: FoalNet) -> "TrainingHistory":
-        """Append an epoch, after which the network is in its present state."""
+    def after(self, row: Epoch, model: FoalNet, select: str = "ua") -> "TrainingHistory":
+        """Append an epoch, after which the network is in its present state.
+
+        Args:
+            row: the epoch.
+            model: the network.
+            select: score by which the best epoch is chosen: ua, loss or last. Ties of UA are broken by the loss, since
+                the UA of a small group changes in large steps.
+        """
         updated = replace(self, history=(*self.history, row))
-        if self.best is None or row.dev_ua > self.best.dev_ua:
+        score, best = _score(row, select), None if self.best is None else _score(self.best, select)
+        if best is None or score[0] > best[0]:
             updated = replace(updated, last_improvement=row.epoch)
-        if self.best is None or (row.dev_ua, -row.dev_loss) > (self.best.dev_ua, -self.best.dev_loss):
+        if best is None or score > best:
             state = {name: value.clone() for name, value in model.state_dict().items()}
             updated = replace(updated, best=row, best_state=state)
         return updated
 
     def should_stop(self, patience: int) -> bool:
-        """Whether the development UA has not improved for `patience` epochs."""
+        """Whether the development score has not improved for `patience` epochs."""
         return len(self.history) - self.last_improvement >= patience
+
+
+def _score(row: Epoch, select: str) -> tuple[float, float]:
+    """The score of an epoch and a score that breaks ties; larger is better."""
+    if select == "last" or row.dev_ua is None or row.dev_loss is None:
+        return (row.epoch, 0.0)
+    return (row.dev_ua, -row.dev_loss) if select == "ua" else (-row.dev_loss, row.dev_ua)

@@ -1,7 +1,7 @@
-"""The training loop of one fold: train until the development UA stops improving, return the best epoch's network."""
+"""The training loop of one fold: train until the development score stops improving, select an epoch, refit."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +28,23 @@ from .snapshot import Snapshots
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedFold:
-    """The network after its best epoch, the number of that epoch (from 1), and all epochs."""
+    """The network, the number of the selected epoch (from 1), and all epochs of the selection."""
 
     model: FoalNet
     epoch: int
     history: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """What is common to the selection and the refit of a fold."""
+
+    data: Dataset
+    fold: Fold
+    settings: TrainSettings
+    seed: int
+    device: torch.device
+    progress: Callable[[Epoch], None]
 
 
 def train_fold(
@@ -45,11 +57,11 @@ def train_fold(
     progress: Callable[[Epoch], None] = lambda epoch: None,
     snapshot: Path | None = None,
 ) -> TrainedFold:
-    """Train on fold.train_rows with early stopping on fold.dev_rows; fold.test_rows are never read.
+    """Train on fold.train_rows, and select an epoch on fold.dev_rows; fold.test_rows are never read.
 
-    The epoch with the best development UA is kept; the UA of a small group changes in large steps, so ties are broken
-    by the lowest development loss. The same seed, data and number of threads give the same network. The caller's random
-    state is not changed.
+    With `refit` a new network is then trained on both groups for as many epochs. If the last epoch is selected anyway,
+    it is the only one. The same seed, data and number of threads give the same network. The caller's random state is
+    not changed.
 
     Args:
         data: the dataset.
@@ -63,51 +75,62 @@ def train_fold(
     Raises:
         TrainingError: a loss is NaN or infinite.
     """
+    fit = _Fit(data=data, fold=fold, settings=settings, seed=seed, device=device, progress=progress)
+    both = torch.cat([fold.train_rows, fold.dev_rows])
+    if settings.refit and settings.select == "last":
+        return _train(fit, both, None, epochs=settings.epochs, snapshot=snapshot)
+    trained = _train(fit, fold.train_rows, fold.dev_rows, epochs=settings.epochs, snapshot=snapshot)
+    if not settings.refit:
+        return trained
+    refit_snapshot = snapshot and snapshot.with_suffix(".refit")
+    refitted = _train(
+        replace(fit, progress=lambda epoch: None), both, None, epochs=trained.epoch, snapshot=refit_snapshot
+    )
+    return replace(trained, model=refitted.model)
+
+
+def _train(
+    fit: _Fit, rows: torch.Tensor, dev_rows: torch.Tensor | None, *, epochs: int, snapshot: Path | None
+) -> TrainedFold:
+    """Train a network on `rows`; without `dev_rows` for exactly `epochs` epochs."""
+    data, settings, device = fit.data, fit.settings, fit.device
+    select = "last" if dev_rows is None else settings.select
     # Three independent streams of random numbers: disabling a loss changes neither initial weights nor batches.
-    weights_seed, batches_seed, pairs_seed = _seeds(seed, fold.number)
+    weights_seed, batches_seed, pairs_seed = _seeds(fit.seed, fit.fold.number)
     rngs = {"batches": torch.Generator().manual_seed(batches_seed)}
     rngs["pairs"] = torch.Generator(device).manual_seed(pairs_seed)
     with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type=device.type):
         torch.manual_seed(weights_seed)
         model = build_model(architecture_for(data, settings)).to(device)
-        fit_normalization(model, data, fold.train_rows)
+        fit_normalization(model, data, rows)
         optimizer = Optimizer(model, settings, device)
         snapshots = Snapshots(snapshot, model, optimizer, rngs, device)
         training = snapshots.restore()
         if training is None:
             training = TrainingHistory(best=None, history=(), last_improvement=0, best_state=model.state_dict())
-        evaluation_batch = 4 * settings.batch_size  # evaluation keeps no activations for gradients
-        dev_labels = data.labels[fold.dev_rows]
-        while len(training.history) < settings.epochs and not training.should_stop(settings.early_stopping_patience):
+        while len(training.history) < epochs and not training.should_stop(settings.early_stopping_patience):
             batches = training_batches(
                 data,
-                fold.train_rows,
+                rows,
                 batch_size=settings.batch_size,
                 frames=settings.batch_frames,
                 generator=rngs["batches"],
                 device=device,
             )
             losses = train_epoch(
-                model,
-                batches,
-                optimizer,
-                settings,
-                rngs["pairs"],
-                draws=len(fold.train_rows),
-                epoch=len(training.history),
+                model, batches, optimizer, settings, rngs["pairs"], draws=len(rows), epoch=len(training.history)
             )
-            probabilities = predict(
-                model, data, fold.dev_rows, batch_size=evaluation_batch, device=device, half=optimizer.half
-            )
-            row = _epoch(seed, fold, len(training.history) + 1, losses, probabilities, dev_labels)
-            if not np.isfinite([row.loss, row.dev_loss]).all():
+            row = _epoch(fit, len(training.history) + 1, losses, model, dev_rows, optimizer.half)
+            if not np.isfinite([row.loss, row.dev_loss or 0.0]).all():
                 raise TrainingError(
-                    f"fold {fold.number}, epoch {row.epoch}: expected a finite loss, got NaN or infinity; "
+                    f"fold {fit.fold.number}, epoch {row.epoch}: expected a finite loss, got NaN or infinity; "
                     f"lower train.learning_rate ({settings.learning_rate:g})"
                 )
-            progress(row)
-            training = training.after(row, model)
+            fit.progress(row)
+            training = training.after(row, model, select)
             snapshots.save(training)
+        if settings.refit:
+            snapshots.save(training, now=True)
     assert training.best is not None  # settings.epochs is at least 1
     model.load_state_dict(training.best_state)
     return TrainedFold(model=model.eval(), epoch=training.best.epoch, history=training.history)
@@ -162,6 +185,12 @@ def architecture_for(data: Dataset, settings: TrainSettings) -> Architecture:
         layers=settings.layers,
         dropout=settings.dropout,
         projection_dropout=settings.projection_dropout,
+        input_dropout=settings.input_dropout,
+        frame_dropout=settings.frame_dropout,
+        feed_forward=settings.feed_forward,
+        positions=settings.positions,
+        pool=settings.pool,
+        skip=settings.skip,
         cosine_over_temperature="temperature" in settings.compat,
     )
 
@@ -175,18 +204,35 @@ def fit_normalization(model: FoalNet, data: Dataset, rows: torch.Tensor) -> None
 
 
 def _epoch(
-    seed: int, fold: Fold, epoch: int, losses: list[float], probabilities: torch.Tensor, labels: torch.Tensor
+    fit: _Fit,
+    epoch: int,
+    losses: list[float],
+    model: FoalNet,
+    dev_rows: torch.Tensor | None,
+    half: torch.dtype | None,
 ) -> Epoch:
-    counts = confusion(labels.numpy(), probabilities.argmax(1).numpy(), probabilities.shape[1])
+    """Score an epoch on the development rows, if there are any."""
     total, classes, avel, mem = losses
-    return Epoch(
-        seed=seed,
-        fold=fold.number,
+    row = Epoch(
+        seed=fit.seed,
+        fold=fit.fold.number,
         epoch=epoch,
         loss=total,
         loss_classes=classes,
         loss_avel=avel,
         loss_mem=mem,
+        dev_loss=None,
+        dev_ua=None,
+        dev_wa=None,
+    )
+    if dev_rows is None:
+        return row
+    batch_size = 4 * fit.settings.batch_size  # evaluation keeps no activations for gradients
+    probabilities = predict(model, fit.data, dev_rows, batch_size=batch_size, device=fit.device, half=half)
+    labels = fit.data.labels[dev_rows]
+    counts = confusion(labels.numpy(), probabilities.argmax(1).numpy(), probabilities.shape[1])
+    return replace(
+        row,
         dev_loss=float(F.nll_loss(probabilities.clamp(min=1e-12).log(), labels)),
         dev_ua=float(unweighted_accuracy(counts)),
         dev_wa=float(weighted_accuracy(counts)),

@@ -38,9 +38,9 @@ class Snapshots:
         self._device = device
         self._last = time.monotonic()
 
-    def save(self, training: TrainingHistory) -> None:
-        """Write the state, unless the last snapshot is more recent than MIN_SECONDS_BETWEEN."""
-        if self._path is None or time.monotonic() - self._last < MIN_SECONDS_BETWEEN:
+    def save(self, training: TrainingHistory, *, now: bool = False) -> None:
+        """Write the state, unless the last snapshot is more recent than MIN_SECONDS_BETWEEN; with `now` in any case."""
+        if self._path is None or (not now and time.monotonic() - self._last < MIN_SECONDS_BETWEEN):
             return
         state = {
             "model": self._model.state_dict(),

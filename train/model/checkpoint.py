@@ -14,7 +14,7 @@ from ...shared.errors import StoreError
 from .foalnet import Architecture, FoalNet, build_model
 
 FORMAT = "foal-model"
-VERSION = 2
+VERSION = 3
 
 
 def save_model(folder: Path, model: FoalNet, metadata: Mapping[str, Any]) -> None:
@@ -54,6 +54,7 @@ def load_model(folder: Path) -> tuple[FoalNet, dict[str, Any]]:
             remedy = "train again" if config["version"] < VERSION else "update foal"
             raise StoreError(f"{folder}: expected model version {VERSION}, got {config['version']}; {remedy}")
         values = dict(config["architecture"])
+        values["pool"] = tuple(values["pool"])
         values["frame_shapes"] = {name: tuple(shape) for name, shape in values["frame_shapes"].items()}
         model = build_model(Architecture(**values))
         model.load_state_dict(load_file(folder / "model.safetensors"))

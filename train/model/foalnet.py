@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from ...shared.errors import TrainingError
 from ..data.sequences import Frames
-from .layers import CrossAttention, Projected, Projection, masked_mean
+from .layers import CrossAttention, Pooling, Projected, Projection, masked_mean, sinusoidal_positions
 
 INITIAL_LOG_SCALE = math.log(1 / 0.07)
 MAX_LOG_SCALE = math.log(100.0)
@@ -26,9 +26,15 @@ class Architecture:
         classes: number of classes, c.
         width: width of the shared space, d.
         heads: attention heads.
-        layers: cross-attention layers of each modality.
+        layers: cross-attention layers of each modality; 0: the projected sequences are pooled as they are.
+        feed_forward: a feed-forward layer after each attention.
+        positions: sinusoidal positions before the attention.
+        pool: pooling over time before the classifier.
+        skip: a linear path from the pooled input features to the class scores.
         dropout: dropout in attention and before the classifier.
         projection_dropout: dropout in the projections.
+        input_dropout: dropout of input features.
+        frame_dropout: share of frames dropped in training.
         cosine_over_temperature: temperature of the alignment as in the reference code.
     """
 
@@ -39,6 +45,12 @@ class Architecture:
     layers: int
     dropout: float
     projection_dropout: float
+    input_dropout: float = 0.0
+    frame_dropout: float = 0.0
+    feed_forward: bool = False
+    positions: bool = False
+    pool: tuple[str, ...] = ("mean",)
+    skip: bool = False
     cosine_over_temperature: bool = False
 
 
@@ -85,6 +97,9 @@ class FoalNet(nn.Module):
         dropout: float,
         alignment: Alignment | None,
         match_heads: Mapping[str, nn.Linear],
+        pools: Mapping[str, Pooling],
+        skip_pools: Mapping[str, Pooling],
+        skip: nn.Linear | None,
     ) -> None:
         super().__init__()
         self.architecture = architecture
@@ -94,6 +109,9 @@ class FoalNet(nn.Module):
         self.classifier = classifier
         self.alignment = alignment
         self.match_heads = nn.ModuleDict(match_heads)
+        self.pools = nn.ModuleDict(pools)
+        self.skip_pools = nn.ModuleDict(skip_pools)
+        self.skip = skip
         names = list(projections)
         # Audio attends to face and face to audio; a single modality to itself.
         self.cross_attends_to = dict(zip(names, reversed(names), strict=True))
@@ -104,39 +122,67 @@ class FoalNet(nn.Module):
 
     def fuse(
         self, projected: Mapping[str, Projected], partners: Mapping[str, Int[Tensor, "k b"]] | None = None
-    ) -> dict[str, Float[Tensor, "k b d"]]:
-        """Cross-attend every row to k partners in the other modality, then average over time (section 2.2).
+    ) -> dict[str, Float[Tensor, "k b p"]]:
+        """Cross-attend every row to k partners in the other modality, then pool over time (section 2.2).
+
+        Without attention layers the result does not depend on the partners; see `match`.
 
         Args:
             projected: sequences of the shared space by modality, (b, t, d).
             partners: by modality, rows (k, b) of the modality that it attends to (None: each row's own, k = 1).
 
         Returns:
-            By modality, (k, b, d).
+            By modality, (k, b, p), where p is the width of the pooled sequences.
         """
         pooled = {}
         for name, stack in self.stacks.items():
             own, other = projected[name], projected[self.cross_attends_to[name]]
             b = len(own.values)
             rows = torch.arange(b, device=own.values.device)[None] if partners is None else partners[name]
-            x = own.values  # (b, t, d); (k b, t, d) after the first layer
+            x, keys = own.values, other.values
+            if self.architecture.positions:
+                x, keys = _with_positions(x), _with_positions(keys)
+            # (b, t, d); (k b, t, d) after the first layer
             for layer in stack:  # type: ignore[attr-defined]  # a ModuleList
-                x = layer(x, other.values, other.valid, rows.flatten())
-            pooled[name] = masked_mean(x, own.valid.repeat(len(rows), 1)).view(len(rows), b, -1)
+                x = layer(x, keys, other.valid, rows.flatten())
+            pooled[name] = self.pools[name](x, own.valid.repeat(len(x) // b, 1)).view(len(x) // b, b, -1)
+            pooled[name] = pooled[name].expand(len(rows), -1, -1)
         return pooled
 
-    def classify(self, pooled: Mapping[str, Float[Tensor, "b d"]]) -> Float[Tensor, "b c"]:
-        """Class logits from the pooled sequences of all modalities."""
+    def classify(
+        self, pooled: Mapping[str, Float[Tensor, "b p"]], projected: Mapping[str, Projected]
+    ) -> Float[Tensor, "b c"]:
+        """Class logits from the fused, pooled sequences, and with `skip` from the pooled inputs, of all modalities."""
         logits: Tensor = self.classifier(self.dropout(torch.cat([pooled[name] for name in self.stacks], -1)))
-        return logits
+        if self.skip is None:
+            return logits
+        inputs = [pool(projected[name].inputs, projected[name].valid) for name, pool in self.skip_pools.items()]
+        return logits + self.skip(torch.cat(inputs, -1))
 
-    def match(self, pooled: Mapping[str, Float[Tensor, "k b d"]]) -> dict[str, Float[Tensor, "k b 2"]]:
-        """Logits of "different emotion" and "same emotion" by modality (MEM, section 2.3)."""
-        return {name: head(pooled[name]) for name, head in self.match_heads.items()}
+    def match(
+        self, pooled: Mapping[str, Float[Tensor, "k b p"]], partners: Mapping[str, Int[Tensor, "k b"]]
+    ) -> dict[str, Float[Tensor, "k b 2"]]:
+        """Logits of "different emotion" and "same emotion" by modality (MEM, section 2.3).
+
+        Without attention layers a pair is represented by the product of its two pooled sequences.
+
+        Args:
+            pooled: result of `fuse` for these partners.
+            partners: rows of the other modality, by modality.
+        """
+        if self.architecture.layers:
+            return {name: head(pooled[name]) for name, head in self.match_heads.items()}
+        products = {name: u * pooled[self.cross_attends_to[name]][0][partners[name]] for name, u in pooled.items()}
+        return {name: head(products[name]) for name, head in self.match_heads.items()}
 
     def forward(self, frames: Mapping[str, Frames]) -> Float[Tensor, "b c"]:
         """Class logits from frames."""
-        return self.classify({name: u[0] for name, u in self.fuse(self.project(frames)).items()})
+        projected = self.project(frames)
+        return self.classify({name: u[0] for name, u in self.fuse(projected).items()}, projected)
+
+
+def _with_positions(x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+    return x + sinusoidal_positions(x.shape[1], x.shape[2], x.device)
 
 
 def build_model(a: Architecture) -> FoalNet:
@@ -149,17 +195,43 @@ def build_model(a: Architecture) -> FoalNet:
     paired = len(names) == 2
 
     def stack() -> list[CrossAttention]:
-        return [CrossAttention(width=a.width, heads=a.heads, dropout=a.dropout) for _ in range(a.layers)]
+        return [
+            CrossAttention(width=a.width, heads=a.heads, dropout=a.dropout, feed_forward=a.feed_forward)
+            for _ in range(a.layers)
+        ]
 
+    projections = {
+        name: Projection(
+            frame_shape=shape,
+            width=a.width,
+            dropout=a.projection_dropout,
+            input_dropout=a.input_dropout,
+            frame_dropout=a.frame_dropout,
+        )
+        for name, shape in a.frame_shapes.items()
+    }
+    stacks = {name: stack() for name in names}
+    pools = {name: Pooling(width=a.width, parts=a.pool) for name in names}
+    pooled_width = a.width * len(a.pool)
+    classifier = nn.Linear(len(names) * pooled_width, a.classes)
+    match_heads = {name: nn.Linear(pooled_width, 2) for name in names} if paired else {}
+    # The skip pools raw features, which have no learned scores.
+    parts = tuple(part for part in a.pool if part != "attention") or ("mean",)
+    skip_pools = {name: Pooling(width=shape[-1], parts=parts) for name, shape in a.frame_shapes.items() if a.skip}
+    skip = nn.Linear(sum(pool.width for pool in skip_pools.values()), a.classes) if a.skip else None
+    if skip is not None:
+        # The network starts as without it.
+        nn.init.zeros_(skip.weight)
+        nn.init.zeros_(skip.bias)
     return FoalNet(
         architecture=a,
-        projections={
-            name: Projection(frame_shape=shape, width=a.width, dropout=a.projection_dropout)
-            for name, shape in a.frame_shapes.items()
-        },
-        stacks={name: stack() for name in names},
-        classifier=nn.Linear(len(names) * a.width, a.classes),
+        projections=projections,
+        stacks=stacks,
+        classifier=classifier,
         dropout=a.dropout,
         alignment=Alignment(cosine_over_temperature=a.cosine_over_temperature) if paired else None,
-        match_heads={name: nn.Linear(a.width, 2) for name in names} if paired else {},
+        match_heads=match_heads,
+        pools=pools,
+        skip_pools=skip_pools,
+        skip=skip,
     )

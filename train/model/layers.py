@@ -1,5 +1,7 @@
-"""Layers of Foal-Net: projection (Li et al. 2024, section 2.1), cross-attention (section 2.2), sequence dropout."""
+"""Layers of Foal-Net: projection (Li et al. 2024, section 2.1), cross-attention (section 2.2), pooling, dropout."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -7,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-from ..data.sequences import Frames
+from ..data.sequences import Frames, SpeakerNorm
 
 
 class CrossAttention(nn.Module):
@@ -17,7 +19,7 @@ class CrossAttention(nn.Module):
     which are two to three times faster and never store a (t_q, t_k) matrix.
     """
 
-    def __init__(self, *, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, *, width: int, heads: int, dropout: float, feed_forward: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(width, width)
@@ -26,6 +28,7 @@ class CrossAttention(nn.Module):
         self.output = nn.Linear(width, width)
         self.dropout = SequenceDropout(dropout)
         self.norm = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width=width, dropout=dropout) if feed_forward else None
 
     def forward(
         self,
@@ -51,11 +54,27 @@ class CrossAttention(nn.Module):
         mask = valid.index_select(0, rows)[:, None, None, :]  # (p, 1, 1, t_k)
         read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
         x: Tensor = self.norm(queries.repeat(times, 1, 1) + self.dropout(self.output(read)))
-        return x
+        return x if self.feed_forward is None else self.feed_forward(x)
 
     def _split(self, x: Tensor) -> Tensor:
         """Reshape (p, t, d) to (p, heads, t, d / heads)."""
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """Linear to twice the width, GELU, linear, dropout, residual, LayerNorm, as in a Transformer layer."""
+
+    def __init__(self, *, width: int, dropout: float) -> None:
+        super().__init__()
+        self.expand = nn.Linear(width, 2 * width)
+        self.reduce = nn.Linear(2 * width, width)
+        self.dropout = SequenceDropout(dropout)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Float[Tensor, "p t d"]) -> Float[Tensor, "p t d"]:
+        """Transform each frame on its own."""
+        y: Tensor = self.norm(x + self.dropout(self.reduce(F.gelu(self.expand(x)))))
+        return y
 
 
 class SequenceDropout(nn.Module):
@@ -82,25 +101,73 @@ def masked_mean(values: Float[Tensor, "b t d"], valid: Bool[Tensor, "b t"]) -> F
     return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
+class Pooling(nn.Module):
+    """Pools a sequence over its valid frames: mean, standard deviation, attention-weighted mean, or several of them."""
+
+    def __init__(self, *, width: int, parts: Sequence[str]) -> None:
+        super().__init__()
+        self.parts = tuple(parts)
+        self.width = width * len(self.parts)
+        self.score = nn.Linear(width, 1) if "attention" in self.parts else None
+
+    def forward(self, values: Float[Tensor, "b t w"], valid: Bool[Tensor, "b t"]) -> Float[Tensor, "b p"]:
+        """Pool (b, t, w) to (b, w) per part, concatenated; zeros for a sequence without valid frames."""
+        mean = masked_mean(values, valid)
+        pooled = []
+        for part in self.parts:
+            if part == "mean":
+                pooled.append(mean)
+            elif part == "std":
+                variance = masked_mean((values - mean[:, None]).square(), valid)
+                # The square root has no finite gradient at zero, which one frame or constant frames give.
+                pooled.append((variance + 1e-5).sqrt())
+            else:
+                assert self.score is not None
+                scores = self.score(values).squeeze(-1).masked_fill(~valid, -1e4)
+                weights = scores.softmax(1) * valid
+                pooled.append((values * weights[..., None]).sum(1))
+        return torch.cat(pooled, -1)
+
+
+def sinusoidal_positions(length: int, width: int, device: torch.device) -> Float[Tensor, "t d"]:
+    """Sines and cosines of the frame number at geometric frequencies (Vaswani et al. 2017, section 3.5)."""
+    rates = torch.exp(-math.log(10_000.0) * torch.arange(0, width, 2, device=device) / width)
+    angles = torch.arange(length, device=device)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width]
+
+
 class Projected(NamedTuple):
-    """One modality in the shared space; where `present` is False, the row is the learned placeholder."""
+    """One modality in the shared space; where `present` is False, the row is the learned placeholder.
+
+    `inputs` are the standardized features, zero in invalid frames.
+    """
 
     values: Float[Tensor, "b t d"]
     valid: Bool[Tensor, "b t"]
     present: Bool[Tensor, " b"]
+    inputs: Float[Tensor, "b t w"]
 
 
 class Projection(nn.Module):
     """Projection of an encoder's frames into the shared space (section 2.1, but per frame; see docs/network.md).
 
-    Normalization with the training fold's statistics; weighted sum of the encoder's layers, if several; linear to d;
-    GELU, linear, dropout; residual; LayerNorm. A row without valid frames becomes one learned placeholder frame.
+    Normalization with the training fold's statistics, or with the speaker's, shrunk towards them; weighted sum of the
+    encoder's layers, if several; dropout of input features and frames; linear to d; GELU, linear, dropout; residual;
+    LayerNorm. A row without valid frames becomes one learned placeholder frame.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, *, frame_shape: tuple[int, ...], width: int, dropout: float) -> None:
+    def __init__(
+        self,
+        *,
+        frame_shape: tuple[int, ...],
+        width: int,
+        dropout: float,
+        input_dropout: float = 0.0,
+        frame_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(frame_shape))
         self.register_buffer("deviation", torch.ones(frame_shape))
@@ -108,6 +175,8 @@ class Projection(nn.Module):
         self.layer_weights = nn.Parameter(torch.zeros(layers)) if layers else None
         self.adapter = nn.Linear(encoder_width, width, bias=False)
         self.mix = nn.Linear(width, width, bias=False)
+        self.input_dropout = SequenceDropout(input_dropout)
+        self.frame_dropout = frame_dropout
         self.dropout = SequenceDropout(dropout)
         self.norm = nn.LayerNorm(width)
         self.placeholder = nn.Parameter(torch.randn(width))
@@ -119,15 +188,36 @@ class Projection(nn.Module):
 
     def forward(self, frames: Frames) -> Projected:
         """Project (b, t, [layers,] width) to (b, t, d)."""
-        values, valid = frames
+        valid = self._kept(frames.valid)
         gaps = ~valid.view(*valid.shape, *[1] * self.mean.dim())
+        mean, deviation = self._statistics(frames.speaker)
         # Filled, not multiplied by zero: an invalid frame may contain NaN.
-        x = ((values - self.mean) / self.deviation).masked_fill(gaps, 0.0)
+        x = ((frames.values - mean) / deviation).masked_fill(gaps, 0.0)
         if self.layer_weights is not None:
             x = torch.einsum("btlw,l->btw", x, self.layer_weights.softmax(0))
-        x = self.adapter(x)  # (b, t, d)
+        inputs = self.input_dropout(x)
+        x = self.adapter(inputs)  # (b, t, d)
         x = self.norm(x + self.dropout(self.mix(F.gelu(x))))
         present = valid.any(1)
         placeholders = torch.zeros_like(valid)
         placeholders[:, 0] = ~present
-        return Projected(torch.where(placeholders[..., None], self.placeholder, x), valid | placeholders, present)
+        values = torch.where(placeholders[..., None], self.placeholder, x)
+        return Projected(values, valid | placeholders, present, inputs)
+
+    def _kept(self, valid: Bool[Tensor, "b t"]) -> Bool[Tensor, "b t"]:
+        """The valid frames that dropout leaves: in training some are dropped, but never all of a sequence."""
+        if not self.training or self.frame_dropout == 0:
+            return valid
+        kept = valid & (torch.rand(valid.shape, device=valid.device) >= self.frame_dropout)
+        return torch.where(kept.any(1, keepdim=True), kept, valid)
+
+    def _statistics(self, speaker: SpeakerNorm | None) -> tuple[Tensor, Tensor]:
+        """Mean and deviation to standardize with: those of the fold, or (b, 1, [layers,] width) by speaker."""
+        if speaker is None:
+            return self.mean, self.deviation
+        weight = speaker.weight.view(-1, *[1] * self.mean.dim())
+        mean = weight * speaker.mean + (1 - weight) * self.mean
+        variance = weight * speaker.variance + (1 - weight) * self.deviation.square()
+        # A feature that is constant for a speaker carries nothing; it is not scaled up to rounding errors.
+        deviation = variance.sqrt().clamp(min=1e-3 * self.deviation)
+        return mean[:, None], deviation[:, None]

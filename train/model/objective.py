@@ -79,7 +79,7 @@ def objective(model: FoalNet, batch: Batch, config: LossConfig, generator: torch
     avel = mem = batch.labels.new_zeros((), dtype=torch.float32)
     if model.alignment is None:
         fused = model.fuse(projected)
-        classes = _class_loss(model, fused, batch)
+        classes = _class_loss(model, fused, projected, batch)
         return Losses(classes, classes, avel, mem)
 
     audio, face = projected["audio"], projected["face"]
@@ -93,10 +93,12 @@ def objective(model: FoalNet, batch: Batch, config: LossConfig, generator: torch
     else:
         pairs = draw_pairs(similarities, audio, face, batch, config, generator)
         # Each row's own pair is fused once, for the classifier and for MEM.
-        fused = model.fuse(projected, {"audio": pairs.audio, "face": pairs.face})
-        mem_losses = [mem_loss(logits, pairs.matches, pairs.counted) for logits in model.match(fused).values()]
+        partners = {"audio": pairs.audio, "face": pairs.face}
+        fused = model.fuse(projected, partners)
+        matched = model.match(fused, partners)
+        mem_losses = [mem_loss(logits, pairs.matches, pairs.counted) for logits in matched.values()]
         mem = (mem_losses[0] + mem_losses[1]) / 2
-    classes = _class_loss(model, fused, batch)
+    classes = _class_loss(model, fused, projected, batch)
     return Losses(classes + (config.avel or 0) * avel + (config.mem or 0) * mem, classes, avel, mem)
 
 
@@ -131,5 +133,5 @@ def draw_pairs(
     )
 
 
-def _class_loss(model: FoalNet, fused: dict[str, Tensor], batch: Batch) -> Tensor:
-    return F.cross_entropy(model.classify({name: u[0] for name, u in fused.items()}), batch.labels)
+def _class_loss(model: FoalNet, fused: dict[str, Tensor], projected: dict[str, Projected], batch: Batch) -> Tensor:
+    return F.cross_entropy(model.classify({name: u[0] for name, u in fused.items()}, projected), batch.labels)

@@ -71,8 +71,10 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
                 epochs, values = [row.epoch for row in rows], [getattr(row, field) for row in rows]
                 left.plot(epochs, values, color=colour, lw=1, alpha=0.6, label=label if number == 0 else None)
         for run, rows in runs.items():
-            right.plot([row.epoch for row in rows], [100 * row.dev_ua for row in rows], color=MUTED, lw=1)
-            right.plot(best[run], 100 * rows[best[run] - 1].dev_ua, "o", color=BLUE, ms=5)
+            scores = [100 * row.dev_ua for row in rows if row.dev_ua is not None]
+            if scores:
+                right.plot([row.epoch for row in rows], scores, color=MUTED, lw=1)
+                right.plot(best[run], scores[best[run] - 1], "o", color=BLUE, ms=5)
         left.legend(frameon=False, fontsize=9)
         left.set(xlabel="epoch", ylabel="training loss (unweighted)", ylim=(0, None))
         right.set(xlabel="epoch", ylabel="development UA (%)", ylim=(0, 100))

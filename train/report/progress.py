@@ -34,7 +34,7 @@ def training_progress(settings: TrainSettings) -> Iterator[Callable[[Step], None
                     step.dev,
                 )
                 return
-            score = f"development UA {100 * step.dev_ua:.1f}%"
+            score = "" if step.dev_ua is None else f"development UA {100 * step.dev_ua:.1f}%"
             display.update(score, completed=step.epoch, description=f"seed {step.seed}, fold {step.fold}")
 
         yield show
