@@ -36,13 +36,13 @@ def retrieval_scores(
         metadata: config.json of the run.
 
     Returns:
-        Scores by space and direction ("avel: audio to face"), averaged over networks weighted by utterances.
+        Scores by space and direction ("avel: audio to face"), averaged over networks weighted by queries.
     """
     means = {name: torch.from_numpy(table) for name, table in mean_features(data).items()}
     complete = torch.stack([table.isfinite().all(1) for table in means.values()]).all(0)
     known = set(metadata["groups"]["names"])
     groups = groups_of(data, metadata["groups"]["kind"], known)
-    results: dict[str, list[tuple[int, Retrieval]]] = {}
+    results: dict[str, list[Retrieval]] = {}
     for ensemble in ensembles.values():
         for fold_model, member_rows in ensemble.members:
             rows = member_rows[complete[member_rows]]
@@ -54,13 +54,13 @@ def retrieval_scores(
                 for query, gallery in (("audio", "face"), ("face", "audio")):
                     scores = retrieval(vectors[query], vectors[gallery], labels, labels, include_self=False)
                     if scores is not None:
-                        results.setdefault(f"{space}: {query} to {gallery}", []).append((len(rows), scores))
+                        results.setdefault(f"{space}: {query} to {gallery}", []).append(scores)
     return {
         name: {
-            key: float(np.average([getattr(scores, key) for _, scores in pairs], weights=[n for n, _ in pairs]))
+            key: float(np.average([getattr(part, key) for part in parts], weights=[part.queries for part in parts]))
             for key in ("map", "r1", "chance")
         }
-        for name, pairs in sorted(results.items())
+        for name, parts in sorted(results.items())
     }
 
 

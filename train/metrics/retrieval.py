@@ -24,11 +24,13 @@ class Retrieval(NamedTuple):
         map: mean average precision.
         r1: share of queries whose nearest item is relevant (R@1).
         chance: R@1 of a random order.
+        queries: number of queries with a relevant item, over which the means are taken.
     """
 
     map: float
     r1: float
     chance: float
+    queries: int
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,10 @@ def retrieval(
         ranked = np.take_along_axis(relevant, np.argsort(-similarity, axis=1, kind="stable"), axis=1)
         blocks.append(_scores(ranked[ranked.any(1)], len(gallery) - (not include_self)))
     scores = np.concatenate(blocks)
-    return Retrieval(*map(float, scores.mean(0))) if len(scores) else None
+    if not len(scores):
+        return None
+    average_precision, first, chance = scores.mean(0).tolist()
+    return Retrieval(average_precision, first, chance, len(scores))
 
 
 def _scores(ranked: NDArray[np.bool_], items: int) -> Numbers:

@@ -167,13 +167,20 @@ def _cells(ablation: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
 def _explanation(ablation: Mapping[str, Any]) -> list[str]:
     baseline = _baseline(ablation)["name"]
     return [
-        "Intervals are 95% percentile intervals of the mean UA over resampled speakers (bootstrap); the interval of a "
-        "gain, in brackets, uses the same speakers for both systems.",
+        "Intervals are 95% intervals of the mean UA over resampled speakers (bootstrap), widened for the number of "
+        "speakers; the interval of a gain, in brackets, uses the same speakers for both systems.",
         "The value after ± is the sample standard deviation over seeds; it is omitted for one seed and for "
         "deterministic systems.",
         f"p is the two-sided p value of a paired permutation test by speaker against {baseline}, not corrected for "
         "multiple comparisons.",
+        *_p_limit(ablation["speakers"]),
     ]
+
+
+def _p_limit(speakers: int) -> list[str]:
+    """A note if so few speakers allow no small p value: both signs of one of 2**speakers permutations."""
+    lowest = 2 / 2**speakers
+    return [f"With {speakers} speakers p cannot be below {lowest:.3g}."] if lowest > 0.05 else []
 
 
 def _baseline(ablation: Mapping[str, Any]) -> Mapping[str, Any]:
