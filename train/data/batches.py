@@ -1,6 +1,6 @@
-"""Batches of utterances: class-balanced sampling, bucketing by length, padding; no loop over utterances."""
+"""Batches of utterances: class-balanced sampling, bucketing by length, padding."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -35,12 +35,15 @@ def class_balanced_sample(labels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def bucketed(
-    lengths: Tensor, *, batch_size: int, generator: torch.Generator, frames: int | None = None
+    lengths: Tensor, rows: Tensor, *, batch_size: int, generator: torch.Generator, frames: int | None = None
 ) -> list[Tensor]:
     """Group positions into batches of similar length, and shuffle the batches.
 
+    Copies of an utterance go to different batches of their bucket, as far as there are enough batches.
+
     Args:
         lengths: frames per utterance, (m,).
+        rows: the utterances, (m,), with copies.
         batch_size: maximum utterances in a batch.
         generator: source of randomness, on the CPU.
         frames: maximum padded frames in a batch (None: unlimited).
@@ -50,18 +53,35 @@ def bucketed(
     """
     batches: list[Tensor] = []
     for bucket in torch.split(torch.arange(len(lengths)), max(BUCKET_SIZE, batch_size)):
-        batches += _batches(bucket, lengths, batch_size, frames)
+        dealt = _deal_copies(bucket[lengths[bucket].argsort(stable=True)], rows, batch_size)
+        batches += [part for batch in dealt for part in _limited(batch, lengths, frames)]
     return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
 
 
-def _batches(positions: Tensor, lengths: Tensor, batch_size: int, frames: int | None) -> list[Tensor]:
-    """Sort positions by length and cut them into batches, of equal size where `frames` is the limit."""
-    batches: list[Tensor] = []
-    for batch in torch.split(positions[lengths[positions].argsort(stable=True)], batch_size):
-        longest = max(int(lengths[batch].max()), 1)
-        size = batch_size if frames is None else max(1, frames // longest)
-        batches += torch.tensor_split(batch, -(-len(batch) // size))
-    return batches
+def _deal_copies(positions: Tensor, rows: Tensor, batch_size: int) -> list[Tensor]:
+    """Cut sorted positions into batches; each goes to the first batch with room that has no copy of its utterance."""
+    if len(positions) <= batch_size or len(rows[positions].unique()) == len(positions):
+        return list(torch.split(positions, batch_size))
+    sizes = [len(part) for part in torch.split(positions, batch_size)]
+    batches: list[list[int]] = [[] for _ in sizes]
+    members: list[set[int]] = [set() for _ in sizes]
+    first = 0  # the first batch with room
+    for position, row in zip(positions.tolist(), rows[positions].tolist(), strict=True):
+        while len(batches[first]) == sizes[first]:
+            first += 1
+        room = (i for i in range(first, len(sizes)) if len(batches[i]) < sizes[i] and row not in members[i])
+        chosen = next(room, first)
+        batches[chosen].append(position)
+        members[chosen].add(row)
+    return [torch.tensor(batch) for batch in batches]
+
+
+def _limited(batch: Tensor, lengths: Tensor, frames: int | None) -> Sequence[Tensor]:
+    """Divide a batch into equal parts where `frames` is the limit."""
+    if frames is None:
+        return [batch]
+    size = max(1, frames // max(int(lengths[batch].max()), 1))
+    return torch.tensor_split(batch, -(-len(batch) // size))
 
 
 def training_batches(
@@ -88,7 +108,7 @@ def training_batches(
         drawn = rows[class_balanced_sample(data.labels[rows], generator)]
         for chunk in data.features.iter_chunks(drawn, generator):
             lengths = data.features.lengths[chunk.rows]
-            for chosen in bucketed(lengths, batch_size=batch_size, generator=generator, frames=frames):
+            for chosen in bucketed(lengths, chunk.rows, batch_size=batch_size, generator=generator, frames=frames):
                 yield collate(data, chunk, chosen, device)
 
     with prefetch([batches], threads=1, size=_bytes, budget=PREFETCH_BYTES) as queues:
@@ -102,8 +122,9 @@ def evaluation_batches(data: Dataset, rows: Tensor, *, batch_size: int, device: 
         return
     for chunk in data.features.iter_chunks(rows):
         lengths = data.features.lengths[chunk.rows]
-        for chosen in _batches(torch.arange(len(lengths)), lengths, batch_size, MAX_EVALUATION_FRAMES):
-            yield collate(data, chunk, chosen, device)
+        for batch in torch.split(lengths.argsort(stable=True), batch_size):
+            for chosen in _limited(batch, lengths, MAX_EVALUATION_FRAMES):
+                yield collate(data, chunk, chosen, device)
 
 
 def collate(data: Dataset, chunk: Chunk, chosen: Tensor, device: torch.device) -> Batch:

@@ -20,6 +20,7 @@ def avel_loss(
     labels: Int[Tensor, " b"],
     present: Bool[Tensor, " b"],
     *,
+    rows: Int[Tensor, " b"] | None = None,
     sum_positives: bool = False,
 ) -> Float[Tensor, ""]:
     """AVEL: supervised contrastive loss in both directions (section 2.1; docs/network.md).
@@ -29,23 +30,28 @@ def avel_loss(
         labels: class numbers.
         present: rows with both modalities; the others are neither anchors, positives nor negatives. If all are False,
             the loss is 0, with a gradient.
+        rows: rows of the dataset, which show copies of an utterance: a copy is neither a positive nor a negative of
+            another one (None: there are no copies).
         sum_positives: sum the log-probabilities of the positives (all pairs with the same label) as in the reference
             code, instead of averaging them (L_out of Khosla et al. 2020).
     """
-    both_present = present[:, None] & present
-    positive = (labels[:, None] == labels) & both_present
-    directions = [_contrast(s, positive, both_present, sum_positives) for s in (similarities, similarities.T)]
+    allowed = present[:, None] & present
+    if rows is not None:
+        own = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
+        allowed = allowed & ((rows[:, None] != rows) | own)
+    positive = (labels[:, None] == labels) & allowed
+    directions = [_contrast(s, positive, allowed, sum_positives) for s in (similarities, similarities.T)]
     return (directions[0] + directions[1]) / 2
 
 
 def _contrast(
     similarities: Float[Tensor, "b b"],
     positive: Bool[Tensor, "b b"],
-    both_present: Bool[Tensor, "b b"],
+    allowed: Bool[Tensor, "b b"],
     sum_positives: bool,
 ) -> Float[Tensor, ""]:
     # The smallest number instead of -inf: a row without allowed entries must not become NaN.
-    logits = similarities.masked_fill(~both_present, torch.finfo(similarities.dtype).min)
+    logits = similarities.masked_fill(~allowed, torch.finfo(similarities.dtype).min)
     log_p = logits.log_softmax(1).masked_fill(~positive, 0.0)
     counts = positive.sum(1)  # at least 1 for a present row: its own pair
     per_row = -log_p.sum(1) / (1 if sum_positives else counts.clamp(min=1))

@@ -87,7 +87,8 @@ def objective(model: FoalNet, batch: Batch, config: LossConfig, generator: torch
     with torch.set_grad_enabled(torch.is_grad_enabled() and config.avel is not None):
         similarities = model.alignment(audio, face)
     if config.avel is not None:
-        avel = avel_loss(similarities, batch.labels, audio.present & face.present, sum_positives=config.sum_positives)
+        present = audio.present & face.present
+        avel = avel_loss(similarities, batch.labels, present, rows=batch.rows, sum_positives=config.sum_positives)
     if config.mem is None:
         fused = model.fuse(projected)
     else:
