@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.dataset import Dataset
-from ..fit.logistic_regression import mean_features
+from ..data.pooled import pooled_features
 from ..metrics.retrieval import Retrieval, fit_cross_modal_regression, retrieval
 from .ensemble import FoldModel, SeedEnsemble, groups_of
 from .matching import embeddings
@@ -38,7 +38,7 @@ def retrieval_scores(
     Returns:
         Scores by space and direction ("avel: audio to face"), averaged over networks weighted by queries.
     """
-    means = {name: torch.from_numpy(table) for name, table in mean_features(data).items()}
+    means = {name: torch.from_numpy(table) for name, table in pooled_features(data).items()}
     complete = torch.stack([table.isfinite().all(1) for table in means.values()]).all(0)
     known = set(metadata["groups"]["names"])
     groups = groups_of(data, metadata["groups"]["kind"], known)
