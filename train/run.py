@@ -108,7 +108,6 @@ def train(
             log.debug("%d utterances, %d folds, seeds %s", metadata["n"], len(folds.folds), metadata["seeds"])
             tasks = [
                 FitTask(
-                    kind="network",
                     settings=t,
                     seed=seed,
                     fold=fold.number,

@@ -126,7 +126,7 @@ def _modalities(features: Path, settings: TrainSettings) -> list[str]:
 def _tasks(system: System, study: _Study, folder: Path) -> list[FitTask]:
     return [
         FitTask(
-            kind="regression" if system.kind == "regression" else "network",
+            baseline=system.baseline,
             settings=system.settings(study.settings, study.folds.protocol),
             seed=seed,
             fold=fold.number,

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ...shared.config.settings import MODALITIES
 from ...shared.config.train_settings import REFERENCE, Protocol, TrainSettings
+from ..fit.baselines import Baseline
 
 FUSION_ONLY = {"avel": False, "mem": False}
 FULL = {"avel": True, "mem": True}
-FEATURE_SETTINGS = ("audio", "face", "frame_rate", "max_seconds", "load")
-"""Settings that define the features, as opposed to the network."""
+BASELINE_SETTINGS = ("audio", "face", "frame_rate", "max_seconds", "load", "normalize", "refit")
+"""Settings that apply to baselines: those of the features, and whether the chosen model is fitted again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +22,8 @@ class System:
         id: identifier in ablation.json.
         name: name in tables.
         description: explanation of the system.
-        kind: majority class, logistic regression, network, or late fusion.
+        kind: majority class, baseline, network, or late fusion.
+        baseline: the estimator of a baseline, or of the two that a late fusion averages.
         modalities: modalities of the system.
         changes: settings of training that differ from those of the study.
         parts: for a late fusion, the ids of the systems whose probabilities are averaged.
@@ -30,7 +33,8 @@ class System:
     id: str
     name: str
     description: str
-    kind: Literal["majority", "regression", "network", "late"] = "network"
+    kind: Literal["majority", "baseline", "network", "late"] = "network"
+    baseline: Baseline | None = None
     modalities: Literal["both", "audio", "face"] = "both"
     changes: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
@@ -39,52 +43,68 @@ class System:
     @property
     def is_random(self) -> bool:
         """Whether the result depends on the seed."""
-        return self.kind in ("network", "late")
+        return self.kind != "majority" and (self.baseline is None or self.baseline.is_random)
 
     @property
     def is_fitted(self) -> bool:
         """Whether the system has fits of its own."""
-        return self.kind in ("network", "regression")
+        return self.kind in ("network", "baseline")
 
     def settings(self, base: TrainSettings, protocol: Protocol) -> TrainSettings:
         """The settings of the system's fits.
 
         Args:
-            base: settings of the study. A regression depends only on those that define its features.
+            base: settings of the study. A baseline depends only on BASELINE_SETTINGS.
             protocol: protocol of the study.
         """
-        if self.kind == "regression":
-            base = TrainSettings(**{name: getattr(base, name) for name in FEATURE_SETTINGS})
+        if self.kind == "baseline":
+            base = TrainSettings(**{name: getattr(base, name) for name in BASELINE_SETTINGS})
         changes = {"modalities": self.modalities, "protocol": self.protocol or protocol, **self.changes}
         return base.model_copy(update=changes)
 
 
 BASELINE = "fusion"
 
+BASELINES: tuple[tuple[str, str, str, Baseline], ...] = (
+    ("regression", "logistic regression", "on means of the frames", Baseline()),
+    ("regression-std", "logistic regression, mean + std", "on means and deviations", Baseline(parts=("mean", "std"))),
+    ("linear-svm", "linear SVM", "on means and deviations", Baseline(estimator="linear-svm", parts=("mean", "std"))),
+    ("rbf-svm", "RBF SVM", "on means and deviations", Baseline(estimator="rbf-svm", parts=("mean", "std"))),
+    ("mlp", "MLP", "two hidden layers, on means and deviations", Baseline(estimator="mlp", parts=("mean", "std"))),
+)
+"""Identifier, name, description and estimator of each baseline."""
+
+
+def _baseline_systems(id_: str, name: str, description: str, baseline: Baseline) -> tuple[System, ...]:
+    """A baseline on audio, on face, on both (early fusion), and the average of the first two (late fusion)."""
+    single = [
+        System(
+            id=f"{id_}-{modality}",
+            name=f"{name}, {modality}",
+            description=f"{description} of {modality}",
+            kind="baseline",
+            baseline=baseline,
+            modalities=modality,
+        )
+        for modality in MODALITIES
+    ]
+    both = System(id=f"{id_}-both", name=f"{name}, both", description=description, kind="baseline", baseline=baseline)
+    late = System(
+        id=f"{id_}-late",
+        name=f"{name}, late fusion",
+        description="mean of the probabilities of audio and face",
+        kind="late",
+        baseline=baseline,
+        parts=(single[0].id, single[1].id),
+    )
+    return (*single, both, late)
+
+
 SYSTEMS = (
     System(
         id="majority", name="majority class", description="the training group's most frequent class", kind="majority"
     ),
-    System(
-        id="regression-audio",
-        name="logistic regression, audio",
-        description="on the mean of the audio frames",
-        kind="regression",
-        modalities="audio",
-    ),
-    System(
-        id="regression-face",
-        name="logistic regression, face",
-        description="on the mean of the face frames",
-        kind="regression",
-        modalities="face",
-    ),
-    System(
-        id="regression-both",
-        name="logistic regression, both",
-        description="on the means of audio and face frames",
-        kind="regression",
-    ),
+    *(system for spec in BASELINES for system in _baseline_systems(*spec)),
     System(
         id="audio", name="A only", description="the network over audio alone", modalities="audio", changes=FUSION_ONLY
     ),

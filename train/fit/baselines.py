@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,11 +16,24 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from ..data.dataset import Dataset
-from ..data.pooled import standardized_features
+from ..data.pooled import Part, standardized_features
 from ..data.protocol import Fold
 from ..metrics.classification import confusion, unweighted_accuracy
 
 Estimator = Literal["logistic", "linear-svm", "rbf-svm", "mlp"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """A baseline: its estimator, and the parts of the pooled features, mean or mean and standard deviation."""
+
+    estimator: Estimator = "logistic"
+    parts: tuple[Part, ...] = ("mean",)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the result depends on the seed."""
+        return self.estimator == "mlp"
 
 
 class _Family(NamedTuple):
@@ -46,13 +60,7 @@ FAMILIES: Mapping[str, _Family] = {
 
 
 def fit_baseline(
-    data: Dataset,
-    fold: Fold,
-    *,
-    estimator: Estimator = "logistic",
-    parts: tuple[Literal["mean", "std"], ...] = ("mean",),
-    refit: bool = False,
-    seed: int = 0,
+    data: Dataset, fold: Fold, baseline: Baseline, *, refit: bool = False, seed: int = 0
 ) -> NDArray[np.float32]:
     """Fit a baseline on the training rows of a fold and predict its test rows.
 
@@ -62,22 +70,21 @@ def fit_baseline(
     Args:
         data: the dataset.
         fold: rows of the training, development and test groups.
-        estimator: logistic regression, linear or RBF support vector machine, or perceptron with two hidden layers.
-        parts: pooled mean, standard deviation, or both.
+        baseline: logistic regression, linear or RBF support vector machine, or perceptron with two hidden layers.
         refit: fit once more on training and development group with the chosen regularization.
         seed: seed of the perceptron.
 
     Returns:
         Probabilities (m, c) of the fold's test rows. A support vector machine has none: the softmax of its scores.
     """
-    table = np.concatenate(list(standardized_features(data, fold.train_rows, parts).values()), axis=1)
+    table = np.concatenate(list(standardized_features(data, fold.train_rows, baseline.parts).values()), axis=1)
     labels = data.labels.numpy()
     train, dev, test = (rows.numpy() for rows in (fold.train_rows, fold.dev_rows, fold.test_rows))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a modality that is missing everywhere
         mean = np.nan_to_num(np.nanmean(table[train], axis=0))
     table = np.where(np.isnan(table), mean, table)
-    family = FAMILIES[estimator]
+    family = FAMILIES[baseline.estimator]
 
     def fitted(strength: float, rows: NDArray[np.int64]) -> Pipeline:
         model = make_pipeline(StandardScaler(), family.build(strength, seed))

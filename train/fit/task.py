@@ -1,4 +1,4 @@
-"""One fit, of a network or of a logistic regression, as a task whose result is kept on disk and reused."""
+"""One fit, of a network or of a baseline, as a task whose result is kept on disk and reused."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +21,15 @@ from ..data.dataset import Dataset, wanted_modalities
 from ..data.protocol import CrossValidation, Fold
 from ..metrics.classification import confusion, macro_f1, unweighted_accuracy, weighted_accuracy
 from ..model.checkpoint import save_model
+from .baselines import Baseline, fit_baseline
 from .history import Epoch
-from .logistic_regression import regress
 from .loop import train_fold
 from .predict import predict
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Version of the computation; raised when the same settings give other numbers, so that old results are not reused."""
+SNAPSHOTS = (".state", ".refit")
+"""Suffixes of the snapshots of an unfinished fit: of the selection, and of the refit."""
 SETTINGS_NOT_IN_KEY = {"seeds", "protocol", "bootstrap"}
 """Settings that are not part of a task id: they do not influence a single fit, or the id covers them otherwise."""
 
@@ -37,8 +39,8 @@ class FitTask:
     """One fit: one seed and fold of a system.
 
     Attributes:
-        kind: network or logistic regression.
         settings: settings of training.
+        baseline: the baseline to fit (None: the network).
         seed: seed of the fit.
         fold: number of the fold, from 1.
         folder: folder of the result.
@@ -46,8 +48,8 @@ class FitTask:
         metadata: description of the run, saved with the network.
     """
 
-    kind: Literal["network", "regression"]
     settings: TrainSettings
+    baseline: Baseline | None = None
     seed: int
     fold: int
     folder: Path
@@ -59,9 +61,12 @@ class FitTask:
 
         `data` may have more modalities than the task uses; `folds` are those of the task's protocol.
         """
-        settings = self.settings.model_dump(mode="json", exclude=SETTINGS_NOT_IN_KEY)
+        settings = self.settings.model_dump(mode="json", exclude=SNAPSHOTS = (".state", ".refit")
+"""Suffixes of the snapshots of an unfinished fit: of the selection, and of the refit."""
+SETTINGS_NOT_IN_KEY)
         names = {name: data.stream_names[name] for name in wanted_modalities(self.settings)}
-        content = [ALGORITHM, self.kind, settings, self.seed, self.fold, data.digest, names, data.classes, folds.digest]
+        kind = None if self.baseline is None else asdict(self.baseline)
+        content = [ALGORITHM, kind, settings, self.seed, self.fold, data.digest, names, data.classes, folds.digest]
         task_id = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).hexdigest()
         return self.folder / f"{task_id}.npz"
 
@@ -119,13 +124,13 @@ def run_task(
         return result
     began = time.monotonic()
     fold = folds.folds[task.fold - 1]
-    if task.kind == "regression":
+    if task.baseline is not None:
         result = FitResult(
             seed=task.seed,
             fold=task.fold,
             epoch=None,
             history=(),
-            probabilities=regress(data, fold),
+            probabilities=fit_baseline(data, fold, task.baseline, refit=task.settings.refit, seed=task.seed),
             seconds=time.monotonic() - began,
         )
     else:
@@ -146,7 +151,8 @@ def run_task(
             score = asdict(fold_score(data, fold, result))
             save_model(task.model, trained.model, {**(task.metadata or {}), "score": score})
     save_result(path, result)
-    path.with_suffix(".state").unlink(missing_ok=True)
+    for suffix in SNAPSHOTS:
+        path.with_suffix(suffix).unlink(missing_ok=True)
     return result
 
 
