@@ -61,9 +61,7 @@ class FitTask:
 
         `data` may have more modalities than the task uses; `folds` are those of the task's protocol.
         """
-        settings = self.settings.model_dump(mode="json", exclude=SNAPSHOTS = (".state", ".refit")
-"""Suffixes of the snapshots of an unfinished fit: of the selection, and of the refit."""
-SETTINGS_NOT_IN_KEY)
+        settings = self.settings.model_dump(mode="json", exclude=SETTINGS_NOT_IN_KEY)
         names = {name: data.stream_names[name] for name in wanted_modalities(self.settings)}
         kind = None if self.baseline is None else asdict(self.baseline)
         content = [ALGORITHM, kind, settings, self.seed, self.fold, data.digest, names, data.classes, folds.digest]
