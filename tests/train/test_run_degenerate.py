@@ -157,7 +157,7 @@ def test_values_of_invalid_frames_do_not_change_the_training(
     batch = batch_of(data, torch.arange(12))
     garbage = {
         name: Frames(torch.where(valid[..., None], values, 1e4), valid)
-        for name, (values, valid) in batch.frames.items()
+        for name, (values, valid, _) in batch.frames.items()
     }
     trained = []
     for frames in (batch.frames, garbage):

@@ -102,7 +102,7 @@ def table_of(system: System, out: Path) -> np.ndarray:
         for seed in (0, 1) if system.is_random else (0,):
             tasks = [
                 FitTask(
-                    kind="regression" if system.kind == "regression" else "network",
+                    baseline=system.baseline,
                     settings=system.settings(QUICK, "loso-nested"),
                     seed=seed,
                     fold=k,

@@ -65,9 +65,31 @@ def test_an_epoch_draws_as_many_rows_as_there_are_utterances(
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=120), st.integers(1, 5), st.integers(0, 99))
 def test_buckets_contain_every_position_once(lengths: list[int], batch_size: int, seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)
-    batches = bucketed(torch.tensor(lengths), batch_size=batch_size, generator=rng)
+    batches = bucketed(torch.tensor(lengths), torch.arange(len(lengths)), batch_size=batch_size, generator=rng)
     assert sorted(torch.cat(batches).tolist()) == list(range(len(lengths)))
     assert len(batches) == -(-len(lengths) // batch_size)
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=200), st.integers(2, 8), st.integers(0, 99))
+def test_copies_are_in_different_batches_where_there_are_enough(rows: list[int], batch_size: int, seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor([1 + row % 3 for row in rows])
+    batches = bucketed(lengths, torch.tensor(rows), batch_size=batch_size, generator=rng)
+    assert sorted(torch.cat(batches).tolist()) == list(range(len(rows)))
+    assert max(map(len, batches)) <= batch_size
+    copies = sum(len(batch) - len({rows[position] for position in batch.tolist()}) for batch in batches)
+    unsorted = torch.split(lengths.argsort(stable=True), batch_size)
+    before = sum(len(batch) - len({rows[position] for position in batch.tolist()}) for batch in unsorted)
+    assert copies <= before
+    if max(rows.count(row) for row in set(rows)) == 1:
+        assert copies == 0
+
+
+def test_few_copies_never_share_a_batch() -> None:
+    rng = torch.Generator().manual_seed(0)
+    rows = torch.arange(64).repeat_interleave(4)  # four copies of each, next to each other after sorting
+    batches = bucketed(torch.ones(256, dtype=torch.int64), rows, batch_size=32, generator=rng)
+    assert [len(rows[batch].unique()) for batch in batches] == [32] * 8
 
 
 def test_batches_have_little_padding_and_a_random_order(dataset_with_lengths: Callable[..., Dataset]) -> None:
@@ -108,11 +130,11 @@ def test_an_abandoned_epoch_ends_its_reading_threads(dataset_of_300: Dataset) ->
 def test_long_utterances_are_in_smaller_batches(m: int, batch_size: int, frames: int, seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, 400, (m,), generator=rng)
-    batches = bucketed(lengths, batch_size=batch_size, frames=frames, generator=rng)
+    batches = bucketed(lengths, torch.arange(m), batch_size=batch_size, frames=frames, generator=rng)
     assert sorted(torch.cat(batches).tolist()) == list(range(m))
     for batch in batches:
         assert len(batch) <= batch_size
         # Utterances are never cut: a single one may exceed the limit.
         assert len(batch) == 1 or len(batch) * int(lengths[batch].max()) <= frames
-    uncut = bucketed(lengths, batch_size=batch_size, generator=torch.Generator().manual_seed(0))
+    uncut = bucketed(lengths, torch.arange(m), batch_size=batch_size, generator=torch.Generator().manual_seed(0))
     assert len(uncut) <= len(batches)

@@ -28,7 +28,7 @@ def test_collate_pads_packed_sequences(make_dataset: Make, batch_of: BatchOf) ->
     assert torch.equal(batch.rows, rows)
     assert torch.equal(batch.labels, data.labels[rows])
     for name, stream in streams_of(data).items():
-        values, valid = batch.frames[name]
+        values, valid, _ = batch.frames[name]
         assert values.shape[:2] == valid.shape == (4, int(stream.lengths[rows].max()))
         for position, row in enumerate(rows):
             start, length = int(stream.starts[row]), int(stream.lengths[row])

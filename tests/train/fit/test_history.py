@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 import torch
 
 from foal.train.data.dataset import Dataset
@@ -24,11 +25,25 @@ def epoch(number: int, dev_ua: float, dev_loss: float = 1.0) -> Epoch:
     )
 
 
-def history_of(model: FoalNet, *epochs: Epoch) -> TrainingHistory:
+def history_of(model: FoalNet, *epochs: Epoch, select: str = "ua") -> TrainingHistory:
     history = TrainingHistory(best=None, history=(), last_improvement=0, best_state={})
     for row in epochs:
-        history = history.after(row, model)
+        history = history.after(row, model, select)
     return history
+
+
+@pytest.mark.parametrize(("select", "best", "last_improvement"), [("ua", 2, 2), ("loss", 1, 1), ("last", 3, 3)])
+def test_the_epoch_is_selected_by_score_loss_or_number(
+    make_dataset: Callable[..., Dataset],
+    make_model: Callable[..., FoalNet],
+    select: str,
+    best: int,
+    last_improvement: int,
+) -> None:
+    model = make_model(make_dataset())
+    history = history_of(model, epoch(1, 0.5, 1.0), epoch(2, 0.6, 1.5), epoch(3, 0.4, 2.0), select=select)
+    assert history.best is not None
+    assert (history.best.epoch, history.last_improvement) == (best, last_improvement)
 
 
 def test_a_lower_loss_decides_between_equal_scores(

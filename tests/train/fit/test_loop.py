@@ -10,6 +10,7 @@ from foal.shared.errors import TrainingError
 from foal.tests.train.fit.small_fit import CPU, SMALL, first_fold, fit_first
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
+from foal.train.data.normalization import frame_statistics
 from foal.train.data.sequences import PackedSequences
 from foal.train.fit.predict import predict
 from foal.train.metrics.classification import confusion, unweighted_accuracy
@@ -63,11 +64,11 @@ def test_the_same_seed_gives_the_same_network(make_dataset: Callable[..., Datase
 
 def test_the_best_epoch_is_kept_and_training_stops_early(two_bits: Dataset) -> None:
     fitted = fit_first(two_bits, SMALL.model_copy(update={"epochs": 60, "early_stopping_patience": 2}))
-    uas = [epoch.dev_ua for epoch in fitted.history]
+    uas = [epoch.dev_ua or 0.0 for epoch in fitted.history]
     first = uas.index(max(uas)) + 1
     assert len(uas) == first + 2 < 60
     equals = [epoch for epoch in fitted.history if epoch.dev_ua == max(uas)]
-    assert min(equals, key=lambda epoch: epoch.dev_loss).epoch == fitted.epoch
+    assert min(equals, key=lambda epoch: epoch.dev_loss or 0.0).epoch == fitted.epoch
     dev = first_fold(two_bits).dev_rows
     predicted = predict(fitted.model, two_bits, dev, batch_size=64, device=CPU).argmax(1)
     assert unweighted_accuracy(confusion(two_bits.labels[dev].numpy(), predicted.numpy(), 4)) == max(uas)
@@ -93,3 +94,31 @@ def test_the_test_fold_has_no_influence_on_training(make_dataset: Callable[..., 
 def test_a_loss_that_is_not_finite_is_an_error(make_dataset: Callable[..., Dataset]) -> None:
     with pytest.raises(TrainingError, match=r"fold 1, epoch \d+: expected a finite loss, got NaN or infinity; lower"):
         fit_first(make_dataset(), SMALL.model_copy(update={"learning_rate": 1e30, "epochs": 5}))
+
+
+def test_a_refit_trains_a_new_network_on_both_groups(make_dataset: Callable[..., Dataset]) -> None:
+    data = make_dataset()
+    settings = SMALL.model_copy(update={"epochs": 4})
+    selected = fit_first(data, settings)
+    refitted = fit_first(data, settings.model_copy(update={"refit": True}))
+    assert (refitted.epoch, refitted.history) == (selected.epoch, selected.history)
+    fold = first_fold(data)
+    # Its normalization covers the development group as well.
+    both = torch.cat([fold.train_rows, fold.dev_rows])
+    for name, (mean, _) in frame_statistics(data.features, both).items():
+        torch.testing.assert_close(refitted.model.projections[name].mean, mean)
+        assert not torch.allclose(selected.model.projections[name].mean, mean)
+
+
+def test_a_refit_of_the_last_epoch_is_a_single_training(make_dataset: Callable[..., Dataset]) -> None:
+    data = make_dataset()
+    settings = SMALL.model_copy(update={"epochs": 3, "select": "last", "refit": True})
+    fitted = fit_first(data, settings)
+    assert [(row.epoch, row.dev_ua) for row in fitted.history] == [(1, None), (2, None), (3, None)]
+    assert fitted.epoch == 3
+
+
+def test_the_last_epoch_is_selected_without_early_stopping(make_dataset: Callable[..., Dataset]) -> None:
+    settings = SMALL.model_copy(update={"epochs": 9, "select": "last", "early_stopping_patience": 1})
+    fitted = fit_first(make_dataset(), settings)
+    assert (fitted.epoch, len(fitted.history)) == (9, 9)

@@ -12,6 +12,7 @@ from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import StoreError
 from foal.train.data.dataset import Dataset, open_dataset
 from foal.train.data.protocol import build_cross_validation
+from foal.train.fit.baselines import Baseline
 from foal.train.fit.history import Epoch
 from foal.train.fit.task import FitTask, fold_score, load_result, run_task
 
@@ -21,7 +22,7 @@ Make = Callable[..., Dataset]
 
 
 def task_in(folder: Path, **options: Any) -> FitTask:
-    defaults: dict[str, Any] = {"kind": "network", "settings": QUICK, "seed": 0, "fold": 1, "folder": folder}
+    defaults: dict[str, Any] = {"settings": QUICK, "seed": 0, "fold": 1, "folder": folder}
     return FitTask(**{**defaults, **options})
 
 
@@ -46,7 +47,9 @@ def test_every_setting_that_changes_a_result_changes_the_task_id(tmp_path: Path,
     tasks = {
         "seed": task_in(tmp_path, seed=1),
         "fold": task_in(tmp_path, fold=2),
-        "kind": task_in(tmp_path, kind="regression"),
+        "baseline": task_in(tmp_path, baseline=Baseline()),
+        "estimator": task_in(tmp_path, baseline=Baseline(estimator="mlp")),
+        "parts": task_in(tmp_path, baseline=Baseline(parts=("std",))),
     }
     for name, value in (
         ("epochs", 3),
@@ -65,6 +68,15 @@ def test_every_setting_that_changes_a_result_changes_the_task_id(tmp_path: Path,
         ("precision", "fp32"),
         ("early_stopping_patience", 3),
         ("batch_size", 4),
+        ("normalize", "speaker"),
+        ("select", "loss"),
+        ("refit", True),
+        ("pool", ("mean", "std")),
+        ("skip", True),
+        ("input_dropout", 0.1),
+        ("frame_dropout", 0.1),
+        ("feed_forward", True),
+        ("positions", True),
     ):
         tasks[name] = task_in(tmp_path, settings=QUICK.model_copy(update={name: value}))
     paths = {name: task.path(data, folds) for name, task in tasks.items()}
@@ -98,12 +110,12 @@ def test_the_disk_buffer_changes_result_and_task_id(tmp_path: Path, feats: Path)
 def test_a_corrupt_result_is_refused_with_a_remedy(tmp_path: Path, make_dataset: Make, content: bytes) -> None:
     data = make_dataset()
     folds = build_cross_validation(data.utterances, None, data.speakers)
-    run_task(task_in(tmp_path, kind="regression"), data, folds, CPU)
+    run_task(task_in(tmp_path, baseline=Baseline()), data, folds, CPU)
     (path,) = tmp_path.iterdir()
     path.write_bytes(content)
     with pytest.raises(StoreError, match=r"\.npz: corrupt fit result .*; delete the file to recompute it"):
-        run_task(task_in(tmp_path, kind="regression"), data, folds, CPU)
+        run_task(task_in(tmp_path, baseline=Baseline()), data, folds, CPU)
     gc.collect()  # an open file would give a ResourceWarning
     path.unlink()
-    run_task(task_in(tmp_path, kind="regression"), data, folds, CPU)
+    run_task(task_in(tmp_path, baseline=Baseline()), data, folds, CPU)
     load_result(path)

@@ -12,6 +12,7 @@ from foal.train.metrics.classification import (
     recalls,
     unweighted_accuracy,
     weighted_accuracy,
+    widened_interval,
 )
 
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
@@ -81,3 +82,33 @@ def test_a_class_without_utterances_has_no_recall() -> None:
     scores = pooled_scores(np.array([0, 0]), np.array([[0, 1]]), ["a", "b"], classes=("x", "y"), resamples=10)
     assert scores["per_class_recall"] == {"x": 0.5, "y": None}
     assert scores["ua_mean"] == 0.5
+
+
+def test_the_interval_is_widened_for_few_speakers() -> None:
+    resampled = np.linspace(0.4, 0.6, 1001)
+    plain = np.percentile(resampled, [2.5, 97.5]) - 0.5
+    for speakers, factor in ((2, 2**0.5 * 12.706 / 1.96), (4, (4 / 3) ** 0.5 * 3.182 / 1.96), (10_000, 1.0)):
+        low, high = widened_interval(resampled, 0.5, speakers)
+        np.testing.assert_allclose([low - 0.5, high - 0.5], factor * plain, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("speakers", "plain"), [(4, 0.80), (6, 0.86), (10, 0.89), (24, 0.92)])
+def test_the_interval_covers_the_true_score(speakers: int, plain: float) -> None:
+    """Simulated studies: each speaker has an accuracy of its own, and 60 utterances."""
+    rng = np.random.default_rng(speakers)
+    studies, true = 600, 0.7
+    covered, covered_plain = 0, 0
+    for _ in range(studies):
+        accuracies = rng.beta(7.0, 3.0, size=speakers)  # mean 0.7, deviation 0.14
+        hits = rng.binomial(60, accuracies)
+        by_speaker = np.zeros((1, speakers, 2, 2), np.int64)
+        by_speaker[0, :, 0, 0], by_speaker[0, :, 0, 1] = hits, 60 - hits
+        interval = bootstrap_intervals(by_speaker, resamples=400)["wa"]
+        assert interval is not None
+        covered += interval[0] <= true <= interval[1]
+        draws = rng.choice(hits / 60, (400, speakers)).mean(1)
+        low, high = np.percentile(draws, [2.5, 97.5])
+        covered_plain += low <= true <= high
+    assert covered_plain / studies == pytest.approx(plain, abs=0.035)
+    assert 0.925 <= covered / studies <= 0.98

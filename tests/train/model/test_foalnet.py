@@ -17,7 +17,7 @@ BatchOf = Callable[[Dataset, Tensor], Batch]
 
 
 def padded(frames: Frames, count: int, garbage: float) -> Frames:
-    values, valid = frames
+    values, valid, _ = frames
     padding = torch.full((len(values), count, *values.shape[2:]), garbage)
     return Frames(torch.cat([values, padding], 1), torch.cat([valid, valid.new_zeros(len(valid), count)], 1))
 
@@ -50,7 +50,7 @@ def test_invalid_frames_do_not_change_the_logits(make_dataset: Make, make_model:
     data = make_dataset()
     model = make_model(data)
     frames = dict(batch_of(data, torch.arange(24)).frames)
-    values, valid = frames["face"]
+    values, valid, _ = frames["face"]
     assert not valid.all()
     with torch.no_grad():
         expected = model(frames)
@@ -64,7 +64,7 @@ def test_without_a_valid_face_the_face_values_have_no_effect(
     data = make_dataset()
     model = make_model(data)
     frames = dict(batch_of(data, torch.arange(24)).frames)
-    values, valid = frames["face"]
+    values, valid, _ = frames["face"]
     no_valid_frame = torch.zeros_like(valid)
     with torch.no_grad():
         expected = model({**frames, "face": Frames(values, no_valid_frame)})
@@ -86,7 +86,7 @@ def test_partners_select_the_row_of_the_other_modality(
         pooled = model.fuse(projected, {"audio": partners, "face": partners.flip(0)})
         own = model.fuse(projected)
         # The audio of every row, fused with the face of its partner in place of its own.
-        values, valid = frames["face"]
+        values, valid, _ = frames["face"]
         swapped = model.fuse(model.project({**frames, "face": Frames(values[partners[1]], valid[partners[1]])}))
     assert pooled["audio"].shape == (2, 6, 16)
     torch.testing.assert_close(pooled["audio"][0], own["audio"][0])
@@ -126,6 +126,6 @@ def test_wrong_shapes_are_refused(make_dataset: Make, make_model: MakeModel, bat
     with pytest.raises(TypeCheckError):
         model.fuse(projected, dict.fromkeys(("audio", "face"), torch.arange(6)))  # k is missing
     with pytest.raises(TypeCheckError):
-        model.classify(model.fuse(projected))  # k must be absent
+        model.classify(model.fuse(projected), projected)  # k must be absent
     with pytest.raises(TypeCheckError):
         masked_mean(projected["audio"].values, projected["face"].valid[:5])

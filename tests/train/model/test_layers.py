@@ -6,9 +6,17 @@ import torch
 from torch import Tensor
 
 from foal.train.data.dataset import Dataset
-from foal.train.data.sequences import Batch, Frames
+from foal.train.data.sequences import Batch, Frames, SpeakerNorm
 from foal.train.model.foalnet import FoalNet
-from foal.train.model.layers import CrossAttention, SequenceDropout, masked_mean
+from foal.train.model.layers import (
+    CrossAttention,
+    FeedForward,
+    Pooling,
+    Projection,
+    SequenceDropout,
+    masked_mean,
+    sinusoidal_positions,
+)
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]
@@ -58,9 +66,61 @@ def test_encoder_layers_are_mixed_by_learned_weights(
     batch = batch_of(data, torch.arange(12))
     with torch.no_grad():
         weights.copy_(torch.tensor([50.0, 0.0, 0.0]))  # only the first layer
-        values, valid = batch.frames["audio"]
+        values, valid, _ = batch.frames["audio"]
         first_only = values.clone()
         first_only[:, :, 1:] = 9.0
         torch.testing.assert_close(model(batch.frames), model({"audio": Frames(first_only, valid)}))
         weights.zero_()
         assert not torch.allclose(model(batch.frames), model({"audio": Frames(first_only, valid)}))
+
+
+def test_pooling_concatenates_its_parts_and_ignores_invalid_frames() -> None:
+    pooling = Pooling(width=2, parts=("mean", "std", "attention"))
+    assert pooling.width == 6
+    assert pooling.score is not None
+    values = torch.tensor([[[1.0, 0.0], [3.0, 4.0], [9.0, 9.0]], [[5.0, 6.0], [9.0, 9.0], [9.0, 9.0]]])
+    valid = torch.tensor([[True, True, False], [False, False, False]])
+    with torch.no_grad():
+        pooling.score.weight.zero_()  # equal weights
+        pooled = pooling(values, valid)
+    torch.testing.assert_close(pooled[0], torch.tensor([2.0, 2.0, 1.0, 2.0, 2.0, 2.0]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(pooled[1], torch.tensor([0.0, 0.0, 0.00316, 0.00316, 0.0, 0.0]), atol=1e-4, rtol=1e-2)
+    # A sequence with a single frame has a finite gradient.
+    single = torch.ones(1, 1, 2, requires_grad=True)
+    pooling(single, torch.ones(1, 1, dtype=torch.bool)).sum().backward()
+    assert single.grad is not None
+    assert single.grad.isfinite().all()
+
+
+def test_the_feed_forward_layer_transforms_each_frame_on_its_own() -> None:
+    torch.manual_seed(0)
+    layer = FeedForward(width=8, dropout=0.0)
+    x = torch.randn(2, 5, 8)
+    torch.testing.assert_close(layer(x)[:, 2:3], layer(x[:, 2:3]))
+
+
+def test_positions_differ_and_do_not_depend_on_the_length() -> None:
+    positions = sinusoidal_positions(50, 16, torch.device("cpu"))
+    assert positions.shape == (50, 16)
+    assert torch.cdist(positions, positions).fill_diagonal_(1).min() > 0.1
+    torch.testing.assert_close(positions[:7], sinusoidal_positions(7, 16, torch.device("cpu")))
+
+
+def test_frame_dropout_leaves_a_frame_of_every_sequence() -> None:
+    torch.manual_seed(0)
+    projection = Projection(frame_shape=(3,), width=8, dropout=0.0, frame_dropout=0.9)
+    valid = torch.arange(6) < torch.tensor([6, 1, 0] * 20)[:, None]
+    projected = projection(Frames(torch.randn(60, 6, 3), valid))
+    assert projected.present.tolist() == valid.any(1).tolist()
+    assert projected.valid.sum() < valid.sum() / 2
+    assert torch.equal(projection.eval()(Frames(torch.randn(60, 6, 3), valid)).valid[::3], valid[::3])
+
+
+def test_speaker_statistics_are_shrunk_towards_those_of_the_fold() -> None:
+    projection = Projection(frame_shape=(1,), width=8, dropout=0.0)
+    projection.set_normalization(torch.tensor([1.0]), torch.tensor([2.0]))
+    values, valid = torch.full((3, 1, 1), 7.0), torch.ones(3, 1, dtype=torch.bool)
+    speakers = SpeakerNorm(torch.full((3, 1), 5.0), torch.full((3, 1), 1.0), torch.tensor([0.0, 1.0, 0.5]))
+    inputs = projection(Frames(values, valid, speakers)).inputs.flatten()
+    # (7 - 1) / 2, (7 - 5) / 1, and the mean of means and of variances.
+    torch.testing.assert_close(inputs, torch.tensor([3.0, 2.0, 4.0 / 2.5**0.5]))

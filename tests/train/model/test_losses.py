@@ -73,6 +73,20 @@ def test_avel_does_not_grow_with_the_batch_size() -> None:
     assert losses == pytest.approx([0, 0], abs=1e-5)
 
 
+def test_copies_of_an_utterance_are_neither_positives_nor_negatives_of_each_other() -> None:
+    similarities = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    labels, rows = torch.tensor([0, 0, 1, 0]), torch.tensor([7, 7, 3, 5])
+    loss = avel_loss(similarities, labels, ALL[:4], rows=rows)
+    assert not torch.isclose(loss, avel_loss(similarities, labels, ALL[:4]))
+    positives = (labels[:, None] == labels) & ((rows[:, None] != rows) | torch.eye(4, dtype=torch.bool))
+    allowed = (rows[:, None] != rows) | torch.eye(4, dtype=torch.bool)
+    sides = []
+    for side in (similarities, similarities.T):
+        log_p = side.masked_fill(~allowed, -1e30).log_softmax(1)
+        sides.append(-((log_p * positives).sum(1) / positives.sum(1)).mean())
+    torch.testing.assert_close(loss, (sides[0] + sides[1]) / 2)
+
+
 def test_avel_of_an_empty_batch_is_zero_and_differentiable() -> None:
     similarities = torch.randn(3, 3, generator=generator(), requires_grad=True)
     loss = avel_loss(similarities, torch.tensor([0, 1, 0]), ~ALL[:3])

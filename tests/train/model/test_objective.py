@@ -25,7 +25,7 @@ def losses_of(model: FoalNet, batch: Batch, *, avel: float | None = 1.0, mem: fl
 
 
 def without_face(batch: Batch, rows: slice) -> Batch:
-    values, valid = batch.frames["face"]
+    values, valid, _ = batch.frames["face"]
     valid = valid.clone()
     valid[rows] = False
     return replace(batch, frames={**batch.frames, "face": Frames(values, valid)})
@@ -34,7 +34,7 @@ def without_face(batch: Batch, rows: slice) -> Batch:
 def test_gradients_reach_every_parameter(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     data = make_dataset()
     batch = batch_of(data, torch.arange(12))
-    values, valid = batch.frames["audio"]
+    values, valid, _ = batch.frames["audio"]
     batch = without_face(batch, slice(0, 2))  # so that both placeholders are used
     audio_valid = valid & (torch.arange(12) != 5)[:, None]
     batch = replace(batch, frames={**batch.frames, "audio": Frames(values, audio_valid)})

@@ -27,7 +27,7 @@ AUTHORS = LossConfig(avel=0.7, mem=0.3, sum_positives=True, own_pairs=True)
 
 def unit(side: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """The mean over each sequence's valid frames, normalized to unit length."""
-    values, valid, _ = side
+    values, valid, *_ = side
     means = torch.stack([frames[flags].mean(0) for frames, flags in zip(values, valid, strict=True)])
     return means / means.square().sum(1, keepdim=True).sqrt()
 
