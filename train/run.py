@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..shared.config.settings import Settings
 from ..shared.parallel.device import select_device
@@ -167,6 +168,7 @@ def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, devi
         "features": data.digest,
         "folds_digest": folds.digest,
         "random_weights": data.random_weights,
+        "speaker_statistics": data.speaker_statistics is not None,
         "modalities": t.modalities,
         "streams": list(data.stream_names.values()),
         "avel": t.avel and paired,
@@ -196,6 +198,7 @@ KEYS_IN_METRICS = (
     "features",
     "folds_digest",
     "random_weights",
+    "speaker_statistics",
     "modalities",
     "streams",
     "avel",
@@ -207,6 +210,21 @@ KEYS_IN_METRICS = (
     "versions",
 )
 """Keys of run.json that metrics.json repeats."""
+
+
+def _seed_average(
+    labels: NDArray[np.int64],
+    tables: Sequence[NDArray[np.float32]],
+    speakers: Sequence[str],
+    classes: Sequence[str],
+    resamples: int,
+) -> dict[str, Any] | None:
+    """Scores of the average of the seeds' probabilities; None for a single seed."""
+    if len(tables) < 2:
+        return None
+    predicted = np.mean(tables, axis=0).argmax(1)[None]
+    scores = pooled_scores(labels, predicted, speakers, classes=classes, resamples=resamples)
+    return {key: scores[key] for key in ("ua_mean", "wa_mean", "f1_mean", "ua_ci95", "wa_ci95")}
 
 
 def _write_all(
@@ -221,13 +239,14 @@ def _write_all(
     tables = {seed: probability_table(data, folds, results, seed)[tested.numpy()] for seed in metadata["seeds"]}
     predicted = np.stack([table.argmax(1) for table in tables.values()])
     speakers = [data.speakers[row] for row in tested]
-    scores = pooled_scores(
-        data.labels[tested].numpy(), predicted, speakers, classes=data.classes, resamples=settings.train.bootstrap
-    )
+    labels = data.labels[tested].numpy()
+    resamples = settings.train.bootstrap
+    scores = pooled_scores(labels, predicted, speakers, classes=data.classes, resamples=resamples)
     metrics = {
         **{key: metadata[key] for key in KEYS_IN_METRICS},
         "folds": [asdict(fold_score(data, folds.folds[result.fold - 1], result)) for result in results],
         **scores,
+        "seed_average": _seed_average(labels, list(tables.values()), speakers, data.classes, resamples),
         "warnings": [*data.warnings, *warnings_for(data, folds)],
     }
     history = [epoch for result in results for epoch in result.history]

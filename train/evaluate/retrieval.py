@@ -67,7 +67,8 @@ def retrieval_scores(
 def _training_rows(fold_model: FoldModel, groups: list[str], known: set[str], metadata: Mapping[str, Any]) -> Tensor:
     """Which utterances (n,) are of groups that the network was trained on."""
     folds = metadata["fold_groups"]
-    dev = next((fold["dev"] for fold in folds if fold["fold"] == fold_model.fold), "")
+    refit = metadata["settings"]["refit"]  # trained on the development group as well
+    dev = "" if refit else next((fold["dev"] for fold in folds if fold["fold"] == fold_model.fold), "")
     return torch.tensor([group in known and group not in (fold_model.test, dev) for group in groups])
 
 

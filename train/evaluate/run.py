@@ -41,6 +41,7 @@ FROM_THE_RUN = (
     "protocol",
     "selected_on_test",
     "random_weights",
+    "speaker_statistics",
     "modalities",
     "avel",
     "mem",
@@ -143,6 +144,11 @@ def _warnings(ensemble: SeedEnsemble, metadata: Mapping[str, Any]) -> list[str]:
         warnings.append(
             f"{len(ensemble.unseen_groups)} utterances are of a corpus or {kind} that the run did not contain: their "
             "scores are averages of all networks of a seed"
+        )
+    if metadata["speaker_statistics"]:
+        warnings.append(
+            "speaker statistics: each speaker's features are standardized with all utterances of the speaker in these "
+            "features"
         )
     if metadata["random_weights"]:
         warnings.append("random weights: an encoder of these features has random weights")

@@ -27,6 +27,8 @@ _REQUIRED_KEYS = {
     "avel",
     "mem",
     "random_weights",
+    "speaker_statistics",
+    "seed_average",
     "seeds",
     "folds",
     "n",
@@ -114,6 +116,7 @@ def run_title(metrics: Mapping[str, Any]) -> str:
     title = " + ".join(["audio and face" if metrics["modalities"] == "both" else metrics["modalities"], *losses])
     remarks = [f"compat: {', '.join(metrics['compat'])}"] if metrics["compat"] else []
     remarks += ["selected on test"] if metrics["selected_on_test"] else []
+    remarks += ["speaker statistics"] if metrics.get("speaker_statistics") else []
     remarks += ["encoder with random weights"] if metrics["random_weights"] else []
     return title + (f" ({'; '.join(remarks)})" if remarks else "")
 
@@ -139,6 +142,9 @@ def results_table(metrics: Mapping[str, Any]) -> RenderableType:
         table.add_row("95% interval", "by speaker", "", *intervals, "")
     if len(seeds) > 1:
         table.add_row("deviation", "over seeds", "", *(percent(metrics[f"{score}_std"]) for score in scores))
+    if metrics["seed_average"] is not None:
+        averages = (percent(metrics["seed_average"][f"{score}_mean"]) for score in scores)
+        table.add_row("seeds averaged", "", "", *averages)
     recalls = "   ".join(
         f"{name} {'-' if value is None else percent(value)}" for name, value in metrics["per_class_recall"].items()
     )
@@ -160,6 +166,11 @@ def warnings_for(data: Dataset, folds: CrossValidation) -> list[str]:
     warnings = []
     if data.random_weights:
         warnings.append("random weights: the encoder has random weights; the scores only show that the pipeline runs")
+    if data.speaker_statistics is not None:
+        warnings.append(
+            "speaker statistics: each speaker's features are standardized with all utterances of the speaker; this uses "
+            "the unlabelled utterances of the test speakers"
+        )
     if folds.selected_on_test:
         warnings.append(
             "selected on test: the epoch was chosen on the test group, so the scores are optimistically biased"
