@@ -22,12 +22,12 @@ from ..data.dataset import Dataset, open_dataset
 from ..data.protocol import CrossValidation, build_cross_validation, check_classes
 from ..fit.parallel import run_in_parallel
 from ..fit.task import FitResult, FitTask, load_result, probability_table
-from ..metrics.classification import counts_by_speaker, mean_ua, pooled_scores
+from ..metrics.classification import Counts, counts_by_speaker, mean_ua, pooled_scores
 from ..metrics.significance import bootstrap_gain, paired_permutation
 from ..report.ablation import plot_ablation, write_markdown
 from ..report.files import versions, warnings_for, write_json
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
-from .systems import BASELINE, System, systems_for
+from .systems import BASELINE, PROPOSED, System, systems_for
 
 log = logging.getLogger(__name__)
 
@@ -227,6 +227,7 @@ def _compare(
                 **comparison,
             }
         )
+    verdict = _verdict(systems, counts, resamples)
     # Every tested utterance has probabilities from every system.
     assert not any(np.isnan(table[:, tested]).any() for table in tables.values())
     return {
@@ -243,6 +244,23 @@ def _compare(
         "streams": list(data.stream_names.values()),
         "settings": study.settings.model_dump(mode="json"),
         "baseline": baseline,
+        "verdict": verdict,
         "warnings": [*data.warnings, *warnings_for(data, folds)],
         "rows": rows,
+    }
+
+
+def _verdict(systems: Sequence[System], counts: Mapping[str, Counts], resamples: int) -> dict[str, Any] | None:
+    """Compare Foal-Net with the baseline that is best on the test groups; None without either."""
+    baselines = [system.id for system in systems if system.baseline is not None]
+    if PROPOSED not in counts or not baselines:
+        return None
+    best = max(baselines, key=lambda name: mean_ua(counts[name]))
+    pair = counts[PROPOSED], counts[best]
+    return {
+        "system": PROPOSED,
+        "baseline": best,
+        "gain": mean_ua(pair[0]) - mean_ua(pair[1]),
+        "gain_ci95": bootstrap_gain(*pair, resamples=resamples),
+        "p": paired_permutation(*pair),
     }

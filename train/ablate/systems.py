@@ -64,6 +64,9 @@ class System:
 
 
 BASELINE = "fusion"
+"""The system that the others are compared with: plain fusion."""
+PROPOSED = "full"
+"""Foal-Net."""
 
 BASELINES: tuple[tuple[str, str, str, Baseline], ...] = (
     ("regression", "logistic regression", "on means of the frames", Baseline()),
@@ -122,7 +125,7 @@ SYSTEMS = (
     System(id="avel", name="+ AVEL", description="fusion and alignment", changes={"avel": True, "mem": False}),
     System(id="mem", name="+ MEM", description="fusion and matching", changes={"avel": False, "mem": True}),
     System(
-        id="full",
+        id=PROPOSED,
         name="+ AVEL + MEM (Foal-Net)",
         description="fusion, alignment and matching",
         changes=FULL,

@@ -28,6 +28,7 @@ def write_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
     lines = [
         f"# {_title(ablation)}",
         "",
+        *([verdict, ""] if (verdict := verdict_line(ablation)) else []),
         _conditions(ablation),
         "",
         _line(head),
@@ -48,7 +49,25 @@ def ablation_table(ablation: Mapping[str, Any]) -> RenderableType:
     for row in ablation["rows"]:
         style = "bold" if row["id"] == ablation["baseline"] else None
         table.add_row(*map(Text, _cells(ablation, row)), style=style)
-    return Group(table, *(Text(f"warning: {warning}") for warning in ablation["warnings"]))
+    verdict = verdict_line(ablation)
+    first = [Text(verdict, style="bold")] if verdict else []
+    return Group(*first, table, *(Text(f"warning: {warning}") for warning in ablation["warnings"]))
+
+
+def verdict_line(ablation: Mapping[str, Any]) -> str | None:
+    """Whether Foal-Net is better than the best baseline, with interval and p; None if it was not fitted."""
+    verdict = ablation["verdict"]
+    if verdict is None:
+        return None
+    rows = {row["id"]: row for row in ablation["rows"]}
+    system, best = rows[verdict["system"]], rows[verdict["baseline"]]
+    gain = _signed(verdict["gain"])
+    if verdict["gain_ci95"] is not None:
+        gain += " ({} to {})".format(*map(_signed, verdict["gain_ci95"]))
+    return (
+        f"{system['name']}: UA {100 * system['ua_mean']:.1f}; best baseline ({best['name']}): "
+        f"{100 * best['ua_mean']:.1f}; difference {gain}, p {_probability(verdict['p'])}"
+    )
 
 
 def plot_ablation(path: Path, ablation: Mapping[str, Any]) -> None:

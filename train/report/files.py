@@ -168,8 +168,8 @@ def warnings_for(data: Dataset, folds: CrossValidation) -> list[str]:
         warnings.append("random weights: the encoder has random weights; the scores only show that the pipeline runs")
     if data.speaker_statistics is not None:
         warnings.append(
-            "speaker statistics: each speaker's features are standardized with all utterances of the speaker; this uses "
-            "the unlabelled utterances of the test speakers"
+            "speaker statistics: each speaker's features are standardized with all utterances of the speaker; this "
+            "uses the unlabelled utterances of the test speakers"
         )
     if folds.selected_on_test:
         warnings.append(
