@@ -57,7 +57,7 @@ def test_remaining_frames_and_the_given_batch_are_unchanged(
     after = modality_dropout(batch, 0.5, torch.Generator().manual_seed(0))
     assert not torch.equal(has_valid_frame(after), has_valid_frame(batch))
     assert torch.equal(after.labels, batch.labels)
-    for column, (name, (values, valid)) in enumerate(batch.frames.items()):
+    for column, (name, (values, valid, _)) in enumerate(batch.frames.items()):
         assert torch.equal(valid, before[name])  # the caller's batch is not modified
         assert torch.equal(after.frames[name].values, values)
         kept = has_valid_frame(after)[:, column]

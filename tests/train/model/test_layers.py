@@ -112,7 +112,8 @@ def test_frame_dropout_leaves_a_frame_of_every_sequence() -> None:
     valid = torch.arange(6) < torch.tensor([6, 1, 0] * 20)[:, None]
     projected = projection(Frames(torch.randn(60, 6, 3), valid))
     assert projected.present.tolist() == valid.any(1).tolist()
-    assert projected.valid.sum() < valid.sum() / 2
+    # A tenth of 120 frames, and at least one of each sequence.
+    assert projected.valid[::3].sum() < 120 / 3
     assert torch.equal(projection.eval()(Frames(torch.randn(60, 6, 3), valid)).valid[::3], valid[::3])
 
 
