@@ -28,6 +28,7 @@ from .metrics.classification import pooled_scores
 from .report.files import (
     read_metrics,
     run_title,
+    selection_warnings,
     versions,
     warnings_for,
     write_history,
@@ -247,7 +248,11 @@ def _write_all(
         "folds": [asdict(fold_score(data, folds.folds[result.fold - 1], result)) for result in results],
         **scores,
         "seed_average": _seed_average(labels, list(tables.values()), speakers, data.classes, resamples),
-        "warnings": [*data.warnings, *warnings_for(data, folds)],
+        "warnings": [
+            *data.warnings,
+            *warnings_for(data, folds),
+            *selection_warnings(data, folds, settings.train.select, results),
+        ],
     }
     history = [epoch for result in results for epoch in result.history]
     write_json(folder / METRICS_FILE, metrics)

@@ -23,13 +23,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "projection_dropout": 0.5,
         "frame_rate": None,
         "modality_dropout": 0.0,
+        "input_dropout": 0.1,
         "batch_size": 16,
         "batch_frames": None,
         "epochs": 40,
+        "early_stopping_patience": None,
         "learning_rate": 1e-4,
         "schedule": "constant",
         "warmup": 0.0,
         "clip": None,
+        "initialization": "normal",
+        "weight_decay": 0.01,
+        "decay": "all",
     },
 }
 """The keys that each preset sets. Keys given explicitly override them; all other keys keep their defaults."""
@@ -107,8 +112,8 @@ class TrainSettings(Section):
         False,
         description="after the selection, train a new network on training and development group, for as many epochs",
     )
-    early_stopping_patience: int = Field(
-        15, ge=1, description="epochs without a better development score after which a fold stops"
+    early_stopping_patience: int | None = Field(
+        15, ge=1, description="epochs without a better development score after which a fold stops (none = never)"
     )
     learning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of AdamW")
     schedule: Literal["cosine", "constant"] = Field(
@@ -117,6 +122,13 @@ class TrainSettings(Section):
     warmup: float = Field(1.0, ge=0, description="linear warm-up of the learning rate from zero, in epochs")
     clip: float | None = Field(1.0, gt=0, description="maximum gradient norm (none = no clipping)")
     weight_decay: float = Field(0.01, ge=0, le=1, description="weight decay of AdamW")
+    decay: Literal["matrices", "all"] = Field(
+        "matrices", description="parameters that decay: weight matrices, or all (biases, norms and placeholders too)"
+    )
+    initialization: Literal["uniform", "normal"] = Field(
+        "uniform",
+        description="initial weights of linear layers: uniform (PyTorch's), or normal (deviation 0.02, biases 0)",
+    )
     bootstrap: int = Field(1000, ge=10, description="number of bootstrap resamples of speakers for the 95% intervals")
     load: Literal["memory", "disk"] = Field(
         "memory",

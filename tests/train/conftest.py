@@ -1,6 +1,7 @@
 """Small datasets and networks, built in memory or from feats.h5."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,25 +79,21 @@ def make_dataset() -> Callable[..., Dataset]:
 
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., FoalNet]:
-    """Build a small, seeded network for a dataset, in evaluation mode."""
+    """Build a small, seeded network for a dataset, in evaluation mode; `changes` are values of its Architecture."""
 
-    def make(
-        data: Dataset, *, dropout: float = 0.0, layers: int = 2, seed: int = 0, cosine_over_temperature: bool = False
-    ) -> FoalNet:
+    def make(data: Dataset, *, dropout: float = 0.0, layers: int = 2, seed: int = 0, **changes: Any) -> FoalNet:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return build_model(
-                Architecture(
-                    frame_shapes=dict(data.features.frame_shapes),
-                    classes=len(data.classes),
-                    width=16,
-                    heads=4,
-                    layers=layers,
-                    dropout=dropout,
-                    projection_dropout=dropout,
-                    cosine_over_temperature=cosine_over_temperature,
-                )
-            ).eval()
+            small = Architecture(
+                frame_shapes=dict(data.features.frame_shapes),
+                classes=len(data.classes),
+                width=16,
+                heads=4,
+                layers=layers,
+                dropout=dropout,
+                projection_dropout=dropout,
+            )
+            return build_model(replace(small, **changes)).eval()
 
     return make
 

@@ -26,9 +26,11 @@ class SpeakerStatistics:
         means: mean over the valid frames of a speaker, (s, [layers,] width).
         variances: variance over these frames, (s, [layers,] width).
         weights: weight of the speaker's statistics, (s,): utterances / (utterances + SHRINKAGE).
+        utterances: utterances of each speaker in feats.h5, (s,).
     """
 
     rows: Tensor
+    utterances: Tensor
     means: Mapping[str, Tensor]
     variances: Mapping[str, Tensor]
     weights: Mapping[str, Tensor]
@@ -77,6 +79,7 @@ def read_speaker_statistics(
     statistics = {name: total.statistics() for name, total in sums.items()}
     return SpeakerStatistics(
         rows=torch.tensor(own),
+        utterances=torch.bincount(torch.tensor([numbers[speaker_key(store.utterances[row])] for row in members])),
         means={name: mean for name, (mean, _, _) in statistics.items()},
         variances={name: variance for name, (_, variance, _) in statistics.items()},
         weights={name: count / (count + SHRINKAGE) for name, (_, _, count) in statistics.items()},

@@ -60,9 +60,9 @@ class TrainingHistory:
             updated = replace(updated, best=row, best_state=state)
         return updated
 
-    def should_stop(self, patience: int) -> bool:
-        """Whether the development score has not improved for `patience` epochs."""
-        return len(self.history) - self.last_improvement >= patience
+    def should_stop(self, patience: int | None) -> bool:
+        """Whether the development score has not improved for `patience` epochs (None: never)."""
+        return patience is not None and len(self.history) - self.last_improvement >= patience
 
 
 def _score(row: Epoch, select: str) -> tuple[float, float]:

@@ -191,6 +191,7 @@ def architecture_for(data: Dataset, settings: TrainSettings) -> Architecture:
         positions=settings.positions,
         pool=settings.pool,
         skip=settings.skip,
+        initialization=settings.initialization,
         cosine_over_temperature="temperature" in settings.compat,
     )
 

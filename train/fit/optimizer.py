@@ -19,9 +19,10 @@ class Optimizer:
         self.device = device
         self._model = model
         self._settings = settings
-        # Weight decay applies to matrices only: it would pull the log scale, norms and placeholders to zero.
-        matrices = [p for p in model.parameters() if p.dim() > 1]
-        others = [p for p in model.parameters() if p.dim() <= 1]
+        # Usually weight decay applies to matrices only: it would pull the log scale, norms and placeholders to zero.
+        smallest = 2 if settings.decay == "matrices" else 0
+        matrices = [p for p in model.parameters() if p.dim() >= smallest]
+        others = [p for p in model.parameters() if p.dim() < smallest]
         groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
         self._adamw = torch.optim.AdamW(
             groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True

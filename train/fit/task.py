@@ -22,6 +22,7 @@ from ..data.protocol import CrossValidation, Fold
 from ..metrics.classification import confusion, macro_f1, unweighted_accuracy, weighted_accuracy
 from ..model.checkpoint import save_model
 from .baselines import Baseline, fit_baseline
+from .device import amp_dtype
 from .history import Epoch
 from .loop import train_fold
 from .predict import predict
@@ -136,13 +137,17 @@ def run_task(
         trained = train_fold(
             data, fold, task.settings, seed=task.seed, device=device, progress=progress, snapshot=snapshot
         )
+        # The same precision as in the selection of the epoch.
+        half = amp_dtype(task.settings, device)
         batch_size = 4 * task.settings.batch_size
         result = FitResult(
             seed=task.seed,
             fold=task.fold,
             epoch=trained.epoch,
             history=trained.history,
-            probabilities=predict(trained.model, data, fold.test_rows, batch_size=batch_size, device=device).numpy(),
+            probabilities=predict(
+                trained.model, data, fold.test_rows, batch_size=batch_size, device=device, half=half
+            ).numpy(),
             seconds=time.monotonic() - began,
         )
         if task.model is not None:

@@ -131,7 +131,7 @@ def pooled_scores(
 ) -> dict[str, Any]:
     """Compute the scores of metrics.json over all folds.
 
-    Each seed's folds are pooled. Mean and sample standard deviation are over seeds; the deviation of one seed is None.
+    Each seed's folds are pooled, which gives the scores `per_seed`. Mean and sample standard deviation are over seeds; the deviation of one seed is None.
     The confusion matrix is the sum over seeds, so that its rows sum to seeds times utterances.
 
     Args:
@@ -149,6 +149,7 @@ def pooled_scores(
         values = score(per_seed)
         scores[f"{name}_mean"] = float(values.mean())
         scores[f"{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else None
+        scores[f"{name}_per_seed"] = values.tolist()
     for name, interval in bootstrap_intervals(by_speaker, resamples=resamples).items():
         scores[f"{name}_ci95"] = interval
     scores["per_class_recall"] = {

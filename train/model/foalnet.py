@@ -35,6 +35,7 @@ class Architecture:
         projection_dropout: dropout in the projections.
         input_dropout: dropout of input features.
         frame_dropout: share of frames dropped in training.
+        initialization: initial weights of linear layers: uniform, or normal with deviation 0.02 and zero biases.
         cosine_over_temperature: temperature of the alignment as in the reference code.
     """
 
@@ -51,6 +52,7 @@ class Architecture:
     positions: bool = False
     pool: tuple[str, ...] = ("mean",)
     skip: bool = False
+    initialization: str = "uniform"
     cosine_over_temperature: bool = False
 
 
@@ -77,7 +79,12 @@ class Alignment(nn.Module):
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:
-        """Limit the scale to 100; called after a step, since a clamp in the forward pass would have no gradient."""
+        """Limit the scale to 100; called after a step, since a clamp in the forward pass would have no gradient.
+
+        The divisor of the reference code has no limit.
+        """
+        if self.cosine_over_temperature:
+            return
         self.log_scale.clamp_(max=MAX_LOG_SCALE)
 
 
@@ -219,11 +226,7 @@ def build_model(a: Architecture) -> FoalNet:
     parts = tuple(part for part in a.pool if part != "attention") or ("mean",)
     skip_pools = {name: Pooling(width=shape[-1], parts=parts) for name, shape in a.frame_shapes.items() if a.skip}
     skip = nn.Linear(sum(pool.width for pool in skip_pools.values()), a.classes) if a.skip else None
-    if skip is not None:
-        # The network starts as without it.
-        nn.init.zeros_(skip.weight)
-        nn.init.zeros_(skip.bias)
-    return FoalNet(
+    model = FoalNet(
         architecture=a,
         projections=projections,
         stacks=stacks,
@@ -235,3 +238,18 @@ def build_model(a: Architecture) -> FoalNet:
         skip_pools=skip_pools,
         skip=skip,
     )
+    if a.initialization == "normal":
+        model.apply(_initialize_normal)
+    if skip is not None:
+        # The network starts as without it.
+        nn.init.zeros_(skip.weight)
+        nn.init.zeros_(skip.bias)
+    return model
+
+
+def _initialize_normal(module: nn.Module) -> None:
+    """Draw the weights of a linear layer as Transformers' encoders do, which the reference code extends."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

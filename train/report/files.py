@@ -21,6 +21,7 @@ from ...shared.errors import UsageError
 from ..data.dataset import Dataset
 from ..data.protocol import CrossValidation, speakers_in_multiple_folds
 from ..fit.history import Epoch
+from ..fit.task import FitResult
 
 _REQUIRED_KEYS = {
     "modalities",
@@ -171,6 +172,12 @@ def warnings_for(data: Dataset, folds: CrossValidation) -> list[str]:
             "speaker statistics: each speaker's features are standardized with all utterances of the speaker; this "
             "uses the unlabelled utterances of the test speakers"
         )
+        single = int((data.speaker_statistics.utterances == 1).sum())
+        if single:
+            warnings.append(
+                f"{single} of {len(data.speaker_statistics.utterances)} speakers have one utterance only: it is "
+                "standardized mostly with the statistics of the training group"
+            )
     if folds.selected_on_test:
         warnings.append(
             "selected on test: the epoch was chosen on the test group, so the scores are optimistically biased"
@@ -179,6 +186,27 @@ def warnings_for(data: Dataset, folds: CrossValidation) -> list[str]:
         warnings.append(
             f"{len(several)} of {len(set(data.speakers))} speakers are in more than one {folds.kind}: "
             "the results are not speaker-independent"
+        )
+    return warnings
+
+
+def selection_warnings(data: Dataset, folds: CrossValidation, select: str, results: Sequence[FitResult]) -> list[str]:
+    """Warnings about development groups that cannot choose an epoch: solved ones, and ones of a single class."""
+    if select == "last":
+        return []
+    warnings = []
+    single = [str(fold.number) for fold in folds.folds if len(data.labels[fold.dev_rows].unique()) == 1]
+    if single:
+        warnings.append(
+            f"development group of a single class in fold {', '.join(single)}: it cannot choose an epoch; use "
+            "--select last, or another protocol"
+        )
+    fits = [result for result in results if result.epoch is not None and result.history]
+    solved = [fit for fit in fits if fit.history[(fit.epoch or 1) - 1].dev_ua == 1.0]
+    if select == "ua" and solved:
+        warnings.append(
+            f"development group solved (UA 100%) in {len(solved)} of {len(fits)} fits: it cannot choose between "
+            "epochs; use --select loss or --select last"
         )
     return warnings
 

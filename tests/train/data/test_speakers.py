@@ -73,3 +73,4 @@ def test_a_single_utterance_is_shrunk_most(
     weights = statistics.weights["audio"][statistics.rows]
     assert float(weights[0]) == pytest.approx(1 / (1 + SHRINKAGE))
     assert weights[0] < weights[1:].min()
+    assert int(statistics.utterances[statistics.rows[0]]) == 1

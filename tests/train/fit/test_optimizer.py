@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 import torch
@@ -84,13 +85,16 @@ def test_step_sizes_follow_the_schedule(model: FoalNet) -> None:
         torch.testing.assert_close(step_sizes, torch.full_like(step_sizes, 1e-3 * multiplier), atol=1e-6, rtol=1e-3)
 
 
-def test_weight_decay_applies_only_to_matrices(model: FoalNet) -> None:
+@pytest.mark.parametrize(("decay", "smallest"), [("matrices", 2), ("all", 0)])
+def test_weight_decay_applies_to_matrices_or_to_all_parameters(
+    model: FoalNet, decay: Literal["matrices", "all"], smallest: int
+) -> None:
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    settings = TrainSettings(learning_rate=0.1, weight_decay=0.5, warmup=0.0)
+    settings = TrainSettings(learning_rate=0.1, weight_decay=0.5, warmup=0.0, decay=decay)
     optimizer = Optimizer(model, settings, CPU)
     optimizer.step(0.0 * sum(parameter.sum() for parameter in model.parameters()), epochs=0.0)  # type: ignore[arg-type]
     for name, parameter in model.named_parameters():
-        expected = before[name] * (0.95 if parameter.dim() > 1 else 1.0)
+        expected = before[name] * (0.95 if parameter.dim() >= smallest else 1.0)
         torch.testing.assert_close(parameter.detach(), expected)
 
 
@@ -100,3 +104,7 @@ def test_a_step_clamps_the_logit_scale(model: FoalNet) -> None:
     for _ in range(4):
         optimizer.step(-model.alignment.log_scale, epochs=0.0)
     assert model.alignment.log_scale.item() == pytest.approx(MAX_LOG_SCALE)
+    model.alignment.cosine_over_temperature = True  # a divisor, which the reference code does not limit
+    for _ in range(4):
+        optimizer.step(-model.alignment.log_scale, epochs=0.0)
+    assert model.alignment.log_scale.item() > MAX_LOG_SCALE + 1

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from jaxtyping import TypeCheckError
-from torch import Tensor
+from torch import Tensor, nn
 
 from foal.shared.errors import TrainingError
 from foal.train.data.dataset import Dataset
@@ -20,6 +20,19 @@ def padded(frames: Frames, count: int, garbage: float) -> Frames:
     values, valid, _ = frames
     padding = torch.full((len(values), count, *values.shape[2:]), garbage)
     return Frames(torch.cat([values, padding], 1), torch.cat([valid, valid.new_zeros(len(valid), count)], 1))
+
+
+def test_normal_initialization_has_a_deviation_of_002_and_zero_biases(
+    make_dataset: Make, make_model: MakeModel
+) -> None:
+    model = make_model(make_dataset(), initialization="normal", skip=True, width=64)
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not model.skip]
+    weights = torch.cat([module.weight.flatten() for module in linear])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.05)
+    assert weights.mean().item() == pytest.approx(0, abs=1e-3)
+    assert all((module.bias == 0).all() for module in linear if module.bias is not None)
+    assert isinstance(model.skip, nn.Linear)
+    assert (model.skip.weight == 0).all()
 
 
 @pytest.mark.parametrize("garbage", [0.0, 6e4, float("nan")])

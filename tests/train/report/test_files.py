@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from foal.shared.errors import UsageError
 from foal.train.data.dataset import Dataset
 from foal.train.data.protocol import build_cross_validation
 from foal.train.fit.history import Epoch
+from foal.train.fit.task import FitResult
 from foal.train.report.files import (
     percent,
     read_metrics,
     run_title,
+    selection_warnings,
     versions,
     warnings_for,
     write_history,
@@ -117,3 +120,31 @@ def test_percentages_and_versions_are_formatted() -> None:
     assert percent(0.5) == "50.0"
     assert versions().startswith("foal ")
     assert f"torch {torch.__version__}" in versions()
+
+
+def fit_of(fold: int, dev_ua: float) -> FitResult:
+    scores = {"loss": 1.0, "loss_classes": 1.0, "loss_avel": 0.0, "loss_mem": 0.0, "dev_loss": 0.5, "dev_wa": 0.5}
+    epoch = Epoch(seed=0, fold=fold, epoch=1, dev_ua=dev_ua, **scores)
+    return FitResult(
+        seed=0, fold=fold, epoch=1, seconds=0.0, history=(epoch,), probabilities=np.zeros((1, 2), np.float32)
+    )
+
+
+def test_a_solved_development_group_is_reported(make_dataset: Callable[..., Dataset]) -> None:
+    data = make_dataset()
+    folds = build_cross_validation(data.utterances, "loso-nested", data.speakers)
+    fits = [fit_of(1, 1.0), fit_of(2, 0.9), fit_of(3, 1.0)]
+    (warning,) = selection_warnings(data, folds, "ua", fits)
+    assert warning.startswith("development group solved (UA 100%) in 2 of 3 fits: it cannot choose between epochs")
+    assert selection_warnings(data, folds, "loss", fits) == []
+    assert selection_warnings(data, folds, "last", fits) == []
+    assert selection_warnings(data, folds, "ua", fits[1:2]) == []
+
+
+def test_a_development_group_of_a_single_class_is_reported(make_dataset: Callable[..., Dataset]) -> None:
+    data = make_dataset()
+    folds = build_cross_validation(data.utterances, "loso-nested", data.speakers)
+    labels = data.labels.clone()
+    labels[folds.folds[1].dev_rows] = 0
+    (warning,) = selection_warnings(replace(data, labels=labels), folds, "loss", [])
+    assert warning.startswith("development group of a single class in fold 2: it cannot choose an epoch; use")
