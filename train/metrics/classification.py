@@ -131,8 +131,9 @@ def pooled_scores(
 ) -> dict[str, Any]:
     """Compute the scores of metrics.json over all folds.
 
-    Each seed's folds are pooled, which gives the scores `per_seed`. Mean and sample standard deviation are over seeds; the deviation of one seed is None.
-    The confusion matrix is the sum over seeds, so that its rows sum to seeds times utterances.
+    Each seed's folds are pooled, which gives the scores `per_seed`. Mean and sample standard deviation are over seeds;
+    the deviation of one seed is None. The confusion matrix is the sum over seeds, so that its rows sum to seeds times
+    utterances.
 
     Args:
         labels: class numbers, (n,).
