@@ -108,12 +108,11 @@ def test_positions_differ_and_do_not_depend_on_the_length() -> None:
 
 def test_frame_dropout_leaves_a_frame_of_every_sequence() -> None:
     torch.manual_seed(0)
-    projection = Projection(frame_shape=(3,), width=8, dropout=0.0, frame_dropout=0.9)
+    projection = Projection(frame_shape=(3,), width=8, dropout=0.0, frame_dropout=0.5)
     valid = torch.arange(6) < torch.tensor([6, 1, 0] * 20)[:, None]
     projected = projection(Frames(torch.randn(60, 6, 3), valid))
     assert projected.present.tolist() == valid.any(1).tolist()
-    # A tenth of 120 frames, and at least one of each sequence.
-    assert projected.valid[::3].sum() < 120 / 3
+    assert 40 < projected.valid[::3].sum() < 80  # of 120
     assert torch.equal(projection.eval()(Frames(torch.randn(60, 6, 3), valid)).valid[::3], valid[::3])
 
 
