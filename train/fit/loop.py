@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError
-from ..data.batches import training_batches
+from ..data.batches import evaluation_batches, training_batches
 from ..data.dataset import Dataset
 from ..data.modality_dropout import modality_dropout
 from ..data.normalization import frame_statistics
@@ -20,10 +20,14 @@ from ..metrics.classification import confusion, unweighted_accuracy, weighted_ac
 from ..model.foalnet import Architecture, FoalNet, build_model
 from ..model.layers import Projection
 from ..model.objective import LossConfig, objective
+from ..model.pooling import PooledInputs, Skip
 from .history import Epoch, TrainingHistory
 from .optimizer import Optimizer
 from .predict import predict
 from .snapshot import Snapshots
+
+STATISTICS_BATCH = 256
+"""Utterances in a batch without gradients that collects statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +206,27 @@ def fit_normalization(model: FoalNet, data: Dataset, rows: torch.Tensor) -> None
         projection = model.projections[name]
         assert isinstance(projection, Projection)
         projection.set_normalization(mean, deviation)
+    if model.skip is not None:
+        _fit_pooled_normalization(model, model.skip, data, rows)
+
+
+@torch.no_grad()
+def _fit_pooled_normalization(model: FoalNet, skip: Skip, data: Dataset, rows: torch.Tensor) -> None:
+    """Set the normalization of pooled inputs to their statistics over the utterances that have the modality."""
+    device = next(model.parameters()).device
+    model.eval()
+    modules = {name: module for name, module in skip.inputs.items() if isinstance(module, PooledInputs)}
+    sums = {name: torch.zeros(2, module.pool.width, dtype=torch.float64) for name, module in modules.items()}
+    counts = dict.fromkeys(modules, 0)
+    for batch in evaluation_batches(data, rows, batch_size=STATISTICS_BATCH, device=device):
+        projected = model.project(batch.frames)
+        for name, module in modules.items():
+            pooled = module(projected[name])[projected[name].present].double().cpu()
+            sums[name] += torch.stack([pooled.sum(0), pooled.square().sum(0)])
+            counts[name] += len(pooled)
+    for name, module in modules.items():
+        mean, square = sums[name] / max(counts[name], 1)
+        module.set_normalization(mean.float(), (square - mean.square()).clamp(min=0).sqrt().float())
 
 
 def _epoch(

@@ -11,7 +11,8 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from ...shared.errors import TrainingError
 from ..data.sequences import Frames
-from .layers import CrossAttention, Pooling, Projected, Projection, masked_mean, sinusoidal_positions
+from .layers import CrossAttention, Projection, sinusoidal_positions
+from .pooling import Pooling, Projected, Skip, masked_mean
 
 INITIAL_LOG_SCALE = math.log(1 / 0.07)
 MAX_LOG_SCALE = math.log(100.0)
@@ -105,8 +106,7 @@ class FoalNet(nn.Module):
         alignment: Alignment | None,
         match_heads: Mapping[str, nn.Linear],
         pools: Mapping[str, Pooling],
-        skip_pools: Mapping[str, Pooling],
-        skip: nn.Linear | None,
+        skip: Skip | None,
     ) -> None:
         super().__init__()
         self.architecture = architecture
@@ -117,7 +117,6 @@ class FoalNet(nn.Module):
         self.alignment = alignment
         self.match_heads = nn.ModuleDict(match_heads)
         self.pools = nn.ModuleDict(pools)
-        self.skip_pools = nn.ModuleDict(skip_pools)
         self.skip = skip
         names = list(projections)
         # Audio attends to face and face to audio; a single modality to itself.
@@ -161,10 +160,7 @@ class FoalNet(nn.Module):
     ) -> Float[Tensor, "b c"]:
         """Class logits from the fused, pooled sequences, and with `skip` from the pooled inputs, of all modalities."""
         logits: Tensor = self.classifier(self.dropout(torch.cat([pooled[name] for name in self.stacks], -1)))
-        if self.skip is None:
-            return logits
-        inputs = [pool(projected[name].inputs, projected[name].valid) for name, pool in self.skip_pools.items()]
-        return logits + self.skip(torch.cat(inputs, -1))
+        return logits if self.skip is None else logits + self.skip(projected)
 
     def match(
         self, pooled: Mapping[str, Float[Tensor, "k b p"]], partners: Mapping[str, Int[Tensor, "k b"]]
@@ -222,10 +218,12 @@ def build_model(a: Architecture) -> FoalNet:
     pooled_width = a.width * len(a.pool)
     classifier = nn.Linear(len(names) * pooled_width, a.classes)
     match_heads = {name: nn.Linear(pooled_width, 2) for name in names} if paired else {}
-    # The skip pools raw features, which have no learned scores.
-    parts = tuple(part for part in a.pool if part != "attention") or ("mean",)
-    skip_pools = {name: Pooling(width=shape[-1], parts=parts) for name, shape in a.frame_shapes.items() if a.skip}
-    skip = nn.Linear(sum(pool.width for pool in skip_pools.values()), a.classes) if a.skip else None
+    skip = None
+    if a.skip:
+        # Raw features have no learned attention scores.
+        parts = tuple(part for part in a.pool if part != "attention") or ("mean",)
+        widths = {name: shape[-1] for name, shape in a.frame_shapes.items()}
+        skip = Skip(widths=widths, parts=parts, classes=a.classes, dropout=a.input_dropout)
     model = FoalNet(
         architecture=a,
         projections=projections,
@@ -235,15 +233,14 @@ def build_model(a: Architecture) -> FoalNet:
         alignment=Alignment(cosine_over_temperature=a.cosine_over_temperature) if paired else None,
         match_heads=match_heads,
         pools=pools,
-        skip_pools=skip_pools,
         skip=skip,
     )
     if a.initialization == "normal":
         model.apply(_initialize_normal)
     if skip is not None:
         # The network starts as without it.
-        nn.init.zeros_(skip.weight)
-        nn.init.zeros_(skip.bias)
+        nn.init.zeros_(skip.linear.weight)
+        nn.init.zeros_(skip.linear.bias)
     return model
 
 

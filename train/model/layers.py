@@ -1,8 +1,6 @@
-"""Layers of Foal-Net: projection (Li et al. 2024, section 2.1), cross-attention (section 2.2), pooling, dropout."""
+"""Layers of Foal-Net: projection (Li et al. 2024, section 2.1), cross-attention (section 2.2), dropout."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from ..data.sequences import Frames, SpeakerNorm
+from .pooling import Projected
 
 
 class CrossAttention(nn.Module):
@@ -95,57 +94,11 @@ class SequenceDropout(nn.Module):
         return x * F.dropout(x.new_ones(len(x), 1, x.shape[-1]), self.p)
 
 
-def masked_mean(values: Float[Tensor, "b t d"], valid: Bool[Tensor, "b t"]) -> Float[Tensor, "b d"]:
-    """Mean over the valid frames; zeros for a sequence without any."""
-    weights = valid.to(values.dtype)[..., None]
-    return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
-
-
-class Pooling(nn.Module):
-    """Pools a sequence over its valid frames: mean, standard deviation, attention-weighted mean, or several of them."""
-
-    def __init__(self, *, width: int, parts: Sequence[str]) -> None:
-        super().__init__()
-        self.parts = tuple(parts)
-        self.width = width * len(self.parts)
-        self.score = nn.Linear(width, 1) if "attention" in self.parts else None
-
-    def forward(self, values: Float[Tensor, "b t w"], valid: Bool[Tensor, "b t"]) -> Float[Tensor, "b p"]:
-        """Pool (b, t, w) to (b, w) per part, concatenated; zeros for a sequence without valid frames."""
-        mean = masked_mean(values, valid)
-        pooled = []
-        for part in self.parts:
-            if part == "mean":
-                pooled.append(mean)
-            elif part == "std":
-                variance = masked_mean((values - mean[:, None]).square(), valid)
-                # The square root has no finite gradient at zero, which one frame or constant frames give.
-                pooled.append((variance + 1e-5).sqrt())
-            else:
-                assert self.score is not None
-                scores = self.score(values).squeeze(-1).masked_fill(~valid, -1e4)
-                weights = scores.softmax(1) * valid
-                pooled.append((values * weights[..., None]).sum(1))
-        return torch.cat(pooled, -1)
-
-
 def sinusoidal_positions(length: int, width: int, device: torch.device) -> Float[Tensor, "t d"]:
     """Sines and cosines of the frame number at geometric frequencies (Vaswani et al. 2017, section 3.5)."""
     rates = torch.exp(-math.log(10_000.0) * torch.arange(0, width, 2, device=device) / width)
     angles = torch.arange(length, device=device)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width]
-
-
-class Projected(NamedTuple):
-    """One modality in the shared space; where `present` is False, the row is the learned placeholder.
-
-    `inputs` are the standardized features, zero in invalid frames.
-    """
-
-    values: Float[Tensor, "b t d"]
-    valid: Bool[Tensor, "b t"]
-    present: Bool[Tensor, " b"]
-    inputs: Float[Tensor, "b t w"]
 
 
 class Projection(nn.Module):
@@ -195,8 +148,8 @@ class Projection(nn.Module):
         x = ((frames.values - mean) / deviation).masked_fill(gaps, 0.0)
         if self.layer_weights is not None:
             x = torch.einsum("btlw,l->btw", x, self.layer_weights.softmax(0))
-        inputs = self.input_dropout(x)
-        x = self.adapter(inputs)  # (b, t, d)
+        inputs = x  # (b, t, w)
+        x = self.adapter(self.input_dropout(x))  # (b, t, d)
         x = self.norm(x + self.dropout(self.mix(F.gelu(x))))
         present = valid.any(1)
         placeholders = torch.zeros_like(valid)

@@ -11,8 +11,8 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 from ...shared.config.train_settings import TrainSettings
 from ..data.sequences import Batch
 from .foalnet import FoalNet
-from .layers import Projected
 from .losses import avel_loss, draw_negatives, draw_positives, mem_loss
+from .pooling import Projected
 
 
 class Losses(NamedTuple):

@@ -9,7 +9,7 @@ from foal.shared.errors import TrainingError
 from foal.train.data.dataset import Dataset
 from foal.train.data.sequences import Batch, Frames
 from foal.train.model.foalnet import Architecture, FoalNet, build_model
-from foal.train.model.layers import masked_mean
+from foal.train.model.pooling import masked_mean
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]
@@ -26,13 +26,13 @@ def test_normal_initialization_has_a_deviation_of_002_and_zero_biases(
     make_dataset: Make, make_model: MakeModel
 ) -> None:
     model = make_model(make_dataset(), initialization="normal", skip=True, width=64)
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not model.skip]
+    assert model.skip is not None
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not model.skip.linear]
     weights = torch.cat([module.weight.flatten() for module in linear])
     assert weights.std().item() == pytest.approx(0.02, rel=0.05)
     assert weights.mean().item() == pytest.approx(0, abs=1e-3)
     assert all((module.bias == 0).all() for module in linear if module.bias is not None)
-    assert isinstance(model.skip, nn.Linear)
-    assert (model.skip.weight == 0).all()
+    assert (model.skip.linear.weight == 0).all()
 
 
 @pytest.mark.parametrize("garbage", [0.0, 6e4, float("nan")])

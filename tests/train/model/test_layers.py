@@ -11,10 +11,8 @@ from foal.train.model.foalnet import FoalNet
 from foal.train.model.layers import (
     CrossAttention,
     FeedForward,
-    Pooling,
     Projection,
     SequenceDropout,
-    masked_mean,
     sinusoidal_positions,
 )
 
@@ -38,12 +36,6 @@ def test_cross_attention_equals_torch_multi_head_attention() -> None:
         torch.testing.assert_close(
             ours(queries, keys, valid, torch.arange(3)), ours.norm(queries + read), atol=1e-5, rtol=1e-5
         )
-
-
-def test_the_masked_mean_ignores_invalid_frames() -> None:
-    values = torch.arange(12.0).view(2, 3, 2)
-    valid = torch.tensor([[True, False, True], [False, False, False]])
-    assert masked_mean(values, valid).tolist() == [[2.0, 3.0], [0.0, 0.0]]
 
 
 def test_sequence_dropout_has_one_mask_per_sequence() -> None:
@@ -72,24 +64,6 @@ def test_encoder_layers_are_mixed_by_learned_weights(
         torch.testing.assert_close(model(batch.frames), model({"audio": Frames(first_only, valid)}))
         weights.zero_()
         assert not torch.allclose(model(batch.frames), model({"audio": Frames(first_only, valid)}))
-
-
-def test_pooling_concatenates_its_parts_and_ignores_invalid_frames() -> None:
-    pooling = Pooling(width=2, parts=("mean", "std", "attention"))
-    assert pooling.width == 6
-    assert pooling.score is not None
-    values = torch.tensor([[[1.0, 0.0], [3.0, 4.0], [9.0, 9.0]], [[5.0, 6.0], [9.0, 9.0], [9.0, 9.0]]])
-    valid = torch.tensor([[True, True, False], [False, False, False]])
-    with torch.no_grad():
-        pooling.score.weight.zero_()  # equal weights
-        pooled = pooling(values, valid)
-    torch.testing.assert_close(pooled[0], torch.tensor([2.0, 2.0, 1.0, 2.0, 2.0, 2.0]), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(pooled[1], torch.tensor([0.0, 0.0, 0.00316, 0.00316, 0.0, 0.0]), atol=1e-4, rtol=1e-2)
-    # A sequence with a single frame has a finite gradient.
-    single = torch.ones(1, 1, 2, requires_grad=True)
-    pooling(single, torch.ones(1, 1, dtype=torch.bool)).sum().backward()
-    assert single.grad is not None
-    assert single.grad.isfinite().all()
 
 
 def test_the_feed_forward_layer_transforms_each_frame_on_its_own() -> None:
