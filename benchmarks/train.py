@@ -37,7 +37,7 @@ from shaped import write_shaped
 from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.store.feature_store import FeatureStore
-from foal.train.data.batches import training_batches
+from foal.train.data.batches import training_batch_size, training_batches
 from foal.train.data.dataset import open_dataset
 from foal.train.data.features import StreamSource, read_streams
 from foal.train.data.protocol import build_cross_validation
@@ -156,6 +156,7 @@ class stepper:  # noqa: N801  (used like a function)
         model = build_model(architecture_for(data, self._settings)).to(self._device)
         fit_normalization(model, data, rows)
         optimizer = Optimizer(model, self._settings, self._device)
+        size = training_batch_size(self._settings.batch_size, len(rows))
         chance, pairs = torch.Generator().manual_seed(0), torch.Generator(self._device).manual_seed(0)
 
         def epochs() -> Iterator[Batch]:
@@ -163,7 +164,7 @@ class stepper:  # noqa: N801  (used like a function)
                 yield from training_batches(
                     data,
                     rows,
-                    batch_size=self._settings.batch_size,
+                    batch_size=size,
                     frames=self._settings.batch_frames,
                     generator=chance,
                     device=self._device,
@@ -190,7 +191,7 @@ class stepper:  # noqa: N801  (used like a function)
             train_epoch(model, timed(), optimizer, self._settings, pairs, draws=len(rows), epoch=1)
             return (time.perf_counter() - began) / count, waited / count
 
-        return steps, -(-len(rows) // self._settings.batch_size), len(rows)
+        return steps, -(-len(rows) // size), len(rows)
 
     def __exit__(self, *error: object) -> None:
         self._opened.__exit__(*error)  # type: ignore[arg-type]

@@ -107,7 +107,7 @@ def child(features: Path, how: str, limit_gb: float) -> None:
         if how == "load":
             frame_statistics(data.features, rows)
             chance = torch.Generator().manual_seed(0)
-            for _ in training_batches(data, rows, batch_size=settings.batch_size, generator=chance, device=device):
+            for _ in training_batches(data, rows, batch_size=64, generator=chance, device=device):
                 pass
         else:
             train_fold(data, folds[0], settings, seed=0, device=device)

@@ -16,9 +16,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "light": {},
     # Sizes and optimizer of Li et al. 2024 and their code; the protocol remains nested.
     "paper": {
+        "select": "ua",
+        "refit": False,
         "width": 512,
         "heads": 4,
         "layers": 2,
+        "feed_forward": False,
+        "positions": False,
+        "pool": ("mean",),
+        "skip": False,
         "dropout": 0.1,
         "projection_dropout": 0.5,
         "frame_rate": None,
@@ -79,25 +85,30 @@ class TrainSettings(Section):
         description="statistics that standardize the features: of the training group (fold), or of all utterances of "
         "each speaker, without labels (speaker; uses the unlabelled utterances of the test speakers)",
     )
-    width: int = Field(128, ge=8, le=4096, description="dimension of the shared space, d")
+    width: int = Field(64, ge=8, le=4096, description="dimension of the shared space, d")
     heads: int = Field(4, ge=1, le=64, description="number of attention heads; must divide train.width")
     layers: int = Field(
-        2, ge=0, le=24, description="number of cross-attention layers in each direction (0 = no attention)"
+        1, ge=0, le=24, description="number of cross-attention layers in each direction (0 = no attention)"
     )
     feed_forward: bool = Field(False, description="add a feed-forward layer to each cross-attention layer")
     positions: bool = Field(False, description="add sinusoidal positions before the cross-attention")
     pool: tuple[Pool, ...] = Field(
-        ("mean",), min_length=1, description="pooling over time: mean, std, attention, or several of them"
+        ("mean", "std"), min_length=1, description="pooling over time: mean, std, attention, or several of them"
     )
-    skip: bool = Field(False, description="add a linear path from the pooled input features to the class scores")
-    input_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of input features, the same in all frames")
+    skip: bool = Field(True, description="add a linear path from the pooled input features to the class scores")
+    input_dropout: float = Field(0.3, ge=0, lt=1, description="dropout of input features, the same in all frames")
     frame_dropout: float = Field(0.0, ge=0, lt=1, description="share of frames that are dropped in training")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in attention and before the classifier")
     projection_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the projection blocks")
     modality_dropout: float = Field(
         0.0, ge=0, lt=1, description="share of training utterances that lose one modality, drawn again in each epoch"
     )
-    batch_size: int = Field(32, ge=2, le=65536, description="maximum number of utterances per step")
+    batch_size: int | None = Field(
+        None,
+        ge=2,
+        le=65536,
+        description="maximum number of utterances per step (none = a sixteenth of the training group, 16 to 64)",
+    )
     batch_frames: int | None = Field(
         8192,
         ge=1,
@@ -106,10 +117,10 @@ class TrainSettings(Section):
     )
     epochs: int = Field(40, ge=1, le=10000, description="maximum number of epochs per fold")
     select: Literal["ua", "loss", "last"] = Field(
-        "ua", description="epoch that is kept: best development UA, lowest development loss, or the last one"
+        "last", description="epoch that is kept: best development UA, lowest development loss, or the last one"
     )
     refit: bool = Field(
-        False,
+        True,
         description="after the selection, train a new network on training and development group, for as many epochs",
     )
     early_stopping_patience: int | None = Field(

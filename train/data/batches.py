@@ -12,10 +12,20 @@ from .sequences import Batch, pad_batch
 
 BUCKET_SIZE = 256
 """Utterances sorted by length together: enough for little padding, few enough that a batch is still a mixture."""
+EVALUATION_BATCH_SIZE = 256
+"""Utterances of a batch without gradients, which keeps no activations."""
 MAX_EVALUATION_FRAMES = 32_768
 """Padded frames of a batch without gradients."""
 PREFETCH_BYTES = 64 << 20
 """Memory for batches prepared ahead of the training step; a single larger batch is allowed."""
+
+
+def training_batch_size(configured: int | None, utterances: int) -> int:
+    """The configured batch size, or (None) a sixteenth of the training group, between 16 and 64.
+
+    A small group needs small batches: it would give too few steps otherwise.
+    """
+    return configured or min(max(utterances // 16, 16), 64)
 
 
 def class_balanced_sample(labels: Tensor, generator: torch.Generator) -> Tensor:

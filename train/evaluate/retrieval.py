@@ -8,13 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data.batches import EVALUATION_BATCH_SIZE
 from ..data.dataset import Dataset
 from ..data.pooled import pooled_features
 from ..metrics.retrieval import Retrieval, fit_cross_modal_regression, retrieval
 from .ensemble import FoldModel, SeedEnsemble, groups_of
 from .matching import embeddings
-
-BATCH_SIZE = 128
 
 Space = Mapping[str, NDArray[Any]]
 """Vectors (m, d) of the same utterances, by modality."""
@@ -82,7 +81,7 @@ def _spaces(
 ) -> Iterator[tuple[str, Space]]:
     """The spaces in which a network's utterances `rows` (m,) can be compared, by name."""
     if fold_model.model.alignment is not None:
-        tables = embeddings(fold_model.model, data, rows, batch_size=BATCH_SIZE, device=device)
+        tables = embeddings(fold_model.model, data, rows, batch_size=EVALUATION_BATCH_SIZE, device=device)
         yield "avel", {name: table.numpy() for name, table in tables.items()}
     if int(training_rows.sum()) > 1:
         regression = fit_cross_modal_regression(

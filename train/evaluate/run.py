@@ -32,7 +32,7 @@ from ..report.run_folder import reuse_run_folder
 from .ensemble import SeedEnsemble, assign_models, check_encoders, load_fold_models
 from .groups import calibration, class_scores, group_scores, score_summary
 from .matching import MatchingScores
-from .retrieval import BATCH_SIZE, retrieval_scores
+from .retrieval import retrieval_scores
 
 log = logging.getLogger(__name__)
 
@@ -211,7 +211,7 @@ def probability_tables(
     tables = []
     for ensemble in ensembles.values():
         probabilities = [
-            predict(fold_model.model, data, rows, batch_size=BATCH_SIZE, device=device, transform=transform)
+            predict(fold_model.model, data, rows, device=device, transform=transform)
             for fold_model, rows in ensemble.members
         ]
         tables.append(ensemble.average(probabilities))

@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError
-from ..data.batches import evaluation_batches, training_batches
+from ..data.batches import EVALUATION_BATCH_SIZE, evaluation_batches, training_batch_size, training_batches
 from ..data.dataset import Dataset
 from ..data.modality_dropout import modality_dropout
 from ..data.normalization import frame_statistics
@@ -25,9 +25,6 @@ from .history import Epoch, TrainingHistory
 from .optimizer import Optimizer
 from .predict import predict
 from .snapshot import Snapshots
-
-STATISTICS_BATCH = 256
-"""Utterances in a batch without gradients that collects statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +113,7 @@ def _train(
             batches = training_batches(
                 data,
                 rows,
-                batch_size=settings.batch_size,
+                batch_size=training_batch_size(settings.batch_size, len(rows)),
                 frames=settings.batch_frames,
                 generator=rngs["batches"],
                 device=device,
@@ -218,7 +215,7 @@ def _fit_pooled_normalization(model: FoalNet, skip: Skip, data: Dataset, rows: t
     modules = {name: module for name, module in skip.inputs.items() if isinstance(module, PooledInputs)}
     sums = {name: torch.zeros(2, module.pool.width, dtype=torch.float64) for name, module in modules.items()}
     counts = dict.fromkeys(modules, 0)
-    for batch in evaluation_batches(data, rows, batch_size=STATISTICS_BATCH, device=device):
+    for batch in evaluation_batches(data, rows, batch_size=EVALUATION_BATCH_SIZE, device=device):
         projected = model.project(batch.frames)
         for name, module in modules.items():
             pooled = module(projected[name])[projected[name].present].double().cpu()
@@ -253,8 +250,7 @@ def _epoch(
     )
     if dev_rows is None:
         return row
-    batch_size = 4 * fit.settings.batch_size  # evaluation keeps no activations for gradients
-    probabilities = predict(model, fit.data, dev_rows, batch_size=batch_size, device=fit.device, half=half)
+    probabilities = predict(model, fit.data, dev_rows, device=fit.device, half=half)
     labels = fit.data.labels[dev_rows]
     counts = confusion(labels.numpy(), probabilities.argmax(1).numpy(), probabilities.shape[1])
     return replace(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..data.batches import evaluation_batches
+from ..data.batches import EVALUATION_BATCH_SIZE, evaluation_batches
 from ..data.dataset import Dataset
 from ..data.sequences import Batch
 from ..model.foalnet import FoalNet
@@ -17,7 +17,7 @@ def predict(
     data: Dataset,
     rows: Tensor,
     *,
-    batch_size: int,
+    batch_size: int = EVALUATION_BATCH_SIZE,
     device: torch.device,
     half: torch.dtype | None = None,
     transform: Callable[[Batch], Batch] = lambda batch: batch,

@@ -139,15 +139,12 @@ def run_task(
         )
         # The same precision as in the selection of the epoch.
         half = amp_dtype(task.settings, device)
-        batch_size = 4 * task.settings.batch_size
         result = FitResult(
             seed=task.seed,
             fold=task.fold,
             epoch=trained.epoch,
             history=trained.history,
-            probabilities=predict(
-                trained.model, data, fold.test_rows, batch_size=batch_size, device=device, half=half
-            ).numpy(),
+            probabilities=predict(trained.model, data, fold.test_rows, device=device, half=half).numpy(),
             seconds=time.monotonic() - began,
         )
         if task.model is not None:

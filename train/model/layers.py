@@ -47,11 +47,14 @@ class CrossAttention(nn.Module):
             rows: the row of `keys` for each of the p queries.
         """
         times = len(rows) // len(queries)
-        q = self._split(self.query(queries)).repeat(times, 1, 1, 1)  # (p, heads, t_q, d / heads)
-        # Selected before the heads are split: the gradient of a selection from strided memory is six times slower.
-        k, v = (self._split(side(keys).index_select(0, rows)) for side in (self.key, self.value))
-        mask = valid.index_select(0, rows)[:, None, None, :]  # (p, 1, 1, t_k)
-        read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        if keys.shape[1] == 1:  # the weight of the only key is 1
+            read = self.value(keys).index_select(0, rows)
+        else:
+            q = self._split(self.query(queries)).repeat(times, 1, 1, 1)  # (p, heads, t_q, d / heads)
+            # Selected before the heads are split: the gradient of a selection from strided memory is six times slower.
+            k, v = (self._split(side(keys).index_select(0, rows)) for side in (self.key, self.value))
+            mask = valid.index_select(0, rows)[:, None, None, :]  # (p, 1, 1, t_k)
+            read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
         x: Tensor = self.norm(queries.repeat(times, 1, 1) + self.dropout(self.output(read)))
         return x if self.feed_forward is None else self.feed_forward(x)
 
