@@ -28,6 +28,11 @@ class Fold:
     dev_rows: Tensor
     test_rows: Tensor
 
+    @property
+    def dev_is_test(self) -> bool:
+        """Whether the development group is the test group, which must then never be trained on."""
+        return self.dev == self.test
+
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidation:

@@ -61,7 +61,8 @@ def train_fold(
     """Train on fold.train_rows, and select an epoch on fold.dev_rows; fold.test_rows are never read.
 
     With `refit` a new network is then trained on both groups for as many epochs. If the last epoch is selected anyway,
-    it is the only one. The same seed, data and number of threads give the same network. The caller's random state is
+    it is the only one. If the development group is the test group (protocol loso-reference), there is no refit, and
+    `last` becomes `ua`. The same seed, data and number of threads give the same network. The caller's random state is
     not changed.
 
     Args:
@@ -76,6 +77,9 @@ def train_fold(
     Raises:
         TrainingError: a loss is NaN or infinite.
     """
+    if fold.dev_is_test:
+        select = "ua" if settings.select == "last" else settings.select
+        settings = settings.model_copy(update={"select": select, "refit": False})
     fit = _Fit(data=data, fold=fold, settings=settings, seed=seed, device=device, progress=progress)
     both = torch.cat([fold.train_rows, fold.dev_rows])
     if settings.refit and settings.select == "last":

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from foal.train.data.dataset import Dataset
+from foal.train.data.pooled import pooled_features
 from foal.train.evaluate.ensemble import FoldModel, assign_models
 from foal.train.evaluate.retrieval import retrieval_scores
-from foal.train.fit.logistic_regression import mean_features
 from foal.train.model.foalnet import FoalNet
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def test_the_scores_of_networks_are_weighted_by_utterances(make_dataset: Make, m
     sessions = [SESSIONS[0 if i < 30 else 1 if i < 45 else 2] for i in range(60)]
     data = make_dataset(60, sessions=sessions)
     model = make_model(data)
-    complete = np.isfinite(np.concatenate(list(mean_features(data).values()), axis=1)).all(axis=1)
+    complete = np.isfinite(np.concatenate(list(pooled_features(data).values()), axis=1)).all(axis=1)
     counts = [int(complete[np.array(sessions) == session].sum()) for session in SESSIONS]
     assert len(set(counts)) > 1
     name = "avel: audio to face"
