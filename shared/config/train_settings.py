@@ -126,7 +126,7 @@ class TrainSettings(Section):
     early_stopping_patience: int | None = Field(
         15, ge=1, description="epochs without a better development score after which a fold stops (none = never)"
     )
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="peak learning rate of AdamW")
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="learning rate after the warm-up: cosine decay to zero over all epochs, or constant"
     )

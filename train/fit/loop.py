@@ -134,7 +134,7 @@ def _train(
             fit.progress(row)
             training = training.after(row, model, select)
             snapshots.save(training)
-        if settings.refit:
+        if settings.refit and dev_rows is not None:  # the refit follows
             snapshots.save(training, now=True)
     assert training.best is not None  # settings.epochs is at least 1
     model.load_state_dict(training.best_state)

@@ -88,7 +88,9 @@ def objective(model: FoalNet, batch: Batch, config: LossConfig, generator: torch
         similarities = model.alignment(audio, face)
     if config.avel is not None:
         present = audio.present & face.present
-        avel = avel_loss(similarities, batch.labels, present, rows=batch.rows, sum_positives=config.sum_positives)
+        # The reference code counts copies as positives.
+        rows = None if config.sum_positives else batch.rows
+        avel = avel_loss(similarities, batch.labels, present, rows=rows, sum_positives=config.sum_positives)
     if config.mem is None:
         fused = model.fuse(projected)
     else:

@@ -36,10 +36,10 @@ def test_a_preset_given_as_an_option_overrides_the_file_and_options_override_it(
     tmp_path: Path, assignments: list[str], overrides: dict[str, Any]
 ) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text("train:\n  width: 64\n  epochs: 7\n  early_stopping_patience: 3\n")
+    params.write_text("train:\n  width: 64\n  epochs: 7\n  bootstrap: 30\n")
     train = settings_from(params, assignments, overrides).train
     assert (train.preset, train.width, train.epochs) == ("paper", 512, 40)
-    assert train.early_stopping_patience == 3  # not a key of the preset
+    assert train.bootstrap == 30  # not a key of the preset
     changed = settings_from(
         params, [*assignments, "train.clip=null", "train.epochs=2"], {**overrides, "train.width": 32}
     ).train

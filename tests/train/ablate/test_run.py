@@ -23,11 +23,11 @@ from foal.train.report.files import versions
 
 SYSTEMS = systems_for(["audio", "face"], "loso-nested", deviations=True)
 NETWORKS = [system for system in SYSTEMS if system.kind == "network"]
+FITTED = [system for system in SYSTEMS if system.is_fitted]
+BASELINES = ("regression", "regression-std", "linear-svm", "rbf-svm", "mlp")
 SYSTEM_IDS = [
     "majority",
-    "regression-audio",
-    "regression-face",
-    "regression-both",
+    *(f"{name}-{part}" for name in BASELINES for part in ("audio", "face", "both", "late")),
     "audio",
     "face",
     "late",
@@ -128,8 +128,10 @@ def test_every_system_has_a_row_with_the_scores_of_its_fits(out: Path, utterance
     ablation = read(out / "ablation.json")
     assert ablation == read(out.parent / "returned.json")
     assert [row["id"] for row in ablation["rows"]] == [system.id for system in SYSTEMS] == SYSTEM_IDS
-    tables = {system.id: table_of(system, out) for system in SYSTEMS if system.kind in ("network", "regression")}
-    tables["late"] = (tables["audio"] + tables["face"]) / 2
+    tables = {system.id: table_of(system, out) for system in SYSTEMS if system.is_fitted}
+    for system in SYSTEMS:
+        if system.kind == "late":
+            tables[system.id] = np.mean([tables[part] for part in system.parts], axis=0)
     rows = rows_of(ablation)
     for system in SYSTEMS:
         row = rows[system.id]
@@ -175,7 +177,8 @@ def test_the_study_has_gains_and_metadata(out: Path) -> None:
         folds = build_cross_validation(data.utterances, "loso-nested", data.speakers)
     with FeatureStore(out.parent / "feats.h5") as store:
         digest = store.digest
-    assert {name: value for name, value in ablation.items() if name not in ("rows", "warnings")} == {
+    verdict = ablation["verdict"]
+    assert {name: value for name, value in ablation.items() if name not in ("rows", "warnings", "verdict")} == {
         "protocol": "loso-nested",
         "selected_on_test": False,
         "features": digest,
@@ -190,6 +193,10 @@ def test_the_study_has_gains_and_metadata(out: Path) -> None:
         "settings": QUICK.model_dump(mode="json"),
         "baseline": "fusion",
     }
+    assert verdict["system"] == "full"
+    best = max((row for key, row in rows.items() if key.startswith(BASELINES)), key=lambda row: row["ua_mean"])
+    assert rows[verdict["baseline"]]["ua_mean"] == best["ua_mean"]
+    assert verdict["gain"] == pytest.approx(rows["full"]["ua_mean"] - best["ua_mean"])
     assert any(note.startswith("random weights") for note in ablation["warnings"])
     markdown = (out / "ablation.md").read_text(encoding="utf-8")
     assert markdown.count("selected on test") == 1
@@ -204,13 +211,14 @@ def test_every_fit_is_computed_once_and_reported(out: Path) -> None:
         **rows_of(read(out / "ablation.json"))["full"],
         **{name: rows_of(read(out / "ablation.json"))["deviation-cut"][name] for name in ("id", "name", "description")},
     }
-    total = 3 * (2 * (len(NETWORKS) - 1) + 3)
+    random = sum(system.is_random for system in FITTED) - 1  # one has the fits of another
+    total = 3 * (2 * random + sum(not system.is_random for system in FITTED))
     assert len(modification_times(out)) == total
     steps = json.loads((out.parent / "steps.json").read_text())
     assert [step[:2] for step in steps] == [[completed, total] for completed in range(total + 1)]
     assert steps[0][2] == ""
     reported_names = [name for _, _, name in steps[1:]]
-    assert {reported_names.count(system.id) for system in SYSTEMS if system.kind == "regression"} == {3}
+    assert {reported_names.count(system.id) for system in FITTED if not system.is_random} == {3}
     network_ids = [system.id for system in NETWORKS if system.id not in ("full", "deviation-cut")]
     assert {reported_names.count(key) for key in network_ids} == {6}
     assert reported_names.count("full") + reported_names.count("deviation-cut") == 6
@@ -232,7 +240,7 @@ def test_finished_fits_are_not_repeated(copied: Path, requested_tasks: list[FitT
 @pytest.mark.slow
 def test_only_missing_fits_are_repeated(copied: Path, requested_tasks: list[FitTask]) -> None:
     before, content = modification_times(copied), read(copied / "ablation.json")
-    deleted = {name: load_result(copied / "fits" / name) for name in sorted(before)[::30]}
+    deleted = {name: load_result(copied / "fits" / name) for name in sorted(before)[:: len(before) // 3 + 1]}
     assert len(deleted) == 3
     for name in deleted:
         (copied / "fits" / name).unlink()
@@ -255,9 +263,9 @@ def test_an_added_seed_computes_only_its_own_fits(copied: Path, requested_tasks:
     before = modification_times(copied)
     settings = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0, 1, 5)})})
     extended = ablate(settings, copied.parent / "feats.h5", copied, deviations=False)
-    networks = [system for system in NETWORKS if not system.id.startswith("deviation-")]
+    added = [system for system in FITTED if system.is_random and not system.id.startswith("deviation-")]
     assert {task.seed for task in requested_tasks} == {5}
-    assert len(requested_tasks) == 3 * len(networks)
+    assert len(requested_tasks) == 3 * len(added)
     after = modification_times(copied)
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + len(requested_tasks)

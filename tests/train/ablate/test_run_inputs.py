@@ -23,11 +23,13 @@ def test_features_of_one_modality_give_only_its_own_systems(
     feats = make_index(tmp_path, sample_utterances, widths={modality: 5})
     settings = SETTINGS.model_copy(update={"train": QUICK.model_copy(update={"seeds": (0,), "protocol": None})})
     ablation = ablate(settings, feats, tmp_path / "out", deviations=True)
-    assert [row["id"] for row in ablation["rows"]] == ["majority", f"regression-{modality}", modality]
+    baselines = [f"{name}-{modality}" for name in ("regression", "regression-std", "linear-svm", "rbf-svm", "mlp")]
+    assert [row["id"] for row in ablation["rows"]] == ["majority", *baselines, modality]
     assert ablation["baseline"] == modality
     assert ablation["streams"] == [modality]
-    assert len(requested_tasks) == 6
-    assert [row["gain"] is None for row in ablation["rows"]] == [False, False, True]
+    assert len(requested_tasks) == 3 * 6
+    assert ablation["verdict"] is None
+    assert [row["gain"] is None for row in ablation["rows"]] == [False] * 6 + [True]
     assert (tmp_path / "out" / "ablation.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -42,5 +44,5 @@ def test_folds_of_the_manifest_have_no_system_selected_on_test(
     assert ablation["protocol"] == "folds-nested"
     assert not any(row["selected_on_test"] for row in ablation["rows"])
     # The features have both modalities, but only one is selected.
-    assert [row["id"] for row in ablation["rows"]] == ["majority", "regression-audio", "audio"]
-    assert (ablation["n"], len(requested_tasks)) == (4, 2)
+    assert len(ablation["rows"]) == 7
+    assert (ablation["n"], len(requested_tasks)) == (4, 6)

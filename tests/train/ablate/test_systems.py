@@ -22,7 +22,8 @@ def test_features_of_both_modalities_allow_every_system() -> None:
 @pytest.mark.parametrize("modality", ["audio", "face"])
 def test_features_of_one_modality_allow_its_own_systems(modality: str) -> None:
     systems = systems_for([modality], "loso-nested", deviations=True)
-    assert [system.id for system in systems] == ["majority", f"regression-{modality}", modality]
+    baselines = [f"{name}-{modality}" for name in ("regression", "regression-std", "linear-svm", "rbf-svm", "mlp")]
+    assert [system.id for system in systems] == ["majority", *baselines, modality]
 
 
 def test_other_protocols_have_no_system_selected_on_test() -> None:
@@ -48,6 +49,8 @@ def test_a_regression_depends_on_the_settings_of_its_features_only() -> None:
     assert system.settings(TrainSettings(frame_rate=5.0), "loso-nested") != plain
 
 
-def test_only_trained_systems_have_fits_and_only_networks_depend_on_the_seed() -> None:
-    assert [system.id for system in SYSTEMS if not system.is_fitted] == ["majority", "late"]
-    assert {system.kind for system in SYSTEMS_BY_ID.values() if system.is_random} == {"network", "late"}
+def test_late_fusions_have_no_fits_and_only_networks_and_perceptrons_depend_on_the_seed() -> None:
+    assert {system.kind for system in SYSTEMS if not system.is_fitted} == {"majority", "late"}
+    random = {system.id for system in SYSTEMS if system.is_random}
+    networks = {system.id for system in SYSTEMS if system.kind == "network"}
+    assert random == networks | {"late"} | {f"mlp-{part}" for part in ("audio", "face", "both", "late")}

@@ -41,6 +41,7 @@ def test_speaker_statistics_replace_those_of_the_training_group_by_their_weight(
     data = make_dataset(2, c=2, streams={"audio": make_stream(frames)})
     speakers = SpeakerStatistics(
         rows=torch.tensor([0, 1]),
+        utterances=torch.tensor([1, 1]),
         means={"audio": torch.tensor([[2.0], [12.0]])},
         variances={"audio": torch.tensor([[1.0], [4.0]])},
         weights={"audio": torch.tensor([1.0, 1.0])},

@@ -17,6 +17,7 @@ CPU = torch.device("cpu")
 SESSIONS = ("session1", "session2", "session3")
 METADATA: dict[str, Any] = {
     "groups": {"kind": "session", "names": list(SESSIONS), "corpora": ["test"]},
+    "settings": {"refit": False},
     "fold_groups": [
         {"fold": number, "dev": SESSIONS[number % 3], "test": SESSIONS[number - 1]} for number in (1, 2, 3)
     ],

@@ -17,6 +17,8 @@ SMALL = TrainSettings(
     learning_rate=3e-3,
     batch_size=16,
     projection_dropout=0.1,
+    select="ua",
+    refit=False,
 )
 
 

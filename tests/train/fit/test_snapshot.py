@@ -32,6 +32,8 @@ QUICK = TrainSettings(
     learning_rate=5e-3,
     batch_size=8,
     bootstrap=50,
+    select="ua",
+    refit=False,
 )
 
 

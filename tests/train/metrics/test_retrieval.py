@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,12 @@ from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
 from foal.train.metrics.retrieval import fit_cross_modal_regression, retrieval
+
+
+def means(*arguments: Any, **options: Any) -> tuple[float, float, float] | None:
+    """Mean average precision, R@1 and chance."""
+    scores = retrieval(*arguments, **options)
+    return None if scores is None else (scores.map, scores.r1, scores.chance)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 12), st.integers(1, 4))
@@ -21,7 +29,7 @@ def test_average_precision_equals_that_of_scikit_learn(seed: int, q: int, g: int
             precision.append(average_precision_score(relevant, similarity))
             first.append(relevant[similarity.argmax()])
             share.append(relevant.mean())
-    scores = retrieval(queries, gallery, query_labels, gallery_labels)
+    scores = means(queries, gallery, query_labels, gallery_labels)
     if not precision:
         assert scores is None
         return
@@ -37,9 +45,9 @@ def test_the_own_pair_can_be_excluded(seed: int, n: int) -> None:
     scores_by_row = []
     for row in range(n):
         others = np.arange(n) != row
-        row_scores = retrieval(queries[row : row + 1], gallery[others], labels[row : row + 1], labels[others])
+        row_scores = means(queries[row : row + 1], gallery[others], labels[row : row + 1], labels[others])
         scores_by_row += [row_scores] if row_scores is not None else []
-    scores = retrieval(queries, gallery, labels, labels, include_self=False)
+    scores = means(queries, gallery, labels, labels, include_self=False)
     assert scores == (pytest.approx(tuple(np.mean(scores_by_row, axis=0))) if scores_by_row else None)
 
 
@@ -47,55 +55,55 @@ def test_the_own_pair_can_be_excluded(seed: int, n: int) -> None:
 def test_scores_do_not_depend_on_vector_length_or_order(seed: int) -> None:
     rng = np.random.default_rng(seed)
     queries, gallery, labels = rng.normal(size=(9, 4)), rng.normal(size=(9, 4)), rng.integers(0, 3, 9)
-    expected = retrieval(queries, gallery, labels, labels)
+    expected = means(queries, gallery, labels, labels)
     order, lengths = rng.permutation(9), rng.uniform(0.1, 9, (9, 1))
-    assert retrieval(queries * lengths, gallery / lengths, labels, labels) == pytest.approx(expected)
-    assert retrieval(queries[order], gallery, labels[order], labels) == pytest.approx(expected)
-    assert retrieval(queries, gallery[order], labels, labels[order]) == pytest.approx(expected)
+    assert means(queries * lengths, gallery / lengths, labels, labels) == pytest.approx(expected)
+    assert means(queries[order], gallery, labels[order], labels) == pytest.approx(expected)
+    assert means(queries, gallery[order], labels, labels[order]) == pytest.approx(expected)
 
 
 def test_scores_of_a_small_example() -> None:
     queries, gallery = np.array([[1.0, 0.0]]), np.array([[1.0, 0.1], [1.0, 0.2], [1.0, 0.3], [0.0, 1.0]])
     labels = np.array([1, 0, 1, 0])
-    assert retrieval(queries, gallery, np.array([0]), labels) == pytest.approx(((1 / 2 + 2 / 4) / 2, 0, 1 / 2))
-    assert retrieval(queries, gallery, np.array([1]), labels) == pytest.approx(((1 + 2 / 3) / 2, 1, 1 / 2))
-    assert retrieval(queries, gallery, np.array([2]), labels) is None
-    assert retrieval(queries, gallery, np.array([0]), labels[[0, 0, 0, 1]]) == (1 / 4, 0, 1 / 4)
+    assert means(queries, gallery, np.array([0]), labels) == pytest.approx(((1 / 2 + 2 / 4) / 2, 0, 1 / 2))
+    assert means(queries, gallery, np.array([1]), labels) == pytest.approx(((1 + 2 / 3) / 2, 1, 1 / 2))
+    assert means(queries, gallery, np.array([2]), labels) is None
+    assert means(queries, gallery, np.array([0]), labels[[0, 0, 0, 1]]) == (1 / 4, 0, 1 / 4)
 
 
 def test_separate_classes_score_one_and_noise_scores_chance() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 1200)  # more than one block
     centres = np.eye(4)[labels]
-    assert retrieval(centres, centres + 0.01 * rng.normal(size=(1200, 4)), labels, labels) == pytest.approx(
+    assert means(centres, centres + 0.01 * rng.normal(size=(1200, 4)), labels, labels) == pytest.approx(
         (1, 1, 0.25), abs=0.01
     )
     queries, gallery = rng.normal(size=(2, 1200, 16))
     for include_self in (True, False):
-        scores = retrieval(queries, gallery, labels, labels, include_self=include_self)
+        scores = means(queries, gallery, labels, labels, include_self=include_self)
         assert scores is not None
-        assert scores == pytest.approx((scores.chance, scores.chance, scores.chance), abs=0.04)
+        assert scores == pytest.approx((scores[2], scores[2], scores[2]), abs=0.04)
 
 
 def test_excluding_the_own_pair_requires_the_same_utterances_on_both_sides() -> None:
     labels = np.array([0, 1, 0, 1])
     # The nearest other vector is of the other class.
     vectors = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
-    assert retrieval(vectors, vectors, labels, labels) == pytest.approx((0.75, 1, 0.5), abs=0.1)
-    assert retrieval(vectors, vectors, labels, labels, include_self=False) == pytest.approx((5 / 12, 0, 1 / 3))
+    assert means(vectors, vectors, labels, labels) == pytest.approx((0.75, 1, 0.5), abs=0.1)
+    assert means(vectors, vectors, labels, labels, include_self=False) == pytest.approx((5 / 12, 0, 1 / 3))
     with pytest.raises(ValueError, match="same utterances"):
-        retrieval(vectors, vectors, labels, labels[::-1], include_self=False)
+        means(vectors, vectors, labels, labels[::-1], include_self=False)
     with pytest.raises(ValueError, match="same utterances"):
-        retrieval(vectors, vectors[:3], labels, labels[:3], include_self=False)
+        means(vectors, vectors[:3], labels, labels[:3], include_self=False)
 
 
 def test_queries_without_relevant_entries_have_no_score() -> None:
     vectors, empty = np.ones((2, 3)), np.ones((0, 3))
-    assert retrieval(empty, vectors, np.zeros(0, int), np.zeros(2, int)) is None
-    assert retrieval(vectors, empty, np.zeros(2, int), np.zeros(0, int)) is None
-    assert retrieval(vectors, vectors, np.arange(2), np.arange(2), include_self=False) is None
+    assert means(empty, vectors, np.zeros(0, int), np.zeros(2, int)) is None
+    assert means(vectors, empty, np.zeros(2, int), np.zeros(0, int)) is None
+    assert means(vectors, vectors, np.arange(2), np.arange(2), include_self=False) is None
     # For zero vectors, all similarities are tied.
-    assert retrieval(0 * vectors, vectors, np.arange(2), np.arange(2)) == (0.75, 0.5, 0.5)
+    assert means(0 * vectors, vectors, np.arange(2), np.arange(2)) == (0.75, 0.5, 0.5)
 
 
 def test_the_regression_retrieves_the_face_of_an_audio_vector() -> None:
@@ -106,10 +114,10 @@ def test_the_regression_retrieves_the_face_of_an_audio_vector() -> None:
     mapped, standardised = fit_cross_modal_regression(audio[:200], face[:200])(audio[200:], face[200:])
     assert mapped.shape == standardised.shape == (200, 6)
     for queries, gallery in ((mapped, standardised), (standardised, mapped)):
-        scores = retrieval(queries, gallery, labels, labels)
+        scores = means(queries, gallery, labels, labels)
         assert scores is not None
-        assert scores.r1 > 0.8
-        assert scores.chance == pytest.approx(1 / 200)
+        assert scores[1] > 0.8
+        assert scores[2] == pytest.approx(1 / 200)
 
 
 def test_the_regression_equals_ridge_on_standardised_features() -> None:
@@ -133,3 +141,10 @@ def test_the_regression_accepts_few_utterances_and_constant_dimensions() -> None
         fit_cross_modal_regression(audio, face[:4])
     with pytest.raises(ValueError, match="0 sample"):
         fit_cross_modal_regression(audio[:0], face[:0])
+
+
+def test_queries_with_a_relevant_item_are_counted() -> None:
+    vectors = np.ones((3, 2))
+    scores = retrieval(vectors, vectors[:2], np.array([0, 1, 2]), np.array([0, 1]))
+    assert scores is not None
+    assert scores.queries == 2

@@ -47,6 +47,7 @@ def example_ablation(**values: Any) -> dict[str, Any]:
         "versions": "torch 2.11.0",
         "baseline": "fusion",
         "warnings": ["session 3 is short"],
+        "verdict": {"system": "foal", "baseline": "mean", "gain": 0.0316, "gain_ci95": [0.011, 0.052], "p": 0.004},
         "rows": [
             row("fusion", "A+V fusion", 0.7),
             row("foal", "Foal-Net", 0.7312, p=0.0004),
@@ -66,10 +67,13 @@ def test_markdown_contains_a_table_and_notes(tmp_path: Path) -> None:
     lines = lines_of(tmp_path / "ablation.md", example_ablation())
     assert lines[0] == "# Ablation"
     assert lines[2] == (
+        "Foal-Net: UA 73.1; best baseline (mean | linear): 70.0; difference +3.2 (+1.1 to +5.2), p 0.004"
+    )
+    assert lines[4] == (
         "Protocol loso-nested; features 01234567; folds fedcba98; seeds 1, 2, 3; 5531 utterances; 10 speakers; "
         "torch 2.11.0"
     )
-    assert lines[4:11] == [
+    assert lines[6:13] == [
         "| system | UA % | WA % | F1 % | 95% interval of UA, by speaker | gain over A+V fusion | p |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| A+V fusion | 70.0 ± 1.2 | 69.0 ± 2.0 | 68.0 | 67.0 to 74.0 | - | - |",
@@ -79,17 +83,20 @@ def test_markdown_contains_a_table_and_notes(tmp_path: Path) -> None:
         "+5.0 (+3.0 to +6.0) | 0.031 |",
         "| majority [class] | 25.0 | 24.0 | 23.0 | - | - | - |",
     ]
-    assert lines[11:14] == ["", "- session 3 is short", ""]
-    notes = " ".join(lines[14:])
-    for expected in ("95% percentile intervals", "standard deviation over seeds", "paired permutation", "A+V fusion"):
+    assert lines[13:16] == ["", "- session 3 is short", ""]
+    notes = " ".join(lines[16:])
+    assert "p cannot be below" not in notes
+    for expected in ("95% intervals", "standard deviation over seeds", "paired permutation", "A+V fusion"):
         assert expected in notes
 
 
 def test_random_weights_and_selection_on_test_are_in_the_header(tmp_path: Path) -> None:
-    lines = lines_of(tmp_path / "a.md", example_ablation(random_weights=True, selected_on_test=True, warnings=[]))
+    ablation = example_ablation(random_weights=True, selected_on_test=True, warnings=[], verdict=None, speakers=4)
+    lines = lines_of(tmp_path / "a.md", ablation)
     assert lines[0] == "# Ablation (encoder with random weights)"
     assert lines[2].startswith("Protocol loso-nested, selected on test; ")
     assert not any(line.startswith("- ") for line in lines)
+    assert lines[-1] == "With 4 speakers p cannot be below 0.125."
 
 
 def test_every_line_of_the_table_has_the_same_number_of_cells(tmp_path: Path) -> None:
@@ -103,11 +110,12 @@ def test_the_printed_table_contains_the_cells_of_the_markdown_table(tmp_path: Pa
     console.print(ablation_table(ablation))
     console.file.close()
     text = console.export_text()
-    markdown = "\n".join(lines_of(tmp_path / "a.md", ablation)[4:11]).replace("\\|", "¦").replace("---", "")
+    markdown = "\n".join(lines_of(tmp_path / "a.md", ablation)[6:13]).replace("\\|", "¦").replace("---", "")
     for cell in markdown.replace("\n", "|").split("|"):
         assert cell.strip(" :").replace("¦", "|") in text
     assert "random weights" in text
     assert "warning: session 3 is short" in text
+    assert text.startswith("Foal-Net: UA 73.1; best baseline (mean | linear): 70.0; difference +3.2")
 
 
 @pytest.mark.parametrize("keep", [slice(None), slice(1), slice(0, 3)])
