@@ -27,6 +27,8 @@ LONG = TrainSettings(
     learning_rate=3e-2,
     schedule="constant",
     warmup=0.0,
+    select="ua",
+    refit=False,
 )
 
 
