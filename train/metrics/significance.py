@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
-from .classification import Counts, Numbers, draw_speakers, widened_interval
+from .classification import Counts, Numbers, draw_speakers, student_interval
 
 PERMUTATION_SEED = 0
 MAX_PERMUTATIONS = 10_000
@@ -45,7 +45,7 @@ def paired_permutation(system: Counts, baseline: Counts, *, permutations: int = 
 
 
 def bootstrap_gain(system: Counts, baseline: Counts, *, resamples: int) -> list[float] | None:
-    """95% interval of UA(system) - UA(baseline), with the same speakers drawn for both; widened for few speakers.
+    """95% interval of UA(system) - UA(baseline), with the same speakers drawn for both.
 
     Args:
         system: matrices of the system.
@@ -66,7 +66,7 @@ def bootstrap_gain(system: Counts, baseline: Counts, *, resamples: int) -> list[
     gains = (draws @ hits / np.maximum(drawn, 1)).sum(1) / np.maximum(np.count_nonzero(drawn, axis=1), 1)
     totals = truths.sum(0)
     estimate = float((hits.sum(0) / np.maximum(totals, 1)).sum() / max(np.count_nonzero(totals), 1))
-    return widened_interval(gains, estimate, len(hits))
+    return student_interval(gains, estimate, len(hits))
 
 
 def _paired(system: Counts, baseline: Counts) -> tuple[Numbers, Counts]:

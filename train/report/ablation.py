@@ -186,8 +186,8 @@ def _cells(ablation: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
 def _explanation(ablation: Mapping[str, Any]) -> list[str]:
     baseline = _baseline(ablation)["name"]
     return [
-        "Intervals are 95% intervals of the mean UA over resampled speakers (bootstrap), widened for the number of "
-        "speakers; the interval of a gain, in brackets, uses the same speakers for both systems.",
+        "Intervals are 95% intervals of the mean UA over resampled speakers (bootstrap, with Student's t for the "
+        "number of speakers); the interval of a gain, in brackets, uses the same speakers for both systems.",
         "The value after ± is the sample standard deviation over seeds; it is omitted for one seed and for "
         "deterministic systems.",
         f"p is the two-sided p value of a paired permutation test by speaker against {baseline}, not corrected for "

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, recall_score
@@ -12,7 +13,6 @@ from foal.train.metrics.classification import (
     recalls,
     unweighted_accuracy,
     weighted_accuracy,
-    widened_interval,
 )
 
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
@@ -84,12 +84,12 @@ def test_a_class_without_utterances_has_no_recall() -> None:
     assert scores["ua_mean"] == 0.5
 
 
-def test_the_interval_is_widened_for_few_speakers() -> None:
-    resampled = np.linspace(0.4, 0.6, 1001)
-    plain = np.percentile(resampled, [2.5, 97.5]) - 0.5
-    for speakers, factor in ((2, 2**0.5 * 12.706 / 1.96), (4, (4 / 3) ** 0.5 * 3.182 / 1.96), (10_000, 1.0)):
-        low, high = widened_interval(resampled, 0.5, speakers)
-        np.testing.assert_allclose([low - 0.5, high - 0.5], factor * plain, rtol=1e-3)
+def test_the_interval_of_a_mean_over_speakers_is_the_t_interval() -> None:
+    hits = np.array([50, 30, 45, 55, 20])
+    by_speaker = np.zeros((1, 5, 2, 2), np.int64)
+    by_speaker[0, :, 0, 0], by_speaker[0, :, 0, 1] = hits, 60 - hits
+    expected = scipy.stats.t.interval(0.95, 4, loc=np.mean(hits / 60), scale=scipy.stats.sem(hits / 60))
+    assert bootstrap_intervals(by_speaker, resamples=20_000)["wa"] == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.slow

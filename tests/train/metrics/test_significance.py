@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import kstest, permutation_test
 
-from foal.train.metrics.classification import bootstrap_intervals, draw_speakers, unweighted_accuracy, widened_interval
+from foal.train.metrics.classification import bootstrap_intervals, draw_speakers, student_interval, unweighted_accuracy
 from foal.train.metrics.significance import bootstrap_gain, paired_permutation
 
 
@@ -147,7 +147,7 @@ def test_the_interval_of_the_gain_equals_a_loop_over_resamples(
         speakers = np.repeat(np.arange(len(draw)), draw)
         gains.append(gain(system[:, speakers], baseline[:, speakers]))
     interval = bootstrap_gain(system, baseline, resamples=30)
-    expected = widened_interval(np.array(gains), gain(system, baseline), system.shape[1])
+    expected = student_interval(np.array(gains), gain(system, baseline), system.shape[1])
     assert interval == pytest.approx(expected)
     low, high = bootstrap_gain(baseline, system, resamples=30) or (0, 0)
     assert [-high, -low] == pytest.approx(interval)
@@ -159,7 +159,7 @@ def test_gains_and_scores_use_the_same_resamples() -> None:
     system = predictions(rng.integers(1, 20, (6, 3)), seeds=2, accuracy=0.6, rng=rng)
     values = [unweighted_accuracy(np.einsum("s,kscd->kcd", d, system)).mean() for d in draw_speakers(6, 200)]
     estimate = float(unweighted_accuracy(system.sum(1)).mean())
-    expected = widened_interval(np.array(values), estimate, 6)
+    expected = student_interval(np.array(values), estimate, 6)
     assert np.clip(expected, 0, 1) == pytest.approx(bootstrap_intervals(system, resamples=200)["ua"])
 
 
