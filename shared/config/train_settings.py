@@ -96,7 +96,7 @@ class TrainSettings(Section):
         ("mean", "std"), min_length=1, description="pooling over time: mean, std, attention, or several of them"
     )
     skip: bool = Field(True, description="add a linear path from the pooled input features to the class scores")
-    input_dropout: float = Field(0.3, ge=0, lt=1, description="dropout of input features, the same in all frames")
+    input_dropout: float = Field(0.2, ge=0, lt=1, description="dropout of input features, the same in all frames")
     frame_dropout: float = Field(0.0, ge=0, lt=1, description="share of frames that are dropped in training")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in attention and before the classifier")
     projection_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the projection blocks")
