@@ -19,6 +19,7 @@ import torch
 from hypothesis import settings as hypothesis_settings
 from jaxtyping import install_import_hook
 
+from foal.shared.config.settings import SynthSettings
 from foal.shared.store.catalog import shard_folder
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
@@ -32,7 +33,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 # The same examples in every run. No deadline: first calls are slow.
-hypothesis_settings.register_profile("foal", deadline=None, derandomize=True)
+hypothesis_settings.register_profile("foal", deadline=None, derandomize=True, max_examples=50)
 hypothesis_settings.load_profile("foal")
 
 # Check the shapes that heads and losses declare at every call. The hook must precede their import.
@@ -258,7 +259,7 @@ def foal_here(
 @pytest.fixture(scope="session")
 def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated corpus of 20 utterances in IEMOCAP's directory layout; read only, shared by all test processes."""
-    from foal.manifests.synthetic.corpus import write_corpus
+    from foal.manifests.run import generate_corpus
 
     # The folder of a pytest-xdist process is in the folder of the whole test run.
     in_process = "PYTEST_XDIST_WORKER" in os.environ
@@ -268,5 +269,5 @@ def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with root.parent.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
-            write_corpus(root, utterances=20, seed=7)
+            generate_corpus(root, SynthSettings(utterances=20, seed=7))
     return root

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = [name for name in ("shared", "manifests", "extract", "train", "predict") if (ROOT / name).is_dir()]
 SETTINGS = """
 corpus: {{kind: synthetic, root: {root}, manifest: manifests/corpus.csv}}
-synth: {{utterances: 20}}
+synth: {{utterances: 20, seed: 7}}
 extract: {{chunk_seconds: 20}}
 train: {{epochs: 3, width: 32, bootstrap: 50}}
 """
@@ -99,8 +99,9 @@ def test_the_pipeline_persists_shards_and_does_not_track_the_corpus() -> None:
 
 
 @pytest.mark.slow
-def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path) -> None:
-    """In a copy of foal's sources, with the real commands on PATH."""
+def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path, synthetic_corpus: Path) -> None:
+    """In a copy of foal's sources, with the real commands on PATH and a corpus that was generated before."""
+    shutil.copytree(synthetic_corpus, tmp_path / "corpus")
     clone, commands = tmp_path / "clone", tmp_path / "bin"
     for name in PACKAGES:
         shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))

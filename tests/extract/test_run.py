@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -29,9 +28,7 @@ def extracted(foal_in: Foal, synthetic_corpus: Path, tmp_path_factory: pytest.Te
     folder = tmp_path_factory.mktemp("extracted")
     assert foal_in(folder, "manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
     selection = ["--split", "session1,session2", "-m", "m.csv", "-r", str(synthetic_corpus)]
-    options = ["extract", *selection, "-j", "1", "--threads", "1"]
-    command = [sys.executable, "-c", "from foal.shared.cli.main import main; main()", *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    done = foal_in(folder, "extract", *selection, "-j", "1", "--threads", "1")
     assert done.returncode == 0, done.stderr
     return folder
 

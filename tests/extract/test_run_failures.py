@@ -165,8 +165,8 @@ def test_a_run_without_any_readable_file_fails(foal_here: Foal, mixed: Path, sch
     assert not list((mixed / "features").rglob("*.h5"))
 
 
-def test_a_missing_corpus_root_is_reported(foal: Foal, mixed: Path) -> None:
-    done = foal("extract", "--split", "all", "-m", "m.csv", "-r", "nowhere")
+def test_a_missing_corpus_root_is_reported(foal_here: Foal, mixed: Path) -> None:
+    done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", "nowhere")
     assert done.returncode == 2
     assert "nowhere: expected the corpus root" in done.stderr
     assert not (mixed / "features").exists()

@@ -102,9 +102,9 @@ def test_a_missing_scheduler_and_one_without_workers_are_refused(
     assert not (tone / "features").exists()
 
 
-def test_face_features_need_videos_in_the_manifest(foal: Foal, tmp_path: Path) -> None:
+def test_face_features_need_videos_in_the_manifest(foal_here: Foal, tmp_path: Path) -> None:
     write_manifest(tmp_path / "m.csv", [Utterance(id="a", corpus="c", audio="tone.wav")])
-    done = foal("extract", "-s", "all", "-m", "m.csv", "-r", ".", "--region", "frame")
+    done = foal_here("extract", "-s", "all", "-m", "m.csv", "-r", ".", "--region", "frame")
     assert done.returncode == 2
     assert "face features need the column video, which is empty in all 1 rows" in done.stderr
     assert "--streams audio" in done.stderr

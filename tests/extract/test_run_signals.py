@@ -1,4 +1,4 @@
-"""A signal ends an extraction and all its processes; the run can be resumed."""
+"""Ctrl-C ends an extraction and all its processes; the run can be resumed. Other signals: tests/faults."""
 
 import os
 import signal
@@ -31,13 +31,10 @@ def shards(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.glob("features/*/*/[!.]*.h5")}
 
 
-# The parent process may ignore some of the signals.
+# The parent process may ignore the signal.
 COMMAND = """
-import signal, sys
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, signal.SIG_DFL)
-for number in map(int, sys.argv.pop(1).split()):
-    signal.signal(number, signal.SIG_IGN)
+import signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 from foal.shared.cli.main import main
 main()
 """
@@ -47,13 +44,13 @@ main()
 def started(
     foal_here: Foal, synthetic_corpus: Path, tmp_path: Path
 ) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Start an extraction as a process group leader that ignores the given signals, and wait for its first shard."""
+    """Start an extraction as a process group leader, and wait for its first shard."""
     assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
     processes = []
 
-    def start(*options: str, ignored: tuple[signal.Signals, ...] = ()) -> "subprocess.Popen[str]":
+    def start(*options: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, " ".join(str(int(number)) for number in ignored), "extract", *options],
+            [sys.executable, "-c", COMMAND, "extract", *options],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -89,55 +86,28 @@ def options(synthetic_corpus: Path) -> list[str]:
     ]
 
 
-def assert_ended(process: "subprocess.Popen[str]", code: int) -> None:
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert stderr == "foal: stopped; finished work is kept, rerun the same command to resume\n"
-    deadline = time.monotonic() + 10
-    while (remaining := alive_in_group(process.pid)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not remaining
-
-
-@pytest.mark.parametrize(
-    ("number", "to_all", "code"),
-    [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143)],
-)
 def test_an_interrupted_run_ends_its_workers_and_can_be_resumed(
     foal_here: Foal,
     started: Callable[..., "subprocess.Popen[str]"],
     options: list[str],
     tmp_path: Path,
-    number: signal.Signals,
-    to_all: bool,
-    code: int,
     scheduler: str,
 ) -> None:
-    process = started(*options, "-j", "2" if number == signal.SIGINT else "1")
-    if to_all:
-        # A terminal sends the signal to every process of the group, each time that Ctrl-C is pressed.
-        for _ in range(6):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            time.sleep(0.25)
-    else:
-        process.send_signal(number)
-    assert_ended(process, code)
+    process = started(*options, "-j", "2")
+    # A terminal sends the signal to every process of the group, each time that Ctrl-C is pressed.
+    for _ in range(6):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.25)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr == "foal: stopped; finished work is kept, rerun the same command to resume\n"
+    deadline = time.monotonic() + 10
+    while (remaining := alive_in_group(process.pid)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not remaining
     finished = shards(tmp_path)
     assert len(finished) > 0
-    if number == signal.SIGINT:
-        assert foal_here("extract", *options, "--scheduler", scheduler).returncode == 0
-        assert shards(tmp_path).items() > finished.items()
+    assert foal_here("extract", *options, "--scheduler", scheduler).returncode == 0
+    assert shards(tmp_path).items() > finished.items()
     assert not list(tmp_path.rglob(".tmp-*"))
-
-
-def test_a_run_under_nohup_survives_the_end_of_its_terminal(
-    started: Callable[..., "subprocess.Popen[str]"], options: list[str]
-) -> None:
-    options[1] = "session1"
-    process = started(*options, "-j", "1", ignored=(signal.SIGHUP, signal.SIGINT))
-    os.killpg(process.pid, signal.SIGHUP)
-    os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert stderr == ""

@@ -1,9 +1,10 @@
 """Records of injected faults, the table in docs/reliability.md, and fixtures for runs in separate processes."""
 
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +15,16 @@ from foal.shared.store.shard import ShardReader
 
 Trial = Callable[..., AbstractContextManager[Callable[[int], None]]]
 Values = dict[tuple[str, str, str], tuple[bytes, bytes]]
-FOAL_COMMAND = [sys.executable, "-c", "from foal.shared.cli.main import main; main()"]
+# The parent process may ignore signals, as a script's background jobs do.
+FOAL_COMMAND = """
+import signal, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+for number in map(int, sys.argv.pop(1).split()):
+    signal.signal(number, signal.SIG_IGN)
+from foal.shared.cli.main import main
+main()
+"""
 
 PROPERTY = "fault"
 TIMEOUT, SOAK_TIMEOUT = 1800, 7200
@@ -89,12 +99,13 @@ def _write_table(page: Path, counts: dict[tuple[str, str], list[int]], summary: 
 
 
 class Run:
-    """A `foal` command in a separate process that a test can observe and kill."""
+    """A `foal` command in a separate process that a test can observe and kill; it ignores the given signals."""
 
-    def __init__(self, folder: Path, *arguments: str | Path) -> None:
+    def __init__(self, folder: Path, *arguments: str | Path, ignored: Sequence[signal.Signals] = ()) -> None:
         self.folder = folder
+        numbers = " ".join(str(int(number)) for number in ignored)
         self.process = subprocess.Popen(
-            [*FOAL_COMMAND, *map(str, arguments)],
+            [sys.executable, "-c", FOAL_COMMAND, numbers, *map(str, arguments)],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -15,8 +15,8 @@ from foal.shared.manifest import read_manifest
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def test_manifest_prints_its_table_and_notes(foal: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
-    done = foal("manifest", "iemocap", synthetic_corpus, "-o", "m.csv")
+def test_manifest_prints_its_table_and_notes(foal_here: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
+    done = foal_here("manifest", "iemocap", synthetic_corpus, "-o", "m.csv")
     assert done.returncode == 0
     assert "NOT equal to the published counts" in done.stdout
     assert "session5" in done.stdout
@@ -51,8 +51,8 @@ def test_corpus_generates_once_and_never_changes_foreign_folders(foal_here: Foal
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_licensed_corpus_must_exist(foal: Foal) -> None:
-    done = foal("corpus", "--kind", "iemocap", "--root", "nowhere")
+def test_a_licensed_corpus_must_exist(foal_here: Foal) -> None:
+    done = foal_here("corpus", "--kind", "iemocap", "--root", "nowhere")
     assert done.returncode == 2
     assert "expected the iemocap corpus (key corpus.root)" in done.stderr
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance
+from foal.tests.train.figures import draw, save_blank
 from foal.train.data.batches import collate
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
@@ -19,6 +21,18 @@ from foal.train.model.foalnet import Architecture, FoalNet, build_model
 
 CLASSES = "abcdefgh"
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
+
+
+@pytest.fixture(autouse=True)
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not draw the figures of runs, except in tests of their content (see `drawn_figures`)."""
+    monkeypatch.setattr(Figure, "savefig", save_blank)
+
+
+@pytest.fixture
+def drawn_figures(blank_figures: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw figures as in a real run."""
+    monkeypatch.setattr(Figure, "savefig", draw)
 
 
 def pack(sequences: Sequence[Tensor], valid: Sequence[Tensor] | None = None) -> PackedSequences:

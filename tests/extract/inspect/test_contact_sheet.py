@@ -185,23 +185,19 @@ def test_links_out_of_the_root_need_allow_outside(extracted: Path, synthetic_cor
 
 
 @pytest.mark.slow
-def test_the_command_refuses_invalid_outputs_and_streams(
-    foal: Foal, foal_in: Foal, extracted: Path, tmp_path: Path
-) -> None:
+def test_the_command_refuses_invalid_outputs_and_streams(foal_in: Foal, extracted: Path, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "holiday.png")
     before = (tmp_path / "holiday.png").read_bytes(), (extracted / "m.csv").read_bytes()
     for arguments, message in (
         (["--contact-sheet", tmp_path / "holiday.png"], "exists and is not a contact sheet of foal"),
         (["--contact-sheet", tmp_path / "s.png", "--stream", "audio"], "it contains face, face/whole"),
         (["--contact-sheet", tmp_path / "s.png", "--per-speaker", "0"], "--per-speaker"),
+        (["--contact-sheet", "sheet.jpg"], "ends in .png"),
         (["--csv", "m.csv"], "exists and is not a table of `foal inspect`"),
     ):
         done = foal_in(extracted, "inspect", *arguments)
         assert done.returncode == 2
         assert message in done.stderr
-    done = foal("inspect", "--contact-sheet", "sheet.jpg", cwd=extracted)
-    assert done.returncode == 2
-    assert "ends in .png" in done.stderr
     assert before == ((tmp_path / "holiday.png").read_bytes(), (extracted / "m.csv").read_bytes())
     assert not (tmp_path / "s.png").exists()
 

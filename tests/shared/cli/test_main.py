@@ -103,9 +103,9 @@ def test_a_usage_error_is_reported_without_a_traceback(
     assert "Traceback" not in result.stderr
 
 
-def test_an_unknown_key_in_params_is_refused_with_the_nearest_key(foal: Foal, tmp_path: Path) -> None:
+def test_an_unknown_key_in_params_is_refused_with_the_nearest_key(foal_here: Foal, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("extract:\n  face:\n    fsp: 10\n")
-    result = foal("extract", "--split", "all")
+    result = foal_here("extract", "--split", "all")
     assert result.returncode == 2
     assert "did you mean 'fps'?" in result.stderr
 

@@ -15,6 +15,8 @@ from foal.shared.parallel.cluster import NamedPlugin, local_cluster
 
 pytestmark = pytest.mark.slow
 
+Foal = Callable[..., "subprocess.CompletedProcess[str]"]
+
 
 class NoopPlugin(NamedPlugin):
     name = "noop"
@@ -57,9 +59,9 @@ def test_clients_without_the_certificate_are_refused(client: Client, scheme: str
 
 
 def test_an_encrypted_address_without_its_certificates_is_refused(
-    client: Client, foal: Callable[..., "subprocess.CompletedProcess[str]"], synthetic_corpus: Path
+    client: Client, foal: Foal, foal_here: Foal, synthetic_corpus: Path
 ) -> None:
-    assert foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
+    assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
     result = foal("extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--scheduler", address_of(client))
     assert result.returncode == 2
     assert "TLS do not match" in result.stderr
@@ -75,10 +77,8 @@ sys.meta_path.insert(0, FoalBlocker())
 """
 
 
-def test_workers_without_foal_are_refused(
-    foal: Callable[..., "subprocess.CompletedProcess[str]"], synthetic_corpus: Path, tmp_path: Path
-) -> None:
-    assert foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
+def test_workers_without_foal_are_refused(foal: Foal, foal_here: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
+    assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
     (tmp_path / "without").mkdir()
     (tmp_path / "without/sitecustomize.py").write_text(WITHOUT_FOAL)
     scheduler_file = tmp_path / "scheduler.json"
@@ -140,9 +140,9 @@ def test_workers_without_foal_are_refused(
 
 
 def test_too_few_file_descriptors_are_reported_in_one_sentence(
-    synthetic_corpus: Path, foal: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+    synthetic_corpus: Path, foal_here: Foal, tmp_path: Path
 ) -> None:
-    assert foal("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
+    assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
     command = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (28, 28))

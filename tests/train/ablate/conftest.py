@@ -15,6 +15,11 @@ from foal.train.fit.task import FitTask, run_task
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def blank_figures() -> None:
+    """Draw the figures of ablations, which are few, as in a real run."""
+
+
 @pytest.fixture
 def requested_tasks(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
     """Compute missing fits in this process, since starting a worker takes seconds; returns the requested tasks."""

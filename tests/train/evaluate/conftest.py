@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from foal.shared.utterance import Utterance
 from foal.tests.train.evaluate.quick_run import SETTINGS, read
+from foal.tests.train.figures import draw
 from foal.train.evaluate.run import evaluate
 from foal.train.run import train
 
@@ -19,10 +21,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(workspace: Path, sample_utterances: list[Utterance], make_index: Callable[..., Path]) -> Path:
-    """A run of two seeds over three sessions, with its evaluation next to it; created once, read only."""
+    """A run of two seeds over three sessions, with its evaluation next to it, with figures; created once, read only."""
     if not (workspace / "run").exists():
-        train(SETTINGS, make_index(workspace, sample_utterances), workspace / "run")
-        evaluate(SETTINGS, workspace / "run", workspace / "feats.h5", workspace / "evaluation")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Figure, "savefig", draw)
+            train(SETTINGS, make_index(workspace, sample_utterances), workspace / "run")
+            evaluate(SETTINGS, workspace / "run", workspace / "feats.h5", workspace / "evaluation")
     return workspace / "run"
 
 

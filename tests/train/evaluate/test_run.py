@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from foal.shared.config.settings import Settings
@@ -84,7 +85,9 @@ def test_the_evaluation_writes_its_files_and_consistent_counts(
     folder = run.parent / "evaluation"
     assert sorted(os.listdir(folder)) == sorted([*PLOTS, "metrics.json"])
     for name in PLOTS:
-        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+        with Image.open(folder / name) as image:
+            assert image.format == "PNG"
+            assert min(image.size) > 300
     confusion = np.array(evaluation["confusion"])
     assert confusion.sum() == 2 * 18
     for index, (label, scores) in enumerate(evaluation["per_class"].items()):
