@@ -31,5 +31,5 @@ def requested_tasks(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
                 )
                 yield number
 
-    monkeypatch.setattr("foal.train.ablate.run.run_in_parallel", run_here)
+    monkeypatch.setattr("foal.train.fit.parallel.run_in_parallel", run_here)
     return requested
