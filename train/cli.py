@@ -121,7 +121,7 @@ def tune(
     settings: Settings,
     trials: Annotated[
         int,
-        typer.Option("--trials", "-n", min=2, metavar="N", help="Number of trials; the first has the current settings"),
+        typer.Option("--trials", "-n", min=2, metavar="N", help="Trials; the first has the current settings"),
     ] = DEFAULT_TRIALS,
     num_seeds: Annotated[int | None, NUM_SEEDS_OPTION] = None,
     out: Annotated[

@@ -38,7 +38,7 @@ NOT_FIXED = {"seeds", "protocol", "bootstrap"}
 
 @dataclass(frozen=True, kw_only=True)
 class _Search:
-    """The parts of a search: dataset, folds, seeds, search space, and the settings of each trial, current ones first."""
+    """The parts of a search; `trials` are the settings of each trial, the current ones first."""
 
     data: Dataset
     folds: CrossValidation

@@ -8,7 +8,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
@@ -21,7 +21,7 @@ JOURNAL = "journal.log"
 STUDY = "foal tune"
 
 
-class _NoLock(BaseJournalFileLock):
+class _NoLock(JournalFileOpenLock):
     """The folder of the study is locked already; a lock file of Optuna would survive a killed process."""
 
     def acquire(self) -> bool:
@@ -47,7 +47,7 @@ def open_study(path: Path, metadata: Mapping[str, Any], *, force: bool = False) 
         path.unlink(missing_ok=True)
     _drop_partial_line(path)
     try:
-        storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_NoLock()))
+        storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_NoLock(str(path))))
         study = optuna.create_study(study_name=STUDY, storage=storage, direction="maximize", load_if_exists=True)
         begun = bool(study.get_trials(deepcopy=False))
     except (ValueError, KeyError, TypeError) as error:
@@ -115,7 +115,8 @@ def importances(
     study.add_trials(
         [create_trial(params=dict(values), distributions=dict(space), value=score) for values, score in pairs]
     )
-    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=SEED))
+    shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=SEED))
+    return {key: float(share) for key, share in shares.items()}
 
 
 def _drop_partial_line(path: Path) -> None:
