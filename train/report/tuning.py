@@ -246,7 +246,9 @@ def _parameters_text(parameters: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _ua(scores: Mapping[str, Any]) -> str:

@@ -116,7 +116,7 @@ def is_within(value: Any, distribution: BaseDistribution) -> bool:
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     assert isinstance(distribution, FloatDistribution)
-    return distribution.low <= value <= distribution.high
+    return value is not None and distribution.low <= value <= distribution.high
 
 
 def _rounded(value: Any) -> Any:

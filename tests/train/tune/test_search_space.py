@@ -71,4 +71,5 @@ def test_a_proposal_changes_only_the_searched_keys() -> None:
 def test_values_outside_a_distribution_are_recognized() -> None:
     assert not is_within(512, PAIRED["width"])
     assert not is_within(0.9, PAIRED["dropout"])
+    assert not is_within(None, PAIRED["dropout"])
     assert is_within(0.0, PAIRED["dropout"])

@@ -9,7 +9,7 @@ from foal.shared.errors import StoreError, UsageError
 from foal.train.tune.search_space import propose, search_space, values_of
 from foal.train.tune.study import ask, importances, open_study, tell
 
-SETTINGS = TrainSettings()
+SETTINGS = TrainSettings(batch_size=32)
 SPACE = search_space(SETTINGS, paired=True)
 MADE_FROM = {"features": "0123", "settings": {"epochs": 3}}
 
