@@ -89,7 +89,7 @@ def propose(space: Mapping[str, BaseDistribution], count: int) -> list[Values]:
         warnings.simplefilter("ignore", ExperimentalWarning)
         sampler = QMCSampler(scramble=True, seed=SEED)
     study = optuna.create_study(sampler=sampler)
-    proposals = []
+    proposals: list[Values] = []
     for _ in range(count):
         trial = study.ask(dict(space))
         proposals.append({key: _rounded(trial.params[key]) for key in space})
