@@ -41,7 +41,7 @@ def tuning_table(tuning: Mapping[str, Any]) -> RenderableType:
     head, rows = _fold_table(tuning)
     table = Table(title=_title(tuning), caption=_conditions(tuning), title_justify="left", caption_justify="left")
     for column in head:
-        table.add_column(Text(column), justify="right" if "%" in column or column == "trial" else "left")
+        table.add_column(Text(column), justify="right" if "%" in column or "trial" in column else "left")
     for row in rows:
         table.add_row(*map(Text, row))
     best = tuning["trials"][tuning["best"]["trial"]]
@@ -171,9 +171,8 @@ def _fold_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for fold in tuning["folds"]:
         scores = [percent(fold["dev_ua"]), percent(fold["current_dev_ua"])]
-        parameters = _parameters_text(tuning["trials"][fold["trial"]]["parameters"])
-        rows.append([fold["test"], fold["dev"], str(fold["trial"]), *scores, parameters])
-    return ["test", "development", "trial", "development UA %", "current %", "settings of the trial"], rows
+        rows.append([fold["test"], fold["dev"], str(fold["trial"]), *scores])
+    return ["test", "development", "chosen trial", "development UA %", "current settings %"], rows
 
 
 def _best_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

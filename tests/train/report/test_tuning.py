@@ -90,7 +90,7 @@ def test_markdown_contains_all_tables(tmp_path: Path) -> None:
     for expected in (
         "- session 3 is short",
         "| tuned, nested | 57.0 | 54.0 to 61.0 | 56.0 | - | 55.0 |",
-        "| s1 | s2 | 1 | 65.0 | 50.0 | learning_rate 0.000123, width 128, pool mean+std, skip true |",
+        "| s1 | s2 | 1 | 65.0 | 50.0 |",
         "| mean development UA % | 55.0 | 60.0 |",
         "| pool | mean | mean+std |",
         "| 0 (current) | 55.0 | 0.001 | 128 | mean | false |",
