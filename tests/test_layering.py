@@ -181,6 +181,7 @@ def test_variables_have_descriptive_names(path: Path) -> None:
     ("command", "unwanted"),
     [
         ("train", {"decord", "facenet_pytorch", "distributed", "torch"}),
+        ("tune", {"optuna", "distributed", "torch"}),
         ("extract", {"torch", "distributed", "decord"}),
         ("manifest", {"torch", "av"}),
         ("inspect", {"torch", "h5py"}),

@@ -1,1 +1,1 @@
-"""Training of light heads on extracted features: `foal train`, `ablate`, `evaluate` and `results`."""
+"""Training of light heads on extracted features: `foal train`, `tune`, `ablate`, `evaluate` and `results`."""

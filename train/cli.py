@@ -1,4 +1,4 @@
-"""The commands `foal train`, `ablate`, `evaluate` and `results`."""
+"""The commands `foal train`, `tune`, `ablate`, `evaluate` and `results`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,7 @@ WORKERS = setting("cluster.workers", "--workers", "-j")
 NUM_SEEDS_OPTION = typer.Option("--num-seeds", min=1, metavar="N", help="Use the seeds 0 to N - 1", show_default=False)
 ON_DISK_OPTION = typer.Option("--on-disk", help="Read the features from disk in every epoch (key train.load: disk)")
 DEFAULT_ABLATION_SEEDS = 3
+DEFAULT_TRIALS = 50
 
 
 @with_settings(
@@ -95,6 +96,62 @@ def results(
     console.print(f"results: {run}")
     if as_json:
         print_json({"folder": str(run), **metrics})
+
+
+@with_settings(
+    features=FEATURES,
+    modalities="train.modalities",
+    audio=setting("train.audio", metavar="NAME"),
+    face=setting("train.face", metavar="NAME"),
+    protocol="train.protocol",
+    normalize="train.normalize",
+    select="train.select",
+    refit="train.refit",
+    preset="train.preset",
+    seeds=SEEDS,
+    epochs="train.epochs",
+    early_stopping_patience="train.early_stopping_patience",
+    frame_rate="train.frame_rate",
+    workers=WORKERS,
+    scheduler="cluster.scheduler",
+    device="cluster.device",
+)
+def tune(
+    *,
+    settings: Settings,
+    trials: Annotated[
+        int,
+        typer.Option("--trials", "-n", min=2, metavar="N", help="Trials; the first has the current settings"),
+    ] = DEFAULT_TRIALS,
+    num_seeds: Annotated[int | None, NUM_SEEDS_OPTION] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the study; finished fits in it are reused")
+    ] = Path("runs/tune"),
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Start a study over that was made from something else; keep other files in --out"),
+    ] = False,
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Search settings of the head, judged by development groups only.
+
+    Fits every trial on every fold and scores it on the fold's development group. On each fold, the best trial is then
+    fitted as `foal train` does and scored on the test group, next to the current settings. The fits run side by side on
+    Dask workers. Rerun the same command to resume; with more --trials, finished ones are reused.
+    """
+    settings = _with(settings, num_seeds=num_seeds)
+    from ..shared.cli.console import get_console, print_json
+    from .report.progress import fits_progress
+    from .report.tuning import tuning_table
+    from .tune.run import tune as run
+
+    console = get_console()
+    with fits_progress("tuning") as progress:
+        tuning = run(settings, settings.index, out, trials=trials, force=force, progress=progress)
+    console.print(tuning_table(tuning))
+    console.print(f"results: {out} (tune.md, trials.png, importance.png); settings: {out / 'best.yaml'}")
+    if as_json:
+        print_json({"folder": str(out), **tuning})
 
 
 @with_settings(

@@ -81,7 +81,7 @@ class ClusterSettings(Section):
         ge=0,
         le=1024,
         description="number of Dask worker processes (0 = extraction: one per GPU, else one per two cores and at least "
-        "two; training: none, the fits run in this process; ablation: one per GPU, else one per core)",
+        "two; training: none, the fits run in this process; ablation and tuning: one per GPU, else one per core)",
     )
     scheduler: str | None = Field(
         None,

@@ -4,7 +4,6 @@ The flow: open the index; list the systems and their fits; run the missing fits 
 table of probabilities; compare with the baseline; write the results.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.store.feature_store import FeatureStore
 from ..data.dataset import Dataset, open_dataset
 from ..data.protocol import CrossValidation, build_cross_validation, check_classes
-from ..fit.parallel import run_in_parallel
+from ..fit.parallel import run_missing
 from ..fit.task import FitResult, FitTask, load_result, probability_table
 from ..metrics.classification import Counts, counts_by_speaker, mean_ua, pooled_scores
 from ..metrics.significance import bootstrap_gain, paired_permutation
@@ -28,8 +27,6 @@ from ..report.ablation import plot_ablation, write_markdown
 from ..report.files import versions, warnings_for, write_json
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
 from .systems import BASELINE, PROPOSED, System, systems_for
-
-log = logging.getLogger(__name__)
 
 OUR_FILES = frozenset({"ablation.json", "ablation.md", "ablation.png", FITS, LOG_FILE, ".gitignore"})
 
@@ -105,7 +102,7 @@ def ablate(
         with reuse_run_folder(out, OUR_FILES, force=force) as folder, log_file(folder / LOG_FILE):
             (folder / FITS).mkdir(exist_ok=True)
             tasks = {system.id: _tasks(system, study, folder / FITS) for system in systems if system.is_fitted}
-            paths = _run_missing(settings, features, study, modalities, tasks, progress)
+            paths = run_missing(settings, features, data, folds_by_protocol, tasks, progress)
             results = {name: [load_result(path) for path in files] for name, files in paths.items()}
             ablation = _compare(study, systems, _all_tables(study, systems, results), results)
             write_json(folder / "ablation.json", ablation)
@@ -135,34 +132,6 @@ def _tasks(system: System, study: _Study, folder: Path) -> list[FitTask]:
         for seed in (study.seeds if system.is_random else [0])
         for fold in study.folds.folds
     ]
-
-
-def _run_missing(
-    settings: Settings,
-    features: Path,
-    study: _Study,
-    modalities: Sequence[str],
-    tasks: Mapping[str, Sequence[FitTask]],
-    progress: Callable[[int, int, str], None],
-) -> dict[str, list[Path]]:
-    """Run the fits whose results are missing; returns the files by system. A fit that systems share is run once."""
-    paths: dict[str, list[Path]] = {}
-    missing: dict[Path, tuple[str, FitTask]] = {}
-    for name, of_system in tasks.items():
-        paths[name] = [task.path(study.data, study.folds_by_protocol[task.settings.protocol]) for task in of_system]
-        for path, task in zip(paths[name], of_system, strict=True):
-            if not path.exists():
-                missing[path] = (name, task)
-    total = len({path for files in paths.values() for path in files})
-    done = total - len(missing)
-    log.debug("%d of %d fits are finished already", done, total)
-    progress(done, total, "")
-    if missing:
-        names, to_run = zip(*missing.values(), strict=True)
-        for position in run_in_parallel(settings, features, modalities, to_run):
-            done += 1
-            progress(done, total, names[position])
-    return paths
 
 
 def _all_tables(study: _Study, systems: Sequence[System], results: Mapping[str, Sequence[FitResult]]) -> Tables:

@@ -1,7 +1,8 @@
 """Fits as Dask tasks: each worker opens the features once and keeps them."""
 
+import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from ..data.dataset import Dataset, open_dataset
 from ..data.protocol import CrossValidation, build_cross_validation
 from .device import deterministic
 from .task import FitTask, run_task
+
+log = logging.getLogger(__name__)
 
 
 class FeaturesPlugin(NamedPlugin):
@@ -103,6 +106,46 @@ def run_in_parallel(
                     "memory; try fewer workers (--workers), smaller batches, or --on-disk"
                 ) from None
             yield futures[future]
+
+
+def run_missing(
+    settings: Settings,
+    features: Path,
+    data: Dataset,
+    folds: Mapping[Protocol | None, CrossValidation],
+    tasks: Mapping[str, Sequence[FitTask]],
+    progress: Callable[[int, int, str], None],
+) -> dict[str, list[Path]]:
+    """Run the fits whose results are missing on Dask workers. A fit that several groups of tasks share is run once.
+
+    Args:
+        settings: settings of training and of the cluster.
+        features: feats.h5.
+        data: the dataset of the tasks, with the modalities that the workers open.
+        folds: the folds of each protocol of the tasks.
+        tasks: the fits, by the name of their group.
+        progress: called with the number of finished fits, of all fits, and the name of the group of the last fit.
+
+    Returns:
+        The files of the results, by the name of the group.
+    """
+    paths: dict[str, list[Path]] = {}
+    missing: dict[Path, tuple[str, FitTask]] = {}
+    for name, group in tasks.items():
+        paths[name] = [task.path(data, folds[task.settings.protocol]) for task in group]
+        for path, task in zip(paths[name], group, strict=True):
+            if not path.exists():
+                missing[path] = (name, task)
+    total = len({path for files in paths.values() for path in files})
+    done = total - len(missing)
+    log.debug("%d of %d fits are finished already", done, total)
+    progress(done, total, "")
+    if missing:
+        names, to_run = zip(*missing.values(), strict=True)
+        for position in run_in_parallel(settings, features, list(data.stream_names), to_run):
+            done += 1
+            progress(done, total, names[position])
+    return paths
 
 
 def resources_for_fits(settings: Settings) -> Resources:

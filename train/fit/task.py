@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ class FitTask:
     Attributes:
         settings: settings of training.
         baseline: the baseline to fit (None: the network).
+        scored: group whose rows the network classifies: the test group, or dev, the development group, without
+            reading the test group.
         seed: seed of the fit.
         fold: number of the fold, from 1.
         folder: folder of the result.
@@ -51,6 +53,7 @@ class FitTask:
 
     settings: TrainSettings
     baseline: Baseline | None = None
+    scored: Literal["test", "dev"] = "test"
     seed: int
     fold: int
     folder: Path
@@ -66,13 +69,15 @@ class FitTask:
         names = {name: data.stream_names[name] for name in wanted_modalities(self.settings)}
         kind = None if self.baseline is None else asdict(self.baseline)
         content = [ALGORITHM, kind, settings, self.seed, self.fold, data.digest, names, data.classes, folds.digest]
+        if self.scored == "dev":
+            content.append("dev")  # the ids of the other tasks have no such part
         task_id = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).hexdigest()
         return self.folder / f"{task_id}.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """Result of a fit: probabilities (m, c) of the fold's test rows after the best epoch (None for a regression)."""
+    """Result of a fit: probabilities (m, c) of the scored group after the best epoch (None for a regression)."""
 
     seed: int
     fold: int
@@ -137,14 +142,14 @@ def run_task(
         trained = train_fold(
             data, fold, task.settings, seed=task.seed, device=device, progress=progress, snapshot=snapshot
         )
-        # The same precision as in the selection of the epoch.
-        half = amp_dtype(task.settings, device)
+        rows = fold.dev_rows if task.scored == "dev" else fold.test_rows
+        half = amp_dtype(task.settings, device)  # as in the selection of the epoch
         result = FitResult(
             seed=task.seed,
             fold=task.fold,
             epoch=trained.epoch,
             history=trained.history,
-            probabilities=predict(trained.model, data, fold.test_rows, device=device, half=half).numpy(),
+            probabilities=predict(trained.model, data, rows, device=device, half=half).numpy(),
             seconds=time.monotonic() - began,
         )
         if task.model is not None:

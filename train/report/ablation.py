@@ -1,7 +1,7 @@
 """The ablation study as Markdown, as a plot and as a table of the terminal, from the content of ablation.json."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from .formatting import NONE, gain_text, interval_text, p_limit, p_text, table_row
 from .plots import BLUE, INK, MUTED, ORANGE, figure, save
 
-_NONE = "-"
 _ON_TEST = "selected on test"
 _COLOURS = {False: BLUE, True: ORANGE}  # by whether a row was selected on test
 _PALE = "#cbd2d9"
@@ -31,9 +31,9 @@ def write_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
         *([verdict, ""] if (verdict := verdict_line(ablation)) else []),
         _conditions(ablation),
         "",
-        _line(head),
-        _line(["---", *["---:"] * (len(head) - 1)]),
-        *(_line(_cells(ablation, row)) for row in ablation["rows"]),
+        table_row(head),
+        table_row(["---", *["---:"] * (len(head) - 1)]),
+        *(table_row(_cells(ablation, row)) for row in ablation["rows"]),
         "",
     ]
     if ablation["warnings"]:
@@ -61,12 +61,10 @@ def verdict_line(ablation: Mapping[str, Any]) -> str | None:
         return None
     rows = {row["id"]: row for row in ablation["rows"]}
     system, best = rows[verdict["system"]], rows[verdict["baseline"]]
-    gain = _signed(verdict["gain"])
-    if verdict["gain_ci95"] is not None:
-        gain += " ({} to {})".format(*map(_signed, verdict["gain_ci95"]))
+    gain = gain_text(verdict["gain"], verdict["gain_ci95"])
     return (
         f"{system['name']}: UA {100 * system['ua_mean']:.1f}; best baseline ({best['name']}): "
-        f"{100 * best['ua_mean']:.1f}; difference {gain}, p {_probability(verdict['p'])}"
+        f"{100 * best['ua_mean']:.1f}; difference {gain}, p {p_text(verdict['p'])}"
     )
 
 
@@ -173,14 +171,12 @@ def _head(ablation: Mapping[str, Any]) -> list[str]:
 
 def _cells(ablation: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     name = row["name"] + (f" ({_ON_TEST})" if row["selected_on_test"] else "")
-    interval = _NONE if row["ua_ci95"] is None else " to ".join(f"{100 * end:.1f}" for end in row["ua_ci95"])
+    interval = interval_text(row["ua_ci95"])
     scores = [_score(row, "ua"), _score(row, "wa"), f"{100 * row['f1_mean']:.1f}"]
     if row["id"] == ablation["baseline"] or row["gain"] is None:
-        return [name, *scores, interval, _NONE, _NONE]
-    gain = _signed(row["gain"])
-    if row["gain_ci95"] is not None:
-        gain += " ({} to {})".format(*map(_signed, row["gain_ci95"]))
-    return [name, *scores, interval, gain, _probability(row["p"])]
+        return [name, *scores, interval, NONE, NONE]
+    gain = gain_text(row["gain"], row["gain_ci95"])
+    return [name, *scores, interval, gain, p_text(row["p"])]
 
 
 def _explanation(ablation: Mapping[str, Any]) -> list[str]:
@@ -192,14 +188,8 @@ def _explanation(ablation: Mapping[str, Any]) -> list[str]:
         "deterministic systems.",
         f"p is the two-sided p value of a paired permutation test by speaker against {baseline}, not corrected for "
         "multiple comparisons.",
-        *_p_limit(ablation["speakers"]),
+        *p_limit(ablation["speakers"]),
     ]
-
-
-def _p_limit(speakers: int) -> list[str]:
-    """A note if so few speakers allow no small p value: both signs of one of 2**speakers permutations."""
-    lowest = 2 / 2**speakers
-    return [f"With {speakers} speakers p cannot be below {lowest:.3g}."] if lowest > 0.05 else []
 
 
 def _baseline(ablation: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -209,15 +199,3 @@ def _baseline(ablation: Mapping[str, Any]) -> Mapping[str, Any]:
 def _score(row: Mapping[str, Any], score: str) -> str:
     deviation = row[f"{score}_std"]
     return f"{100 * row[f'{score}_mean']:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
-
-
-def _probability(p: float | None) -> str:
-    return _NONE if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _signed(difference: float) -> str:
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # no -0.0
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

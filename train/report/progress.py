@@ -41,7 +41,7 @@ def training_progress(settings: TrainSettings) -> Iterator[Callable[[Step], None
 
 
 @contextmanager
-def fits_progress() -> Iterator[Callable[[int, int, str], None]]:
-    """Yield the `progress` callback of `ablate.run.ablate`: fits done, fits in total, name of the last system."""
-    with progress_display("ablation", unit="fits", line_seconds=FITS_LINE_SECONDS) as display:
+def fits_progress(title: str = "ablation") -> Iterator[Callable[[int, int, str], None]]:
+    """Yield the `progress` callback of a study: fits done, fits in total, name of what the last fit belongs to."""
+    with progress_display(title, unit="fits", line_seconds=FITS_LINE_SECONDS) as display:
         yield lambda done, total, name: display.update(name, completed=done, total=total)

@@ -120,7 +120,17 @@ def has_same_config(path: Path, metadata: Mapping[str, Any]) -> bool:
 
 def require_same_config(path: Path, metadata: Mapping[str, Any], subject: str) -> None:
     """Raise UsageError that names the first difference between a run.json, if it exists, and `metadata`."""
-    if differences := _differences(path, metadata):
+    _require_none(_differences(path, metadata), subject)
+
+
+def require_equal(stored: Any, metadata: Mapping[str, Any], subject: str) -> None:
+    """Raise UsageError that names the first difference between stored metadata and `metadata`; both are JSON values."""
+    _require_none(_differing(stored, metadata), subject)
+
+
+def _require_none(differences: Mapping[str, tuple[Any, Any]], subject: str) -> None:
+    """Raise UsageError that names the first of these differences, if there is one."""
+    if differences:
         key, (before, now) = next(iter(differences.items()))
         name = key.replace("settings.", "train.", 1)  # as in params.yaml
         more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
@@ -138,6 +148,11 @@ def _differences(path: Path, metadata: Mapping[str, Any]) -> dict[str, tuple[Any
         return {}
     except (OSError, ValueError):
         stored = {}
+    return _differing(stored, metadata)
+
+
+def _differing(stored: Any, metadata: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys whose values differ between stored metadata and `metadata`, with both values."""
     before, now = _flat(stored), _flat(json.loads(json.dumps(metadata)))
     keys = sorted(before.keys() | now.keys())
     return {key: (before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)}

@@ -15,6 +15,7 @@ from foal.train.data.protocol import build_cross_validation
 from foal.train.fit.baselines import Baseline
 from foal.train.fit.history import Epoch
 from foal.train.fit.task import FitTask, fold_score, load_result, run_task
+from foal.train.metrics.classification import confusion, unweighted_accuracy
 
 CPU = torch.device("cpu")
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8)
@@ -41,6 +42,21 @@ def test_a_finished_fit_is_reused(tmp_path: Path, make_dataset: Make) -> None:
     assert fold_score(data, folds.folds[0], second) == fold_score(data, folds.folds[0], first)
 
 
+def test_a_fit_can_be_scored_on_its_development_group_without_the_test_group(
+    tmp_path: Path, make_dataset: Make
+) -> None:
+    data = make_dataset()
+    folds = build_cross_validation(data.utterances, None, data.speakers)
+    result = run_task(task_in(tmp_path, scored="dev"), data, folds, CPU)
+    fold = folds.folds[0]
+    counts = confusion(data.labels[fold.dev_rows].numpy(), result.probabilities.argmax(1), 3)
+    assert result.epoch is not None
+    assert float(unweighted_accuracy(counts)) == result.history[result.epoch - 1].dev_ua
+    no_test = replace(fold, test_rows=fold.test_rows[:0])
+    repeated = run_task(task_in(tmp_path / "b", scored="dev"), data, replace(folds, folds=(no_test,)), CPU)
+    np.testing.assert_array_equal(repeated.probabilities, result.probabilities)
+
+
 def test_every_setting_that_changes_a_result_changes_the_task_id(tmp_path: Path, make_dataset: Make) -> None:
     data = make_dataset()
     folds = build_cross_validation(data.utterances, "loso-nested", data.speakers)
@@ -50,6 +66,7 @@ def test_every_setting_that_changes_a_result_changes_the_task_id(tmp_path: Path,
         "baseline": task_in(tmp_path, baseline=Baseline()),
         "estimator": task_in(tmp_path, baseline=Baseline(estimator="mlp")),
         "parts": task_in(tmp_path, baseline=Baseline(parts=("std",))),
+        "scored": task_in(tmp_path, scored="dev"),
     }
     for name, value in (
         ("epochs", 3),

@@ -1,0 +1,35 @@
+"""Fits of a study without a Dask worker."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from foal.shared.config.settings import Settings
+from foal.shared.config.train_settings import TrainSettings
+from foal.train.data.dataset import open_dataset
+from foal.train.data.protocol import build_cross_validation
+from foal.train.fit.task import FitTask, run_task
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def requested_tasks(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
+    """Compute missing fits in this process, since starting a worker takes seconds; returns the requested tasks."""
+    requested: list[FitTask] = []
+
+    def run_here(
+        settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]
+    ) -> Iterator[int]:
+        requested.extend(tasks)
+        with open_dataset(features, TrainSettings(), classes=None, modalities=modalities) as data:
+            for number, task in enumerate(tasks):
+                run_task(
+                    task, data, build_cross_validation(data.utterances, task.settings.protocol, data.speakers), CPU
+                )
+                yield number
+
+    monkeypatch.setattr("foal.train.fit.parallel.run_in_parallel", run_here)
+    return requested

@@ -1,0 +1,37 @@
+"""Numbers and table rows of reports as text."""
+
+from collections.abc import Sequence
+
+NONE = "-"
+"""Cell of a number that does not exist."""
+
+
+def interval_text(ends: Sequence[float] | None) -> str:
+    """Format an interval of shares in percent, as "59.1 to 63.0"; None as "-"."""
+    return NONE if ends is None else " to ".join(f"{100 * end:.1f}" for end in ends)
+
+
+def gain_text(gain: float, ends: Sequence[float] | None) -> str:
+    """Format a difference of shares in percent with its interval, as "+1.2 (-0.3 to +2.6)"."""
+    return signed(gain) + ("" if ends is None else " ({} to {})".format(*map(signed, ends)))
+
+
+def signed(difference: float) -> str:
+    """Format a difference of shares in percent, as "+1.2"."""
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # no -0.0
+
+
+def p_text(p: float | None) -> str:
+    """Format a p value; None as "-"."""
+    return NONE if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_limit(speakers: int) -> list[str]:
+    """A note if so few speakers allow no small p value: both signs of one of 2**speakers permutations."""
+    lowest = 2 / 2**speakers
+    return [f"With {speakers} speakers p cannot be below {lowest:.3g}."] if lowest > 0.05 else []
+
+
+def table_row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
