@@ -21,6 +21,7 @@ DEFAULT_ABLATION_SEEDS = 3
     modalities="train.modalities",
     audio=setting("train.audio", metavar="NAME"),
     face=setting("train.face", metavar="NAME"),
+    fold_features=setting("train.fold_features", metavar="NAME,..."),
     avel="train.avel",
     mem="train.mem",
     protocol="train.protocol",
@@ -101,6 +102,7 @@ def results(
     features=FEATURES,
     audio=setting("train.audio", metavar="NAME"),
     face=setting("train.face", metavar="NAME"),
+    fold_features=setting("train.fold_features", metavar="NAME,..."),
     protocol="train.protocol",
     normalize="train.normalize",
     preset="train.preset",
@@ -152,6 +154,7 @@ def ablate(
     features=FEATURES,
     audio=setting("train.audio", metavar="NAME"),
     face=setting("train.face", metavar="NAME"),
+    fold_features=setting("train.fold_features", metavar="NAME,..."),
     threads="cluster.threads",
     device="cluster.device",
 )

@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from ..shared.config.settings import Settings
 from ..shared.parallel.device import select_device
 from ..shared.store.feature_store import FeatureStore
-from .data.dataset import Dataset, labelled_rows, open_dataset, select_streams, wanted_streams
+from .data.dataset import Dataset, labelled_rows, open_dataset
+from .data.fold_features import FoldDatasets, fold_settings, run_stream_names, tested_groups, with_fold_streams
 from .data.protocol import CrossValidation, build_cross_validation, check_classes, resolve_protocol
 from .fit.device import deterministic
 from .fit.history import Epoch
 from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, run_task
 from .metrics.classification import pooled_scores
 from .report.files import (
+    fold_streams_json,
     read_metrics,
     run_title,
     versions,
@@ -93,10 +95,12 @@ def train(
     reading = t.model_copy(update={"load": "disk" if parallel else t.load})
     with (
         deterministic(device, settings.cluster.threads),
-        open_dataset(features, reading, classes=settings.corpus.classes) as data,
+        open_dataset(features, reading, classes=settings.corpus.classes) as opened,
+        FoldDatasets(features, reading, classes=settings.corpus.classes, device=device) as fold_datasets,
     ):
         # 2. Build the folds.
-        folds = build_cross_validation(data.utterances, t.protocol, data.speakers)
+        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers)
+        data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
         check_classes(folds.folds, data.labels, data.classes)
         metadata = run_metadata(settings, data, folds, device)
         if resume and is_finished(out) and not unfinished_run(out.resolve()).exists():
@@ -109,7 +113,7 @@ def train(
             log.debug("%d utterances, %d folds, seeds %s", metadata["n"], len(folds.folds), metadata["seeds"])
             tasks = [
                 FitTask(
-                    settings=t,
+                    settings=fold_settings(t, fold.number, fold.test),
                     seed=seed,
                     fold=fold.number,
                     folder=folder / FITS,
@@ -119,19 +123,22 @@ def train(
                 for seed in metadata["seeds"]
                 for fold in folds.folds
             ]
-            results: dict[int, FitResult] = {}
+            if t.fold_features:
+                tasks.sort(key=lambda task: task.fold)  # so that the features of a fold are read once
+            results: dict[tuple[int, int], FitResult] = {}
             finished = _in_parallel(settings, features, data, tasks) if parallel else range(len(tasks))
             fit_data = data if parallel else data.to(device)
             on_epoch: Callable[[Epoch], None] = (lambda epoch: None) if parallel else progress
             for position in finished:
                 # If a worker has run the task, this reads its result.
-                result = run_task(tasks[position], fit_data, folds, device, progress=on_epoch)
-                results[position] = result
+                open_data = fold_datasets.open if t.fold_features else None
+                result = run_task(tasks[position], fit_data, folds, device, open_data=open_data, progress=on_epoch)
+                results[result.seed, result.fold] = result
                 score = fold_score(data, folds.folds[tasks[position].fold - 1], result)
                 log.debug("seed %d, fold %d: UA %.4f, WA %.4f", score.seed, score.fold, score.ua, score.wa)
                 progress(score)
             # 4. Pool and write.
-            ordered = [results[position] for position in range(len(tasks))]
+            ordered = [results[seed, fold.number] for seed in metadata["seeds"] for fold in folds.folds]
             return _write_all(folder, settings, data, folds, metadata, ordered)
 
 
@@ -142,12 +149,12 @@ def default_run_folder(settings: Settings, features: Path) -> Path:
     """
     t = settings.train
     with FeatureStore(features) as store:
-        streams = list(select_streams(store, wanted_streams(t)).values())
+        streams = list(run_stream_names(store, t).values())
         classes, rows = labelled_rows(store, settings.corpus.classes)
         protocol = resolve_protocol([store.utterances[row] for row in rows], t.protocol)
         content = [HEAD, t.model_dump(mode="json"), streams, protocol, classes, store.digest]
     digest = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=4).hexdigest()
-    names = "+".join(stream.replace("/", "_") for stream in streams)
+    names = "+".join(stream.replace("/", "_").replace("{", "").replace("}", "") for stream in streams)
     return RUNS / f"{HEAD}-{names}-{protocol}-{digest}"
 
 
@@ -171,6 +178,7 @@ def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, devi
         "speaker_statistics": data.speaker_statistics is not None,
         "modalities": t.modalities,
         "streams": list(data.stream_names.values()),
+        "fold_streams": fold_streams_json(data),
         "avel": t.avel and paired,
         "mem": t.mem and paired,
         "compat": list(t.compat) if paired else [],
@@ -201,6 +209,7 @@ KEYS_IN_METRICS = (
     "speaker_statistics",
     "modalities",
     "streams",
+    "fold_streams",
     "avel",
     "mem",
     "compat",

@@ -116,6 +116,7 @@ def run_title(metrics: Mapping[str, Any]) -> str:
     title = " + ".join(["audio and face" if metrics["modalities"] == "both" else metrics["modalities"], *losses])
     remarks = [f"compat: {', '.join(metrics['compat'])}"] if metrics["compat"] else []
     remarks += ["selected on test"] if metrics["selected_on_test"] else []
+    remarks += ["features per fold"] if metrics.get("fold_streams") else []
     remarks += ["speaker statistics"] if metrics.get("speaker_statistics") else []
     remarks += ["encoder with random weights"] if metrics["random_weights"] else []
     return title + (f" ({'; '.join(remarks)})" if remarks else "")
@@ -159,6 +160,11 @@ def percent(share: float) -> str:
 
 def _rounded(value: float) -> float | str:
     return f"{value:.6f}" if isinstance(value, float) else value
+
+
+def fold_streams_json(data: Dataset) -> dict[str, dict[str, str]]:
+    """Stream names by fold and modality; empty if all folds share them."""
+    return {str(number): dict(streams) for number, streams in data.fold_streams.items()}
 
 
 def warnings_for(data: Dataset, folds: CrossValidation) -> list[str]:
