@@ -47,8 +47,8 @@ class TrainSettings(Section):
     face: str | None = Field(None, description="face stream, such as face/clip (none = the only face stream)")
     fold_features: tuple[str, ...] = Field(
         (),
-        description="streams that differ by fold, such as audio/ft-{test}: {test} is the name of the test group, {fold} "
-        "the number of the fold",
+        description="streams that differ by fold, such as audio/ft-{test}; {test} stands for the fold's test group, "
+        "{fold} its number",
     )
     avel: bool = Field(True, description="train with AVEL, audio-video emotion alignment")
     mem: bool = Field(True, description="train with MEM, cross-modal emotion label matching")

@@ -105,7 +105,7 @@ def evaluate(
                 return data
             of_fold = fold_datasets.open(fold_settings(t, fold_model.fold, fold_model.test))
             check_encoders(fold_model, of_fold, run, features)
-            return of_fold.select(list(of_fold.stream_names), t.max_seconds)
+            return of_fold if t.max_seconds is None else of_fold.select(list(of_fold.stream_names), t.max_seconds)
 
         if not data.fold_streams:
             check_encoders(models[0], data, run, features)
