@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..shared.config.settings import Settings
 from ..shared.parallel.device import select_device
@@ -25,7 +24,7 @@ from .data.protocol import CrossValidation, build_cross_validation, check_classe
 from .fit.device import deterministic
 from .fit.history import Epoch
 from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, run_task
-from .metrics.classification import pooled_scores
+from .metrics.classification import pooled_scores, seed_average_scores
 from .report.files import (
     fold_streams_json,
     read_metrics,
@@ -221,21 +220,6 @@ KEYS_IN_METRICS = (
 """Keys of run.json that metrics.json repeats."""
 
 
-def _seed_average(
-    labels: NDArray[np.int64],
-    tables: Sequence[NDArray[np.float32]],
-    speakers: Sequence[str],
-    classes: Sequence[str],
-    resamples: int,
-) -> dict[str, Any] | None:
-    """Scores of the average of the seeds' probabilities; None for a single seed."""
-    if len(tables) < 2:
-        return None
-    predicted = np.mean(tables, axis=0).argmax(1)[None]
-    scores = pooled_scores(labels, predicted, speakers, classes=classes, resamples=resamples)
-    return {key: scores[key] for key in ("ua_mean", "wa_mean", "f1_mean", "ua_ci95", "wa_ci95")}
-
-
 def _write_all(
     folder: Path,
     settings: Settings,
@@ -255,7 +239,9 @@ def _write_all(
         **{key: metadata[key] for key in KEYS_IN_METRICS},
         "folds": [asdict(fold_score(data, folds.folds[result.fold - 1], result)) for result in results],
         **scores,
-        "seed_average": _seed_average(labels, list(tables.values()), speakers, data.classes, resamples),
+        "seed_average": seed_average_scores(
+            labels, np.stack(list(tables.values())), speakers, classes=data.classes, resamples=resamples
+        ),
         "warnings": [*data.warnings, *warnings_for(data, folds)],
     }
     history = [epoch for result in results for epoch in result.history]

@@ -1,4 +1,4 @@
-"""An index whose audio features differ by fold: the streams audio/ft-session1 to audio/ft-session3, and one of faces."""
+"""An index whose audio streams differ by fold: audio/ft-session1 to audio/ft-session3, beside one of faces."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from .files import p_text, signed
 from .plots import BLUE, INK, MUTED, ORANGE, figure, save
 
 _NONE = "-"
@@ -61,12 +62,12 @@ def verdict_line(ablation: Mapping[str, Any]) -> str | None:
         return None
     rows = {row["id"]: row for row in ablation["rows"]}
     system, best = rows[verdict["system"]], rows[verdict["baseline"]]
-    gain = _signed(verdict["gain"])
+    gain = signed(verdict["gain"])
     if verdict["gain_ci95"] is not None:
-        gain += " ({} to {})".format(*map(_signed, verdict["gain_ci95"]))
+        gain += " ({} to {})".format(*map(signed, verdict["gain_ci95"]))
     return (
         f"{system['name']}: UA {100 * system['ua_mean']:.1f}; best baseline ({best['name']}): "
-        f"{100 * best['ua_mean']:.1f}; difference {gain}, p {_probability(verdict['p'])}"
+        f"{100 * best['ua_mean']:.1f}; difference {gain}, p {p_text(verdict['p'])}"
     )
 
 
@@ -179,10 +180,10 @@ def _cells(ablation: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     scores = [_score(row, "ua"), _score(row, "wa"), f"{100 * row['f1_mean']:.1f}"]
     if row["id"] == ablation["baseline"] or row["gain"] is None:
         return [name, *scores, interval, _NONE, _NONE]
-    gain = _signed(row["gain"])
+    gain = signed(row["gain"])
     if row["gain_ci95"] is not None:
-        gain += " ({} to {})".format(*map(_signed, row["gain_ci95"]))
-    return [name, *scores, interval, gain, _probability(row["p"])]
+        gain += " ({} to {})".format(*map(signed, row["gain_ci95"]))
+    return [name, *scores, interval, gain, p_text(row["p"])]
 
 
 def _explanation(ablation: Mapping[str, Any]) -> list[str]:
@@ -211,14 +212,6 @@ def _baseline(ablation: Mapping[str, Any]) -> Mapping[str, Any]:
 def _score(row: Mapping[str, Any], score: str) -> str:
     deviation = row[f"{score}_std"]
     return f"{100 * row[f'{score}_mean']:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
-
-
-def _probability(p: float | None) -> str:
-    return _NONE if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _signed(difference: float) -> str:
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # no -0.0
 
 
 def _line(cells: Sequence[str]) -> str:

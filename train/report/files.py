@@ -103,11 +103,15 @@ def write_predictions(
     labels = data.labels.tolist()
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*several, "id", "fold", "label", "predicted", *(f"p_{name}" for name in data.classes)])
+        writer.writerow(
+            [*several, "id", "speaker", "fold", "label", "predicted", *(f"p_{name}" for name in data.classes)]
+        )
         for seed, table in probabilities.items():
             for row, shares in zip(rows.tolist(), table, strict=True):
-                names = [data.ids[row], folds[row], data.classes[labels[row]], data.classes[int(shares.argmax())]]
-                writer.writerow([*([seed] if several else []), *names, *(f"{share:.6f}" for share in shares)])
+                names = [data.ids[row], data.speakers[row], folds[row]]
+                classes = [data.classes[labels[row]], data.classes[int(shares.argmax())]]
+                seed_cell = [seed] if several else []
+                writer.writerow([*seed_cell, *names, *classes, *(f"{share:.6f}" for share in shares)])
 
 
 def run_title(metrics: Mapping[str, Any]) -> str:
@@ -156,6 +160,16 @@ def results_table(metrics: Mapping[str, Any]) -> RenderableType:
 def percent(share: float) -> str:
     """Format 0.5 as "50.0"."""
     return f"{100 * share:.1f}"
+
+
+def signed(difference: float) -> str:
+    """Format 0.012 as "+1.2"."""
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # no -0.0
+
+
+def p_text(p: float) -> str:
+    """Format a p value with three digits."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _rounded(value: float) -> float | str:

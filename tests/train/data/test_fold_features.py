@@ -84,9 +84,8 @@ def test_a_dataset_of_shared_streams_is_returned_unchanged(feats: Path) -> None:
 
 
 def test_a_missing_stream_is_named_with_its_fold(fold_index: Path) -> None:
-    with open_dataset(fold_index, SETTINGS, classes=None) as data:
-        with pytest.raises(TrainingError) as caught:
-            with_fold_streams(data, fold_index, SETTINGS, {**TESTS, 4: "session4"})
+    with open_dataset(fold_index, SETTINGS, classes=None) as data, pytest.raises(TrainingError) as caught:
+        with_fold_streams(data, fold_index, SETTINGS, {**TESTS, 4: "session4"})
     assert str(caught.value) == (
         f"{fold_index}: expected the stream audio/ft-session4 for fold 4 (test session4), got only audio/ft-session1, "
         "audio/ft-session2, audio/ft-session3, face; extract or import it, or change --fold-features"
