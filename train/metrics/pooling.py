@@ -152,5 +152,5 @@ def _check_classes(first: Predictions, other: Predictions) -> None:
     if first.classes != other.classes:
         raise UsageError(
             f"expected the same classes, got {', '.join(first.classes)} in {first.source} and "
-            f"{', '.join(other.classes)} in {other.source}; set --set corpus.classes for both"
+            f"{', '.join(other.classes)} in {other.source}; train them with the same corpus.classes"
         )

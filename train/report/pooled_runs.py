@@ -131,9 +131,7 @@ def read_predictions(folder: Path) -> Predictions:
             ),
         )
     except (StopIteration, KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"{path}: expected the predictions of a run, got an invalid file ({error}); train again"
-        ) from None
+        raise UsageError(f"{path}: expected predictions for every seed, got others ({error}); train again") from None
 
 
 def pooled_table(results: Mapping[str, Any]) -> RenderableType:
