@@ -15,9 +15,7 @@ from foal.train.metrics.significance import bootstrap_gain, paired_permutation
 RESAMPLES = 50
 
 
-def random_predictions(
-    seed: int, *, n: int = 40, seeds: int = 2, speakers: int = 5, source: str = "run"
-) -> Predictions:
+def random_predictions(seed: int, *, n: int = 40, seeds: int = 2, source: str = "run") -> Predictions:
     """Predictions of three classes; ids, speakers and labels do not depend on `seed`."""
     same, rng = np.random.default_rng(n), np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.ones(3), (seeds, n))
@@ -25,7 +23,7 @@ def random_predictions(
         source=source,
         classes=("a", "b", "c"),
         ids=tuple(f"u{i}" for i in range(n)),
-        speakers=tuple(f"test/s{number}" for number in same.integers(speakers, size=n)),
+        speakers=tuple(f"test/s{number}" for number in same.integers(5, size=n)),
         labels=same.integers(3, size=n),
         predicted=probabilities.argmax(-1),
         probabilities=probabilities,

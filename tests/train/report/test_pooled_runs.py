@@ -48,7 +48,7 @@ def runs(workspace: Path, sample_utterances: list[Utterance], make_index: Callab
     return workspace
 
 
-def write_part(run: Path, part: Path, folds: set[str], **settings_changes: Any) -> Path:
+def write_part(run: Path, part: Path, folds: set[str]) -> Path:
     """A copy of a run with the predictions of some test groups only."""
     part.mkdir()
     for name in ("metrics.json", "run.json"):
