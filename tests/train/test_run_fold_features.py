@@ -108,11 +108,11 @@ def test_evaluation_of_another_corpus_is_refused(
     fold_index: Path, tmp_path: Path, sample_utterances: list[Utterance], make_features: Make
 ) -> None:
     train(settings(fold_features=(TEMPLATE,)), fold_index, tmp_path / "run")
-    mixed = [replace(u, corpus="other" if i % 2 else u.corpus) for i, u in enumerate(sample_utterances)]
+    mixed = [replace(u, corpus="other", session="") if i % 2 else u for i, u in enumerate(sample_utterances)]
     feats = write_fold_index(tmp_path / "mixed", mixed, make_features)
     with pytest.raises(TrainingError, match=r"got 9 others, which no single stream fits because .*; choose .*--split"):
         evaluate(settings(), tmp_path / "run", feats, tmp_path / "out")
-    assert evaluate(settings(), tmp_path / "run", feats, tmp_path / "out", sessions=["test"])["n"] == 9
+    assert evaluate(settings(), tmp_path / "run", feats, tmp_path / "out", sessions=SESSIONS)["n"] == 9
 
 
 @pytest.mark.slow
