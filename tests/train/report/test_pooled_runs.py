@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def text_of(results: dict[str, Any]) -> str:
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=400, record=True, file=StringIO())
     console.print(pooled_table(results))
     return console.export_text()
 
