@@ -95,9 +95,9 @@ def test_runs_that_cannot_be_pooled_are_refused() -> None:
 
 def test_runs_that_cannot_be_compared_are_refused() -> None:
     system, baseline = random_predictions(0, source="new"), random_predictions(1, source="old")
-    with pytest.raises(UsageError, match="1 of new are not in old, such as 'u39'; compare runs on the same test"):
+    with pytest.raises(UsageError, match="in new and in old, got 1 that are only in new, such as 'u39'"):
         compare_predictions(system, baseline.take(range(39)), resamples=RESAMPLES)
-    with pytest.raises(UsageError, match="1 of old are not in new, such as 'u0'"):
+    with pytest.raises(UsageError, match="got 1 that are only in old, such as 'u0'; compare runs"):
         compare_predictions(system.take(range(1, 40)), baseline, resamples=RESAMPLES)
     changed = baseline.labels.copy()
     changed[3] = (changed[3] + 1) % 3
