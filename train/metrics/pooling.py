@@ -119,8 +119,8 @@ def compare_predictions(system: Predictions, baseline: Predictions, *, resamples
     for present, other in ((system, baseline), (baseline, system)):
         if missing := sorted(set(present.ids) - set(other.ids)):
             raise UsageError(
-                f"expected the same utterances in {system.source} and in {baseline.source}, got {len(missing)} that are "
-                f"only in {present.source}, such as {missing[0]!r}; compare runs on the same test groups"
+                f"expected the same utterances in {system.source} and in {baseline.source}, got {len(missing)} that "
+                f"are only in {present.source}, such as {missing[0]!r}; compare runs on the same test groups"
             )
     aligned = baseline.take([rows[name] for name in system.ids])
     for row, name in enumerate(system.ids):
