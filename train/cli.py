@@ -15,6 +15,7 @@ NUM_SEEDS_OPTION = typer.Option("--num-seeds", min=1, metavar="N", help="Use the
 ON_DISK_OPTION = typer.Option("--on-disk", help="Read the features from disk in every epoch (key train.load: disk)")
 DEFAULT_ABLATION_SEEDS = 3
 DEFAULT_TRIALS = 50
+DEFAULT_RUN = Path("runs/main")
 
 
 @with_settings(
@@ -22,6 +23,7 @@ DEFAULT_TRIALS = 50
     modalities="train.modalities",
     audio=setting("train.audio", metavar="NAME"),
     face=setting("train.face", metavar="NAME"),
+    fold_features=setting("train.fold_features", metavar="NAME,..."),
     avel="train.avel",
     mem="train.mem",
     protocol="train.protocol",
@@ -83,19 +85,47 @@ def train(
 
 
 def results(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run, or its metrics.json")] = Path("runs/main"),
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="Folder of a finished run, or its metrics.json; several runs over disjoint utterances are pooled "
+            f"(default: {DEFAULT_RUN})",
+            show_default=False,
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="RUN,...", help="Compare with other runs over the same utterances"),
+    ] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
-    """Show the results of a finished run again."""
+    """Show the results of a finished run again, or pool several runs.
+
+    Runs over disjoint test groups are pooled into one table with intervals by speaker. --against gives the difference
+    in UA to other runs over the same utterances, with its interval and the p value of a permutation test.
+    """
     from ..shared.cli.console import get_console, print_json
+    from ..shared.cli.options import comma_list
+
+    console = get_console()
+    folders, others = runs or [DEFAULT_RUN], [Path(name) for name in comma_list(against) or []]
+    if len(folders) > 1 or others:
+        from .report.pooled_runs import pooled_results, pooled_table
+
+        pooled = pooled_results(folders, others)
+        console.print(pooled_table(pooled))
+        if as_json:
+            print_json(pooled)
+        return
     from .report.files import read_metrics, results_table
 
-    metrics = read_metrics(run)
-    console = get_console()
+    (folder,) = folders
+    metrics = read_metrics(folder)
     console.print(results_table(metrics))
-    console.print(f"results: {run}")
+    console.print(f"results: {folder}")
     if as_json:
-        print_json({"folder": str(run), **metrics})
+        print_json({"folder": str(folder), **metrics})
 
 
 @with_settings(
@@ -103,6 +133,7 @@ def results(
     modalities="train.modalities",
     audio=setting("train.audio", metavar="NAME"),
     face=setting("train.face", metavar="NAME"),
+    fold_features=setting("train.fold_features", metavar="NAME,..."),
     protocol="train.protocol",
     normalize="train.normalize",
     select="train.select",
@@ -158,6 +189,7 @@ def tune(
     features=FEATURES,
     audio=setting("train.audio", metavar="NAME"),
     face=setting("train.face", metavar="NAME"),
+    fold_features=setting("train.fold_features", metavar="NAME,..."),
     protocol="train.protocol",
     normalize="train.normalize",
     preset="train.preset",
@@ -209,6 +241,7 @@ def ablate(
     features=FEATURES,
     audio=setting("train.audio", metavar="NAME"),
     face=setting("train.face", metavar="NAME"),
+    fold_features=setting("train.fold_features", metavar="NAME,..."),
     threads="cluster.threads",
     device="cluster.device",
 )

@@ -14,18 +14,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..shared.config.settings import Settings
 from ..shared.parallel.device import select_device
 from ..shared.store.feature_store import FeatureStore
-from .data.dataset import Dataset, labelled_rows, open_dataset, select_streams, wanted_streams
+from .data.dataset import Dataset, labelled_rows, open_dataset
+from .data.fold_features import FoldDatasets, fold_settings, run_stream_names, tested_groups, with_fold_streams
 from .data.protocol import CrossValidation, build_cross_validation, check_classes, resolve_protocol
 from .fit.device import deterministic
 from .fit.history import Epoch
 from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, run_task
-from .metrics.classification import pooled_scores
+from .metrics.classification import pooled_scores, seed_average_scores
 from .report.files import (
+    fold_streams_json,
     read_metrics,
     run_title,
     selection_warnings,
@@ -94,10 +95,12 @@ def train(
     reading = t.model_copy(update={"load": "disk" if parallel else t.load})
     with (
         deterministic(device, settings.cluster.threads),
-        open_dataset(features, reading, classes=settings.corpus.classes) as data,
+        open_dataset(features, reading, classes=settings.corpus.classes) as opened,
+        FoldDatasets(features, reading, classes=settings.corpus.classes, device=device) as fold_datasets,
     ):
         # 2. Build the folds.
-        folds = build_cross_validation(data.utterances, t.protocol, data.speakers)
+        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers)
+        data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
         check_classes(folds.folds, data.labels, data.classes)
         metadata = run_metadata(settings, data, folds, device)
         if resume and is_finished(out) and not unfinished_run(out.resolve()).exists():
@@ -110,7 +113,7 @@ def train(
             log.debug("%d utterances, %d folds, seeds %s", metadata["n"], len(folds.folds), metadata["seeds"])
             tasks = [
                 FitTask(
-                    settings=t,
+                    settings=fold_settings(t, fold.number, fold.test),
                     seed=seed,
                     fold=fold.number,
                     folder=folder / FITS,
@@ -120,19 +123,22 @@ def train(
                 for seed in metadata["seeds"]
                 for fold in folds.folds
             ]
-            results: dict[int, FitResult] = {}
+            if t.fold_features:
+                tasks.sort(key=lambda task: task.fold)  # so that the features of a fold are read once
+            results: dict[tuple[int, int], FitResult] = {}
             finished = _in_parallel(settings, features, data, tasks) if parallel else range(len(tasks))
             fit_data = data if parallel else data.to(device)
             on_epoch: Callable[[Epoch], None] = (lambda epoch: None) if parallel else progress
             for position in finished:
                 # If a worker has run the task, this reads its result.
-                result = run_task(tasks[position], fit_data, folds, device, progress=on_epoch)
-                results[position] = result
+                open_data = fold_datasets.open if t.fold_features else None
+                result = run_task(tasks[position], fit_data, folds, device, open_data=open_data, progress=on_epoch)
+                results[result.seed, result.fold] = result
                 score = fold_score(data, folds.folds[tasks[position].fold - 1], result)
                 log.debug("seed %d, fold %d: UA %.4f, WA %.4f", score.seed, score.fold, score.ua, score.wa)
                 progress(score)
             # 4. Pool and write.
-            ordered = [results[position] for position in range(len(tasks))]
+            ordered = [results[seed, fold.number] for seed in metadata["seeds"] for fold in folds.folds]
             return _write_all(folder, settings, data, folds, metadata, ordered)
 
 
@@ -143,12 +149,12 @@ def default_run_folder(settings: Settings, features: Path) -> Path:
     """
     t = settings.train
     with FeatureStore(features) as store:
-        streams = list(select_streams(store, wanted_streams(t)).values())
+        streams = list(run_stream_names(store, t).values())
         classes, rows = labelled_rows(store, settings.corpus.classes)
         protocol = resolve_protocol([store.utterances[row] for row in rows], t.protocol)
         content = [HEAD, t.model_dump(mode="json"), streams, protocol, classes, store.digest]
     digest = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=4).hexdigest()
-    names = "+".join(stream.replace("/", "_") for stream in streams)
+    names = "+".join(stream.replace("/", "_").replace("{", "").replace("}", "") for stream in streams)
     return RUNS / f"{HEAD}-{names}-{protocol}-{digest}"
 
 
@@ -172,6 +178,7 @@ def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, devi
         "speaker_statistics": data.speaker_statistics is not None,
         "modalities": t.modalities,
         "streams": list(data.stream_names.values()),
+        "fold_streams": fold_streams_json(data),
         "avel": t.avel and paired,
         "mem": t.mem and paired,
         "compat": list(t.compat) if paired else [],
@@ -202,6 +209,7 @@ KEYS_IN_METRICS = (
     "speaker_statistics",
     "modalities",
     "streams",
+    "fold_streams",
     "avel",
     "mem",
     "compat",
@@ -211,21 +219,6 @@ KEYS_IN_METRICS = (
     "versions",
 )
 """Keys of run.json that metrics.json repeats."""
-
-
-def _seed_average(
-    labels: NDArray[np.int64],
-    tables: Sequence[NDArray[np.float32]],
-    speakers: Sequence[str],
-    classes: Sequence[str],
-    resamples: int,
-) -> dict[str, Any] | None:
-    """Scores of the average of the seeds' probabilities; None for a single seed."""
-    if len(tables) < 2:
-        return None
-    predicted = np.mean(tables, axis=0).argmax(1)[None]
-    scores = pooled_scores(labels, predicted, speakers, classes=classes, resamples=resamples)
-    return {key: scores[key] for key in ("ua_mean", "wa_mean", "f1_mean", "ua_ci95", "wa_ci95")}
 
 
 def _write_all(
@@ -247,7 +240,9 @@ def _write_all(
         **{key: metadata[key] for key in KEYS_IN_METRICS},
         "folds": [asdict(fold_score(data, folds.folds[result.fold - 1], result)) for result in results],
         **scores,
-        "seed_average": _seed_average(labels, list(tables.values()), speakers, data.classes, resamples),
+        "seed_average": seed_average_scores(
+            labels, np.stack(list(tables.values())), speakers, classes=data.classes, resamples=resamples
+        ),
         "warnings": [
             *data.warnings,
             *warnings_for(data, folds),

@@ -56,6 +56,11 @@ class TrainSettings(Section):
     modalities: Literal["both", "audio", "face"] = Field("both", description="modalities to train on")
     audio: str | None = Field(None, description="audio stream, such as audio/hubert (none = the only audio stream)")
     face: str | None = Field(None, description="face stream, such as face/clip (none = the only face stream)")
+    fold_features: tuple[str, ...] = Field(
+        (),
+        description="streams that differ by fold, such as audio/ft-{test}; {test} stands for the fold's test group, "
+        "{fold} its number",
+    )
     avel: bool = Field(True, description="train with AVEL, audio-video emotion alignment")
     mem: bool = Field(True, description="train with MEM, cross-modal emotion label matching")
     avel_weight: float = Field(1.0, ge=0, description="weight of the AVEL loss")

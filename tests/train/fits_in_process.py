@@ -8,7 +8,7 @@ import torch
 
 from foal.shared.config.settings import Settings
 from foal.shared.config.train_settings import TrainSettings
-from foal.train.data.dataset import open_dataset
+from foal.train.data.fold_features import FoldDatasets
 from foal.train.data.protocol import build_cross_validation
 from foal.train.fit.task import FitTask, run_task
 
@@ -24,8 +24,9 @@ def requested_tasks(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
         settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]
     ) -> Iterator[int]:
         requested.extend(tasks)
-        with open_dataset(features, TrainSettings(), classes=None, modalities=modalities) as data:
+        with FoldDatasets(features, TrainSettings(), classes=None, device=CPU, modalities=modalities) as datasets:
             for number, task in enumerate(tasks):
+                data = datasets.open(task.settings)
                 run_task(
                     task, data, build_cross_validation(data.utterances, task.settings.protocol, data.speakers), CPU
                 )

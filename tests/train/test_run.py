@@ -57,7 +57,7 @@ def test_a_run_writes_all_its_files(feats: Path, tmp_path: Path) -> None:
     assert np.sum(metrics["confusion"]) == 2 * 18
 
     rows = read_csv(out / "predictions.csv")
-    assert list(rows[0]) == ["seed", "id", "fold", "label", "predicted", "p_hap", "p_sad"]
+    assert list(rows[0]) == ["seed", "id", "speaker", "fold", "label", "predicted", "p_hap", "p_sad"]
     assert len(rows) == 36
     hits = [row["label"] == row["predicted"] for row in rows]
     assert np.mean(hits) == pytest.approx(metrics["wa_mean"])

@@ -18,13 +18,14 @@ from ...shared.config.settings import MODALITIES, Settings, modality_of
 from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.store.feature_store import FeatureStore
 from ..data.dataset import Dataset, open_dataset
+from ..data.fold_features import fold_settings, tested_groups, with_fold_streams
 from ..data.protocol import CrossValidation, build_cross_validation, check_classes
 from ..fit.parallel import run_missing
 from ..fit.task import FitResult, FitTask, load_result, probability_table
 from ..metrics.classification import Counts, counts_by_speaker, mean_ua, pooled_scores
 from ..metrics.significance import bootstrap_gain, paired_permutation
 from ..report.ablation import plot_ablation, write_markdown
-from ..report.files import versions, warnings_for, write_json
+from ..report.files import fold_streams_json, versions, warnings_for, write_json
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
 from .systems import BASELINE, PROPOSED, System, systems_for
 
@@ -82,8 +83,9 @@ def ablate(
     modalities = _modalities(features, t)
     # Only the index is read here; the workers read the values.
     reading = t.model_copy(update={"load": "disk"})
-    with open_dataset(features, reading, classes=settings.corpus.classes, modalities=modalities) as data:
-        folds = build_cross_validation(data.utterances, t.protocol, data.speakers)
+    with open_dataset(features, reading, classes=settings.corpus.classes, modalities=modalities) as opened:
+        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers)
+        data = with_fold_streams(opened, features, t, tested_groups(folds.folds), modalities)
         check_classes(folds.folds, data.labels, data.classes)
         systems = systems_for(modalities, folds.protocol, deviations=deviations)
         folds_by_protocol: dict[Protocol | None, CrossValidation] = {folds.protocol: folds}
@@ -124,7 +126,7 @@ def _tasks(system: System, study: _Study, folder: Path) -> list[FitTask]:
     return [
         FitTask(
             baseline=system.baseline,
-            settings=system.settings(study.settings, study.folds.protocol),
+            settings=system.settings(fold_settings(study.settings, fold.number, fold.test), study.folds.protocol),
             seed=seed,
             fold=fold.number,
             folder=folder,
@@ -211,6 +213,7 @@ def _compare(
         "random_weights": data.random_weights,
         "versions": versions(),
         "streams": list(data.stream_names.values()),
+        "fold_streams": fold_streams_json(data),
         "settings": study.settings.model_dump(mode="json"),
         "baseline": baseline,
         "verdict": verdict,

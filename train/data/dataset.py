@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ class Dataset:
         classes: class names, in the order of their numbers.
         labels: class numbers, (n,) int64, on the CPU.
         features: the sequences by modality.
-        rates: frame rate (Hz) by modality, after pooling.
-        stream_names: name of the stream in feats.h5 by modality.
+        rates: frame rate (Hz) by modality, after pooling; by stream name if streams differ by fold.
+        stream_names: name of the stream in feats.h5 by modality; a template if it differs by fold.
+        fold_streams: stream names of each fold, by its number; empty if all folds share them. A dataset with them has
+            no features: each fold opens its own.
         speaker_statistics: statistics that standardize each speaker's features (None: those of the training group).
         digest: hash of the features.
         provenance: encoder and configuration by stream name.
@@ -43,6 +45,7 @@ class Dataset:
     features: Features
     rates: Mapping[str, float]
     stream_names: Mapping[str, str]
+    fold_streams: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     speaker_statistics: SpeakerStatistics | None = None
     digest: str = ""
     provenance: Mapping[str, Any]
@@ -64,7 +67,8 @@ class Dataset:
     @property
     def random_weights(self) -> bool:
         """Whether any of the features comes from an encoder with random weights."""
-        return any(self.provenance[name]["random_weights"] for name in self.stream_names.values())
+        by_fold = self.fold_streams.values() or [self.stream_names]
+        return any(self.provenance[name]["random_weights"] for names in by_fold for name in names.values())
 
     def select(self, modalities: Sequence[str], max_seconds: float | None = None) -> "Dataset":
         """Keep some modalities only, cut after `max_seconds`; memory is shared."""
@@ -100,7 +104,7 @@ def open_dataset(
     Args:
         path: feats.h5.
         settings: streams, frame rate, maximum length, and whether the features are loaded into memory or read from
-            disk in every epoch (`load`).
+            disk in every epoch (`load`). With `fold_features` no features are read.
         classes: class names (None: every label that occurs, sorted).
         modalities: modalities to read (None: those of the settings).
 
@@ -109,14 +113,14 @@ def open_dataset(
         StoreError: the features cannot be read.
     """
     with FeatureStore(path) as store:
-        names = select_streams(store, wanted_streams(settings, modalities))
+        names = {} if settings.fold_features else select_streams(store, wanted_streams(settings, modalities))
         class_names, rows = labelled_rows(store, classes)
         sources = {
             modality: StreamSource(name=name, rate_hz=store.streams[name].rate_hz, frame_rate=settings.frame_rate)
             for modality, name in names.items()
         }
         features: Features
-        if settings.load == "disk":
+        if settings.load == "disk" and sources:
             limit_malloc_arenas()
             features = OnDisk(store, rows, sources, budget=round(settings.disk_buffer_mb * 1e6))
         else:
@@ -136,7 +140,7 @@ def open_dataset(
             ),
             digest=store.digest,
             provenance={name: provenance[name] for name in names.values()},
-            warnings=(*_label_warnings(store.utterances, class_names), *_stream_warnings(store, rows, names)),
+            warnings=(*_label_warnings(store.utterances, class_names), *stream_warnings(store, rows, names)),
         )
         yield data if settings.max_seconds is None else data.select(list(names), settings.max_seconds)
 
@@ -196,7 +200,8 @@ def _label_warnings(utterances: Sequence[Utterance], classes: Sequence[str]) -> 
     return warnings
 
 
-def _stream_warnings(store: FeatureStore, rows: Sequence[int], names: Mapping[str, str]) -> list[str]:
+def stream_warnings(store: FeatureStore, rows: Sequence[int], names: Mapping[str, str]) -> list[str]:
+    """Warnings about utterances without valid frames, by modality of the streams `names`."""
     warnings = []
     for modality, name in names.items():
         if missing := int((store.valid_frames(name)[list(rows)] == 0).sum()):

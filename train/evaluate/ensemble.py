@@ -1,6 +1,6 @@
 """The networks of a finished run, and which of them score which utterance: none that was trained on its group."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ class FoldModel:
     seed: int
     fold: int
     test: str
+
+
+DataOf = Callable[[FoldModel], Dataset]
+"""Gives the dataset with the features that a network reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,12 @@ class SeedEnsemble:
         return averages
 
 
+def members_by_fold(ensembles: Mapping[int, SeedEnsemble]) -> list[tuple[FoldModel, Tensor]]:
+    """The networks of all seeds and the rows that each scores, those of a fold in a row."""
+    members = [member for ensemble in ensembles.values() for member in ensemble.members]
+    return sorted(members, key=lambda member: member[0].fold)
+
+
 def load_fold_models(run: Path) -> list[FoldModel]:
     """Load the networks of a run.
 
@@ -105,7 +115,9 @@ def check_encoders(fold_model: FoldModel, data: Dataset, run: Path, features: Pa
     """Raise TrainingError if the features come from another encoder than those of the training."""
     for modality, name in data.stream_names.items():
         provenance = fold_model.metadata["provenance"]
-        trained = next((made for stream, made in provenance.items() if modality_of(stream) == modality), None)
+        of_fold = fold_model.metadata.get("fold_streams", {}).get(str(fold_model.fold))
+        streams = provenance if of_fold is None else of_fold.values()
+        trained = next((provenance[stream] for stream in streams if modality_of(stream) == modality), None)
         present = data.provenance[name]
         if trained is None:
             raise TrainingError(f"{run}: the network was not trained on {modality} features; train again with them")

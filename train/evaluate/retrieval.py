@@ -12,7 +12,7 @@ from ..data.batches import EVALUATION_BATCH_SIZE
 from ..data.dataset import Dataset
 from ..data.pooled import pooled_features
 from ..metrics.retrieval import Retrieval, fit_cross_modal_regression, retrieval
-from .ensemble import FoldModel, SeedEnsemble, groups_of
+from .ensemble import DataOf, FoldModel, SeedEnsemble, groups_of, members_by_fold
 from .matching import embeddings
 
 Space = Mapping[str, NDArray[Any]]
@@ -20,7 +20,7 @@ Space = Mapping[str, NDArray[Any]]
 
 
 def retrieval_scores(
-    data: Dataset, ensembles: Mapping[int, SeedEnsemble], device: torch.device, metadata: Mapping[str, Any]
+    data_of: DataOf, ensembles: Mapping[int, SeedEnsemble], device: torch.device, metadata: Mapping[str, Any]
 ) -> dict[str, dict[str, float]]:
     """MAP and R@1 of retrieval by emotion, within the utterances of each network, in both directions.
 
@@ -29,7 +29,7 @@ def retrieval_scores(
     dataset does not contain these, there are no raw scores.
 
     Args:
-        data: the dataset, with audio and face.
+        data_of: the dataset of a network, with audio and face.
         ensembles: the networks by seed.
         device: device of the computation.
         metadata: config.json of the run.
@@ -37,23 +37,25 @@ def retrieval_scores(
     Returns:
         Scores by space and direction ("avel: audio to face"), averaged over networks weighted by queries.
     """
-    means = {name: torch.from_numpy(table) for name, table in pooled_features(data).items()}
-    complete = torch.stack([table.isfinite().all(1) for table in means.values()]).all(0)
     known = set(metadata["groups"]["names"])
-    groups = groups_of(data, metadata["groups"]["kind"], known)
     results: dict[str, list[Retrieval]] = {}
-    for ensemble in ensembles.values():
-        for fold_model, member_rows in ensemble.members:
-            rows = member_rows[complete[member_rows]]
-            if not len(rows):
-                continue
-            labels = data.labels[rows].numpy()
-            training_rows = _training_rows(fold_model, groups, known, metadata) & complete
-            for space, vectors in _spaces(fold_model, data, rows, training_rows, means, device):
-                for query, gallery in (("audio", "face"), ("face", "audio")):
-                    scores = retrieval(vectors[query], vectors[gallery], labels, labels, include_self=False)
-                    if scores is not None:
-                        results.setdefault(f"{space}: {query} to {gallery}", []).append(scores)
+    data: Dataset | None = None
+    for fold_model, member_rows in members_by_fold(ensembles):
+        if data is not (of_fold := data_of(fold_model)):
+            data = of_fold
+            means = {name: torch.from_numpy(table) for name, table in pooled_features(data).items()}
+            complete = torch.stack([table.isfinite().all(1) for table in means.values()]).all(0)
+            groups = groups_of(data, metadata["groups"]["kind"], known)
+        rows = member_rows[complete[member_rows]]
+        if not len(rows):
+            continue
+        labels = data.labels[rows].numpy()
+        training_rows = _training_rows(fold_model, groups, known, metadata) & complete
+        for space, vectors in _spaces(fold_model, data, rows, training_rows, means, device):
+            for query, gallery in (("audio", "face"), ("face", "audio")):
+                scores = retrieval(vectors[query], vectors[gallery], labels, labels, include_self=False)
+                if scores is not None:
+                    results.setdefault(f"{space}: {query} to {gallery}", []).append(scores)
     return {
         name: {
             key: float(np.average([getattr(part, key) for part in parts], weights=[part.queries for part in parts]))

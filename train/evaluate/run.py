@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...shared.config.settings import Settings
+from ...shared.config.settings import Settings, modality_of
 from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import StoreError, TrainingError
 from ...shared.parallel.device import select_device
 from ...shared.utterance import select_splits
 from ..data.dataset import Dataset, open_dataset
+from ..data.fold_features import FoldDatasets, fold_settings, with_fold_streams
 from ..data.modality_dropout import drop_frames, drop_modality
 from ..data.protocol import group_of
 from ..data.sequences import Batch
@@ -26,10 +27,18 @@ from ..fit.device import deterministic
 from ..fit.predict import predict
 from ..metrics.classification import pooled_scores
 from ..report.evaluation import plot_calibration, plot_overview
-from ..report.files import run_title, versions, write_json
+from ..report.files import fold_streams_json, run_title, versions, write_json
 from ..report.plots import plot_confusion
 from ..report.run_folder import reuse_run_folder
-from .ensemble import SeedEnsemble, assign_models, check_encoders, load_fold_models
+from .ensemble import (
+    DataOf,
+    FoldModel,
+    SeedEnsemble,
+    assign_models,
+    check_encoders,
+    load_fold_models,
+    members_by_fold,
+)
 from .groups import calibration, class_scores, group_scores, score_summary
 from .matching import MatchingScores
 from .retrieval import retrieval_scores
@@ -82,26 +91,42 @@ def evaluate(
     """
     models = load_fold_models(run)
     metadata = models[0].metadata
-    trained = TrainSettings.model_validate(metadata["settings"])
-    names = {name: stream for name in ("audio", "face") if (stream := getattr(settings.train, name)) is not None}
-    reading = {name: getattr(settings.train, name) for name in ("load", "disk_buffer_mb")}
+    t = _reading_settings(settings.train, TrainSettings.model_validate(metadata["settings"]))
     device = select_device(settings.cluster.device)
     with (
         deterministic(device, settings.cluster.threads),
-        open_dataset(features, trained.model_copy(update={**names, **reading}), classes=metadata["classes"]) as data,
+        open_dataset(features, t, classes=metadata["classes"]) as opened,
+        FoldDatasets(features, t, classes=metadata["classes"], device=device) as fold_datasets,
     ):
-        check_encoders(models[0], data, run, features)
+        data = with_fold_streams(opened, features, t, {model.fold: model.test for model in models})
+
+        def data_of(fold_model: FoldModel) -> Dataset:
+            if not data.fold_streams:
+                return data
+            of_fold = fold_datasets.open(fold_settings(t, fold_model.fold, fold_model.test))
+            check_encoders(fold_model, of_fold, run, features)
+            return of_fold if t.max_seconds is None else of_fold.select(list(of_fold.stream_names), t.max_seconds)
+
+        if not data.fold_streams:
+            check_encoders(models[0], data, run, features)
         selected = {utterance.id for utterance in select_splits(data.utterances, sessions)}
         rows = torch.tensor([row for row, name in enumerate(data.ids) if name in selected])
         ensembles = assign_models(models, data, rows)
         first = next(iter(ensembles.values()))
         _check_ensembles(run, ensembles, len(rows))
+        if data.fold_streams and len(first.unseen_groups):
+            raise TrainingError(
+                f"{run}: expected utterances of the {metadata['groups']['kind']}s of the run, got "
+                f"{len(first.unseen_groups)} others, which no single stream fits because the features differ by fold; "
+                "choose those of the run with --split"
+            )
         data = data.to(device)
         for fold_model in models:
             fold_model.model.to(device)
         log.info("scoring %d utterances with %d networks", len(first.rows), len(models))
         metrics = {
             **{key: metadata[key] for key in FROM_THE_RUN},
+            "fold_streams": fold_streams_json(data),
             "run": {key: metadata[key] for key in ("features", "folds_digest", "versions")},
             "features": data.digest,
             "sessions": list(sessions),
@@ -109,7 +134,7 @@ def evaluate(
             "classes": list(data.classes),
             "versions": versions(),
             "n": len(first.rows),
-            **_evaluation(data, ensembles, settings, device, metadata),
+            **_evaluation(data, data_of, ensembles, settings, device, metadata),
             "warnings": [*data.warnings, *_warnings(first, metadata)],
         }
     with reuse_run_folder(out, OUR_FILES, force=force) as folder:
@@ -118,6 +143,15 @@ def evaluate(
         plot_calibration(folder / "calibration.png", metrics, title=run_title(metrics))
         plot_overview(folder / "overview.png", metrics, title=run_title(metrics))
     return metrics
+
+
+def _reading_settings(given: TrainSettings, trained: TrainSettings) -> TrainSettings:
+    """The settings of the run, with the given streams and the given way of reading."""
+    streams: dict[str, Any] = {}
+    if given.fold_features:
+        streams |= dict.fromkeys(map(modality_of, given.fold_features)) | {"fold_features": given.fold_features}
+    streams |= {name: stream for name in ("audio", "face") if (stream := getattr(given, name)) is not None}
+    return trained.model_copy(update={**streams, "load": given.load, "disk_buffer_mb": given.disk_buffer_mb})
 
 
 def _check_ensembles(run: Path, ensembles: Mapping[int, SeedEnsemble], utterances: int) -> None:
@@ -157,6 +191,7 @@ def _warnings(ensemble: SeedEnsemble, metadata: Mapping[str, Any]) -> list[str]:
 
 def _evaluation(
     data: Dataset,
+    data_of: DataOf,
     ensembles: Mapping[int, SeedEnsemble],
     settings: Settings,
     device: torch.device,
@@ -164,7 +199,7 @@ def _evaluation(
 ) -> dict[str, Any]:
     rows = next(iter(ensembles.values())).rows.numpy()
     labels = data.labels.numpy()[rows]
-    tables = probability_tables(data, ensembles, device)[:, rows]  # (seeds, m, c)
+    tables = probability_tables(data_of, ensembles, device)[:, rows]  # (seeds, m, c)
     predicted = tables.argmax(-1)
     classes = len(data.classes)
     speakers = [data.speakers[row] for row in rows]
@@ -185,11 +220,11 @@ def _evaluation(
         log.info("robustness: without a modality, with half of the faces")
         result["robustness"] = {"complete": score_summary(labels, predicted, classes)}
         for name, transform in CONDITIONS.items():
-            predictions = probability_tables(data, ensembles, device, transform)[:, rows].argmax(-1)
+            predictions = probability_tables(data_of, ensembles, device, transform)[:, rows].argmax(-1)
             result["robustness"][name] = score_summary(labels, predictions, classes)
         log.info("retrieval and matching")
-        result["retrieval"] = retrieval_scores(data, ensembles, device, metadata)
-        result["matching"] = _matching(data, ensembles, device) if metadata["mem"] else None
+        result["retrieval"] = retrieval_scores(data_of, ensembles, device, metadata)
+        result["matching"] = _matching(data_of, ensembles, device) if metadata["mem"] else None
     return result
 
 
@@ -202,26 +237,29 @@ CONDITIONS: Mapping[str, Callable[[Batch], Batch]] = {
 
 
 def probability_tables(
-    data: Dataset,
+    data_of: DataOf,
     ensembles: Mapping[int, SeedEnsemble],
     device: torch.device,
     transform: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> NDArray[np.float32]:
     """Probabilities (seeds, n, c) of the ensembles on transformed batches; NaN for rows that are not scored."""
-    tables = []
-    for ensemble in ensembles.values():
-        probabilities = [
-            predict(fold_model.model, data, rows, device=device, transform=transform)
-            for fold_model, rows in ensemble.members
+    probabilities = {}
+    for member, rows in members_by_fold(ensembles):
+        data = data_of(member)
+        probabilities[member.seed, member.fold] = predict(member.model, data, rows, device=device, transform=transform)
+    return np.stack(
+        [
+            ensemble.average([probabilities[member.seed, member.fold] for member, _ in ensemble.members])
+            for ensemble in ensembles.values()
         ]
-        tables.append(ensemble.average(probabilities))
-    return np.stack(tables)
+    )
 
 
-def _matching(data: Dataset, ensembles: Mapping[int, SeedEnsemble], device: torch.device) -> Mapping[str, float] | None:
+def _matching(
+    data_of: DataOf, ensembles: Mapping[int, SeedEnsemble], device: torch.device
+) -> Mapping[str, float] | None:
     pairs = MatchingScores()
-    for ensemble in ensembles.values():
-        for fold_model, rows in ensemble.members:
-            if len(rows):
-                pairs.add(fold_model.model, data, rows, device=device)
+    for fold_model, rows in members_by_fold(ensembles):
+        if len(rows):
+            pairs.add(fold_model.model, data_of(fold_model), rows, device=device)
     return pairs.scores()

@@ -1,20 +1,20 @@
-"""Fits as Dask tasks: each worker opens the features once and keeps them."""
+"""Fits as Dask tasks: each worker opens the features once and keeps them, or those of one fold at a time."""
 
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from distributed import KilledWorker, Worker, as_completed, get_worker
 
 from ...shared.config.settings import Settings
-from ...shared.config.train_settings import Protocol
+from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.errors import TrainingError
 from ...shared.parallel.cluster import NamedPlugin, open_cluster, unique_name
 from ...shared.parallel.device import select_device
 from ...shared.parallel.resources import Resources, allocate, available_cores, available_gpus, pin_gpu
-from ..data.dataset import Dataset, open_dataset
+from ..data.dataset import Dataset
+from ..data.fold_features import FoldDatasets
 from ..data.protocol import CrossValidation, build_cross_validation
 from .device import deterministic
 from .task import FitTask, run_task
@@ -40,29 +40,28 @@ class FeaturesPlugin(NamedPlugin):
         pin_gpu(self._resources, str(worker.name))
         self.threads = self._settings.cluster.threads or 1
         self.device = select_device(self._settings.cluster.device)
-        self._stack = ExitStack()
-        self._data: Dataset | None = None
+        self._datasets = FoldDatasets(
+            self._features,
+            self._settings.train,
+            classes=self._settings.corpus.classes,
+            device=self.device,
+            modalities=self._modalities,
+        )
         self._folds: dict[Protocol | None, CrossValidation] = {}
         # An external worker may run several tasks at once; random state and threads are shared by the process.
         self.lock = threading.Lock()
 
     def teardown(self, worker: Worker) -> None:
         """Called by Dask at the end of the run."""
-        self._stack.close()
+        self._datasets.close()
 
-    def data(self) -> Dataset:
-        """The features, read at first use."""
-        if self._data is None:
-            settings = self._settings
-            uncut = settings.train.model_copy(update={"max_seconds": None})
-            data = open_dataset(self._features, uncut, classes=settings.corpus.classes, modalities=self._modalities)
-            self._data = self._stack.enter_context(data).to(self.device)
-        return self._data
+    def data(self, settings: TrainSettings) -> Dataset:
+        """The features of a task, read when its streams are not those of the task before."""
+        return self._datasets.open(settings)
 
-    def folds(self, protocol: Protocol | None) -> CrossValidation:
-        """The folds of a protocol."""
+    def folds(self, protocol: Protocol | None, data: Dataset) -> CrossValidation:
+        """The folds of a protocol; the utterances of `data` are the same for all streams."""
         if protocol not in self._folds:
-            data = self.data()
             self._folds[protocol] = build_cross_validation(data.utterances, protocol, data.speakers)
         return self._folds[protocol]
 
@@ -72,7 +71,8 @@ def run_in_worker(task: FitTask, plugin_name: str) -> None:
     plugin = get_worker().plugins[plugin_name]
     assert isinstance(plugin, FeaturesPlugin)
     with plugin.lock, deterministic(plugin.device, plugin.threads):
-        run_task(task, plugin.data(), plugin.folds(task.settings.protocol), plugin.device)
+        data = plugin.data(task.settings)
+        run_task(task, data, plugin.folds(task.settings.protocol, data), plugin.device)
 
 
 def run_in_parallel(
@@ -141,7 +141,9 @@ def run_missing(
     log.debug("%d of %d fits are finished already", done, total)
     progress(done, total, "")
     if missing:
-        names, to_run = zip(*missing.values(), strict=True)
+        # In the order of the folds if their features differ, so that a worker rarely opens others.
+        ordered = sorted(missing.values(), key=lambda fit: fit[1].fold if data.fold_streams else 0)
+        names, to_run = zip(*ordered, strict=True)
         for position in run_in_parallel(settings, features, list(data.stream_names), to_run):
             done += 1
             progress(done, total, names[position])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import StoreError
 from ...shared.files.atomic import replaced_atomically
-from ..data.dataset import Dataset, wanted_modalities
+from ..data.dataset import Dataset, wanted_modalities, wanted_streams
 from ..data.protocol import CrossValidation, Fold
 from ..metrics.classification import confusion, macro_f1, unweighted_accuracy, weighted_accuracy
 from ..model.checkpoint import save_model
@@ -40,7 +40,7 @@ class FitTask:
     """One fit: one seed and fold of a system.
 
     Attributes:
-        settings: settings of training.
+        settings: settings of training; the streams are those of the fold.
         baseline: the baseline to fit (None: the network).
         scored: group whose rows the network classifies: the test group, or dev, the development group, without
             reading the test group.
@@ -66,7 +66,7 @@ class FitTask:
         `data` may have more modalities than the task uses; `folds` are those of the task's protocol.
         """
         settings = self.settings.model_dump(mode="json", exclude=SETTINGS_NOT_IN_KEY)
-        names = {name: data.stream_names[name] for name in wanted_modalities(self.settings)}
+        names = {name: stream or data.stream_names[name] for name, stream in wanted_streams(self.settings).items()}
         kind = None if self.baseline is None else asdict(self.baseline)
         content = [ALGORITHM, kind, settings, self.seed, self.fold, data.digest, names, data.classes, folds.digest]
         if self.scored == "dev":
@@ -108,6 +108,7 @@ def run_task(
     folds: CrossValidation,
     device: torch.device,
     *,
+    open_data: Callable[[TrainSettings], Dataset] | None = None,
     progress: Callable[[Epoch], None] = lambda epoch: None,
 ) -> FitResult:
     """Return the stored result of a task, or compute and store it.
@@ -117,16 +118,21 @@ def run_task(
         data: the dataset; may have more modalities than the task uses.
         folds: folds of the task's protocol.
         device: device of the computation.
+        open_data: opens the dataset with the streams of the task's fold when it is needed (None: `data`).
         progress: called for every epoch, stored ones included.
     """
     path = task.path(data, folds)
-    data = data.select(wanted_modalities(task.settings), task.settings.max_seconds)
     if path.exists() and (task.model is None or task.model.exists()):
         result = load_result(path)
         for epoch in result.history:
             progress(epoch)
         return result
     began = time.monotonic()
+    digest = data.digest
+    data = data if open_data is None else open_data(task.settings)
+    if data.digest != digest:
+        raise StoreError("the features were replaced during the run; start it again")
+    data = data.select(wanted_modalities(task.settings), task.settings.max_seconds)
     fold = folds.folds[task.fold - 1]
     if task.baseline is not None:
         result = FitResult(

@@ -159,6 +159,30 @@ def pooled_scores(
     return scores
 
 
+def seed_average_scores(
+    labels: NDArray[np.integer[Any]],
+    probabilities: NDArray[np.floating[Any]],
+    speakers: Sequence[str],
+    *,
+    classes: Sequence[str],
+    resamples: int,
+) -> dict[str, Any] | None:
+    """Scores of the average of the seeds' probabilities, with intervals; None for a single seed.
+
+    Args:
+        labels: class numbers, (n,).
+        probabilities: (seeds, n, c).
+        speakers: speaker names, n.
+        classes: class names, c.
+        resamples: bootstrap resamples of the intervals.
+    """
+    if len(probabilities) < 2:
+        return None
+    predicted = np.mean(probabilities, axis=0).argmax(1)[None]
+    scores = pooled_scores(labels, predicted, speakers, classes=classes, resamples=resamples)
+    return {key: scores[key] for key in ("ua_mean", "wa_mean", "f1_mean", "ua_ci95", "wa_ci95")}
+
+
 def _mean_over_present(per_class: Numbers, counts: Counts) -> Numbers:
     present = counts.sum(-1) > 0
     return np.asarray(np.where(present, per_class, 0.0).sum(-1) / np.maximum(present.sum(-1), 1))

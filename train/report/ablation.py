@@ -152,7 +152,9 @@ def _limits(ablation: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _title(ablation: Mapping[str, Any]) -> str:
-    return "Ablation" + (" (encoder with random weights)" if ablation["random_weights"] else "")
+    remarks = ["features per fold"] if ablation.get("fold_streams") else []
+    remarks += ["encoder with random weights"] if ablation["random_weights"] else []
+    return "Ablation" + (f" ({'; '.join(remarks)})" if remarks else "")
 
 
 def _conditions(ablation: Mapping[str, Any]) -> str:

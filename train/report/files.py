@@ -104,11 +104,15 @@ def write_predictions(
     labels = data.labels.tolist()
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*several, "id", "fold", "label", "predicted", *(f"p_{name}" for name in data.classes)])
+        writer.writerow(
+            [*several, "id", "speaker", "fold", "label", "predicted", *(f"p_{name}" for name in data.classes)]
+        )
         for seed, table in probabilities.items():
             for row, shares in zip(rows.tolist(), table, strict=True):
-                names = [data.ids[row], folds[row], data.classes[labels[row]], data.classes[int(shares.argmax())]]
-                writer.writerow([*([seed] if several else []), *names, *(f"{share:.6f}" for share in shares)])
+                names = [data.ids[row], data.speakers[row], folds[row]]
+                classes = [data.classes[labels[row]], data.classes[int(shares.argmax())]]
+                seed_cell = [seed] if several else []
+                writer.writerow([*seed_cell, *names, *classes, *(f"{share:.6f}" for share in shares)])
 
 
 def run_title(metrics: Mapping[str, Any]) -> str:
@@ -117,6 +121,7 @@ def run_title(metrics: Mapping[str, Any]) -> str:
     title = " + ".join(["audio and face" if metrics["modalities"] == "both" else metrics["modalities"], *losses])
     remarks = [f"compat: {', '.join(metrics['compat'])}"] if metrics["compat"] else []
     remarks += ["selected on test"] if metrics["selected_on_test"] else []
+    remarks += ["features per fold"] if metrics.get("fold_streams") else []
     remarks += ["speaker statistics"] if metrics.get("speaker_statistics") else []
     remarks += ["encoder with random weights"] if metrics["random_weights"] else []
     return title + (f" ({'; '.join(remarks)})" if remarks else "")
@@ -160,6 +165,11 @@ def percent(share: float) -> str:
 
 def _rounded(value: float) -> float | str:
     return f"{value:.6f}" if isinstance(value, float) else value
+
+
+def fold_streams_json(data: Dataset) -> dict[str, dict[str, str]]:
+    """Stream names by fold and modality; empty if all folds share them."""
+    return {str(number): dict(streams) for number, streams in data.fold_streams.items()}
 
 
 def warnings_for(data: Dataset, folds: CrossValidation) -> list[str]:

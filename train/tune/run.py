@@ -19,6 +19,7 @@ from ...shared.config.settings import Settings
 from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.errors import UsageError
 from ..data.dataset import Dataset, open_dataset
+from ..data.fold_features import fold_settings, tested_groups, with_fold_streams
 from ..data.protocol import CrossValidation, build_cross_validation, check_classes
 from ..fit.parallel import run_missing
 from ..fit.task import ALGORITHM, FitResult, FitTask, load_result, probability_table
@@ -83,8 +84,9 @@ def tune(
     t = settings.train
     # Only the index is read here; the workers read the values.
     reading = t.model_copy(update={"load": "disk"})
-    with open_dataset(features, reading, classes=settings.corpus.classes) as data:
-        folds = build_cross_validation(data.utterances, t.protocol, data.speakers)
+    with open_dataset(features, reading, classes=settings.corpus.classes) as opened:
+        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers)
+        data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
         check_classes(folds.folds, data.labels, data.classes)
         if folds.selected_on_test:
             raise UsageError(
@@ -155,7 +157,7 @@ def _search_tasks(search: _Search, folder: Path) -> dict[str, list[FitTask]]:
         f"trial {number}": [
             # The development group judges the fit, so it cannot be part of it.
             FitTask(
-                settings=trial.model_copy(update={"refit": False}),
+                settings=fold_settings(trial.model_copy(update={"refit": False}), fold.number, fold.test),
                 scored="dev",
                 seed=seed,
                 fold=fold.number,
@@ -183,7 +185,12 @@ def _test_tasks(search: _Search, chosen: NDArray[np.int64], folder: Path) -> dic
     """The fits that are scored on the test groups: of the current settings, and of each fold's chosen trial."""
     return {
         name: [
-            FitTask(settings=search.trials[trial], seed=seed, fold=fold.number, folder=folder)
+            FitTask(
+                settings=fold_settings(search.trials[trial], fold.number, fold.test),
+                seed=seed,
+                fold=fold.number,
+                folder=folder,
+            )
             for seed in search.seeds
             for fold, trial in zip(search.folds.folds, trials, strict=True)
         ]

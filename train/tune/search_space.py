@@ -49,7 +49,7 @@ LOSS_WEIGHTS = CategoricalDistribution((0.0, 0.1, 0.3, 1.0))
 PARAMETERS = (
     Parameter(key="learning_rate", distribution=FloatDistribution(1e-4, 3e-3, log=True)),
     Parameter(key="weight_decay", distribution=FloatDistribution(1e-3, 1.0, log=True)),
-    Parameter(key="batch_size", distribution=CategoricalDistribution((32, 64, 128))),
+    Parameter(key="batch_size", distribution=CategoricalDistribution((None, 32, 128))),
     Parameter(key="width", distribution=CategoricalDistribution((32, 64, 128, 256))),
     Parameter(key="layers", distribution=CategoricalDistribution((0, 1, 2)), paired=True),
     Parameter(key="input_dropout", distribution=FloatDistribution(0.0, 0.6)),

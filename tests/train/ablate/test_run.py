@@ -190,6 +190,7 @@ def test_the_study_has_gains_and_metadata(out: Path) -> None:
         "random_weights": True,
         "versions": versions(),
         "streams": ["audio", "face"],
+        "fold_streams": {},
         "settings": QUICK.model_dump(mode="json"),
         "baseline": "fusion",
     }

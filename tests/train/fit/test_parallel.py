@@ -1,7 +1,7 @@
 """Runs with fits computed by the Dask workers of a running scheduler."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -11,6 +11,8 @@ from distributed import LocalCluster
 from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
+from foal.shared.utterance import Utterance
+from foal.tests.train.fold_index import TEMPLATE, write_fold_index
 from foal.train.fit.history import Epoch
 from foal.train.fit.task import FoldScore
 from foal.train.run import train
@@ -49,6 +51,21 @@ def test_workers_resume_a_run_and_give_the_same_files(feats: Path, tmp_path: Pat
     assert len(steps) == 6
     assert all(isinstance(step, FoldScore) for step in steps)
     assert metrics == train(settings, feats, tmp_path / "serial")
+    for name in ("metrics.json", "predictions.csv", "history.csv", "run.json", "models/seed1-fold2/model.safetensors"):
+        assert (tmp_path / "parallel" / name).read_bytes() == (tmp_path / "serial" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_workers_read_the_stream_of_each_fold(
+    tmp_path: Path,
+    sample_utterances: list[Utterance],
+    make_features: Callable[..., Path],
+    workers: ClusterSettings,
+) -> None:
+    feats = write_fold_index(tmp_path, sample_utterances, make_features, widths=(8, 7, 5))
+    settings = Settings(train=QUICK.model_copy(update={"fold_features": (TEMPLATE,)}), cluster=workers)
+    train(settings, feats, tmp_path / "parallel", parallel=True)
+    train(settings, feats, tmp_path / "serial")
     for name in ("metrics.json", "predictions.csv", "history.csv", "run.json", "models/seed1-fold2/model.safetensors"):
         assert (tmp_path / "parallel" / name).read_bytes() == (tmp_path / "serial" / name).read_bytes()
 

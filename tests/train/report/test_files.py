@@ -96,6 +96,7 @@ def test_predictions_have_a_seed_column_for_several_seeds(
     assert [row["id"] for row in rows] == ["u1", "u4"] * len(seeds)
     assert [row.get("seed") for row in rows] == ([None] * 2 if len(seeds) == 1 else ["0", "0", "4", "4"])
     first = rows[0]
+    assert first["speaker"] == data.speakers[1]
     assert (first["fold"], first["label"], first["predicted"]) == ("session1", "b", "b")
     assert (first["p_a"], first["p_b"]) == ("0.250000", "0.750000")
 

@@ -1,0 +1,200 @@
+"""Features per fold: streams named after the test group or the number of a fold, opened one fold at a time."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from ...shared.config.settings import modality_of
+from ...shared.config.train_settings import TrainSettings
+from ...shared.errors import TrainingError, UsageError
+from ...shared.store.feature_store import FeatureStore
+from .dataset import Dataset, labelled_rows, open_dataset, select_streams, stream_warnings, wanted_streams
+from .protocol import Fold
+
+TEST, NUMBER = "{test}", "{fold}"
+"""Placeholders of a template: the name of the fold's test group, and the number of the fold."""
+
+
+def fold_templates(settings: TrainSettings) -> dict[str, str]:
+    """The templates of `fold_features` by modality.
+
+    Raises:
+        UsageError: a template has no placeholder or is not of a wanted modality, or a modality has two streams.
+    """
+    templates: dict[str, str] = {}
+    wanted = wanted_streams(settings)
+    for template in settings.fold_features:
+        modality = modality_of(template)
+        if TEST not in template and NUMBER not in template:
+            raise UsageError(
+                f"--fold-features: expected a stream name with {TEST} or {NUMBER}, such as audio/ft-{TEST}, got "
+                f"{template}; add one, or name a stream that all folds share with --audio or --face"
+            )
+        if modality not in wanted:
+            raise UsageError(
+                f"--fold-features: expected a stream of {' or '.join(wanted)}, such as {next(iter(wanted))}/ft-{TEST}, "
+                f"got {template}; correct the name, or set --modalities"
+            )
+        if modality in templates:
+            raise UsageError(
+                f"--fold-features: expected one name for {modality}, got {templates[modality]} and {template}; leave "
+                "one out"
+            )
+        if wanted[modality] is not None:
+            raise UsageError(
+                f"--{modality} {wanted[modality]}: expected one stream of {modality}, but --fold-features names "
+                f"{template}; leave one of them out"
+            )
+        templates[modality] = template
+    return templates
+
+
+def fold_settings(settings: TrainSettings, number: int, test: str) -> TrainSettings:
+    """The settings of one fold: each template is replaced by the stream of the fold.
+
+    Args:
+        settings: settings of the run.
+        number: number of the fold, from 1.
+        test: name of its test group.
+    """
+    streams = {modality: _filled(text, number, test) for modality, text in fold_templates(settings).items()}
+    return settings.model_copy(update={**streams, "fold_features": ()}) if streams else settings
+
+
+def tested_groups(folds: Sequence[Fold]) -> dict[int, str]:
+    """The test group of each fold by its number."""
+    return {fold.number: fold.test for fold in folds}
+
+
+def run_stream_names(
+    store: FeatureStore, settings: TrainSettings, modalities: Sequence[str] | None = None
+) -> dict[str, str]:
+    """The stream of each modality of a run; where it differs by fold, its template.
+
+    Raises TrainingError if a stream is missing or has to be chosen.
+    """
+    templates = fold_templates(settings)
+    wanted = wanted_streams(settings, modalities)
+    shared = select_streams(store, {name: stream for name, stream in wanted.items() if name not in templates})
+    return {name: templates.get(name) or shared[name] for name in wanted}
+
+
+def with_fold_streams(
+    data: Dataset,
+    path: Path,
+    settings: TrainSettings,
+    tests: Mapping[int, str],
+    modalities: Sequence[str] | None = None,
+) -> Dataset:
+    """Describe the streams of all folds in a dataset that was opened without features; no value is read.
+
+    Args:
+        data: the dataset; returned as it is if all folds share their streams.
+        path: feats.h5.
+        settings: settings of the run.
+        tests: test group by number of the fold.
+        modalities: modalities of the dataset (None: those of the settings).
+
+    Returns:
+        The dataset with the streams, their provenance and rates by stream name, and the warnings of all of them.
+
+    Raises:
+        TrainingError: feats.h5 has no stream for a fold.
+    """
+    templates = fold_templates(settings)
+    if not templates:
+        return data
+    with FeatureStore(path) as store:
+        names = run_stream_names(store, settings, modalities)
+        fold_streams = {}
+        for number, test in tests.items():
+            own = {modality: _filled(template, number, test) for modality, template in templates.items()}
+            for name in own.values():
+                if name not in store.streams:
+                    raise TrainingError(
+                        f"{path}: expected the stream {name} for fold {number} (test {test}), got only "
+                        f"{', '.join(store.streams)}; extract or import it, or change --fold-features"
+                    )
+            fold_streams[number] = {modality: own.get(modality, name) for modality, name in names.items()}
+        used = list(dict.fromkeys(name for streams in fold_streams.values() for name in streams.values()))
+        _, rows = labelled_rows(store, data.classes)
+        missing = [text for name in used for text in stream_warnings(store, rows, {modality_of(name): name})]
+        provenance = store.provenance()
+        rates = {name: min(rate := store.streams[name].rate_hz, settings.frame_rate or rate) for name in used}
+    return replace(
+        data,
+        stream_names=names,
+        fold_streams=fold_streams,
+        rates=rates,
+        provenance={name: provenance[name] for name in used},
+        warnings=(*data.warnings, *dict.fromkeys(missing)),
+    )
+
+
+class FoldDatasets:
+    """Opens the dataset with the streams of one fold, and closes that of the fold before; one is open at a time."""
+
+    def __init__(
+        self,
+        path: Path,
+        settings: TrainSettings,
+        *,
+        classes: Sequence[str] | None,
+        device: torch.device,
+        modalities: Sequence[str] | None = None,
+    ) -> None:
+        """Prepare the opening; nothing is read.
+
+        Args:
+            path: feats.h5.
+            settings: settings of the run; sequences are opened uncut.
+            classes: class names (None: every label that occurs).
+            device: device of the features in memory.
+            modalities: modalities to read (None: those of the settings).
+        """
+        self._path = path
+        self._settings = settings
+        self._classes = classes
+        self._device = device
+        self._modalities = modalities
+        self._stack = ExitStack()
+        self._streams: dict[str, str | None] | None = None
+        self._data: Dataset | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self, settings: TrainSettings) -> Dataset:
+        """The dataset with the streams `audio` and `face` of these settings, which name no templates."""
+        streams: dict[str, str | None] = {"audio": settings.audio, "face": settings.face}
+        if self._data is None or streams != self._streams:
+            self.close()
+            changes = {**streams, "fold_features": (), "max_seconds": None}
+            opened = open_dataset(
+                self._path,
+                self._settings.model_copy(update=changes),
+                classes=self._classes,
+                modalities=self._modalities,
+            )
+            self._data = self._stack.enter_context(opened).to(self._device)
+            self._streams = streams
+        return self._data
+
+    def close(self) -> None:
+        """Close the dataset that is open."""
+        self._data = None
+        self._stack.close()
+
+
+def _filled(template: str, number: int, test: str) -> str:
+    return template.replace(NUMBER, str(number)).replace(TEST, test)
