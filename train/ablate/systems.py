@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ...shared.config.settings import MODALITIES
 from ...shared.config.train_settings import REFERENCE, Protocol, TrainSettings
 from ..fit.baselines import Baseline
 
@@ -78,6 +77,9 @@ BASELINES: tuple[tuple[str, str, str, Baseline], ...] = (
 """Identifier, name, description and estimator of each baseline."""
 
 
+SINGLE_MODALITIES: tuple[Literal["audio", "face"], ...] = ("audio", "face")
+
+
 def _baseline_systems(id_: str, name: str, description: str, baseline: Baseline) -> tuple[System, ...]:
     """A baseline on audio, on face, on both (early fusion), and the average of the first two (late fusion)."""
     single = [
@@ -89,7 +91,7 @@ def _baseline_systems(id_: str, name: str, description: str, baseline: Baseline)
             baseline=baseline,
             modalities=modality,
         )
-        for modality in MODALITIES
+        for modality in SINGLE_MODALITIES
     ]
     both = System(id=f"{id_}-both", name=f"{name}, both", description=description, kind="baseline", baseline=baseline)
     late = System(

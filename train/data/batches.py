@@ -62,7 +62,8 @@ def bucketed(
         One tensor of positions per batch.
     """
     batches: list[Tensor] = []
-    for bucket in torch.split(torch.arange(len(lengths)), max(BUCKET_SIZE, batch_size)):
+    buckets: Sequence[Tensor] = torch.arange(len(lengths)).split(max(BUCKET_SIZE, batch_size))
+    for bucket in buckets:
         dealt = _deal_copies(bucket[lengths[bucket].argsort(stable=True)], rows, batch_size)
         batches += [part for batch in dealt for part in _limited(batch, lengths, frames)]
     return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
@@ -70,7 +71,7 @@ def bucketed(
 
 def _deal_copies(positions: Tensor, rows: Tensor, batch_size: int) -> list[Tensor]:
     """Cut sorted positions into batches; each goes to the first batch with room that has no copy of its utterance."""
-    if len(positions) <= batch_size or len(rows[positions].unique()) == len(positions):
+    if len(positions) <= batch_size or len(torch.unique(rows[positions])) == len(positions):
         return list(torch.split(positions, batch_size))
     sizes = [len(part) for part in torch.split(positions, batch_size)]
     batches: list[list[int]] = [[] for _ in sizes]

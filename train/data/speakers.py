@@ -103,7 +103,7 @@ class _SpeakerSums:
         self.total.index_add_(0, speakers[owner], values)
         self.squares.index_add_(0, speakers[owner], values.square())
         self.frames += torch.bincount(speakers[owner], minlength=len(self.frames))
-        self.utterances += torch.bincount(speakers[owner.unique()], minlength=len(self.utterances))
+        self.utterances += torch.bincount(speakers[torch.unique(owner)], minlength=len(self.utterances))
 
     def statistics(self) -> tuple[Tensor, Tensor, Tensor]:
         count = self.frames.clamp(min=1).view(-1, *[1] * (self.total.dim() - 1))

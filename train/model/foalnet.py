@@ -160,7 +160,9 @@ class FoalNet(nn.Module):
     ) -> Float[Tensor, "b c"]:
         """Class logits from the fused, pooled sequences, and with `skip` from the pooled inputs, of all modalities."""
         logits: Tensor = self.classifier(self.dropout(torch.cat([pooled[name] for name in self.stacks], -1)))
-        return logits if self.skip is None else logits + self.skip(projected)
+        if self.skip is not None:
+            logits = logits + self.skip(projected)
+        return logits
 
     def match(
         self, pooled: Mapping[str, Float[Tensor, "k b p"]], partners: Mapping[str, Int[Tensor, "k b"]]
