@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from foal.manifests.run import GENERATOR_FILE
 from foal.manifests.synthetic.corpus import write_corpus
 from foal.manifests.synthetic.script import CLASSES, GENDERS, SESSIONS, plan_dialogs
 from foal.shared.errors import FoalError, UsageError
@@ -24,6 +25,11 @@ RATER_LINE = re.compile(r"C-E\d:\t[A-Z][a-z ]+;\t\(\)|A-E\d:\tval [1-5]; act [1-
 @pytest.fixture
 def corpus(synthetic_corpus: Path) -> Path:
     return synthetic_corpus
+
+
+def files_of(corpus: Path) -> list[Path]:
+    """The files of a corpus, without the record of `foal corpus`."""
+    return [path for path in corpus.rglob("*") if path.is_file() and path.name != GENERATOR_FILE]
 
 
 def labels(corpus: Path) -> dict[str, tuple[float, float, str]]:
@@ -43,7 +49,7 @@ def class_of(emotion: str) -> str:
 
 
 def test_every_file_follows_the_layout_of_iemocap(corpus: Path) -> None:
-    files = sorted(path.relative_to(corpus).as_posix() for path in corpus.rglob("*") if path.is_file())
+    files = sorted(path.relative_to(corpus).as_posix() for path in files_of(corpus))
     patterns = (
         rf"Session([1-5])/dialog/EmoEvaluation/(?:\._)?{DIALOG}\.txt",
         rf"Session([1-5])/dialog/EmoEvaluation/Categorical/{DIALOG}_e2_cat\.txt",
@@ -120,10 +126,7 @@ def test_the_same_seed_gives_the_same_bytes(corpus: Path, tmp_path: Path) -> Non
     assert calls == [(done, 10) for done in range(1, 11)]
     for out in (corpus, empty):
         assert [path.name for path in out.parent.iterdir()] == [out.name]  # no temporary folder remains
-    first, second = (
-        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-        for root in (corpus, empty)
-    )
+    first, second = ({path.relative_to(root): path.read_bytes() for path in files_of(root)} for root in (corpus, empty))
     assert first == second
     assert plan_dialogs(UTTERANCES, 1) != plan_dialogs(UTTERANCES, 2)
 
