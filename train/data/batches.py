@@ -62,8 +62,7 @@ def bucketed(
         One tensor of positions per batch.
     """
     batches: list[Tensor] = []
-    buckets: Sequence[Tensor] = torch.arange(len(lengths)).split(max(BUCKET_SIZE, batch_size))
-    for bucket in buckets:
+    for bucket in torch.split(torch.arange(len(lengths)), max(BUCKET_SIZE, batch_size)):
         dealt = _deal_copies(bucket[lengths[bucket].argsort(stable=True)], rows, batch_size)
         batches += [part for batch in dealt for part in _limited(batch, lengths, frames)]
     return [batches[i] for i in torch.randperm(len(batches), generator=generator)]

@@ -81,7 +81,8 @@ class PooledInputs(nn.Module):
     def forward(self, side: Projected) -> Float[Tensor, "b p"]:
         """Pool and standardize; zeros where the modality is missing."""
         pooled = self.pool(side.inputs, side.valid)
-        return ((pooled - self.mean) / self.deviation) * side.present[:, None]
+        standardized: Tensor = (pooled - self.mean) / self.deviation
+        return standardized * side.present[:, None]
 
 
 class Skip(nn.Module):

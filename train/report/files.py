@@ -205,7 +205,7 @@ def selection_warnings(data: Dataset, folds: CrossValidation, select: str, resul
     if select == "last":
         return []
     warnings = []
-    single = [str(fold.number) for fold in folds.folds if len(data.labels[fold.dev_rows].unique()) == 1]
+    single = [str(fold.number) for fold in folds.folds if len(torch.unique(data.labels[fold.dev_rows])) == 1]
     if single:
         warnings.append(
             f"development group of a single class in fold {', '.join(single)}: it cannot choose an epoch; use "
