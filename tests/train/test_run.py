@@ -185,7 +185,7 @@ def test_fold_scores_and_table_are_printed(
     console.print(results_table(metrics))
     text = capsys.readouterr().out
     assert "random weights" in text
-    assert text.count("chosen on session3") == 2
+    assert text.count("on session3 (last epoch)") == 2
     for expected in (
         "session1",
         "all folds",

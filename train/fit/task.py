@@ -89,7 +89,10 @@ class FitResult:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldScore:
-    """One line of `folds` in metrics.json: scores on the test group; `epoch` was chosen on the group `dev`."""
+    """One line of `folds` in metrics.json: scores on the test group.
+
+    `epoch` was chosen on the group `dev`, or is the last one.
+    """
 
     seed: int
     fold: int

@@ -24,20 +24,24 @@ def training_progress(settings: TrainSettings) -> Iterator[Callable[[Step], None
         def show(step: Step) -> None:
             if isinstance(step, FoldScore):
                 log.info(
-                    "seed %d, fold %d: UA %.1f%%, WA %.1f%% on %s (epoch %d, chosen on %s)",
+                    "seed %d, fold %d: UA %.1f%%, WA %.1f%% on %s (%s)",
                     step.seed,
                     step.fold,
                     100 * step.ua,
                     100 * step.wa,
                     step.test,
-                    step.epoch,
-                    step.dev,
+                    f"epoch {step.epoch}, chosen on {step.dev}" if chooses(settings, step) else "last epoch",
                 )
                 return
             score = "" if step.dev_ua is None else f"development UA {100 * step.dev_ua:.1f}%"
             display.update(score, completed=step.epoch, description=f"seed {step.seed}, fold {step.fold}")
 
         yield show
+
+
+def chooses(settings: TrainSettings, score: FoldScore) -> bool:
+    """Whether the development group of a fold chose the epoch; if it is the test group, it always does."""
+    return settings.select != "last" or score.dev == score.test
 
 
 @contextmanager

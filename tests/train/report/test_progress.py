@@ -1,5 +1,7 @@
 """Training progress in a log: one line per fold, and periodic lines for many fits."""
 
+from typing import Literal
+
 import pytest
 
 from foal.shared.cli.console import start_console
@@ -31,12 +33,14 @@ def log(monkeypatch: pytest.MonkeyPatch) -> None:
     configure_logging()
 
 
-def test_a_log_contains_a_line_per_fold_and_none_per_epoch(capsys: pytest.CaptureFixture[str]) -> None:
-    with training_progress(TrainSettings()) as progress:
+@pytest.mark.parametrize(("select", "epoch"), [("ua", "epoch 7, chosen on session2"), ("last", "last epoch")])
+def test_a_log_contains_a_line_per_fold_and_none_per_epoch(
+    capsys: pytest.CaptureFixture[str], select: Literal["ua", "last"], epoch: str
+) -> None:
+    with training_progress(TrainSettings(select=select)) as progress:
         for step in (EPOCH, SCORE):
             progress(step)
-    line = "seed 0, fold 1: UA 62.5%, WA 50.0% on session1 (epoch 7, chosen on session2)\n"
-    assert capsys.readouterr().out == line
+    assert capsys.readouterr().out == f"seed 0, fold 1: UA 62.5%, WA 50.0% on session1 ({epoch})\n"
 
 
 def test_a_log_contains_the_last_line_of_the_fits(capsys: pytest.CaptureFixture[str]) -> None:
