@@ -22,17 +22,24 @@ _VOWELS = np.array(
     np.float64,
 )
 _BANDWIDTHS = np.array([80, 100, 140, 220], np.float64)  # Hz, of those resonances
+_SMILE_OCTAVES = 0.08  # by which resonances rise per unit of valence
+_SMILE_DB = 5.0  # by which the band of the third resonance rises per unit of valence
+_SMILE_BAND = np.exp(-2 * np.log2(np.maximum(_HZ, 1) / 2800) ** 2)  # (f,)
 _CONSONANTS_HZ = (1500, 2500, 3800, 5200, 6200)  # where the noise of a consonant is strongest
 
 
-def synthesize_voice(voice: Voice, arousal: float, samples: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def synthesize_voice(
+    voice: Voice, arousal: float, valence: float, samples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Synthesize one utterance.
 
     Args:
         voice: the voice of the actor.
-        arousal: about -1 (calm) to 1 (aroused); changes pitch, pitch range, tempo, loudness and brightness.
+        arousal: about -1 (calm) to 1 (aroused); changes pitch, pitch range, tempo, loudness and spectral slope.
+        valence: about -1 (negative) to 1 (positive). A smile shortens the vocal tract, which raises resonances and
+            consonants, and the pitch rises towards the end; a negative voice is breathy and creaks, and its pitch falls.
         samples: length at 16 kHz.
-        rng: draws the syllables independently of arousal, so that the audio is independent of valence.
+        rng: draws the syllables independently of arousal and valence.
 
     Returns:
         (samples,) within [-1, 1].
@@ -41,16 +48,17 @@ def synthesize_voice(voice: Voice, arousal: float, samples: int, rng: np.random.
     frames = np.arange(samples // _HOP + 1) * _HOP  # (t,) middle of each frame in samples
 
     octaves = np.interp(np.arange(samples), anchors, rng.uniform(-1, 1, len(anchors)))
-    octaves = octaves * 0.13 * 2 ** (0.6 * arousal) - np.linspace(-0.06, 0.10, samples)  # pitch falls towards the end
-    source = _pulses(voice.pitch_hz * 2 ** (0.30 * arousal + octaves), rng)
-    source += 0.06 * voice.breath * rng.standard_normal(samples)
-    vowels = voice.formants * _VOWELS[rng.integers(len(_VOWELS), size=len(anchors))]  # (syllables, 4)
+    octaves = octaves * 0.13 * 2 ** (0.6 * arousal) + np.linspace(0.5, -0.5, samples) * (0.16 - 0.14 * valence)
+    creak = 0.35 * np.clip(0.5 - 0.5 * valence, 0, 1)
+    source = _pulses(voice.pitch_hz * 2 ** (0.30 * arousal + octaves), creak, rng)
+    source += 0.06 * voice.breath * 2 ** (-1.2 * valence) * rng.standard_normal(samples)
+    vowels = voice.formants * 2 ** (_SMILE_OCTAVES * valence) * _VOWELS[rng.integers(len(_VOWELS), size=len(anchors))]  # (syllables, 4)
     resonances = np.stack([np.interp(frames, anchors, track) for track in vowels.T], axis=1)  # (t, 4)
     slope = 1.05 - 0.30 * arousal  # an aroused voice has a flatter spectrum
-    tilt = np.maximum(_HZ / 400, 1) ** -slope  # (f,)
+    tilt = np.maximum(_HZ / 400, 1) ** -slope * 10 ** (_SMILE_DB / 20 * valence * _SMILE_BAND)  # (f,)
     speech = voicing * _filtered(source, _resonance(resonances, _BANDWIDTHS) * tilt)
 
-    hiss = rng.choice(_CONSONANTS_HZ, size=len(anchors))
+    hiss = rng.choice(_CONSONANTS_HZ, size=len(anchors)) * 2 ** (2 * _SMILE_OCTAVES * valence)
     centres = np.interp(frames, anchors, hiss)[:, None]  # (t, 1)
     noise = bursts * _filtered(rng.standard_normal(samples), _resonance(centres, np.array([1400.0])))
 
@@ -90,15 +98,16 @@ def _syllables(
     return voicing, bursts, (onsets + ends) // 2
 
 
-def _pulses(pitch_hz: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Glottal pulses (samples,) at the pitch (samples,) in Hz, with a little jitter."""
+def _pulses(pitch_hz: NDArray[np.float64], creak: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Glottal pulses (samples,) at the pitch (samples,) in Hz, with a little jitter; `creak` weakens every second."""
     turns = np.cumsum(pitch_hz) / SAMPLE_RATE
     beats = np.arange(1, int(turns[-1]))
     times = np.interp(beats + 0.012 * rng.standard_normal(len(beats)), turns, np.arange(len(turns)))
     whole = times.astype(np.int64)
+    strength = 1 - creak * (beats % 2)
     pulses = np.zeros(len(pitch_hz) + 1)
-    np.add.at(pulses, whole, whole + 1 - times)  # a pulse between two samples is shared by them
-    np.add.at(pulses, whole + 1, times - whole)
+    np.add.at(pulses, whole, strength * (whole + 1 - times))  # a pulse between two samples is shared by them
+    np.add.at(pulses, whole + 1, strength * (times - whole))
     return pulses[:-1]
 
 
