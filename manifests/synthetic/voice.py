@@ -36,15 +36,16 @@ def synthesize_voice(
     Args:
         voice: the voice of the actor.
         arousal: about -1 (calm) to 1 (aroused); changes pitch, pitch range, tempo, loudness and spectral slope.
-        valence: about -1 (negative) to 1 (positive). A smile shortens the vocal tract, which raises resonances and
-            consonants, and the pitch rises towards the end; a negative voice is breathy and creaks, and its pitch falls.
+        valence: about -1 (negative) to 1 (positive). A smile shortens the vocal tract, which raises all resonances; a
+            negative voice falls in pitch, is breathy, creaks, cuts vowels short and has sharper consonants.
         samples: length at 16 kHz.
         rng: draws the syllables independently of arousal and valence.
 
     Returns:
         (samples,) within [-1, 1].
     """
-    voicing, bursts, anchors = _syllables(voice.tempo * 2 ** (0.25 * arousal), samples, rng)
+    hold = float(np.clip(0.66 + 0.30 * valence, 0.3, 1))
+    voicing, bursts, anchors = _syllables(voice.tempo * 2 ** (0.25 * arousal), hold, samples, rng)
     frames = np.arange(samples // _HOP + 1) * _HOP  # (t,) middle of each frame in samples
 
     octaves = np.interp(np.arange(samples), anchors, rng.uniform(-1, 1, len(anchors)))
@@ -52,7 +53,9 @@ def synthesize_voice(
     creak = 0.35 * np.clip(0.5 - 0.5 * valence, 0, 1)
     source = _pulses(voice.pitch_hz * 2 ** (0.30 * arousal + octaves), creak, rng)
     source += 0.06 * voice.breath * 2 ** (-1.2 * valence) * rng.standard_normal(samples)
-    vowels = voice.formants * 2 ** (_SMILE_OCTAVES * valence) * _VOWELS[rng.integers(len(_VOWELS), size=len(anchors))]  # (syllables, 4)
+    vowels = (
+        voice.formants * 2 ** (_SMILE_OCTAVES * valence) * _VOWELS[rng.integers(len(_VOWELS), size=len(anchors))]
+    )  # (syllables, 4)
     resonances = np.stack([np.interp(frames, anchors, track) for track in vowels.T], axis=1)  # (t, 4)
     slope = 1.05 - 0.30 * arousal  # an aroused voice has a flatter spectrum
     tilt = np.maximum(_HZ / 400, 1) ** -slope * 10 ** (_SMILE_DB / 20 * valence * _SMILE_BAND)  # (f,)
@@ -62,7 +65,7 @@ def synthesize_voice(
     centres = np.interp(frames, anchors, hiss)[:, None]  # (t, 1)
     noise = bursts * _filtered(rng.standard_normal(samples), _resonance(centres, np.array([1400.0])))
 
-    speech = speech / _rms(speech) + 10 ** ((-12 + 4 * arousal) / 20) * noise / _rms(noise)
+    speech = speech / _rms(speech) + 10 ** ((-12 + 4 * arousal - 3 * valence) / 20) * noise / _rms(noise)
     speech *= 10 ** ((-29 + 4.5 * arousal) / 20) / _rms(speech)
     speech += 10 ** (-66 / 20) * rng.standard_normal(samples)  # the room
     bounded: NDArray[np.float64] = np.tanh(speech)
@@ -79,11 +82,11 @@ def mouth_opening(sound: NDArray[np.float64], seconds: NDArray[np.float64]) -> N
 
 
 def _syllables(
-    tempo: float, samples: int, rng: np.random.Generator
+    tempo: float, hold: float, samples: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Loudness over time (samples,) of vowels and of consonants, and the middle of each vowel in samples (syllables,).
 
-    `tempo` is in syllables per second.
+    `tempo` is in syllables per second, `hold` the share of its time that a vowel lasts; silence follows.
     """
     margin = SAMPLE_RATE // 30  # silence before and after
     count = max(2, round((samples - 2 * margin) / SAMPLE_RATE * tempo))
@@ -94,7 +97,8 @@ def _syllables(
     voicing, bursts = np.zeros(samples), np.zeros(samples)
     for begin, onset, end in zip(begins, onsets, ends, strict=True):
         bursts[begin:onset] = rng.uniform(0.5, 1.0) * np.sin(np.linspace(0, np.pi, onset - begin))
-        voicing[onset:end] = rng.uniform(0.6, 1.0) * np.sin(np.linspace(0, np.pi, end - onset)).clip(0) ** 0.6
+        held = round(hold * (end - onset))
+        voicing[onset : onset + held] = rng.uniform(0.6, 1.0) * np.sin(np.linspace(0, np.pi, held)).clip(0) ** 0.6
     return voicing, bursts, (onsets + ends) // 2
 
 
