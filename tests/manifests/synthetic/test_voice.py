@@ -19,7 +19,7 @@ def test_an_aroused_voice_is_louder_and_higher() -> None:
         assert 0.7 < pitches[0] / member.voice.pitch_hz < 1 < pitches[1] / member.voice.pitch_hz
 
 
-def test_a_positive_voice_is_brighter_and_a_negative_voice_has_more_pauses() -> None:
+def test_a_negative_voice_is_as_loud_but_cuts_vowels_short() -> None:
     for member in CAST:
         negative, positive = (
             synthesize_voice(member.voice, 0.0, valence, 32_000, np.random.default_rng(3)) for valence in (-1.0, 1.0)
