@@ -28,8 +28,8 @@ _SPEAKER_SPREAD = 0.12
 _TURN_SPREAD = 0.30
 # Standard deviations of (arousal, valence) of voice and face around the mood, independent of each other: each modality
 # shows both, the voice rather arousal, the face rather valence. Together they are more reliable than either.
-_VOICE_SPREAD = (0.6, 1.3)
-_FACE_SPREAD = (1.3, 0.6)
+_VOICE_SPREAD = (0.6, 1.6)
+_FACE_SPREAD = (1.6, 0.6)
 _LIMIT = 2.0  # of all moods, as the ratings end at 5
 
 _SENTENCES = (

@@ -53,7 +53,7 @@ def test_voice_and_face_deviate_from_the_mood_independently() -> None:
     voice_arousal, voice_valence = ((voice > 0) == signs).mean(axis=0)
     face_arousal, face_valence = ((face > 0) == signs).mean(axis=0)
     assert 0.85 < min(voice_arousal, face_valence) <= max(voice_arousal, face_valence) < 0.95
-    assert 0.72 < min(voice_valence, face_arousal) <= max(voice_valence, face_arousal) < 0.84
+    assert 0.68 < min(voice_valence, face_arousal) <= max(voice_valence, face_arousal) < 0.80
 
 
 def test_both_together_are_more_reliable_than_either() -> None:
