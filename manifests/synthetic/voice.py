@@ -44,6 +44,7 @@ def synthesize_voice(
     Returns:
         (samples,) within [-1, 1].
     """
+    # Averaged over the random vowels, a small encoder notices cut vowels best (docs/decisions.md, 80).
     hold = float(np.clip(0.66 + 0.30 * valence, 0.3, 1))
     voicing, bursts, anchors = _syllables(voice.tempo * 2 ** (0.25 * arousal), hold, samples, rng)
     frames = np.arange(samples // _HOP + 1) * _HOP  # (t,) middle of each frame in samples
@@ -53,9 +54,8 @@ def synthesize_voice(
     creak = 0.35 * np.clip(0.5 - 0.5 * valence, 0, 1)
     source = _pulses(voice.pitch_hz * 2 ** (0.30 * arousal + octaves), creak, rng)
     source += 0.06 * voice.breath * 2 ** (-1.2 * valence) * rng.standard_normal(samples)
-    vowels = (
-        voice.formants * 2 ** (_SMILE_OCTAVES * valence) * _VOWELS[rng.integers(len(_VOWELS), size=len(anchors))]
-    )  # (syllables, 4)
+    formants = voice.formants * 2 ** (_SMILE_OCTAVES * valence)
+    vowels = formants * _VOWELS[rng.integers(len(_VOWELS), size=len(anchors))]  # (syllables, 4)
     resonances = np.stack([np.interp(frames, anchors, track) for track in vowels.T], axis=1)  # (t, 4)
     slope = 1.05 - 0.30 * arousal  # an aroused voice has a flatter spectrum
     tilt = np.maximum(_HZ / 400, 1) ** -slope * 10 ** (_SMILE_DB / 20 * valence * _SMILE_BAND)  # (f,)
