@@ -116,7 +116,8 @@ def write_dialog(session: Path, dialog: Dialog, portraits: dict[Gender, Portrait
 def turn_voice(turn: ScriptTurn, session: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """The voice of a turn, (samples,) at 16 kHz."""
     samples = to_samples(turn.end - turn.start, SAMPLE_RATE)
-    return synthesize_voice(actor(session, turn.speaker).voice, turn.arousal, samples, rng)
+    voice = actor(session, turn.speaker).voice
+    return synthesize_voice(voice, turn.voice_arousal, turn.voice_valence, samples, rng)
 
 
 def _label_block(turn: ScriptTurn, rng: np.random.Generator) -> str:

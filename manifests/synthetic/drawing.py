@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
 from .cast import RGB, FaceDesign
+from .pose import Pose
 
 EYE_LINE, BROW_LINE, NOSE_LINE, MOUTH_LINE = -0.10, -0.335, 0.20, 0.52  # heights in the face, see FaceCanvas
 
@@ -120,7 +121,7 @@ def head(canvas: FaceCanvas, face: FaceDesign) -> None:
 
 
 def front_hair(canvas: FaceCanvas, face: FaceDesign) -> None:
-    """The hair over the forehead; it leaves the brows free, because they show valence."""
+    """The hair over the forehead; it leaves the brows free, because they show emotion."""
     across = np.linspace(-1, 1, 41)
     if face.style in ("side", "bob"):
         line = -0.70 + 0.16 * across + 0.52 * across**4  # parted on one side
@@ -138,34 +139,25 @@ def front_hair(canvas: FaceCanvas, face: FaceDesign) -> None:
         canvas.line(path, 0.02, fill=mix(face.hair, WHITE, 0.16))
 
 
-def eyes(canvas: FaceCanvas, face: FaceDesign, valence: float, *, shut: bool) -> None:
-    """Brows and eyes; `valence` from -1 (drawn together and low) over 0 (at rest) to 1 (raised and arched)."""
-    turn = np.linspace(0, 1, 25)
+def eyes(canvas: FaceCanvas, face: FaceDesign, pose: Pose, *, shut: bool) -> None:
+    """Eyes, brows and the folds around them."""
+    along = np.linspace(-1, 1, 31)
+    bow = 1 - along**2
     for side in (-1, 1):
         x = side * face.eye_gap
         width = face.eye_size
-        rise = 0.092 * (1 + 0.22 * valence)
-        along = np.linspace(-1, 1, 31)
-        upper = _curve(x + along * width, EYE_LINE + 0.02 - rise * (1 - along**2) ** 0.7)
-        lower = _curve(x + along * width, EYE_LINE + 0.02 + 0.062 * (1 - along**2))
+        rise = 0.092 * (1 + pose.upper_lid + pose.lid_tilt * along * side)
+        upper = _curve(x + along * width, EYE_LINE + 0.02 - rise * bow**0.7)
+        lower = _curve(x + along * width, EYE_LINE + 0.02 + 0.062 * (1 - 0.8 * pose.lower_lid) * bow)
         if shut:
             canvas.polygon(np.concatenate([upper, lower[::-1]]), fill=_shade(face.skin, 0.12))
             canvas.line(lower, 0.035, fill=INK)
         else:
-            _open_eye(canvas, face, x, np.concatenate([upper, lower[::-1]]))
+            _open_eye(canvas, face, x, np.concatenate([upper, lower[::-1]]), pose.gaze)
             canvas.line(upper, 0.035, fill=INK)
             canvas.line(lower, 0.014, fill=_shade(face.skin, 0.45))
-        inner, outer = x - side * width * 1.25, x + side * width * 1.45
-        # Negative valence lowers the inner ends of the brows, positive valence raises the arch.
-        height = BROW_LINE - 0.045 * valence
-        slope = 0.075 * valence
-        arch = 0.05 + 0.03 * valence
-        brow = height - slope * (1 - turn) + 0.03 * turn - arch * 4 * turn * (1 - turn)
-        canvas.line(_curve(inner + (outer - inner) * turn, brow), face.brow, fill=_shade(face.hair, 0.25))
-    for side in (-1, 1):
-        if valence < -0.2:  # the fold between the brows
-            fold = [(side * 0.05, BROW_LINE + 0.02), (side * 0.04, BROW_LINE + 0.13)]
-            canvas.line(fold, 0.022, fill=_shade(face.skin, 0.3 * -valence))
+        _brow(canvas, face, side, pose)
+        _folds(canvas, face, side, pose)
         if face.glasses:
             rim = np.linspace(0, 2 * np.pi, 40)
             glass = _curve(side * face.eye_gap + 0.235 * np.cos(rim), EYE_LINE + 0.02 + 0.175 * np.sin(rim))
@@ -173,11 +165,35 @@ def eyes(canvas: FaceCanvas, face: FaceDesign, valence: float, *, shut: bool) ->
             canvas.line([(side * 0.11, EYE_LINE), (0, EYE_LINE - 0.03)], 0.022, fill=(70, 66, 64))
 
 
-def _open_eye(canvas: FaceCanvas, face: FaceDesign, x: float, outline: NDArray[np.float64]) -> None:
+def _brow(canvas: FaceCanvas, face: FaceDesign, side: int, pose: Pose) -> None:
+    turn = np.linspace(0, 1, 25)  # from the inner to the outer end
+    inner = side * (face.eye_gap - 1.25 * face.eye_size - pose.together)
+    outer = side * (face.eye_gap + 1.45 * face.eye_size)
+    lift = pose.inner_brow * (1 - turn) + (pose.outer_brow - 0.03) * turn + (0.05 + pose.arch) * 4 * turn * (1 - turn)
+    canvas.line(_curve(inner + (outer - inner) * turn, BROW_LINE - lift), face.brow, fill=_shade(face.hair, 0.25))
+
+
+def _folds(canvas: FaceCanvas, face: FaceDesign, side: int, pose: Pose) -> None:
+    """The fold beside the root of the nose when frowning; the edge of the cheek and lines at the eye when smiling."""
+    if pose.frown > 0.1:
+        fold = [(side * 0.05, BROW_LINE + 0.01), (side * 0.04, BROW_LINE + 0.15)]
+        canvas.line(fold, 0.024, fill=_shade(face.skin, 0.34 * pose.frown))
+    if pose.cheek > 0.1:
+        along = np.linspace(-1, 1, 21)
+        colour = _shade(face.skin, 0.15 * pose.cheek)
+        cheek = _curve(side * (face.eye_gap + 0.02) + along * 0.17, 0.09 - 0.05 * (1 - along**2))
+        canvas.line(cheek, 0.022, fill=colour)
+        corner = face.eye_gap + 1.12 * face.eye_size
+        for down in (-0.05, 0.04):
+            line = [(side * corner, EYE_LINE + 0.02 + 0.4 * down), (side * (corner + 0.07), EYE_LINE + 0.02 + down)]
+            canvas.line(line, 0.016, fill=colour)
+
+
+def _open_eye(canvas: FaceCanvas, face: FaceDesign, x: float, outline: NDArray[np.float64], gaze: float) -> None:
     """White, iris, pupil and a highlight, clipped by the lids."""
     ball = FaceCanvas(canvas.image.copy(), canvas.origin, canvas.unit)
     radius = face.eye_size * 0.56
-    middle = EYE_LINE + 0.005
+    middle = EYE_LINE + 0.005 + gaze
     ball.polygon(outline, fill=WHITE)
     ball.ellipse(x, middle, radius, radius, fill=_shade(face.iris, 0.35))
     ball.ellipse(x, middle, radius * 0.84, radius * 0.84, fill=face.iris)
@@ -189,27 +205,29 @@ def _open_eye(canvas: FaceCanvas, face: FaceDesign, x: float, outline: NDArray[n
     canvas.image.paste(ball.image, (0, 0), lids)
 
 
-def mouth(canvas: FaceCanvas, face: FaceDesign, valence: float, opening: float) -> None:
-    """Mouth and cheek folds; `valence` from -1 (corners down) to 1 (a smile), `opening` from 0 (shut) to 1."""
+def mouth(canvas: FaceCanvas, face: FaceDesign, pose: Pose, opening: float) -> None:
+    """Mouth and cheek folds; `opening` is from 0 (shut) to 1."""
     along = np.linspace(-1, 1, 41)
     bow = 1 - along**2
-    x = along * face.mouth * (1 + 0.14 * valence)
-    middle = MOUTH_LINE + 0.17 * valence * (bow - 0.55)  # the line between closed lips
-    upper = middle - 0.05 * opening * bow
-    lower = middle + 0.24 * opening * bow
+    x = along * face.mouth * (1 + pose.stretch)
+    middle = MOUTH_LINE + 0.17 * pose.corners * (bow - 0.55)  # the line between closed lips
+    gap = opening * (1 + pose.opening) * bow ** (1 - 0.6 * pose.square)
+    upper = middle - (0.05 + 0.03 * pose.square) * gap
+    lower = middle + 0.24 * gap
     fold = np.linspace(0, 1, 15)
     for side in (-1, 1):
-        corner = side * face.mouth * (1.3 + 0.2 * valence)
+        corner = side * face.mouth * (1.3 + 0.2 * pose.corners)
         path = _curve(
             side * (face.nose + 0.06) + (corner - side * (face.nose + 0.06)) * fold**0.8,
-            NOSE_LINE + 0.06 + (0.27 - 0.10 * valence) * fold**1.4,
+            NOSE_LINE + 0.06 + (0.27 - 0.10 * pose.corners) * fold**1.4,
         )
-        canvas.line(path, 0.02, fill=_shade(face.skin, 0.06 + 0.16 * abs(valence)))
-    top_lip, low_lip = 0.055 * bow**0.6, 0.075 * bow**0.6
+        canvas.line(path, 0.02, fill=_shade(face.skin, 0.06 + 0.16 * abs(pose.corners)))
+    lips = 1 - pose.pressed
+    top_lip, low_lip = 0.055 * lips * bow**0.6, 0.075 * lips * bow**0.6
     canvas.polygon(np.concatenate([_curve(x, upper - top_lip), _curve(x, lower + low_lip)[::-1]]), fill=face.lips)
     if opening > 0:
         canvas.polygon(np.concatenate([_curve(x, upper), _curve(x, lower)[::-1]])[2:-2], fill=THROAT)
-        edge = np.minimum(upper + 0.075 * opening, lower)  # of the upper teeth
+        edge = np.minimum(upper + (0.075 + 0.03 * pose.square) * opening, lower)  # of the upper teeth
         canvas.polygon(np.concatenate([_curve(x, upper)[5:-5], _curve(x, edge)[5:-5][::-1]]), fill=WHITE)
     else:
         canvas.line(_curve(x, middle), 0.028, fill=_shade(face.lips, 0.55))

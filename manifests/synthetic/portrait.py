@@ -9,11 +9,13 @@ from PIL import Image
 from . import drawing
 from .cast import FaceDesign
 from .drawing import FaceCanvas
+from .pose import Pose, blend
 
 WIDTH, HEIGHT = 360, 256  # pixels of an actor's half of the picture, without the letterbox
-VALENCES, MOUTHS = 8, 4  # an expression has 2 * 8 + 1 levels, a mouth opens in 4 steps
+MOODS, MOUTHS = 4, 4  # valence and arousal have 2 * 4 + 1 levels each, a mouth opens in 4 steps
 
 PixelBox = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+_Part = tuple[PixelBox, NDArray[np.uint16]]  # of the moving layer, with its drawing
 
 _SCALE = 4  # supersampling factor
 _HEAD_WIDTH, _HEAD_HEIGHT = 176, 208  # pixels of the layer that moves
@@ -24,7 +26,8 @@ _SEAT = (WIDTH // 2, 116)  # of the face oval in the half when the head is at re
 class Expression(NamedTuple):
     """The expression of a face in one frame, in steps, so that drawings can be reused."""
 
-    valence: int = 0  # -VALENCES (negative) to VALENCES (positive); 0 is a face at rest
+    valence: int = MOODS  # -MOODS (negative) to MOODS (positive)
+    arousal: int = -MOODS  # -MOODS (calm) to MOODS (aroused); with the default valence a face at rest
     mouth: int = 0  # 0 (shut) to MOUTHS (wide open)
     shut: bool = False  # whether the eyes are closed
 
@@ -42,12 +45,11 @@ class Portrait:
         drawing.front_hair(canvas, face)
         # The layer is black outside the head, so the averaged colours are premultiplied by the opacity.
         layer = _averaged(self._bare)  # (head height, head width, 4)
-        self._skin = layer[:, :, :3]
-        self._passes = np.rint(256 * (1 - layer[:, :, 3:] / 255)).astype(np.uint16)  # of the scene, in 256ths
         self._light = _light()
-        self._eyes: dict[tuple[int, bool], tuple[PixelBox, NDArray[np.float32]]] = {}
-        self._mouths: dict[tuple[int, int], tuple[PixelBox, NDArray[np.float32]]] = {}
-        self._heads: dict[Expression, NDArray[np.uint16]] = {}
+        self._skin = (layer[:, :, :3] * self._light).astype(np.uint16)
+        self._passes = np.rint(256 * (1 - layer[:, :, 3:] / 255)).astype(np.uint16)  # of the scene, in 256ths
+        self._eyes: dict[tuple[int, int, bool], _Part] = {}
+        self._mouths: dict[tuple[int, int, int], _Part] = {}
 
     def paint(self, canvas: NDArray[np.uint8], expression: Expression, shift: tuple[int, int]) -> None:
         """Fill `canvas` (256, 360, 3) RGB with the actor, the head moved by `shift` pixels (x, y)."""
@@ -58,31 +60,32 @@ class Portrait:
 
     def _head(self, expression: Expression) -> NDArray[np.uint16]:
         """The moving layer, (head height, head width, 3), colours multiplied by opacity."""
-        if expression not in self._heads:
-            layer = self._skin.copy()
-            for (left, top, right, bottom), part in (
-                self._drawn_eyes(expression.valence, expression.shut),
-                self._drawn_mouth(expression.valence, expression.mouth),
-            ):
-                layer[top:bottom, left:right] = part
-            self._heads[expression] = (layer * self._light).astype(np.uint16)
-        return self._heads[expression]
+        layer = self._skin.copy()
+        for (left, top, right, bottom), part in (self._drawn_eyes(expression), self._drawn_mouth(expression)):
+            layer[top:bottom, left:right] = part
+        return layer
 
-    def _drawn_eyes(self, valence: int, shut: bool) -> tuple[PixelBox, NDArray[np.float32]]:
-        if (valence, shut) not in self._eyes:
+    def _drawn_eyes(self, expression: Expression) -> _Part:
+        key = expression.valence, expression.arousal, expression.shut
+        if key not in self._eyes:
             box = self._box(-0.58, 0.14, 0.70)
-            canvas = self._part(box)
-            drawing.eyes(canvas, self._face, valence / VALENCES, shut=shut)
-            self._eyes[valence, shut] = box, _averaged(canvas.image)
-        return self._eyes[valence, shut]
+            canvas = self._canvas_on_skin(box)
+            drawing.eyes(canvas, self._face, _pose(expression), shut=expression.shut)
+            self._eyes[key] = self._lit(box, canvas)
+        return self._eyes[key]
 
-    def _drawn_mouth(self, valence: int, mouth: int) -> tuple[PixelBox, NDArray[np.float32]]:
-        if (valence, mouth) not in self._mouths:
+    def _drawn_mouth(self, expression: Expression) -> _Part:
+        key = expression.valence, expression.arousal, expression.mouth
+        if key not in self._mouths:
             box = self._box(0.22, 0.97, 0.56)
-            canvas = self._part(box)
-            drawing.mouth(canvas, self._face, valence / VALENCES, mouth / MOUTHS)
-            self._mouths[valence, mouth] = box, _averaged(canvas.image)
-        return self._mouths[valence, mouth]
+            canvas = self._canvas_on_skin(box)
+            drawing.mouth(canvas, self._face, _pose(expression), expression.mouth / MOUTHS)
+            self._mouths[key] = self._lit(box, canvas)
+        return self._mouths[key]
+
+    def _lit(self, box: PixelBox, canvas: FaceCanvas) -> _Part:
+        left, top, right, bottom = box
+        return box, (_averaged(canvas.image) * self._light[top:bottom, left:right]).astype(np.uint16)
 
     def _box(self, top: float, bottom: float, half_width: float) -> PixelBox:
         """The pixels of the moving layer between two heights of the face, given in face units."""
@@ -90,7 +93,7 @@ class Portrait:
         left, right = x - half_width * unit, x + half_width * unit
         return round(left), round(y + top * unit), round(right), round(y + bottom * unit)
 
-    def _part(self, box: PixelBox) -> FaceCanvas:
+    def _canvas_on_skin(self, box: PixelBox) -> FaceCanvas:
         """A canvas with the part `box` of the bare face."""
         left, top, right, bottom = (edge * _SCALE for edge in box)
         bare = self._bare.crop((left, top, right, bottom)).convert("RGB")
@@ -106,6 +109,10 @@ class Portrait:
         layer = _averaged(image)
         wall = np.asarray(self._face.wall) * np.linspace(1.14, 0.82, HEIGHT)[:, None, None]  # (256, 1, 3)
         return np.clip(layer[:, :, :3] + wall * (1 - layer[:, :, 3:] / 255), 0, 255).astype(np.uint8)
+
+
+def _pose(expression: Expression) -> Pose:
+    return blend(expression.valence / MOODS, expression.arousal / MOODS)
 
 
 def _averaged(image: Image.Image) -> NDArray[np.float32]:

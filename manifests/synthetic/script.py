@@ -13,9 +13,7 @@ CLASSES = ("neu", "hap", "sad", "ang")
 SESSIONS = (1, 2, 3, 4, 5)
 
 MOODS: dict[str, tuple[float, float]] = {
-    # (arousal, valence), each class mean about 1 from zero. Arousal is only audible and valence only visible: audio
-    # alone confuses ang with hap and neu with sad, video alone hap with neu and ang with sad; only both together
-    # separate the four classes.
+    # (arousal, valence), each class mean about 1 from zero.
     "neu": (-0.96, 0.96),
     "hap": (0.96, 1.04),
     "exc": (1.04, 1.04),
@@ -25,9 +23,14 @@ MOODS: dict[str, tuple[float, float]] = {
     "fru": (0.5, -0.8),
     "xxx": (0.0, 0.0),
 }
-# Standard deviations around the class mean; about 4% of the turns get the wrong sign.
-_SPEAKER_SPREAD = 0.15
-_TURN_SPREAD = 0.54
+# Standard deviations around the class mean of the mood, which both modalities share.
+_SPEAKER_SPREAD = 0.12
+_TURN_SPREAD = 0.30
+# Standard deviations of (arousal, valence) of voice and face around the mood, independent of each other: each modality
+# shows both, the voice rather arousal, the face rather valence. Together they are more reliable than either.
+_VOICE_SPREAD = (0.6, 1.6)
+_FACE_SPREAD = (1.6, 0.6)
+_LIMIT = 2.0  # of all moods, as the ratings end at 5
 
 _SENTENCES = (
     "I put the letter on the table this morning.",
@@ -52,8 +55,12 @@ class ScriptTurn:
     id: str
     speaker: Gender
     emotion: str
-    arousal: float  # of the voice, -2 to 2; see MOODS
-    valence: float  # of the face, -2 to 2
+    arousal: float  # of the true mood, which is rated, -2 to 2; see MOODS
+    valence: float
+    voice_arousal: float  # that the voice shows, -2 to 2
+    voice_valence: float
+    face_arousal: float  # that the face shows, -2 to 2
+    face_valence: float
     start: float  # seconds from the start of the dialog, four decimals like the corpus
     end: float
     text: str
@@ -127,19 +134,27 @@ def _dialog(
         for gender, emotion in zip((first, second), pair, strict=True)
         if emotion is not None
     ]
+    deviations = np.random.default_rng([seed, session, index, 2])  # of voice and face from the mood
     turns = []
     clock = rng.uniform(0.5, 0.9)
     for gender, number, emotion in order:
         length = rng.triangular(1.0, 1.4, 3.0)
-        mood = np.array(MOODS[emotion]) + speaker_biases[session, gender] + rng.normal(0, _TURN_SPREAD, 2)
-        arousal, valence = np.clip(mood, -2, 2)
+        true_mood = np.array(MOODS[emotion]) + speaker_biases[session, gender] + rng.normal(0, _TURN_SPREAD, 2)
+        mood, voice, face = (
+            np.clip(true_mood + deviation, -_LIMIT, _LIMIT).tolist()
+            for deviation in (0, deviations.normal(0, _VOICE_SPREAD), deviations.normal(0, _FACE_SPREAD))
+        )
         turns.append(
             ScriptTurn(
                 id=f"{name}_{gender}{number:03d}",
                 speaker=gender,
                 emotion=emotion,
-                arousal=float(arousal),
-                valence=float(valence),
+                arousal=mood[0],
+                valence=mood[1],
+                voice_arousal=voice[0],
+                voice_valence=voice[1],
+                face_arousal=face[0],
+                face_valence=face[1],
                 start=round(clock, 4),
                 end=round(clock + length, 4),
                 text=_SENTENCES[rng.integers(len(_SENTENCES))],

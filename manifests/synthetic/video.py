@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cast import Gender
-from .portrait import HEIGHT, MOUTHS, VALENCES, WIDTH, Expression, Portrait
+from .portrait import HEIGHT, MOODS, MOUTHS, WIDTH, Expression, Portrait
 from .script import GENDERS, Dialog
 from .voice import mouth_opening
 
@@ -67,21 +67,24 @@ def _expressions(
     rng: np.random.Generator,
 ) -> list[Expression]:
     """The expression of one actor in every frame; neutral with a closed mouth when the actor does not speak."""
-    valence, mouth = np.zeros(len(seconds)), np.zeros(len(seconds))
+    mouth = np.zeros(len(seconds))
+    valence, arousal = np.ones(len(seconds)), -np.ones(len(seconds))  # at rest
     for turn, sound in zip(dialog.turns, sounds, strict=True):
         if turn.speaker == gender:
             since, left = seconds - turn.start, turn.end - seconds
             shown = np.minimum(np.minimum(since, left) / _ONSET_SECONDS, 1).clip(0)
+            strength = 1.4 * (1 + 0.1 * np.sin(3.1 * seconds))
             # The curve is steep at zero and flat at its ends: weak expressions are rare.
-            valence += shown * np.tanh(1.4 * turn.valence) * (1 + 0.1 * np.sin(3.1 * seconds))
+            valence += shown * (np.tanh(strength * turn.face_valence) - 1)
+            arousal += shown * (np.tanh(strength * turn.face_arousal) + 1)
             mouth += mouth_opening(sound, since)
     shut = np.zeros(len(seconds), bool)
     for blink in np.cumsum(rng.uniform(1.5, 5.0, len(seconds) // 60 + 1)):
         first = int(np.searchsorted(seconds, blink))
         shut[first : first + _BLINK_FRAMES] = True
-    valences = np.rint(VALENCES * valence.clip(-1, 1)).astype(int).tolist()
-    mouths = np.rint(MOUTHS * mouth.clip(0, 1)).astype(int).tolist()
-    return [Expression(*expression) for expression in zip(valences, mouths, shut.tolist(), strict=True)]
+    steps = [np.rint(MOODS * axis.clip(-1, 1)).astype(int).tolist() for axis in (valence, arousal)]
+    steps.append(np.rint(MOUTHS * mouth.clip(0, 1)).astype(int).tolist())
+    return [Expression(*expression) for expression in zip(*steps, shut.tolist(), strict=True)]
 
 
 def _head_motion(seconds: NDArray[np.float64], rng: np.random.Generator) -> list[tuple[int, int]]:

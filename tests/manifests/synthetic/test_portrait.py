@@ -3,7 +3,7 @@
 import numpy as np
 
 from foal.manifests.synthetic.cast import CAST
-from foal.manifests.synthetic.portrait import HEIGHT, MOUTHS, VALENCES, WIDTH, Expression, Portrait
+from foal.manifests.synthetic.portrait import HEIGHT, MOODS, MOUTHS, WIDTH, Expression, Portrait
 
 
 def paint(portrait: Portrait, expression: Expression, shift: tuple[int, int] = (0, 0)) -> np.ndarray:
@@ -15,7 +15,13 @@ def paint(portrait: Portrait, expression: Expression, shift: tuple[int, int] = (
 def test_expressions_change_only_the_face() -> None:
     portrait = Portrait(CAST[0].face)
     rest = paint(portrait, Expression())
-    for expression in (Expression(valence=VALENCES), Expression(mouth=MOUTHS), Expression(shut=True)):
+    for expression in (
+        Expression(valence=-MOODS),
+        Expression(arousal=MOODS),
+        Expression(valence=-MOODS, arousal=MOODS),
+        Expression(mouth=MOUTHS),
+        Expression(shut=True),
+    ):
         changed = np.abs(paint(portrait, expression) - rest).max(axis=2)
         assert changed.max() > 40
         rows, columns = np.nonzero(changed)

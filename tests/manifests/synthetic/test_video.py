@@ -55,15 +55,18 @@ def test_the_face_of_the_listener_is_independent_of_the_speaker(tmp_path: Path) 
     dialog = next(dialog for dialog in plan_dialogs(20, 2024) if not dialog.b_frames)
     portraits = {gender: Portrait(actor(dialog.session, gender).face) for gender in GENDERS}
     videos = []
-    for mood in (-1.0, 1.0):  # valence and arousal of the left actor
+    for mood in (-1.0, 1.0):  # what the left actor shows: sadness or happiness
         turns = tuple(
-            replace(turn, valence=mood, arousal=mood) if turn.speaker == dialog.left_speaker else turn
+            replace(turn, face_valence=mood, face_arousal=mood, voice_arousal=mood)
+            if turn.speaker == dialog.left_speaker
+            else turn
             for turn in dialog.turns
         )
         voices = [
             synthesize_voice(
                 actor(dialog.session, turn.speaker).voice,
-                turn.arousal,
+                turn.voice_arousal,
+                turn.voice_valence,
                 round((turn.end - turn.start) * 16_000),
                 np.random.default_rng(number),
             )

@@ -10,13 +10,28 @@ from foal.manifests.synthetic.voice import mouth_opening, synthesize_voice
 def test_an_aroused_voice_is_louder_and_higher() -> None:
     for member in CAST:
         calm, aroused = (
-            synthesize_voice(member.voice, arousal, 32_000, np.random.default_rng(3)) for arousal in (-1.0, 1.0)
+            synthesize_voice(member.voice, arousal, 0.0, 32_000, np.random.default_rng(3)) for arousal in (-1.0, 1.0)
         )
         assert max(np.abs(calm).max(), np.abs(aroused).max()) < 1
         assert aroused.std() > 2 * calm.std()
         pitches = [pitch_of(wave, member.voice.pitch_hz) for wave in (calm, aroused)]
         assert pitches[1] > 1.2 * pitches[0]
         assert 0.7 < pitches[0] / member.voice.pitch_hz < 1 < pitches[1] / member.voice.pitch_hz
+
+
+def test_a_negative_voice_is_as_loud_but_cuts_vowels_short() -> None:
+    for member in CAST:
+        negative, positive = (
+            synthesize_voice(member.voice, 0.0, valence, 32_000, np.random.default_rng(3)) for valence in (-1.0, 1.0)
+        )
+        assert 0.9 < positive.std() / negative.std() < 1.1
+        quiet = [np.mean(loudness_of(wave) < 0.2 * wave.std()) for wave in (negative, positive)]
+        assert quiet[0] > quiet[1] + 0.1
+
+
+def loudness_of(wave: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The root mean square of 20 ms windows."""
+    return np.sqrt(np.square(wave[: len(wave) // 320 * 320].reshape(-1, 320)).mean(axis=1))
 
 
 def pitch_of(wave: NDArray[np.float64], expected_hz: float) -> float:
