@@ -47,13 +47,15 @@ def test_a_fit_can_be_scored_on_its_development_group_without_the_test_group(
 ) -> None:
     data = make_dataset()
     folds = build_cross_validation(data.utterances, None, data.speakers)
-    result = run_task(task_in(tmp_path, scored="dev"), data, folds, CPU)
+    settings = QUICK.model_copy(update={"select": "ua", "refit": False})
+    result = run_task(task_in(tmp_path, scored="dev", settings=settings), data, folds, CPU)
     fold = folds.folds[0]
     counts = confusion(data.labels[fold.dev_rows].numpy(), result.probabilities.argmax(1), 3)
     assert result.epoch is not None
     assert float(unweighted_accuracy(counts)) == result.history[result.epoch - 1].dev_ua
     no_test = replace(fold, test_rows=fold.test_rows[:0])
-    repeated = run_task(task_in(tmp_path / "b", scored="dev"), data, replace(folds, folds=(no_test,)), CPU)
+    task = task_in(tmp_path / "b", scored="dev", settings=settings)
+    repeated = run_task(task, data, replace(folds, folds=(no_test,)), CPU)
     np.testing.assert_array_equal(repeated.probabilities, result.probabilities)
 
 
