@@ -11,7 +11,9 @@ from foal.tests.train.fit.small_fit import CPU, SMALL, first_fold, fit_first
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
 from foal.train.data.normalization import frame_statistics
+from foal.train.data.protocol import build_cross_validation
 from foal.train.data.sequences import PackedSequences
+from foal.train.fit.loop import train_fold
 from foal.train.fit.predict import predict
 from foal.train.metrics.classification import confusion, unweighted_accuracy
 
@@ -106,8 +108,19 @@ def test_a_refit_trains_a_new_network_on_both_groups(make_dataset: Callable[...,
     # Its normalization covers the development group as well.
     both = torch.cat([fold.train_rows, fold.dev_rows])
     for name, (mean, _) in frame_statistics(data.features, both).items():
-        torch.testing.assert_close(refitted.model.projections[name].mean, mean)
-        assert not torch.allclose(selected.model.projections[name].mean, mean)
+        torch.testing.assert_close(refitted.model.get_buffer(f"projections.{name}.mean"), mean)
+        assert not torch.allclose(selected.model.get_buffer(f"projections.{name}.mean"), mean)
+
+
+def test_a_test_group_that_chooses_the_epoch_is_never_trained_on(make_dataset: Callable[..., Dataset]) -> None:
+    data = make_dataset()
+    fold = build_cross_validation(data.utterances, "loso-reference", data.speakers).folds[0]
+    assert torch.equal(fold.dev_rows, fold.test_rows)
+    settings = SMALL.model_copy(update={"epochs": 2, "select": "last", "refit": True})
+    fitted = train_fold(data, fold, settings, seed=0, device=CPU)
+    assert all(epoch.dev_ua is not None for epoch in fitted.history)
+    for name, (mean, _) in frame_statistics(data.features, fold.train_rows).items():
+        torch.testing.assert_close(fitted.model.get_buffer(f"projections.{name}.mean"), mean)
 
 
 def test_a_refit_of_the_last_epoch_is_a_single_training(make_dataset: Callable[..., Dataset]) -> None:

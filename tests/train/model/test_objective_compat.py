@@ -15,6 +15,7 @@ from foal.train.data.sequences import Batch, Frames, PackedSequences
 from foal.train.fit.loop import architecture_for
 from foal.train.model.foalnet import FoalNet
 from foal.train.model.objective import LossConfig, Losses, Pairs, draw_pairs, objective
+from foal.train.model.pooling import Projected
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]
@@ -25,10 +26,9 @@ OURS = LossConfig(avel=0.7, mem=0.3)
 AUTHORS = LossConfig(avel=0.7, mem=0.3, sum_positives=True, own_pairs=True)
 
 
-def unit(side: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def unit(side: Projected) -> Tensor:
     """The mean over each sequence's valid frames, normalized to unit length."""
-    values, valid, *_ = side
-    means = torch.stack([frames[flags].mean(0) for frames, flags in zip(values, valid, strict=True)])
+    means = torch.stack([frames[flags].mean(0) for frames, flags in zip(side.values, side.valid, strict=True)])
     return means / means.square().sum(1, keepdim=True).sqrt()
 
 
