@@ -1,4 +1,4 @@
-"""The folder in which the documentation's examples run, with a manifest, features, an index and a finished run."""
+"""The folder in which the documentation's examples run, with a manifest, features, an index, a run and a study."""
 
 import csv
 import random
@@ -53,6 +53,7 @@ def example_folder(
         "import --manifest manifest.csv --audio audio --face face --audio-rate 50 --face-rate 10 -o features",
         "index --manifest manifest.csv --features-dir features -o feats.h5",
         "train --features feats.h5 --out runs/main --epochs 2 --width 16 --set train.bootstrap=20",
+        "tune --features feats.h5 --out runs/tune --trials 2 --epochs 1 --workers 1 --set train.bootstrap=20",
     )
     for command in commands:
         result = foal_in(folder, *command.split())
