@@ -83,7 +83,7 @@ def test_utterance_that_kills_workers_is_identified(
     with trial("a media file that kills every worker that opens it", UTTERANCE_LISTED):
         run = start(tmp_path, *command)
         with kill_workers_that_open(run, root / "5.mp4"):
-            assert run.finish() == 3, run.err
+            assert run.finish(timeout=900) == 3, run.err
         failures = read_failures(tmp_path)
         assert set(failures) == {"u5"}
         assert "worker processes that ran it died" in failures["u5"]["reason"]
