@@ -23,7 +23,7 @@ from ..data.protocol import CrossValidation, build_cross_validation, check_class
 from ..fit.parallel import run_missing
 from ..fit.task import FitResult, FitTask, load_result, probability_table
 from ..metrics.classification import Counts, counts_by_speaker, mean_ua, pooled_scores
-from ..metrics.significance import bootstrap_gain, paired_permutation
+from ..metrics.significance import paired_comparison
 from ..report.ablation import plot_ablation, write_markdown
 from ..report.files import fold_streams_json, versions, warnings_for, write_json
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
@@ -178,12 +178,7 @@ def _compare(
         epochs = [fit.epoch for fit in fits if fit.epoch is not None]
         comparison: dict[str, Any] = {"gain": None, "gain_ci95": None, "p": None}
         if system.id != baseline:
-            pair = counts[system.id], counts[baseline]
-            comparison = {
-                "gain": mean_ua(pair[0]) - mean_ua(pair[1]),
-                "gain_ci95": bootstrap_gain(*pair, resamples=resamples),
-                "p": paired_permutation(*pair),
-            }
+            comparison = paired_comparison(counts[system.id], counts[baseline], resamples=resamples)
         rows.append(
             {
                 "id": system.id,
@@ -228,11 +223,5 @@ def _verdict(systems: Sequence[System], counts: Mapping[str, Counts], resamples:
     if PROPOSED not in counts or not baselines:
         return None
     best = max(baselines, key=lambda name: mean_ua(counts[name]))
-    pair = counts[PROPOSED], counts[best]
-    return {
-        "system": PROPOSED,
-        "baseline": best,
-        "gain": mean_ua(pair[0]) - mean_ua(pair[1]),
-        "gain_ci95": bootstrap_gain(*pair, resamples=resamples),
-        "p": paired_permutation(*pair),
-    }
+    comparison = paired_comparison(counts[PROPOSED], counts[best], resamples=resamples)
+    return {"system": PROPOSED, "baseline": best, **comparison}

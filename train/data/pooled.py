@@ -52,10 +52,7 @@ def standardized_features(
         return tables
     for name, (fold_mean, fold_deviation) in frame_statistics(data.features, train_rows).items():
         speaker = data.speaker_statistics.of(name, torch.arange(len(data)), torch.device("cpu"))
-        weight = speaker.weight.view(-1, *[1] * fold_mean.dim())
-        mean = weight * speaker.mean + (1 - weight) * fold_mean
-        variance = weight * speaker.variance + (1 - weight) * fold_deviation.square()
-        deviation = variance.sqrt().clamp(min=1e-3 * fold_deviation)
+        mean, deviation = speaker.shrunk(fold_mean, fold_deviation)
         if mean.dim() == 3:  # layers, whose values are averaged in the table
             mean, deviation = mean.mean(1), deviation.mean(1)
         centre = torch.cat([mean if part == "mean" else torch.zeros_like(mean) for part in parts], 1)

@@ -18,6 +18,13 @@ class SpeakerNorm(NamedTuple):
     variance: Tensor
     weight: Tensor
 
+    def shrunk(self, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (b, [layers,] width) between the speaker's and the training group's ([layers,] width)."""
+        weight = self.weight.view(-1, *[1] * mean.dim())
+        variance = weight * self.variance + (1 - weight) * deviation.square()
+        # A feature that is constant for a speaker carries nothing; it is not scaled up to rounding errors.
+        return weight * self.mean + (1 - weight) * mean, variance.sqrt().clamp(min=1e-3 * deviation)
+
 
 class Frames(NamedTuple):
     """A batch of sequences: values (b, t, [layers,] width), valid (b, t) bool, and statistics of the speakers, if used.

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...shared.errors import UsageError
-from .classification import Counts, counts_by_speaker, mean_ua, pooled_scores, seed_average_scores
-from .significance import bootstrap_gain, paired_permutation
+from .classification import Counts, counts_by_speaker, pooled_scores, seed_average_scores
+from .significance import paired_comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,12 +135,7 @@ def compare_predictions(system: Predictions, baseline: Predictions, *, resamples
             f"expected the same number of seeds to compare, or one, got {seeds[0]} in {system.source} and {seeds[1]} "
             f"in {baseline.source}; train both with the same --num-seeds"
         )
-    pair = _counts(system), _counts(aligned)
-    return {
-        "gain": mean_ua(pair[0]) - mean_ua(pair[1]),
-        "gain_ci95": bootstrap_gain(*pair, resamples=resamples),
-        "p": paired_permutation(*pair),
-    }
+    return paired_comparison(_counts(system), _counts(aligned), resamples=resamples)
 
 
 def _counts(predictions: Predictions) -> Counts:

@@ -1,10 +1,12 @@
 """Comparison of two systems, paired by speaker, on confusion matrices (seeds, speakers, c, c): row = truth."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
-from .classification import Counts, Numbers, draw_speakers, student_interval
+from .classification import Counts, Numbers, draw_speakers, mean_ua, student_interval
 
 PERMUTATION_SEED = 0
 MAX_PERMUTATIONS = 10_000
@@ -67,6 +69,24 @@ def bootstrap_gain(system: Counts, baseline: Counts, *, resamples: int) -> list[
     totals = truths.sum(0)
     estimate = float((hits.sum(0) / np.maximum(totals, 1)).sum() / max(np.count_nonzero(totals), 1))
     return student_interval(gains, estimate, len(hits))
+
+
+def paired_comparison(system: Counts, baseline: Counts, *, resamples: int) -> dict[str, Any]:
+    """Gain in UA of a system over a baseline (`gain`), its 95% interval (`gain_ci95`) and the p value (`p`).
+
+    Args:
+        system: matrices of the system.
+        baseline: matrices of the baseline.
+        resamples: bootstrap resamples of the interval.
+
+    Raises:
+        ValueError: as in `paired_permutation`.
+    """
+    return {
+        "gain": mean_ua(system) - mean_ua(baseline),
+        "gain_ci95": bootstrap_gain(system, baseline, resamples=resamples),
+        "p": paired_permutation(system, baseline),
+    }
 
 
 def _paired(system: Counts, baseline: Counts) -> tuple[Numbers, Counts]:

@@ -171,9 +171,5 @@ class Projection(nn.Module):
         """Mean and deviation to standardize with: those of the fold, or (b, 1, [layers,] width) by speaker."""
         if speaker is None:
             return self.mean, self.deviation
-        weight = speaker.weight.view(-1, *[1] * self.mean.dim())
-        mean = weight * speaker.mean + (1 - weight) * self.mean
-        variance = weight * speaker.variance + (1 - weight) * self.deviation.square()
-        # A feature that is constant for a speaker carries nothing; it is not scaled up to rounding errors.
-        deviation = variance.sqrt().clamp(min=1e-3 * self.deviation)
+        mean, deviation = speaker.shrunk(self.mean, self.deviation)
         return mean[:, None], deviation[:, None]

@@ -23,8 +23,8 @@ from ..data.fold_features import fold_settings, tested_groups, with_fold_streams
 from ..data.protocol import CrossValidation, build_cross_validation, check_classes
 from ..fit.parallel import run_missing
 from ..fit.task import ALGORITHM, FitResult, FitTask, load_result, probability_table
-from ..metrics.classification import confusion, counts_by_speaker, mean_ua, pooled_scores, unweighted_accuracy
-from ..metrics.significance import bootstrap_gain, paired_permutation
+from ..metrics.classification import confusion, counts_by_speaker, pooled_scores, unweighted_accuracy
+from ..metrics.significance import paired_comparison
 from ..report.files import versions, warnings_for, write_json
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
 from ..report.tuning import plot_importance, plot_trials, write_best, write_markdown
@@ -219,9 +219,7 @@ def _compare(search: _Search, results: Mapping[str, Sequence[FitResult]]) -> dic
     return {
         "current": scores["current settings"],
         "tuned": scores["tuned settings"],
-        "gain": mean_ua(tuned) - mean_ua(current),
-        "gain_ci95": bootstrap_gain(tuned, current, resamples=resamples),
-        "p": paired_permutation(tuned, current),
+        **paired_comparison(tuned, current, resamples=resamples),
     }
 
 
