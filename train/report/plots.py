@@ -1,6 +1,6 @@
 """Plots of a run as PNG: confusion matrix and learning curves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
 
 
 def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, int], int], *, title: str) -> None:
-    """Plot training losses and development UA by epoch, one line per seed and fold.
+    """Plot training losses and, if there is any, development UA by epoch, one line per seed and fold.
 
     Args:
         path: the file.
@@ -61,8 +61,9 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
     runs: dict[tuple[int, int], list[Epoch]] = {}
     for row in history:
         runs.setdefault((row.seed, row.fold), []).append(row)
+    scored = any(row.dev_ua is not None for row in history)
     with matplotlib.style.context("default"):
-        picture, (left, right) = figure(9, 3.6, panels=2)
+        picture, (left, *rest) = figure(9 if scored else 4.8, 3.6, panels=2 if scored else 1)
         losses = (("classes", "loss_classes", BLUE), ("AVEL", "loss_avel", ORANGE), ("MEM", "loss_mem", GREEN))
         for label, field, colour in losses:
             if not any(getattr(row, field) for row in history):
@@ -70,21 +71,27 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
             for number, rows in enumerate(runs.values()):
                 epochs, values = [row.epoch for row in rows], [getattr(row, field) for row in rows]
                 left.plot(epochs, values, color=colour, lw=1, alpha=0.6, label=label if number == 0 else None)
-        for run, rows in runs.items():
-            scores = [100 * row.dev_ua for row in rows if row.dev_ua is not None]
-            if scores:
-                right.plot([row.epoch for row in rows], scores, color=MUTED, lw=1)
-                right.plot(best[run], scores[best[run] - 1], "o", color=BLUE, ms=5)
         left.legend(frameon=False, fontsize=9)
         left.set(xlabel="epoch", ylabel="training loss (unweighted)", ylim=(0, None))
-        right.set(xlabel="epoch", ylabel="development UA (%)", ylim=(0, 100))
-        for axes in (left, right):
+        for right in rest:
+            _draw_development(right, runs, best)
+        for axes in (left, *rest):
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", color="#e4e7eb", lw=0.8)
             axes.set_axisbelow(True)
         picture.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
-        right.set_title("dots: selected epochs", fontsize=9, loc="right", color=MUTED)
         save(picture, path)
+
+
+def _draw_development(
+    axes: Axes, runs: Mapping[tuple[int, int], Sequence[Epoch]], best: Mapping[tuple[int, int], int]
+) -> None:
+    for run, rows in runs.items():
+        scores = [100 * row.dev_ua for row in rows if row.dev_ua is not None]
+        axes.plot([row.epoch for row in rows], scores, color=MUTED, lw=1)
+        axes.plot(best[run], scores[best[run] - 1], "o", color=BLUE, ms=5)
+    axes.set(xlabel="epoch", ylabel="development UA (%)", ylim=(0, 100))
+    axes.set_title("dots: selected epochs", fontsize=9, loc="right", color=MUTED)
 
 
 def figure(width: float, height: float, *, panels: int) -> tuple[Figure, list[Axes]]:

@@ -1,5 +1,6 @@
 """The plots of a run are byte-identical for equal numbers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -52,6 +53,17 @@ def test_learning_curves_mark_the_selected_epochs(tmp_path: Path) -> None:
     check_png(tmp_path / "a.png")
     plot_learning(tmp_path / "b.png", history(loss_mem=0.7), {**best, (0, 1): 1}, title="audio and face")
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+def test_without_development_scores_only_the_losses_are_plotted(tmp_path: Path) -> None:
+    best = {(0, 1): 3, (0, 2): 3}
+    scored = history(loss_mem=0.7)
+    plot_learning(tmp_path / "both.png", scored, best, title="audio and face")
+    unscored = [replace(epoch, dev_loss=None, dev_ua=None, dev_wa=None) for epoch in scored]
+    plot_learning(tmp_path / "losses.png", unscored, best, title="audio and face")
+    with Image.open(tmp_path / "both.png") as both, Image.open(tmp_path / "losses.png") as losses:
+        assert losses.height == both.height
+        assert losses.width < 0.6 * both.width
 
 
 def test_disabled_losses_have_no_curve(tmp_path: Path) -> None:
