@@ -17,7 +17,7 @@ from ...shared.store.feature_store import FeatureStore
 from ...shared.utterance import Utterance
 from .features import Features, InMemory, OnDisk, StreamSource, read_streams
 from .malloc import limit_malloc_arenas
-from .speakers import SpeakerStatistics, read_speaker_statistics, speaker_key
+from .speakers import SpeakerStatistics, speaker_key, speaker_statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +135,7 @@ def open_dataset(
             features=features,
             rates={modality: source.to_hz for modality, source in sources.items()},
             stream_names=names,
-            speaker_statistics=(
-                read_speaker_statistics(store, rows, sources) if settings.normalize == "speaker" else None
-            ),
+            speaker_statistics=speaker_statistics(store, rows, sources) if settings.normalize == "speaker" else None,
             digest=store.digest,
             provenance={name: provenance[name] for name in names.values()},
             warnings=(*_label_warnings(store.utterances, class_names), *stream_warnings(store, rows, names)),

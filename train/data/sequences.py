@@ -117,7 +117,7 @@ def frame_index(stream: PackedSequences, positions: Tensor) -> Tensor:
 
 def _pick(source: Tensor, index: Tensor, device: torch.device) -> Tensor:
     picked = source.index_select(0, index.to(source.device))
-    if picked.device == device:
+    if picked.device.type == device.type:  # `cuda` is the current device, for example `cuda:0`
         return picked
     return picked.pin_memory().to(device, non_blocking=True)
 

@@ -1,7 +1,9 @@
 """Statistics of each speaker's features, over all utterances of the speaker in feats.h5, labelled or not."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,29 +19,44 @@ SHRINKAGE = 2.0
 UTTERANCES_AT_ONCE = 512
 
 
+class SpeakerTable(NamedTuple):
+    """Statistics of s speakers in one modality.
+
+    Attributes:
+        means: mean over the valid frames of a speaker, (s, [layers,] width).
+        variances: variance over these frames, (s, [layers,] width).
+        weights: weight of the speaker's statistics, (s,): utterances / (utterances + SHRINKAGE).
+    """
+
+    means: Tensor
+    variances: Tensor
+    weights: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
 class SpeakerStatistics:
     """Statistics of s speakers by modality.
 
     Attributes:
         rows: number of the speaker of each utterance of the dataset, (n,).
-        means: mean over the valid frames of a speaker, (s, [layers,] width).
-        variances: variance over these frames, (s, [layers,] width).
-        weights: weight of the speaker's statistics, (s,): utterances / (utterances + SHRINKAGE).
         utterances: utterances of each speaker in feats.h5, (s,).
+        read: computes the tables; called once, when the first batch needs them. A process that opens a dataset for
+            its index only reads no features.
     """
 
     rows: Tensor
     utterances: Tensor
-    means: Mapping[str, Tensor]
-    variances: Mapping[str, Tensor]
-    weights: Mapping[str, Tensor]
+    read: Callable[[], Mapping[str, SpeakerTable]]
+
+    @cached_property
+    def tables(self) -> Mapping[str, SpeakerTable]:
+        """The statistics by modality. Raises StoreError if the features cannot be read."""
+        return self.read()
 
     def of(self, name: str, rows: Tensor, device: torch.device) -> SpeakerNorm:
         """The statistics of the speakers of some rows (b,) of the dataset."""
         chosen = self.rows[rows.cpu()]
-        tables = (self.means[name], self.variances[name], self.weights[name])
-        return SpeakerNorm(*(table[chosen].to(device, non_blocking=True) for table in tables))
+        return SpeakerNorm(*(part[chosen].to(device, non_blocking=True) for part in self.tables[name]))
 
 
 def speaker_key(utterance: Utterance) -> str:
@@ -47,21 +64,20 @@ def speaker_key(utterance: Utterance) -> str:
     return f"{utterance.corpus}/{utterance.speaker}" if utterance.speaker else f"{utterance.corpus}//{utterance.id}"
 
 
-def read_speaker_statistics(
+def speaker_statistics(
     store: FeatureStore, rows: Sequence[int], sources: Mapping[str, StreamSource]
 ) -> SpeakerStatistics:
-    """Compute the statistics of the speakers of some utterances, over all utterances of these speakers in the store.
+    """The statistics of the speakers of some utterances, over all utterances of these speakers in the store.
 
     No label is read.
 
     Args:
-        store: an open store.
+        store: a store that stays open until the statistics are read.
         rows: rows of the dataset's utterances in the store, n.
         sources: stream by modality.
 
     Raises:
         TrainingError: no utterance has a speaker.
-        StoreError: the features cannot be read.
     """
     if not any(store.utterances[row].speaker for row in rows):
         raise TrainingError(
@@ -70,20 +86,28 @@ def read_speaker_statistics(
         )
     numbers: dict[str, int] = {}
     own = [numbers.setdefault(speaker_key(store.utterances[row]), len(numbers)) for row in rows]
-    members = [row for row, utterance in enumerate(store.utterances) if speaker_key(utterance) in numbers]
-    sums: dict[str, _SpeakerSums] = {}
-    for block in _blocks(members):
-        speakers = torch.tensor([numbers[speaker_key(store.utterances[row])] for row in block])
-        for name, stream in read_streams(store, block, sources).items():
-            sums.setdefault(name, _SpeakerSums(stream, len(numbers))).add(stream, speakers)
-    statistics = {name: total.statistics() for name, total in sums.items()}
+    speakers = {
+        row: numbers[key]
+        for row, utterance in enumerate(store.utterances)
+        if (key := speaker_key(utterance)) in numbers
+    }
     return SpeakerStatistics(
         rows=torch.tensor(own),
-        utterances=torch.bincount(torch.tensor([numbers[speaker_key(store.utterances[row])] for row in members])),
-        means={name: mean for name, (mean, _, _) in statistics.items()},
-        variances={name: variance for name, (_, variance, _) in statistics.items()},
-        weights={name: count / (count + SHRINKAGE) for name, (_, _, count) in statistics.items()},
+        utterances=torch.bincount(torch.tensor(list(speakers.values()))),
+        read=partial(_read_tables, store, sources, speakers, len(numbers)),
     )
+
+
+def _read_tables(
+    store: FeatureStore, sources: Mapping[str, StreamSource], speakers: Mapping[int, int], count: int
+) -> dict[str, SpeakerTable]:
+    """Read the utterances `speakers` (row of the store: number of the speaker) in blocks, and sum them up."""
+    sums: dict[str, _SpeakerSums] = {}
+    for block in _blocks(list(speakers)):
+        numbers = torch.tensor([speakers[row] for row in block])
+        for name, stream in read_streams(store, block, sources).items():
+            sums.setdefault(name, _SpeakerSums(stream, count)).add(stream, numbers)
+    return {name: total.table() for name, total in sums.items()}
 
 
 class _SpeakerSums:
@@ -105,11 +129,11 @@ class _SpeakerSums:
         self.frames += torch.bincount(speakers[owner], minlength=len(self.frames))
         self.utterances += torch.bincount(speakers[torch.unique(owner)], minlength=len(self.utterances))
 
-    def statistics(self) -> tuple[Tensor, Tensor, Tensor]:
+    def table(self) -> SpeakerTable:
         count = self.frames.clamp(min=1).view(-1, *[1] * (self.total.dim() - 1))
         mean = self.total / count
         variance = (self.squares / count - mean.square()).clamp(min=0)
-        return mean.float(), variance.float(), self.utterances
+        return SpeakerTable(mean.float(), variance.float(), self.utterances / (self.utterances + SHRINKAGE))
 
 
 def _blocks(rows: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -23,7 +23,7 @@ from ..data.fold_features import FoldDatasets, fold_settings, with_fold_streams
 from ..data.modality_dropout import drop_frames, drop_modality
 from ..data.protocol import group_of
 from ..data.sequences import Batch
-from ..fit.device import deterministic
+from ..fit.device import amp_dtype, deterministic
 from ..fit.predict import predict
 from ..metrics.classification import pooled_scores
 from ..report.evaluation import plot_calibration, plot_overview
@@ -246,7 +246,10 @@ def probability_tables(
     probabilities = {}
     for member, rows in members_by_fold(ensembles):
         data = data_of(member)
-        probabilities[member.seed, member.fold] = predict(member.model, data, rows, device=device, transform=transform)
+        half = amp_dtype(TrainSettings.model_validate(member.metadata["settings"]), device)  # as in training
+        probabilities[member.seed, member.fold] = predict(
+            member.model, data, rows, device=device, half=half, transform=transform
+        )
     return np.stack(
         [
             ensemble.average([probabilities[member.seed, member.fold] for member, _ in ensemble.members])

@@ -7,7 +7,7 @@ import torch
 from foal.train.data.dataset import Dataset
 from foal.train.data.pooled import pooled_features, standardized_features
 from foal.train.data.sequences import PackedSequences
-from foal.train.data.speakers import SpeakerStatistics
+from foal.train.data.speakers import SpeakerStatistics, SpeakerTable
 
 Make = Callable[..., Dataset]
 
@@ -39,16 +39,16 @@ def test_speaker_statistics_replace_those_of_the_training_group_by_their_weight(
 ) -> None:
     frames = [torch.tensor([[1.0], [3.0]]), torch.tensor([[10.0], [14.0]])]
     data = make_dataset(2, c=2, streams={"audio": make_stream(frames)})
-    speakers = SpeakerStatistics(
-        rows=torch.tensor([0, 1]),
-        utterances=torch.tensor([1, 1]),
-        means={"audio": torch.tensor([[2.0], [12.0]])},
-        variances={"audio": torch.tensor([[1.0], [4.0]])},
-        weights={"audio": torch.tensor([1.0, 1.0])},
-    )
+
+    def speakers(*weights: float) -> SpeakerStatistics:
+        means, variances = torch.tensor([[2.0], [12.0]]), torch.tensor([[1.0], [4.0]])
+        table = SpeakerTable(means, variances, torch.tensor(weights))
+        return SpeakerStatistics(
+            rows=torch.tensor([0, 1]), utterances=torch.tensor([1, 1]), read=lambda: {"audio": table}
+        )
+
     rows = torch.tensor([0])  # mean 2, deviation 1
-    own = standardized_features(replace(data, speaker_statistics=speakers), rows, ("mean", "std"))["audio"]
+    own = standardized_features(replace(data, speaker_statistics=speakers(1.0, 1.0)), rows, ("mean", "std"))["audio"]
     np.testing.assert_allclose(own, [[0, 1], [0, 1]])
-    unknown = replace(speakers, weights={"audio": torch.tensor([1.0, 0.0])})
-    shrunk = standardized_features(replace(data, speaker_statistics=unknown), rows, ("mean", "std"))["audio"]
+    shrunk = standardized_features(replace(data, speaker_statistics=speakers(1.0, 0.0)), rows, ("mean", "std"))["audio"]
     np.testing.assert_allclose(shrunk, [[0, 1], [10, 2]])

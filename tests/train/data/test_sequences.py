@@ -7,7 +7,7 @@ from torch import Tensor
 
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
-from foal.train.data.sequences import Batch, PackedSequences, frame_index, pool_frames, pooled_lengths
+from foal.train.data.sequences import Batch, PackedSequences, frame_index, pad_batch, pool_frames, pooled_lengths
 
 MakeStream = Callable[..., PackedSequences]
 Make = Callable[..., Dataset]
@@ -45,6 +45,14 @@ def test_collate_pads_utterances_without_frames(make_dataset: Make, make_stream:
     assert batch.frames["audio"].values.shape == batch.frames["face"].values.shape == (2, 1, 4)
     assert not batch.frames["audio"].valid.any()
     assert not batch.frames["face"].valid.any()
+
+
+def test_a_device_without_a_number_is_the_current_one(make_stream: MakeStream) -> None:
+    """As on a GPU, where features lie on `cuda:0` and the run computes on `cuda`."""
+    stream = make_stream([torch.randn(3, 2), torch.randn(1, 2)])
+    batches = [pad_batch(stream, torch.tensor([1, 0]), torch.device(name)) for name in ("cpu", "cpu:0")]
+    assert torch.equal(batches[0].values, batches[1].values)
+    assert torch.equal(batches[0].valid, batches[1].valid)
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.data())
