@@ -112,7 +112,7 @@ class TrainSettings(Section):
         None,
         ge=2,
         le=65536,
-        description="maximum number of utterances per step (none = a sixteenth of the training group, 16 to 64)",
+        description="maximum number of utterances per step (none = a twelfth of the training group, 16 to 96)",
     )
     batch_frames: int | None = Field(
         8192,
@@ -131,7 +131,7 @@ class TrainSettings(Section):
     early_stopping_patience: int | None = Field(
         15, ge=1, description="epochs without a better development score after which a fold stops (none = never)"
     )
-    learning_rate: float = Field(2e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    learning_rate: float = Field(2.5e-3, gt=0, le=1, description="peak learning rate of AdamW")
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="learning rate after the warm-up: cosine decay to zero over all epochs, or constant"
     )

@@ -11,7 +11,7 @@ from .features import Chunk
 from .sequences import Batch, pad_batch
 
 BUCKET_SIZE = 256
-"""Utterances sorted by length together: enough for little padding, few enough that a batch is still a mixture."""
+"""Utterances sorted by length together, rounded up to whole batches: enough for little padding, few enough that a batch is still a mixture."""
 EVALUATION_BATCH_SIZE = 256
 """Utterances of a batch without gradients, which keeps no activations."""
 MAX_EVALUATION_FRAMES = 32_768
@@ -21,11 +21,11 @@ PREFETCH_BYTES = 64 << 20
 
 
 def training_batch_size(configured: int | None, utterances: int) -> int:
-    """The configured batch size, or (None) a sixteenth of the training group, between 16 and 64.
+    """The configured batch size, or (None) a twelfth of the training group, between 16 and 96.
 
     A small group needs small batches: it would give too few steps otherwise.
     """
-    return configured or min(max(utterances // 16, 16), 64)
+    return configured or min(max(utterances // 12, 16), 96)
 
 
 def class_balanced_sample(labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -62,7 +62,7 @@ def bucketed(
         One tensor of positions per batch.
     """
     batches: list[Tensor] = []
-    for bucket in torch.split(torch.arange(len(lengths)), max(BUCKET_SIZE, batch_size)):
+    for bucket in torch.split(torch.arange(len(lengths)), -(-BUCKET_SIZE // batch_size) * batch_size):
         dealt = _deal_copies(bucket[lengths[bucket].argsort(stable=True)], rows, batch_size)
         batches += [part for batch in dealt for part in _limited(batch, lengths, frames)]
     return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
