@@ -11,7 +11,10 @@ from .features import Chunk
 from .sequences import Batch, pad_batch
 
 BUCKET_SIZE = 256
-"""Utterances sorted by length together, rounded up to whole batches: enough for little padding, few enough that a batch is still a mixture."""
+"""Utterances sorted by length together, rounded up to whole batches.
+
+Enough for little padding, few enough that a batch is still a mixture.
+"""
 EVALUATION_BATCH_SIZE = 256
 """Utterances of a batch without gradients, which keeps no activations."""
 MAX_EVALUATION_FRAMES = 32_768
