@@ -5,12 +5,21 @@ from typing import Annotated
 
 import typer
 
-from ..shared.cli.options import FORCE_OPTION, JSON_OPTION, setting, with_settings
+from ..shared.cli.options import FORCE_OPTION, JSON_OPTION, Setting, setting, with_settings
 from ..shared.config.settings import Settings
 
-FEATURES = setting("index", "--features", "-f")
+STREAMS: dict[str, str | Setting] = {
+    "features": setting("index", "--features", "-f"),
+    "audio": setting("train.audio", metavar="NAME"),
+    "face": setting("train.face", metavar="NAME"),
+    "fold_features": setting("train.fold_features", metavar="NAME,..."),
+}
 SEEDS = setting("train.seeds", metavar="A,B,...")
-WORKERS = setting("cluster.workers", "--workers", "-j")
+CLUSTER: dict[str, str | Setting] = {
+    "workers": setting("cluster.workers", "--workers", "-j"),
+    "scheduler": "cluster.scheduler",
+    "device": "cluster.device",
+}
 NUM_SEEDS_OPTION = typer.Option("--num-seeds", min=1, metavar="N", help="Use the seeds 0 to N - 1", show_default=False)
 ON_DISK_OPTION = typer.Option("--on-disk", help="Read the features from disk in every epoch (key train.load: disk)")
 DEFAULT_ABLATION_SEEDS = 3
@@ -19,11 +28,8 @@ DEFAULT_RUN = Path("runs/main")
 
 
 @with_settings(
-    features=FEATURES,
+    **STREAMS,
     modalities="train.modalities",
-    audio=setting("train.audio", metavar="NAME"),
-    face=setting("train.face", metavar="NAME"),
-    fold_features=setting("train.fold_features", metavar="NAME,..."),
     avel="train.avel",
     mem="train.mem",
     protocol="train.protocol",
@@ -40,10 +46,8 @@ DEFAULT_RUN = Path("runs/main")
     width="train.width",
     layers="train.layers",
     frame_rate="train.frame_rate",
-    workers=WORKERS,
-    scheduler="cluster.scheduler",
+    **CLUSTER,
     threads="cluster.threads",
-    device="cluster.device",
 )
 def train(
     *,
@@ -129,11 +133,8 @@ def results(
 
 
 @with_settings(
-    features=FEATURES,
+    **STREAMS,
     modalities="train.modalities",
-    audio=setting("train.audio", metavar="NAME"),
-    face=setting("train.face", metavar="NAME"),
-    fold_features=setting("train.fold_features", metavar="NAME,..."),
     protocol="train.protocol",
     normalize="train.normalize",
     select="train.select",
@@ -143,9 +144,7 @@ def results(
     epochs="train.epochs",
     early_stopping_patience="train.early_stopping_patience",
     frame_rate="train.frame_rate",
-    workers=WORKERS,
-    scheduler="cluster.scheduler",
-    device="cluster.device",
+    **CLUSTER,
 )
 def tune(
     *,
@@ -186,19 +185,14 @@ def tune(
 
 
 @with_settings(
-    features=FEATURES,
-    audio=setting("train.audio", metavar="NAME"),
-    face=setting("train.face", metavar="NAME"),
-    fold_features=setting("train.fold_features", metavar="NAME,..."),
+    **STREAMS,
     protocol="train.protocol",
     normalize="train.normalize",
     preset="train.preset",
     seeds=SEEDS,
     epochs="train.epochs",
     frame_rate="train.frame_rate",
-    workers=WORKERS,
-    scheduler="cluster.scheduler",
-    device="cluster.device",
+    **CLUSTER,
 )
 def ablate(
     *,
@@ -217,8 +211,9 @@ def ablate(
 ) -> None:
     """Run the ablation study.
 
-    Compares Foal-Net with its parts removed and with simpler systems: majority class, logistic regression, single
-    modalities, late fusion, plain fusion. The fits run side by side on Dask workers; finished fits are reused.
+    Compares Foal-Net with its parts removed and with simpler systems: majority class, logistic regression, support
+    vector machines, a multilayer perceptron, single modalities, late fusion, plain fusion. The first line compares it
+    with the best of the baselines. The fits run side by side on Dask workers; finished fits are reused.
     """
     if num_seeds is None and "train.seeds" not in given:
         num_seeds = DEFAULT_ABLATION_SEEDS
@@ -238,10 +233,7 @@ def ablate(
 
 
 @with_settings(
-    features=FEATURES,
-    audio=setting("train.audio", metavar="NAME"),
-    face=setting("train.face", metavar="NAME"),
-    fold_features=setting("train.fold_features", metavar="NAME,..."),
+    **STREAMS,
     threads="cluster.threads",
     device="cluster.device",
 )
