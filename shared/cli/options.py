@@ -11,6 +11,7 @@ Every option overrides its key of params.yaml. `--params` and `--set` are added 
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -199,9 +200,12 @@ def _parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise SettingsError(f"--set: expected KEY=VALUE, got {quoted(assignment)}")
         try:
-            overrides[key.strip()] = parse_yaml(text)
+            value = parse_yaml(text)
         except YamlError:
             raise SettingsError(f"--set {shortened(key)}: expected a YAML value, got {quoted(text)}") from None
+        with suppress(KeyError):  # an unknown key is reported with the others
+            value = _parse_value(key.strip(), value)
+        overrides[key.strip()] = value
     return overrides
 
 

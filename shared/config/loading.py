@@ -104,6 +104,8 @@ def explain_error(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
         near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
         return f"unknown key '{key}' in the settings; {hint}"
+    if detail["type"] == "tuple_type":
+        return f"settings key '{key}': expected a list such as [A, B], got {quoted(detail['input'])}"
     return f"settings key '{key}': {detail['msg'][:1].lower()}{detail['msg'][1:]}, got {quoted(detail['input'])}"
 
 

@@ -52,6 +52,11 @@ def test_invalid_yaml_is_reported_in_one_line(text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["train.pool=mean,std", "train.pool=[mean, std]", " train.pool = mean,std"])
+def test_an_assigned_list_may_be_written_as_in_an_option(text: str) -> None:
+    assert settings_from(None, [text], {}).train.pool == ("mean", "std")
+
+
 @pytest.mark.parametrize("text", ["train.epochs=[", "train", "=", ".=1", "train.epochs.x=1", "a=\udc80"])
 def test_an_invalid_assignment_is_refused(text: str) -> None:
     with pytest.raises(SettingsError):

@@ -51,6 +51,7 @@ def test_null_is_a_value_of_a_key(tmp_path: Path) -> None:
         ("train:\n  protocol: loso", "train.protocol.*'loso-nested', .*got 'loso'"),
         ("train:\n  seeds: []", "train.seeds"),
         ("train:\n  seeds: [-1]", "train.seeds"),
+        ("train:\n  pool: mean", r"train.pool': expected a list such as \[A, B\], got 'mean'"),
         ("train:\n  clip: 0", "train.clip"),
         ("extract: {batch_seconds: .inf}", "'extract.batch_seconds': expected finite numbers, got inf"),
     ],
