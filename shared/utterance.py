@@ -51,8 +51,8 @@ class Utterance:
     """A segment of speech of one person, with its label.
 
     `audio` and `video` are paths relative to the corpus root; either may be empty, and both if the features are
-    imported. `start` and `end` are seconds of the media; None means from the beginning and to the end. The other numbers
-    are the ratings of the corpus.
+    imported. `start` and `end` are seconds of the media; None means from the beginning and to the end. The other
+    numbers are the ratings of the corpus.
     """
 
     id: str
