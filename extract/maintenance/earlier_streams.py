@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ...shared.config.settings import MODALITIES, modality_of
 from ...shared.errors import StoreError, UsageError
-from ...shared.hdf5.opening import FutureError
 from ...shared.store.catalog import Catalog, read_catalog
 from ...shared.store.feature_store import FeatureStore
 from ...shared.utterance import Utterance
@@ -36,7 +35,6 @@ def read_earlier_streams(
 
     Raises:
         UsageError: the index to be written is packed: its values may exist nowhere else.
-        FutureError: an index is of a newer version of foal.
     """
     target, *others = dict.fromkeys(indexes)
     splits = list(splits)
@@ -53,8 +51,6 @@ def read_earlier_streams(
                         )
                     continue
                 streams, shards = store.streams, store.shard_paths
-        except FutureError:
-            raise
         except StoreError as error:
             if index == target:
                 log.warning(f"{error}\nOnly the streams of this import are indexed.")

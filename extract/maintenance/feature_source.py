@@ -108,9 +108,10 @@ def check_source(modality: str, reader: ArrayReader, rules: FrameRules, dtype: s
         raise StoreError(f"{reader.place}: all {len(empty)} arrays are empty; there is nothing to import")
     _check_widths(shapes, reader)
     if not valid:
+        remedy = "; if the zeros are data, keep them with --zeros valid" if zero.frames else ""
         raise StoreError(
-            f"{reader.place}: no frame has data: {zero.frames} of zeros, {nan.frames} with NaN or infinite numbers; if "
-            "the zeros are data, keep them with --zeros valid"
+            f"{reader.place}: no frame has data: {zero.frames} of zeros, {nan.frames} with NaN or infinite numbers"
+            f"{remedy}"
         )
     if empty:
         log.info(f"{modality}: empty arrays, taken as a missing modality: {preview_ids(empty)}")

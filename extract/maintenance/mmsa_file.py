@@ -22,10 +22,11 @@ KEYS = {"audio": "audio", "face": "vision"}
 """The usual array of each modality."""
 
 ID_KEYS = ("id", "ids")
+NPY_MAGIC = b"\x93NUMPY"
 NOT_FEATURES = ("text", "text_bert")
 
 CONVERSION = (
-    'data = pickle.load(open("FILE.pkl", "rb"))  # Python: import pickle, numpy; only for files that you trust\n'
+    'data = numpy.load("FILE.pkl", allow_pickle=True)  # Python, after `import numpy`; only for files that you trust\n'
     'numpy.savez("FILE.npz", **{f"{s}/{k}": numpy.asarray(v) for s, part in data.items() for k, v in part.items()})'
 )
 
@@ -92,12 +93,14 @@ def check_npz(path: Path) -> None:
         start = file.read(6)
     if zipfile.is_zipfile(path):
         return
-    if start.startswith(b"\x80") or start == b"\x93NUMPY":
-        # A .npy file with a dictionary is a pickle as well.
-        kind = "an .npy file" if start == b"\x93NUMPY" else "a pickle"
+    if start.startswith(b"\x80") or start == NPY_MAGIC:
+        # An .npy file with a dictionary is a pickle as well.
+        kind, code = "a pickle", CONVERSION
+        if start == NPY_MAGIC:
+            kind, code = "an .npy file", CONVERSION.replace("FILE.pkl", "FILE.npy").replace("True)", "True).item()")
         raise UsageError(
             f"{path}: expected an .npz file, got {kind}; foal never loads pickles, because they can run code. Convert "
-            f"it once:\n{CONVERSION}"
+            f"it once:\n{code}"
         )
     raise UsageError(f"{path}: expected an .npz file, got one of another format")
 
