@@ -1,15 +1,15 @@
 """The commands `foal extract`, `index`, `import`, `inspect` and `clean`."""
 
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..shared.cli.options import BREAK_LOCK_OPTION, FORCE_OPTION, JSON_OPTION, setting, with_settings
-from ..shared.config.settings import INDEX_NAME, STREAM_NAME, Settings
-from ..shared.errors import UsageError
+from ..shared.config.settings import INDEX_NAME, Settings
+from .import_cli import import_features
+
+__all__ = ["clean", "extract", "import_features", "index", "inspect"]
 
 MANIFEST = setting("corpus.manifest", "--manifest", "-m")
 ROOT = setting("corpus.root", "--root", "-r")
@@ -158,45 +158,6 @@ def clean(
     clean_features(settings, path, keep=keep_config or [], imported=imported, remove=remove, break_lock=break_lock)
 
 
-@with_settings(manifest=MANIFEST, dtype="extract.dtype")
-def import_features(
-    *,
-    settings: Settings,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the shards and feats.h5 to")],
-    audio: Annotated[
-        Path | None, typer.Option("--audio", help="Folder of audio features, one ID.npy each", show_default=False)
-    ] = None,
-    face: Annotated[
-        Path | None, typer.Option("--face", help="Folder of face features, one ID.npy each", show_default=False)
-    ] = None,
-    audio_rate: Annotated[
-        float | None,
-        typer.Option("--audio-rate", metavar="HZ", help="Audio frames per second (default: estimated)"),
-    ] = None,
-    face_rate: Annotated[
-        float | None,
-        typer.Option("--face-rate", metavar="HZ", help="Face frames per second (default: estimated)"),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", help="Name the stream audio/NAME or face/NAME (default: audio, face)"),
-    ] = None,
-    break_lock: Annotated[bool, BREAK_LOCK_OPTION] = False,
-    force: Annotated[bool, FORCE_OPTION] = False,
-) -> None:
-    """Import precomputed features.
-
-    Reads one ID.npy per utterance of the manifest, of shape (width,) or (frames, width), and writes shards and a
-    feats.h5 to train on. A second import of a stream replaces the first.
-    """
-    from .maintenance.import_features import import_features as run
-
-    folders = {modality: folder for modality, folder in (("audio", audio), ("face", face)) if folder is not None}
-    rates = {modality: rate for modality, rate in (("audio", audio_rate), ("face", face_rate)) if rate is not None}
-    _check_import(folders, out, rates, name)
-    run(settings, folders, out, rates=rates, name=name, break_lock=break_lock, force=force)
-
-
 @with_settings(root=ROOT, allow_outside="corpus.allow_outside")
 def inspect(
     *,
@@ -267,26 +228,3 @@ def inspect(
 def _index_path(settings: Settings, given: frozenset[str]) -> Path:
     """The index to use by default: in the features folder if that is given as an option, else that of the settings."""
     return settings.extract.features_dir / INDEX_NAME if "extract.features_dir" in given else settings.index
-
-
-def _check_import(folders: Mapping[str, Path], out: Path, rates: Mapping[str, float], name: str | None) -> None:
-    """Raise UsageError if the options of `foal import` contradict each other."""
-    if not folders:
-        raise UsageError("expected --audio DIR, --face DIR or both, got neither")
-    for modality, folder in folders.items():
-        if not folder.is_dir():
-            raise UsageError(f"--{modality}: expected a folder of .npy files, got {folder}")
-    for modality, rate_hz in rates.items():
-        if modality not in folders:
-            raise UsageError(f"--{modality}-rate: expected --{modality} DIR as well, got none")
-        if not 0 < rate_hz < math.inf:
-            raise UsageError(f"--{modality}-rate: expected frames per second above 0, got {rate_hz:g}")
-    if name is not None and not STREAM_NAME.fullmatch(name):
-        raise UsageError(
-            "--name: expected a name such as clip, of letters, digits, '.', '_' and '-' (some names, such as quality, "
-            f"are reserved), got {name!r}"
-        )
-    if name is not None and len(folders) > 1:
-        raise UsageError(f"--name: expected one modality, got {' and '.join(folders)}; import one at a time")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out: expected a folder to write into, got the file {out}")

@@ -30,7 +30,7 @@ from ..shared.errors import EncoderError, FoalError, UsageError
 from ..shared.files.atomic import remove, remove_stale_temporaries
 from ..shared.files.fingerprint import media_fingerprint
 from ..shared.files.lock import features_lock
-from ..shared.manifest import check_inside, read_manifest
+from ..shared.manifest import check_inside, check_media, read_manifest
 from ..shared.store.catalog import Catalog, MediaFingerprints, read_catalog, read_shards
 from ..shared.store.index_writer import IndexResult, check_index, write_index
 from ..shared.text import preview_ids
@@ -87,6 +87,7 @@ def extract(
     # 1. Select the utterances and describe the streams.
     manifest = read_manifest(settings.corpus.manifest)
     utterances = select_splits(manifest, _expand_splits(splits, manifest))
+    check_media(utterances, settings.corpus.manifest)
     if not settings.corpus.allow_outside:
         check_inside(utterances, settings.corpus.root, settings.corpus.manifest)
     if index is not None:

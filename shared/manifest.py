@@ -11,11 +11,12 @@ from .errors import ManifestError
 from .files.atomic import replaced_atomically, write_rows
 from .files.confinement import Inside
 from .files.overwrite import check_overwrite
-from .text import quoted, shortened
+from .text import preview_ids, quoted, shortened
 from .utterance import (
     ALL,
     COLUMNS,
     MAX_FOLDER_LENGTH,
+    MEDIA,
     NUMBERS,
     OPTIONAL,
     REQUIRED,
@@ -38,7 +39,8 @@ def read_manifest(path: Path) -> list[Utterance]:
         happy = [utterance.id for utterance in utterances if utterance.label == "hap"]
 
     Args:
-        path: a CSV file in UTF-8 with the columns of `Utterance`.
+        path: a CSV file in UTF-8 with the columns of `Utterance`. The media columns may be missing or empty, see
+            `check_media`.
 
     Returns:
         The utterances, in the order of the file.
@@ -142,27 +144,39 @@ def check_inside(utterances: Iterable[Utterance], root: Path, manifest: Path) ->
         raise ManifestError("\n".join(problems) + _and_more(bad))
 
 
+def check_media(utterances: Sequence[Utterance], manifest: Path) -> None:
+    """Raise ManifestError if utterances that are to be extracted have no media file."""
+    without = [utterance.id for utterance in utterances if not (utterance.audio or utterance.video)]
+    if without:
+        raise ManifestError(
+            f"{manifest}: expected a media file in audio, video or both, got neither for {preview_ids(without)}; fill "
+            "the columns in or remove the rows, or use `foal import` for features that were computed elsewhere"
+        )
+
+
 def _is_manifest(path: Path) -> bool:
     """Whether a regular file begins with the header of a manifest; pipes and devices are not read."""
     with suppress(OSError, UnicodeDecodeError, csv.Error, ManifestError):
         if path.is_file():
             with path.open("rb") as file:
                 line = file.readline(MAX_HEADER_BYTES).decode("utf-8-sig")
-            _check_header(path, next(csv.reader([line], strict=True), None))
+            # Every manifest that foal writes has the media columns.
+            _check_header(path, next(csv.reader([line], strict=True), None), REQUIRED + MEDIA)
             return True
     return False
 
 
-def _check_header(path: Path, names: Sequence[str] | None) -> None:
+def _check_header(path: Path, names: Sequence[str] | None, required: Sequence[str] = REQUIRED) -> None:
     got = list(names or [])
-    missing = [column for column in REQUIRED if column not in got]
+    missing = [column for column in required if column not in got]
     unknown = [column for column in got if column not in COLUMNS]
     repeated = [column for column, count in Counter(got).items() if count > 1]
     for problem, columns in (("lacks", missing), ("has the unknown", unknown), ("repeats", repeated)):
         if columns:
             raise ManifestError(
                 f"{path}, line 1: the header {problem} column {', '.join(map(quoted, columns[:20]))}; "
-                f"expected {', '.join(REQUIRED)} and optionally {', '.join(OPTIONAL)}"
+                f"expected {', '.join(REQUIRED)}, those of the media ({', '.join(MEDIA)}) and optionally "
+                f"{', '.join(OPTIONAL)}"
             )
 
 
@@ -184,19 +198,18 @@ def _row_problem(row: dict[str, str]) -> str | None:
             return (
                 f"{column}: expected a name for a folder, {MAX_FOLDER_LENGTH} bytes at most, got {quoted(row[column])}"
             )
-    if not (row["audio"] or row["video"]):
-        return "audio: expected a path in audio, video or both, got neither"
     for column in NUMBERS:
         text = row.get(column) or ""
         if text and not _is_finite(text):
             return f"{column}: expected a number or an empty cell, got {quoted(text)}"
-    start, end = float(row["start"] or 0), float(row["end"] or math.inf)
+    start_text, end_text = row.get("start") or "", row.get("end") or ""
+    start, end = float(start_text or 0), float(end_text or math.inf)
     if start < 0:
-        return f"start: expected seconds from 0 on, got {quoted(row['start'])}"
+        return f"start: expected seconds from 0 on, got {quoted(start_text)}"
     if end <= start:
-        return f"end: expected a time after the start ({shortened(row['start'] or '0')} s), got {quoted(row['end'])}"
+        return f"end: expected a time after the start ({shortened(start_text or '0')} s), got {quoted(end_text)}"
     try:
-        parse_crop(row["crop"] or "full")
+        parse_crop(row.get("crop") or "full")
     except ValueError as error:
         return f"crop: expected {error}"
     return None
@@ -211,7 +224,7 @@ def _is_finite(text: str) -> bool:
 
 def _from_row(row: dict[str, str]) -> Utterance:
     text = {name: row[name] for name in COLUMNS if name in row and name not in NUMBERS}
-    text["crop"] = text["crop"] or "full"
+    text["crop"] = text.get("crop") or "full"
     numbers = {name: float(row[name]) if row.get(name) else None for name in NUMBERS}
     return Utterance(**text, **numbers)  # type: ignore[arg-type]  # text and numbers by column, checked above
 

@@ -34,9 +34,11 @@ def parse_crop(text: str) -> Box:
     return x0, y0, x1, y1
 
 
-REQUIRED = ("id", "corpus", "session", "speaker", "gender", "label", "audio", "video", "start", "end", "crop")
+REQUIRED = ("id", "corpus", "session", "speaker", "gender", "label")
+MEDIA = ("audio", "video", "start", "end", "crop")
+"""Columns that locate the utterance in its media; imported features need none of them."""
 OPTIONAL = ("fold", "transcript", "valence", "arousal", "dominance")
-COLUMNS = REQUIRED + OPTIONAL
+COLUMNS = REQUIRED + MEDIA + OPTIONAL
 NUMBERS = ("start", "end", "valence", "arousal", "dominance")
 
 ALL = "all"
@@ -48,8 +50,9 @@ MAX_FOLDER_LENGTH = 200
 class Utterance:
     """A segment of speech of one person, with its label.
 
-    `audio` and `video` are paths relative to the corpus root, either may be empty. `start` and `end` are seconds of the
-    media; None means from the beginning and to the end. The other numbers are the ratings of the corpus.
+    `audio` and `video` are paths relative to the corpus root; either may be empty, and both if the features are
+    imported. `start` and `end` are seconds of the media; None means from the beginning and to the end. The other
+    numbers are the ratings of the corpus.
     """
 
     id: str

@@ -38,7 +38,8 @@ def write_tables(
     for stream, catalog in catalogs.items():
         locations = [location[stream] for _, location in rows]
         used = list(dict.fromkeys(location.shard for location in locations))
-        group = file.create_group(f"streams/{stream}")
+        # The group of audio/x, inside that of audio, may have been created before it.
+        group = file.require_group(f"streams/{stream}")
         _write_header(group, stream, [catalog.shards[path] for path in used])
         _write_locations(group, locations, None if pack else {path: len(shards) + i for i, path in enumerate(used)})
         if pack:

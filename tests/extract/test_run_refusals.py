@@ -108,3 +108,12 @@ def test_face_features_need_videos_in_the_manifest(foal_here: Foal, tmp_path: Pa
     assert done.returncode == 2
     assert "face features need the column video, which is empty in all 1 rows" in done.stderr
     assert "--streams audio" in done.stderr
+
+
+def test_rows_without_media_are_refused_before_anything_is_written(tone: Path, foal_here: Foal) -> None:
+    rows = [Utterance(id="a", corpus="c", audio="tone.wav"), Utterance(id="b", corpus="c", label="hap")]
+    write_manifest(tone / "m.csv", rows)
+    done = foal_here("extract", "--manifest", "m.csv", "--root", ".", "--split", "all")
+    assert done.returncode == 1
+    assert "m.csv: expected a media file in audio, video or both, got neither for 1 utterance (b)" in done.stderr
+    assert not (tone / "features").exists()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foal.shared.errors import ManifestError, UsageError
-from foal.shared.manifest import check_inside, read_manifest, write_manifest
+from foal.shared.manifest import check_inside, check_media, read_manifest, write_manifest
 from foal.shared.utterance import Utterance
 
 HEADER = "id,corpus,session,speaker,gender,label,audio,video,start,end,crop"
@@ -81,7 +81,6 @@ def test_a_manifest_reads_back_as_it_was_written(
         (f"{HEADER}\nu1,c", r"as many cells"),
         (f"{HEADER}\n{GOOD.replace('u1', '')}", r"column id"),
         (f"{HEADER}\n{GOOD.replace('session1', '..')}", r"column session"),
-        (f"{HEADER}\n{GOOD.replace('a.wav,v.avi', ',')}", r"column audio"),
     ],
 )
 def test_an_invalid_manifest_is_refused_with_line_and_column(tmp_path: Path, content: str, message: str) -> None:
@@ -89,6 +88,21 @@ def test_an_invalid_manifest_is_refused_with_line_and_column(tmp_path: Path, con
     path.write_text(content)
     with pytest.raises(ManifestError, match=message):
         read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    "content", [f"{HEADER}\nu1,c,s,,,hap,,,,,", "id,corpus,session,speaker,gender,label\nu1,c,s,,,hap"]
+)
+def test_a_manifest_without_media_is_read_but_not_for_extraction(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(content)
+    rows = read_manifest(path)
+    assert rows == [Utterance(id="u1", corpus="c", session="s", label="hap")]
+    with pytest.raises(
+        ManifestError, match=r"m\.csv: expected a media file .*, got neither for 1 utterance \(u1\); .*import"
+    ):
+        check_media(rows, path)
+    check_media([Utterance(id="u2", corpus="c", video="v.mp4")], path)
 
 
 def test_all_invalid_lines_are_counted(tmp_path: Path) -> None:

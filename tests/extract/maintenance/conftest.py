@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from foal.extract.maintenance.import_features import import_features
+from foal.extract.maintenance.imported_frames import FrameRules
 from foal.extract.schedule.stream_spec import current_config_hash
 from foal.shared.config.settings import CorpusSettings, ExtractSettings, Settings
 from foal.shared.manifest import write_manifest
@@ -66,11 +67,15 @@ def run_import(tmp_path: Path) -> Callable[..., Path]:
         rates: dict[str, float] | None = None,
         name: str | None = None,
         dtype: Literal["float16", "float32"] = "float16",
-        force: bool = False,
+        nan: Literal["refuse", "invalid"] = "refuse",
+        zeros: Literal["invalid", "valid"] | None = None,
+        **options: Any,
     ) -> Path:
-        settings = Settings(corpus=CorpusSettings(manifest=tmp_path / "m.csv"), extract=ExtractSettings(dtype=dtype))
-        folders = {modality: path for modality, path in (("audio", audio), ("face", face)) if path is not None}
-        import_features(settings, folders, out, rates=rates or {}, name=name, force=force)
+        corpus = CorpusSettings(manifest=tmp_path / "m.csv")
+        settings = Settings(corpus=corpus, extract=ExtractSettings(dtype=dtype), index=tmp_path / "feats.h5")
+        paths = {modality: path for modality, path in (("audio", audio), ("face", face)) if path is not None}
+        rules = FrameRules(nan=nan, zeros=zeros)
+        import_features(settings, paths, out, rates=rates or {}, name=name, rules=rules, **options)
         return out / "feats.h5"
 
     return run

@@ -197,7 +197,7 @@ def test_a_large_import_is_cut_into_shards_in_the_order_of_the_manifest(tmp_path
     write_manifest(tmp_path / "m.csv", [Utterance(id=n, corpus="c", label="hap", audio=f"{n}.wav") for n in names])
     (tmp_path / "audio").mkdir()
     for name in names:
-        np.save(tmp_path / "audio" / f"{name}.npy", np.zeros((MAX_SHARD_BYTES // 2 // 1024, 512), np.float16))
+        np.save(tmp_path / "audio" / f"{name}.npy", np.ones((MAX_SHARD_BYTES // 2 // 1024, 512), np.float16))
     run_import(tmp_path / "out", tmp_path / "audio", rates={"audio": 50.0})
     contents = []
     for path in (tmp_path / "out").glob("*/audio-*/*.h5"):

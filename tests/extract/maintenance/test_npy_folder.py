@@ -1,4 +1,4 @@
-"""Folders of .npy files: matching with the manifest, and estimation of the frame rate."""
+"""Folders of .npy files: matching with the manifest."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foal.extract.maintenance.npy_folder import check_folder, estimate_rate, open_array
+from foal.extract.maintenance.npy_folder import NpyFolder, open_array
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.utterance import Utterance
 
@@ -23,9 +23,9 @@ def test_files_are_matched_by_id_and_other_files_are_ignored(
     save(tmp_path / "u0.npy", (49, 6))
     save(tmp_path / "u1.npy", (6,))
     save(tmp_path / "other.npy", (3, 2))
-    folder = check_folder("audio", tmp_path, sample_utterances, "float16")
+    folder = NpyFolder("audio", tmp_path, sample_utterances)
     assert folder.paths == {"u0": tmp_path / "u0.npy", "u1": tmp_path / "u1.npy"}
-    assert (folder.frames, folder.width) == ({"u0": 49, "u1": 1}, 6)
+    assert [folder.read(name).shape for name in folder.ids] == [(49, 6), (6,)]
 
 
 def test_an_id_with_slashes_only_matches_files_in_subfolders(
@@ -34,7 +34,7 @@ def test_an_id_with_slashes_only_matches_files_in_subfolders(
     inside = save(tmp_path / "features" / "a" / "b.npy", (6,))
     save(tmp_path / "secret.npy", (6,))
     utterances = [replace(sample_utterances[0], id=name) for name in ("a/b", "../secret")]
-    assert check_folder("audio", tmp_path / "features", utterances, "float16").paths == {"a/b": inside}
+    assert NpyFolder("audio", tmp_path / "features", utterances).paths == {"a/b": inside}
 
 
 def test_a_folder_without_matching_names_is_refused_with_examples(
@@ -42,29 +42,10 @@ def test_a_folder_without_matching_names_is_refused_with_examples(
 ) -> None:
     save(tmp_path / "clip_1.npy", (6,))
     with pytest.raises(UsageError, match=r"such as u0\.npy, u1\.npy, u2\.npy; got clip_1\.npy"):
-        check_folder("audio", tmp_path, sample_utterances, "float16")
+        NpyFolder("audio", tmp_path, sample_utterances)
 
 
 def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "u0.npy", np.array([{"a": 1}]), allow_pickle=True)
     with pytest.raises(StoreError, match=r"expected a complete \.npy file of numbers"):
         open_array(tmp_path / "u0.npy")
-
-
-@pytest.mark.parametrize(("frames", "rate_hz"), [(1, 1.0), (148, 50.0), (72, 24.0), (22, 7.333)])
-def test_the_rate_is_the_rounded_median_and_1_for_single_vectors(
-    tmp_path: Path, sample_utterances: list[Utterance], frames: int, rate_hz: float
-) -> None:
-    utterances = [replace(utterance, end=3.0) for utterance in sample_utterances]
-    for name in ("u0", "u1", "u2"):
-        save(tmp_path / f"{name}.npy", (frames, 6))
-    folder = check_folder("audio", tmp_path, utterances, "float16")
-    assert estimate_rate(folder, utterances, tmp_path / "m.csv") == rate_hz
-
-
-def test_without_durations_the_rate_is_required(tmp_path: Path, sample_utterances: list[Utterance]) -> None:
-    save(tmp_path / "u0.npy", (49, 6))
-    utterances = [replace(utterance, end=None) for utterance in sample_utterances]
-    folder = check_folder("face", tmp_path, utterances, "float16")
-    with pytest.raises(UsageError, match=r"m\.csv has no end times .* with --face-rate HZ"):
-        estimate_rate(folder, utterances, tmp_path / "m.csv")
