@@ -30,8 +30,9 @@ from ..shared.errors import EncoderError, FoalError, UsageError
 from ..shared.files.atomic import remove, remove_stale_temporaries
 from ..shared.files.fingerprint import media_fingerprint
 from ..shared.files.lock import features_lock
+from ..shared.files.media_state import MediaFingerprints
 from ..shared.manifest import check_inside, read_manifest
-from ..shared.store.catalog import Catalog, MediaFingerprints, read_catalog, read_shards
+from ..shared.store.catalog import Catalog, read_catalog, read_shards
 from ..shared.store.index_writer import IndexResult, check_index, write_index
 from ..shared.text import preview_ids
 from ..shared.utterance import Utterance, select_splits, splits_of
@@ -241,7 +242,7 @@ def _write_index(
 ) -> IndexResult:
     """Index the streams of this run, all sessions included, and other streams that cover the same utterances."""
     features = settings.extract.features_dir
-    media = MediaFingerprints(settings.corpus.root)
+    media = MediaFingerprints(settings.corpus.root, features)
     all_splits = splits_of(manifest)
     other_splits = [split for split in all_splits if split not in splits_of(utterances)]
     indexed: dict[str, Catalog] = {}

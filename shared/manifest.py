@@ -11,6 +11,7 @@ from .errors import ManifestError
 from .files.atomic import replaced_atomically, write_rows
 from .files.confinement import Inside
 from .files.overwrite import check_overwrite
+from .files.unicode_names import nfc, spelled_on_disk
 from .text import quoted, shortened
 from .utterance import (
     ALL,
@@ -41,7 +42,7 @@ def read_manifest(path: Path) -> list[Utterance]:
         path: a CSV file in UTF-8 with the columns of `Utterance`.
 
     Returns:
-        The utterances, in the order of the file.
+        The utterances, in the order of the file; text is in Unicode form NFC.
 
     Raises:
         ManifestError: the file cannot be read, or has bad rows; the message names the first twenty of them with line,
@@ -69,7 +70,8 @@ def _read_rows(path: Path, reader: "csv.DictReader[str]") -> list[Utterance]:
     problems: list[str] = []
     bad = 0
     line_of: dict[str, int] = {}
-    for row in reader:
+    for cells in reader:
+        row = {name: nfc(text) if isinstance(text, str) else text for name, text in cells.items()}
         problem = _row_problem(row)
         if problem is None and row["id"] in line_of:
             problem = f"id: expected unique ids, got {quoted(row['id'])} again (first on line {line_of[row['id']]})"
@@ -128,7 +130,7 @@ def check_inside(utterances: Iterable[Utterance], root: Path, manifest: Path) ->
     for utterance in utterances:
         for column in ("audio", "video"):
             media = getattr(utterance, column)
-            reason = inside.escape_reason(media) if media else ""
+            reason = inside.escape_reason(spelled_on_disk(root, media)) if media else ""
             if not reason:
                 continue
             bad += 1

@@ -24,8 +24,9 @@ from ...shared.config.settings import (
     modality_of,
 )
 from ...shared.errors import EncoderError, StoreError, UsageError
+from ...shared.files.media_state import MediaFingerprints
 from ...shared.manifest import read_manifest
-from ...shared.store.catalog import SHORT_HASH_LENGTH, MediaFingerprints, config_hashes_on_disk, shard_files
+from ...shared.store.catalog import SHORT_HASH_LENGTH, config_hashes_on_disk, shard_files
 from ...shared.store.index_writer import choose_config_hashes, write_index
 from ...shared.store.shard import ShardHeader, ShardReader
 from ..encoders.weights import FACENET_SIZE
@@ -59,7 +60,7 @@ def index_features(
     """
     manifest = read_manifest(settings.corpus.manifest)
     features = settings.extract.features_dir
-    media = MediaFingerprints(settings.corpus.root)
+    media = MediaFingerprints(settings.corpus.root, features)
     given = _parse_config_hashes(config_hashes)
     streams = sorted(
         dict.fromkeys((*settings.extract.streams, *given)), key=lambda name: MODALITIES.index(modality_of(name))

@@ -13,14 +13,16 @@ from ...shared.config.settings import modality_of
 from ...shared.errors import StoreError
 from ...shared.files.atomic import stale_temporaries
 from ...shared.files.fingerprint import media_fingerprint
+from ...shared.files.media_state import MediaFingerprints
 from ...shared.hdf5.opening import FileIdentity, FutureError, sniff
 from ...shared.hdf5.seal import is_intact, open_regular, read_seal
 from ...shared.store.catalog import (
     SHORT_HASH_LENGTH,
     FeatureLocation,
-    MediaFingerprints,
     config_hashes_on_disk,
+    is_same_source,
     read_catalog,
+    row_key,
     shard_files,
 )
 from ...shared.store.shard import FORMAT, VERSION, ShardReader, damage_in

@@ -13,6 +13,7 @@ from ...shared.config.settings import Settings
 from ...shared.errors import FoalError
 from ...shared.files.atomic import remove, replaced_atomically, write_rows
 from ...shared.files.overwrite import check_overwrite
+from ...shared.files.unicode_names import locate
 from ...shared.utterance import Utterance, split_folder, splits_of
 from ..media.media_group import fingerprint_of
 from .plan import Chunk
@@ -193,7 +194,7 @@ class Quarantine:
 
     def fingerprint(self, media: str) -> str:
         """The current fingerprint of a file, given by its path in the manifest."""
-        return fingerprint_of(self._settings.corpus.root / media if media else None, self._settings.extract)
+        return fingerprint_of(locate(self._settings.corpus.root, media) if media else None, self._settings.extract)
 
 
 def _is_file_or_link(path: Path) -> bool:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ...shared.config.settings import Settings
 from ...shared.errors import MediaError
-from ...shared.store.catalog import SHORT_HASH_LENGTH, Catalog, MediaFingerprints, read_catalog
+from ...shared.files.media_state import MediaFingerprints
+from ...shared.files.unicode_names import locate
+from ...shared.store.catalog import SHORT_HASH_LENGTH, Catalog, read_catalog
 from ...shared.timing import Seconds
 from ...shared.utterance import Utterance, splits_of
 from ..media.probe import probe
@@ -63,7 +65,7 @@ def pending_chunks(
     known_failures: list[Failure] = []
     damaged: dict[Path, tuple[str, str]] = {}
     catalogs: dict[str, Catalog] = {}
-    media = MediaFingerprints(settings.corpus.root)
+    media = MediaFingerprints(settings.corpus.root, settings.extract.features_dir)
     for spec in specs:
         catalog = catalogs[spec.stream] = read_catalog(
             settings.extract.features_dir,
@@ -89,6 +91,7 @@ def pending_chunks(
             f"{len(utterances) - len(missing)} of {len(utterances)} utterances already extracted"
             + (f", {len(failed)} failed before (--retry-failed retries them)" if failed else "")
         )
+    media.remember()
     chunks = sorted(_plan(settings, left), key=lambda chunk: -chunk.seconds)
     return Pending(chunks=chunks, known_failures=known_failures, damaged=damaged, catalogs=catalogs)
 
@@ -119,7 +122,7 @@ def _lengths(root: Path, utterances: Iterable[Utterance]) -> dict[str, Seconds]:
     for media, members in unknown.items():
         whole = 0.0
         with suppress(MediaError):
-            whole = probe(root / media).seconds or 0.0
+            whole = probe(locate(root, media)).seconds or 0.0
         for utterance in members:
             lengths[utterance.id] = max(0.0, min(whole, utterance.end or whole) - (utterance.start or 0.0))
     return lengths

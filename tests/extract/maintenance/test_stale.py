@@ -23,7 +23,8 @@ from foal.extract.maintenance.stale import (
     find_stale,
 )
 from foal.shared.files.fingerprint import media_fingerprint
-from foal.shared.store.catalog import MediaFingerprints, shard_folder
+from foal.shared.files.media_state import MediaFingerprints
+from foal.shared.store.catalog import shard_folder
 from foal.shared.store.shard import VERSION, Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 

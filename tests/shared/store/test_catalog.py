@@ -7,8 +7,9 @@ from pathlib import Path
 import h5py
 import pytest
 
+from foal.shared.files.media_state import MediaFingerprints
 from foal.shared.hdf5.opening import FutureError
-from foal.shared.store.catalog import MediaFingerprints, read_catalog, read_shards
+from foal.shared.store.catalog import read_catalog, read_shards
 from foal.shared.utterance import Utterance
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
