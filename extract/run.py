@@ -28,6 +28,7 @@ from ..shared.cli.options import comma_list
 from ..shared.config.settings import MODALITIES, Settings, modality_of
 from ..shared.errors import EncoderError, FoalError, UsageError
 from ..shared.files.atomic import remove, remove_stale_temporaries
+from ..shared.files.corpus_root import check_corpus_root
 from ..shared.files.fingerprint import media_fingerprint
 from ..shared.files.lock import features_lock
 from ..shared.files.media_state import MediaFingerprints
@@ -116,7 +117,7 @@ def extract(
 
     if dry_run:
         pending = pending_chunks(settings, utterances, specs, known)
-        if _has_pending_work(settings, pending):
+        if _has_pending_work(settings, pending, utterances, specs):
             from .schedule.estimate import estimate
 
             get_console().print(estimate(settings, pending.chunks, specs))
@@ -136,7 +137,7 @@ def extract(
         # 3. and 4. Run what is left.
         try:
             check_failure_limit(settings, failures, len(utterances))
-            if _has_pending_work(settings, pending):
+            if _has_pending_work(settings, pending, utterances, specs):
                 # Dask and torch take seconds to import, and a run with nothing to do needs neither.
                 from .schedule.execute import run_chunks
 
@@ -201,17 +202,23 @@ def _build_specs(settings: Settings, utterances: Sequence[Utterance]) -> list[St
     return specs
 
 
-def _has_pending_work(settings: Settings, pending: Pending) -> bool:
-    """Whether there are chunks to run. Raises UsageError if there are, but the corpus root is missing."""
-    if not pending.chunks:
-        log.info("All features are up to date.")
-        return False
-    if not settings.corpus.root.is_dir():
-        raise UsageError(
-            f"{settings.corpus.root}: expected the corpus root (--root, key corpus.root) of the paths in "
-            f"{settings.corpus.manifest}, but it does not exist"
+def _has_pending_work(
+    settings: Settings, pending: Pending, utterances: Sequence[Utterance], specs: Sequence[StreamSpec]
+) -> bool:
+    """Whether there are chunks to run. Raises UsageError if there are, but the corpus root is wrong."""
+    if pending.chunks:
+        media = (utterance.media(spec.modality) for utterance in utterances for spec in specs)
+        check_corpus_root(settings.corpus.root, media, settings.corpus.manifest)
+        return True
+    failed = {failure.id for failure in pending.known_failures}
+    if failed:
+        log.info(
+            f"Nothing is left to extract but {preview_ids(sorted(failed))}, which failed before. They are tried again "
+            "once their files change, under another --root that has them, or with --retry-failed."
         )
-    return True
+    else:
+        log.info("All features are up to date.")
+    return False
 
 
 def _check_complete(

@@ -30,6 +30,9 @@ MAX_PROBLEMS = 20
 
 MAX_HEADER_BYTES = 4096
 
+NAMES = frozenset({"id", "corpus", "session", "speaker", "gender", "label", "fold"})
+"""Columns that are compared: macOS and some archives write accents in another Unicode form than other programs."""
+
 
 def read_manifest(path: Path) -> list[Utterance]:
     """Read and check a manifest.
@@ -42,7 +45,7 @@ def read_manifest(path: Path) -> list[Utterance]:
         path: a CSV file in UTF-8 with the columns of `Utterance`.
 
     Returns:
-        The utterances, in the order of the file; text is in Unicode form NFC.
+        The utterances, in the order of the file. Names (NAMES) are in Unicode form NFC, paths as they are written.
 
     Raises:
         ManifestError: the file cannot be read, or has bad rows; the message names the first twenty of them with line,
@@ -71,10 +74,11 @@ def _read_rows(path: Path, reader: "csv.DictReader[str]") -> list[Utterance]:
     bad = 0
     line_of: dict[str, int] = {}
     for cells in reader:
-        row = {name: nfc(text) if isinstance(text, str) else text for name, text in cells.items()}
+        row = {name: nfc(text) if name in NAMES and text else text for name, text in cells.items()}
         problem = _row_problem(row)
         if problem is None and row["id"] in line_of:
             problem = f"id: expected unique ids, got {quoted(row['id'])} again (first on line {line_of[row['id']]})"
+            problem += "" if row["id"].isascii() else "; ids that differ only in their Unicode form are equal"
         if problem is None:
             line_of[row["id"]] = reader.line_num
             utterances.append(_from_row(row))

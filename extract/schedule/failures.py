@@ -36,6 +36,10 @@ REMEDY_TIMEOUT = (
 CHANGED = "changed"
 """The fingerprint of a file that changed while it was read. No file has it, so the utterance is always retried."""
 
+FOUND = "their files could not be read then, and exist under this root"
+OTHER_CHANGE = "their files, rows or settings changed since"
+"""Reasons for trying failed utterances again."""
+
 FAILURES_NAME = "failures.csv"
 COLUMNS = ("id", "split", "stream", "media", "reason", "remedy", "state")
 
@@ -145,6 +149,15 @@ class Quarantine:
             source=source,
             fingerprint=fingerprint,
         )
+
+    def retry_reason(self, utterance: Utterance, spec: StreamSpec) -> str:
+        """Why an utterance that failed before is tried again; "" if it did not fail, or is not tried again."""
+        row = self._rows[utterance.split].get((utterance.id, spec.stream))
+        if row is None or self.known_failure(utterance, spec) is not None:
+            return ""
+        if row["state"] == failure_state(spec.config_hash, utterance.source(spec.modality), ""):
+            return FOUND
+        return OTHER_CHANGE
 
     def write(
         self,
