@@ -11,10 +11,7 @@ from ..text import counted
 from .unicode_names import locate
 
 FIRST_FILES = 20
-"""Files that are looked for at first; usually the first one exists."""
-
-MORE_FILES = 500
-"""Files, evenly spaced over the manifest, that are looked for if none of the first exists."""
+"""Files that are looked for in other folders."""
 
 MAX_FOLDERS = 500
 """Folders of the root that are tried as the root."""
@@ -35,15 +32,13 @@ def check_corpus_root(root: Path, media: Iterable[str], manifest: Path) -> None:
     paths = list(dict.fromkeys(path for path in media if path))
     expected = f"expected the corpus root (--root, key corpus.root) of the paths in {manifest}"
     if root.is_dir():
-        first, rest = paths[:FIRST_FILES], paths[FIRST_FILES:]
-        tried = first + rest[:: max(1, len(rest) // MORE_FILES)][:MORE_FILES]
-        if not tried or any(locate(root, path).exists() for path in tried):
+        # Usually the first one exists.
+        if not paths or any(locate(root, path).exists() for path in paths):
             return
-        number = f"first {counted(len(first), 'file')}" if tried == paths else f"{len(tried)} files looked for"
-        found = f"but none of the {number} exists below it; tried {root / tried[0]}"
+        found = f"but none of the {counted(len(paths), 'file')} exists below it; tried {root / paths[0]}"
     else:
-        first, found = paths[:FIRST_FILES], "but it does not exist"
-    better = _better_root(root, first)
+        found = "but it does not exist"
+    better = _better_root(root, paths[:FIRST_FILES])
     advice = f"did you mean --root {better}?" if better else "give the folder that these paths are relative to"
     raise UsageError(f"{root}: {expected}, {found}; {advice}")
 

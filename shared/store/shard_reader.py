@@ -92,7 +92,7 @@ class ShardReader:
         self.ids = root.texts("ids")
         self.sources = root.texts("source")
         self.media = root.texts("media")
-        # Shards of foal before 0.4 and shards with content hashes as fingerprints lack it.
+        # Shards of foal before 0.3 and imported features lack it.
         self.contents = root.texts("media_content") if "media_content" in root else [""] * len(self.ids)
         self.notes = root.texts("note")
         self.checksums = root.texts("checksum")

@@ -180,7 +180,7 @@ def test_a_root_one_level_wrong_is_refused_before_any_worker_starts(foal_here: F
             done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", root, option)
             assert done.returncode == 2
             tried = "tone.wav" if root == "." else f"{root}/tone.wav"
-            assert f"but none of the first 6 files exists below it; tried {tried}; " in done.stderr
+            assert f"but none of the 6 files exists below it; tried {tried}; " in done.stderr
             assert "did you mean --root media?" in done.stderr
     assert not list(mixed.rglob("*.h5"))
 

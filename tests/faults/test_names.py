@@ -138,7 +138,7 @@ def test_empty_corpora_are_refused(tmp_path: Path, start: Start, trial: Trial) -
     with trial("a corpus without any of its files", "refused; no index and no shard are written", count=5):
         run = start(tmp_path, *EXTRACT, "--streams", "audio")
         assert run.finish() == 2
-        assert "but none of the first 5 files exists below it; tried media/g0.wav" in run.err
+        assert "but none of the 5 files exists below it; tried media/g0.wav" in run.err
         assert not (tmp_path / "feats.h5").exists()
         assert not list((tmp_path / "features").rglob("*.h5"))
 
