@@ -28,10 +28,12 @@ from ..shared.cli.options import comma_list
 from ..shared.config.settings import MODALITIES, Settings, modality_of
 from ..shared.errors import EncoderError, FoalError, UsageError
 from ..shared.files.atomic import remove, remove_stale_temporaries
+from ..shared.files.corpus_root import check_corpus_root
 from ..shared.files.fingerprint import media_fingerprint
 from ..shared.files.lock import features_lock
+from ..shared.files.media_state import MediaFingerprints
 from ..shared.manifest import check_inside, check_media, read_manifest
-from ..shared.store.catalog import Catalog, MediaFingerprints, read_catalog, read_shards
+from ..shared.store.catalog import Catalog, read_catalog, read_shards
 from ..shared.store.index_writer import IndexResult, check_index, write_index
 from ..shared.text import preview_ids
 from ..shared.utterance import Utterance, select_splits, splits_of
@@ -116,7 +118,7 @@ def extract(
 
     if dry_run:
         pending = pending_chunks(settings, utterances, specs, known)
-        if _has_pending_work(settings, pending):
+        if _has_pending_work(settings, pending, utterances, specs):
             from .schedule.estimate import estimate
 
             get_console().print(estimate(settings, pending.chunks, specs))
@@ -136,7 +138,7 @@ def extract(
         # 3. and 4. Run what is left.
         try:
             check_failure_limit(settings, failures, len(utterances))
-            if _has_pending_work(settings, pending):
+            if _has_pending_work(settings, pending, utterances, specs):
                 # Dask and torch take seconds to import, and a run with nothing to do needs neither.
                 from .schedule.execute import run_chunks
 
@@ -201,17 +203,23 @@ def _build_specs(settings: Settings, utterances: Sequence[Utterance]) -> list[St
     return specs
 
 
-def _has_pending_work(settings: Settings, pending: Pending) -> bool:
-    """Whether there are chunks to run. Raises UsageError if there are, but the corpus root is missing."""
-    if not pending.chunks:
-        log.info("All features are up to date.")
-        return False
-    if not settings.corpus.root.is_dir():
-        raise UsageError(
-            f"{settings.corpus.root}: expected the corpus root (--root, key corpus.root) of the paths in "
-            f"{settings.corpus.manifest}, but it does not exist"
+def _has_pending_work(
+    settings: Settings, pending: Pending, utterances: Sequence[Utterance], specs: Sequence[StreamSpec]
+) -> bool:
+    """Whether there are chunks to run. Raises UsageError if there are, but the corpus root is wrong."""
+    if pending.chunks:
+        media = (utterance.media(spec.modality) for utterance in utterances for spec in specs)
+        check_corpus_root(settings.corpus.root, media, settings.corpus.manifest)
+        return True
+    failed = {failure.id for failure in pending.known_failures}
+    if failed:
+        log.info(
+            f"Nothing is left to extract but {preview_ids(sorted(failed))}, which failed before. They are tried again "
+            "once their files change, under another --root that has them, or with --retry-failed."
         )
-    return True
+    else:
+        log.info("All features are up to date.")
+    return False
 
 
 def _check_complete(
@@ -242,7 +250,7 @@ def _write_index(
 ) -> IndexResult:
     """Index the streams of this run, all sessions included, and other streams that cover the same utterances."""
     features = settings.extract.features_dir
-    media = MediaFingerprints(settings.corpus.root)
+    media = MediaFingerprints(settings.corpus.root, features)
     all_splits = splits_of(manifest)
     other_splits = [split for split in all_splits if split not in splits_of(utterances)]
     indexed: dict[str, Catalog] = {}

@@ -11,6 +11,7 @@ from .errors import ManifestError
 from .files.atomic import replaced_atomically, write_rows
 from .files.confinement import Inside
 from .files.overwrite import check_overwrite
+from .files.unicode_names import nfc, spelled_on_disk
 from .text import preview_ids, quoted, shortened
 from .utterance import (
     ALL,
@@ -30,6 +31,9 @@ MAX_PROBLEMS = 20
 
 MAX_HEADER_BYTES = 4096
 
+NAMES = frozenset({"id", "corpus", "session", "speaker", "gender", "label", "fold"})
+"""Columns that are compared: macOS and some archives write accents in another Unicode form than other programs."""
+
 
 def read_manifest(path: Path) -> list[Utterance]:
     """Read and check a manifest.
@@ -43,7 +47,7 @@ def read_manifest(path: Path) -> list[Utterance]:
             `check_media`.
 
     Returns:
-        The utterances, in the order of the file.
+        The utterances, in the order of the file. Names (NAMES) are in Unicode form NFC, paths as they are written.
 
     Raises:
         ManifestError: the file cannot be read, or has bad rows; the message names the first twenty of them with line,
@@ -71,10 +75,12 @@ def _read_rows(path: Path, reader: "csv.DictReader[str]") -> list[Utterance]:
     problems: list[str] = []
     bad = 0
     line_of: dict[str, int] = {}
-    for row in reader:
+    for cells in reader:
+        row = {name: nfc(text) if name in NAMES and text else text for name, text in cells.items()}
         problem = _row_problem(row)
         if problem is None and row["id"] in line_of:
             problem = f"id: expected unique ids, got {quoted(row['id'])} again (first on line {line_of[row['id']]})"
+            problem += "" if row["id"].isascii() else "; ids that differ only in their Unicode form are equal"
         if problem is None:
             line_of[row["id"]] = reader.line_num
             utterances.append(_from_row(row))
@@ -130,7 +136,7 @@ def check_inside(utterances: Iterable[Utterance], root: Path, manifest: Path) ->
     for utterance in utterances:
         for column in ("audio", "video"):
             media = getattr(utterance, column)
-            reason = inside.escape_reason(media) if media else ""
+            reason = inside.escape_reason(spelled_on_disk(root, media)) if media else ""
             if not reason:
                 continue
             bad += 1

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from urllib.parse import quote
 
 from .errors import UsageError
+from .files.unicode_names import nfc
 from .text import quoted, shortened
 
 Box = tuple[float, float, float, float]
@@ -85,10 +86,11 @@ class Utterance:
     def source(self, modality: str) -> str:
         """The file, segment and (for faces) region that the features of a modality come from, as JSON.
 
-        Only these columns change features: a label can be corrected without a new extraction.
+        Only these columns change features: a label can be corrected without a new extraction. The path is in Unicode
+        form NFC, whatever the form on the disk.
         """
         crop = self.crop if modality == "face" else ""
-        return json.dumps([self.media(modality), self.start, self.end, crop])
+        return json.dumps([nfc(self.media(modality)), self.start, self.end, crop])
 
     def media(self, modality: str) -> str:
         """The file of a modality, relative to the corpus root; empty if there is none."""
@@ -114,6 +116,7 @@ def splits_of(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
 def select_splits(utterances: Sequence[Utterance], wanted: Sequence[str]) -> list[Utterance]:
     """Select the utterances of some splits, or of `all`. Raises UsageError that lists the splits of the manifest."""
     by_split = splits_of(utterances)
+    wanted = [nfc(name) for name in wanted]
     unknown = [name for name in wanted if name not in by_split and name != ALL]
     if unknown or not wanted:
         problem = f"unknown split {', '.join(map(quoted, unknown[:20]))}" if unknown else "no split was given"

@@ -18,6 +18,8 @@ import pytest
 from distributed import LocalCluster
 
 from foal.shared.config.loading import parse_yaml
+from foal.shared.files.lock import LOCK_NAME
+from foal.shared.files.media_state import MEDIA_TIMES
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parent.parent
@@ -28,6 +30,7 @@ synth: {{utterances: 20, seed: 7}}
 extract: {{chunk_seconds: 20}}
 train: {{epochs: 3, width: 32, bootstrap: 50}}
 """
+STAGES = ["code", "corpus", "manifest", "extract", "index", "train"]
 DVC = [sys.executable, "-m", "dvc"]
 LAUNCHER = f"#!{sys.executable}\nfrom foal.shared.cli.main import main\n\nmain()\n"
 
@@ -90,18 +93,33 @@ def test_the_commands_lead_from_a_corpus_to_results(
 
 def test_the_pipeline_persists_shards_and_does_not_track_the_corpus() -> None:
     stages = parse_yaml((ROOT / "dvc.yaml").read_text())["stages"]
-    assert list(stages) == ["corpus", "manifest", "extract", "index", "train"]
-    assert stages["extract"]["foreach"] == [f"session{n}" for n in range(1, 6)]
-    assert stages["extract"]["do"]["outs"] == [{"${extract.features_dir}/${item}": {"persist": True}}]
+    assert list(stages) == STAGES
+    assert stages["extract"]["outs"] == [{"${extract.features_dir}": {"persist": True}}]
     assert stages["corpus"]["outs"] == ["corpus.json"]
-    assert stages["extract"]["do"]["cmd"].endswith("|| test $? -eq 3")
+    assert stages["extract"]["cmd"] == "foal extract --split all --no-index || test $? -eq 3"
     assert "corpus.root" not in json.dumps([stage.get("outs") for stage in stages.values()])
+    # Written to the features folder by other stages, or during a run.
+    assert {LOCK_NAME, MEDIA_TIMES} <= set((ROOT / ".dvcignore").read_text().split())
+
+
+@pytest.fixture
+def cremad_corpus(tmp_path: Path, make_video: Callable[..., Path]) -> Path:
+    """Seven actors with three clips each, in the layout of CREMA-D: there are no sessions."""
+    root = tmp_path / "corpus"
+    (root / "VideoFlash").mkdir(parents=True)
+    for actor in range(1001, 1008):
+        for frames, emotion in ((12, "ANG"), (15, "HAP"), (18, "SAD")):
+            make_video(root / "VideoFlash" / f"{actor}_DFA_{emotion}_XX.mp4", frames=frames, audio_hz=16000)
+    return root
 
 
 @pytest.mark.slow
-def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path, synthetic_corpus: Path) -> None:
-    """In a copy of foal's sources, with the real commands on PATH and a corpus that was generated before."""
-    shutil.copytree(synthetic_corpus, tmp_path / "corpus")
+@pytest.mark.parametrize("kind", ["synthetic", "cremad"])
+def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
+    """In a copy of foal's sources, with the real commands on PATH and a corpus that exists."""
+    corpus = request.getfixturevalue(f"{kind}_corpus")
+    if kind == "synthetic":
+        corpus = shutil.copytree(corpus, tmp_path / "corpus")
     clone, commands = tmp_path / "clone", tmp_path / "bin"
     for name in PACKAGES:
         shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))
@@ -112,8 +130,11 @@ def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path, synthetic_corpus: Path
     (commands / "foal").write_text(LAUNCHER)
     (commands / "foal").chmod(0o755)
     params = parse_yaml((ROOT / "params.yaml").read_text())
-    for section, changes in parse_yaml(SETTINGS.format(root=tmp_path / "corpus")).items():
+    for section, changes in parse_yaml(SETTINGS.format(root=corpus)).items():
         params[section] |= changes
+    params["corpus"]["kind"] = kind
+    if kind == "cremad":
+        params["extract"]["face"]["region"] = "frame"
 
     def dvc(*arguments: str) -> str:
         result = subprocess.run(
@@ -128,28 +149,36 @@ def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path, synthetic_corpus: Path
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
+    def stages_run(output: str) -> list[str]:
+        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
     subprocess.run(["git", "init", "-q"], cwd=clone, check=True)
-    stages = ["corpus", "manifest", *(f"extract@session{n}" for n in range(1, 6)), "index", "train"]
-    # One worker for the five extractions. Dask changes the environment of this process and does not restore it.
+    # Dask changes the environment of this process and does not restore it.
     with patch.dict(os.environ):
         cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0")
     with cluster:
         params["cluster"]["scheduler"] = cluster.scheduler_address
         (clone / "params.yaml").write_text(json.dumps(params))
         first = dvc("repro")
-    assert [line for line in first.splitlines() if line.startswith("Running stage")] == [
-        f"Running stage '{name}':" for name in stages
-    ]
-    assert json.loads((clone / "runs" / "main" / "metrics.json").read_text())["ua_mean"] >= 0
+    assert stages_run(first) == STAGES
+    metrics = json.loads((clone / "runs" / "main" / "metrics.json").read_text())
+    assert metrics["ua_mean"] >= 0
+    assert metrics["n"] == (20 if kind == "synthetic" else 21)
+    sessions = [f"session{n}" for n in range(1, 6)] if kind == "synthetic" else ["crema-d"]
+    assert sorted(path.name for path in (clone / "features").iterdir() if path.is_dir()) == sessions
 
-    # Changes to cluster settings, or to code that does not affect results, rerun no stage.
-    with (clone / "extract" / "cli.py").open("a") as file:
-        file.write("# A comment.\n")
+    # Changes to cluster settings, or after which the index was written again, rerun no stage.
     params["cluster"]["workers"] = 2
     (clone / "params.yaml").write_text(json.dumps(params))
+    (clone / "features" / MEDIA_TIMES).write_text("media,fingerprint,content\n")
     second = dvc("repro")
-    assert "Running stage" not in second
+    assert stages_run(second) == []
     assert "up to date" in second
+
+    # The commands belong to this checkout: a changed file of the copy changes no hash.
+    with (clone / "extract" / "cli.py").open("a") as file:
+        file.write("# A comment.\n")
+    assert stages_run(dvc("repro")) == ["code"]
 
 
 def test_dvc_sends_no_analytics() -> None:

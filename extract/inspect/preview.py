@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ...shared.config.settings import FaceSettings
 from ...shared.errors import StoreError
+from ...shared.files.unicode_names import locate
 from ...shared.store.feature_store import StreamInfo
 from ...shared.text import quoted
 from ...shared.timing import Seconds, face_times
@@ -91,7 +92,7 @@ def previews(root: Path, video: str, requests: Sequence[PreviewRequest], stream:
     result = {request.utterance.id: FramePreview(problem="this frame cannot be decoded") for request in requests}
     try:
         # Reduced at once: many frames of full size would not fit into memory.
-        for request, image in _decode(root / video, requests, stream):
+        for request, image in _decode(locate(root, video), requests, stream):
             result[request.utterance.id] = _preview(request, image, stream)
     except NoVideoTrackError:
         return {name: FramePreview(problem="no video track") for name in result}

@@ -18,8 +18,9 @@ from ...shared.config.settings import INDEX_NAME, MODALITIES, ExtractSettings, S
 from ...shared.errors import EncoderError, FoalError, StoreError, UsageError
 from ...shared.files.fingerprint import media_fingerprint
 from ...shared.files.lock import features_lock
+from ...shared.files.media_state import MediaFingerprints
 from ...shared.manifest import read_manifest
-from ...shared.store.catalog import SHORT_HASH_LENGTH, MediaFingerprints
+from ...shared.store.catalog import SHORT_HASH_LENGTH
 from ...shared.store.feature_store import FeatureStore
 from ..schedule.stream_spec import current_config_hash
 from .stale import ABSENT, OTHER, StaleFile, find_stale
@@ -64,7 +65,9 @@ def clean_features(
     kept_hashes = _check_kept_hashes(keep, features)
     indexed = _indexed_shards([index, settings.index, features / INDEX_NAME])
     config_hashes, unknown = _hashes_in_use(settings.extract)
-    stale = find_stale(features, manifest, config_hashes, MediaFingerprints(settings.corpus.root)).stale
+    media = MediaFingerprints(settings.corpus.root, features)
+    stale = find_stale(features, manifest, config_hashes, media).stale
+    media.remember()
 
     def reason_to_keep(file: StaleFile) -> str:
         if not _is_inside(features, file.path):

@@ -12,8 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rich.filesize import decimal
-
 from ...shared.config.settings import (
     MODALITIES,
     STREAM_NAME,
@@ -24,14 +22,16 @@ from ...shared.config.settings import (
     modality_of,
 )
 from ...shared.errors import EncoderError, StoreError, UsageError
+from ...shared.files.media_state import MediaFingerprints
 from ...shared.manifest import read_manifest
-from ...shared.store.catalog import SHORT_HASH_LENGTH, MediaFingerprints, config_hashes_on_disk, shard_files
+from ...shared.store.catalog import SHORT_HASH_LENGTH, config_hashes_on_disk, shard_files
 from ...shared.store.index_writer import choose_config_hashes, write_index
 from ...shared.store.shard import ShardHeader, ShardReader
 from ..encoders.weights import FACENET_SIZE
 from ..schedule.stream_spec import current_config_hash
 from ..schedule.summary import print_index_result
-from .stale import CURRENT, OTHER, StaleReport, find_stale
+from .stale import find_stale
+from .stale_report import report_stale
 
 ALWAYS_SHOWN = ("layers", "region", "fps")
 """Settings that describe a stream even where they have their default value."""
@@ -59,7 +59,7 @@ def index_features(
     """
     manifest = read_manifest(settings.corpus.manifest)
     features = settings.extract.features_dir
-    media = MediaFingerprints(settings.corpus.root)
+    media = MediaFingerprints(settings.corpus.root, features)
     given = _parse_config_hashes(config_hashes)
     streams = sorted(
         dict.fromkeys((*settings.extract.streams, *given)), key=lambda name: MODALITIES.index(modality_of(name))
@@ -73,7 +73,8 @@ def index_features(
         else:
             log.info(f"{stream}: no shards in {features}; left out of the index")
     print_index_result(write_index(out, manifest, features, chosen, media=media, pack=pack, force=force))
-    _report_stale(find_stale(features, manifest, chosen, media))
+    report_stale(find_stale(features, manifest, chosen, media), settings.corpus.manifest)
+    media.remember()
 
 
 def format_stream_config(header: ShardHeader) -> str:
@@ -160,31 +161,3 @@ def _format_setting(name: str, value: Any) -> str:
     if name == "fps":
         return f"{value:g} Hz" if isinstance(value, int | float) else f"{value} Hz"
     return f"{name.replace('_', ' ')} {','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
-
-
-def _report_stale(report: StaleReport) -> None:
-    """Report the files in the folder that the index does not use."""
-    unused_sizes: dict[str, list[int]] = {}
-    reasons: Counter[str] = Counter()
-    for file in report.stale:
-        if file.reason == OTHER:
-            unused_sizes.setdefault(f"{file.modality}-{file.config_hash}", []).append(file.size)
-        else:
-            reasons[file.reason] += 1
-    for folder, sizes in unused_sizes.items():
-        # They may belong to another stream of the settings that is not indexed here; `foal clean` distinguishes.
-        log.info(f"not in the index: {folder}: {_count_shards(len(sizes))} of {OTHER}, {decimal(sum(sizes))}")
-    for folder, rows in report.rows.items():
-        total = sum(rows.values())
-        outdated = total - rows.get(CURRENT, 0)
-        if outdated:
-            states = ", ".join(f"{count} {state}" for state, count in sorted(rows.items()) if state != CURRENT)
-            log.info(f"stale: {folder}: {outdated} of {total} rows are no longer current ({states})")
-    for reason, count in reasons.items():
-        log.info(f"stale: {_count_shards(count)} {reason}")
-    if report.stale:
-        log.info("`foal clean` lists the files that settings and manifest no longer need")
-
-
-def _count_shards(count: int) -> str:
-    return f"{count} shard{'s' * (count != 1)}"

@@ -13,18 +13,20 @@ from ...shared.config.settings import modality_of
 from ...shared.errors import StoreError
 from ...shared.files.atomic import stale_temporaries
 from ...shared.files.fingerprint import media_fingerprint
+from ...shared.files.media_state import MediaFingerprints, MediaState
 from ...shared.hdf5.opening import FileIdentity, FutureError, sniff
 from ...shared.hdf5.seal import is_intact, open_regular, read_seal
 from ...shared.store.catalog import (
     SHORT_HASH_LENGTH,
     FeatureLocation,
-    MediaFingerprints,
     config_hashes_on_disk,
+    is_same_source,
     read_catalog,
+    row_key,
     shard_files,
 )
 from ...shared.store.shard import FORMAT, VERSION, ShardReader, damage_in
-from ...shared.utterance import Utterance, split_folder
+from ...shared.utterance import Utterance
 
 OTHER = "another configuration"
 SUPERSEDED = "superseded"
@@ -33,9 +35,15 @@ DAMAGED = "damaged"
 LEFT_OVER = "left over from a killed run"
 
 CURRENT = "current"
-CHANGED_MEDIA = "with changed media"
-CHANGED_ROW = "with a changed row"
+CHANGED_ROW = "manifest row changed: "
+"""Followed by the changed columns: file, start, end, crop."""
+
 NEWER = "superseded by a newer shard"
+ACCEPTED_STATES = frozenset({CURRENT, MediaState.TIME_ONLY.value})
+"""States of rows that are used. The others are ABSENT, CHANGED_ROW, NEWER and the other states of `MediaState`."""
+
+SOURCE_FIELDS = ("file", "start", "end", "crop")
+"""The items of `Utterance.source`."""
 
 SHARD_NAME = re.compile(r"[0-9a-f]{16}\.h5")
 
@@ -61,13 +69,18 @@ class StaleFile:
 
 @dataclass(frozen=True, kw_only=True)
 class StaleReport:
-    """The stale files, and for each configuration in use (`audio-1a2b3c4d`) the number of rows by state.
+    """The stale files, and for each configuration in use (`audio-1a2b3c4d`) the ids of the rows by state.
 
     Rows that are not current may be in shards that are not stale.
     """
 
     stale: tuple[StaleFile, ...]
-    rows: Mapping[str, Mapping[str, int]]
+    ids: Mapping[str, Mapping[str, Sequence[str]]]
+
+    @property
+    def rows(self) -> dict[str, dict[str, int]]:
+        """The number of rows by configuration and state."""
+        return {folder: {state: len(ids) for state, ids in states.items()} for folder, states in self.ids.items()}
 
 
 def find_stale(
@@ -86,7 +99,7 @@ def find_stale(
         media: the current fingerprints of the media.
     """
     stale: list[StaleFile] = []
-    rows: dict[str, Mapping[str, int]] = {}
+    rows: dict[str, Mapping[str, Sequence[str]]] = {}
     for modality in dict.fromkeys(map(modality_of, config_hashes)):
         used = {
             config_hash[:SHORT_HASH_LENGTH]
@@ -101,7 +114,7 @@ def find_stale(
             else:
                 stale += _examine_unused(features, modality, config_hash)
     leftovers = [_stale_file(path, LEFT_OVER, media_fingerprint(path), rows=0) for path in stale_temporaries(features)]
-    return StaleReport(stale=(*stale, *leftovers), rows=rows)
+    return StaleReport(stale=(*stale, *leftovers), ids=rows)
 
 
 def is_deletable_corrupt_shard(path: Path, modality: str, config_hash: str) -> bool:
@@ -149,28 +162,31 @@ def _examine_unused(features: Path, modality: str, config_hash: str) -> list[Sta
 
 def _examine_used(
     features: Path, utterances: Sequence[Utterance], modality: str, config_hash: str, media: MediaFingerprints
-) -> tuple[list[StaleFile], Mapping[str, int]]:
-    """Of a configuration in use: shards without a current row, damaged shards, and the number of rows by state."""
+) -> tuple[list[StaleFile], Mapping[str, Sequence[str]]]:
+    """Of a configuration in use: shards without a current row, damaged shards, and the ids of the rows by state."""
     # Taken before anything is read: `remove_files` compares them, and notices a file that was replaced meanwhile.
     stamps = {path: media_fingerprint(path) for path in shard_files(features, modality, config_hash)}
     catalog = read_catalog(features, modality, config_hash)
-    by_place = {(split_folder(utterance.split), utterance.id): utterance for utterance in utterances}
+    by_place = {row_key(utterance.split, utterance.id): utterance for utterance in utterances}
     states: dict[Path, Counter[str]] = {path: Counter() for path in catalog.shards}
+    ids: dict[str, list[str]] = {}
     for place, locations in catalog.located.items():
         utterance = by_place.get(place)
         current = None if utterance is None else catalog.find(utterance, modality, media)
         for location in locations:
-            states[location.shard][_row_state(location, utterance, current, modality, media)] += 1
+            state = _row_state(location, utterance, current, modality, media)
+            states[location.shard][state] += 1
+            ids.setdefault(state, []).append(place[1])
     stale = []
     for path, counts in states.items():
-        if not counts[CURRENT] and path in stamps:
+        if ACCEPTED_STATES.isdisjoint(+counts) and path in stamps:
             reason = ABSENT if set(+counts) == {ABSENT} else SUPERSEDED
             rows = counts.total()
             stale.append(_stale_file(path, reason, stamps[path], rows=rows, modality=modality, config_hash=config_hash))
     for path in catalog.damaged:
         if path in stamps and is_deletable_corrupt_shard(path, modality, config_hash):
             stale.append(_stale_file(path, DAMAGED, stamps[path], rows=0, modality=modality, config_hash=config_hash))
-    return stale, sum(states.values(), Counter())
+    return stale, ids
 
 
 def _row_state(
@@ -183,11 +199,23 @@ def _row_state(
     """Whether a shard's row is current, or why not."""
     if utterance is None:
         return ABSENT
-    if location is current:
-        return CURRENT
-    if location.source != utterance.source(modality):
-        return CHANGED_ROW
-    return NEWER if media.unchanged(utterance.media(modality), location.media) else CHANGED_MEDIA
+    if current is not None and location is not current:
+        return NEWER
+    source = utterance.source(modality)
+    if not is_same_source(location.source, source, media):
+        return CHANGED_ROW + _changed_columns(location.source, source)
+    state = media.state(utterance.media(modality), location.media, location.content)
+    return CURRENT if state is MediaState.SAME else state.value
+
+
+def _changed_columns(recorded: str, source: str) -> str:
+    """The columns in which two sources differ, such as "start, end"."""
+    with suppress(ValueError, TypeError, RecursionError):
+        old, new = json.loads(recorded), json.loads(source)
+        if isinstance(old, list) and len(old) == len(new):
+            pairs = zip(SOURCE_FIELDS, old, new, strict=True)
+            return ", ".join(name for name, before, after in pairs if before != after)
+    return "source"
 
 
 def _stale_file(

@@ -3,7 +3,10 @@
 Imports the encoders, which takes seconds. The main process of a run does not import this module.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +15,8 @@ import torch
 
 from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings
 from ...shared.errors import FoalError, MediaError, StoreError
+from ...shared.files.fingerprint import CONTENT, content_hash
+from ...shared.files.unicode_names import locate
 from ...shared.store.shard import ShardReader, ShardWriter, verify_shard
 from ...shared.timing import AUDIO_RATE_HZ
 from ...shared.utterance import Utterance
@@ -113,8 +118,9 @@ def extract_into_shard(
         parts = [media_group(part, root, encoders.settings, backends) for part in group_by_media(chunk)]
         groups = [[part] for part in parts] if isolate_files else [parts]
         try:
-            # What is written does not depend on the attempts before.
-            return _attempt(chunk, groups, encoders, shard, dtype, command, isolate_files=isolate_files)
+            with _content_hashes(parts) as hashes:
+                # What is written does not depend on the attempts before.
+                return _attempt(chunk, groups, encoders, shard, dtype, command, hashes, isolate_files=isolate_files)
         except DecodeFallbackError as fallback:
             backends[fallback.path] = "pyav"
         except Exception as error:
@@ -127,7 +133,7 @@ def extract_into_shard(
 def media_group(part: Chunk, root: Path, settings: ExtractSettings, backends: Mapping[Path, Backend]) -> MediaGroup:
     """The utterances of one media file and its fingerprint; `backends`: video readers other than the default."""
     media = part.utterances[0].media(part.modality)
-    path = root / media if media else None
+    path = locate(root, media) if media else None
     # Taken before decoding: if the file changes meanwhile, the next run notices.
     fingerprint = fingerprint_of(path, settings)
     return MediaGroup(
@@ -146,10 +152,14 @@ def _attempt(
     shard: Path,
     dtype: Literal["float16", "float32"],
     command: str,
+    hashes: Mapping[str, "Future[str]"],
     *,
     isolate_files: bool,
 ) -> ChunkResult:
-    """Extract the media files, those of a group in common batches; with `isolate_files` a group may fail alone."""
+    """Extract the media files, those of a group in common batches; with `isolate_files` a group may fail alone.
+
+    `hashes` are the content hashes of the files, by their paths in the manifest.
+    """
     failures: list[Failure] = []
     by_media = {part.utterances[0].media(chunk.modality): part for group in groups for part in group}
 
@@ -171,7 +181,8 @@ def _attempt(
                         add_failures([utterance], entry)
                         continue
                     try:
-                        writer.add(entry)
+                        hashed = hashes.get(utterance.media(chunk.modality))
+                        writer.add(replace(entry, content=hashed.result() if hashed else ""))
                     except StoreError as error:
                         add_failures([utterance], error, REMEDY_VALUES)
             except DecodeFallbackError:
@@ -182,6 +193,23 @@ def _attempt(
                 add_failures(waiting.values(), as_media_error(error))
         frames = writer.frames
     return ChunkResult(chunk=chunk, frames=frames, failures=tuple(failures))
+
+
+@contextmanager
+def _content_hashes(parts: Sequence[MediaGroup]) -> Iterator[dict[str, "Future[str]"]]:
+    """Content hashes of the media files, by their paths in the manifest; computed in a thread while others decode.
+
+    Files whose fingerprint is a content hash already, or that cannot be read, have none.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="foal-hash") as pool:
+        try:
+            yield {
+                part.utterances[0].media(part.modality): pool.submit(content_hash, part.path, part.fingerprint)
+                for part in parts
+                if part.path is not None and part.fingerprint and not part.fingerprint.startswith(CONTENT)
+            }
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _is_media_error(error: Exception) -> bool:

@@ -13,6 +13,7 @@ from ...shared.config.settings import Settings
 from ...shared.errors import FoalError
 from ...shared.files.atomic import remove, replaced_atomically, write_rows
 from ...shared.files.overwrite import check_overwrite
+from ...shared.files.unicode_names import locate
 from ...shared.utterance import Utterance, split_folder, splits_of
 from ..media.media_group import fingerprint_of
 from .plan import Chunk
@@ -34,6 +35,10 @@ REMEDY_TIMEOUT = (
 
 CHANGED = "changed"
 """The fingerprint of a file that changed while it was read. No file has it, so the utterance is always retried."""
+
+FOUND = "their files could not be read then, and exist under this root"
+OTHER_CHANGE = "their files, rows or settings changed since"
+"""Reasons for trying failed utterances again."""
 
 FAILURES_NAME = "failures.csv"
 COLUMNS = ("id", "split", "stream", "media", "reason", "remedy", "state")
@@ -145,6 +150,15 @@ class Quarantine:
             fingerprint=fingerprint,
         )
 
+    def retry_reason(self, utterance: Utterance, spec: StreamSpec) -> str:
+        """Why an utterance that failed before is tried again; "" if it did not fail, or is not tried again."""
+        row = self._rows[utterance.split].get((utterance.id, spec.stream))
+        if row is None or self.known_failure(utterance, spec) is not None:
+            return ""
+        if row["state"] == failure_state(spec.config_hash, utterance.source(spec.modality), ""):
+            return FOUND
+        return OTHER_CHANGE
+
     def write(
         self,
         utterances: Sequence[Utterance],
@@ -193,7 +207,7 @@ class Quarantine:
 
     def fingerprint(self, media: str) -> str:
         """The current fingerprint of a file, given by its path in the manifest."""
-        return fingerprint_of(self._settings.corpus.root / media if media else None, self._settings.extract)
+        return fingerprint_of(locate(self._settings.corpus.root, media) if media else None, self._settings.extract)
 
 
 def _is_file_or_link(path: Path) -> bool:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from ...shared.config.settings import Settings
 from ...shared.errors import MediaError
-from ...shared.store.catalog import SHORT_HASH_LENGTH, Catalog, MediaFingerprints, read_catalog
+from ...shared.files.media_state import MediaFingerprints
+from ...shared.files.unicode_names import locate
+from ...shared.store.catalog import SHORT_HASH_LENGTH, Catalog, read_catalog
+from ...shared.text import preview_ids
 from ...shared.timing import Seconds
 from ...shared.utterance import Utterance, splits_of
 from ..media.probe import probe
@@ -63,7 +66,7 @@ def pending_chunks(
     known_failures: list[Failure] = []
     damaged: dict[Path, tuple[str, str]] = {}
     catalogs: dict[str, Catalog] = {}
-    media = MediaFingerprints(settings.corpus.root)
+    media = MediaFingerprints(settings.corpus.root, settings.extract.features_dir)
     for spec in specs:
         catalog = catalogs[spec.stream] = read_catalog(
             settings.extract.features_dir,
@@ -89,8 +92,21 @@ def pending_chunks(
             f"{len(utterances) - len(missing)} of {len(utterances)} utterances already extracted"
             + (f", {len(failed)} failed before (--retry-failed retries them)" if failed else "")
         )
+        if quarantine is not None:
+            _log_retries(left[spec.stream], spec, quarantine)
+    media.remember()
     chunks = sorted(_plan(settings, left), key=lambda chunk: -chunk.seconds)
     return Pending(chunks=chunks, known_failures=known_failures, damaged=damaged, catalogs=catalogs)
+
+
+def _log_retries(left: Sequence[Utterance], spec: StreamSpec, quarantine: Quarantine) -> None:
+    """Say which of the utterances that are left failed before, and why they are tried again."""
+    reasons: dict[str, list[str]] = {}
+    for utterance in left:
+        if reason := quarantine.retry_reason(utterance, spec):
+            reasons.setdefault(reason, []).append(utterance.id)
+    for reason, ids in reasons.items():
+        log.info(f"{spec.stream}: {preview_ids(ids)} failed before and will be tried again: {reason}")
 
 
 def _plan(settings: Settings, left: Mapping[str, Sequence[Utterance]]) -> Iterator[Chunk]:
@@ -119,7 +135,7 @@ def _lengths(root: Path, utterances: Iterable[Utterance]) -> dict[str, Seconds]:
     for media, members in unknown.items():
         whole = 0.0
         with suppress(MediaError):
-            whole = probe(root / media).seconds or 0.0
+            whole = probe(locate(root, media)).seconds or 0.0
         for utterance in members:
             lengths[utterance.id] = max(0.0, min(whole, utterance.end or whole) - (utterance.start or 0.0))
     return lengths

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from ...shared.cli.console import get_console
 from ...shared.config.settings import Settings
-from ...shared.store.catalog import Catalog, MediaFingerprints
+from ...shared.files.media_state import MediaFingerprints
+from ...shared.store.catalog import Catalog
 from ...shared.store.index_writer import IndexResult
 from ...shared.text import counted, preview_ids
 from ...shared.utterance import Utterance, splits_of
@@ -88,7 +89,7 @@ def summarize(
         column.justify = "right"
     missing: list[tuple[str, str]] = []
     partial: dict[str, None] = {}
-    media = MediaFingerprints(settings.corpus.root)
+    media = MediaFingerprints(settings.corpus.root, settings.extract.features_dir)
     for spec in specs:
         catalog = catalogs[spec.stream]
         for split, members in splits_of(utterances).items():

@@ -113,7 +113,8 @@ class ExtractSettings(Section):
     verify: bool = Field(True, description="verify the checksums of finished shards before a run reuses them")
     fingerprint: Literal["stat", "content"] = Field(
         "stat",
-        description="how changed media files are recognized: stat (size, modification time) or content (hash)",
+        description="how changed media files are recognized: stat (size and modification time; the content is compared "
+        "only where just the time differs) or content (hash on every run)",
     )
     seed: int = Field(2024, ge=0, lt=1 << 63, description="seed of encoders with random weights")
     audio: AudioSettings = AudioSettings()

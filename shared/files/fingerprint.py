@@ -31,3 +31,19 @@ def media_fingerprint(path: Path, *, content: bool = False) -> str:
     except OSError:
         return ""
     return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def content_hash(path: Path, fingerprint: str) -> str:
+    """The content hash (XXH3-128) that belongs to a fingerprint of size and time.
+
+    The whole content is read: a sample of blocks would miss an edited passage of a recording of the same length.
+
+    Args:
+        path: the media file.
+        fingerprint: its `media_fingerprint` when the work on it began.
+
+    Returns:
+        `xxh3:<hash>`; empty if the file is missing or no longer has this fingerprint.
+    """
+    hashed = media_fingerprint(path, content=True) if fingerprint else ""
+    return hashed if hashed.startswith(CONTENT) and media_fingerprint(path) == fingerprint else ""

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..errors import StoreError
 from ..files.atomic import TEMPORARY_PREFIX
-from ..files.fingerprint import CONTENT, media_fingerprint
+from ..files.media_state import MediaFingerprints
+from ..files.unicode_names import nfc
 from ..hdf5.opening import FutureError
 from ..text import shortened
 from ..utterance import Utterance, split_folder
@@ -34,6 +35,7 @@ class FeatureLocation:
     checksum: str
     source: str
     media: str
+    content: str
     note: str
     valid_frames: int
     quality: Mapping[str, float]
@@ -64,21 +66,24 @@ class Catalog:
     located: dict[tuple[str, str], list[FeatureLocation]] = field(default_factory=dict)
 
     def find(
-        self, utterance: Utterance, modality: str, media: "MediaFingerprints | None" = None
+        self, utterance: Utterance, modality: str, media: MediaFingerprints | None = None
     ) -> FeatureLocation | None:
         """The current features of an utterance.
 
         Args:
             utterance: a row of the manifest.
             modality: audio or face.
-            media: if given, features of media that have changed do not count.
+            media: if given, features of media that have changed do not count, and paths that differ in case are the
+                same if they lead to the same file.
 
         Returns:
             The newest features of the same stretch of the same file, or None.
         """
         source, path = utterance.source(modality), utterance.media(modality)
-        for location in self.located.get((split_folder(utterance.split), utterance.id), ()):
-            if location.source == source and (media is None or media.unchanged(path, location.media)):
+        for location in self.located.get(row_key(utterance.split, utterance.id), ()):
+            if is_same_source(location.source, source, media) and (
+                media is None or media.unchanged(path, location.media, location.content)
+            ):
                 return location
         return None
 
@@ -107,30 +112,30 @@ class Catalog:
             self.located[row] = [location for location in locations if location.shard not in gone]
 
 
-class MediaFingerprints:
-    """The fingerprints of the media files of a corpus, each computed once.
+def row_key(split: str, utterance_id: str) -> tuple[str, str]:
+    """The key of an utterance in `Catalog.located`: its split's folder and its id, in Unicode form NFC."""
+    return split_folder(split), nfc(utterance_id)
 
-    A missing file counts as unchanged: features may be used on machines without their media.
+
+def is_same_source(recorded: str, source: str, media: MediaFingerprints | None = None) -> bool:
+    """Whether two sources are the same stretch of the same file, see `Utterance.source`.
+
+    Paths are compared in Unicode form NFC. Paths that differ in case are the same if the file system says so.
+
+    Args:
+        recorded: the source in a shard.
+        source: the source of a row of the manifest.
+        media: the files of the corpus; None: case counts.
     """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._known: dict[tuple[str, bool], str] = {}
-
-    def unchanged(self, path: str, recorded: str) -> bool:
-        """Whether a file is the one that features were computed from.
-
-        Args:
-            path: the file, relative to the corpus root.
-            recorded: the fingerprint stored with the features; its form (size and time, or content hash) decides what
-                is compared.
-        """
-        if not path or not recorded:
-            return True
-        content = recorded.startswith(CONTENT)
-        if (path, content) not in self._known:
-            self._known[path, content] = media_fingerprint(self._root / path, content=content)
-        return self._known[path, content] in ("", recorded)
+    if recorded == source:
+        return True
+    try:
+        (old, *old_part), (new, *new_part) = json.loads(recorded), json.loads(source)
+        if old_part != new_part or nfc(old).casefold() != nfc(new).casefold():
+            return False
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return False  # imported features have sources of their own
+    return nfc(old) == nfc(new) or (media is not None and media.same_file(old, new))
 
 
 def shard_folder(features: Path, split: str, modality: str, config_hash: str) -> Path:
@@ -140,7 +145,7 @@ def shard_folder(features: Path, split: str, modality: str, config_hash: str) ->
 
 def shard_name(modality: str, utterances: Iterable[Utterance]) -> str:
     """The file name of a shard: the same utterances give the same name."""
-    content = [(utterance.id, utterance.source(modality)) for utterance in utterances]
+    content = [(nfc(utterance.id), utterance.source(modality)) for utterance in utterances]
     return blake2b(json.dumps(content).encode(), digest_size=8).hexdigest() + ".h5"
 
 
@@ -236,8 +241,9 @@ def _add(catalog: Catalog, path: Path, shard: ShardReader) -> None:
             checksum=shard.checksums[row],
             source=shard.sources[row],
             media=shard.media[row],
+            content=shard.contents[row],
             note=shard.notes[row],
             valid_frames=int(valid_before[stop] - valid_before[start]),
             quality=shard.quality_of(row),
         )
-        catalog.located.setdefault((split, utterance_id), []).append(location)
+        catalog.located.setdefault((split, nfc(utterance_id)), []).append(location)

@@ -42,6 +42,8 @@ class Entry:
         origin: time of the first frame, in seconds of the media.
         source: the segment of the file, see `Utterance.source`.
         media: the fingerprint of the file; empty for features that belong to no file.
+        content: the content hash of the file beside a fingerprint of size and time; empty: none. Not part of the
+            checksum.
         note: why the modality is missing; empty if it is present.
         boxes: (t, 4), the face as x0, y0, x1, y1 in fractions of the person's region, NaN without a face; None for
             features without boxes. Not part of the checksum.
@@ -54,6 +56,7 @@ class Entry:
     origin: float
     source: str
     media: str
+    content: str = ""
     note: str = ""
     boxes: NDArray[np.float32] | None = None
     quality: Mapping[str, float] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..config.settings import INDEX_NAME, STREAM_RESERVED, modality_of
 from ..errors import StoreError, UsageError
 from ..files.atomic import replaced_atomically
+from ..files.media_state import MediaFingerprints
 from ..files.overwrite import check_overwrite
 from ..hdf5.checked_reader import write_attributes
 from ..hdf5.group_check import HDF5_SIGNATURE
@@ -18,7 +19,7 @@ from ..hdf5.opening import FutureError, sniff
 from ..hdf5.seal import open_regular, read_seal, write_seal
 from ..hdf5.writer import create_hdf5
 from ..utterance import COLUMNS, Utterance
-from .catalog import SHORT_HASH_LENGTH, Catalog, MediaFingerprints, config_hashes_on_disk, read_catalog
+from .catalog import SHORT_HASH_LENGTH, Catalog, config_hashes_on_disk, read_catalog
 from .feature_store import FeatureStore
 from .index_reader import FORMAT, VERSION
 from .index_tables import Row, relative_paths, write_tables

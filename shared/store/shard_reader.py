@@ -92,6 +92,8 @@ class ShardReader:
         self.ids = root.texts("ids")
         self.sources = root.texts("source")
         self.media = root.texts("media")
+        # Shards of foal before 0.3 and imported features lack it.
+        self.contents = root.texts("media_content") if "media_content" in root else [""] * len(self.ids)
         self.notes = root.texts("note")
         self.checksums = root.texts("checksum")
         self.offsets = root.numbers("offsets", np.int64)
@@ -111,6 +113,7 @@ class ShardReader:
         columns: list[Sized] = [
             self.sources,
             self.media,
+            self.contents,
             self.notes,
             self.checksums,
             self.origins,
@@ -179,6 +182,7 @@ class ShardReader:
             origin=float(self.origins[row]),
             source=self.sources[row],
             media=self.media[row],
+            content=self.contents[row],
             note=self.notes[row],
             boxes=self.boxes(start, stop),
             quality=self.quality_of(row),

@@ -108,6 +108,8 @@ class ShardWriter:
             # Notes quote the error messages of other programs.
             note=[entry.note.replace("\0", "") for entry in entries],
         )
+        if any(entry.content for entry in entries):
+            write_strings(file, media_content=[entry.content for entry in entries])
         if any(entry.boxes is not None for entry in entries):
             file["boxes"] = np.concatenate([_boxes(entry) for entry in entries])
         for name in sorted({name for entry in entries for name in entry.quality}):

@@ -14,6 +14,7 @@ from ..config.settings import INDEX_NAME
 from ..errors import StoreError, UsageError
 from ..files.atomic import TEMPORARY_PREFIX
 from ..files.lock import LOCK_NAME
+from ..files.media_state import MEDIA_TIMES
 from ..hdf5.opening import sniff
 from ..hdf5.seal import BytesRead
 from ..text import quoted, shortened
@@ -26,7 +27,7 @@ from .shard import ShardReader, damage_in
 Problem = tuple[Path, str]
 """A file and its problem."""
 
-OTHER_FILES = frozenset({"failures.csv", ".gitignore", LOCK_NAME})
+OTHER_FILES = frozenset({"failures.csv", ".gitignore", LOCK_NAME, MEDIA_TIMES})
 """Files other than shards that foal and DVC (.gitignore) write to a features folder."""
 
 MAX_THREADS = 8

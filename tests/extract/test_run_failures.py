@@ -169,4 +169,32 @@ def test_a_missing_corpus_root_is_reported(foal_here: Foal, mixed: Path) -> None
     done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", "nowhere")
     assert done.returncode == 2
     assert "nowhere: expected the corpus root" in done.stderr
+    assert "but it does not exist; give the folder that these paths are relative to" in done.stderr
     assert not (mixed / "features").exists()
+
+
+def test_a_root_one_level_wrong_is_refused_before_any_worker_starts(foal_here: Foal, mixed: Path) -> None:
+    (mixed / "media" / "empty").mkdir()
+    for root in (".", "media/empty"):
+        for option in ("--dry-run", "--debug"):
+            done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", root, option)
+            assert done.returncode == 2
+            tried = "tone.wav" if root == "." else f"{root}/tone.wav"
+            assert f"but none of the 6 files exists below it; tried {tried}; " in done.stderr
+            assert "did you mean --root media?" in done.stderr
+    assert not list(mixed.rglob("*.h5"))
+
+
+def test_a_dry_run_says_that_failures_are_tried_again_under_another_root(
+    foal_here: Foal, mixed: Path, scheduler: str
+) -> None:
+    command = ["extract", "-s", "all", "-m", "m.csv", "--streams", "audio", "--scheduler", scheduler]
+    shutil.copytree(mixed / "media", mixed / "other")
+    (mixed / "other" / "tone.wav").unlink()
+    assert foal_here(*command, "-r", "other").returncode == 3
+    same = foal_here(*command, "-r", "other", "--dry-run").stdout
+    assert "Nothing is left to extract but " in same
+    assert "under another --root that has them" in same
+    right = foal_here(*command, "-r", "media", "--dry-run").stdout
+    assert "3 utterances (good, no-video, gone) failed before and will be tried again: " in right
+    assert "exist under this root" in right

@@ -1,6 +1,7 @@
 import os
 import stat
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foal.shared.errors import ManifestError, UsageError
+from foal.shared.files.unicode_names import nfc
 from foal.shared.manifest import check_inside, check_media, read_manifest, write_manifest
 from foal.shared.utterance import Utterance
 
 HEADER = "id,corpus,session,speaker,gender,label,audio,video,start,end,crop"
 GOOD = "u1,c,session1,s,F,hap,a.wav,v.avi,0.5,1.5,left"
 
-text = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12)
-name = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12).filter(
-    lambda s: s.strip(".") and s != "all"
-)
+# A manifest is read with names in Unicode form NFC.
+text = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12).map(nfc)
+name = text.filter(bool).filter(lambda s: s.strip(".") and s != "all")
 number = st.none() | st.floats(-1e6, 1e6)
 
 
@@ -214,6 +215,25 @@ def test_files_that_only_resemble_a_manifest_are_not_replaced(tmp_path: Path, co
     with pytest.raises(UsageError, match="exists and is not a manifest"):
         write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
     assert path.read_bytes() == content
+
+
+def test_names_are_compared_in_one_unicode_form_and_paths_stay_as_written(tmp_path: Path) -> None:
+    nfd = "Zoe\u0308"
+    row = Utterance(id=nfd, corpus="c", session=nfd, speaker=nfd, label=nfd, audio=nfd, transcript=nfd)
+    write_manifest(tmp_path / "m.csv", [row])
+    (read,) = read_manifest(tmp_path / "m.csv")
+    assert {read.id, read.session, read.speaker, read.label} == {"Zo\u00eb"}
+    assert read.audio == read.transcript == nfd
+    with pytest.raises(ManifestError, match=r"expected unique ids, .* differ only in their Unicode form are equal"):
+        write_manifest(tmp_path / "m.csv", [row, replace(row, id="Zo\u00eb")])
+
+
+def test_a_link_that_leads_outside_is_found_in_the_other_unicode_form(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "secret.wav").write_text("sound")
+    (tmp_path / "corpus" / "e\u0301.wav").symlink_to(tmp_path / "secret.wav")
+    with pytest.raises(ManifestError, match="through a symbolic link"):
+        check_inside([Utterance(id="a", audio="\u00e9.wav")], tmp_path / "corpus", tmp_path / "m.csv")
 
 
 def test_any_file_is_replaced_with_force(tmp_path: Path) -> None:

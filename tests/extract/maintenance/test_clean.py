@@ -13,9 +13,9 @@ import pytest
 from foal.extract.maintenance.clean import remove_files
 from foal.extract.maintenance.stale import find_stale
 from foal.shared.files.fingerprint import media_fingerprint
+from foal.shared.files.media_state import MediaFingerprints
 from foal.shared.hdf5.checked_reader import write_strings
 from foal.shared.hdf5.seal import write_seal
-from foal.shared.store.catalog import MediaFingerprints
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
 

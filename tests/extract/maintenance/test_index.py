@@ -38,11 +38,19 @@ def test_configurations_and_stale_files_are_reported(
     assert f"audio: random:test -> audio-{audio}" in lines
     assert f"face: random:test -> face-{face}" in lines
     assert any(
-        line.startswith("not in the index: audio-00000000: 3 shards of another configuration, ") for line in lines
+        line.startswith("not in the index: audio-00000000: 3 shards of another configuration, ")
+        and line.endswith(" (width 8, in use 4)")
+        for line in lines
     )
-    expected = "2 of 18 rows are no longer current (1 not in the manifest, 1 with changed media)"
-    assert f"stale: audio-{audio}: {expected}" in lines
-    assert f"stale: face-{face}: 1 of 18 rows are no longer current (1 not in the manifest)" in lines
+    absent = f"not in the manifest: 1 utterance ({sample_utterances[-1].id}); check that m.csv is the right manifest"
+    changed = f"media changed: size: 1 utterance ({sample_utterances[0].id}); `foal extract` extracts them again"
+    assert [line for line in lines if line.startswith("stale: ")] == [
+        f"stale: audio-{audio}: 2 of 18 rows are no longer current",
+        f"stale: audio-{audio}: {changed}",
+        f"stale: audio-{audio}: {absent}",
+        f"stale: face-{face}: 1 of 18 rows are no longer current",
+        f"stale: face-{face}: {absent}",
+    ]
     assert any("foal clean" in line for line in lines)
 
 

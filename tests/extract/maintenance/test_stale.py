@@ -12,7 +12,6 @@ import pytest
 
 from foal.extract.maintenance.stale import (
     ABSENT,
-    CHANGED_MEDIA,
     CHANGED_ROW,
     CURRENT,
     DAMAGED,
@@ -23,7 +22,8 @@ from foal.extract.maintenance.stale import (
     find_stale,
 )
 from foal.shared.files.fingerprint import media_fingerprint
-from foal.shared.store.catalog import MediaFingerprints, shard_folder
+from foal.shared.files.media_state import MediaFingerprints, MediaState
+from foal.shared.store.catalog import shard_folder
 from foal.shared.store.shard import VERSION, Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
@@ -144,8 +144,8 @@ def test_a_shard_of_changed_media_is_superseded(
     os.utime(touched, ns=(1, 1))
     report = find_stale(features, split_utterances, CONFIGS, MediaFingerprints(root))
     assert report.stale == ()
-    # A changed modification time means changed media, unless contents are compared.
-    assert report.rows["audio-aaaaaaaa"] == ({CURRENT: 6} if content else {CURRENT: 5, CHANGED_MEDIA: 1})
+    # Without a content hash, a changed modification time means changed media.
+    assert report.rows["audio-aaaaaaaa"] == ({CURRENT: 6} if content else {CURRENT: 5, MediaState.TIME: 1})
     for utterance in split_utterances:
         (root / utterance.audio).write_text("another sound")
     assert reasons(features, split_utterances, root) == {old: SUPERSEDED}
@@ -161,11 +161,11 @@ def test_a_shard_without_current_rows_is_superseded(tmp_path: Path, split_uttera
     manifest = [*split_utterances[:3], *cut, split_utterances[5]]
     report = find_stale(features, manifest, CONFIGS, MediaFingerprints(root))
     assert report.stale == ()
-    assert report.rows["audio-aaaaaaaa"] == {CURRENT: 4, NEWER: 3, CHANGED_ROW: 2}
+    assert report.rows["audio-aaaaaaaa"] == {CURRENT: 4, NEWER: 3, CHANGED_ROW + "end": 2}
     manifest = manifest[:5]
     report = find_stale(features, manifest, CONFIGS, MediaFingerprints(root))
     assert [(file.path, file.reason, file.rows) for file in report.stale] == [(old, SUPERSEDED, 6)]
-    assert report.rows["audio-aaaaaaaa"] == {CURRENT: 3, NEWER: 3, CHANGED_ROW: 2, ABSENT: 1}
+    assert report.rows["audio-aaaaaaaa"] == {CURRENT: 3, NEWER: 3, CHANGED_ROW + "end": 2, ABSENT: 1}
     assert reasons(features, split_utterances[5:], root) == {new: ABSENT}
 
 

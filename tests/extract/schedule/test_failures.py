@@ -68,12 +68,12 @@ def test_failed_utterances_are_retried_only_after_a_change(corpus: Path, extract
     repeated = extract()
     assert repeated.returncode == 3
     assert "5 of 8 utterances already extracted, 3 failed before (--retry-failed retries them)" in repeated.stdout
-    assert "All features are up to date." in repeated.stdout
+    assert "Nothing is left to extract but 3 utterances (u1, u4, u6), which failed before." in repeated.stdout
     assert (corpus / "features" / "c" / "failures.csv").read_text() == before
 
     retried = extract("--retry-failed")
     assert retried.returncode == 3
-    assert "All features are up to date." not in retried.stdout
+    assert "Nothing is left to extract" not in retried.stdout
     assert set(failures(corpus)) == {"u1", "u4", "u6"}
 
     shutil.copy(corpus / "media" / "0.wav", corpus / "media" / "4.wav")
@@ -85,7 +85,7 @@ def test_failed_utterances_are_retried_only_after_a_change(corpus: Path, extract
 
     # Another encoder is applied to all files, and its failures do not replace the recorded ones.
     other = extract("--set", "extract.seed=1")
-    assert "All features are up to date." not in other.stdout
+    assert "Nothing is left to extract" not in other.stdout
     assert set(failures(corpus)) == {"u1", "u6"}
 
 

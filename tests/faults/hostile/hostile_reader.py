@@ -14,7 +14,8 @@ from typing import Any
 from foal.extract.maintenance.index import format_stream_config
 from foal.extract.maintenance.stale import find_stale, is_deletable_corrupt_shard
 from foal.shared.errors import FoalError
-from foal.shared.store.catalog import MediaFingerprints, read_catalog
+from foal.shared.files.media_state import MediaFingerprints
+from foal.shared.store.catalog import read_catalog
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import ShardReader, verify_shard

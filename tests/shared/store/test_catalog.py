@@ -1,5 +1,6 @@
 """The catalog of a features folder."""
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import h5py
 import pytest
 
+from foal.shared.files.media_state import MediaFingerprints
 from foal.shared.hdf5.opening import FutureError
-from foal.shared.store.catalog import MediaFingerprints, read_catalog, read_shards
+from foal.shared.store.catalog import is_same_source, read_catalog, read_shards
 from foal.shared.utterance import Utterance
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
@@ -44,6 +46,23 @@ def test_features_of_another_segment_or_of_changed_media_are_not_found(
     assert catalog.find(utterance, "face", MediaFingerprints(tmp_path)) is not None
     (tmp_path / utterance.video).write_text("another film")
     assert catalog.find(utterance, "face", MediaFingerprints(tmp_path)) is None
+
+
+def test_a_source_is_the_same_in_another_unicode_form_or_case(tmp_path: Path) -> None:
+    def source(path: str, end: float = 1.0) -> str:
+        return json.dumps([path, None, end, ""])
+
+    nfc, nfd = source("Zo\u00eb.wav"), source("Zoe\u0308.wav")
+    assert is_same_source(nfd, nfc)
+    assert not is_same_source(source("Zoe\u0308.wav", 2.0), nfc)
+    media = MediaFingerprints(tmp_path)
+    (tmp_path / "clip.wav").write_text("sound")
+    assert not is_same_source(source("Clip.WAV"), source("clip.wav"), media)
+    (tmp_path / "Clip.WAV").hardlink_to(tmp_path / "clip.wav")  # stands for a file system without case
+    assert is_same_source(source("Clip.WAV"), source("clip.wav"), media)
+    assert not is_same_source(source("Clip.WAV"), source("clip.wav"))
+    for foreign in ("imported", "[]", "[1, 2]", "null"):
+        assert not is_same_source(foreign, nfc)
 
 
 def test_a_catalog_is_updated_with_new_shards_and_discards_old_ones(
