@@ -1,6 +1,7 @@
 """Tables that others wrote: CSV with any separator and encoding, and columns found by their usual names."""
 
 import csv
+import io
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,11 +53,10 @@ def read_table(path: Path) -> Table:
             # The encoding of Windows for Western Europe, in which every byte is some character.
             text = content.decode("cp1252", errors="replace")
             notes.append(f"{path}: not UTF-8; read as Windows-1252")
-    lines = text.splitlines(keepends=True)
-    character = delimiter(lines[0]) if lines else ","
+    character = delimiter(text.partition("\n")[0])
     if character != ",":
         notes.append(f"{path}: columns separated by {DELIMITER_NAMES[character]}")
-    reader = csv.reader(lines, delimiter=character)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=character)
     try:
         header = [unicodedata.normalize("NFC", name.strip()) for name in next(reader, [])]
         rows, numbers = [], []
