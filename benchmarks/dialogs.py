@@ -15,7 +15,7 @@ import torch
 from report import check_equal, check_measured
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from foal.manifests.iemocap import build as read_dialogs
+from foal.manifests.corpora.iemocap import build as read_dialogs
 from foal.manifests.synthetic.cast import actor
 from foal.manifests.synthetic.corpus import write_dialog
 from foal.manifests.synthetic.portrait import Portrait

@@ -56,7 +56,7 @@ from foal.extract.face.pipeline import DecodedFrame, VideoPlan, decode_video
 from foal.extract.face.tracker import Track
 from foal.extract.media.media_group import MediaGroup
 from foal.extract.media.video_reader import RgbImage
-from foal.manifests.label_folders import build as read_clips
+from foal.manifests.corpora.label_folders import build as read_clips
 from foal.shared.config.settings import ExtractSettings
 from foal.shared.utterance import Utterance
 

@@ -23,7 +23,7 @@ from report import check_equal, check_measured, log, machine
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
-from foal.manifests.iemocap import CLASSES, PUBLISHED
+from foal.manifests.corpora.iemocap import CLASSES, PUBLISHED
 from foal.shared.store.catalog import shard_folder
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index

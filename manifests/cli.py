@@ -48,10 +48,15 @@ def corpus(
     root=setting("corpus.root", argument=True, metavar="ROOT"),
     out=setting("corpus.manifest", "--out", "-o"),
     classes=setting("corpus.classes", metavar="A,B,..."),
+    context="corpus.context",
+    labels="corpus.labels",
+    columns=setting("corpus.columns", metavar="A=B,..."),
+    normalize_labels="corpus.normalize_labels",
 )
 def manifest(
     *,
     settings: Settings,
+    given: frozenset[str],
     speaker: Annotated[
         str | None,
         typer.Option(
@@ -62,8 +67,10 @@ def manifest(
 ) -> None:
     """Write the manifest of a corpus.
 
-    A CSV file with one row per utterance: id, session, speaker, label, media files and times.
+    A CSV file with one row per utterance: id, session, speaker, label, media files and times. Files that are not taken
+    are counted by suffix and reason.
     """
-    from .run import build_manifest
+    from .run import build_manifest, require_own_root
 
+    require_own_root(settings.corpus, given)
     build_manifest(settings.corpus, speaker=speaker, force=force)

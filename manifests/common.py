@@ -1,18 +1,15 @@
-"""The parts that all corpus builders share: their result, the choice of classes, folds, and the search for media."""
+"""The parts that all corpus builders share: their result, the choice of classes, unique ids, and counts."""
 
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ..shared.errors import ManifestError, UsageError
 from ..shared.utterance import Utterance
+from .folds import folds_by_speaker
+from .media import MediaScan
 
-NUM_FOLDS = 5
 MAX_DETAILS = 5
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".opus"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".flv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +25,6 @@ class ManifestResult:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
-def require_corpus_root(root: Path, expected: str) -> Path:
-    """Return the corpus root. Raises ManifestError if it is no folder; `expected` names its contents."""
-    if not root.is_dir():
-        problem = "it is a file" if root.exists() else "it does not exist"
-        raise ManifestError(f"{root}: expected the corpus folder with {expected}, but {problem}")
-    return root
-
-
 def select_classes(wanted: Sequence[str] | None, known: Sequence[str], default: Sequence[str]) -> list[str]:
     """The wanted classes in their order, or the default ones.
 
@@ -47,25 +36,6 @@ def select_classes(wanted: Sequence[str] | None, known: Sequence[str], default: 
     if unknown:
         raise UsageError(f"unknown label {', '.join(map(repr, unknown))}; this corpus has {', '.join(known)}")
     return classes
-
-
-def media_files(root: Path, suffixes: frozenset[str]) -> Iterator[Path]:
-    """Yield the media files below a folder in a fixed order, without hidden ones (macOS leaves `._*` twins).
-
-    Raises:
-        OSError: a folder cannot be read; without its files the corpus would be incomplete.
-    """
-    paths: list[Path] = []
-    for folder, subfolders, names in os.walk(root, onerror=_raise):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        paths += [Path(folder, name) for name in names if not name.startswith(".")]
-    for path in sorted(paths):
-        if path.suffix.lower() in suffixes and path.is_file():
-            yield path
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def drop_duplicate_ids(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[str]]:
@@ -84,31 +54,54 @@ def drop_duplicate_ids(utterances: Sequence[Utterance]) -> tuple[list[Utterance]
     return list(kept.values()), warnings
 
 
+def modality_notes(utterances: Sequence[Utterance]) -> list[str]:
+    """Notes about utterances that have sound or picture alone; none if all have both."""
+    total = len(utterances)
+    notes = []
+    for column, missing, kept in (("video", "picture", "audio"), ("audio", "sound", "face")):
+        number = sum(not getattr(utterance, column) for utterance in utterances)
+        if number == total:
+            notes.append(f"no {missing} at all: extract with --streams {kept} and train with --modalities {kept}")
+        elif number:
+            notes.append(f"{number:,} of {total:,} utterances have no {missing} and keep the other")
+    return notes
+
+
+def finished_result(
+    scan: MediaScan,
+    utterances: Sequence[Utterance],
+    wanted: Sequence[str],
+    warnings: Sequence[str],
+    *,
+    example: str,
+    published: int,
+) -> ManifestResult:
+    """The result of a corpus of actors: the wanted classes, folds by speaker, and a comparison with the known size.
+
+    Raises:
+        ManifestError: no utterance has one of the classes.
+    """
+    chosen = [utterance for utterance in utterances if utterance.label in wanted]
+    if not chosen:
+        details = "".join(f"\n{note}" for note in scan.notes()) + error_details(warnings)
+        raise ManifestError(f"{scan.root}: expected clips named like {example}, got none of {list(wanted)}{details}")
+    kept, duplicates = drop_duplicate_ids(chosen)
+    equal = "equal to" if len(utterances) == published else "NOT equal to"
+    return ManifestResult(
+        utterances=folds_by_speaker(kept),
+        classes=wanted,
+        warnings=[*warnings, *duplicates],
+        notes=[
+            f"{len(utterances):,} clips, {equal} the published {published:,}",
+            *modality_notes(kept),
+            *scan.notes(),
+        ],
+    )
+
+
 def error_details(warnings: Sequence[str]) -> str:
     """The first warnings, one line each, to be appended to an error."""
     return "".join(f"\n{warning}" for warning in warnings[:MAX_DETAILS])
-
-
-def folds_by_speaker(utterances: Sequence[Utterance], count: int = NUM_FOLDS) -> list[Utterance]:
-    """Assign speaker-independent folds: the speaker with the most utterances goes to the emptiest fold."""
-    sizes = Counter(utterance.speaker for utterance in utterances)
-    filled = [0] * min(count, len(sizes))
-    fold_of: dict[str, str] = {}
-    for speaker, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
-        emptiest = filled.index(min(filled))
-        fold_of[speaker] = f"fold{emptiest + 1}"
-        filled[emptiest] += size
-    return [replace(utterance, fold=fold_of[utterance.speaker]) for utterance in utterances]
-
-
-def folds_by_class(utterances: Sequence[Utterance], count: int = NUM_FOLDS) -> list[Utterance]:
-    """Assign folds with equal shares of each class, for corpora without speakers."""
-    assigned: Counter[str] = Counter()
-    folded = []
-    for utterance in utterances:
-        folded.append(replace(utterance, fold=f"fold{assigned[utterance.label] % count + 1}"))
-        assigned[utterance.label] += 1
-    return folded
 
 
 def class_counts(utterances: Sequence[Utterance], classes: Sequence[str]) -> Mapping[str, Sequence[int]]:

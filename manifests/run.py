@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from ..shared.files.atomic import replaced_atomically
 from ..shared.files.overwrite import check_overwrite
 from ..shared.manifest import write_manifest
 from ..shared.text import counted
-from . import cremad, iemocap, label_folders, ravdess
 from .common import ManifestResult, class_counts
+from .corpora import cremad, csv_table, emodb, iemocap, label_folders, meld, ravdess, savee
 from .synthetic.corpus import write_corpus
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,23 @@ def prepare_corpus(settings: Settings, record: Path, *, force: bool = False) -> 
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
+def require_own_root(settings: CorpusSettings, given: Collection[str]) -> None:
+    """Raise UsageError for a kind of corpus whose root would be the synthetic one, because no root was given.
+
+    Args:
+        settings: kind and root.
+        given: keys that the command line sets.
+    """
+    if settings.kind == "synthetic" or "corpus.root" in given:
+        return
+    if settings.root == CorpusSettings().root or (settings.root / GENERATOR_FILE).exists():
+        what, example = ("table", "LABELS.csv") if settings.kind == "csv" else ("folder", "ROOT")
+        raise UsageError(
+            f"expected the {what} of the corpus: foal manifest {settings.kind} {example} (key corpus.root; "
+            f"{settings.root} is that of the synthetic corpus)"
+        )
+
+
 def build_manifest(settings: CorpusSettings, *, speaker: str | None = None, force: bool = False) -> None:
     """Write the manifest of a corpus; print its table, warnings and notes.
 
@@ -99,6 +117,7 @@ def build_manifest(settings: CorpusSettings, *, speaker: str | None = None, forc
     console = get_console()
     if speaker is not None and settings.kind != "folder":
         raise UsageError(f"--speaker: applies to `foal manifest folder` only; {settings.kind} defines its speakers")
+    _check_options(settings)
     result = _build(settings, speaker)
     for warning in result.warnings[:MAX_WARNINGS]:
         log.warning("%s", warning)
@@ -135,20 +154,47 @@ def _is_record(path: Path) -> bool:
     return False
 
 
+def _check_options(settings: CorpusSettings) -> None:
+    """Raise UsageError for an option that this kind of corpus does not read."""
+    for option, value, kinds in (
+        ("--context (key corpus.context)", settings.context, ("iemocap", "synthetic", "meld")),
+        ("--labels (key corpus.labels)", settings.labels, ("csv", "mer")),
+        ("--columns (key corpus.columns)", settings.columns, ("csv", "mer")),
+        ("--normalize-labels (key corpus.normalize_labels)", settings.normalize_labels, ("folder", "csv", "mer")),
+    ):
+        if value and settings.kind not in kinds:
+            raise UsageError(f"{option}: applies to {', '.join(kinds)} only, not to {settings.kind}")
+
+
 def _build(settings: CorpusSettings, speaker: str | None) -> ManifestResult:
     root, classes = settings.root, settings.classes
     try:
         match settings.kind:
             case "iemocap":
-                return iemocap.build(root, classes)
+                return iemocap.build(root, classes, context=settings.context)
             case "synthetic":
-                return iemocap.build(root, classes, corpus="synthetic")
+                return iemocap.build(root, classes, corpus="synthetic", context=settings.context)
             case "cremad":
                 return cremad.build(root, classes)
             case "ravdess":
                 return ravdess.build(root, classes)
+            case "meld":
+                return meld.build(root, classes, context=settings.context)
+            case "emodb":
+                return emodb.build(root, classes)
+            case "savee":
+                return savee.build(root, classes)
+            case "csv" | "mer":
+                return csv_table.build(
+                    root,
+                    classes,
+                    labels=settings.labels,
+                    columns=settings.columns,
+                    normalize_labels=settings.normalize_labels,
+                    corpus="mer" if settings.kind == "mer" else "",
+                )
             case "folder":
-                return label_folders.build(root, classes, speaker=speaker)
+                return label_folders.build(root, classes, speaker=speaker, normalize_labels=settings.normalize_labels)
     except OSError as error:
         raise ManifestError(
             f"{error.filename or root}: cannot be read ({error.strerror}); no manifest was written: correct the "

@@ -3,7 +3,7 @@
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,11 +11,14 @@ from .errors import ManifestError
 from .files.atomic import replaced_atomically, write_rows
 from .files.confinement import Inside
 from .files.overwrite import check_overwrite
+from .files.recognize import DELIMITER_NAMES, delimiter, table_problem
 from .files.unicode_names import nfc, spelled_on_disk
 from .text import preview_ids, quoted, shortened
 from .utterance import (
     ALL,
     COLUMNS,
+    DIALOG,
+    INTEGERS,
     MAX_FOLDER_LENGTH,
     MEDIA,
     NUMBERS,
@@ -56,6 +59,8 @@ def read_manifest(path: Path) -> list[Utterance]:
     try:
         if path.exists() and not path.is_file():
             raise ManifestError(f"{path}: expected a manifest (a CSV file), got a folder, a pipe or a device")
+        if problem := table_problem(path):
+            raise ManifestError(f"{path}: expected a manifest (a CSV file in UTF-8), {problem}")
         with path.open(encoding="utf-8-sig", newline="") as file:
             return _read_rows(path, csv.DictReader(file, strict=True))
     except FileNotFoundError:
@@ -92,7 +97,21 @@ def _read_rows(path: Path, reader: "csv.DictReader[str]") -> list[Utterance]:
         raise ManifestError("\n".join(problems) + _and_more(bad))
     if not utterances:
         raise ManifestError(f"{path}: the manifest is empty; expected one line per utterance below the header")
+    _check_folds(path, utterances, line_of)
     return utterances
+
+
+def _check_folds(path: Path, utterances: Sequence[Utterance], line_of: Mapping[str, int]) -> None:
+    """Raise ManifestError for labelled rows without a fold in a corpus whose other rows have one."""
+    filled = Counter(utterance.corpus for utterance in utterances if utterance.fold.strip())
+    empty = [u for u in utterances if u.label and not u.fold.strip() and filled[u.corpus]]
+    if empty:
+        problems = [
+            f"{path}, line {line_of[u.id]}, column fold: expected a fold for {quoted(u.id)}, as the other "
+            f"{filled[u.corpus]} rows of the corpus have one, got nothing; fill the cell, or empty the column"
+            for u in empty[:MAX_PROBLEMS]
+        ]
+        raise ManifestError("\n".join(problems) + _and_more(len(empty)))
 
 
 def _and_more(bad: int) -> str:
@@ -104,7 +123,7 @@ def write_manifest(path: Path, utterances: Iterable[Utterance], *, force: bool =
 
     Args:
         path: the CSV file; an existing manifest is replaced.
-        utterances: its rows.
+        utterances: its rows. The columns dialog, turn and scene are written if any row fills them.
         force: replace a file that is not a manifest.
 
     Raises:
@@ -112,9 +131,12 @@ def write_manifest(path: Path, utterances: Iterable[Utterance], *, force: bool =
         UsageError: `path` exists and is not a manifest.
     """
     check_overwrite(path, kind="a manifest", is_ours=_is_manifest, force=force)
+    rows = list(utterances)
+    used = {name for name in DIALOG if any(getattr(row, name) not in ("", None) for row in rows)}
+    columns = [name for name in COLUMNS if name in used or name not in DIALOG]
     with replaced_atomically(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            write_rows(file, COLUMNS, ([_to_text(getattr(u, column)) for column in COLUMNS] for u in utterances))
+            write_rows(file, columns, ([_to_text(getattr(row, column)) for column in columns] for row in rows))
         try:
             read_manifest(temporary)
         except ManifestError as error:
@@ -177,6 +199,16 @@ def _check_header(path: Path, names: Sequence[str] | None, required: Sequence[st
     missing = [column for column in required if column not in got]
     unknown = [column for column in got if column not in COLUMNS]
     repeated = [column for column, count in Counter(got).items() if count > 1]
+    if missing and len(got) == 1 and (character := delimiter(got[0])) in got[0] and character != ",":
+        raise ManifestError(
+            f"{path}, line 1: expected columns separated by commas, got {DELIMITER_NAMES[character]}; save the table "
+            "as CSV with commas, or convert it with `foal manifest csv`"
+        )
+    if capital := [name for name in unknown if name.strip().lower() in missing]:
+        raise ManifestError(
+            f"{path}, line 1: expected the names of columns in lower case and without spaces, got "
+            f"{', '.join(map(quoted, capital[:20]))}; rename them, or convert the table with `foal manifest csv`"
+        )
     for problem, columns in (("lacks", missing), ("has the unknown", unknown), ("repeats", repeated)):
         if columns:
             raise ManifestError(
@@ -208,6 +240,8 @@ def _row_problem(row: dict[str, str]) -> str | None:
         text = row.get(column) or ""
         if text and not _is_finite(text):
             return f"{column}: expected a number or an empty cell, got {quoted(text)}"
+        if text and column in INTEGERS and (float(text) < 0 or float(text) % 1):
+            return f"{column}: expected a whole number from 0 on or an empty cell, got {quoted(text)}"
     start_text, end_text = row.get("start") or "", row.get("end") or ""
     start, end = float(start_text or 0), float(end_text or math.inf)
     if start < 0:
@@ -231,8 +265,9 @@ def _is_finite(text: str) -> bool:
 def _from_row(row: dict[str, str]) -> Utterance:
     text = {name: row[name] for name in COLUMNS if name in row and name not in NUMBERS}
     text["crop"] = text.get("crop") or "full"
-    numbers = {name: float(row[name]) if row.get(name) else None for name in NUMBERS}
-    return Utterance(**text, **numbers)  # type: ignore[arg-type]  # text and numbers by column, checked above
+    numbers = {name: float(row[name]) if row.get(name) else None for name in NUMBERS if name not in INTEGERS}
+    integers = {name: int(float(row[name])) if row.get(name) else None for name in INTEGERS}
+    return Utterance(**text, **numbers, **integers)  # type: ignore[arg-type]  # text and numbers by column, checked above
 
 
 def _to_text(value: str | float | None) -> str:

@@ -38,9 +38,14 @@ def parse_crop(text: str) -> Box:
 REQUIRED = ("id", "corpus", "session", "speaker", "gender", "label")
 MEDIA = ("audio", "video", "start", "end", "crop")
 """Columns that locate the utterance in its media; imported features need none of them."""
-OPTIONAL = ("fold", "transcript", "valence", "arousal", "dominance")
+
+DIALOG = ("dialog", "turn", "scene")
+"""Columns that manifests and indices of earlier versions lack. Empty ones are not written."""
+
+OPTIONAL = ("fold", "transcript", "valence", "arousal", "dominance", *DIALOG)
 COLUMNS = REQUIRED + MEDIA + OPTIONAL
-NUMBERS = ("start", "end", "valence", "arousal", "dominance")
+INTEGERS = ("turn",)
+NUMBERS = ("start", "end", "valence", "arousal", "dominance", *INTEGERS)
 
 ALL = "all"
 MAX_FOLDER_LENGTH = 200
@@ -52,8 +57,10 @@ class Utterance:
     """A segment of speech of one person, with its label.
 
     `audio` and `video` are paths relative to the corpus root; either may be empty, and both if the features are
-    imported. `start` and `end` are seconds of the media; None means from the beginning and to the end. The other
-    numbers are the ratings of the corpus.
+    imported. `start` and `end` are seconds of the media; None means from the beginning and to the end. `valence`,
+    `arousal` and `dominance` are the ratings of the corpus. `dialog` names a conversation, `turn` is the place in it,
+    counted from 0 over all its turns, and `scene` is the script or scenario that several dialogs share. An utterance
+    without a label is context: it is never trained on or scored.
     """
 
     id: str
@@ -72,6 +79,9 @@ class Utterance:
     valence: float | None = None
     arousal: float | None = None
     dominance: float | None = None
+    dialog: str = ""
+    turn: int | None = None
+    scene: str = ""
 
     @property
     def split(self) -> str:

@@ -14,6 +14,11 @@ STREAMS: dict[str, str | Setting] = {
     "face": setting("train.face", metavar="NAME"),
     "fold_features": setting("train.fold_features", metavar="NAME,..."),
 }
+LABELS: dict[str, str | Setting] = {
+    "dev_from_train": "train.dev_from_train",
+    "normalize_labels": "train.normalize_labels",
+    "accept_labels": "train.accept_labels",
+}
 SEEDS = setting("train.seeds", metavar="A,B,...")
 CLUSTER: dict[str, str | Setting] = {
     "workers": setting("cluster.workers", "--workers", "-j"),
@@ -33,6 +38,7 @@ DEFAULT_RUN = Path("runs/main")
     avel="train.avel",
     mem="train.mem",
     protocol="train.protocol",
+    **LABELS,
     normalize="train.normalize",
     select="train.select",
     refit="train.refit",
@@ -136,6 +142,7 @@ def results(
     **STREAMS,
     modalities="train.modalities",
     protocol="train.protocol",
+    **LABELS,
     normalize="train.normalize",
     select="train.select",
     refit="train.refit",
@@ -187,6 +194,7 @@ def tune(
 @with_settings(
     **STREAMS,
     protocol="train.protocol",
+    **LABELS,
     normalize="train.normalize",
     preset="train.preset",
     seeds=SEEDS,

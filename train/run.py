@@ -18,7 +18,7 @@ import torch
 from ..shared.config.settings import Settings
 from ..shared.parallel.device import select_device
 from ..shared.store.feature_store import FeatureStore
-from .data.dataset import Dataset, labelled_rows, open_dataset
+from .data.dataset import Dataset, labelled_rows, labelled_utterances, open_dataset
 from .data.fold_features import FoldDatasets, fold_settings, run_stream_names, tested_groups, with_fold_streams
 from .data.protocol import CrossValidation, build_cross_validation, check_classes, resolve_protocol
 from .fit.device import deterministic
@@ -99,7 +99,7 @@ def train(
         FoldDatasets(features, reading, classes=settings.corpus.classes, device=device) as fold_datasets,
     ):
         # 2. Build the folds.
-        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers)
+        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers, dev_from_train=t.dev_from_train)
         data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
         check_classes(folds.folds, data.labels, data.classes)
         metadata = run_metadata(settings, data, folds, device)
@@ -150,7 +150,7 @@ def default_run_folder(settings: Settings, features: Path) -> Path:
     t = settings.train
     with FeatureStore(features) as store:
         streams = list(run_stream_names(store, t).values())
-        classes, rows = labelled_rows(store, settings.corpus.classes)
+        classes, rows = labelled_rows(store, settings.corpus.classes, labelled_utterances(store, t))
         protocol = resolve_protocol([store.utterances[row] for row in rows], t.protocol)
         content = [HEAD, t.model_dump(mode="json"), streams, protocol, classes, store.digest]
     digest = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=4).hexdigest()

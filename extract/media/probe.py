@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from ...shared.errors import MediaError
+from ...shared.files.recognize import LFS_REMEDY, is_lfs_pointer
 from ...shared.text import shortened
 from ...shared.timing import Seconds
 from .duration import DeclaredDuration, declared_duration
@@ -103,16 +104,21 @@ def _formats() -> str:
 
 
 def check_regular_file(path: Path) -> None:
-    """Raise MediaError unless the path is a file: a folder cannot be read, and reading a pipe may block forever."""
+    """Raise MediaError unless the path is a file: a folder cannot be read, and reading a pipe may block forever.
+
+    A Git LFS pointer is refused, too: decoders only say that they do not know its format.
+    """
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise MediaError("no such file") from None
     except (OSError, ValueError) as error:
         # No permission on a folder, a name that is too long, circular symbolic links, an invalid character.
         raise MediaError(f"expected a file, got a path that cannot be followed ({_reason(error)})") from None
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise MediaError("expected a file, got a folder, a pipe, a socket or a device")
+    if is_lfs_pointer(path, status.st_size):
+        raise MediaError(f"expected a media file, got a Git LFS pointer, which only stands for the file; {LFS_REMEDY}")
 
 
 def check_frame_size(width: int, height: int) -> None:

@@ -52,8 +52,12 @@ MAX_PROBLEMS = 20
 class CorpusSettings(Section):
     """The corpus of the pipeline."""
 
-    kind: Literal["synthetic", "iemocap", "cremad", "ravdess", "folder"] = Field(
-        "synthetic", description="corpus: synthetic, iemocap, cremad, ravdess, or folder (one sub-folder per label)"
+    kind: Literal["synthetic", "iemocap", "meld", "cremad", "ravdess", "emodb", "savee", "mer", "folder", "csv"] = (
+        Field(
+            "synthetic",
+            description="corpus: synthetic, iemocap, meld, cremad, ravdess, emodb, savee, mer (a folder and a table of "
+            "labels, as MER2023), folder (one sub-folder per label), or csv (any table with paths and labels)",
+        )
     )
     root: Path = Field(Path("data/synthetic"), description="corpus root; the paths of the manifest are relative to it")
     manifest: Path = Field(Path("manifests/corpus.csv"), description="manifest of the corpus (CSV)")
@@ -63,6 +67,21 @@ class CorpusSettings(Section):
     )
     classes: tuple[str, ...] | None = Field(
         None, description="labels to keep, in this order (none = the usual labels of the corpus)"
+    )
+    context: bool = Field(
+        False,
+        description="keep utterances with other labels as context, with an empty label (iemocap, synthetic, meld)",
+    )
+    labels: Path | None = Field(
+        None, description="table of paths and labels (csv, mer; none = csv: the root itself, mer: *label*.csv in it)"
+    )
+    columns: tuple[str, ...] | None = Field(
+        None,
+        description="columns of that table, such as path=FileName,label=Emotion, for path, audio, video, label, id, "
+        "start, end, speaker, gender, session, fold, transcript (none = by their usual names)",
+    )
+    normalize_labels: bool = Field(
+        False, description="spell labels that differ only in case or spaces in the same way (folder, csv, mer)"
     )
 
 

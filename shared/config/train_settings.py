@@ -76,6 +76,19 @@ class TrainSettings(Section):
         "(epoch selected on the test group, as in the reference code) (none = folds-nested if every utterance has a "
         "fold in the manifest, else loso-nested)",
     )
+    dev_from_train: float | None = Field(
+        None,
+        gt=0,
+        le=0.5,
+        description="share of the training set that chooses the epoch, taken by speakers, if the manifest's folds are "
+        "train and test without a development fold (none = such folds are refused)",
+    )
+    normalize_labels: bool = Field(
+        False, description="count labels that differ only in case or spaces as one label, in its most frequent spelling"
+    )
+    accept_labels: bool = Field(
+        False, description="train although the labels are numbers, or almost as many as the utterances"
+    )
     seeds: tuple[NonNegativeInt, ...] = Field(
         (0,), min_length=1, description="random seeds, one run over all folds each"
     )

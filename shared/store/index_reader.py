@@ -13,7 +13,7 @@ from ..hdf5.checked_reader import Extent, ValidatedGroup
 from ..hdf5.opening import FileFormat, open_hdf5, wrap_as_store_error
 from ..hdf5.raw_rows import check_frame_shape, extents_of
 from ..hdf5.seal import BytesRead
-from ..utterance import COLUMNS, NUMBERS, Utterance, parse_crop
+from ..utterance import COLUMNS, DIALOG, INTEGERS, NUMBERS, Utterance, parse_crop
 from .index_shards import ShardTable
 
 FORMAT, VERSION = "foal-feats", 5
@@ -134,20 +134,23 @@ def _stream_groups(streams: ValidatedGroup) -> dict[str, ValidatedGroup]:
 
 def _read_utterances(table: ValidatedGroup) -> tuple[Utterance, ...]:
     columns: dict[str, list[Any]] = {}
-    for name in COLUMNS:
+    # An index without dialogs, and one of an earlier version, has no columns for them.
+    names = [name for name in COLUMNS if name not in DIALOG or name in table]
+    for name in names:
         if name in NUMBERS:
             numbers = table.numbers(name, np.float64)
-            if np.isinf(numbers).any() or (name in ("start", "end") and (numbers < 0).any()):
+            if np.isinf(numbers).any() or (name in ("start", "end", *INTEGERS) and (numbers < 0).any()):
                 raise ValueError(f"{name}: infinite or negative numbers")
-            columns[name] = [None if number != number else number for number in numbers.tolist()]
+            kind = int if name in INTEGERS else float
+            columns[name] = [None if number != number else kind(number) for number in numbers.tolist()]
         else:
             columns[name] = table.texts(name)
     if len(set(columns["id"])) != len(columns["id"]) or "" in columns["id"]:
         raise ValueError("an id is empty or occurs twice")
     for crop in set(columns["crop"]):
         parse_crop(crop)
-    rows = zip(*(columns[name] for name in COLUMNS), strict=True)
-    return tuple(Utterance(**dict(zip(COLUMNS, row, strict=True))) for row in rows)
+    rows = zip(*columns.values(), strict=True)
+    return tuple(Utterance(**dict(zip(names, row, strict=True))) for row in rows)
 
 
 def _read_stream(name: str, group: ValidatedGroup, count: int, shards: ShardTable | None) -> StreamIndex:

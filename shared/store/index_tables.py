@@ -12,7 +12,7 @@ from ..errors import StoreError, UsageError
 from ..files.confinement import Inside
 from ..hdf5.checked_reader import as_json, write_attributes, write_strings
 from ..text import quoted
-from ..utterance import COLUMNS, NUMBERS, Utterance
+from ..utterance import COLUMNS, DIALOG, NUMBERS, Utterance
 from .catalog import Catalog, FeatureLocation, ShardInfo
 from .index_shards import SHARD_EXTENTS
 from .shard import ShardReader
@@ -51,8 +51,12 @@ def write_tables(
 
 def _write_utterances(group: h5py.Group, utterances: Sequence[Utterance]) -> None:
     columns = {name: [getattr(utterance, name) for utterance in utterances] for name in COLUMNS}
+    for name in DIALOG:
+        if all(value in ("", None) for value in columns[name]):
+            del columns[name]
     for name in NUMBERS:
-        group[name] = np.array([np.nan if value is None else value for value in columns.pop(name)], np.float64)
+        if name in columns:
+            group[name] = np.array([np.nan if value is None else value for value in columns.pop(name)], np.float64)
     write_strings(group, **columns)
 
 

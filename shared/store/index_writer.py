@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from ..config.settings import INDEX_NAME, STREAM_RESERVED, modality_of
 from ..errors import StoreError, UsageError
@@ -18,7 +19,7 @@ from ..hdf5.group_check import HDF5_SIGNATURE
 from ..hdf5.opening import FutureError, sniff
 from ..hdf5.seal import open_regular, read_seal, write_seal
 from ..hdf5.writer import create_hdf5
-from ..utterance import COLUMNS, Utterance
+from ..utterance import COLUMNS, DIALOG, Utterance
 from .catalog import SHORT_HASH_LENGTH, Catalog, config_hashes_on_disk, read_catalog
 from .feature_store import FeatureStore
 from .index_reader import FORMAT, VERSION
@@ -213,7 +214,9 @@ def _digest(rows: Sequence[Row], catalogs: Mapping[str, Catalog]) -> str:
     """Hash of everything that training reads: the rows of the manifest and their features, wherever they are stored."""
     digest = blake2b(digest_size=16)
     for utterance, locations in rows:
-        columns = [getattr(utterance, column) for column in COLUMNS]
+        # Empty columns for dialogs do not count: a digest of an earlier version remains valid.
+        columns: list[Any] = [getattr(utterance, column) for column in COLUMNS if column not in DIALOG]
+        columns += [[name, value] for name in DIALOG if (value := getattr(utterance, name)) not in ("", None)]
         features = [
             (stream, catalogs[stream].shards[at.shard].header.config_hash, at.checksum, at.length, at.note)
             for stream, at in sorted(locations.items())

@@ -84,7 +84,7 @@ def ablate(
     # Only the index is read here; the workers read the values.
     reading = t.model_copy(update={"load": "disk"})
     with open_dataset(features, reading, classes=settings.corpus.classes, modalities=modalities) as opened:
-        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers)
+        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers, dev_from_train=t.dev_from_train)
         data = with_fold_streams(opened, features, t, tested_groups(folds.folds), modalities)
         check_classes(folds.folds, data.labels, data.classes)
         systems = systems_for(modalities, folds.protocol, deviations=deviations)

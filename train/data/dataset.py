@@ -1,5 +1,6 @@
 """The labelled utterances of a run, with their features."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from torch import Tensor
 from ...shared.config.settings import MODALITIES, modality_of
 from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError
+from ...shared.labels import common_spellings, label_question, spelling_problems
 from ...shared.store.feature_store import FeatureStore
 from ...shared.utterance import Utterance
 from .features import Features, InMemory, OnDisk, StreamSource, read_streams
@@ -109,12 +111,16 @@ def open_dataset(
         modalities: modalities to read (None: those of the settings).
 
     Raises:
-        TrainingError: a modality is missing, fewer than two classes remain, or a feature is NaN or infinite.
+        TrainingError: a modality is missing, fewer than two classes remain, the labels do not look like classes, or a
+            feature is NaN or infinite.
         StoreError: the features cannot be read.
     """
     with FeatureStore(path) as store:
         names = {} if settings.fold_features else select_streams(store, wanted_streams(settings, modalities))
-        class_names, rows = labelled_rows(store, classes)
+        every = labelled_utterances(store, settings)
+        class_names, rows = labelled_rows(store, classes, every)
+        if classes is None and not settings.accept_labels:
+            _check_labels(path, [every[row].label for row in rows])
         sources = {
             modality: StreamSource(name=name, rate_hz=store.streams[name].rate_hz, frame_rate=settings.frame_rate)
             for modality, name in names.items()
@@ -127,7 +133,7 @@ def open_dataset(
             features = InMemory(read_streams(store, rows, sources))
         provenance = store.provenance()
         number = {label: i for i, label in enumerate(class_names)}
-        utterances = tuple(store.utterances[row] for row in rows)
+        utterances = tuple(every[row] for row in rows)
         data = Dataset(
             utterances=utterances,
             classes=class_names,
@@ -138,7 +144,7 @@ def open_dataset(
             speaker_statistics=speaker_statistics(store, rows, sources) if settings.normalize == "speaker" else None,
             digest=store.digest,
             provenance={name: provenance[name] for name in names.values()},
-            warnings=(*_label_warnings(store.utterances, class_names), *stream_warnings(store, rows, names)),
+            warnings=(*_label_warnings(every, class_names), *stream_warnings(store, rows, names)),
         )
         yield data if settings.max_seconds is None else data.select(list(names), settings.max_seconds)
 
@@ -174,18 +180,45 @@ def select_streams(store: FeatureStore, wanted: Mapping[str, str | None]) -> dic
     return chosen
 
 
-def labelled_rows(store: FeatureStore, classes: Sequence[str] | None) -> tuple[tuple[str, ...], list[int]]:
+def labelled_utterances(store: FeatureStore, settings: TrainSettings) -> Sequence[Utterance]:
+    """All utterances of the store; with `normalize_labels` each label in its most frequent spelling."""
+    if not settings.normalize_labels:
+        return store.utterances
+    spelling = common_spellings(utterance.label for utterance in store.utterances)
+    return [
+        utterance
+        if spelling[utterance.label] == utterance.label
+        else replace(utterance, label=spelling[utterance.label])
+        for utterance in store.utterances
+    ]
+
+
+def labelled_rows(
+    store: FeatureStore, classes: Sequence[str] | None, utterances: Sequence[Utterance] | None = None
+) -> tuple[tuple[str, ...], list[int]]:
     """The classes (None: every label that occurs, sorted), and the rows of the store that have one of them.
+
+    `utterances` are those of the store, if their labels are spelled otherwise there.
 
     Raises TrainingError for fewer than two classes, and if no utterance has one of them.
     """
-    names = tuple(classes) if classes else tuple(sorted({u.label for u in store.utterances if u.label}))
+    every = store.utterances if utterances is None else utterances
+    names = tuple(classes) if classes else tuple(sorted({u.label for u in every if u.label}))
     if len(names) < 2:
         raise TrainingError(f"{store.path}: expected at least two classes, got {', '.join(names) or 'no label at all'}")
-    rows = [row for row, utterance in enumerate(store.utterances) if utterance.label in names]
+    rows = [row for row, utterance in enumerate(every) if utterance.label in names]
     if not rows:
         raise TrainingError(f"{store.path}: no utterance has one of the labels {', '.join(names)}")
     return names, rows
+
+
+def _check_labels(path: Path, labels: Sequence[str]) -> None:
+    """Raise TrainingError if the labels are probably no classes."""
+    if question := label_question(Counter(labels)):
+        raise TrainingError(
+            f"{path}: {question}. Are these classes? If so, go on with --accept-labels (key train.accept_labels); if "
+            "not, put the names of the classes into the column label of the manifest, and run `foal index` again"
+        )
 
 
 def _label_warnings(utterances: Sequence[Utterance], classes: Sequence[str]) -> list[str]:
@@ -195,6 +228,10 @@ def _label_warnings(utterances: Sequence[Utterance], classes: Sequence[str]) -> 
     if others := sorted({u.label for u in utterances if u.label} - set(classes)):
         count = sum(utterance.label in others for utterance in utterances)
         warnings.append(f"{count} of {len(utterances)} utterances left out: their label is {', '.join(others)}")
+    warnings += [
+        f"labels that differ only in case or spaces: {problem}; --normalize-labels merges them"
+        for problem in spelling_problems(utterance.label for utterance in utterances)
+    ]
     return warnings
 
 

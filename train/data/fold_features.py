@@ -13,7 +13,15 @@ from ...shared.config.settings import modality_of
 from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError, UsageError
 from ...shared.store.feature_store import FeatureStore
-from .dataset import Dataset, labelled_rows, open_dataset, select_streams, stream_warnings, wanted_streams
+from .dataset import (
+    Dataset,
+    labelled_rows,
+    labelled_utterances,
+    open_dataset,
+    select_streams,
+    stream_warnings,
+    wanted_streams,
+)
 from .protocol import Fold
 
 TEST, NUMBER = "{test}", "{fold}"
@@ -122,7 +130,7 @@ def with_fold_streams(
                     )
             fold_streams[number] = {modality: own.get(modality, name) for modality, name in names.items()}
         used = list(dict.fromkeys(name for streams in fold_streams.values() for name in streams.values()))
-        _, rows = labelled_rows(store, data.classes)
+        _, rows = labelled_rows(store, data.classes, labelled_utterances(store, settings))
         missing = [text for name in used for text in stream_warnings(store, rows, {modality_of(name): name})]
         provenance = store.provenance()
         rates = {name: min(rate := store.streams[name].rate_hz, settings.frame_rate or rate) for name in used}

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from ...shared.config.train_settings import Protocol
 from ...shared.errors import TrainingError
+from ...shared.folds import fold_role
 from ...shared.utterance import Utterance
-
-FIXED_FOLD_ROLES = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
-"""Fold names in a manifest that denote a fixed training, development or test set."""
+from .speakers import development_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +43,7 @@ class CrossValidation:
         groups: group of each utterance, n.
         folds: the folds, in the order of their numbers.
         digest: hash of the protocol and of the group of every utterance.
+        notes: how the groups were made, if not by the manifest alone; they belong to the results.
     """
 
     protocol: Protocol
@@ -51,6 +51,7 @@ class CrossValidation:
     groups: tuple[str, ...]
     folds: tuple[Fold, ...]
     digest: str
+    notes: tuple[str, ...] = ()
 
     @property
     def selected_on_test(self) -> bool:
@@ -64,7 +65,11 @@ class CrossValidation:
 
 
 def build_cross_validation(
-    utterances: Sequence[Utterance], protocol: Protocol | None, speakers: Sequence[str]
+    utterances: Sequence[Utterance],
+    protocol: Protocol | None,
+    speakers: Sequence[str],
+    *,
+    dev_from_train: float | None = None,
 ) -> CrossValidation:
     """Divide a dataset into the folds of a protocol.
 
@@ -73,6 +78,8 @@ def build_cross_validation(
         protocol: name of the protocol (None: folds-nested if every utterance has a fold in the manifest, else
             loso-nested).
         speakers: speaker of each utterance, unique across corpora, n.
+        dev_from_train: share of the training set that becomes the development set, for folds that are a training and
+            a test set only.
 
     Raises:
         TrainingError: too few groups, an utterance without a group, or no group left to choose the epoch.
@@ -84,11 +91,24 @@ def build_cross_validation(
         kind, groups = "fold", _column(utterances, "fold", lambda u: u.fold)
     else:
         kind, groups = "session", _column(utterances, "session", lambda u: u.session)
+    roles = _fixed_roles(groups, dev_from_train) if kind == "fold" else None
+    notes: tuple[str, ...] = ()
+    if dev_from_train is not None and (roles is None or "dev" in roles):
+        raise TrainingError(
+            "--dev-from-train (key train.dev_from_train) takes a development set from the training set of fixed folds "
+            f"train and test, but the {kind}s here are {', '.join(sorted(set(groups), key=natural_key)[:10])}; leave "
+            "it out"
+        )
+    if roles is not None and dev_from_train is not None:
+        chosen, note = development_rows(
+            utterances, speakers, [row for row, role in enumerate(roles) if role == "train"], dev_from_train
+        )
+        groups, notes = tuple("dev" if row in chosen else role for row, role in enumerate(roles)), (note,)
+    elif roles is not None:
+        groups = roles
     names = sorted(set(groups), key=natural_key)
-    if kind == "fold" and {FIXED_FOLD_ROLES.get(name.lower()) for name in names} == {"train", "dev", "test"}:
-        purpose = {name: FIXED_FOLD_ROLES[name.lower()] for name in names}
+    if roles is not None:
         plan = [("test", "dev")]
-        groups = tuple(purpose[name] for name in groups)
     elif protocol == "loso-reference":
         _require_groups(names, kind, 2, "one to test, the rest to train")
         plan = [(name, name) for name in names]
@@ -103,14 +123,51 @@ def build_cross_validation(
     for utterance, group in zip(utterances, groups, strict=True):
         digest.update(f"{utterance.id}\0{group}\n".encode())
     digest.update(repr((protocol, plan)).encode())
-    return CrossValidation(protocol=protocol, kind=kind, groups=groups, folds=folds, digest=digest.hexdigest())
+    return CrossValidation(
+        protocol=protocol, kind=kind, groups=groups, folds=folds, digest=digest.hexdigest(), notes=notes
+    )
 
 
 def resolve_protocol(utterances: Sequence[Utterance], protocol: Protocol | None) -> Protocol:
-    """The protocol itself, or for None folds-nested if every utterance has a fold in the manifest, else loso-nested."""
+    """The protocol itself, or for None folds-nested if every utterance has a fold in the manifest, else loso-nested.
+
+    Raises TrainingError for None if only some utterances have a fold: an empty cell must not change the protocol.
+    """
     if protocol is not None:
         return protocol
-    return "folds-nested" if all(utterance.fold for utterance in utterances) else "loso-nested"
+    empty = [row for row, utterance in enumerate(utterances) if not utterance.fold.strip()]
+    if empty and len(empty) < len(utterances):
+        named = ", ".join(f"{utterances[row].id!r} (row {row + 1})" for row in empty[:5])
+        raise TrainingError(
+            f"the column fold of the manifest is empty for {len(empty)} of {len(utterances)} utterances: {named}"
+            f"{', ...' if len(empty) > 5 else ''}; fill it in, or choose a protocol that does not read it, such as "
+            "--protocol loso-nested"
+        )
+    return "loso-nested" if empty else "folds-nested"
+
+
+def _fixed_roles(folds: Sequence[str], dev_from_train: float | None) -> tuple[str, ...] | None:
+    """The set of each utterance (train, dev or test) if the folds are such sets; None for folds to rotate."""
+    names = sorted(set(folds), key=natural_key)
+    roles = {name: fold_role(name) for name in names}
+    found = set(roles.values())
+    if not {"train", "test"} & found:
+        return None
+    if others := [name for name in names if roles[name] is None]:
+        fixed = ", ".join(name for name in names if roles[name])
+        raise TrainingError(
+            f"the column fold has fixed sets ({fixed}) beside other folds ({', '.join(others[:10])}); expected train, "
+            "dev and test, or folds without these names"
+        )
+    if found == {"train", "test"} and dev_from_train is None:
+        raise TrainingError(
+            f"the column fold has a training and a test set ({', '.join(names)}), but no development set, on which the "
+            "epoch is chosen; take one from the training set with --dev-from-train 0.15, or mark rows with fold dev"
+        )
+    if not {"train", "test"} <= found:
+        missing = "training" if "train" not in found else "test"
+        raise TrainingError(f"the column fold has no {missing} set, got only {', '.join(names)}")
+    return tuple(str(roles[name]) for name in folds)
 
 
 def group_of(utterance: Utterance, kind: str, speaker: str, names: Collection[str]) -> str:
@@ -125,7 +182,7 @@ def group_of(utterance: Utterance, kind: str, speaker: str, names: Collection[st
     if kind == "speaker":
         return speaker
     group = utterance.fold if kind == "fold" else utterance.session
-    return FIXED_FOLD_ROLES.get(group.lower(), group) if kind == "fold" and group not in names else group
+    return (fold_role(group) or group) if kind == "fold" and group not in names else group
 
 
 def check_classes(folds: Sequence[Fold], labels: Tensor, classes: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
-"""Statistics of each speaker's features, over all utterances of the speaker in feats.h5, labelled or not."""
+"""What is done by speaker: the statistics of a speaker's features, and the choice of development speakers."""
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,6 +18,8 @@ from .sequences import PackedSequences, SpeakerNorm, frame_index
 SHRINKAGE = 2.0
 """Utterances at which a speaker's statistics and those of the training group have equal weight (docs/decisions.md)."""
 UTTERANCES_AT_ONCE = 512
+DEV_SEED = 0
+"""Seed of the choice of development speakers; the folds of a dataset do not depend on the seeds of training."""
 
 
 class SpeakerTable(NamedTuple):
@@ -62,6 +65,48 @@ class SpeakerStatistics:
 def speaker_key(utterance: Utterance) -> str:
     """Speaker name, unique across corpora; an utterance without a speaker counts as its own speaker."""
     return f"{utterance.corpus}/{utterance.speaker}" if utterance.speaker else f"{utterance.corpus}//{utterance.id}"
+
+
+def development_rows(
+    utterances: Sequence[Utterance], speakers: Sequence[str], train: Sequence[int], share: float
+) -> tuple[frozenset[int], str]:
+    """Choose a development set from a training set: whole speakers, or utterances if a speaker is unknown.
+
+    Args:
+        utterances: the utterances, n.
+        speakers: speaker of each utterance, unique across corpora, n.
+        train: rows of the training set.
+        share: wanted share of the training set. At least one speaker is taken, and one is left.
+
+    Returns:
+        The rows of the development set, and a sentence about it for the results.
+
+    Raises:
+        TrainingError: the training set has a single speaker.
+    """
+    by_speaker = all(utterances[row].speaker for row in train)
+    members: dict[str, list[int]] = {}
+    for row in train:
+        members.setdefault(speakers[row] if by_speaker else utterances[row].id, []).append(row)
+    names = sorted(members)
+    if len(names) < 2:
+        raise TrainingError(
+            f"--dev-from-train: expected at least two speakers in the training set, got only {names[0]}; mark rows "
+            "with fold dev in the manifest"
+        )
+    random.Random(DEV_SEED).shuffle(names)
+    chosen: list[int] = []
+    taken = 0
+    for name in names[:-1]:
+        # Only whole speakers that bring the share closer to the wanted one.
+        if not chosen or len(chosen) + len(members[name]) / 2 <= share * len(train):
+            chosen += members[name]
+            taken += 1
+    whole = f" ({taken} of {len(names)} speakers)" if by_speaker else ", whose speakers are unknown"
+    return frozenset(chosen), (
+        f"development set taken from the training set: {len(chosen)} of {len(train)} utterances{whole}, "
+        f"{len(chosen) / len(train):.0%} (wanted: {share:.0%}, seed: {DEV_SEED})"
+    )
 
 
 def speaker_statistics(

@@ -62,7 +62,9 @@ class FeaturesPlugin(NamedPlugin):
     def folds(self, protocol: Protocol | None, data: Dataset) -> CrossValidation:
         """The folds of a protocol; the utterances of `data` are the same for all streams."""
         if protocol not in self._folds:
-            self._folds[protocol] = build_cross_validation(data.utterances, protocol, data.speakers)
+            self._folds[protocol] = build_cross_validation(
+                data.utterances, protocol, data.speakers, dev_from_train=self._settings.train.dev_from_train
+            )
         return self._folds[protocol]
 
 

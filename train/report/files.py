@@ -173,8 +173,8 @@ def fold_streams_json(data: Dataset) -> dict[str, dict[str, str]]:
 
 
 def warnings_for(data: Dataset, folds: CrossValidation) -> list[str]:
-    """Warnings about the scores: random weights, selection on test, groups that share speakers."""
-    warnings = []
+    """Warnings about the scores: how folds were made, random weights, selection on test, groups that share speakers."""
+    warnings = list(folds.notes)
     if data.random_weights:
         warnings.append("random weights: the encoder has random weights; the scores only show that the pipeline runs")
     if data.speaker_statistics is not None:

@@ -85,7 +85,7 @@ def tune(
     # Only the index is read here; the workers read the values.
     reading = t.model_copy(update={"load": "disk"})
     with open_dataset(features, reading, classes=settings.corpus.classes) as opened:
-        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers)
+        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers, dev_from_train=t.dev_from_train)
         data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
         check_classes(folds.folds, data.labels, data.classes)
         if folds.selected_on_test:

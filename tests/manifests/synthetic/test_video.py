@@ -7,7 +7,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from foal.manifests import iemocap
+from foal.manifests.corpora import iemocap
 from foal.manifests.synthetic.cast import CAST, Gender, actor
 from foal.manifests.synthetic.portrait import HEIGHT, WIDTH, Portrait
 from foal.manifests.synthetic.script import GENDERS, plan_dialogs

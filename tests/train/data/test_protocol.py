@@ -153,14 +153,27 @@ def test_folds_of_the_manifest_rotate_and_are_the_default(folds: list[str], expl
     assert [(fold.test, fold.dev) for fold in cv.folds] == list(zip(names, [*names[1:], names[0]], strict=True))
 
 
-def test_without_a_fold_for_every_utterance_sessions_are_the_default() -> None:
+def test_an_empty_cell_in_the_column_fold_is_an_error_that_names_the_utterance() -> None:
     utterances = corpus(6, session=["1", "2", "3"] * 2, fold=["a", "b", "c"] * 2)
     assert cross_validation(utterances, None).protocol == "folds-nested"
-    assert cross_validation([*utterances[:-1], replace(utterances[-1], fold="")], None).protocol == "loso-nested"
+    partly = [*utterances[:-1], replace(utterances[-1], fold="")]
+    with pytest.raises(TrainingError, match=r"fold of the manifest is empty for 1 of 6 utterances: 'u5' \(row 6\);"):
+        cross_validation(partly, None)
+    assert cross_validation(partly, "loso-nested").kind == "session"
+    assert cross_validation([replace(u, fold="") for u in utterances], None).protocol == "loso-nested"
     assert cross_validation(utterances, "loso-nested").kind == "session"
 
 
-@pytest.mark.parametrize("names", [("train", "dev", "test"), ("Train", "validation", "TEST"), ("train", "val", "test")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "dev", "test"),
+        ("Train", "validation", "TEST"),
+        ("train", "val", "test"),
+        ("training set", "VALID", "Testing"),
+        ("train", "development", " test"),
+    ],
+)
 def test_folds_named_train_dev_and_test_form_one_fold(names: tuple[str, str, str]) -> None:
     cv = cross_validation(corpus(8, fold=[names[i] for i in (0, 0, 1, 2, 0, 1, 2, 0)]), None)
     assert cv.protocol == "folds-nested"
@@ -172,8 +185,60 @@ def test_folds_named_train_dev_and_test_form_one_fold(names: tuple[str, str, str
 
 
 def test_train_and_test_folds_without_a_development_fold_are_refused() -> None:
-    with pytest.raises(TrainingError, match=r"expected at least three folds .* got 2: test, train"):
+    with pytest.raises(TrainingError, match=r"\(test, train\), but no development set.* --dev-from-train 0.15"):
         cross_validation(corpus(6, fold=["train", "test"] * 3), None)
+
+
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [
+        (("train", "dev", "eval"), r"fixed sets \(dev, train\) beside other folds \(eval\)"),
+        (("train", "fold2", "fold3"), r"fixed sets \(train\) beside other folds \(fold2, fold3\)"),
+        (("test", "dev", "valid"), "no training set, got only dev, test, valid"),
+        (("train", "dev", "val"), "no test set, got only dev, train, val"),
+    ],
+)
+def test_fixed_sets_are_complete_and_alone(folds: tuple[str, str, str], message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        cross_validation(corpus(6, fold=folds * 2), None)
+
+
+def test_a_development_set_is_taken_from_the_training_set_by_speakers() -> None:
+    utterances = corpus(
+        120, speaker=[f"s{i % 24}" for i in range(120)], fold=["test" if i % 24 < 4 else "Train" for i in range(120)]
+    )
+    speakers = [f"test/{u.speaker}" for u in utterances]
+    cv = build_cross_validation(utterances, None, speakers, dev_from_train=0.15)
+    (fold,) = cv.folds
+    train, dev, test = parts_of(fold)
+    assert test == {i for i in range(120) if i % 24 < 4}
+    assert (len(dev), len(train)) == (15, 85)
+    assert not {utterances[row].speaker for row in dev} & {utterances[row].speaker for row in train}
+    assert cv.notes == (
+        "development set taken from the training set: 15 of 100 utterances (3 of 20 speakers), 15% (wanted: 15%, "
+        "seed: 0)",
+    )
+    assert build_cross_validation(utterances, None, speakers, dev_from_train=0.15).groups == cv.groups
+
+
+def test_a_development_set_of_unknown_speakers_is_one_of_utterances() -> None:
+    utterances = corpus(50, fold=["test" if i % 5 == 0 else "train" for i in range(50)])
+    cv = build_cross_validation(utterances, None, [f"test//{u.id}" for u in utterances], dev_from_train=0.25)
+    assert len(cv.folds[0].dev_rows) == 10
+    assert "10 of 40 utterances, whose speakers are unknown, 25%" in cv.notes[0]
+
+
+@pytest.mark.parametrize("folds", [("train", "dev", "test"), ("a", "b", "c")])
+def test_a_development_set_is_not_taken_where_there_is_one(folds: tuple[str, str, str]) -> None:
+    utterances = corpus(6, fold=folds * 2)
+    with pytest.raises(TrainingError, match=r"--dev-from-train .* leave it out"):
+        build_cross_validation(utterances, None, [""] * 6, dev_from_train=0.15)
+
+
+def test_a_single_training_speaker_cannot_be_divided() -> None:
+    utterances = corpus(6, speaker=["a", "b"] * 3, fold=["train", "test"] * 3)
+    with pytest.raises(TrainingError, match="at least two speakers in the training set, got only test/a"):
+        build_cross_validation(utterances, None, [f"test/{u.speaker}" for u in utterances], dev_from_train=0.15)
 
 
 def test_an_utterance_without_a_group_is_refused() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from foal.manifests.common import ManifestResult
-from foal.manifests.iemocap import CLASSES, PUBLISHED, build
+from foal.manifests.corpora.iemocap import CLASSES, PUBLISHED, build
 from foal.shared.errors import ManifestError, UsageError
 
 HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from foal.manifests import cremad
+from foal.manifests.corpora import cremad
 from foal.shared.errors import ManifestError
 
 Touch = Callable[..., Path]
@@ -37,3 +37,26 @@ def test_a_repeated_id_is_skipped_with_a_warning(touch: Touch, tmp_path: Path) -
 def test_a_corpus_without_utterances_of_the_selected_classes_is_refused(touch: Touch) -> None:
     with pytest.raises(ManifestError, match=r"got none of \['sad'\]\n.*readme.flv: expected a name"):
         cremad.build(touch("1001_DFA_ANG_XX.flv", "readme.flv"), ["sad"])
+
+
+def test_a_clip_without_sound_or_picture_keeps_the_other(touch: Touch, tmp_path: Path) -> None:
+    touch("AudioWAV/1001_DFA_ANG_XX.wav", "AudioMP3/1001_DFA_ANG_XX.mp3", "AudioWAV/1001_DFA_SAD_XX.wav")
+    touch("VideoFlash/1001_DFA_ANG_XX.flv", "VideoFlash/1001_DFA_HAP_XX.flv", "AudioWAV/other.wav")
+    result = cremad.build(tmp_path)
+    assert {u.id: (u.audio, u.video) for u in result.utterances} == {
+        "1001_DFA_ANG_XX": ("AudioWAV/1001_DFA_ANG_XX.wav", "VideoFlash/1001_DFA_ANG_XX.flv"),
+        "1001_DFA_HAP_XX": ("VideoFlash/1001_DFA_HAP_XX.flv", "VideoFlash/1001_DFA_HAP_XX.flv"),
+        "1001_DFA_SAD_XX": ("AudioWAV/1001_DFA_SAD_XX.wav", ""),
+    }
+    assert result.notes == [
+        "1 of 3 utterances have no picture and keep the other",
+        "files not taken: 1 .mp3 (another file has the sound of the same clip)",
+    ]
+    assert result.warnings == ["AudioWAV/other.wav: expected a name such as 1001_DFA_ANG_XX.wav; skipped"]
+
+
+def test_sound_alone_is_enough(touch: Touch, tmp_path: Path) -> None:
+    touch(*(f"AudioWAV/1001_DFA_{emotion}_XX.wav" for emotion in ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")))
+    assert [(u.label, u.video) for u in cremad.build(tmp_path).utterances] == [
+        (label, "") for label in ("ang", "dis", "fea", "hap", "neu", "sad")
+    ]

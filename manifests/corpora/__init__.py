@@ -1,0 +1,1 @@
+"""One module per corpus or layout; each has a function `build` that returns a ManifestResult."""
