@@ -275,6 +275,8 @@ def _write_index(
             if all(catalog.find(utterance, modality_of(stream), media) for utterance in covered):
                 config_hashes[stream] = config_hash
                 indexed[stream] = catalog
-    return write_index(
+    result = write_index(
         path, manifest, features, dict(sorted(config_hashes.items())), catalogs=indexed, media=media, force=force
     )
+    media.remember()
+    return result

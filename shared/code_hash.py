@@ -4,6 +4,7 @@ import ast
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -47,13 +48,11 @@ def code_hashes() -> dict[str, str]:
 
     Comments, docstrings, layout, log messages, error messages and descriptions of settings do not count.
     """
-    sources: dict[str, str] = {}
-    imports: dict[str, list[str]] = {}
     result = {}
     for stage, start in STAGES.items():
         digest = blake2b(digest_size=8)
-        for module in sorted(_closure(start, sources, imports)):
-            digest.update(json.dumps([module, sources[module]]).encode())
+        for module in sorted(_closure(start).items()):
+            digest.update(json.dumps(module).encode())
         result[stage] = digest.hexdigest()
     return result
 
@@ -82,7 +81,7 @@ def _is_ours(path: Path) -> bool:
 
 def modules_of(stage: str) -> set[str]:
     """The modules that belong to a stage, such as `shared.timing`."""
-    return _closure(STAGES[stage], {}, {})
+    return set(_closure(STAGES[stage]))
 
 
 def normalized(source: str) -> str:
@@ -116,22 +115,27 @@ def _is_log_call(node: ast.expr) -> bool:
     )
 
 
-def _closure(start: str, sources: dict[str, str], imports: dict[str, list[str]]) -> set[str]:
-    """The modules that `start` imports, directly and indirectly, without PRESENTATION; reads each file once."""
-    found: set[str] = set()
+def _closure(start: str) -> dict[str, str]:
+    """The normalized sources of `start` and of what it imports, directly and indirectly, without PRESENTATION."""
+    found: dict[str, str] = {}
     waiting = [start]
     while waiting:
         module = waiting.pop()
         path = _path_of(module)
         if module in found or path is None or _is_presentation(module):
             continue
-        found.add(module)
-        if module not in sources:
-            text = path.read_text(encoding="utf-8")
-            sources[module] = normalized(text)
-            imports[module] = list(_imports(text, module, is_package=path.name == "__init__.py"))
-        waiting += imports[module]
+        is_package = path.name == "__init__.py"
+        found[module], imports = _read(path.read_text(encoding="utf-8"), module, is_package=is_package)
+        waiting += imports
     return found
+
+
+@cache
+def _read(source: str, module: str, *, is_package: bool) -> tuple[str, tuple[str, ...]]:
+    """The normalized source, and what it imports from foal; several stages share modules."""
+    tree = ast.parse(source)
+    imports = tuple(_imports(tree, module, is_package=is_package))
+    return ast.unparse(_Normalizer().visit(tree)), imports
 
 
 def _is_presentation(module: str) -> bool:
@@ -144,11 +148,11 @@ def _path_of(module: str) -> Path | None:
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
-def _imports(source: str, module: str, *, is_package: bool) -> Iterator[str]:
+def _imports(tree: ast.Module, module: str, *, is_package: bool) -> Iterator[str]:
     """What a module imports from foal: modules, and names in them, which are modules too if they have a file."""
     parts = module.split(".")
     package = parts if is_package else parts[:-1]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             name = node.module.split(".") if node.module else []
             if node.level:

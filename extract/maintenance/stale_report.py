@@ -80,7 +80,7 @@ def _difference(unused: Path, used: list[str]) -> str:
     """The settings in which an unused shard differs from the shards in use, such as "; fps 10 -> 5"."""
     features, modality = unused.parent.parent.parent, unused.parent.name.rpartition("-")[0]
     config = _config_of(unused)
-    differences = []
+    differences: list[list[str]] = []
     for folder in used:
         name, _, short_hash = folder.rpartition("-")
         other = next((other for path in shard_files(features, name, short_hash) if (other := _config_of(path))), None)
@@ -88,7 +88,8 @@ def _difference(unused: Path, used: list[str]) -> str:
             changed = [key for key in sorted({*config, *other}) if config.get(key) != other.get(key)]
             differences.append([f"{key} {_text(config.get(key))}, in use {_text(other.get(key))}" for key in changed])
     # With several streams of a modality, the most similar one says most.
-    return f" ({'; '.join(min(differences, key=len))})" if any(differences) else ""
+    closest = min(differences, key=len, default=[])
+    return f" ({'; '.join(closest)})" if closest else ""
 
 
 def _config_of(path: Path) -> Mapping[str, Any]:

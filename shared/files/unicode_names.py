@@ -24,8 +24,7 @@ def spelled_on_disk(root: Path, media: str) -> str:
     """
     if media.isascii() or os.path.lexists(os.path.join(root, media)):
         return media
-    for form in ("NFC", "NFD"):
-        spelled = unicodedata.normalize(form, media)  # type: ignore[arg-type]  # a literal type without a name
+    for spelled in (unicodedata.normalize("NFC", media), unicodedata.normalize("NFD", media)):
         if os.path.lexists(os.path.join(root, spelled)):
             return spelled
     # The folders may be written in one form and the file in the other; HFS+ has a decomposition of its own.
