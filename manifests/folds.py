@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from ..shared.utterance import Utterance
 
 NUM_FOLDS = 5
@@ -54,19 +52,17 @@ def stratified_folds(utterances: Sequence[Utterance], groups: Sequence[str], cou
     # Imported late: it takes a second.
     from sklearn.model_selection import StratifiedGroupKFold
 
-    folds = np.zeros(len(utterances), int)
+    folds = [0] * len(utterances)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=SEED)
     with warnings.catch_warnings():
         # Small classes are reported by classes_missing_in_folds.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        for number, (_, rows) in enumerate(splitter.split(np.zeros(len(labels)), labels, groups)):
-            folds[rows] = number
+        for number, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
+            for row in rows:
+                folds[row] = number
     # A fold may get no group.
-    numbers = {fold: number for number, fold in enumerate(sorted(set(folds.tolist())), start=1)}
-    return [
-        replace(utterance, fold=f"fold{numbers[fold]}")
-        for utterance, fold in zip(utterances, folds.tolist(), strict=True)
-    ]
+    numbers = {fold: number for number, fold in enumerate(sorted(set(folds)), start=1)}
+    return [replace(utterance, fold=f"fold{numbers[fold]}") for utterance, fold in zip(utterances, folds, strict=True)]
 
 
 def classes_missing_in_folds(utterances: Sequence[Utterance], classes: Sequence[str]) -> list[str]:

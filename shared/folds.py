@@ -16,5 +16,5 @@ def fold_role(name: str) -> FoldRole | None:
 
     `eval` is not among them: it means the test set in some corpora and the development set in others.
     """
-    word = name.strip().casefold()
-    return _ROLES.get(word) or _ROLES.get(word.removesuffix("set").rstrip("-_ "))
+    plain = name.strip().casefold()
+    return _ROLES.get(plain) or _ROLES.get(plain.removesuffix("set").rstrip("-_ "))

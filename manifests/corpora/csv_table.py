@@ -124,9 +124,16 @@ def build(
                 label=row["label"],
                 audio=audio,
                 video=video,
-                **{key: row.get(key, "") for key in ("speaker", "session", "fold", "transcript")},
+                speaker=row.get("speaker", ""),
+                session=row.get("session", ""),
+                fold=row.get("fold", ""),
+                transcript=row.get("transcript", ""),
                 gender=row.get("gender", "")[:1].upper(),
-                **numbers,
+                start=numbers["start"],
+                end=numbers["end"],
+                valence=numbers["valence"],
+                arousal=numbers["arousal"],
+                dominance=numbers["dominance"],
             )
         )
     if problems:

@@ -4,6 +4,7 @@ The speaker of a turn is the letter before the three digits of its id. The lette
 names the actor who wears the markers and is in the left half of the picture.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -178,13 +179,16 @@ def _build_utterance(
     root: Path, session: Path, dialog: str, turn: _LabelledTurn, label: str, text: str, corpus: str, warnings: list[str]
 ) -> Utterance | None:
     letter = turn.id[-4]
-    audio = session / "sentences" / "wav" / dialog / f"{turn.id}.wav"
-    video = session / "dialog" / "avi" / "DivX" / f"{dialog}.avi"
+    # Strings: Path objects would take most of the time.
+    media = (
+        f"{session.name}/sentences/wav/{dialog}/{turn.id}.wav",
+        f"{session.name}/dialog/avi/DivX/{dialog}.avi",
+    )
     paths = []
-    for path in (audio, video):
-        paths.append(path.relative_to(root).as_posix() if path.is_file() else "")
+    for name in media:
+        paths.append(name if os.path.isfile(f"{root}/{name}") else "")
         if not paths[-1]:
-            warnings.append(f"{path.relative_to(root)}: expected the media of {turn.id}, but there is no such file")
+            warnings.append(f"{name}: expected the media of {turn.id}, but there is no such file")
     if not any(paths):
         return None
     number = session.name.removeprefix("Session")

@@ -80,8 +80,8 @@ def build(
         files = [_File(**{**vars(file), "label": spelling[file.label]}) for file in files]
     labels = sorted({file.label for file in files})
     if not labels:
-        notes = "".join(f"\n{note}" for note in scan.notes())
-        raise ManifestError(f"{root}: expected media files in one folder per label, got none{notes}")
+        details = "".join(f"\n{note}" for note in scan.notes())
+        raise ManifestError(f"{root}: expected media files in one folder per label, got none{details}")
     wanted = select_classes(classes, labels, labels)
     warnings += [
         f"labels that differ only in case or spaces: {problem}; --normalize-labels merges them"

@@ -170,3 +170,51 @@ def test_only_the_first_twenty_warnings_are_printed(foal_here: Foal, tmp_path: P
     assert done.returncode == 0
     assert done.stdout.count("warning: clip") == 20
     assert "warning: ... and 5 more" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["iemocap", "cremad", "folder", "csv"])
+def test_a_kind_without_a_root_asks_for_it(foal_here: Foal, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "data" / "synthetic" / "joy").mkdir(parents=True)
+    (tmp_path / "data" / "synthetic" / "joy" / "1001_DFA_ANG_XX.wav").touch()
+    done = foal_here("manifest", kind, "-o", "m.csv")
+    assert done.returncode == 2
+    assert f"foal manifest {kind} {'LABELS.csv' if kind == 'csv' else 'ROOT'}" in done.stderr
+    assert not (tmp_path / "m.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "option", [("--context",), ("--labels", "x.csv"), ("--columns", "path=x"), ("--normalize-labels",)]
+)
+def test_an_option_that_a_corpus_does_not_read_is_refused(foal_here: Foal, option: tuple[str, ...]) -> None:
+    done = foal_here("manifest", "ravdess", ".", "-o", "m.csv", *option)
+    assert done.returncode == 2
+    assert f"{option[0]} (key corpus." in done.stderr
+    assert "not to ravdess" in done.stderr
+
+
+def test_a_table_becomes_a_manifest(foal_here: Foal, tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    for name in "abc":
+        (tmp_path / "c" / f"{name}.wav").touch()
+    (tmp_path / "c" / "t.csv").write_text("Clip Name;Emo\na;joy\nb;Joy\nc;fear\n")
+    done = foal_here(
+        "manifest", "csv", "c/t.csv", "-o", "m.csv", "--columns", "path=Clip Name,label=Emo", "--normalize-labels"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "columns separated by semicolons" in done.stdout
+    assert {u.id: (u.label, u.corpus) for u in read_manifest(tmp_path / "m.csv")} == {
+        "a": ("Joy", "c"),
+        "b": ("Joy", "c"),
+        "c": ("fear", "c"),
+    }
+
+
+def test_context_keeps_all_turns_of_the_synthetic_corpus(
+    foal_here: Foal, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    done = foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv", "--classes", "sad,ang", "--context")
+    assert done.returncode == 0
+    rows = read_manifest(tmp_path / "m.csv")
+    assert len([row for row in rows if row.label]) == 10
+    assert len(rows) >= 20
+    assert all(row.dialog and row.turn is not None and row.scene for row in rows)

@@ -26,6 +26,7 @@ number = st.none() | st.floats(-1e6, 1e6)
 def utterances(draw: st.DrawFn) -> list[Utterance]:
     ids = draw(st.lists(name, min_size=1, max_size=5, unique=True))
     rows = []
+    fold = draw(text)  # a fold for all rows, or for none
     for identity in ids:
         start = draw(st.none() | st.floats(0, 1e4))
         length = draw(st.floats(0.01, 100))
@@ -42,11 +43,14 @@ def utterances(draw: st.DrawFn) -> list[Utterance]:
                 start=start,
                 end=draw(st.none() | st.just((start or 0.0) + length)),
                 crop=draw(st.sampled_from(["full", "left", "right", "0,0.25,0.5,1"])),
-                fold=draw(text),
+                fold=fold,
                 transcript=draw(text),
                 valence=draw(number),
                 arousal=draw(number),
                 dominance=draw(number),
+                dialog=draw(text),
+                turn=draw(st.none() | st.integers(0, 10**6)),
+                scene=draw(text),
             )
         )
     return rows
@@ -263,3 +267,49 @@ def test_an_older_manifest_is_replaced(tmp_path: Path, start: str) -> None:
     path.write_text(start + "\n", encoding="utf-8")
     write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
     assert len(read_manifest(path)) == 1
+
+
+ROW = "u{n},c,s,p,,joy,{n}.wav,,,,full,{fold}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (HEADER.replace(",", ";").encode(), "line 1: expected columns separated by commas, got semicolons"),
+        (HEADER.replace(",", "\t").encode(), "line 1: expected columns separated by commas, got tabs"),
+        (HEADER.upper().encode(), "expected the names of columns in lower case and without spaces, got 'ID', 'CORPUS'"),
+        (HEADER.replace("label", " Label").encode(), "without spaces, got ' Label'"),
+        (HEADER.encode("utf-16"), "got UTF-16; save it as CSV UTF-8"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "got a Git LFS pointer.*git lfs pull"),
+    ],
+    ids=["semicolons", "tabs", "capitals", "space", "utf-16", "lfs"],
+)
+def test_other_tables_are_named_as_what_they_are(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "m.csv").write_bytes(content + b"\n" * (b"git-lfs" not in content))
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_an_empty_cell_in_a_filled_column_fold_is_an_error_with_line_and_id(tmp_path: Path) -> None:
+    folds = ["train"] * 5 + ["val", "test", ""]
+    rows = "".join(ROW.format(n=n, fold=fold) for n, fold in enumerate(folds))
+    path = tmp_path / "m.csv"
+    path.write_text(f"{HEADER},fold\n{rows}")
+    with pytest.raises(ManifestError, match=r"line 9, column fold: expected a fold for 'u7', as the other 7 rows"):
+        read_manifest(path)
+    # Context needs no fold, and neither does a corpus without folds.
+    path.write_text(f"{HEADER},fold\n{rows.replace('joy,7.wav', ',7.wav')}u9,other,,,,joy,9.wav,,,,full,\n")
+    assert [row.fold for row in read_manifest(path)][-2:] == ["", ""]
+
+
+def test_columns_of_dialogs_are_written_only_if_filled(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    row = Utterance(id="a", corpus="c", audio="a.wav")
+    write_manifest(path, [row])
+    assert "dialog" not in path.read_text()
+    write_manifest(path, [row, Utterance(id="b", corpus="c", audio="a.wav", turn=3)])
+    assert path.read_text().startswith(f"{HEADER},fold,transcript,valence,arousal,dominance,turn\n")
+    assert [row.turn for row in read_manifest(path)] == [None, 3]
+    path.write_text(f"{HEADER},turn\n{ROW.format(n=1, fold='1.5')}")
+    with pytest.raises(ManifestError, match=r"column turn: expected a whole number from 0 on .*, got '1.5'"):
+        read_manifest(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from foal.manifests.common import ManifestResult
-from foal.manifests.corpora.iemocap import CLASSES, PUBLISHED, build
+from foal.manifests.corpora.iemocap import CLASSES, PUBLISHED, PUBLISHED_SIX, build
 from foal.shared.errors import ManifestError, UsageError
 
 HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
@@ -133,6 +133,35 @@ def test_a_folder_without_sessions_is_refused(tmp_path: Path) -> None:
         build(tmp_path)
     with pytest.raises(ManifestError, match="but it does not exist"):
         build(tmp_path / "nowhere")
+
+
+def test_dialog_turn_and_scene_follow_from_the_dialog_and_the_times(tmp_path: Path) -> None:
+    names = [f"Ses01F_script02_1b_{letter}000" for letter in "FM"]
+    lines = line(names[0], "neu", 5.0, 9.0) + line(names[1], "xxx", 1.0, 6.0)
+    root = corpus_with(tmp_path, "Ses01F_script02_1b", lines, media=names)
+    # Turns are counted over all labels.
+    (labelled,) = build(root).utterances
+    assert (labelled.dialog, labelled.turn, labelled.scene) == ("Ses01F_script02_1b", 1, "script02")
+    result = build(root, context=True)
+    assert [(u.id, u.label, u.turn) for u in result.utterances] == [(names[0], "neu", 1), (names[1], "", 0)]
+    assert result.notes[0] == (
+        "2 turns of 1 dialogs, of which 1 without a label, as context; NOT equal to the published 10,039 turns of 151 "
+        "dialogs"
+    )
+
+
+def test_the_published_counts_of_six_classes_are_recognized(tmp_path: Path) -> None:
+    assert [sum(counts) for counts in PUBLISHED_SIX.values()] == [1365, 1348, 1533, 1512, 1622]
+    assert [sum(column) for column in zip(*PUBLISHED_SIX.values(), strict=True)] == [595, 1084, 1708, 1103, 1041, 1849]
+    # Four classes follow from six: hap contains exc.
+    for session, (hap, sad, neu, ang, exc, _) in PUBLISHED_SIX.items():
+        assert PUBLISHED[session] == [neu, hap + exc, sad, ang]
+    names = ["Ses01F_impro01_F000", "Ses01F_impro01_F001"]
+    root = corpus_with(tmp_path, "Ses01F_impro01", line(names[0], "exc") + line(names[1], "fru"), media=names)
+    notes = build(root, ["ang", "hap", "exc", "sad", "neu", "fru"]).notes
+    assert notes[-2].startswith("NOT equal to the published counts of IEMOCAP: 2 utterances instead of 7,380")
+    assert "session1: hap 0 instead of 135" in notes[-2]
+    assert "7,433" in notes[-1]
 
 
 def build_with_counts(counts: dict[str, list[int]], root: Path) -> ManifestResult:

@@ -142,3 +142,34 @@ def test_unusable_features_and_labels_are_refused(
     make_index(tmp_path, unlabelled, widths={"audio": 3}, reuse_shards=True)
     with pytest.raises(TrainingError, match="expected at least two classes, got no label at all"):
         load(path, modalities="audio")
+
+
+def test_labels_that_differ_in_case_or_spaces_are_a_warning_or_merged(
+    tmp_path: Path, sample_utterances: list[Utterance], make_index: MakeIndex
+) -> None:
+    spelled = [replace(u, label={0: "Hap", 1: "sad "}.get(i, u.label)) for i, u in enumerate(sample_utterances)]
+    path = make_index(tmp_path, spelled, widths={"audio": 3})
+    data = load(path, modalities="audio")
+    assert data.classes == ("Hap", "hap", "sad", "sad ")
+    assert (
+        "labels that differ only in case or spaces: 'hap' 8, 'Hap' 1; --normalize-labels merges them" in data.warnings
+    )
+    merged = load(path, modalities="audio", normalize_labels=True)
+    assert merged.classes == ("hap", "sad")
+    assert merged.labels.tolist() == [0, 1] * 9
+    assert [u.label for u in merged.utterances] == ["hap", "sad"] * 9
+    assert not any("labels that differ" in warning for warning in merged.warnings)
+
+
+@pytest.mark.parametrize("kind", ["numbers", "names"])
+def test_labels_that_are_no_classes_are_a_question(
+    tmp_path: Path, sample_utterances: list[Utterance], make_index: MakeIndex, kind: str
+) -> None:
+    label = {"numbers": lambda i: str(i % 4 - 1.5), "names": lambda i: f"clip {i}"}[kind]
+    path = make_index(tmp_path, [replace(u, label=label(i)) for i, u in enumerate(sample_utterances)])
+    with pytest.raises(TrainingError, match=r"Are these classes\? If so, go on with --accept-labels"):
+        load(path, modalities="audio")
+    assert len(load(path, modalities="audio", accept_labels=True).classes) == (4 if kind == "numbers" else 18)
+    # Classes that the user names are no question.
+    named = (label(0), label(1))
+    assert load(path, named, modalities="audio").classes == named
