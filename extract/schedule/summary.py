@@ -13,6 +13,7 @@ from ...shared.store.catalog import Catalog, MediaFingerprints
 from ...shared.store.index_writer import IndexResult
 from ...shared.text import counted, preview_ids
 from ...shared.utterance import Utterance, splits_of
+from ..media.channels import CANCELLED_NOTE
 from .failures import Failure
 from .stream_spec import StreamSpec
 
@@ -61,12 +62,13 @@ class Summary:
     """The features of the selected utterances.
 
     `table` counts them; `missing` are (id, stream) pairs without features; of the utterances in `partial` less could be
-    decoded than their file declares.
+    decoded than their file declares; of those in `cancelled` the channels cancel in their mean.
     """
 
     table: Table
     missing: tuple[tuple[str, str], ...]
     partial: tuple[str, ...]
+    cancelled: tuple[str, ...] = ()
 
 
 def summarize(
@@ -88,6 +90,7 @@ def summarize(
         column.justify = "right"
     missing: list[tuple[str, str]] = []
     partial: dict[str, None] = {}
+    cancelled: dict[str, None] = {}
     media = MediaFingerprints(settings.corpus.root)
     for spec in specs:
         catalog = catalogs[spec.stream]
@@ -101,6 +104,8 @@ def summarize(
                 locations.append(location)
                 if location.quality.get("decoded", 1.0) < 1:
                     partial[utterance.id] = None
+                if CANCELLED_NOTE in location.note:
+                    cancelled[utterance.id] = None
             frames = sum(location.length for location in locations)
             valid = sum(location.valid_frames for location in locations)
             table.add_row(
@@ -112,7 +117,7 @@ def summarize(
                 str(frames),
                 f"{valid / max(1, frames):.1%}",
             )
-    return Summary(table=table, missing=tuple(missing), partial=tuple(partial))
+    return Summary(table=table, missing=tuple(missing), partial=tuple(partial), cancelled=tuple(cancelled))
 
 
 def print_summary(summary: Summary) -> None:
@@ -122,6 +127,11 @@ def print_summary(summary: Summary) -> None:
         log.info(
             f"decoded only in part, because their files are damaged or cut off: {preview_ids(summary.partial)}; "
             "`foal inspect --csv` writes the fraction of each in the columns `decoded`"
+        )
+    if summary.cancelled:
+        log.warning(
+            f"nearly silent, because the channels of the recording cancel in their mean: "
+            f"{preview_ids(summary.cancelled)}; take one channel: --channel left"
         )
 
 
