@@ -68,7 +68,7 @@ class PyavVideo:
             self.end = self.times[-1] + (float(np.median(np.diff(self.times))) if packets > 1 else own)
 
     def is_plain(self) -> bool:
-        """Whether all frames are shown as they are stored: 8 bits, one size, upright, with square pixels.
+        """Whether it is the only track and its frames are shown as stored: 8 bits, one size, upright, square pixels.
 
         False where that would cost much to find out.
 
@@ -78,8 +78,8 @@ class PyavVideo:
             return False
         with _open_video_stream(self._path) as (container, stream):
             context = stream.codec_context
-            best = container.streams.best("video")
-            if best is None or best.index != stream.index or context.codec.canonical_name in _SIZE_IN_EVERY_FRAME:
+            # decord chooses among several tracks by other rules.
+            if len(container.streams.video) > 1 or context.codec.canonical_name in _SIZE_IN_EVERY_FRAME:
                 return False
             if context.format is None or any(component.bits > 8 for component in context.format.components):
                 return False

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from foal.extract.media.video import FULL, Segment, open_video
+from foal.tests.media_fixtures import frame_with_number
 
 MakeVideo = Callable[..., Path]
 ReadNumber = Callable[[np.ndarray], int]
@@ -81,18 +82,20 @@ def test_nothing_is_shown_after_the_end(
 def test_the_last_frame_of_an_mp4_is_shown_for_its_own_duration(
     tmp_path: Path, read_number: ReadNumber, b_frames: int
 ) -> None:
-    from foal.tests.media_fixtures import frame_with_number
-
     path = tmp_path / "v.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
         stream.codec_context.max_b_frames = b_frames
+        packets = []
         for number in range(6):
             frame = av.VideoFrame.from_ndarray(frame_with_number(number), format="rgb24")
-            frame.pts, frame.time_base, frame.duration = number, Fraction(1, 25), 20 if number == 5 else 1
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            packets += stream.encode(frame)
+        packets += stream.encode()
+        # MP4 stores the distances in decoding order; their sum is the length of the film.
+        packets[-1].duration = round(20 / 25 / packets[-1].time_base)
+        container.mux(packets)
     assert open_video(path).seconds == pytest.approx(1.0)
     assert sampled(path, Segment(start=None, end=None, fps=10), read_number) == [1, 3, *[5] * 8]
 

@@ -76,9 +76,8 @@ def number_shown(path: Path, read_number: ReadNumber) -> int:
     return number
 
 
-@pytest.mark.parametrize("suffix", ["m4a", "mp4"])
-def test_a_file_with_only_a_cover_has_no_video_track(tmp_path: Path, suffix: str) -> None:
-    path = write_tracks(tmp_path / f"s.{suffix}", levels=[0.5], with_cover=True)
+def test_a_file_with_only_a_cover_has_no_video_track(tmp_path: Path) -> None:
+    path = write_tracks(tmp_path / "s.mp4", levels=[0.5], with_cover=True)
     with av.open(str(path)) as container:
         assert container.streams.video[0].disposition & Disposition.attached_pic
     assert probe(path).video_codec is None
