@@ -30,6 +30,7 @@ ROOT = setting("corpus.root", "--root", "-r")
     audio_encoder="extract.audio.encoder",
     revision="extract.audio.revision",
     layers=setting("extract.audio.layers", metavar="last|mean|all|N,N,..."),
+    channel=setting("extract.audio.channel", metavar="mean|left|right|N"),
     face_encoder="extract.face.encoder",
     region="extract.face.region",
     fps="extract.face.fps",

@@ -18,8 +18,8 @@ AUDIO_RATE_HZ = SAMPLE_RATE / AUDIO_HOP_SAMPLES
 AUDIO_ORIGIN: Seconds = AUDIO_FRAME_SAMPLES / 2 / SAMPLE_RATE
 """Centre of the first hidden state, relative to the start of the utterance."""
 
-TIME_TOLERANCE: Seconds = 5e-4
-"""Distances in time that differ by less count as equal."""
+STAMP_TOLERANCE: Seconds = 1e-3
+"""Rounding of presentation times: Matroska and FLV count milliseconds, both from the file's start and of its start."""
 
 MAX_MEDIA_SECONDS: Seconds = 1e6
 """Longer durations (eleven days) in a manifest or a media file are errors."""
@@ -58,27 +58,18 @@ def face_count(seconds: Seconds, fps: float) -> int:
     return max(1, math.floor(seconds * fps + 0.5))
 
 
-def nearest_frames(times: NDArray[np.float64], shown_at: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The frame nearest to each time; the earlier one of two that are equally near.
+def shown_frames(times: NDArray[np.float64], shown_at: NDArray[np.float64], end: Seconds) -> NDArray[np.int64]:
+    """The frame that a video shows at each time: the last one whose presentation time is not later.
 
-    Distances that differ by less than half a millisecond are equal: rounding must not decide for a time midway between
-    two frames.
+    A frame is shown until the next one, however long that takes, and the last frame until `end`.
 
     Args:
         times: (n,) in seconds.
         shown_at: (frames,) ascending presentation times in seconds.
+        end: end of the last frame.
 
     Returns:
-        (n,) indices into `shown_at`; -1 for a time further from every frame than two median frame intervals, since the
-        video has no frame there, and repeating the last frame would invent data.
+        (n,) indices into `shown_at`; -1 for times before the first frame and after the end.
     """
-    if len(shown_at) == 0:
-        return np.full(len(times), -1, np.int64)
-    after = np.searchsorted(shown_at, times).clip(1, max(1, len(shown_at) - 1))
-    before = after - 1
-    if len(shown_at) == 1:
-        after = before
-    after_is_nearer = shown_at[after] - times < times - shown_at[before] - TIME_TOLERANCE
-    nearest = np.where(after_is_nearer, after, before)
-    interval = float(np.median(np.diff(shown_at))) if len(shown_at) > 1 else math.inf
-    return np.where(np.abs(shown_at[nearest] - times) > 2 * interval, -1, nearest).astype(np.int64)
+    frames = np.searchsorted(shown_at, times + STAMP_TOLERANCE, side="right") - 1
+    return np.where(times > end + STAMP_TOLERANCE, -1, frames).astype(np.int64)

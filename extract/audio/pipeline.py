@@ -11,11 +11,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from ...shared.config.settings import Channel
 from ...shared.errors import MediaError
 from ...shared.parallel.prefetch import prefetch
 from ...shared.store.shard import Entry
 from ...shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_ORIGIN, SAMPLE_RATE, Seconds
 from ...shared.utterance import Utterance
+from ..media.channels import CANCELLED_NOTE
 from ..media.media_group import MediaGroup, Results, as_media_error, check_times
 from ..media.waveform import LENGTH_TOLERANCE, NoAudioTrackError, Wave, Waveform, is_utterance_clip
 from .encoder import AudioEncoder
@@ -40,29 +42,34 @@ class AudioClip:
     Attributes:
         wave: samples (samples,) at 16 kHz.
         missing: declared seconds of the utterance, and those that could not be decoded; None if unknown.
+        cancelled: whether the channels of the file cancel in their mean.
     """
 
     wave: Wave
     missing: tuple[Seconds, Seconds] | None
+    cancelled: bool = False
 
 
 DecodedAudio = tuple[MediaGroup, Utterance, AudioClip | Entry | MediaError]
 """Audio of an utterance; or its result, where there is nothing to encode."""
 
 
-def audio_entries(groups: Sequence[MediaGroup], encoder: AudioEncoder, *, decoders: int) -> Results:
+def audio_entries(
+    groups: Sequence[MediaGroup], encoder: AudioEncoder, *, decoders: int, channel: Channel = "mean"
+) -> Results:
     """Extract the features of all utterances, in the order given.
 
     Args:
         groups: the media files with their utterances. One that cannot be decoded costs its own utterances only.
         encoder: the encoder.
         decoders: number of files decoded at the same time.
+        channel: channel of the recordings to encode.
 
     Raises:
         Exception: any error of the encoder.
     """
     pool: list[DecodedAudio] = []
-    jobs = [partial(decode_audio, group, encoder.frame_shape) for group in groups]
+    jobs = [partial(decode_audio, group, encoder.frame_shape, channel) for group in groups]
     with prefetch(jobs, threads=decoders, size=_wave_bytes, budget=QUEUE_BYTES) as queues:
         for queue in queues:
             for item in queue:
@@ -73,18 +80,19 @@ def audio_entries(groups: Sequence[MediaGroup], encoder: AudioEncoder, *, decode
         yield from _encode_pool(pool, encoder)
 
 
-def decode_audio(group: MediaGroup, frame_shape: tuple[int, ...]) -> Iterator[DecodedAudio]:
+def decode_audio(group: MediaGroup, frame_shape: tuple[int, ...], channel: Channel = "mean") -> Iterator[DecodedAudio]:
     """Decode a file once for all its utterances; runs in a thread of its own.
 
     Args:
         group: the file and its utterances.
         frame_shape: shape of one frame of the features, for utterances without audio.
+        channel: channel of the recording to decode.
     """
     try:
         if group.path is None:
             yield from ((group, *result) for result in group.empty_entries(frame_shape, group.missing_note))
             return
-        waveform = Waveform(group.path)
+        waveform = Waveform(group.path, channel=channel)
     except NoAudioTrackError:
         yield from ((group, *result) for result in group.empty_entries(frame_shape, "no audio track"))
     except Exception as error:
@@ -103,7 +111,7 @@ def _cut(waveform: Waveform, utterance: Utterance) -> AudioClip:
     whole = is_utterance_clip(waveform.declared or waveform.seconds, utterance)
     wave = waveform.cut(utterance.start, utterance.end, whole=whole)
     start, end = (None, None) if whole else (utterance.start, utterance.end)
-    return AudioClip(wave=wave, missing=waveform.missing(start, end))
+    return AudioClip(wave=wave, missing=waveform.missing(start, end), cancelled=waveform.cancelled)
 
 
 def _encode_pool(pool: Sequence[DecodedAudio], encoder: AudioEncoder) -> Results:
@@ -141,6 +149,11 @@ def sound_quality(wave: Wave) -> dict[str, float]:
 
 
 def _note(clip: AudioClip, utterance: Utterance) -> str:
+    notes = [_length_note(clip, utterance), CANCELLED_NOTE if clip.cancelled else ""]
+    return "; ".join(note for note in notes if note)
+
+
+def _length_note(clip: AudioClip, utterance: Utterance) -> str:
     if clip.missing is not None and clip.missing[1]:
         declared, missing = clip.missing
         return f"only {max(0.0, declared - missing):.2f} of {declared:.2f} s of audio could be decoded"

@@ -34,11 +34,13 @@ class VideoPlan:
     Attributes:
         lengths: number of frames of its features.
         declared: number of frames that the file's header declares; None if unknown.
+        early: number of frames before the first one of the video.
         problems: error of utterances that get no frames, by their number.
     """
 
     lengths: list[int]
     declared: list[int | None]
+    early: list[int]
     problems: dict[int, MediaError]
 
 
@@ -89,8 +91,10 @@ def face_entries(groups: Sequence[MediaGroup], extractor: FaceExtractor, *, deco
             open_groups.append(current)
             for event in queue:
                 if isinstance(event, VideoPlan):
-                    for length, declared in zip(event.lengths, event.declared, strict=True):
-                        current.tracks.append(Track.empty(length, extractor.encoder.width, declared))
+                    for length, declared, early in zip(event.lengths, event.declared, event.early, strict=True):
+                        track = Track.empty(length, extractor.encoder.width, declared)
+                        track.early = early
+                        current.tracks.append(track)
                     current.problems.update(event.problems)
                 elif isinstance(event, DecodedFrame):
                     batches.push(current.tracks[event.number], event.sample)
@@ -135,7 +139,7 @@ def decode_video(group: MediaGroup, settings: FaceSettings, width: int) -> Itera
 
 def _plan_video(video: Video, utterances: Sequence[Utterance], fps: float) -> tuple[VideoPlan, list[NDArray[np.int64]]]:
     """Plan the frames of each utterance; those outside of the video get a problem and no frames."""
-    plan = VideoPlan(lengths=[], declared=[], problems={})
+    plan = VideoPlan(lengths=[], declared=[], early=[], problems={})
     frames: list[NDArray[np.int64]] = []
     for number, utterance in enumerate(utterances):
         segment = Segment(start=utterance.start, end=utterance.end, fps=fps)
@@ -149,6 +153,7 @@ def _plan_video(video: Video, utterances: Sequence[Utterance], fps: float) -> tu
             plan.problems[number] = error
         plan.lengths.append(len(indices))
         plan.declared.append(declared)
+        plan.early.append(int(np.argmax(indices >= 0)) if (indices >= 0).any() else 0)
         frames.append(indices)
     return plan, frames
 

@@ -69,6 +69,7 @@ class Track:
         valid: whether the frame has an embedding, (t_v,).
         boxes: the face as (x0, y0, x1, y1) in fractions of the image, (t_v, 4); NaN without a face.
         declared: number of frames that the file's header declares; None if unknown.
+        early: number of frames before the first one of the video.
         decoded: number of frames decoded.
         pending: number of frames that wait for detection or encoding.
         ended: whether no more frames will come.
@@ -79,6 +80,7 @@ class Track:
     valid: NDArray[np.bool_]
     boxes: NDArray[np.float32]
     declared: int | None = None
+    early: int = 0
     decoded: int = 0
     pending: int = 0
     ended: bool = False
@@ -169,7 +171,7 @@ class Track:
 
     def note(self) -> str:
         """Why frames or all faces are missing; empty if nothing is missing."""
-        expected = max(len(self.valid), self.declared or 0)
+        expected = max(len(self.valid) - self.early, self.declared or 0)
         if self.decoded < expected:
             return f"only {self.decoded} of {expected} frames could be decoded"
         return "" if self.valid.any() else "no face found"

@@ -30,8 +30,10 @@ from numpy.typing import NDArray
 
 from ...shared.errors import MediaError
 from ...shared.timing import SAMPLE_RATE, Seconds, to_samples
+from .channels import Mixer
 from .duration import declared_duration
 from .probe import MEDIA_ERRORS, first_line, open_container
+from .tracks import chosen_track
 
 GAP_SECONDS: Seconds = 0.05
 """Time stamps that are further ahead of the decoded samples mark a gap, which is filled with silence."""
@@ -58,8 +60,9 @@ class AudioTrack:
     """A decoded audio track.
 
     Attributes:
-        mono: mean of the channels, (samples,), full scale being 1.
+        mono: the mixed channels, (samples,), full scale being 1.
         rate_hz: sample rate.
+        cancelled: whether the channels cancel in their mean.
         declared: end of the track by the file's header; None if unknown.
         tolerance: seconds by which an intact file may be shorter than declared.
         gaps: inserted silence.
@@ -67,6 +70,7 @@ class AudioTrack:
 
     mono: NDArray[np.float32]
     rate_hz: int
+    cancelled: bool = False
     declared: Seconds | None = None
     tolerance: Seconds = GAP_SECONDS
     gaps: tuple[Gap, ...] = ()
@@ -78,14 +82,14 @@ def check_rate(rate_hz: float) -> None:
         raise MediaError(f"expected a sample rate of {MIN_RATE_HZ:,} to {MAX_RATE_HZ:,} Hz, got {rate_hz:,}")
 
 
-def read_audio_track(path: Path) -> AudioTrack | None:
-    """Decode the default audio track of a container; None if it has none.
+def read_audio_track(path: Path, mixer: Mixer) -> AudioTrack | None:
+    """Decode the audio track of a container (`chosen_track`) and mix its channels; None if it has none.
 
-    Packets that cannot be decoded are skipped. Raises MediaError if none can be decoded.
+    Packets that cannot be decoded are skipped. Raises MediaError if none can be decoded, or for a missing channel.
     """
     try:
         with open_container(path) as container:
-            stream = container.streams.best("audio")
+            stream = chosen_track(container, "audio")
             if stream is None:
                 return None
             if not isinstance(stream, av.AudioStream) or getattr(stream, "codec_context", None) is None:
@@ -105,7 +109,7 @@ def read_audio_track(path: Path) -> AudioTrack | None:
                 longest_frame = max(longest_frame, frame.samples / frame.sample_rate)
                 if not segments or segments[-1].starts_new_segment(frame):
                     segments.append(_AudioSegment(frame, tick, segments[-1].end if segments else 0.0))
-                segments[-1].add(frame)
+                segments[-1].add(frame, mixer)
     except MEDIA_ERRORS as error:
         reason = first_line(getattr(error, "strerror", None) or str(error))
         raise MediaError(f"the audio cannot be decoded ({reason})") from None
@@ -119,6 +123,7 @@ def read_audio_track(path: Path) -> AudioTrack | None:
     return AudioTrack(
         mono=mono,
         rate_hz=rate_hz,
+        cancelled=mixer.cancelled,
         gaps=gaps,
         tolerance=max(GAP_SECONDS, min(2 * longest_frame, 2 * GAP_SECONDS)),
         declared=declared.end(len(mono) / rate_hz, file_end[0] - start),
@@ -143,12 +148,12 @@ class _AudioSegment:
         self._bytes = bytearray()
         self._offsets: list[Seconds] = []
 
-    def add(self, frame: av.AudioFrame) -> None:
+    def add(self, frame: av.AudioFrame, mixer: Mixer) -> None:
         """Append a frame and note its time stamp."""
         offset = self._frame_offset(frame)
         if offset is not None and len(self._offsets) <= MAX_OFFSETS:
             self._offsets.append(offset)
-        self._bytes.extend(_mono(frame).data)
+        self._bytes.extend(_mono(frame, mixer).data)
         self.end += frame.samples / self.rate_hz
 
     def starts_new_segment(self, frame: av.AudioFrame) -> bool:
@@ -226,12 +231,12 @@ def _decode_frames(
         raise damage
 
 
-def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
-    """Mean of the channels, (samples,), full scale being 1."""
+def _mono(frame: av.AudioFrame, mixer: Mixer) -> NDArray[np.float32]:
+    """The mixed channels, (samples,), full scale being 1."""
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(frame.samples, -1).T
-    mono: NDArray[np.float32] = samples.mean(axis=0, dtype=np.float32)
+    mono = mixer.mono(samples)
     if samples.dtype.kind == "f":
         return mono
     mono /= np.float32(2.0 ** (8 * samples.itemsize - 1))

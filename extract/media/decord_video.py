@@ -1,4 +1,8 @@
-"""Video reader on decord: fast, but decodes ahead without limit and fails at the first damaged frame."""
+"""Video reader on decord, for short films of one size whose frames are stored as they are shown.
+
+decord decodes ahead without limit and fails at the first damaged frame. It scales the frames of a film that changes its
+size to the first size, and knows neither mirrored pictures nor pixels that are not square.
+"""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -7,14 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...shared.errors import MediaError
-from ...shared.timing import MAX_MEDIA_SECONDS, Seconds
-from .video_reader import DecodeFallbackError, RgbImage
+from ...shared.timing import MAX_MEDIA_SECONDS, STAMP_TOLERANCE
+from .video_reader import DecodeFallbackError, RgbImage, VideoReader
 
 MAX_DECORD_BYTES = 128 << 20
 """Bytes of decoded frames above which a video is read with PyAV: decord decodes as far ahead as it likes."""
-
-_TIME_TOLERANCE: Seconds = 1e-3
 
 try:
     import decord
@@ -28,12 +29,12 @@ except ImportError:
 class DecordVideo:
     """A `VideoReader` on decord."""
 
-    file_end: Seconds | None = None
-
-    def __init__(self, path: Path, reader: Any) -> None:
+    def __init__(self, path: Path, reader: Any, timeline: VideoReader) -> None:
         self._path = path
         self._reader = reader
-        self.times = _presentation_times(reader)
+        self.times = timeline.times
+        self.end = timeline.end
+        self.file_end = timeline.file_end
 
     def decode(self, wanted: Collection[int]) -> Iterator[tuple[int, RgbImage]]:
         """Yield the wanted frames; raises DecodeFallbackError where decord fails."""
@@ -47,16 +48,17 @@ class DecordVideo:
             raise DecodeFallbackError(self._path) from None
 
 
-def open_decord(path: Path, *, min_frames: int) -> DecordVideo | None:
+def open_decord(path: Path, *, min_frames: int, timeline: VideoReader) -> DecordVideo | None:
     """Open a video with decord.
 
     Args:
         path: the video file.
         min_frames: frames that the header declares. With fewer the file is truncated, and decord returns a second copy
             of the frame before its last, incomplete packet.
+        timeline: another reader of the file, which knows the times of its frames.
 
     Returns:
-        None where decord is not installed, does not support the codec, or reads fewer frames.
+        None where decord is not installed, does not support the codec, reads fewer frames, or at other times.
     """
     if decord is None:
         return None
@@ -67,7 +69,13 @@ def open_decord(path: Path, *, min_frames: int) -> DecordVideo | None:
         frames = len(reader)
     except _DECORD_ERRORS:
         return None
-    return DecordVideo(path, reader) if frames and frames >= min_frames else None
+    if not frames or frames < min_frames or not _same_times(_presentation_times(reader), timeline.times):
+        return None
+    return DecordVideo(path, reader, timeline)
+
+
+def _same_times(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
+    return len(first) == len(second) and bool(np.abs(first - second).max() < STAMP_TOLERANCE)
 
 
 def _presentation_times(reader: Any) -> NDArray[np.float64]:
@@ -77,8 +85,6 @@ def _presentation_times(reader: Any) -> NDArray[np.float64]:
     # Containers without time stamps get placeholders beyond MAX_MEDIA_SECONDS (AVI with B-frames begins at -3e17).
     if np.isfinite(times).all() and np.abs(times).max() < MAX_MEDIA_SECONDS and (np.diff(times) > 0).all():
         # In a video cut without re-encoding, decord lists the frames before the cut but never returns them.
-        return times[times >= -_TIME_TOLERANCE]
+        return times[times >= -STAMP_TOLERANCE]
     fps = float(reader.get_avg_fps())
-    if not fps > 0:
-        raise MediaError("the video declares neither presentation times nor a frame rate")
-    return np.arange(count) / fps
+    return np.arange(count) / fps if fps > 0 else np.full(count, np.inf)

@@ -17,6 +17,7 @@ from ...shared.files.recognize import LFS_REMEDY, is_lfs_pointer
 from ...shared.text import shortened
 from ...shared.timing import Seconds
 from .duration import DeclaredDuration, declared_duration
+from .tracks import chosen_track
 
 MEDIA_ERRORS = (av.error.FFmpegError, OSError, ValueError, IndexError)
 """Exceptions of PyAV for damaged files; IndexError for streams that appear in the middle of a file."""
@@ -41,7 +42,7 @@ class Probe:
     Attributes:
         seconds: duration of the file, at most what its size allows, since a damaged header may declare centuries; None
             if not declared.
-        video_codec: codec of the default video track; None if there is none.
+        video_codec: codec of the chosen video track (`chosen_track`); None if there is none.
         video_start: start of the video after the start of the file, in seconds.
         video_frames: number of frames of the video; 0 if not declared.
         decoded_bytes: bytes of all frames in RGB; infinite if their number is not declared.
@@ -64,7 +65,7 @@ def probe(path: Path) -> Probe:
     check_regular_file(path)
     try:
         with open_container(path) as container:
-            video = container.streams.best("video")
+            video = chosen_track(container, "video")
             context = getattr(video, "codec_context", None)
             if context is not None:
                 check_frame_size(context.width, context.height)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...shared.errors import MediaError
-from ...shared.timing import Seconds, face_count, face_times, nearest_frames
+from ...shared.timing import Seconds, face_count, face_times, shown_frames
 from ...shared.utterance import Box
 from .decord_video import MAX_DECORD_BYTES, open_decord
 from .probe import Probe, probe
@@ -49,7 +49,8 @@ def open_video(path: Path, *, backend: Backend = "auto") -> "Video":
     Args:
         path: the video file.
         backend: "auto" takes decord, except where it is not installed, does not support the codec, would use too much
-            memory, or the file is truncated; "pyav" always takes PyAV.
+            memory, the file is truncated, or its frames have to be turned, mirrored or scaled; "pyav" always takes
+            PyAV.
 
     Raises:
         MediaError: the file cannot be decoded.
@@ -58,10 +59,11 @@ def open_video(path: Path, *, backend: Backend = "auto") -> "Video":
     header = probe(path)
     if header.video_codec is None:
         raise NoVideoTrackError
+    video = PyavVideo(path)
     reader: VideoReader | None = None
-    if backend == "auto" and header.decoded_bytes <= MAX_DECORD_BYTES:
-        reader = open_decord(path, min_frames=header.video_frames)
-    return Video(reader or PyavVideo(path), header)
+    if backend == "auto" and header.decoded_bytes <= MAX_DECORD_BYTES and video.is_plain():
+        reader = open_decord(path, min_frames=header.video_frames, timeline=video)
+    return Video(reader or video, header)
 
 
 class Video:
@@ -78,8 +80,8 @@ class Video:
         self.reader = reader
         # The video may begin later than the audio; both are on the file's clock.
         self.shown_at = reader.times + max(0.0, header.video_start)
+        self.seconds: Seconds = float(self.shown_at[0] + reader.end)
         frame_seconds = float(np.median(np.diff(reader.times))) if len(reader.times) > 1 else 0.0
-        self.seconds: Seconds = float(self.shown_at[-1]) + frame_seconds
         declared = header.video.end(self.seconds, self.seconds if reader.file_end is None else reader.file_end)
         # Headers round; a smaller difference is no truncation.
         if declared is not None and declared <= self.seconds + max(0.05, 2 * frame_seconds):
@@ -87,7 +89,7 @@ class Video:
         self.declared = declared
 
     def plan(self, segment: Segment) -> NDArray[np.int64]:
-        """Index of the frame nearest to each sampling time of a segment, -1 where the video shows none, (t_v,).
+        """Index of the frame that the video shows at each sampling time of a segment, -1 for none, (t_v,).
 
         Raises MediaError if the file's frames cannot fill the segment by far.
         """
@@ -97,7 +99,7 @@ class Video:
         end = min(end, max(self.seconds, start) + MAX_OVERRUN)
         if end - start > min(MAX_SEGMENT, MAX_FRAME_DISTANCE * (len(self.shown_at) + 1)):
             raise MediaError(f"expected a video of {end - start:.0f} s, got only {len(self.shown_at)} frames")
-        return nearest_frames(face_times(start, max(0.0, end - start), segment.fps), self.shown_at)
+        return shown_frames(face_times(start, max(0.0, end - start), segment.fps), self.shown_at, self.seconds)
 
     def expected_frames(self, segment: Segment, plan: NDArray[np.int64]) -> int | None:
         """Number of sampling times for which the header declares a frame; None if it declares no duration.

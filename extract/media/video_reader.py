@@ -33,14 +33,18 @@ class VideoReader(Protocol):
 
     Attributes:
         times: presentation time of each frame in seconds, relative to the first one, ascending, (frames,).
+        end: end of the last frame, on the same clock.
         file_end: end of the last packet of any track, in seconds of the container's clock; None if unknown.
     """
 
     times: NDArray[np.float64]
+    end: Seconds
     file_end: Seconds | None
 
     def decode(self, wanted: Collection[int]) -> Iterator[tuple[int, RgbImage]]:
         """Decode sequentially and yield the wanted frames with their index into `times`, each at most once, ascending.
+
+        The images are as they are shown: upright, not mirrored, with square pixels.
 
         Raises:
             DecodeFallbackError: this reader failed; PyAV may be able to continue.

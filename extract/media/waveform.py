@@ -7,10 +7,12 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from ...shared.config.settings import Channel
 from ...shared.errors import MediaError
 from ...shared.timing import SAMPLE_RATE, Seconds, to_samples
 from ...shared.utterance import Utterance
 from .audio_track import AudioTrack, check_rate, read_audio_track
+from .channels import Mixer
 from .duration import declared_sound_duration
 from .probe import check_regular_file, first_line, probe
 
@@ -34,14 +36,16 @@ class Waveform:
     """The whole audio of a media file: mono, at its own rate, time zero being that of the file.
 
     Attributes:
-        mono: mean of the channels, (samples,), full scale being 1.
+        mono: the mixed channels, (samples,), full scale being 1.
         rate_hz: sample rate.
+        cancelled: whether the channels cancel in their mean.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Decode the file. Raises MediaError or NoAudioTrackError."""
+    def __init__(self, path: Path, *, channel: Channel = "mean") -> None:
+        """Decode the file and take one channel of it, or their mean. Raises MediaError or NoAudioTrackError."""
         check_regular_file(path)
-        self._track = _read(path)
+        self._track = _read(path, channel)
+        self.cancelled = self._track.cancelled
         self.mono = self._track.mono
         self.rate_hz = self._track.rate_hz
         # The extremes contain every NaN and infinity, and need no second array.
@@ -126,15 +130,15 @@ def is_utterance_clip(seconds: Seconds, utterance: Utterance) -> bool:
     return abs(seconds - utterance.seconds) < min(LENGTH_TOLERANCE, utterance.end - seconds)
 
 
-def _read(path: Path) -> AudioTrack:
+def _read(path: Path, channel: Channel) -> AudioTrack:
     """Read the whole track, at the file's own rate."""
     if path.suffix.lower() not in _SOUNDFILE_SUFFIXES:
-        return _read_container(path)
+        return _read_container(path, channel)
     try:
-        return _read_soundfile(path)
+        return _read_soundfile(path, Mixer(channel))
     except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
         try:
-            return _read_container(path)
+            return _read_container(path, channel)
         except (MediaError, NoAudioTrackError) as second:
             if isinstance(second, NoAudioTrackError) and probe(path).video_codec is not None:
                 raise
@@ -142,7 +146,7 @@ def _read(path: Path) -> AudioTrack:
             raise MediaError(f"the audio cannot be read ({reason})") from None
 
 
-def _read_soundfile(path: Path) -> AudioTrack:
+def _read_soundfile(path: Path, mixer: Mixer) -> AudioTrack:
     """Read block by block, so that the mono samples are all that is in memory. Raises the errors of soundfile."""
     with soundfile.SoundFile(path) as file:
         check_rate(file.samplerate)
@@ -153,15 +157,15 @@ def _read_soundfile(path: Path) -> AudioTrack:
             if count + len(block) > len(mono):
                 # In place where the C library can: never two copies.
                 mono.resize(min(file.frames, 2 * len(mono)), refcheck=False)
-            block.mean(axis=1, out=mono[count : count + len(block)])
+            mono[count : count + len(block)] = mixer.mono(block.T)
             count += len(block)
         mono.resize(count, refcheck=False)
         declared = declared_sound_duration(path, file.format, file.frames / file.samplerate)
-        return AudioTrack(mono=mono, rate_hz=int(file.samplerate), declared=declared)
+        return AudioTrack(mono=mono, rate_hz=int(file.samplerate), cancelled=mixer.cancelled, declared=declared)
 
 
-def _read_container(path: Path) -> AudioTrack:
-    track = read_audio_track(path)
+def _read_container(path: Path, channel: Channel) -> AudioTrack:
+    track = read_audio_track(path, Mixer(channel))
     if track is None:
         raise NoAudioTrackError
     return track

@@ -77,7 +77,9 @@ class Encoders:
         """Extract all utterances of the media files, in order. Raises DecodeFallbackError."""
         encoder = self.load(stream)
         if isinstance(encoder, AudioEncoder):
-            return audio_entries(parts, encoder, decoders=self._decode_threads)
+            settings = self.specs[stream].settings
+            assert isinstance(settings, AudioSettings)
+            return audio_entries(parts, encoder, decoders=self._decode_threads, channel=settings.channel)
         return face_entries(parts, encoder, decoders=self._decode_threads)
 
     def bytes_per_second(self, stream: str) -> float:

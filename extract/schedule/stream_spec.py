@@ -13,7 +13,7 @@ from ..encoders.weights import FACENET_SIZE, Weights, find_audio_weights, find_f
 
 # Part of the config hash; increase it when a change of the code changes the numbers.
 AUDIO_ALGORITHM = 2
-FACE_ALGORITHM = 3
+FACE_ALGORITHM = 4
 
 DETECTION_KEYS = ("size", "margin", "min_face_fraction", "min_probability", "detect_stride")
 """Settings without effect where no face is detected (extract.face.region: crop or frame)."""
@@ -60,6 +60,9 @@ def build_stream_spec(settings: ExtractSettings, stream: str, *, fetch: bool = T
     if isinstance(stream_settings, AudioSettings):
         weights = find_audio_weights(stream_settings.encoder, stream_settings.revision, settings.seed, fetch=fetch)
         config = {"algorithm": AUDIO_ALGORITHM, "sample_rate_hz": SAMPLE_RATE, **_plain(stream_settings)}
+        # The mean is the default of shards made before the setting existed.
+        if stream_settings.channel == "mean":
+            del config["channel"]
         # Counted from the first layer: -1 and the last layer's number are the same features.
         config["layers"] = chosen_layers(stream_settings.layers, weights)
         rate_hz = AUDIO_RATE_HZ

@@ -14,6 +14,7 @@ from ...shared.store.catalog import Catalog
 from ...shared.store.index_writer import IndexResult
 from ...shared.text import counted, preview_ids
 from ...shared.utterance import Utterance, splits_of
+from ..media.channels import CANCELLED_NOTE
 from .failures import Failure
 from .stream_spec import StreamSpec
 
@@ -62,12 +63,13 @@ class Summary:
     """The features of the selected utterances.
 
     `table` counts them; `missing` are (id, stream) pairs without features; of the utterances in `partial` less could be
-    decoded than their file declares.
+    decoded than their file declares; of those in `cancelled` the channels cancel in their mean.
     """
 
     table: Table
     missing: tuple[tuple[str, str], ...]
     partial: tuple[str, ...]
+    cancelled: tuple[str, ...] = ()
 
 
 def summarize(
@@ -89,6 +91,7 @@ def summarize(
         column.justify = "right"
     missing: list[tuple[str, str]] = []
     partial: dict[str, None] = {}
+    cancelled: dict[str, None] = {}
     media = MediaFingerprints(settings.corpus.root, settings.extract.features_dir)
     for spec in specs:
         catalog = catalogs[spec.stream]
@@ -102,6 +105,8 @@ def summarize(
                 locations.append(location)
                 if location.quality.get("decoded", 1.0) < 1:
                     partial[utterance.id] = None
+                if CANCELLED_NOTE in location.note:
+                    cancelled[utterance.id] = None
             frames = sum(location.length for location in locations)
             valid = sum(location.valid_frames for location in locations)
             table.add_row(
@@ -113,7 +118,7 @@ def summarize(
                 str(frames),
                 f"{valid / max(1, frames):.1%}",
             )
-    return Summary(table=table, missing=tuple(missing), partial=tuple(partial))
+    return Summary(table=table, missing=tuple(missing), partial=tuple(partial), cancelled=tuple(cancelled))
 
 
 def print_summary(summary: Summary) -> None:
@@ -123,6 +128,11 @@ def print_summary(summary: Summary) -> None:
         log.info(
             f"decoded only in part, because their files are damaged or cut off: {preview_ids(summary.partial)}; "
             "`foal inspect --csv` writes the fraction of each in the columns `decoded`"
+        )
+    if summary.cancelled:
+        log.warning(
+            f"nearly silent, because the channels of the recording cancel in their mean: "
+            f"{preview_ids(summary.cancelled)}; take one channel: --channel left"
         )
 
 

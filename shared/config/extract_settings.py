@@ -14,6 +14,9 @@ from .renamed import RENAMED_KEYS
 Modality = Literal["audio", "face"]
 MODALITIES: tuple[str, ...] = get_args(Modality)
 
+Channel = str | int
+"""Channel of a recording: `mean` of all, the `left` or `right` one of several, or its number, from 0 on."""
+
 STREAM_RESERVED = frozenset(
     {"shard", "row", "offset", "length", "valid_frames", "origin", "note", "checksum", "quality", "values", "valid"}
 )
@@ -40,12 +43,26 @@ class AudioSettings(Section):
         description="hidden states to store: last, mean (of all), all, or a list such as [6, 9, 12], 0 being the input "
         "of the first layer; training learns the weights of several layers",
     )
+    channel: Channel = Field(
+        "mean",
+        description="channel to encode: mean (of all), left, right, or a number from 0 on, for recordings with a "
+        "speaker per channel",
+    )
     max_seconds: float = Field(
         30.0,
         ge=2,
         le=600,
         description="window length in seconds; longer audio is encoded in overlapping windows, whose middles are kept",
     )
+
+    @field_validator("channel")
+    @classmethod
+    def _check_channel(cls, value: Channel) -> Channel:
+        if str(value) in ("mean", "left", "right"):
+            return value
+        if not re.fullmatch("[0-9]{1,4}", str(value)):
+            raise ValueError(f"extract.audio.channel: expected mean, left, right or a number from 0 on, got {value!r}")
+        return int(value)
 
 
 class FaceSettings(Section):

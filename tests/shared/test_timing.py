@@ -3,12 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foal.shared.timing import (
-    TIME_TOLERANCE,
     audio_frames,
     face_count,
     face_times,
-    nearest_frames,
     samples_of_frames,
+    shown_frames,
     to_samples,
 )
 
@@ -29,24 +28,32 @@ def test_face_times_are_inside_the_segment_and_evenly_spaced(start: float, secon
 
 
 @given(
-    st.lists(st.floats(0, 50), min_size=1, max_size=30, unique=True),
-    st.lists(st.floats(0, 50), min_size=1, max_size=30),
+    st.lists(st.integers(0, 5000), min_size=1, max_size=30, unique=True),
+    st.lists(st.integers(0, 6000), min_size=1, max_size=30),
+    st.integers(0, 500),
 )
-def test_the_nearest_frame_equals_an_exhaustive_search(timestamps: list[float], times: list[float]) -> None:
-    frame_times = np.sort(np.array(timestamps))
-    frame_interval = np.median(np.diff(frame_times)) if len(timestamps) > 1 else np.inf
-    for time, chosen in zip(times, nearest_frames(np.array(times), frame_times), strict=True):
-        distance = np.abs(frame_times - time).min()
-        if chosen == -1:
-            assert distance > 2 * frame_interval
-        else:
-            assert abs(frame_times[chosen] - time) <= distance + TIME_TOLERANCE
+def test_the_frame_shown_is_the_last_one_that_has_begun(stamps: list[int], times: list[int], last: int) -> None:
+    """In hundredths of a second, far above the rounding that is tolerated."""
+    stamps.sort()
+    end = stamps[-1] + last
+    for time, shown in zip(times, shown_frames(np.array(times) / 100, np.array(stamps) / 100, end / 100), strict=True):
+        begun = [number for number, stamp in enumerate(stamps) if stamp <= time]
+        assert shown == (begun[-1] if begun and time <= end else -1)
 
 
-def test_a_time_between_two_frames_selects_the_earlier_and_a_distant_time_selects_none() -> None:
-    frame_times = np.array([0.0, 1.0, 2.0])
-    assert nearest_frames(np.array([0.5, 1.6, 4.5]), frame_times).tolist() == [0, 2, -1]
-    assert nearest_frames(np.array([1.0]), np.array([])).tolist() == [-1]
+def test_a_frame_is_shown_until_the_next_and_the_last_until_its_end() -> None:
+    shown_at = np.array([0.5, 1.0, 9.0])
+    times = np.array([0.4, 0.5, 0.99, 1.0, 8.9, 9.3, 9.6])
+    assert shown_frames(times, shown_at, 9.5).tolist() == [-1, 0, 0, 1, 1, 2, -1]
+    assert shown_frames(np.array([1.0]), np.array([]), 2.0).tolist() == [-1]
+
+
+@given(st.integers(1, 200), st.integers(0, 100_000), st.integers(0, 999))
+def test_rounded_stamps_do_not_move_a_frame(fps: int, number: int, start_ms: int) -> None:
+    """Matroska rounds stamps to milliseconds, and its first one as well; films of up to 200 Hz."""
+    exact = (number + np.arange(3)) / fps
+    rounded = np.round(exact + start_ms / 1000 + 0.0004, 3) - start_ms / 1000
+    assert shown_frames(exact, rounded, float(rounded[-1]) + 1 / fps).tolist() == [0, 1, 2]
 
 
 @given(st.integers(0, 10**7))

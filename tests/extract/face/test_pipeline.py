@@ -66,6 +66,15 @@ def test_missing_videos_and_tracks_give_empty_entries_with_a_note(tmp_path: Path
     assert all(isinstance(entry, Entry) and entry.values.shape == (0, extractor.encoder.width) for _, entry in results)
 
 
+def test_a_video_that_begins_late_is_not_called_damaged(tmp_path: Path, make_video: MakeVideo, build: Build) -> None:
+    times_ms = [500 + 40 * number for number in range(25)]
+    path = make_video(tmp_path / "late.mkv", frames=25, times_ms=times_ms, audio_hz=44100)
+    ((_, entry),) = face_entries([group(path, utterance("u", 0, 1.5))], build(region="crop"), decoders=1)
+    assert isinstance(entry, Entry)
+    assert entry.valid.tolist() == [False] * 5 + [True] * 10
+    assert (entry.note, entry.quality["decoded"]) == ("", 1.0)
+
+
 def test_results_keep_the_order_of_the_utterances(tmp_path: Path, make_video: MakeVideo, build: Build) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     paths = [

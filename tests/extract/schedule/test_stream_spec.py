@@ -20,6 +20,7 @@ def config_hashes(**changes: Any) -> dict[str, str]:
     [
         ({"audio": {"layers": "all"}}, {"audio"}),
         ({"audio": {"max_seconds": 10}}, {"audio"}),
+        ({"audio": {"channel": "left"}}, {"audio"}),
         ({"face": {"fps": 5}}, {"face", "face/whole"}),
         ({"face": {"margin": 0.5}}, {"face"}),
         ({"face": {"min_face_fraction": 0.2}}, {"face"}),
@@ -56,6 +57,10 @@ def test_settings_that_affect_the_values_change_the_hash_of_their_streams(
 )
 def test_settings_that_affect_no_value_change_no_hash(changes: dict[str, Any]) -> None:
     assert config_hashes(**changes) == config_hashes()
+
+
+def test_the_mean_of_the_channels_keeps_the_hash_of_earlier_shards() -> None:
+    assert "channel" not in build_stream_spec(ExtractSettings.model_validate(BASE), "audio").header.config
 
 
 def test_negative_layers_count_from_the_end() -> None:

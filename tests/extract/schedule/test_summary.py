@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
+from foal.extract.media.channels import CANCELLED_NOTE
 from foal.extract.schedule.failures import Failure
 from foal.extract.schedule.stream_spec import build_stream_spec
-from foal.extract.schedule.summary import ExtractResult, print_failures, print_index_result, summarize
+from foal.extract.schedule.summary import ExtractResult, print_failures, print_index_result, print_summary, summarize
 from foal.shared.config.settings import Settings
 from foal.shared.store.catalog import read_catalog
 from foal.shared.store.index_writer import IndexResult
@@ -21,7 +22,10 @@ def cells(table: Table) -> list[list[str]]:
 
 
 def test_features_are_counted_and_missing_utterances_are_listed(
-    tmp_path: Path, make_features: Callable[..., Path], sample_utterances: list[Utterance]
+    tmp_path: Path,
+    make_features: Callable[..., Path],
+    sample_utterances: list[Utterance],
+    messages: pytest.LogCaptureFixture,
 ) -> None:
     settings = Settings()
     spec = build_stream_spec(settings.extract, "audio")
@@ -29,7 +33,7 @@ def test_features_are_counted_and_missing_utterances_are_listed(
     catalog = read_catalog(features, "audio", spec.config_hash)
     (first, *_), *_ = catalog.located.values()
     key = next(key for key, locations in catalog.located.items() if locations[0] is first)
-    catalog.located[key] = [replace(first, quality={"decoded": 0.5})]
+    catalog.located[key] = [replace(first, quality={"decoded": 0.5}, note=f"cut off; {CANCELLED_NOTE}")]
     summary = summarize(settings, sample_utterances, [spec], {"audio": catalog})
     assert [row[:4] for row in cells(summary.table)] == [
         ["session1", "audio", spec.header.encoder, "5/6"],
@@ -42,7 +46,10 @@ def test_features_are_counted_and_missing_utterances_are_listed(
     ]
     assert [row[5] for row in cells(summary.table)] == [str(count) for count in frames]
     assert summary.missing == (("u0", "audio"),)
-    assert summary.partial == (key[1],)
+    assert summary.partial == summary.cancelled == (key[1],)
+    print_summary(summary)
+    assert [record.levelname for record in messages.records] == ["INFO", "WARNING"]
+    assert f"cancel in their mean: 1 utterance ({key[1]}); take one channel" in messages.text
 
 
 def test_failures_are_printed_up_to_a_limit(messages: pytest.LogCaptureFixture) -> None:
