@@ -89,8 +89,9 @@ def face_entries(groups: Sequence[MediaGroup], extractor: FaceExtractor, *, deco
             open_groups.append(current)
             for event in queue:
                 if isinstance(event, VideoPlan):
+                    width, choose = extractor.encoder.width, extractor.settings.choose
                     for length, declared in zip(event.lengths, event.declared, strict=True):
-                        current.tracks.append(Track.empty(length, extractor.encoder.width, declared))
+                        current.tracks.append(Track.empty(length, width, declared, choose=choose))
                     current.problems.update(event.problems)
                 elif isinstance(event, DecodedFrame):
                     batches.push(current.tracks[event.number], event.sample)

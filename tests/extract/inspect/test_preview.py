@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from foal.extract.encoders.weights import FACENET_SIZE
-from foal.extract.face.detector import cut_face
+from foal.extract.face.cropping import cut_square, cut_stretched
 from foal.extract.inspect.preview import (
     DEFAULT_FACE_SIZE,
     MAX_CROP_SIDE,
@@ -103,9 +103,14 @@ def test_the_face_has_the_size_and_margin_of_the_stream(tmp_path: Path, make_vid
     for size, margin in ((64, 0.5), (None, 0.0)):
         right = request("a", 2, box=[0.25, 0.25, 0.75, 0.5], crop="right")
         preview = previews(tmp_path, "v.mp4", [right], face_info(size=size, margin=margin))["a"]
-        expected = cut_face(images[2], np.array([20, 24, 60, 48], np.float32), size=size or 160, margin=margin)
+        expected = cut_square(images[2], np.array([20, 24, 60, 48], np.float32), size=size or 160, margin=margin)
         assert preview.face is not None
         np.testing.assert_array_equal(np.asarray(preview.face), expected.round().byte().permute(1, 2, 0).numpy())
+        stretched = previews(tmp_path, "v.mp4", [right], face_info(size=size, margin=margin, crop_shape="stretched"))[
+            "a"
+        ]
+        expected = cut_stretched(images[2], np.array([20, 24, 60, 48], np.float32), size=size or 160, margin=margin)
+        np.testing.assert_array_equal(np.asarray(stretched.face), expected.byte().permute(1, 2, 0).numpy())
     assert DEFAULT_FACE_SIZE == FACENET_SIZE
 
 
