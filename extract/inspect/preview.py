@@ -170,7 +170,7 @@ def _other_faces(image: RgbImage, box: NDArray[np.float32] | None, detector: Fac
     """The boxes of an image's faces in fractions of it, without the encoded one, whose box is given."""
     height, width = image.shape[:2]
     (faces,) = detector.detect([image])
-    boxes = [face.box / np.array([width, height, width, height], np.float32) for face in faces]
+    boxes = [np.asarray(face.box / (width, height, width, height), np.float32) for face in faces]
     return [other for other in boxes if box is None or overlap(other, box) <= SAME_FACE]
 
 

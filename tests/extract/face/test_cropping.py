@@ -1,12 +1,13 @@
 """Face crops: stretched as facenet-pytorch cuts them, or square."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 import torch
 from facenet_pytorch import fixed_image_standardization
 from facenet_pytorch.models.utils.detect_face import extract_face
+from numpy.typing import NDArray
 from PIL import Image
 
 from foal.extract.face.batching import FaceExtractor
@@ -35,7 +36,7 @@ class Recorder:
         self.faces.append(face.numpy())
         return face
 
-    def encode(self, prepared: list[torch.Tensor]) -> np.ndarray:
+    def encode(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
         return np.zeros((len(prepared), 1), np.float32)
 
 
