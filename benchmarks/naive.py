@@ -12,13 +12,15 @@ import decord
 import numpy as np
 import torch
 from dialogs import Workload
-from facenet_pytorch import MTCNN, InceptionResnetV1
+from facenet_pytorch import MTCNN, InceptionResnetV1, extract_face
 from numpy.typing import NDArray
+from PIL import Image
 from report import check_measured
 from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from foal.extract.face.batching import ImageEncoder
-from foal.extract.face.detector import cut_face, overlap
+from foal.extract.face.cropping import cut_stretched
+from foal.extract.face.detector import overlap
 from foal.extract.media.video import Segment, open_video
 from foal.extract.media.video_reader import RgbImage
 from foal.extract.media.waveform import Wave, Waveform, is_utterance_clip
@@ -57,7 +59,7 @@ def extract_naively(work: Workload, settings: ExtractSettings) -> None:
             box = choose_box(candidates, utterance, picture, last)
             if box is not None:
                 last = boxes[-1] = box
-                cut = cut_face(picture, box, size=160, margin=settings.face.margin)
+                cut = extract_face(Image.fromarray(picture), box)
                 with torch.inference_mode():
                     faces[-1] = network((cut[None] - 127.5) / 128)[0].numpy()
         arrays[f"{utterance.id}|face"], arrays[f"{utterance.id}|boxes"] = np.array(faces), np.array(boxes)
@@ -106,7 +108,7 @@ def compare(work: Workload, features: Path, settings: ExtractSettings, network: 
             faces.append(float(cosines(packed.values[both], alone[both]).min()))
             ious.append(overlaps(in_frame(boxes, utterance)[both], naive[f"{utterance.id}|boxes"][both]))
             if len(same) < SAME_BOX:
-                again = encode_one_by_one(utterance, boxes, work.fps, network, settings)
+                again = encode_one_by_one(utterance, boxes, work.fps, network)
                 same.append(float(cosines(packed.values[packed.valid] - mean, again[packed.valid] - mean).min()))
     iou = np.concatenate(ious)
     result = {
@@ -121,9 +123,7 @@ def compare(work: Workload, features: Path, settings: ExtractSettings, network: 
     return result
 
 
-def encode_one_by_one(
-    utterance: Utterance, boxes: NDArray[Any], fps: float, network: ImageEncoder, settings: ExtractSettings
-) -> NDArray[Any]:
+def encode_one_by_one(utterance: Utterance, boxes: NDArray[Any], fps: float, network: ImageEncoder) -> NDArray[Any]:
     """Encode the faces of an utterance in the boxes of foal (t, 4) one by one; return the embeddings (t, 512)."""
     video = open_video(Path(f"/{utterance.video}"))
     frames = video.plan(Segment(start=utterance.start, end=utterance.end, fps=fps))
@@ -132,7 +132,7 @@ def encode_one_by_one(
         if np.isfinite(boxes[position]).all():
             height, width = picture.shape[:2]
             box = boxes[position] * np.array([width, height, width, height], np.float32)
-            values[position] = network.encode([cut_face(picture, box, size=160, margin=settings.face.margin)])[0]
+            values[position] = network.encode([cut_stretched(picture, box, size=160, margin=0.0)])[0]
     return values
 
 

@@ -49,6 +49,7 @@ from .schedule.summary import (
     print_index_result,
     print_summary,
     summarize,
+    unused_crops,
 )
 
 FAILURES_EXIT_CODE = 3
@@ -122,6 +123,8 @@ def extract(
             from .schedule.estimate import estimate
 
             get_console().print(estimate(settings, pending.chunks, specs))
+        for warning in unused_crops(utterances, specs):
+            log.warning(warning)
         return result(pending.known_failures, pending.chunks, index=None)
 
     with features_lock(features, break_lock=break_lock) as taken_over:

@@ -30,7 +30,9 @@ from numpy.typing import NDArray
 from ...shared.config.settings import FaceSettings
 from ..encoders.inference import split_on_oom
 from ..media.video_reader import RgbImage
-from .detector import DetectedFace, FaceDetector, cut_face
+from .config import FaceCrop
+from .cropping import cut_face
+from .detector import DetectedFace, FaceDetector
 from .tracker import FrameSample, Span, Track
 
 DETECTION_BATCH = {"cpu": 1, "cuda": 64}
@@ -73,12 +75,14 @@ class FaceExtractor:
         detector: None where the region is not the face.
         encoder: the network that embeds faces or whole images.
         settings: settings of the stream.
+        crop: how faces are cut.
         batch: number of images encoded together.
     """
 
     detector: FaceDetector | None
     encoder: ImageEncoder
     settings: FaceSettings
+    crop: FaceCrop
     batch: int
 
     def prepare(self, image: RgbImage, face: DetectedFace | None) -> torch.Tensor:
@@ -86,7 +90,7 @@ class FaceExtractor:
         if face is None:
             return self.encoder.prepare(image)
         size = self.settings.size or self.encoder.size
-        return self.encoder.prepare_face(cut_face(image, face.box, size=size, margin=self.settings.margin))
+        return self.encoder.prepare_face(cut_face(image, face.box, size=size, crop=self.crop))
 
 
 class FaceBatches:

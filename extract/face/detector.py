@@ -1,4 +1,4 @@
-"""Face detection, and cutting out a detected face."""
+"""Face detection, and the geometry of boxes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
-from torch import nn
 
 from ..encoders.inference import split_on_oom
 from ..media.video_reader import RgbImage
@@ -69,27 +68,6 @@ class FaceDetector:
             for box, probability in zip(boxes, probabilities, strict=True)
             if probability is not None and probability >= self._min_probability
         ]
-
-
-def cut_face(image: RgbImage, box: PixelBox, *, size: int, margin: float) -> torch.Tensor:
-    """Cut out a face as a square, so that it is not stretched, and resize it.
-
-    Args:
-        image: the image (h, w, 3).
-        box: the face, in pixels.
-        size: side of the result, in pixels.
-        margin: added around the face, as a fraction of its longer side (half of it on each side).
-
-    Returns:
-        Float tensor (3, size, size), 0 to 255. Beyond the edge of the image its outermost pixels repeat.
-    """
-    side = max(1, round(float(max(box[2] - box[0], box[3] - box[1])) * (1 + margin)))
-    x, y = (round(float(middle) - side / 2) for middle in center(box))
-    height, width = image.shape[:2]
-    rows = np.arange(y, y + side).clip(0, height - 1)
-    columns = np.arange(x, x + side).clip(0, width - 1)
-    square = torch.from_numpy(image[np.ix_(rows, columns)]).permute(2, 0, 1)[None].float()
-    return nn.functional.interpolate(square, (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
 
 
 def center(box: PixelBox) -> NDArray[np.float32]:

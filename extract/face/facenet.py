@@ -15,6 +15,7 @@ from ..encoders.inference import autocast
 from ..encoders.weights import FACENET_SIZE, Weights
 from ..media.video_reader import RgbImage
 from .batching import FaceExtractor, ImageEncoder
+from .config import face_crop, is_vision_model
 from .detector import FaceDetector
 from .vision import load_vision_encoder
 
@@ -72,8 +73,7 @@ def build_face_extractor(
         EncoderError: the weights are damaged, or of another network.
     """
     encoder = _load_encoder(weights, device, precision)
-    vision = weights.path is not None and weights.path.is_dir()
-    if vision and settings.size not in (None, encoder.size):
+    if is_vision_model(weights) and settings.size not in (None, encoder.size):
         raise EncoderError(
             f"{weights.name} takes images of {encoder.size} pixels: expected extract.face.size to be that or none, "
             f"got {settings.size}"
@@ -85,12 +85,16 @@ def build_face_extractor(
             min_face_fraction=settings.min_face_fraction, min_probability=settings.min_probability, device=device
         )
     return FaceExtractor(
-        detector=detector, encoder=encoder, settings=settings, batch=batch or DEFAULT_BATCH[device.type]
+        detector=detector,
+        encoder=encoder,
+        settings=settings,
+        crop=face_crop(settings, weights),
+        batch=batch or DEFAULT_BATCH[device.type],
     )
 
 
 def _load_encoder(weights: Weights, device: torch.device, precision: str) -> ImageEncoder:
-    if weights.path is not None and weights.path.is_dir():
+    if is_vision_model(weights):
         return load_vision_encoder(weights, device, precision=precision)
     if weights.path is None:
         with torch.random.fork_rng(devices=[]):

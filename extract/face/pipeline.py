@@ -91,8 +91,9 @@ def face_entries(groups: Sequence[MediaGroup], extractor: FaceExtractor, *, deco
             open_groups.append(current)
             for event in queue:
                 if isinstance(event, VideoPlan):
+                    width, choose = extractor.encoder.width, extractor.settings.choose
                     for length, declared, early in zip(event.lengths, event.declared, event.early, strict=True):
-                        track = Track.empty(length, extractor.encoder.width, declared)
+                        track = Track.empty(length, width, declared, choose=choose)
                         track.early = early
                         current.tracks.append(track)
                     current.problems.update(event.problems)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from .detector import DetectedFace, PixelBox, area, center, overlap
 
 HIGH_OVERLAP = 0.7
 """Boxes of two key frames are interpolated linearly if their intersection over union is above this."""
+
+Choose = Literal["first-followed", "largest", "centre"]
 
 Detect = Callable[[Sequence[RgbImage]], list[list[DetectedFace]]]
 """Detects all faces of each image."""
@@ -38,26 +41,39 @@ class Span:
 
 
 class Follower:
-    """Selects one person's face in each image: the largest at first, then the one nearest to the last selected."""
+    """Chooses the face to encode in each image of an utterance."""
 
-    def __init__(self) -> None:
+    def __init__(self, choose: Choose = "first-followed") -> None:
+        """Create the follower of one utterance.
+
+        Args:
+            choose: first-followed: the largest face at first, then the one nearest to the last selected. largest: the
+                largest of each image. centre: the one of each image that is nearest to the centre of the image.
+        """
+        self._choose = choose
         self._last: PixelBox | None = None
 
-    def peek(self, faces: Sequence[DetectedFace]) -> DetectedFace | None:
-        """The person's face among those of the next image, without moving on to it."""
+    def peek(self, faces: Sequence[DetectedFace], image: RgbImage) -> DetectedFace | None:
+        """The chosen face among those of the next image (h, w, 3), without moving on to it."""
         if not faces:
             return None
-        if self._last is None:
+        if self._choose == "centre":
+            height, width = image.shape[:2]
+            return _nearest(faces, np.array([width / 2, height / 2], np.float32))
+        if self._choose == "largest" or self._last is None:
             return max(faces, key=lambda face: area(face.box))
-        last = center(self._last)
-        return min(faces, key=lambda face: float(np.linalg.norm(center(face.box) - last)))
+        return _nearest(faces, center(self._last))
 
-    def select(self, faces: Sequence[DetectedFace]) -> DetectedFace | None:
-        """The person's face among those of the next image."""
-        face = self.peek(faces)
+    def select(self, faces: Sequence[DetectedFace], image: RgbImage) -> DetectedFace | None:
+        """The chosen face among those of the next image (h, w, 3)."""
+        face = self.peek(faces, image)
         if face is not None:
             self._last = face.box
         return face
+
+
+def _nearest(faces: Sequence[DetectedFace], point: NDArray[np.float32]) -> DetectedFace:
+    return min(faces, key=lambda face: float(np.linalg.norm(center(face.box) - point)))
 
 
 @dataclass(kw_only=True)
@@ -74,6 +90,7 @@ class Track:
         pending: number of frames that wait for detection or encoding.
         ended: whether no more frames will come.
         probabilities: of the faces detected, not of the interpolated ones.
+        face_counts: number of faces in each key frame.
     """
 
     values: NDArray[np.float32]
@@ -85,15 +102,19 @@ class Track:
     pending: int = 0
     ended: bool = False
     probabilities: list[float] = field(default_factory=list)
+    face_counts: list[int] = field(default_factory=list)
     _follower: Follower = field(default_factory=Follower)
     _samples: list[FrameSample] = field(default_factory=list)
     _last_key: tuple[int, DetectedFace | None] | None = None
     _started: bool = False
 
     @classmethod
-    def empty(cls, length: int, width: int, declared: int | None = None) -> "Track":
+    def empty(
+        cls, length: int, width: int, declared: int | None = None, *, choose: Choose = "first-followed"
+    ) -> "Track":
         """Create the track of an utterance of `length` frames, with embeddings of `width` numbers."""
         return cls(
+            _follower=Follower(choose),
             declared=declared,
             values=np.zeros((length, width), np.float32),
             valid=np.zeros(length, bool),
@@ -137,21 +158,23 @@ class Track:
             The face of each frame of the span, None where there is none.
         """
         *between, key = span.samples
+        self.face_counts.append(len(key_faces))
         faces: list[DetectedFace | None] = []
         if between and self._last_key is not None:
             position, before = self._last_key
-            after = self._follower.peek(key_faces)
+            after = self._follower.peek(key_faces, key.image)
             if before is not None and after is not None and overlap(before.box, after.box) > HIGH_OVERLAP:
                 length = key.position - position
                 faces = [_blend(before, after, (sample.position - position) / length) for sample in between]
             else:
-                faces = [self._select(candidates) for candidates in detect([sample.image for sample in between])]
-        faces.append(self._select(key_faces))
+                images = [sample.image for sample in between]
+                faces = [self._select(found, image) for found, image in zip(detect(images), images, strict=True)]
+        faces.append(self._select(key_faces, key.image))
         self._last_key = key.position, faces[-1]
         return faces
 
-    def _select(self, candidates: Sequence[DetectedFace]) -> DetectedFace | None:
-        face = self._follower.select(candidates)
+    def _select(self, candidates: Sequence[DetectedFace], image: RgbImage) -> DetectedFace | None:
+        face = self._follower.select(candidates, image)
         if face is not None:
             self.probabilities.append(face.probability)
         return face
@@ -163,8 +186,15 @@ class Track:
         self.pending -= 1
 
     def quality(self) -> dict[str, float]:
-        """Share of the declared frames that was decoded, and mean probability of the detected faces, where known."""
+        """Quality measures, where known.
+
+        Returns:
+            decoded: share of the declared frames that was decoded. probability: mean of the detected faces. faces:
+            median number of faces in a key frame; these are spread evenly over the utterance.
+        """
         quality = {"decoded": min(1.0, self.decoded / self.declared)} if self.declared else {}
+        if self.face_counts:
+            quality["faces"] = float(np.median(self.face_counts))
         if self.probabilities:
             quality["probability"] = float(np.mean(self.probabilities))
         return quality

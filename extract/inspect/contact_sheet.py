@@ -12,8 +12,17 @@ from ...shared.errors import StoreError, UsageError
 from ...shared.files.unicode_names import locate
 from ...shared.manifest import check_inside
 from ...shared.store.feature_store import FeatureStore, StreamInfo
+from ...shared.text import counted
 from ...shared.utterance import Utterance
-from .preview import DEFAULT_FACE_SIZE, FramePreview, PreviewRequest, crop_settings, group_by_video, previews
+from .preview import (
+    DEFAULT_FACE_SIZE,
+    FramePreview,
+    PreviewRequest,
+    crop_settings,
+    group_by_video,
+    previews,
+    stream_detector,
+)
 from .sheet_layout import Cell, check_sheet, draw, write_sheet
 
 MAX_CELLS = 240
@@ -68,11 +77,12 @@ def make_sheet(
     if not allow_outside:
         check_inside((request.utterance for request in requests.values()), root, index)
 
+    detector = None if packed or _region(info) != "face" else stream_detector(info)
     decoded: dict[str, FramePreview] = {}
     title = f"decoding {len(videos)} videos"
     with progress_display(title, total=len(videos), unit="videos", line_seconds=None) as display:
         for video, members in videos.items():
-            decoded |= previews(root, video, members, info)
+            decoded |= previews(root, video, members, info, detector)
             display.advance()
     cells = {name: [_cell(requests[row], decoded, info) for row in rows] for name, rows in groups.items()}
     counts = f"{len(requests):,} of {total:,} utterances, {len(groups):,} of {len(by_name):,} speakers"
@@ -183,6 +193,8 @@ def _cell(request: PreviewRequest, decoded: Mapping[str, FramePreview], stream: 
         details.append(f"{preview.seconds:.2f} s")
     if request.frames:
         details.append(f"{request.valid}/{request.frames} {'faces' if _region(stream) == 'face' else 'frames'}")
+    if preview.others:
+        details.append(f"{counted(preview.others, 'other')} here")
     return Cell(
         name=utterance.id,
         label=utterance.label or "(no label)",
@@ -207,8 +219,8 @@ def _caption(stream: StreamInfo, *, packed: bool) -> str:
         )
     size = crop_settings(stream).size or DEFAULT_FACE_SIZE
     return (
-        f"The speaker's part of the frame {moment}, with the box of the face; next to it the input of the "
-        f"encoder{f' ({size} x {size} pixels)' if size != DEFAULT_FACE_SIZE else ''}."
+        f"The speaker's part of the frame {moment}, with the box of the face (thin: other faces); next to it the input "
+        f"of the encoder{f' ({size} x {size} pixels)' if size != DEFAULT_FACE_SIZE else ''}."
     )
 
 

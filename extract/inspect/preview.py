@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
@@ -17,7 +18,9 @@ from ...shared.store.feature_store import StreamInfo
 from ...shared.text import quoted
 from ...shared.timing import Seconds, face_times
 from ...shared.utterance import Utterance
-from ..face.detector import cut_face
+from ..face.config import FaceCrop
+from ..face.cropping import cut_face
+from ..face.detector import FaceDetector, overlap
 from ..media.media_group import as_media_error
 from ..media.video import FULL, NoVideoTrackError, Segment, Video, open_video
 from ..media.video_reader import DecodeFallbackError, RgbImage
@@ -28,6 +31,12 @@ DEFAULT_FACE_SIZE = 160
 
 MAX_CROP_SIDE = 2048
 """Pixels. Of a larger square every second or third pixel is read, since a face is small on the sheet."""
+
+SAME_FACE = 0.4
+"""A detected face whose box overlaps with the stored one by more than this is the encoded face."""
+
+CROP_KEYS = ("size", "crop_shape", "margin", "min_face_fraction", "min_probability")
+"""Keys of a stream's configuration that show which faces are detected, and how they are cut."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +67,14 @@ class FramePreview:
     Attributes:
         picture: the frame with the face's box, small enough for the sheet.
         face: the face as the encoder gets it.
+        others: number of other faces in the frame.
         seconds: its time in the file.
         problem: why there is no picture.
     """
 
     picture: Image.Image | None = None
     face: Image.Image | None = None
+    others: int = 0
     seconds: Seconds | None = None
     problem: str = ""
 
@@ -77,7 +88,13 @@ def group_by_video(requests: Iterable[PreviewRequest]) -> dict[str, list[Preview
     return videos
 
 
-def previews(root: Path, video: str, requests: Sequence[PreviewRequest], stream: StreamInfo) -> dict[str, FramePreview]:
+def previews(
+    root: Path,
+    video: str,
+    requests: Sequence[PreviewRequest],
+    stream: StreamInfo,
+    detector: FaceDetector | None = None,
+) -> dict[str, FramePreview]:
     """Decode the requested frames of one video, in one pass.
 
     Args:
@@ -85,6 +102,7 @@ def previews(root: Path, video: str, requests: Sequence[PreviewRequest], stream:
         video: path of the video, relative to it.
         requests: requests of this video, each with a position.
         stream: the face stream.
+        detector: finds the other faces, which are not stored; None: only the encoded face is drawn.
 
     Returns:
         Previews by utterance id; those that could not be decoded have a `problem`.
@@ -93,7 +111,7 @@ def previews(root: Path, video: str, requests: Sequence[PreviewRequest], stream:
     try:
         # Reduced at once: many frames of full size would not fit into memory.
         for request, image in _decode(locate(root, video), requests, stream):
-            result[request.utterance.id] = _preview(request, image, stream)
+            result[request.utterance.id] = _preview(request, image, stream, detector)
     except NoVideoTrackError:
         return {name: FramePreview(problem="no video track") for name in result}
     except Exception as error:
@@ -133,19 +151,45 @@ def _plan(video: Video, request: PreviewRequest, stream: StreamInfo) -> NDArray[
     return np.where(np.arange(len(plan)) == request.position, plan, -1)
 
 
-def _preview(request: PreviewRequest, image: RgbImage, stream: StreamInfo) -> FramePreview:
+def _preview(
+    request: PreviewRequest, image: RgbImage, stream: StreamInfo, detector: FaceDetector | None
+) -> FramePreview:
     assert request.position is not None
     start = request.utterance.start or 0.0
     times = face_times(start, (request.position + 1) / stream.rate_hz, stream.rate_hz)
     face = None if request.box is None else face_image(image, request.box, stream)
-    return FramePreview(picture=thumbnail(image, request.box), face=face, seconds=float(times[request.position]))
+    others = [] if detector is None else _other_faces(image, request.box, detector)
+    return FramePreview(
+        picture=thumbnail(image, request.box, others),
+        face=face,
+        others=len(others),
+        seconds=float(times[request.position]),
+    )
+
+
+def _other_faces(image: RgbImage, box: NDArray[np.float32] | None, detector: FaceDetector) -> list[NDArray[np.float32]]:
+    """The boxes of an image's faces in fractions of it, without the encoded one, whose box is given."""
+    height, width = image.shape[:2]
+    (faces,) = detector.detect([image])
+    boxes = [np.asarray(face.box / (width, height, width, height), np.float32) for face in faces]
+    return [other for other in boxes if box is None or overlap(other, box) <= SAME_FACE]
+
+
+def stream_detector(stream: StreamInfo) -> FaceDetector:
+    """The detector of a face stream; raises StoreError as `crop_settings`."""
+    settings = crop_settings(stream)
+    return FaceDetector(
+        min_face_fraction=settings.min_face_fraction,
+        min_probability=settings.min_probability,
+        device=torch.device("cpu"),
+    )
 
 
 def crop_settings(stream: StreamInfo) -> FaceSettings:
-    """`size` and `margin` of a stream's faces; raises StoreError for values that extraction does not accept."""
-    values = {name: stream.config[name] for name in ("size", "margin") if name in stream.config}
+    """The settings CROP_KEYS of a stream; raises StoreError for values that extraction does not accept."""
+    values = {name: stream.config[name] for name in CROP_KEYS if stream.config.get(name) is not None}
     try:
-        return FaceSettings.model_validate({"margin": 0.0, **values})
+        return FaceSettings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         raise StoreError(
@@ -163,10 +207,12 @@ def face_image(image: RgbImage, box: NDArray[np.float32], stream: StreamInfo) ->
         stream: the face stream.
     """
     settings = crop_settings(stream)
+    # Configurations without a shape are older than stretched faces.
+    crop = FaceCrop(shape=settings.crop_shape or "square", margin=settings.margin or 0.0)
     height, width = image.shape[:2]
     pixels = box * np.array([width, height, width, height], np.float32)
-    side = float(max(pixels[2] - pixels[0], pixels[3] - pixels[1])) * (1 + settings.margin)
+    side = float(max(pixels[2] - pixels[0], pixels[3] - pixels[1])) * (1 + crop.margin)
     step = max(1, math.ceil(side / MAX_CROP_SIDE))
     size = settings.size or DEFAULT_FACE_SIZE
-    face = cut_face(image[::step, ::step], pixels / np.float32(step), size=size, margin=settings.margin)
+    face = cut_face(image[::step, ::step], pixels / np.float32(step), size=size, crop=crop)
     return Image.fromarray(face.round().clamp(0, 255).byte().permute(1, 2, 0).numpy())

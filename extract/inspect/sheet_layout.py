@@ -32,6 +32,8 @@ LINE = 20
 HEADER = 35
 CAPTION = 2 * LINE + 6
 
+Colour = tuple[int, int, int]
+
 # Colours.
 PAPER = (255, 255, 255)
 INK = (33, 37, 41)
@@ -39,6 +41,7 @@ PALE = (108, 117, 125)
 RULE = (206, 212, 218)
 EMPTY = (241, 243, 245)
 BOX_COLOUR = (255, 193, 7)
+OTHER_COLOUR = (255, 255, 255)
 CONTOUR = (33, 37, 41)
 WARNING = (166, 54, 44)
 
@@ -82,26 +85,38 @@ def write_sheet(path: Path, sheet: Image.Image) -> None:
         sheet.save(temporary, format="PNG", pnginfo=info)
 
 
-def thumbnail(image: NDArray[np.uint8], box: NDArray[np.float32] | None) -> Image.Image:
-    """Scale an image to the largest size that fits a cell, and draw the box of the face.
+def thumbnail(
+    image: NDArray[np.uint8], box: NDArray[np.float32] | None, others: Sequence[NDArray[np.float32]] = ()
+) -> Image.Image:
+    """Scale an image to the largest size that fits a cell, and draw the boxes of faces.
 
     Args:
         image: the image (h, w, 3).
-        box: (x0, y0, x1, y1) in fractions of the image, (4,); None for no box.
+        box: the encoded face, (x0, y0, x1, y1) in fractions of the image, (4,); None for no box.
+        others: the other faces, drawn as thin lines.
     """
     height, width = image.shape[:2]
     scale = min(MAX_PICTURE[0] / width, MAX_PICTURE[1] / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     picture = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
+    pen = ImageDraw.Draw(picture)
+    # With a dark contour, visible on light and dark backgrounds.
+    for other in others:
+        _draw_box(pen, other, size, ((1, CONTOUR), (0, OTHER_COLOUR)))
     if box is not None:
-        x0, y0, x1, y1 = (round(float(part) * side) for part, side in zip(box, (*size, *size), strict=True))
-        pen = ImageDraw.Draw(picture)
-        # With a dark contour, visible on light and dark backgrounds.
-        for margin, colour in ((2, CONTOUR), (1, BOX_COLOUR), (0, BOX_COLOUR), (-1, CONTOUR)):
-            corners = x0 - margin, y0 - margin, x1 + margin, y1 + margin
-            if corners[2] >= corners[0] and corners[3] >= corners[1]:
-                pen.rectangle(corners, outline=colour)
+        _draw_box(pen, box, size, ((2, CONTOUR), (1, BOX_COLOUR), (0, BOX_COLOUR), (-1, CONTOUR)))
     return picture
+
+
+def _draw_box(
+    pen: ImageDraw.ImageDraw, box: NDArray[np.float32], size: tuple[int, int], lines: Sequence[tuple[int, Colour]]
+) -> None:
+    """Draw a box, given in fractions, as nested lines: their distance from the box in pixels, and their colours."""
+    x0, y0, x1, y1 = (round(float(part) * side) for part, side in zip(box, (*size, *size), strict=True))
+    for margin, colour in lines:
+        corners = x0 - margin, y0 - margin, x1 + margin, y1 + margin
+        if corners[2] >= corners[0] and corners[3] >= corners[1]:
+            pen.rectangle(corners, outline=colour)
 
 
 @dataclass(frozen=True, kw_only=True)

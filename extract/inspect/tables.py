@@ -188,6 +188,9 @@ def _quality_line(store: FeatureStore, name: str) -> str:
     probability = quality.get("probability", none)
     if len(probability):
         remarks.append(f"detection probability mean {probability.mean():.3f}")
+    if len(quality.get("faces", none)):
+        several = f"with more than one face{_names_where(store, columns['faces'] > 1)}"
+        remarks.append(f"{_share(quality['faces'] > 1)} utterances {several}")
     clipping = quality.get("clipping", none)
     if len(clipping):
         clipped = _share(clipping > MAX_CLIPPED_SHARE)
@@ -197,11 +200,15 @@ def _quality_line(store: FeatureStore, name: str) -> str:
         remarks.append(f"{_share(silence > MAX_SILENT_SHARE)} silent for more than half of their duration")
     decoded = quality.get("decoded", none)
     if len(decoded):
-        ids = [store.utterances[row].id for row in np.flatnonzero(columns["decoded"] < 1)]
-        more = ", ..." if len(ids) > MAX_NAMES else ""
-        names = f" ({', '.join(ids[:MAX_NAMES])}{more})" if ids else ""
-        remarks.append(f"{_share(decoded < 1)} only partly decoded{names}")
+        remarks.append(f"{_share(decoded < 1)} only partly decoded{_names_where(store, columns['decoded'] < 1)}")
     return f"{name} quality: {'; '.join(remarks)}" if remarks else ""
+
+
+def _names_where(store: FeatureStore, flags: NDArray[np.bool_]) -> str:
+    """The first ids of the utterances with the flag, in brackets."""
+    ids = [store.utterances[row].id for row in np.flatnonzero(flags)]
+    more = ", ..." if len(ids) > MAX_NAMES else ""
+    return f" ({', '.join(ids[:MAX_NAMES])}{more})" if ids else ""
 
 
 def _share(flags: NDArray[np.bool_]) -> str:

@@ -28,6 +28,7 @@ from ...shared.store.catalog import SHORT_HASH_LENGTH, config_hashes_on_disk, sh
 from ...shared.store.index_writer import choose_config_hashes, write_index
 from ...shared.store.shard import ShardHeader, ShardReader
 from ..encoders.weights import FACENET_SIZE
+from ..face.config import DEFAULT_MARGIN
 from ..schedule.stream_spec import current_config_hash
 from ..schedule.summary import print_index_result
 from .stale import find_stale
@@ -90,7 +91,8 @@ def format_stream_config(header: ShardHeader) -> str:
         if "name" in config:
             parts.append(f"named {config['name']}")
         parts.append(f"{header.rate_hz:g} Hz")
-    defaults = {name: field.default for name, field in fields.items()} | {"size": FACENET_SIZE}
+    margin = DEFAULT_MARGIN["stretched" if config.get("crop_shape") == "stretched" else "square"]
+    defaults = {name: field.default for name, field in fields.items()} | {"size": FACENET_SIZE, "margin": margin}
     for name, default in defaults.items():
         if config.get(name) is not None and (name in ALWAYS_SHOWN or config[name] != default):
             parts.append(_format_setting(name, config[name]))

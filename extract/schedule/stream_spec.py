@@ -10,13 +10,17 @@ from ...shared.store.shard import ShardHeader
 from ...shared.timing import AUDIO_RATE_HZ, SAMPLE_RATE
 from ..audio.config import chosen_layers
 from ..encoders.weights import FACENET_SIZE, Weights, find_audio_weights, find_face_weights
+from ..face.config import face_crop, is_vision_model
 
 # Part of the config hash; increase it when a change of the code changes the numbers.
 AUDIO_ALGORITHM = 2
 FACE_ALGORITHM = 4
 
-DETECTION_KEYS = ("size", "margin", "min_face_fraction", "min_probability", "detect_stride")
+DETECTION_KEYS = ("size", "crop_shape", "margin", "choose", "min_face_fraction", "min_probability", "detect_stride")
 """Settings without effect where no face is detected (extract.face.region: crop or frame)."""
+
+LATER_KEYS = {"crop_shape": "square", "choose": "first-followed"}
+"""Keys that older configurations lack, with the value that they stand for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +74,11 @@ def build_stream_spec(settings: ExtractSettings, stream: str, *, fetch: bool = T
         weights = find_face_weights(stream_settings.encoder, stream_settings.revision, settings.seed, fetch=fetch)
         config = {"algorithm": FACE_ALGORITHM, "detector": "mtcnn", **_plain(stream_settings)}
         # The default size and the same size given explicitly are the same images; a vision model has only one size.
-        is_vision_model = weights.path is not None and weights.path.is_dir()
-        config["size"] = None if is_vision_model else stream_settings.size or FACENET_SIZE
+        config["size"] = None if is_vision_model(weights) else stream_settings.size or FACENET_SIZE
+        crop = face_crop(stream_settings, weights)
+        config |= {"crop_shape": crop.shape, "margin": crop.margin}
+        # Keys that came later are left out where they have the value of before, so that older shards keep their hash.
+        config = {name: value for name, value in config.items() if LATER_KEYS.get(name) != value}
         if stream_settings.region != "face":
             config = {name: value for name, value in config.items() if name not in (*DETECTION_KEYS, "detector")}
         rate_hz = stream_settings.fps

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from ...shared.cli.console import get_console
-from ...shared.config.settings import Settings
+from ...shared.config.settings import FaceSettings, Settings
 from ...shared.files.media_state import MediaFingerprints
 from ...shared.store.catalog import Catalog
 from ...shared.store.index_writer import IndexResult
@@ -19,6 +19,7 @@ from .failures import Failure
 from .stream_spec import StreamSpec
 
 MAX_FAILURES_PRINTED = 10
+WHOLE_FRAME = (0.0, 0.0, 1.0, 1.0)
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +64,15 @@ class Summary:
     """The features of the selected utterances.
 
     `table` counts them; `missing` are (id, stream) pairs without features; of the utterances in `partial` less could be
-    decoded than their file declares; of those in `cancelled` the channels cancel in their mean.
+    decoded than their file declares; of those in `cancelled` the channels cancel in their mean; `warnings` say what the
+    streams leave out.
     """
 
     table: Table
     missing: tuple[tuple[str, str], ...]
     partial: tuple[str, ...]
     cancelled: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def summarize(
@@ -118,12 +121,31 @@ def summarize(
                 str(frames),
                 f"{valid / max(1, frames):.1%}",
             )
-    return Summary(table=table, missing=tuple(missing), partial=tuple(partial), cancelled=tuple(cancelled))
+    return Summary(
+        table=table,
+        missing=tuple(missing),
+        partial=tuple(partial),
+        cancelled=tuple(cancelled),
+        warnings=tuple(unused_crops(utterances, specs)),
+    )
+
+
+def unused_crops(utterances: Sequence[Utterance], specs: Sequence[StreamSpec]) -> list[str]:
+    """A warning for each stream of whole frames, if the manifest's column `crop` selects a part of some."""
+    cropped = [utterance.id for utterance in utterances if utterance.video and utterance.box != WHOLE_FRAME]
+    return [
+        f"{spec.stream}: region frame encodes the whole frame, with everyone in it, so that the column crop is not "
+        f"used for {preview_ids(cropped)}; region crop encodes the person's part alone"
+        for spec in specs
+        if cropped and isinstance(spec.settings, FaceSettings) and spec.settings.region == "frame"
+    ]
 
 
 def print_summary(summary: Summary) -> None:
     """Print the table, and name the utterances that could be decoded only in part."""
     get_console().print(summary.table)
+    for warning in summary.warnings:
+        log.warning(warning)
     if summary.partial:
         log.info(
             f"decoded only in part, because their files are damaged or cut off: {preview_ids(summary.partial)}; "

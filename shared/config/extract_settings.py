@@ -81,7 +81,24 @@ class FaceSettings(Section):
     size: int | None = Field(
         None, ge=16, le=1024, description="side of the encoder's input image, in pixels (none = the encoder's own)"
     )
-    margin: float = Field(0.2, ge=0, le=2, description="margin around the detected face, as a fraction of its side")
+    crop_shape: Literal["stretched", "square"] | None = Field(
+        None,
+        description="how a detected face becomes a square image: stretched (its box, as facenet-pytorch cuts it) or "
+        "square (a square around it); none = stretched for InceptionResnetV1, square for other encoders",
+    )
+    margin: float | None = Field(
+        None,
+        ge=0,
+        le=2,
+        description="margin around the detected face, half of it on each side: for stretched faces as a fraction of "
+        "the box's width and height, for square ones of its longer side (none = 0 for stretched, 0.2 for square)",
+    )
+    choose: Literal["first-followed", "largest", "centre"] = Field(
+        "first-followed",
+        description="which of several faces is encoded: first-followed (the largest of the first frame that has one, "
+        "then the nearest to the last one), largest (in each frame), or centre (in each frame, the nearest to the "
+        "centre of the picture)",
+    )
     min_face_fraction: float = Field(
         0.1, gt=0, le=1, description="smallest face to detect, as a fraction of the crop's height"
     )

@@ -32,7 +32,8 @@ def build_extractor(encoder: str = "random:tiny", *, batch: int = 16, **settings
 
 def track_utterances(extractor: FaceExtractor, *utterances: list[np.ndarray]) -> list[Track]:
     batches = FaceBatches(extractor)
-    tracks = [Track.empty(len(images), extractor.encoder.width) for images in utterances]
+    choose = extractor.settings.choose
+    tracks = [Track.empty(len(images), extractor.encoder.width, choose=choose) for images in utterances]
     for position in range(max(map(len, utterances))):
         for track, images in zip(tracks, utterances, strict=True):
             if position < len(images):

@@ -1,4 +1,4 @@
-"""The face detector on synthetic faces, and face crops."""
+"""The face detector on synthetic faces."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from foal.extract.face.batching import FaceExtractor
-from foal.extract.face.detector import FaceDetector, cut_face
+from foal.extract.face.detector import FaceDetector
 from foal.extract.face.tracker import Track
 
 CPU = torch.device("cpu")
@@ -35,17 +35,3 @@ def test_zero_one_and_two_faces_are_detected(images: list[np.ndarray]) -> None:
     assert detector().detect([np.zeros((12, 200, 3), np.uint8)]) == [[]]
     side_by_side = np.concatenate([images[0], images[1]], axis=1)
     assert len(detector().detect([side_by_side])[0]) == 2
-
-
-def test_a_face_crop_is_square_with_a_margin_and_repeats_the_image_edge() -> None:
-    image = np.zeros((100, 100, 3), np.uint8)
-    image[40:60, 30:50] = 200
-    crop = cut_face(image, np.array([30, 40, 50, 60], np.float32), size=40, margin=0.0)
-    assert crop.shape == (3, 40, 40)
-    assert crop.min() == 200
-    with_margin = cut_face(image, np.array([30, 40, 50, 60], np.float32), size=40, margin=1.0)
-    assert with_margin[0, 20, 20] == 200
-    assert with_margin[0, 0, 0] == 0
-    image[:, :5] = 77
-    at_edge = cut_face(image, np.array([-20, 40, 0, 60], np.float32), size=10, margin=0.0)
-    assert set(at_edge.flatten().tolist()) == {77.0}

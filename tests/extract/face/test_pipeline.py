@@ -1,6 +1,7 @@
 """From videos to face entries: the order of results, independence of files, and the fallback from decord to PyAV."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,17 @@ def test_a_damaged_video_is_decoded_again_with_pyav(tmp_path: Path, make_video: 
     assert 12 <= decoded < 24
     assert entry.note == f"only {decoded} of 24 frames could be decoded"
     assert entry.quality["decoded"] == pytest.approx(decoded / 24)
+
+
+def test_the_number_of_faces_is_that_of_the_persons_part(synthetic_corpus: Path, build: Build) -> None:
+    (path, *_) = sorted(synthetic_corpus.glob("Session1/dialog/avi/DivX/*.avi"))
+    whole = utterance("whole", 0.5, 1.0)
+    media = group(path, whole, replace(whole, id="left", crop="left"))
+    results = dict(face_entries([media], build(), decoders=1))
+    assert {row.id: entry.quality["faces"] for row, entry in results.items() if isinstance(entry, Entry)} == {
+        "whole": 2,
+        "left": 1,
+    }
 
 
 def test_both_readers_give_the_same_features(tmp_path: Path, make_video: MakeVideo, build: Build) -> None:

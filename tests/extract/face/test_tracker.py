@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from foal.extract.face.batching import FaceExtractor
@@ -31,15 +32,62 @@ class CountingDetector(FaceDetector):
         return super().detect(images)
 
 
+IMAGE = np.zeros((40, 100, 3), np.uint8)
+
+
 def test_the_follower_selects_the_largest_face_first_and_then_the_nearest() -> None:
     follower = Follower()
-    assert follower.select([]) is None
+    assert follower.select([], IMAGE) is None
     largest = face(50, 20)
-    assert follower.select([face(0), largest]) is largest
+    assert follower.select([face(0), largest], IMAGE) is largest
     nearest = face(60)
-    assert follower.select([face(0, 40), nearest]) is nearest
-    assert follower.select([]) is None
-    assert follower.select([face(64), face(10, 40)]).box[0] == 64  # type: ignore[union-attr]
+    assert follower.select([face(0, 40), nearest], IMAGE) is nearest
+    assert follower.select([], IMAGE) is None
+    assert follower.select([face(64), face(10, 40)], IMAGE).box[0] == 64  # type: ignore[union-attr]
+
+
+def test_largest_and_centre_choose_anew_in_each_image() -> None:
+    large, central = face(0, 30), face(48, 5)
+    for choose, chosen in (("largest", large), ("centre", central)):
+        follower = Follower(choose)  # type: ignore[arg-type]
+        # The faces before do not matter.
+        assert follower.select([face(80, 12)], IMAGE) is not None
+        assert follower.peek([large, central], IMAGE) is chosen
+        assert follower.select([central, large], IMAGE) is chosen
+        assert follower.select([], IMAGE) is None
+
+
+@pytest.mark.parametrize(("choose", "side"), [("first-followed", "left"), ("largest", "right"), ("centre", "right")])
+def test_an_utterance_gets_the_chosen_one_of_two_faces(
+    images: list[np.ndarray], build: Build, run_batches: RunBatches, choose: str, side: str
+) -> None:
+    small = np.full_like(images[0], 90)
+    height, width = small.shape[:2]
+    small[: height // 2, : width // 2] = images[0][::2, ::2][: height // 2, : width // 2]
+    background = np.full_like(small, 90)
+    alone, both = np.concatenate([small, background], 1), np.concatenate([small, images[0]], 1)
+    # Cut so that the right face is nearer to the centre.
+    frames = [frame[:, : 2 * width] for frame in [alone, *[both] * 4]]
+    extractor = build(choose=choose, detect_stride=2)
+    (track,) = run_batches(extractor, frames)
+    middles = (track.boxes[:, 0] + track.boxes[:, 2]) / 2
+    assert middles[0] < 0.5
+    assert (middles[2:] < 0.5).all() == (side == "left")
+    assert (middles[2:] > 0.5).all() == (side == "right")
+    assert track.face_counts == [1, 2, 2]
+    assert track.quality()["faces"] == 2
+
+
+def test_the_number_of_faces_is_the_median_over_key_frames(
+    images: list[np.ndarray], build: Build, run_batches: RunBatches
+) -> None:
+    blank = np.full_like(images[0], 90)
+    (two_of_four,) = run_batches(build(detect_stride=1), [images[0], blank, images[1], blank])
+    (none,) = run_batches(build(), [blank])
+    (undetected,) = run_batches(build(region="crop"), [images[0]])
+    assert two_of_four.quality()["faces"] == 0.5
+    assert none.quality()["faces"] == 0
+    assert "faces" not in undetected.quality()
 
 
 def test_between_overlapping_key_frames_boxes_are_interpolated(

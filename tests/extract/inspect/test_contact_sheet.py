@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foal.extract.face.detector import cut_face
+from foal.extract.face.cropping import cut_square
 from foal.extract.inspect.contact_sheet import MAX_CELLS, by_speaker, make_sheet, sample_evenly, sample_rows
 from foal.extract.inspect.sheet_layout import (
     BOX_COLOUR,
@@ -80,7 +80,7 @@ def test_each_cell_shows_the_crop_the_box_and_the_encoder_input(extracted: Path,
             frame, box = frames[utterance.id]
             crop = half(frame, utterance.crop)
             scale = np.array([crop.shape[1], crop.shape[0]] * 2, np.float32)
-            face = cut_face(crop, box * scale, size=160, margin=margin)
+            face = cut_square(crop, box * scale, size=160, margin=margin)
             position = find_image(face.round().byte().permute(1, 2, 0).numpy(), sheet)
             assert position is not None
             positions.add(position)

@@ -75,7 +75,8 @@ def faceless(tmp_path: Path, make_video: MakeVideo) -> Path:
         ({"size": 0}, "size: .* got 0"),
         ({"margin": 20.0}, "margin: input should be less than or equal to 2, got 20"),
         ({"margin": -3}, "margin: .* got -3"),
-        ({"margin": None}, "margin: .* got None"),
+        ({"crop_shape": "round"}, "crop_shape: .* got 'round'"),
+        ({"min_probability": 7}, "min_probability: .* got 7"),
     ],
 )
 def test_an_invalid_stream_configuration_is_refused(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from foal.extract.encoders.weights import FACENET_SIZE
-from foal.extract.face.detector import cut_face
+from foal.extract.face.cropping import cut_square, cut_stretched
 from foal.extract.inspect.preview import (
     DEFAULT_FACE_SIZE,
     MAX_CROP_SIDE,
@@ -17,8 +17,10 @@ from foal.extract.inspect.preview import (
     PreviewRequest,
     face_image,
     previews,
+    stream_detector,
 )
-from foal.extract.media.video import Segment, open_video
+from foal.extract.inspect.sheet_layout import OTHER_COLOUR, thumbnail
+from foal.extract.media.video import FULL, Segment, open_video
 from foal.shared.store.feature_store import StreamInfo
 from foal.shared.utterance import Utterance
 
@@ -103,10 +105,46 @@ def test_the_face_has_the_size_and_margin_of_the_stream(tmp_path: Path, make_vid
     for size, margin in ((64, 0.5), (None, 0.0)):
         right = request("a", 2, box=[0.25, 0.25, 0.75, 0.5], crop="right")
         preview = previews(tmp_path, "v.mp4", [right], face_info(size=size, margin=margin))["a"]
-        expected = cut_face(images[2], np.array([20, 24, 60, 48], np.float32), size=size or 160, margin=margin)
+        expected = cut_square(images[2], np.array([20, 24, 60, 48], np.float32), size=size or 160, margin=margin)
         assert preview.face is not None
         np.testing.assert_array_equal(np.asarray(preview.face), expected.round().byte().permute(1, 2, 0).numpy())
+        info = face_info(size=size, margin=margin, crop_shape="stretched")
+        stretched = previews(tmp_path, "v.mp4", [right], info)["a"]
+        expected = cut_stretched(images[2], np.array([20, 24, 60, 48], np.float32), size=size or 160, margin=margin)
+        np.testing.assert_array_equal(np.asarray(stretched.face), expected.byte().permute(1, 2, 0).numpy())
     assert DEFAULT_FACE_SIZE == FACENET_SIZE
+
+
+def test_the_other_faces_are_drawn_as_thin_boxes(synthetic_corpus: Path) -> None:
+    (path, *_) = sorted(synthetic_corpus.glob("Session1/dialog/avi/DivX/*.avi"))
+    video = str(path.relative_to(synthetic_corpus))
+    detector = stream_detector(face_info())
+    frames = open_video(path)
+    ((_, _, image),) = frames.crops([frames.plan(Segment(start=0.0, end=0.2, fps=10.0))[1:]], [FULL])
+    height, width = image.shape[:2]
+    left, right = sorted(
+        (np.asarray(face.box / (width, height, width, height), np.float32) for face in detector.detect([image])[0]),
+        key=lambda box: float(box[0]),
+    )
+    both = request("both", 1, box=left.tolist(), video=video)
+    # The same face in the left half of the frame.
+    alone = request("alone", 1, box=(left * [2, 1, 2, 1]).tolist(), crop="left", video=video)
+    none = request("none", 1, video=video)
+    shown = previews(synthetic_corpus, video, [both, alone, none], face_info(), detector)
+    assert {name: preview.others for name, preview in shown.items()} == {"both": 1, "alone": 0, "none": 2}
+    for name, box, others in (("both", left, [right]), ("none", None, [left, right])):
+        picture = shown[name].picture
+        assert picture is not None
+        sheet = np.asarray(picture).astype(int)
+        plain = np.asarray(thumbnail(image, box)).astype(int)
+        drawn = (np.abs(sheet - plain).max(-1) > 0) & (sheet == OTHER_COLOUR).all(-1)
+        size = np.array([plain.shape[1], plain.shape[0]] * 2)
+        perimeter = sum(2 * float(np.sum((other[2:] - other[:2]) * size[:2])) for other in others)
+        # One pixel wide.
+        assert 0.8 * perimeter < drawn.sum() < 1.1 * perimeter
+        for x0, y0, x1, y1 in (np.round(other * size).astype(int) for other in others):
+            assert tuple(sheet[(y0 + y1) // 2, x0]) == tuple(sheet[y1, (x0 + x1) // 2]) == OTHER_COLOUR
+    assert previews(synthetic_corpus, video, [both], face_info())["both"].others == 0
 
 
 def test_a_face_that_exceeds_a_large_frame_takes_little_memory(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ CLIPPING = (0.0, 0.25, 0.0005, None)
 SILENCE = (0.1, 0.9, 0.51, None)
 DECODED = (1.0, 0.4, 1.0, None)
 FACES = (10, 8, 0, None)
+FACES_PER_FRAME = (1.0, 2.0, 0.0, None)
 
 
 @pytest.fixture
@@ -47,8 +48,8 @@ def store_path(tmp_path: Path) -> Path:
                 faces, clipping, silence, decoded = FACES[number], CLIPPING[number], SILENCE[number], DECODED[number]
                 length = 0 if faces is None else 10
                 quality = {}
-                if stream == "face" and faces:
-                    quality = {"probability": 0.987654}
+                if stream == "face" and (several := FACES_PER_FRAME[number]) is not None:
+                    quality = {"faces": several} | ({"probability": 0.987654} if faces else {})
                 elif stream == "audio" and clipping is not None and silence is not None and decoded is not None:
                     quality = {"clipping": clipping, "silence": silence, "decoded": decoded}
                 writer.add(
@@ -86,6 +87,7 @@ def test_the_csv_file_contains_the_values_of_the_store(store_path: Path, tmp_pat
                 written = [float(row[f"{stream}:{name}"] or "nan") for row in rows]
                 np.testing.assert_allclose(written, values, rtol=1e-4)
     assert rows[1]["face:probability"] == "0.9877"
+    assert [row["face:faces"] for row in rows] == ["1", "2", "0", ""]
     assert rows[2]["face:face_rate"] == "0"
     assert [row["audio:decoded"] for row in rows] == ["1", "0.4", "1", ""]
     assert rows[3]["face:face_rate"] == rows[3]["audio:clipping"] == rows[2]["face:probability"] == ""
@@ -141,7 +143,10 @@ def test_the_quality_of_a_stream_is_one_line(store_path: Path) -> None:
     )
     assert audio.endswith("; 1 of 3 only partly decoded (u1)")
     assert "decoded" not in face
-    assert "face rate mean 0.600, 5th percentile 0.080; detection probability mean 0.988" in face
+    assert face == (
+        "face quality: face rate mean 0.600, 5th percentile 0.080; detection probability mean 0.988; "
+        "1 of 3 utterances with more than one face (u1)"
+    )
 
 
 def test_missing_quality_measures_are_omitted(tmp_path: Path) -> None:

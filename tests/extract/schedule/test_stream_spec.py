@@ -1,5 +1,6 @@
 """The config hash covers exactly the settings that affect the feature values."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ def config_hashes(**changes: Any) -> dict[str, str]:
         ({"face": {"min_face_fraction": 0.2}}, {"face"}),
         ({"face": {"detect_stride": 1}}, {"face"}),
         ({"face": {"size": 96}}, {"face"}),
+        ({"face": {"crop_shape": "stretched"}}, {"face"}),
+        ({"face": {"choose": "centre"}}, {"face"}),
         ({"face": {"encoder": "random:facenet"}}, {"face", "face/whole"}),
         ({"precision": "bf16"}, {"audio", "face", "face/whole"}),
         ({"dtype": "float32"}, {"audio", "face", "face/whole"}),
@@ -52,6 +55,7 @@ def test_settings_that_affect_the_values_change_the_hash_of_their_streams(
         {"features_dir": "elsewhere"},
         {"task_timeout": 5},
         {"face": {"size": 160}},
+        {"face": {"crop_shape": "square", "margin": 0.2, "choose": "first-followed"}},
         {"audio": {"revision": "other"}},
     ],
 )
@@ -72,3 +76,38 @@ def test_the_name_of_a_stream_does_not_enter_its_hash() -> None:
     settings = ExtractSettings.model_validate({"encoders": {"face/a": {"fps": 3}, "face/b": {"fps": 3}}})
     assert build_stream_spec(settings, "face/a").header == build_stream_spec(settings, "face/b").header
     assert build_stream_spec(settings, "face/a").header.modality == "face"
+
+
+def face_config(encoder: str, **keys: Any) -> dict[str, Any]:
+    settings = ExtractSettings.model_validate({"face": {"encoder": encoder, **keys}})
+    return dict(build_stream_spec(settings, "face").header.config)
+
+
+def test_faces_are_stretched_for_inception_resnet_alone(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"weights")
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    for encoder in ("random:facenet", str(tmp_path / "weights.pt")):
+        config = face_config(encoder)
+        assert (config["crop_shape"], config["margin"]) == ("stretched", 0.0)
+        assert (face_config(encoder, margin=0.3)["crop_shape"], face_config(encoder, margin=0.3)["margin"]) == (
+            "stretched",
+            0.3,
+        )
+    for encoder in ("random:tiny", str(folder)):
+        config = face_config(encoder)
+        assert ("crop_shape" in config, config["margin"]) == (False, 0.2)
+        assert face_config(encoder, crop_shape="stretched")["margin"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("keys", "config_hash"),
+    [({}, "f48f1a8ed5f1"), ({"encoder": "random:facenet", "crop_shape": "square"}, "62a1ea80383c")],
+)
+def test_square_faces_keep_the_hash_that_they_had_before_the_shape_was_a_setting(
+    keys: dict[str, Any], config_hash: str
+) -> None:
+    settings = ExtractSettings.model_validate({"face": keys})
+    assert current_config_hash(settings, "face").startswith(config_hash)

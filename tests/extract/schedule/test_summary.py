@@ -11,8 +11,8 @@ from foal.extract.media.channels import CANCELLED_NOTE
 from foal.extract.schedule.failures import Failure
 from foal.extract.schedule.stream_spec import build_stream_spec
 from foal.extract.schedule.summary import ExtractResult, print_failures, print_index_result, print_summary, summarize
-from foal.shared.config.settings import Settings
-from foal.shared.store.catalog import read_catalog
+from foal.shared.config.settings import ExtractSettings, Settings
+from foal.shared.store.catalog import Catalog, read_catalog
 from foal.shared.store.index_writer import IndexResult
 from foal.shared.utterance import Utterance
 
@@ -50,6 +50,24 @@ def test_features_are_counted_and_missing_utterances_are_listed(
     print_summary(summary)
     assert [record.levelname for record in messages.records] == ["INFO", "WARNING"]
     assert f"cancel in their mean: 1 utterance ({key[1]}); take one channel" in messages.text
+
+
+def test_whole_frames_warn_that_the_crops_are_not_used(tmp_path: Path, messages: pytest.LogCaptureFixture) -> None:
+    extract = ExtractSettings.model_validate({"encoders": {"face/whole": {"region": "frame"}}})
+    specs = [build_stream_spec(extract, stream) for stream in ("audio", "face", "face/whole")]
+    catalogs = {spec.stream: Catalog() for spec in specs}
+    crops = {"a": "left", "b": "full", "c": "0,0,1,1", "d": "0.5,0,1,1"}
+    utterances = [Utterance(id=name, corpus="c", video=f"{name}.mp4", crop=crop) for name, crop in crops.items()]
+    # Without a video there is nothing to crop.
+    utterances.append(Utterance(id="e", corpus="c", audio="e.wav", crop="left"))
+    settings = Settings(extract=extract)
+    print_summary(summarize(settings, utterances, specs, catalogs))
+    assert [record.message for record in messages.records if record.levelname == "WARNING"] == [
+        "face/whole: region frame encodes the whole frame, with everyone in it, so that the column crop is not used "
+        "for 2 utterances (a, d); region crop encodes the person's part alone"
+    ]
+    assert not summarize(settings, utterances, specs[:2], catalogs).warnings
+    assert not summarize(settings, utterances[1:3], specs, catalogs).warnings
 
 
 def test_failures_are_printed_up_to_a_limit(messages: pytest.LogCaptureFixture) -> None:
