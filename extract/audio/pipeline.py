@@ -7,6 +7,7 @@ batches, so that the encoder can sort them by length, and yields the entries in 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,10 @@ from numpy.typing import NDArray
 from ...shared.errors import MediaError
 from ...shared.parallel.prefetch import prefetch
 from ...shared.store.shard import Entry
-from ...shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_ORIGIN, SAMPLE_RATE, Seconds
+from ...shared.timing import SAMPLE_RATE, Seconds
 from ...shared.utterance import Utterance
 from ..media.media_group import MediaGroup, Results, as_media_error, check_times
 from ..media.waveform import LENGTH_TOLERANCE, NoAudioTrackError, Wave, Waveform, is_utterance_clip
-from .encoder import AudioEncoder
 
 QUEUE_BYTES = 64 << 20
 """Bytes of waveforms decoded ahead."""
@@ -50,7 +50,24 @@ DecodedAudio = tuple[MediaGroup, Utterance, AudioClip | Entry | MediaError]
 """Audio of an utterance; or its result, where there is nothing to encode."""
 
 
-def audio_entries(groups: Sequence[MediaGroup], encoder: AudioEncoder, *, decoders: int) -> Results:
+class WaveEncoder(Protocol):
+    """An audio encoder: `AudioEncoder` or `SmileEncoder`, which describe the attributes."""
+
+    frame_shape: tuple[int, ...]
+    rate_hz: float
+    shortest_samples: int
+    batch_samples: int
+
+    def origin(self, samples: int) -> Seconds:
+        """Time of the first frame of a waveform of so many samples, relative to its start."""
+        ...
+
+    def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
+        """Features (t_a, [layers,] d_a) of each waveform (samples,) at 16 kHz."""
+        ...
+
+
+def audio_entries(groups: Sequence[MediaGroup], encoder: WaveEncoder, *, decoders: int) -> Results:
     """Extract the features of all utterances, in the order given.
 
     Args:
@@ -106,17 +123,19 @@ def _cut(waveform: Waveform, utterance: Utterance) -> AudioClip:
     return AudioClip(wave=wave, missing=waveform.missing(start, end))
 
 
-def _encode_pool(pool: Sequence[DecodedAudio], encoder: AudioEncoder) -> Results:
+def _encode_pool(pool: Sequence[DecodedAudio], encoder: WaveEncoder) -> Results:
     waves = [clip.wave for _, _, clip in pool if isinstance(clip, AudioClip)]
     states = iter(encoder.encode(waves))
     for group, utterance, clip in pool:
         if isinstance(clip, AudioClip):
-            yield utterance, _entry(group, utterance, clip, next(states))
+            yield utterance, _entry(group, utterance, clip, next(states), encoder)
         else:
             yield utterance, clip
 
 
-def _entry(group: MediaGroup, utterance: Utterance, clip: AudioClip, values: NDArray[np.float32]) -> Entry:
+def _entry(
+    group: MediaGroup, utterance: Utterance, clip: AudioClip, values: NDArray[np.float32], encoder: WaveEncoder
+) -> Entry:
     quality = sound_quality(clip.wave)
     if clip.missing is not None:
         declared, missing = clip.missing
@@ -125,10 +144,10 @@ def _entry(group: MediaGroup, utterance: Utterance, clip: AudioClip, values: NDA
         id=utterance.id,
         values=values,
         valid=np.ones(len(values), bool),
-        origin=(utterance.start or 0.0) + AUDIO_ORIGIN,
+        origin=(utterance.start or 0.0) + encoder.origin(len(clip.wave)),
         source=utterance.source("audio"),
         media=group.fingerprint,
-        note=_note(clip, utterance),
+        note=_note(clip, utterance, encoder.shortest_samples),
         quality=quality,
     )
 
@@ -140,12 +159,12 @@ def sound_quality(wave: Wave) -> dict[str, float]:
     return {"clipping": float(np.mean(np.abs(wave) >= CLIPPING_LEVEL)), "silence": float(np.mean(silent))}
 
 
-def _note(clip: AudioClip, utterance: Utterance) -> str:
+def _note(clip: AudioClip, utterance: Utterance, shortest_samples: int) -> str:
     if clip.missing is not None and clip.missing[1]:
         declared, missing = clip.missing
         return f"only {max(0.0, declared - missing):.2f} of {declared:.2f} s of audio could be decoded"
-    if len(clip.wave) < AUDIO_FRAME_SAMPLES:
-        return "shorter than 25 ms, filled up with silence"
+    if len(clip.wave) < shortest_samples:
+        return f"shorter than {shortest_samples * 1000 / SAMPLE_RATE:g} ms, filled up with silence"
     seconds = len(clip.wave) / SAMPLE_RATE
     if utterance.seconds is not None and abs(seconds - utterance.seconds) > LENGTH_TOLERANCE:
         return f"{seconds:.2f} s of audio for an utterance of {utterance.seconds:.2f} s"

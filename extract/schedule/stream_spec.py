@@ -3,12 +3,12 @@
 import json
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal, cast
 
 from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings, modality_of
 from ...shared.store.shard import ShardHeader
-from ...shared.timing import AUDIO_RATE_HZ, SAMPLE_RATE
-from ..audio.config import chosen_layers
+from ...shared.timing import SAMPLE_RATE
+from ..audio.config import audio_rate_hz, chosen_layers
 from ..encoders.weights import FACENET_SIZE, Weights, find_audio_weights, find_face_weights
 
 # Part of the config hash; increase it when a change of the code changes the numbers.
@@ -17,6 +17,9 @@ FACE_ALGORITHM = 3
 
 DETECTION_KEYS = ("size", "margin", "min_face_fraction", "min_probability", "detect_stride")
 """Settings without effect where no face is detected (extract.face.region: crop or frame)."""
+
+NEURAL_KEYS = ("layers", "max_seconds", "precision")
+"""Settings without effect on openSMILE, which has no layers, no windows and its own arithmetic."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,11 @@ class StreamSpec:
     def modality(self) -> str:
         """The stream's modality."""
         return self.header.modality
+
+    @property
+    def dtype(self) -> Literal["float16", "float32"]:
+        """Number format of the stored features."""
+        return cast(Literal["float16", "float32"], self.header.config["dtype"])
 
     @property
     def config_hash(self) -> str:
@@ -62,7 +70,7 @@ def build_stream_spec(settings: ExtractSettings, stream: str, *, fetch: bool = T
         config = {"algorithm": AUDIO_ALGORITHM, "sample_rate_hz": SAMPLE_RATE, **_plain(stream_settings)}
         # Counted from the first layer: -1 and the last layer's number are the same features.
         config["layers"] = chosen_layers(stream_settings.layers, weights)
-        rate_hz = AUDIO_RATE_HZ
+        rate_hz = audio_rate_hz(weights)
     else:
         weights = find_face_weights(stream_settings.encoder, stream_settings.revision, settings.seed, fetch=fetch)
         config = {"algorithm": FACE_ALGORITHM, "detector": "mtcnn", **_plain(stream_settings)}
@@ -73,6 +81,9 @@ def build_stream_spec(settings: ExtractSettings, stream: str, *, fetch: bool = T
             config = {name: value for name, value in config.items() if name not in (*DETECTION_KEYS, "detector")}
         rate_hz = stream_settings.fps
     config |= {"weights": weights.digest, "precision": settings.precision, "dtype": settings.dtype}
+    if weights.opensmile:
+        # Its features reach 1e11, beyond float16; the other settings do not concern it.
+        config = {name: config[name] for name in config if name not in NEURAL_KEYS} | {"dtype": "float32"}
     modality = modality_of(stream)
     header = ShardHeader(
         modality=modality,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foal.extract.audio.encoder import cut_windows
+from foal.extract.audio.windows import cut_windows
 from foal.shared.timing import audio_frames
 
 
