@@ -72,7 +72,7 @@ def find_audio_weights(encoder: str, revision: str, seed: int, *, fetch: bool = 
     if encoder.startswith(OPENSMILE):
         installed = smile_version(encoder)
         digest = smile_digest(encoder, installed)
-        return Weights(name=encoder, revision=f"opensmile {installed}", digest=digest, path=None)
+        return Weights(name=encoder, revision=installed, digest=digest, path=None)
     if encoder.startswith(RANDOM):
         return _random_weights(encoder, seed, ("random:tiny",))
     return _find_model(encoder, revision, key="extract.audio.encoder", fetch=fetch)

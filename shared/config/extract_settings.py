@@ -56,7 +56,8 @@ class FaceSettings(Section):
     encoder: str = Field(
         "random:tiny",
         description="face encoder: vggface2 or casia-webface (InceptionResnetV1, downloaded once), a weight file, any "
-        "vision model of Hugging Face by hub name or folder, random:tiny or random:facenet (seeded random weights)",
+        "vision model of Hugging Face (or VideoMAE) by hub name or folder, random:tiny or random:facenet (seeded "
+        "random weights)",
     )
     revision: str = Field("main", description="branch, tag or commit of a hub encoder")
     region: Literal["face", "crop", "frame"] = Field(
