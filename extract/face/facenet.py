@@ -15,6 +15,7 @@ from ..encoders.inference import autocast
 from ..encoders.weights import FACENET_SIZE, Weights
 from ..media.video_reader import RgbImage
 from .batching import FaceExtractor, ImageEncoder
+from .clips import load_clip_encoder, reads_clips
 from .detector import FaceDetector
 from .vision import load_vision_encoder
 
@@ -90,6 +91,8 @@ def build_face_extractor(
 
 
 def _load_encoder(weights: Weights, device: torch.device, precision: str) -> ImageEncoder:
+    if reads_clips(weights):
+        return load_clip_encoder(weights, device, precision=precision)
     if weights.path is not None and weights.path.is_dir():
         return load_vision_encoder(weights, device, precision=precision)
     if weights.path is None:
