@@ -4,11 +4,26 @@ import math
 from typing import Any
 
 from ...shared.errors import EncoderError
-from ...shared.timing import AUDIO_HOP_SAMPLES
+from ...shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_HOP_SAMPLES, AUDIO_RATE_HZ
+from ..encoders.opensmile import smile_rate
 from ..encoders.weights import Weights, read_json
 
-FAMILY = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
-DEFAULTS = {"num_hidden_layers": 12, "hidden_size": 768, "conv_stride": (5, 2, 2, 2, 2, 2, 2)}
+WAVEFORM_MODELS = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat", "sew")
+"""Model types that read the samples, with the convolutions of wav2vec2 in front; MMS is a wav2vec2 with adapters."""
+
+FAMILY = (*WAVEFORM_MODELS, "whisper", "wav2vec2-bert")
+DEFAULTS = {
+    "num_hidden_layers": 12,
+    "hidden_size": 768,
+    "conv_stride": (5, 2, 2, 2, 2, 2, 2),
+    "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
+}
+_SEW_DEFAULTS = {
+    "conv_stride": (5, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1),
+    "conv_kernel": (10, 3, 1, 3, 1, 3, 1, 3, 1, 2, 1, 2, 1),
+}
+_WHISPER_DEFAULTS = {"encoder_layers": 4, "d_model": 384, "num_mel_bins": 80, "max_source_positions": 1500}
+_BERT_DEFAULTS = {"num_hidden_layers": 24, "hidden_size": 1024}
 """Defaults of transformers for keys that a config.json lacks."""
 
 TINY_LAYERS = 2
@@ -28,6 +43,10 @@ def chosen_layers(layers: Layers, weights: Weights) -> Layers:
     Raises:
         EncoderError: a layer that the model does not have, no layer, or one twice.
     """
+    if weights.opensmile:
+        if layers != "last":
+            raise EncoderError(f"{weights.name} has no layers: expected extract.audio.layers: last, got {layers}")
+        return layers
     if isinstance(layers, str):
         return layers
     depth = _depth(weights)
@@ -43,6 +62,11 @@ def chosen_layers(layers: Layers, weights: Weights) -> Layers:
     return chosen
 
 
+def audio_rate_hz(weights: Weights) -> float:
+    """Frames per second of an encoder's features; 1 where it gives one vector per utterance."""
+    return smile_rate(weights.name) if weights.opensmile else AUDIO_RATE_HZ
+
+
 def _depth(weights: Weights) -> int:
     return TINY_LAYERS if weights.path is None else int(audio_config(weights)["num_hidden_layers"])
 
@@ -54,12 +78,33 @@ def audio_config(weights: Weights) -> dict[str, Any]:
     model_type = config.get("model_type")
     if model_type not in FAMILY:
         raise EncoderError(f"{weights.name}: expected a model of type {', '.join(FAMILY)}, got {model_type!r}")
-    config = {**DEFAULTS, **config}
-    # An adapter halves the frame rate once per layer.
-    halvings = config.get("num_adapter_layers", 3) if config.get("add_adapter") else 0
-    hop = math.prod(config["conv_stride"]) << halvings
+    if model_type == "whisper":
+        config = {**_WHISPER_DEFAULTS, **config}
+        # transformers calls the encoder's layers by both names; config.json has this one for certain.
+        return {**config, "num_hidden_layers": config["encoder_layers"], "hidden_size": config["d_model"]}
+    if model_type == "wav2vec2-bert":
+        config = {**_BERT_DEFAULTS, **config}
+        _check_hop(weights, AUDIO_HOP_SAMPLES << _halvings(config, 1))
+        return config
+    config = {**DEFAULTS, **(_SEW_DEFAULTS if model_type == "sew" else {}), **config}
+    _check_hop(weights, math.prod(config["conv_stride"]) << _halvings(config, 3))
+    covered, hop = 1, 1
+    for kernel, stride in zip(config["conv_kernel"], config["conv_stride"], strict=True):
+        covered, hop = covered + (kernel - 1) * hop, hop * stride
+    if covered != AUDIO_FRAME_SAMPLES:
+        raise EncoderError(
+            f"{weights.name}: expected hidden states that cover {AUDIO_FRAME_SAMPLES} samples (25 ms), got {covered}"
+        )
+    return config
+
+
+def _halvings(config: dict[str, Any], layers: int) -> int:
+    """How often an adapter halves the frame rate: once per layer. `layers` is the default number of them."""
+    return int(config.get("num_adapter_layers", layers)) if config.get("add_adapter") else 0
+
+
+def _check_hop(weights: Weights, hop: int) -> None:
     if hop != AUDIO_HOP_SAMPLES:
         raise EncoderError(
             f"{weights.name}: expected hidden states every {AUDIO_HOP_SAMPLES} samples (50 Hz), got every {hop}"
         )
-    return config

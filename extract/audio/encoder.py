@@ -1,49 +1,71 @@
-"""Audio encoders: frozen models of the wav2vec2 family, one utterance at a time or in batches, with the same result."""
+"""Audio encoders: frozen models, one utterance at a time or in batches, with the same result."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...shared.timing import AUDIO_FRAME_SAMPLES, SAMPLE_RATE, Seconds, audio_frames, samples_of_frames
+from ...shared.timing import SAMPLE_RATE, Seconds
 from ..encoders.inference import autocast, split_on_oom
 from ..media.waveform import Wave
 from .config import Layers
-from .padding import BatchInvariantModel
+from .windows import FrameGrid, Window, cut_windows
+
+WindowInput = tuple[int, Window, Tensor]
+"""Number of a waveform, a window of its input, and that part of the input (positions, ...)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """Samples start:stop of a waveform are encoded, and frames first:last of the result are kept."""
+class AudioModel(Protocol):
+    """A frozen model whose hidden states of an input are those that it has for it alone, up to rounding.
 
-    start: int
-    stop: int
-    first: int
-    last: int
+    Attributes:
+        count: number of hidden states: the layers, and the input of the first one.
+        width: numbers per hidden state, d_a.
+        grid: positions of the input that each frame covers.
+    """
 
+    count: int
+    width: int
+    grid: FrameGrid
 
-WindowSamples = tuple[int, Window, Tensor]
-"""Number of a waveform, a window of it, and the samples of that window (samples,)."""
+    def prepare(self, wave: Wave) -> Tensor:
+        """The model's input (positions, ...) of a whole waveform (samples,) at 16 kHz."""
+        ...
+
+    def hidden_states(
+        self, inputs: Sequence[Tensor], device: torch.device, *, every: bool
+    ) -> tuple[list[int], Sequence[Tensor]]:
+        """Hidden states of a batch.
+
+        Args:
+            inputs: inputs (positions, ...), or windows of them, of any lengths.
+            device: device of the model.
+            every: return the input of the first layer and the output of each, instead of the last layer's alone.
+
+        Returns:
+            Number of frames of each input, and the hidden states, each (b, t_a, d_a), padded to the longest.
+        """
+        ...
 
 
 class AudioEncoder:
-    """A frozen model of the family: waveforms in, hidden states at 50 Hz out.
+    """A frozen model: waveforms in, hidden states out.
 
     Attributes:
         frame_shape: shape of one frame of the features, ([layers,] d_a).
+        rate_hz: frames per second.
+        shortest_samples: waveforms with fewer samples are padded with silence.
+        batch_samples: samples per batch, including padding; 0 for one window at a time.
     """
 
     def __init__(
         self,
         *,
-        model: BatchInvariantModel,
-        width: int,
+        model: AudioModel,
         layers: Layers,
-        normalize: bool,
         device: torch.device,
         precision: str = "fp32",
         max_seconds: Seconds = 30.0,
@@ -53,33 +75,40 @@ class AudioEncoder:
 
         Args:
             model: the model, on `device`.
-            width: numbers per hidden state, d_a.
             layers: hidden states to return.
-            normalize: normalize each waveform to mean 0 and variance 1.
             device: device of the model.
             precision: fp32, bf16 or fp16 (autocast).
-            max_seconds: longer waveforms are encoded in windows.
+            max_seconds: longer waveforms are encoded in windows; those that the model cannot take at once are so, too.
             batch_seconds: audio per batch, including padding; 0 encodes windows one by one.
         """
         self.model = model
         self.layers = layers
-        self.normalize = normalize
         self.device = device
         self.precision = precision
         self.batch_samples = round(batch_seconds * SAMPLE_RATE)
-        self._max_samples = round(max_seconds * SAMPLE_RATE)
+        grid = model.grid
+        self.rate_hz = grid.frame_rate_hz
+        self.shortest_samples = grid.shortest_samples
+        self._batch_positions = round(batch_seconds * grid.rate_hz)
+        self._max_positions = round(max_seconds * grid.rate_hz)
+        if grid.longest is not None:
+            self._max_positions = min(self._max_positions, grid.longest)
         if layers in ("last", "mean"):
-            self.frame_shape: tuple[int, ...] = (width,)
+            self.frame_shape: tuple[int, ...] = (model.width,)
         else:
-            self.frame_shape = (model.count if isinstance(layers, str) else len(layers), width)
+            self.frame_shape = (model.count if isinstance(layers, str) else len(layers), model.width)
+
+    def origin(self, samples: int) -> Seconds:
+        """Centre of the first frame of a waveform of so many samples, relative to its start."""
+        return self.model.grid.origin
 
     @torch.inference_mode()
     def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
         """Encode waveforms.
 
         Args:
-            waves: waveforms (samples,) at 16 kHz. One shorter than the 400 samples of a frame is padded with silence;
-                one longer than `max_seconds` is encoded in overlapping windows.
+            waves: waveforms (samples,) at 16 kHz. One shorter than a frame is padded with silence; one longer than
+                `max_seconds` is encoded in overlapping windows.
 
         Returns:
             Hidden states (t_a, [layers,] d_a) of each waveform.
@@ -95,33 +124,32 @@ class AudioEncoder:
                 parts[number][window.start] = values[window.first : window.last]
         return [np.concatenate([values for _, values in sorted(wave_parts.items())]) for wave_parts in parts]
 
-    def _windows(self, number: int, wave: Wave) -> list[WindowSamples]:
-        samples = torch.from_numpy(wave)
-        if self.normalize:
-            # As the family's preprocessor: over the whole utterance, before padding.
-            samples = (samples - samples.mean()) / torch.sqrt(samples.var(correction=0) + 1e-7)
-        if len(samples) < AUDIO_FRAME_SAMPLES:
-            samples = nn.functional.pad(samples, (0, AUDIO_FRAME_SAMPLES - len(samples)))
-        windows = cut_windows(len(samples), self._max_samples)
-        return [(number, window, samples[window.start : window.stop]) for window in windows]
+    def _windows(self, number: int, wave: Wave) -> list[WindowInput]:
+        inputs = self.model.prepare(wave)
+        windows = cut_windows(len(inputs), self._max_positions, self.model.grid)
+        return [(number, window, inputs[window.start : window.stop]) for window in windows]
 
-    def _batches(self, windows: list[WindowSamples]) -> list[list[WindowSamples]]:
+    def _batches(self, windows: list[WindowInput]) -> list[list[WindowInput]]:
         """Batches of similar length, so that little is padded; of one window each without `batch_seconds`."""
-        if not self.batch_samples:
+        if not self._batch_positions:
             return [[window] for window in windows]
-        batches: list[list[WindowSamples]] = []
+        batches: list[list[WindowInput]] = []
         for window in sorted(windows, key=lambda window: -len(window[2])):
             # The first of a batch is the longest, to which the others are padded.
-            if batches and (len(batches[-1]) + 1) * len(batches[-1][0][2]) <= self.batch_samples:
+            if batches and (len(batches[-1]) + 1) * self._cost(batches[-1][0]) <= self._batch_positions:
                 batches[-1].append(window)
             else:
                 batches.append([window])
         return batches
 
-    def _forward(self, batch: Sequence[WindowSamples]) -> list[NDArray[np.float32]]:
-        waves = [samples for _, _, samples in batch]
+    def _cost(self, longest: WindowInput) -> int:
+        """Positions of each window of a batch, by its longest."""
+        return self.model.grid.padded or len(longest[2])
+
+    def _forward(self, batch: Sequence[WindowInput]) -> list[NDArray[np.float32]]:
+        inputs = [window_input for _, _, window_input in batch]
         with autocast(self.device, self.precision):
-            lengths, states = self.model.hidden_states(waves, self.device, every=self.layers != "last")
+            lengths, states = self.model.hidden_states(inputs, self.device, every=self.layers != "last")
             selected = self._select(states).float().cpu().numpy()
         return [values[:length] for values, length in zip(selected, lengths, strict=True)]
 
@@ -132,26 +160,3 @@ class AudioEncoder:
         if self.layers == "mean":
             return torch.stack(list(states)).mean(0)
         return torch.stack(list(states) if self.layers == "all" else [states[int(i)] for i in self.layers], 2)
-
-
-def cut_windows(samples: int, max_samples: int) -> list[Window]:
-    """Cut a waveform into windows of at most `max_samples`; into a single one if it is not longer.
-
-    The kept frames follow each other without gap or overlap. On either side of them a sixth of the window is context
-    that is not kept, except at the ends of the waveform.
-    """
-    frames = audio_frames(samples)
-    if samples <= max_samples:
-        return [Window(start=0, stop=samples, first=0, last=frames)]
-    per_window = audio_frames(max_samples)
-    context = per_window // 6
-    hop = per_window - 2 * context
-    cuts = [0, *range(context + hop, frames - context, hop), frames]
-    windows = []
-    for first, last in pairwise(cuts):
-        # The last window is as long as the others: it begins earlier instead.
-        begin = max(0, min(first - context, frames - per_window))
-        start, end = samples_of_frames(begin, begin + per_window)
-        stop = samples if last == frames else end
-        windows.append(Window(start=start, stop=stop, first=first - begin, last=last - begin))
-    return windows

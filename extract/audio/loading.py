@@ -1,21 +1,35 @@
-"""Build audio encoders: a model of the wav2vec2 family from a folder, or a small one with seeded random weights."""
+"""Build audio encoders: a model from a folder, or a small one with seeded random weights."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoModel, PreTrainedModel, Wav2Vec2Config, Wav2Vec2Model
+from transformers import (
+    AutoModel,
+    PreTrainedModel,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2Config,
+    Wav2Vec2Model,
+    WhisperFeatureExtractor,
+)
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ...shared.config.settings import AudioSettings
 from ...shared.errors import EncoderError
-from ...shared.timing import Seconds
+from ...shared.timing import SAMPLE_RATE, Seconds
 from ..encoders.inference import quiet_transformers
 from ..encoders.weights import Weights, read_json
 from .config import TINY_LAYERS, TINY_WIDTH, audio_config, chosen_layers
-from .encoder import AudioEncoder
+from .encoder import AudioEncoder, AudioModel
 from .padding import BatchInvariantModel
+from .spectrogram import MEL_HOP, StackedMelModel, WhisperAudioModel
+from .squeezed import SqueezedModel
 
 TRAINING_ONLY = frozenset({"masked_spec_embed"})
 """Weights that a checkpoint may lack: they replace masked frames, and nothing is masked here."""
+
+WHISPER_ENCODER_KEYS = {r"^(model\.)?encoder\.": ""}
+"""Where the encoder's weights are in a checkpoint of the whole model; the decoder's are not read."""
 
 
 def load_audio_encoder(
@@ -41,14 +55,12 @@ def load_audio_encoder(
     settings = settings or AudioSettings()
     layers = chosen_layers(settings.layers, weights)
     if weights.path is None:
-        model, normalize = _tiny(weights.seed), False
+        model: AudioModel = BatchInvariantModel(_tiny(weights.seed), device)
     else:
-        model, normalize = _load(weights, weights.path)
+        model = _load(weights, weights.path, device)
     return AudioEncoder(
-        model=BatchInvariantModel(model, device),
-        width=int(model.config.hidden_size),
+        model=model,
         layers=layers,
-        normalize=normalize,
         device=device,
         precision=precision,
         max_seconds=settings.max_seconds,
@@ -56,13 +68,35 @@ def load_audio_encoder(
     )
 
 
-def _load(weights: Weights, folder: Path) -> tuple[PreTrainedModel, bool]:
-    """The model, and whether it takes normalized waveforms."""
+def _load(weights: Weights, folder: Path, device: torch.device) -> AudioModel:
     config = audio_config(weights)
+    model_type = config["model_type"]
+    if model_type == "whisper":
+        extractor = _load_extractor(folder, WhisperFeatureExtractor, feature_size=config["num_mel_bins"])
+        _check_whisper(weights, config, extractor)
+        encoder = _load_model(weights, folder, WhisperEncoder, model_type, key_mapping=WHISPER_ENCODER_KEYS)
+        return WhisperAudioModel(encoder, extractor, device)
+    model = _load_model(weights, folder, AutoModel, model_type)
+    if model_type == "wav2vec2-bert":
+        return StackedMelModel(model, _load_extractor(folder, SeamlessM4TFeatureExtractor), device)
+    preprocessor = folder / "preprocessor_config.json"
+    normalize = config.get("feat_extract_norm") == "layer"
+    if preprocessor.is_file():
+        normalize = bool(read_json(preprocessor).get("do_normalize", normalize))
+    wrapper = SqueezedModel if model_type == "sew" else BatchInvariantModel
+    return wrapper(model, device, normalize=normalize)
+
+
+def _load_model(weights: Weights, folder: Path, loader: Any, model_type: str, **options: Any) -> PreTrainedModel:
     try:
         with quiet_transformers():
-            model, report = AutoModel.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+            model, report = loader.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **options,
             )
     except Exception as error:
         # safetensors, pickle and transformers each raise their own exceptions; one line is enough for the user.
@@ -70,14 +104,36 @@ def _load(weights: Weights, folder: Path) -> tuple[PreTrainedModel, bool]:
     missing = sorted(set(report["missing_keys"]) - TRAINING_ONLY)
     if missing:
         raise EncoderError(
-            f"{weights.name}: {len(missing)} weights of a {config['model_type']} model are missing in its file, such "
-            f"as {missing[0]}; is it the file of another model?"
+            f"{weights.name}: {len(missing)} weights of a {model_type} model are missing in its file, such as "
+            f"{missing[0]}; is it the file of another model?"
         )
-    preprocessor = folder / "preprocessor_config.json"
-    normalize = config.get("feat_extract_norm") == "layer"
-    if preprocessor.is_file():
-        normalize = read_json(preprocessor).get("do_normalize", normalize)
-    return model, bool(normalize)
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def _load_extractor(folder: Path, extractor: Any, **defaults: Any) -> Any:
+    """The feature extractor that the folder describes; without preprocessor_config.json the one with the defaults."""
+    path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        return extractor(**defaults)
+    read_json(path)
+    try:
+        with quiet_transformers():
+            return extractor.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise EncoderError(f"{path}: the feature extractor cannot be used ({str(error).splitlines()[0]})") from None
+
+
+def _check_whisper(weights: Weights, config: dict[str, Any], extractor: Any) -> None:
+    """Raise EncoderError unless the feature extractor makes the spectrogram that the encoder reads."""
+    seconds = config["max_source_positions"] * 2 * MEL_HOP / SAMPLE_RATE
+    expected = (config["num_mel_bins"], SAMPLE_RATE, MEL_HOP, round(seconds * SAMPLE_RATE))
+    found = (extractor.feature_size, extractor.sampling_rate, extractor.hop_length, extractor.n_samples)
+    if found != expected:
+        raise EncoderError(
+            f"{weights.name}: by config.json expected (mel bins, sample rate, hop, samples) {expected}, got {found} in "
+            "preprocessor_config.json; are both of the same model?"
+        )
 
 
 def _tiny(seed: int) -> PreTrainedModel:

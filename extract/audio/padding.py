@@ -12,18 +12,29 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ...shared.timing import audio_frames
+from ..media.waveform import Wave
+from .windows import WAVEFORM_GRID, FrameGrid
 
 
 class BatchInvariantModel:
     """A frozen model whose hidden states of a waveform are those that it has for it alone, up to rounding.
 
-    Attributes:
-        count: number of hidden states: the layers, and the input of the first one.
+    An `AudioModel`, whose input are the samples at 16 kHz.
     """
 
-    def __init__(self, model: PreTrainedModel, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        device: torch.device,
+        *,
+        normalize: bool = False,
+        grid: FrameGrid = WAVEFORM_GRID,
+    ) -> None:
+        """Wrap a model of the family; `normalize`: give it waveforms of mean 0 and variance 1."""
         self.count: int = model.config.num_hidden_layers + 1
+        self.width: int = model.config.hidden_size
+        self.grid = grid
+        self._normalize = normalize
         self._mask = _PaddingMask()
         norms = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.GroupNorm)]
         for name, norm in norms:
@@ -34,21 +45,20 @@ class BatchInvariantModel:
                 layer.register_forward_hook(self._mask.zero_padding)
         self._model = model.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
 
+    def prepare(self, wave: Wave) -> Tensor:
+        """Samples (samples,) of a waveform at 16 kHz, normalized over the whole utterance, then padded."""
+        samples = torch.from_numpy(wave)
+        if self._normalize:
+            # As the family's preprocessor.
+            samples = (samples - samples.mean()) / torch.sqrt(samples.var(correction=0) + 1e-7)
+        return nn.functional.pad(samples, (0, max(0, self.grid.shortest - len(samples))))
+
     def hidden_states(
         self, waves: Sequence[Tensor], device: torch.device, *, every: bool
     ) -> tuple[list[int], Sequence[Tensor]]:
-        """Hidden states of a batch.
-
-        Args:
-            waves: waveforms (samples,) of any lengths, at 16 kHz.
-            device: device of the model.
-            every: return the input of the first layer and the output of each, instead of the last layer's alone.
-
-        Returns:
-            Number of frames of each waveform, and the hidden states, each (b, t_a, d_a), padded to the longest.
-        """
+        """Hidden states of waveforms (samples,) of any lengths; see `AudioModel`."""
         samples = [len(wave) for wave in waves]
-        frames = [audio_frames(count) for count in samples]
+        frames = [self.grid.frames(count) for count in samples]
         padded = nn.utils.rnn.pad_sequence(list(waves), batch_first=True).to(device)
         attention_mask = None
         if len(set(samples)) > 1:

@@ -7,6 +7,7 @@ batches, so that the encoder can sort them by length, and yields the entries in 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,11 @@ from ...shared.config.settings import Channel
 from ...shared.errors import MediaError
 from ...shared.parallel.prefetch import prefetch
 from ...shared.store.shard import Entry
-from ...shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_ORIGIN, SAMPLE_RATE, Seconds
+from ...shared.timing import SAMPLE_RATE, Seconds
 from ...shared.utterance import Utterance
 from ..media.channels import CANCELLED_NOTE
 from ..media.media_group import MediaGroup, Results, as_media_error, check_times
 from ..media.waveform import LENGTH_TOLERANCE, NoAudioTrackError, Wave, Waveform, is_utterance_clip
-from .encoder import AudioEncoder
 
 QUEUE_BYTES = 64 << 20
 """Bytes of waveforms decoded ahead."""
@@ -54,8 +54,25 @@ DecodedAudio = tuple[MediaGroup, Utterance, AudioClip | Entry | MediaError]
 """Audio of an utterance; or its result, where there is nothing to encode."""
 
 
+class WaveEncoder(Protocol):
+    """An audio encoder: `AudioEncoder` or `SmileEncoder`, which describe the attributes."""
+
+    frame_shape: tuple[int, ...]
+    rate_hz: float
+    shortest_samples: int
+    batch_samples: int
+
+    def origin(self, samples: int) -> Seconds:
+        """Time of the first frame of a waveform of so many samples, relative to its start."""
+        ...
+
+    def encode(self, waves: Sequence[Wave]) -> list[NDArray[np.float32]]:
+        """Features (t_a, [layers,] d_a) of each waveform (samples,) at 16 kHz."""
+        ...
+
+
 def audio_entries(
-    groups: Sequence[MediaGroup], encoder: AudioEncoder, *, decoders: int, channel: Channel = "mean"
+    groups: Sequence[MediaGroup], encoder: WaveEncoder, *, decoders: int, channel: Channel = "mean"
 ) -> Results:
     """Extract the features of all utterances, in the order given.
 
@@ -114,17 +131,19 @@ def _cut(waveform: Waveform, utterance: Utterance) -> AudioClip:
     return AudioClip(wave=wave, missing=waveform.missing(start, end), cancelled=waveform.cancelled)
 
 
-def _encode_pool(pool: Sequence[DecodedAudio], encoder: AudioEncoder) -> Results:
+def _encode_pool(pool: Sequence[DecodedAudio], encoder: WaveEncoder) -> Results:
     waves = [clip.wave for _, _, clip in pool if isinstance(clip, AudioClip)]
     states = iter(encoder.encode(waves))
     for group, utterance, clip in pool:
         if isinstance(clip, AudioClip):
-            yield utterance, _entry(group, utterance, clip, next(states))
+            yield utterance, _entry(group, utterance, clip, next(states), encoder)
         else:
             yield utterance, clip
 
 
-def _entry(group: MediaGroup, utterance: Utterance, clip: AudioClip, values: NDArray[np.float32]) -> Entry:
+def _entry(
+    group: MediaGroup, utterance: Utterance, clip: AudioClip, values: NDArray[np.float32], encoder: WaveEncoder
+) -> Entry:
     quality = sound_quality(clip.wave)
     if clip.missing is not None:
         declared, missing = clip.missing
@@ -133,10 +152,10 @@ def _entry(group: MediaGroup, utterance: Utterance, clip: AudioClip, values: NDA
         id=utterance.id,
         values=values,
         valid=np.ones(len(values), bool),
-        origin=(utterance.start or 0.0) + AUDIO_ORIGIN,
+        origin=(utterance.start or 0.0) + encoder.origin(len(clip.wave)),
         source=utterance.source("audio"),
         media=group.fingerprint,
-        note=_note(clip, utterance),
+        note=_note(clip, utterance, encoder.shortest_samples),
         quality=quality,
     )
 
@@ -148,17 +167,17 @@ def sound_quality(wave: Wave) -> dict[str, float]:
     return {"clipping": float(np.mean(np.abs(wave) >= CLIPPING_LEVEL)), "silence": float(np.mean(silent))}
 
 
-def _note(clip: AudioClip, utterance: Utterance) -> str:
-    notes = [_length_note(clip, utterance), CANCELLED_NOTE if clip.cancelled else ""]
+def _note(clip: AudioClip, utterance: Utterance, shortest_samples: int) -> str:
+    notes = [_length_note(clip, utterance, shortest_samples), CANCELLED_NOTE if clip.cancelled else ""]
     return "; ".join(note for note in notes if note)
 
 
-def _length_note(clip: AudioClip, utterance: Utterance) -> str:
+def _length_note(clip: AudioClip, utterance: Utterance, shortest_samples: int) -> str:
     if clip.missing is not None and clip.missing[1]:
         declared, missing = clip.missing
         return f"only {max(0.0, declared - missing):.2f} of {declared:.2f} s of audio could be decoded"
-    if len(clip.wave) < AUDIO_FRAME_SAMPLES:
-        return "shorter than 25 ms, filled up with silence"
+    if len(clip.wave) < shortest_samples:
+        return f"shorter than {shortest_samples * 1000 / SAMPLE_RATE:g} ms, filled up with silence"
     seconds = len(clip.wave) / SAMPLE_RATE
     if utterance.seconds is not None and abs(seconds - utterance.seconds) > LENGTH_TOLERANCE:
         return f"{seconds:.2f} s of audio for an utterance of {utterance.seconds:.2f} s"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...shared.errors import EncoderError
+from .opensmile import OPENSMILE, smile_digest, smile_version
 
 RANDOM = "random:"
 _MODEL_FILES = ("config.json", "preprocessor_config.json")
@@ -31,10 +32,10 @@ class Weights:
 
     Attributes:
         name: name or path, as in the settings.
-        revision: commit on the hub; "local" for files, "seed N" for random weights.
+        revision: commit on the hub; "local" for files, "seed N" for random weights, the version of openSMILE.
         digest: SHA-256 of everything that defines the encoder.
         path: file or folder, absolute, because Dask workers may run in another folder; None for random weights,
-            which `name` and `seed` define.
+            which `name` and `seed` define, and for openSMILE, which has none.
         seed: of random weights.
     """
 
@@ -47,22 +48,31 @@ class Weights:
     @property
     def random(self) -> bool:
         """Whether the weights are random."""
-        return self.path is None
+        return self.path is None and not self.opensmile
+
+    @property
+    def opensmile(self) -> bool:
+        """Whether it is a feature set of openSMILE."""
+        return self.path is None and self.name.startswith(OPENSMILE)
 
 
 def find_audio_weights(encoder: str, revision: str, seed: int, *, fetch: bool = True) -> Weights:
-    """Find a model of the wav2vec2 family.
+    """Find an audio encoder.
 
     Args:
-        encoder: random:tiny, a local folder, or a hub name.
+        encoder: random:tiny, a feature set of openSMILE (opensmile:eGeMAPSv02), a local folder, or a hub name.
         revision: branch, tag or commit on the hub.
         seed: of random weights.
         fetch: download a hub model that is not cached.
 
     Raises:
-        EncoderError: unknown name, incomplete folder, or a model that cannot be downloaded (without `fetch`: that is
-            not cached).
+        EncoderError: unknown name, incomplete folder, a model that cannot be downloaded (without `fetch`: that is
+            not cached), or openSMILE is not installed.
     """
+    if encoder.startswith(OPENSMILE):
+        installed = smile_version(encoder)
+        digest = smile_digest(encoder, installed)
+        return Weights(name=encoder, revision=installed, digest=digest, path=None)
     if encoder.startswith(RANDOM):
         return _random_weights(encoder, seed, ("random:tiny",))
     return _find_model(encoder, revision, key="extract.audio.encoder", fetch=fetch)

@@ -16,10 +16,11 @@ A frame passes four queues; each exists because the stage behind it takes severa
       v     _encode
     Track.set_embedding                   Track.pending counts its frames in (3) and (4)
 
-Without detection (region crop or frame) frames go from push to (4) directly.
+Without detection (region crop or frame) frames go from push to (4) directly. For an encoder of clips,
+clips.ClipBuffers before (4) collects the frames of an utterance into clips.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from ...shared.config.settings import FaceSettings
 from ..encoders.inference import split_on_oom
 from ..media.video_reader import RgbImage
+from .clips import Clip, ClipBuffers, ClipEncoder
 from .config import FaceCrop
 from .cropping import cut_face
 from .detector import DetectedFace, FaceDetector
@@ -105,7 +107,11 @@ class FaceBatches:
         self._detection_batch = DETECTION_BATCH[extractor.detector.device.type] if extractor.detector else 0
         self._spans: list[Span] = []
         self._waiting_bytes = 0
-        self._prepared: list[tuple[Track, int, torch.Tensor]] = []
+        self._prepared: list[tuple[Track, list[int], torch.Tensor]] = []
+        frames = extractor.encoder.frames if isinstance(extractor.encoder, ClipEncoder) else 1
+        self._clips = ClipBuffers(frames) if frames > 1 else None
+        self._clip_frames = frames
+        self._batch = max(1, extractor.batch // frames)
 
     def push(self, track: Track, sample: FrameSample) -> None:
         """Add the next frame of an utterance; positions ascend."""
@@ -122,10 +128,13 @@ class FaceBatches:
         """Declare that no more frames of this utterance come."""
         self._hold(track.flush_span())
         track.ended = True
+        if not self._spans:
+            self._close_clips(ended=True)
 
     def finish(self) -> None:
         """Process the rest of the queues."""
         self._detect()
+        self._close_clips(ended=False)
         self._encode()
 
     def _hold(self, span: Span | None) -> None:
@@ -147,6 +156,7 @@ class FaceBatches:
                     height, width = sample.image.shape[:2]
                     track.boxes[sample.position] = face.box / (width, height, width, height)
                     self._prepare(track, sample, face)
+        self._close_clips(ended=True)
 
     def _detect_faces(self, images: Sequence[RgbImage]) -> list[list[DetectedFace]]:
         """All faces of each image; those of one size go through the detector together."""
@@ -163,11 +173,26 @@ class FaceBatches:
 
     def _prepare(self, track: Track, sample: FrameSample, face: DetectedFace | None) -> None:
         prepared = self._extractor.prepare(sample.image, face)
+        track.pending += 1
+        if self._clips is None:
+            self._add(track, [sample.position], prepared)
+        else:
+            self._add_clips(self._clips.add(track, sample.position, prepared))
+
+    def _close_clips(self, *, ended: bool) -> None:
+        if self._clips is not None:
+            self._add_clips(self._clips.close(ended=ended))
+
+    def _add_clips(self, clips: Iterable[Clip]) -> None:
+        for clip in clips:
+            self._add(clip.track, clip.positions, clip.pixels)
+
+    def _add(self, track: Track, positions: list[int], prepared: torch.Tensor) -> None:
+        """Add an image, or a clip, to the next batch; `positions` are its frames."""
         if self._prepared and self._prepared[0][2].shape != prepared.shape:
             self._encode()
-        track.pending += 1
-        self._prepared.append((track, sample.position, prepared))
-        if len(self._prepared) == self._extractor.batch:
+        self._prepared.append((track, positions, prepared))
+        if len(self._prepared) == self._batch:
             self._encode()
 
     def _encode(self) -> None:
@@ -177,8 +202,9 @@ class FaceBatches:
             return
         tensors = [tensor for _, _, tensor in prepared]
         # Always a full batch: libraries choose their kernels by the shape, and with them the last bits.
-        tensors += tensors[-1:] * (self._extractor.batch - len(tensors))
+        tensors += tensors[-1:] * (self._batch - len(tensors))
         remedy = "lower extract.batch_images or extract.face.size"
         embeddings = split_on_oom(lambda batch: list(self._extractor.encoder.encode(batch)), tensors, remedy=remedy)
-        for (track, position, _), values in zip(prepared, embeddings, strict=False):
-            track.set_embedding(position, values)
+        for (track, positions, _), values in zip(prepared, embeddings, strict=False):
+            for position in positions:
+                track.set_embedding(position, values if self._clips is None else values[position % self._clip_frames])

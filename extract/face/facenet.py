@@ -15,6 +15,7 @@ from ..encoders.inference import autocast
 from ..encoders.weights import FACENET_SIZE, Weights
 from ..media.video_reader import RgbImage
 from .batching import FaceExtractor, ImageEncoder
+from .clips import load_clip_encoder, reads_clips
 from .config import face_crop, is_vision_model
 from .detector import FaceDetector
 from .vision import load_vision_encoder
@@ -94,6 +95,8 @@ def build_face_extractor(
 
 
 def _load_encoder(weights: Weights, device: torch.device, precision: str) -> ImageEncoder:
+    if reads_clips(weights):
+        return load_clip_encoder(weights, device, precision=precision)
     if is_vision_model(weights):
         return load_vision_encoder(weights, device, precision=precision)
     if weights.path is None:

@@ -1,6 +1,6 @@
 """Vision encoders: any frozen Hugging Face model that returns one embedding per image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class VisionEncoder:
 
     def prepare(self, image: RgbImage) -> torch.Tensor:
         """Convert a whole image (h, w, 3) to the model's input (3, size, size), float32, on the CPU."""
-        return _process(self.processor, image)
+        return process_image(self.processor, image)
 
     def prepare_face(self, face: torch.Tensor) -> torch.Tensor:
         """Rescale and normalize a face (3, size, size), 0 to 255, without resizing or cropping it."""
@@ -72,7 +72,7 @@ def load_vision_encoder(weights: Weights, device: torch.device, *, precision: st
         EncoderError: the folder is damaged, lacks weights that the embedding needs, or holds no vision model.
     """
     folder, architecture, config = _read_config(weights)
-    processor, size = _load_processor(folder)
+    processor, size = load_processor(folder)
     width = _embedding_width(weights.name, architecture, config, size)
     try:
         # Weights that the checkpoint lacks are drawn at random; the global random state must not change.
@@ -88,7 +88,7 @@ def load_vision_encoder(weights: Weights, device: torch.device, *, precision: st
             )
     except Exception as error:
         # safetensors, pickle and transformers each raise their own exceptions; one line is enough for the user.
-        raise EncoderError(f"{weights.name}: the weights cannot be loaded ({_first_line(error)})") from None
+        raise EncoderError(f"{weights.name}: the weights cannot be loaded ({first_line(error)})") from None
     encoder = VisionEncoder(
         model=model, processor=processor, size=size, width=width, device=device, precision=precision
     )
@@ -110,7 +110,7 @@ def _read_config(weights: Weights) -> tuple[Path, Any, Any]:
         return weights.path, *_select_class(config)
     except Exception as error:
         raise EncoderError(
-            f"{weights.path / 'config.json'}: cannot be read as {model_type} ({_first_line(error)})"
+            f"{weights.path / 'config.json'}: cannot be read as {model_type} ({first_line(error)})"
         ) from None
 
 
@@ -131,8 +131,8 @@ def _select_class(config: Any) -> tuple[Any, Any]:
     return (CLIPVisionModelWithProjection if projects else CLIPVisionModel), config
 
 
-def _load_processor(folder: Path) -> tuple[Any, int]:
-    """The model's image processor, and the side of its square output in pixels."""
+def load_processor(folder: Path, process: Callable[[Any, RgbImage], torch.Tensor] | None = None) -> tuple[Any, int]:
+    """The model's image processor, and the side of its square output in pixels; `process` converts an image with it."""
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         raise EncoderError(f"{folder}: expected preprocessor_config.json (the image processor of the model), got none")
@@ -142,9 +142,9 @@ def _load_processor(folder: Path) -> tuple[Any, int]:
         with quiet_transformers():
             processor = loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             # Tried on a rectangular image: the keys for the output size differ between processors.
-            shape = tuple(_process(processor, np.zeros((480, 640, 3), np.uint8)).shape)
+            shape = tuple((process or process_image)(processor, np.zeros((480, 640, 3), np.uint8)).shape)
     except Exception as error:
-        raise EncoderError(f"{path}: the image processor cannot be used ({_first_line(error)})") from None
+        raise EncoderError(f"{path}: the image processor cannot be used ({first_line(error)})") from None
     if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
         raise EncoderError(
             f"{path}: expected square outputs (3, size, size), got {shape} for an image of 480 x 640 pixels"
@@ -159,7 +159,7 @@ def _embedding_width(name: str, architecture: Any, config: Any, size: int) -> in
             return _embed(architecture(config).eval(), torch.zeros(1, 3, size, size)).shape[1]
     except Exception as error:
         raise EncoderError(
-            f"{name}: the model returns no embedding for an image of {size} x {size} pixels ({_first_line(error)})"
+            f"{name}: the model returns no embedding for an image of {size} x {size} pixels ({first_line(error)})"
         ) from None
 
 
@@ -197,7 +197,8 @@ def _check_complete(folder: Path, encoder: VisionEncoder, report: dict[str, Any]
                 raise EncoderError(f"{folder}: expected all weights of the model, got a file where {name} is {defect}")
 
 
-def _process(processor: Any, image: RgbImage) -> torch.Tensor:
+def process_image(processor: Any, image: RgbImage) -> torch.Tensor:
+    """The model's input of a whole image (h, w, 3), float32."""
     # Torch warns about read-only arrays, which some decoders return.
     image = np.require(image, np.uint8, ["C", "W"])
     return _pixels(processor(image, input_data_format="channels_last", return_tensors="pt"))
@@ -208,5 +209,6 @@ def _pixels(batch: Any) -> torch.Tensor:
     return pixels.float()
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's message."""
     return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,11 +17,10 @@ from ...shared.errors import FoalError, MediaError, StoreError
 from ...shared.files.fingerprint import CONTENT, content_hash
 from ...shared.files.unicode_names import locate
 from ...shared.store.shard import ShardReader, ShardWriter, verify_shard
-from ...shared.timing import AUDIO_RATE_HZ
 from ...shared.utterance import Utterance
-from ..audio.encoder import AudioEncoder
 from ..audio.loading import load_audio_encoder
-from ..audio.pipeline import audio_entries
+from ..audio.pipeline import WaveEncoder, audio_entries
+from ..audio.smile import SmileEncoder
 from ..face.batching import FaceExtractor
 from ..face.facenet import build_face_extractor
 from ..face.pipeline import face_entries
@@ -48,14 +46,17 @@ class Encoders:
         self.specs = specs
         self._device = device
         self._decode_threads = decode_threads
-        self._loaded: dict[str, AudioEncoder | FaceExtractor] = {}
+        self._loaded: dict[str, WaveEncoder | FaceExtractor] = {}
 
-    def load(self, stream: str) -> AudioEncoder | FaceExtractor:
+    def load(self, stream: str) -> WaveEncoder | FaceExtractor:
         """Load a stream's encoder. Raises EncoderError."""
         if stream not in self._loaded:
             spec = self.specs[stream]
             settings = self.settings
             if isinstance(spec.settings, AudioSettings):
+                if spec.weights.opensmile:
+                    self._loaded[stream] = SmileEncoder(spec.weights)
+                    return self._loaded[stream]
                 seconds = settings.batch_seconds
                 if seconds is None:
                     seconds = 0.0 if self._device.type == "cpu" else 240.0
@@ -76,19 +77,19 @@ class Encoders:
     def entries(self, stream: str, parts: Sequence[MediaGroup]) -> Results:
         """Extract all utterances of the media files, in order. Raises DecodeFallbackError."""
         encoder = self.load(stream)
-        if isinstance(encoder, AudioEncoder):
-            settings = self.specs[stream].settings
-            assert isinstance(settings, AudioSettings)
-            return audio_entries(parts, encoder, decoders=self._decode_threads, channel=settings.channel)
-        return face_entries(parts, encoder, decoders=self._decode_threads)
+        if isinstance(encoder, FaceExtractor):
+            return face_entries(parts, encoder, decoders=self._decode_threads)
+        settings = self.specs[stream].settings
+        assert isinstance(settings, AudioSettings)
+        return audio_entries(parts, encoder, decoders=self._decode_threads, channel=settings.channel)
 
     def bytes_per_second(self, stream: str) -> float:
         """Bytes of features per second of media."""
         encoder = self.load(stream)
         settings = self.specs[stream].settings
-        itemsize = np.dtype(self.settings.dtype).itemsize
-        if isinstance(encoder, AudioEncoder):
-            return float(np.prod(encoder.frame_shape)) * AUDIO_RATE_HZ * itemsize
+        itemsize = np.dtype(self.specs[stream].dtype).itemsize
+        if not isinstance(encoder, FaceExtractor):
+            return float(np.prod(encoder.frame_shape)) * encoder.rate_hz * itemsize
         assert isinstance(settings, FaceSettings)
         box_bytes = 16 if settings.region == "face" else 0
         return (encoder.encoder.width * itemsize + box_bytes + 1) * settings.fps
@@ -110,9 +111,7 @@ def frames_in_existing_shard(chunk: Chunk, encoders: Encoders, *, root: Path, sh
         return int(existing.offsets[-1]) if current else None
 
 
-def extract_into_shard(
-    chunk: Chunk, encoders: Encoders, *, root: Path, shard: Path, dtype: Literal["float16", "float32"], command: str
-) -> ChunkResult:
+def extract_into_shard(chunk: Chunk, encoders: Encoders, *, root: Path, shard: Path, command: str) -> ChunkResult:
     """Attempt the chunk until an attempt succeeds; each starts from the beginning and leaves nothing if it fails."""
     backends: dict[Path, Backend] = {}
     isolate_files = False
@@ -122,7 +121,7 @@ def extract_into_shard(
         try:
             with _content_hashes(parts) as hashes:
                 # What is written does not depend on the attempts before.
-                return _attempt(chunk, groups, encoders, shard, dtype, command, hashes, isolate_files=isolate_files)
+                return _attempt(chunk, groups, encoders, shard, command, hashes, isolate_files=isolate_files)
         except DecodeFallbackError as fallback:
             backends[fallback.path] = "pyav"
         except Exception as error:
@@ -152,7 +151,6 @@ def _attempt(
     groups: Sequence[Sequence[MediaGroup]],
     encoders: Encoders,
     shard: Path,
-    dtype: Literal["float16", "float32"],
     command: str,
     hashes: Mapping[str, "Future[str]"],
     *,
@@ -173,7 +171,8 @@ def _attempt(
             fingerprint = part.fingerprint if unchanged else CHANGED
             failures.append(build_failure(chunk, utterance, str(error), fingerprint, remedy=remedy))
 
-    with ShardWriter(shard, encoders.specs[chunk.stream].header, dtype=dtype, command=command) as writer:
+    spec = encoders.specs[chunk.stream]
+    with ShardWriter(shard, spec.header, dtype=spec.dtype, command=command) as writer:
         for group in groups:
             waiting = {utterance.id: utterance for part in group for utterance in part.utterances}
             try:

@@ -135,7 +135,6 @@ def _dispatch(
             plugin_name=plugin.name,
             root=root,
             shard=shard_path(chunk).absolute(),
-            dtype=settings.extract.dtype,
             command=command,
             key=key,
             priority=chunk.seconds,

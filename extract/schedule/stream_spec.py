@@ -3,12 +3,12 @@
 import json
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal, cast
 
 from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings, modality_of
 from ...shared.store.shard import ShardHeader
-from ...shared.timing import AUDIO_RATE_HZ, SAMPLE_RATE
-from ..audio.config import chosen_layers
+from ...shared.timing import SAMPLE_RATE
+from ..audio.config import audio_rate_hz, chosen_layers
 from ..encoders.weights import FACENET_SIZE, Weights, find_audio_weights, find_face_weights
 from ..face.config import face_crop, is_vision_model
 
@@ -21,6 +21,9 @@ DETECTION_KEYS = ("size", "crop_shape", "margin", "choose", "min_face_fraction",
 
 LATER_KEYS = {"crop_shape": "square", "choose": "first-followed"}
 """Keys that older configurations lack, with the value that they stand for."""
+
+NEURAL_KEYS = ("layers", "max_seconds", "precision")
+"""Settings without effect on openSMILE, which has no layers, no windows and its own arithmetic."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,11 @@ class StreamSpec:
     def modality(self) -> str:
         """The stream's modality."""
         return self.header.modality
+
+    @property
+    def dtype(self) -> Literal["float16", "float32"]:
+        """Number format of the stored features."""
+        return cast(Literal["float16", "float32"], self.header.config["dtype"])
 
     @property
     def config_hash(self) -> str:
@@ -69,7 +77,7 @@ def build_stream_spec(settings: ExtractSettings, stream: str, *, fetch: bool = T
             del config["channel"]
         # Counted from the first layer: -1 and the last layer's number are the same features.
         config["layers"] = chosen_layers(stream_settings.layers, weights)
-        rate_hz = AUDIO_RATE_HZ
+        rate_hz = audio_rate_hz(weights)
     else:
         weights = find_face_weights(stream_settings.encoder, stream_settings.revision, settings.seed, fetch=fetch)
         config = {"algorithm": FACE_ALGORITHM, "detector": "mtcnn", **_plain(stream_settings)}
@@ -83,6 +91,9 @@ def build_stream_spec(settings: ExtractSettings, stream: str, *, fetch: bool = T
             config = {name: value for name, value in config.items() if name not in (*DETECTION_KEYS, "detector")}
         rate_hz = stream_settings.fps
     config |= {"weights": weights.digest, "precision": settings.precision, "dtype": settings.dtype}
+    if weights.opensmile:
+        # Its features reach 1e11, beyond float16; the other settings do not concern it.
+        config = {name: config[name] for name in config if name not in NEURAL_KEYS} | {"dtype": "float32"}
     modality = modality_of(stream)
     header = ShardHeader(
         modality=modality,

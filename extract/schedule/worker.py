@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from distributed import Worker, get_worker
 
@@ -64,9 +63,7 @@ def check_encoders(streams: Sequence[str], *, plugin_name: str) -> dict[str, flo
         return {stream: plugin.encoders.bytes_per_second(stream) for stream in streams}
 
 
-def extract_chunk(
-    chunk: Chunk, *, plugin_name: str, root: Path, shard: Path, dtype: Literal["float16", "float32"], command: str
-) -> ChunkResult:
+def extract_chunk(chunk: Chunk, *, plugin_name: str, root: Path, shard: Path, command: str) -> ChunkResult:
     """Extract a chunk into its shard; a media file that cannot be read costs only its own utterances.
 
     Args:
@@ -74,7 +71,6 @@ def extract_chunk(
         plugin_name: name of the EncoderPlugin of this run.
         root: the corpus root.
         shard: the file to write.
-        dtype: number format of the stored features.
         command: the command line, which the shard records.
 
     Returns:
@@ -95,7 +91,7 @@ def extract_chunk(
         plugin.encoders.load(chunk.stream)
         worker.log_event(TASK_STARTED, {"key": worker.get_current_task(), "worker": worker.address})
         began = time.perf_counter()
-        result = extract_into_shard(chunk, plugin.encoders, root=root, shard=shard, dtype=dtype, command=command)
+        result = extract_into_shard(chunk, plugin.encoders, root=root, shard=shard, command=command)
         return replace(result, took=time.perf_counter() - began)
 
 

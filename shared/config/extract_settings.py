@@ -34,8 +34,9 @@ class AudioSettings(Section):
 
     encoder: str = Field(
         "random:tiny",
-        description="audio encoder (wav2vec2, HuBERT, WavLM, data2vec-audio): a hub name, a local folder, or "
-        "random:tiny (seeded random weights)",
+        description="audio encoder: a hub name or local folder (wav2vec2, HuBERT, WavLM, data2vec-audio, UniSpeech, "
+        "SEW, MMS, Wav2Vec2-BERT, Whisper), opensmile:eGeMAPSv02 or opensmile:ComParE_2016 (each also with "
+        "/functionals), or random:tiny (seeded random weights)",
     )
     revision: str = Field("main", description="branch, tag or commit of a hub encoder")
     layers: Literal["last", "mean", "all"] | tuple[int, ...] = Field(
@@ -52,7 +53,8 @@ class AudioSettings(Section):
         30.0,
         ge=2,
         le=600,
-        description="window length in seconds; longer audio is encoded in overlapping windows, whose middles are kept",
+        description="window length in seconds; longer audio is encoded in overlapping windows, whose middles are kept "
+        "(Whisper: at most 30; openSMILE reads the whole)",
     )
 
     @field_validator("channel")
@@ -71,7 +73,8 @@ class FaceSettings(Section):
     encoder: str = Field(
         "random:tiny",
         description="face encoder: vggface2 or casia-webface (InceptionResnetV1, downloaded once), a weight file, any "
-        "vision model of Hugging Face by hub name or folder, random:tiny or random:facenet (seeded random weights)",
+        "vision model of Hugging Face (or VideoMAE) by hub name or folder, random:tiny or random:facenet (seeded "
+        "random weights)",
     )
     revision: str = Field("main", description="branch, tag or commit of a hub encoder")
     region: Literal["face", "crop", "frame"] = Field(

@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> Iterator[Extract]:
         client.register_plugin(plugin)
 
         def extract(chunk: Chunk) -> ChunkResult:
-            options = {"root": tmp_path, "shard": tmp_path / "shard.h5", "dtype": "float16", "command": "foal"}
+            options = {"root": tmp_path, "shard": tmp_path / "shard.h5", "command": "foal"}
             future = client.submit(extract_chunk, chunk, plugin_name=plugin.name, pure=False, **options)
             result: ChunkResult = future.result()
             return result
