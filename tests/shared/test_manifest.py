@@ -1,6 +1,4 @@
 import os
-import stat
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foal.shared.errors import ManifestError, UsageError
+from foal.shared.errors import ManifestError
 from foal.shared.files.unicode_names import nfc
 from foal.shared.manifest import check_inside, check_media, read_manifest, write_manifest
 from foal.shared.utterance import Utterance
@@ -191,36 +189,6 @@ def test_paths_outside_the_root_are_refused(tmp_path: Path, media: str, message:
         check_inside([row] * 25, tmp_path / "root", tmp_path / "m.csv")
 
 
-def test_other_files_are_not_replaced_and_invalid_rows_are_not_written(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("train: {}\n")
-    utterance = Utterance(id="a", corpus="c", audio="a.wav")
-    with pytest.raises(UsageError, match="exists and is not a manifest"):
-        write_manifest(tmp_path / "params.yaml", [utterance])
-    with pytest.raises(ManifestError, match=r"m\.csv, line 3, column id: expected unique ids"):
-        write_manifest(tmp_path / "m.csv", [utterance, utterance])
-    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"id,and,other\n1,2,3\n",
-        b"id,",
-        b"",
-        HEADER.encode() + b",notes\n",
-        HEADER[:-5].encode(),
-        b"id," * (1 << 20),
-        b"\xff",
-    ],
-)
-def test_files_that_only_resemble_a_manifest_are_not_replaced(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "data.csv"
-    path.write_bytes(content)
-    with pytest.raises(UsageError, match="exists and is not a manifest"):
-        write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
-    assert path.read_bytes() == content
-
-
 def test_names_are_compared_in_one_unicode_form_and_paths_stay_as_written(tmp_path: Path) -> None:
     nfd = "Zoe\u0308"
     row = Utterance(id=nfd, corpus="c", session=nfd, speaker=nfd, label=nfd, audio=nfd, transcript=nfd)
@@ -238,35 +206,6 @@ def test_a_link_that_leads_outside_is_found_in_the_other_unicode_form(tmp_path: 
     (tmp_path / "corpus" / "e\u0301.wav").symlink_to(tmp_path / "secret.wav")
     with pytest.raises(ManifestError, match="through a symbolic link"):
         check_inside([Utterance(id="a", audio="\u00e9.wav")], tmp_path / "corpus", tmp_path / "m.csv")
-
-
-def test_any_file_is_replaced_with_force(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("notes")
-    rows = [Utterance(id="a", corpus="c", audio="a.wav")]
-    write_manifest(tmp_path / "notes.txt", rows, force=True)
-    assert read_manifest(tmp_path / "notes.txt") == rows
-
-
-def test_pipes_folders_and_broken_links_are_not_replaced(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "loose").symlink_to("nowhere")
-    (tmp_path / "null").symlink_to("/dev/null")
-    with suppress(PermissionError):  # only root can create devices
-        os.mknod(tmp_path / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
-    before = {path: path.lstat().st_mode for path in tmp_path.iterdir()}
-    for path in before:
-        with pytest.raises(UsageError, match="exists and is not a manifest"):
-            write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
-    assert before == {path: path.lstat().st_mode for path in tmp_path.iterdir()}
-
-
-@pytest.mark.parametrize("start", [HEADER, f"\ufeff{HEADER}\r", ",".join(HEADER.split(",")[::-1]), f"{HEADER},fold"])
-def test_an_older_manifest_is_replaced(tmp_path: Path, start: str) -> None:
-    path = tmp_path / "m.csv"
-    path.write_text(start + "\n", encoding="utf-8")
-    write_manifest(path, [Utterance(id="a", corpus="c", audio="a.wav")])
-    assert len(read_manifest(path)) == 1
 
 
 ROW = "u{n},c,s,p,,joy,{n}.wav,,,,full,{fold}\n"
