@@ -42,9 +42,8 @@ def make_container(lengths: bool = True) -> dict[str, dict[str, Any]]:
 
 
 def save(path: Path, data: dict[str, dict[str, Any]]) -> Path:
-    np.savez(
-        path, **{f"{split}/{key}": np.asarray(value) for split, part in data.items() for key, value in part.items()}
-    )
+    arrays: dict[str, Any] = {f"{split}/{key}": value for split, part in data.items() for key, value in part.items()}
+    np.savez(path, **arrays)
     return path
 
 
