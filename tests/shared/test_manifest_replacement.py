@@ -1,5 +1,8 @@
 """Writing a manifest replaces manifests only, unless it is forced."""
 
+import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
