@@ -99,7 +99,11 @@ class Video:
         end = min(end, max(self.seconds, start) + MAX_OVERRUN)
         if end - start > min(MAX_SEGMENT, MAX_FRAME_DISTANCE * (len(self.shown_at) + 1)):
             raise MediaError(f"expected a video of {end - start:.0f} s, got only {len(self.shown_at)} frames")
-        return shown_frames(face_times(start, max(0.0, end - start), segment.fps), self.shown_at, self.seconds)
+        times = face_times(start, max(0.0, end - start), segment.fps)
+        if times[0] > end >= start:
+            # Shorter than half an interval: its only sample is the middle.
+            times[0] = (start + end) / 2
+        return shown_frames(times, self.shown_at, self.seconds)
 
     def expected_frames(self, segment: Segment, plan: NDArray[np.int64]) -> int | None:
         """Number of sampling times for which the header declares a frame; None if it declares no duration.

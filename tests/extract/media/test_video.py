@@ -117,6 +117,19 @@ def test_times_after_the_end_have_no_frames(tmp_path: Path, make_video: MakeVide
     assert actual == [21, 23, *[-1] * 6]
 
 
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
+def test_a_film_shorter_than_half_an_interval_gives_its_picture(
+    tmp_path: Path, make_video: MakeVideo, read_number: ReadNumber, name: str
+) -> None:
+    path = make_video(tmp_path / name, frames=1)
+    assert numbers(
+        path, [Segment(start=None, end=None, fps=10), Segment(start=0.0, end=0.02, fps=10)], read_number
+    ) == [
+        [0],
+        [0],
+    ]
+
+
 def test_frames_are_cropped(tmp_path: Path, make_video: MakeVideo) -> None:
     video = open_video(make_video(tmp_path / "v.mp4", frames=3))
     plans = [np.array([1]), np.array([1])]
