@@ -105,8 +105,8 @@ def import_features(
     Reads one array per utterance of the manifest, of shape (width,) or (frames, width), and writes shards and a
     feats.h5 to train on. A second import of a stream replaces the first. The manifest needs no media.
     """
-    from .maintenance.import_features import import_features as run
-    from .maintenance.imported_frames import FrameRules
+    from .imports.import_features import import_features as run
+    from .imports.imported_frames import FrameRules
 
     paths = {modality: path for modality, path in (("audio", audio), ("face", face)) if path is not None}
     rates = {modality: rate for modality, rate in (("audio", audio_rate), ("face", face_rate)) if rate is not None}
@@ -167,7 +167,7 @@ def _check_path(modality: str, path: Path, file_format: FileFormat) -> None:
     """Raise UsageError if a path is not what the format needs, with the format that it would fit."""
     if file_format is FileFormat.MMSA:
         # Names a pickle as what it is.
-        from .maintenance.mmsa_file import check_npz
+        from .imports.mmsa_file import check_npz
 
         check_npz(path)
     elif not path.is_dir():

@@ -51,7 +51,7 @@ SLOW_FILES = (
     "extract/inspect/test_preview.py",
     "extract/inspect/test_sheet_layout.py",
     "extract/maintenance/test_clean.py",
-    "extract/maintenance/test_import_features.py",
+    "extract/imports/test_import_features.py",
     "extract/media/test_audio_track.py",
     "extract/media/test_video.py",
     "extract/schedule/test_dispatch.py",

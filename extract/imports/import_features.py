@@ -25,12 +25,12 @@ from ...shared.store.index_writer import check_index, write_index
 from ...shared.store.shard import Entry, ShardHeader, ShardWriter
 from ...shared.text import counted, preview_ids
 from ...shared.utterance import Utterance, splits_of
+from ..maintenance.stale import is_deletable_corrupt_shard
 from .earlier_streams import check_overlap, find_any, in_order, read_earlier_streams
 from .feature_source import ArrayReader, FeatureSource, check_source, estimate_rate
 from .imported_frames import DEFAULT_RULES, FrameRules
 from .mmsa_file import MmsaFile
 from .npy_folder import NpyFolder
-from .stale import is_deletable_corrupt_shard
 
 Format = Literal["npy", "mmsa", "datasets"]
 

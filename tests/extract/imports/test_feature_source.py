@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from foal.extract.maintenance.feature_source import FeatureSource, check_source
-from foal.extract.maintenance.imported_frames import FrameRules
+from foal.extract.imports.feature_source import FeatureSource, check_source
+from foal.extract.imports.imported_frames import FrameRules
 from foal.shared.errors import StoreError
 
 

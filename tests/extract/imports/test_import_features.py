@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foal.extract.maintenance.import_features import MAX_SHARD_BYTES
+from foal.extract.imports.import_features import MAX_SHARD_BYTES
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.files.atomic import temporary_name
 from foal.shared.manifest import read_manifest, write_manifest

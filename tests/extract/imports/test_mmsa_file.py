@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foal.extract.maintenance.mmsa_file import MmsaFile, check_npz
+from foal.extract.imports.mmsa_file import MmsaFile, check_npz
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.manifest import write_manifest
 from foal.shared.store.feature_store import FeatureStore

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from foal.extract.maintenance.imported_frames import DEFAULT_RULES, FrameRules, read_frames
+from foal.extract.imports.imported_frames import DEFAULT_RULES, FrameRules, read_frames
 from foal.shared.errors import StoreError
 
 

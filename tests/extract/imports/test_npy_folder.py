@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foal.extract.maintenance.npy_folder import NpyFolder, open_array
+from foal.extract.imports.npy_folder import NpyFolder, open_array
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.utterance import Utterance
 

@@ -39,7 +39,7 @@ def lists(kind: Any, frames: list[Any]) -> Any:
 
 
 def reader(folder: Path, modality: str = "audio", **keys: str | None) -> Any:
-    from foal.extract.maintenance.dataset_folder import DatasetFolder
+    from foal.extract.imports.dataset_folder import DatasetFolder
 
     return DatasetFolder(modality, folder, MANIFEST, key=keys.get("key"), id_key=keys.get("id_key"))
 
