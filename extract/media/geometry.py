@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideData
 from numpy.typing import NDArray
 
 from .probe import check_frame_size
@@ -24,7 +25,7 @@ _MATRIX_BYTES = 36
 def orientation(frame: av.VideoFrame) -> Orientation:
     """Orientation of a frame by its display matrix (of the container or of the codec); `UPRIGHT` without one."""
     data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None or data.buffer_size < _MATRIX_BYTES:
+    if not isinstance(data, SideData) or data.buffer_size < _MATRIX_BYTES:
         return UPRIGHT
     # libavutil/display.h: nine 32-bit integers in the machine's byte order, (a, b, u, c, d, v, x, y, w).
     return nearest_orientation(np.frombuffer(bytes(data), np.int32, count=9)[[0, 1, 3, 4]])

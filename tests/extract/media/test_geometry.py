@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.codeccontext import VideoCodecContext
 
 from foal.extract.media.decord_video import DecordVideo
 from foal.extract.media.geometry import nearest_orientation, oriented, shown_width
@@ -53,6 +54,7 @@ def write_scenes(
     headers = {"x264-params": "repeat-headers=1"} if codec == "libx264" else {}
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=headers)
+        assert isinstance(stream, av.VideoStream)
         (stream.width, stream.height), stream.pix_fmt = sizes[0], "yuv420p"
         if aspects[0] is not None:
             stream.sample_aspect_ratio = aspects[0]
@@ -61,6 +63,7 @@ def write_scenes(
             stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
         for part, (width, height) in enumerate(sizes):
             encoder = av.CodecContext.create(codec, "w")
+            assert isinstance(encoder, VideoCodecContext)
             encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
             encoder.time_base, encoder.framerate, encoder.options = Fraction(1, 25), Fraction(25), headers
             encoder.gop_size = gop
