@@ -1,4 +1,4 @@
-"""The two video readers: PyAV decodes no further than requested and continues after damage; decord falls back."""
+"""The PyAV reader decodes no further than requested, and continues after damaged frames."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,15 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foal.extract.media.decord_video import decord, open_decord
 from foal.extract.media.pyav_video import PyavVideo
-from foal.extract.media.video_reader import DecodeFallbackError
 from foal.shared.errors import MediaError
 
 MakeVideo = Callable[..., Path]
 ReadNumber = Callable[[np.ndarray], int]
-
-needs_decord = pytest.mark.skipif(decord is None, reason="decord is not installed")
 
 
 def test_requested_frames_are_decoded_in_order_and_once(
@@ -52,37 +48,3 @@ def test_an_audio_file_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "s.wav", np.zeros(1600), 16000)
     with pytest.raises(MediaError, match="codec of the video cannot be decoded"):
         PyavVideo(tmp_path / "s.wav")
-
-
-@pytest.mark.parametrize(("name", "codec"), [("v.mp4", "libx264"), ("v.avi", "mpeg4")])
-@needs_decord
-def test_a_damaged_frame_raises_the_fallback_with_the_path(
-    tmp_path: Path, make_video: MakeVideo, name: str, codec: str
-) -> None:
-    path = make_video(tmp_path / name, frames=60, codec=codec, b_frames=2, damaged=slice(20, 24))
-    video = open_decord(path, min_frames=0, timeline=PyavVideo(path))
-    assert video is not None
-    with pytest.raises(DecodeFallbackError) as caught:
-        list(video.decode(range(60)))
-    assert caught.value.path == path
-
-
-@needs_decord
-def test_truncated_files_and_unknown_codecs_are_not_opened(tmp_path: Path, make_video: MakeVideo) -> None:
-    path = make_video(tmp_path / "v.mp4", frames=20)
-    timeline = PyavVideo(path)
-    assert open_decord(path, min_frames=20, timeline=timeline) is not None
-    assert open_decord(path, min_frames=21, timeline=timeline) is None
-    av1 = make_video(tmp_path / "v.mkv", frames=5, codec="libsvtav1")
-    assert open_decord(av1, min_frames=0, timeline=PyavVideo(av1)) is None
-    (tmp_path / "text.mp4").write_text("no video")
-    assert open_decord(tmp_path / "text.mp4", min_frames=0, timeline=timeline) is None
-
-
-@needs_decord
-def test_a_file_with_other_times_than_the_timeline_is_not_opened(tmp_path: Path, make_video: MakeVideo) -> None:
-    path = make_video(tmp_path / "v.mp4", frames=20)
-    assert open_decord(path, min_frames=0, timeline=PyavVideo(make_video(tmp_path / "w.mp4", frames=19))) is None
-    assert (
-        open_decord(path, min_frames=0, timeline=PyavVideo(make_video(tmp_path / "w.mp4", frames=20, fps=24))) is None
-    )
