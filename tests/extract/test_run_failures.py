@@ -176,8 +176,8 @@ def test_a_missing_corpus_root_is_reported(foal_here: Foal, mixed: Path) -> None
 def test_a_root_one_level_wrong_is_refused_before_any_worker_starts(foal_here: Foal, mixed: Path) -> None:
     (mixed / "media" / "empty").mkdir()
     for root in (".", "media/empty"):
-        for option in ("--dry-run", "--debug"):
-            done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", root, option)
+        for options in ([], ["--dry-run"]):
+            done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", root, *options)
             assert done.returncode == 2
             tried = "tone.wav" if root == "." else f"{root}/tone.wav"
             assert f"but none of the 6 files exists below it; tried {tried}; " in done.stderr
