@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from foal.extract.audio.smile import SmileEncoder
-from foal.extract.encoders import opensmile as names
 from foal.extract.encoders.weights import find_audio_weights
 from foal.extract.schedule.stream_spec import build_stream_spec
 from foal.shared.config.settings import ExtractSettings
@@ -70,18 +69,3 @@ def test_the_settings_of_networks_do_not_concern_opensmile() -> None:
     assert other.header.rate_hz == 1.0
     with pytest.raises(EncoderError, match=r"has no layers: expected extract.audio.layers: last, got all"):
         spec(audio={"layers": "all"})
-
-
-@pytest.mark.parametrize("name", ["opensmile:", "opensmile:eGeMAPS", "opensmile:eGeMAPSv02/means"])
-def test_an_unknown_set_is_refused(name: str) -> None:
-    with pytest.raises(EncoderError, match=r"unknown encoder.*opensmile:eGeMAPSv02, opensmile:eGeMAPSv02/func"):
-        find_audio_weights(name, "main", 0)
-
-
-def test_a_missing_package_is_named_with_its_licence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> str:
-        raise names.PackageNotFoundError(name)
-
-    monkeypatch.setattr(names, "version", missing)
-    with pytest.raises(EncoderError, match=r"pip install opensmile.*audEERING Research License.*not for commercial"):
-        find_audio_weights("opensmile:eGeMAPSv02", "main", 0)
