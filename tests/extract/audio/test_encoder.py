@@ -19,7 +19,7 @@ from foal.extract.audio.loading import load_audio_encoder
 from foal.extract.encoders.weights import find_audio_weights
 from foal.shared.errors import MediaError
 from foal.shared.timing import audio_frames
-from foal.tests.extract.waveforms import encode_one, wave
+from foal.tests.extract.audio.waveforms import encode_one, wave
 
 CPU = torch.device("cpu")
 Save = Callable[..., Path]

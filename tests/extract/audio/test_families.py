@@ -9,8 +9,8 @@ import pytest
 
 from foal.extract.audio.encoder import AudioEncoder
 from foal.shared.errors import EncoderError
-from foal.tests.extract.audio.families import MODELS, plain_states, save_family
-from foal.tests.extract.waveforms import encode_one, wave
+from foal.tests.extract.audio.waveforms import encode_one, wave
+from foal.tests.extract.small_audio_models import MODELS, plain_states, save_family
 
 Load = Callable[..., AudioEncoder]
 

@@ -16,7 +16,7 @@ from foal.extract.audio.encoder import AudioEncoder
 from foal.extract.audio.loading import load_audio_encoder
 from foal.extract.encoders.weights import find_audio_weights
 from foal.shared.errors import EncoderError
-from foal.tests.extract.waveforms import encode_one, wave
+from foal.tests.extract.audio.waveforms import encode_one, wave
 
 CPU = torch.device("cpu")
 Save = Callable[..., Path]

@@ -9,7 +9,7 @@ from transformers import (
 )
 
 from foal.extract.audio.padding import BatchInvariantModel
-from foal.tests.extract.waveforms import wave
+from foal.tests.extract.audio.waveforms import wave
 
 CPU = torch.device("cpu")
 Save = Callable[..., Path]

@@ -10,7 +10,7 @@ from foal.extract.encoders.weights import find_audio_weights
 from foal.extract.schedule.stream_spec import build_stream_spec
 from foal.shared.config.settings import ExtractSettings
 from foal.shared.errors import EncoderError
-from foal.tests.extract.waveforms import wave
+from foal.tests.extract.audio.waveforms import wave
 
 needs_opensmile = pytest.mark.skipif(importlib.util.find_spec("opensmile") is None, reason="opensmile is not installed")
 SETS = {"eGeMAPSv02": (25, 88), "ComParE_2016": (65, 6373)}

@@ -1,4 +1,4 @@
-"""Whisper encoders: windows, the times of frames, and what is loaded."""
+"""Whisper's windows, frames and weights; test_families.py compares it, and Wav2Vec2-BERT, with transformers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +11,8 @@ from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForCondi
 
 from foal.extract.audio.encoder import AudioEncoder
 from foal.shared.errors import EncoderError
-from foal.tests.extract.audio.families import WHISPER, WHISPER_SECONDS, plain_states, save_family
-from foal.tests.extract.waveforms import encode_one, wave
+from foal.tests.extract.audio.waveforms import encode_one, wave
+from foal.tests.extract.small_audio_models import WHISPER, WHISPER_SECONDS, plain_states, save_family
 
 Load = Callable[..., AudioEncoder]
 

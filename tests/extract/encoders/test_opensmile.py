@@ -1,4 +1,4 @@
-"""Names of openSMILE's feature sets; the package need not be installed."""
+"""Names of openSMILE's feature sets, and the message where the package is missing."""
 
 import pytest
 
