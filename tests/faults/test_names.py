@@ -58,7 +58,8 @@ def write_tone(path: Path, number: int) -> None:
 
 def with_nfc_names(row: Utterance) -> Utterance:
     """The row as it is read from a manifest; paths and transcripts keep their Unicode form."""
-    return replace(row, **{name: nfc(getattr(row, name)) for name in NAMES})
+    names: dict[str, Any] = {name: nfc(getattr(row, name)) for name in NAMES}
+    return replace(row, **names)
 
 
 def read_values(folder: Path, stream: str = "audio") -> dict[str, np.ndarray]:

@@ -1,5 +1,7 @@
 """Names of openSMILE's feature sets, and the message where the package is missing."""
 
+from importlib.metadata import PackageNotFoundError
+
 import pytest
 
 from foal.extract.encoders import opensmile as names
@@ -15,7 +17,7 @@ def test_an_unknown_set_is_refused(name: str) -> None:
 
 def test_a_missing_package_is_named_with_its_licence(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
-        raise names.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
     monkeypatch.setattr(names, "version", missing)
     with pytest.raises(EncoderError, match=r"pip install opensmile.*audEERING Research License.*not for commercial"):
