@@ -53,7 +53,7 @@ class SmileEncoder:
                 f"{weights.name}: openSMILE cannot be loaded ({error}); install opensmile again"
             ) from None
         self.rate_hz = smile_rate(weights.name)
-        self.frame_shape = (int(self._smile.num_features),)
+        self.frame_shape: tuple[int, ...] = (int(self._smile.num_features),)
 
     def origin(self, samples: int) -> Seconds:
         """Time of the first vector of a waveform of so many samples: functionals describe the whole of it."""

@@ -61,8 +61,9 @@ class ClipEncoder:
             hidden: torch.Tensor = self.model(pixel_values=batch).last_hidden_state
         # (n, times * patches, d_v): the tokens are ordered by time, then by place.
         times = self.frames // self._tubelet
-        by_time = hidden.float().unflatten(1, (times, -1)).mean(2)
-        return by_time.repeat_interleave(self._tubelet, 1).cpu().numpy()
+        by_time = hidden.float().reshape(len(hidden), times, -1, self.width).mean(2)
+        vectors: NDArray[np.float32] = by_time.repeat_interleave(self._tubelet, 1).cpu().numpy()
+        return vectors
 
 
 def load_clip_encoder(weights: Weights, device: torch.device, *, precision: str = "fp32") -> ClipEncoder:
@@ -81,7 +82,8 @@ def load_clip_encoder(weights: Weights, device: torch.device, *, precision: str 
     processor, size = load_processor(folder, lambda processor, image: process_image(processor, image)[0])
     try:
         with quiet_transformers(), torch.random.fork_rng(devices=[]):
-            model, report = VideoMAEModel.from_pretrained(
+            from_pretrained: Any = VideoMAEModel.from_pretrained
+            model, report = from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
             )
     except Exception as error:

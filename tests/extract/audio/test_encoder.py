@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,8 @@ def test_features_do_not_depend_on_the_batch(
         expected = encode_one(unbatched_encoder, waves[number])
         assert values.shape == expected.shape == (audio_frames(lengths[number]), *batched_encoder.frame_shape)
         # The eight consecutive layer norms of data2vec's positional embedding amplify rounding errors.
-        tolerance = 1e-4 if "data2vec" in str(type(batched_encoder.model._model)).lower() else 1e-5
+        model: Any = batched_encoder.model
+        tolerance = 1e-4 if "data2vec" in str(type(model._model)).lower() else 1e-5
         assert np.linalg.norm(values - expected) <= tolerance * np.linalg.norm(expected)
 
 
@@ -122,8 +124,9 @@ def test_a_batch_that_exceeds_the_memory_is_split(tmp_path: Path, save: Save, lo
     waves = [wave(0.2 + 0.1 * number, number) for number in range(7)]
     encoder = load(folder, batch_seconds=100)
     unlimited = encoder.encode(waves)
-    limited = LimitedMemory(encoder.model._model, max_waveforms=2)
-    encoder.model._model = limited  # type: ignore[assignment]
+    model: Any = encoder.model
+    limited = LimitedMemory(model._model, max_waveforms=2)
+    model._model = limited
     for expected, actual in zip(unlimited, encoder.encode(waves), strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
     assert limited.calls > 4

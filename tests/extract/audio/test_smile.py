@@ -1,13 +1,14 @@
 """openSMILE as an audio encoder: equal to the package's own output; skipped where it is not installed."""
 
 import importlib.util
+from typing import Any
 
 import numpy as np
 import pytest
 
 from foal.extract.audio.smile import SmileEncoder
 from foal.extract.encoders.weights import find_audio_weights
-from foal.extract.schedule.stream_spec import build_stream_spec
+from foal.extract.schedule.stream_spec import StreamSpec, build_stream_spec
 from foal.shared.config.settings import ExtractSettings
 from foal.shared.errors import EncoderError
 from foal.tests.extract.audio.waveforms import wave
@@ -34,7 +35,7 @@ def test_features_equal_those_of_the_package(feature_set: str) -> None:
 def test_descriptors_are_where_the_sound_is() -> None:
     """A click at 0.75 s is in the rows around that time; functionals describe the middle of the utterance."""
     encoder = SmileEncoder(find_audio_weights("opensmile:eGeMAPSv02", "main", 0))
-    samples = wave(1.5) * 1e-3
+    samples = wave(1.5) * np.float32(1e-3)
     samples[12000:12008] += 0.5
     loudness = encoder.encode([samples])[0][:, 0]
     assert encoder.origin(len(samples)) + np.argmax(loudness) / encoder.rate_hz == pytest.approx(0.75, abs=0.0101)
@@ -56,8 +57,8 @@ def test_clipped_and_very_short_audio_is_read() -> None:
 
 @needs_opensmile
 def test_the_settings_of_networks_do_not_concern_opensmile() -> None:
-    def spec(**settings: object) -> object:
-        audio = {"encoder": "opensmile:eGeMAPSv02", **settings.pop("audio", {})}  # type: ignore[dict-item]
+    def spec(**settings: Any) -> StreamSpec:
+        audio = {"encoder": "opensmile:eGeMAPSv02", **settings.pop("audio", {})}
         return build_stream_spec(ExtractSettings.model_validate({"audio": audio, **settings}), "audio")
 
     plain = spec()
