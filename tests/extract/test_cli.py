@@ -27,9 +27,9 @@ def arrays(tmp_path: Path, sample_utterances: list[Utterance]) -> Path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "expected --audio DIR, --face DIR or both"),
+        ([], "expected --audio PATH, --face PATH or both"),
         (["--face", "m.csv"], "--face: expected a folder"),
-        (["--audio", "audio", "--face-rate", "3"], "--face-rate: expected --face DIR as well"),
+        (["--audio", "audio", "--face-rate", "3"], "--face-rate: expected --face PATH as well"),
         (["--audio", "audio", "--audio-rate", "0"], "--audio-rate: expected frames per second above 0, got 0"),
         (["--audio", "audio", "--audio-rate", "nan"], "got nan"),
         (["--audio", "audio", "--name", "a/b"], "--name: expected a name such as clip"),

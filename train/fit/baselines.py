@@ -88,8 +88,9 @@ def fit_baseline(
 
     def fitted(strength: float, rows: NDArray[np.int64]) -> Pipeline:
         model = make_pipeline(StandardScaler(), family.build(strength, seed))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the development UA decides, converged or not
+        # The development UA decides, converged or not; a line search may try weights that overflow.
+        with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
+            warnings.simplefilter("ignore", ConvergenceWarning)
             return model.fit(table[rows], labels[rows])
 
     best: tuple[float, float, Pipeline] | None = None

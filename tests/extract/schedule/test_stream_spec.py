@@ -102,12 +102,10 @@ def test_faces_are_stretched_for_inception_resnet_alone(tmp_path: Path) -> None:
         assert face_config(encoder, crop_shape="stretched")["margin"] == 0.0
 
 
-@pytest.mark.parametrize(
-    ("keys", "config_hash"),
-    [({}, "f48f1a8ed5f1"), ({"encoder": "random:facenet", "crop_shape": "square"}, "62a1ea80383c")],
-)
-def test_square_faces_keep_the_hash_that_they_had_before_the_shape_was_a_setting(
-    keys: dict[str, Any], config_hash: str
-) -> None:
-    settings = ExtractSettings.model_validate({"face": keys})
-    assert current_config_hash(settings, "face").startswith(config_hash)
+def test_square_faces_have_the_hash_that_they_had_before_the_shape_was_a_setting() -> None:
+    explicit = {"crop_shape": "square", "margin": 0.2, "choose": "first-followed"}
+    for encoder in ("random:tiny", "random:facenet"):
+        square = face_config(encoder, **explicit)
+        assert {"crop_shape", "choose"}.isdisjoint(square)
+        assert square["margin"] == 0.2
+    assert face_config("random:tiny", **explicit) == face_config("random:tiny")

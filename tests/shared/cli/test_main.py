@@ -30,7 +30,7 @@ def test_the_overview_has_a_panel_for_every_entry_point() -> None:
 def test_the_overview_lists_the_commands_in_workflow_order(foal_here: Foal) -> None:
     result = foal_here("--help")
     assert result.returncode == 0
-    assert [name for name in re.findall(r"^│ (\w+) ", result.stdout, flags=re.MULTILINE) if name in ORDER] == list(
+    assert [name for name in re.findall(r"^│ ([\w-]+) ", result.stdout, flags=re.MULTILINE) if name in ORDER] == list(
         ORDER
     )
     assert not TYPE_NAMES.search(result.stdout)
