@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...shared.errors import StoreError, UsageError
-from ...shared.text import preview_ids, quoted, shortened
+from ...shared.text import quoted, shortened
 from ...shared.utterance import Utterance
+from .feature_source import ids_in_manifest
 
 try:
     import pyarrow
@@ -72,15 +73,8 @@ class DatasetFolder:
                 if str(utterance_id) in place:
                     raise StoreError(f"{path}: expected unique ids, got {quoted(utterance_id)} again in row {row}")
                 place[str(utterance_id)] = number, row
-        self._place = {u.id: place[u.id] for u in manifest if u.id in place}
-        if not self._place:
-            raise UsageError(
-                f"{folder}: expected ids of the manifest, such as {', '.join(u.id for u in manifest[:3])}; got "
-                f"{', '.join(list(place)[:3]) or 'none'}; another column is chosen with --id-key"
-            )
-        others = [utterance_id for utterance_id in place if utterance_id not in self._place]
-        if others:
-            log.info(f"{modality}: not in the manifest, but in {folder}: {preview_ids(others)}")
+        hint = "; another column is chosen with --id-key"
+        self._place = {name: place[name] for name in ids_in_manifest(place, manifest, modality, folder, hint=hint)}
 
     @property
     def ids(self) -> Collection[str]:

@@ -3,7 +3,7 @@
 import logging
 import statistics
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,6 +82,25 @@ class _Tally:
         if frames:
             self.frames += frames
             self.utterances.append(utterance_id)
+
+
+def ids_in_manifest(
+    found: Collection[str], manifest: Sequence[Utterance], modality: str, place: Path, *, hint: str = ""
+) -> list[str]:
+    """The ids of the manifest, in its order, that are among the found ones; the others are reported.
+
+    Raises UsageError if there is none; `hint` ends the message.
+    """
+    ids = [utterance.id for utterance in manifest if utterance.id in found]
+    if not ids:
+        raise UsageError(
+            f"{place}: expected ids of the manifest, such as {', '.join(u.id for u in manifest[:3])}; got "
+            f"{', '.join(list(found)[:3]) or 'none'}{hint}"
+        )
+    known = set(ids)
+    if others := [utterance_id for utterance_id in found if utterance_id not in known]:
+        log.info(f"{modality}: not in the manifest, but in {place}: {preview_ids(others)}")
+    return ids
 
 
 def check_source(modality: str, reader: ArrayReader, rules: FrameRules, dtype: str) -> FeatureSource:

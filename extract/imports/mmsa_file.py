@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...shared.errors import StoreError, UsageError
-from ...shared.text import counted, preview_ids, quoted, shortened
+from ...shared.text import counted, quoted, shortened
 from ...shared.utterance import Utterance
+from .feature_source import ids_in_manifest
 
 KEYS = {"audio": "audio", "face": "vision"}
 """The usual array of each modality."""
@@ -61,15 +62,7 @@ class MmsaFile:
             if utterance_id in found:
                 raise StoreError(f"{path}: expected unique ids, got {quoted(utterance_id)} again")
             found[utterance_id] = array
-        self._arrays = {u.id: found[u.id] for u in manifest if u.id in found}
-        if not self._arrays:
-            raise UsageError(
-                f"{path}: expected ids of the manifest, such as {', '.join(u.id for u in manifest[:3])}; got "
-                f"{', '.join(list(found)[:3]) or 'none'}"
-            )
-        others = [utterance_id for utterance_id in found if utterance_id not in self._arrays]
-        if others:
-            log.info(f"{modality}: not in the manifest, but in {path}: {preview_ids(others)}")
+        self._arrays = {name: found[name] for name in ids_in_manifest(found, manifest, modality, path)}
 
     @property
     def ids(self) -> Collection[str]:

@@ -61,8 +61,8 @@ def shown_width(width: int, pixel_aspect: Fraction | None) -> int:
 class Projector:
     """Converts decoded frames to the pictures that they show.
 
-    The conversion to RGB and the scaling are those of libavfilter, as in FFmpeg's programs. Its graph is built anew
-    where the frames change.
+    The conversion to RGB and the scaling are those of libavfilter, as in FFmpeg's programs. Its graph is rebuilt where
+    the frames change.
     """
 
     def __init__(self) -> None:
