@@ -18,6 +18,7 @@ from ...shared.config.settings import AudioSettings
 from ...shared.errors import EncoderError
 from ...shared.timing import SAMPLE_RATE, Seconds
 from ..encoders.inference import quiet_transformers
+from ..encoders.pretrained import first_line, load_pretrained
 from ..encoders.weights import Weights, read_json
 from .config import TINY_LAYERS, TINY_WIDTH, audio_config, chosen_layers
 from .encoder import AudioEncoder, AudioModel
@@ -88,19 +89,7 @@ def _load(weights: Weights, folder: Path, device: torch.device) -> AudioModel:
 
 
 def _load_model(weights: Weights, folder: Path, loader: Any, model_type: str, **options: Any) -> PreTrainedModel:
-    try:
-        with quiet_transformers():
-            model, report = loader.from_pretrained(
-                folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                dtype=torch.float32,
-                output_loading_info=True,
-                **options,
-            )
-    except Exception as error:
-        # safetensors, pickle and transformers each raise their own exceptions; one line is enough for the user.
-        raise EncoderError(f"{weights.name}: the weights cannot be loaded ({str(error).splitlines()[0]})") from None
+    model, report = load_pretrained(loader, folder, weights.name, **options)
     missing = sorted(set(report["missing_keys"]) - TRAINING_ONLY)
     if missing:
         raise EncoderError(
@@ -121,7 +110,7 @@ def _load_extractor(folder: Path, extractor: Any, **defaults: Any) -> Any:
         with quiet_transformers():
             return extractor.from_pretrained(folder, local_files_only=True)
     except Exception as error:
-        raise EncoderError(f"{path}: the feature extractor cannot be used ({str(error).splitlines()[0]})") from None
+        raise EncoderError(f"{path}: the feature extractor cannot be used ({first_line(error)})") from None
 
 
 def _check_whisper(weights: Weights, config: dict[str, Any], extractor: Any) -> None:

@@ -11,11 +11,12 @@ from torch import nn
 from transformers import VideoMAEModel
 
 from ...shared.errors import EncoderError
-from ..encoders.inference import autocast, quiet_transformers
+from ..encoders.inference import autocast
+from ..encoders.pretrained import load_pretrained
 from ..encoders.weights import Weights, read_json
 from ..media.video_reader import RgbImage
 from .tracker import Track
-from .vision import first_line, load_processor, process_image
+from .vision import load_processor, process_image
 
 CLIP_MODELS = ("videomae",)
 
@@ -80,15 +81,7 @@ def load_clip_encoder(weights: Weights, device: torch.device, *, precision: str 
     folder = weights.path
     assert folder is not None
     processor, size = load_processor(folder, lambda processor, image: process_image(processor, image)[0])
-    try:
-        with quiet_transformers(), torch.random.fork_rng(devices=[]):
-            from_pretrained: Any = VideoMAEModel.from_pretrained
-            model, report = from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
-            )
-    except Exception as error:
-        # safetensors, pickle and transformers each raise their own exceptions; one line is enough for the user.
-        raise EncoderError(f"{weights.name}: the weights cannot be loaded ({first_line(error)})") from None
+    model, report = load_pretrained(VideoMAEModel, folder, weights.name)
     if missing := sorted(report["missing_keys"]):
         raise EncoderError(f"{folder}: expected all weights of the model, got a file where {missing[0]} is missing")
     sides = {"config.json": model.config.image_size, "preprocessor_config.json": size}

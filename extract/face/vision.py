@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 
 from ...shared.errors import EncoderError
 from ..encoders.inference import autocast, quiet_transformers
+from ..encoders.pretrained import first_line, load_pretrained
 from ..encoders.weights import Weights, read_json
 from ..media.video_reader import RgbImage
 
@@ -74,21 +75,7 @@ def load_vision_encoder(weights: Weights, device: torch.device, *, precision: st
     folder, architecture, config = _read_config(weights)
     processor, size = load_processor(folder)
     width = _embedding_width(weights.name, architecture, config, size)
-    try:
-        # Weights that the checkpoint lacks are drawn at random; the global random state must not change.
-        with quiet_transformers(), torch.random.fork_rng(devices=[]):
-            model, report = architecture.from_pretrained(
-                folder,
-                config=config,
-                local_files_only=True,
-                trust_remote_code=False,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-            )
-    except Exception as error:
-        # safetensors, pickle and transformers each raise their own exceptions; one line is enough for the user.
-        raise EncoderError(f"{weights.name}: the weights cannot be loaded ({first_line(error)})") from None
+    model, report = load_pretrained(architecture, folder, weights.name, config=config, ignore_mismatched_sizes=True)
     encoder = VisionEncoder(
         model=model, processor=processor, size=size, width=width, device=device, precision=precision
     )
@@ -207,8 +194,3 @@ def process_image(processor: Any, image: RgbImage) -> torch.Tensor:
 def _pixels(batch: Any) -> torch.Tensor:
     pixels: torch.Tensor = batch["pixel_values"][0]
     return pixels.float()
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
