@@ -46,7 +46,7 @@ class MediaScan:
     pointers: list[Path] = field(default_factory=list)
 
     def name(self, path: Path) -> str:
-        """The path as it stands in the manifest, relative to the root."""
+        """The path as written in the manifest, relative to the root."""
         return path.relative_to(self.root).as_posix()
 
     def leave_out(self, path: Path, reason: str) -> None:

@@ -107,7 +107,7 @@ def _formats() -> str:
 def check_regular_file(path: Path) -> None:
     """Raise MediaError unless the path is a file: a folder cannot be read, and reading a pipe may block forever.
 
-    A Git LFS pointer is refused, too: decoders only say that they do not know its format.
+    A Git LFS pointer is refused, too: decoders would report an unknown format.
     """
     try:
         status = path.stat()
@@ -119,7 +119,7 @@ def check_regular_file(path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise MediaError("expected a file, got a folder, a pipe, a socket or a device")
     if is_lfs_pointer(path, status.st_size):
-        raise MediaError(f"expected a media file, got a Git LFS pointer, which only stands for the file; {LFS_REMEDY}")
+        raise MediaError(f"expected a media file, got a Git LFS pointer instead of the file itself; {LFS_REMEDY}")
 
 
 def check_frame_size(width: int, height: int) -> None:

@@ -20,7 +20,7 @@ DETECTION_KEYS = ("size", "crop_shape", "margin", "choose", "min_face_fraction",
 """Settings without effect where no face is detected (extract.face.region: crop or frame)."""
 
 LATER_KEYS = {"crop_shape": "square", "choose": "first-followed"}
-"""Keys that older configurations lack, with the value that they stand for."""
+"""Keys that older configurations lack, and the value that a missing key means."""
 
 NEURAL_KEYS = ("layers", "max_seconds", "precision")
 """Settings without effect on openSMILE, which has no layers, no windows and its own arithmetic."""

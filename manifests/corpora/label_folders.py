@@ -201,9 +201,7 @@ def _repeated_names(utterances: Sequence[Utterance], name_of: Mapping[str, str])
     if not repeated:
         return []
     examples = "; ".join(", ".join(members) for members in repeated[:MAX_NAMED])
-    return [
-        f"{counted(len(repeated), 'name')} that occur more than once, each kept in one fold: {shortened(examples, 300)}"
-    ]
+    return [f"names that occur more than once: {len(repeated):,}, each kept in one fold ({shortened(examples, 300)})"]
 
 
 def _compile_pattern(speaker: str | None) -> re.Pattern[str] | None:

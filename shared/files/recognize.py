@@ -36,7 +36,7 @@ def is_utf_16(path: Path) -> bool:
 def table_problem(path: Path) -> str:
     """What a file is that cannot be read as CSV in UTF-8, as "got ...; remedy"; "" if nothing is recognized."""
     if is_lfs_pointer(path):
-        return f"got a Git LFS pointer, which only stands for the file; {LFS_REMEDY}"
+        return f"got a Git LFS pointer instead of the file itself; {LFS_REMEDY}"
     if is_utf_16(path):
         return "got UTF-16; save it as CSV UTF-8"
     return ""

@@ -120,7 +120,7 @@ def row_key(split: str, utterance_id: str) -> tuple[str, str]:
 def is_same_source(recorded: str, source: str, media: MediaFingerprints | None = None) -> bool:
     """Whether two sources are the same stretch of the same file, see `Utterance.source`.
 
-    Paths are compared in Unicode form NFC. Paths that differ in case are the same if the file system says so.
+    Paths are compared in Unicode form NFC. Paths that differ in case are the same if they lead to the same file.
 
     Args:
         recorded: the source in a shard.

@@ -46,7 +46,7 @@ def test_the_follower_selects_the_largest_face_first_and_then_the_nearest() -> N
     assert follower.select([face(64), face(10, 40)], IMAGE).box[0] == 64  # type: ignore[union-attr]
 
 
-def test_largest_and_centre_choose_anew_in_each_image() -> None:
+def test_largest_and_centre_choose_again_in_each_image() -> None:
     large, central = face(0, 30), face(48, 5)
     for choose, chosen in (("largest", large), ("centre", central)):
         follower = Follower(choose)  # type: ignore[arg-type]

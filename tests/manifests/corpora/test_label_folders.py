@@ -59,7 +59,7 @@ def test_media_folders_below_a_label_are_no_part_of_the_name(touch: Touch) -> No
     first = next(utterance for utterance in result.utterances if utterance.id == "joy/s0")
     assert (first.audio, first.video) == ("joy/audio/s0.wav", "joy/video/s0.mp4")
     # The names occur under both labels: they are named, and in one fold.
-    assert result.notes[1].startswith("6 names that occur more than once, each kept in one fold: fear/s0, joy/s0;")
+    assert result.notes[1].startswith("names that occur more than once: 6, each kept in one fold (fear/s0, joy/s0;")
     assert len({(u.id.partition("/")[2], u.fold) for u in result.utterances}) == 6
 
 
@@ -79,7 +79,7 @@ def test_names_that_differ_in_case_only_remain_two_utterances_of_one_fold(touch:
     result = label_folders.build(touch("joy/a.mp4", "joy/A.mp4", "joy/a.wav", "joy/b.mp4"))
     assert [u.id for u in result.utterances] == ["joy/A", "joy/a", "joy/b"]
     assert result.utterances[0].fold == result.utterances[1].fold
-    assert result.notes[1] == "1 name that occur more than once, each kept in one fold: joy/A, joy/a"
+    assert result.notes[1] == "names that occur more than once: 1, each kept in one fold (joy/A, joy/a)"
 
 
 def test_folders_of_folds_are_no_labels(touch: Touch) -> None:
