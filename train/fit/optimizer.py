@@ -18,11 +18,12 @@ class Optimizer:
     def __init__(self, model: FoalNet, settings: TrainSettings, device: torch.device) -> None:
         self.device = device
         self._model = model
+        self._parameters = list(model.parameters())
         self._settings = settings
         # Usually weight decay applies to matrices only: it would pull the log scale, norms and placeholders to zero.
         smallest = 2 if settings.decay == "matrices" else 0
-        matrices = [p for p in model.parameters() if p.dim() >= smallest]
-        others = [p for p in model.parameters() if p.dim() < smallest]
+        matrices = [p for p in self._parameters if p.dim() >= smallest]
+        others = [p for p in self._parameters if p.dim() < smallest]
         groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
         self._adamw = torch.optim.AdamW(
             groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -43,7 +44,7 @@ class Optimizer:
         torch.autograd.backward(self._scaler.scale(loss))
         if settings.clip is not None:
             self._scaler.unscale_(self._adamw)
-            nn.utils.clip_grad_norm_(self._model.parameters(), settings.clip)
+            nn.utils.clip_grad_norm_(self._parameters, settings.clip)
         self._scaler.step(self._adamw)
         self._scaler.update()
         if self._model.alignment is not None:

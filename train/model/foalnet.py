@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from ...shared.errors import TrainingError
 from ..data.sequences import Frames
+from .dropout import Dropout
 from .layers import CrossAttention, Projection, sinusoidal_positions
 from .pooling import Pooling, Projected, Skip, masked_mean
 
@@ -112,7 +113,7 @@ class FoalNet(nn.Module):
         self.architecture = architecture
         self.projections = nn.ModuleDict(projections)
         self.stacks = nn.ModuleDict({name: nn.ModuleList(stack) for name, stack in stacks.items()})
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classifier = classifier
         self.alignment = alignment
         self.match_heads = nn.ModuleDict(match_heads)

@@ -1,4 +1,4 @@
-"""Layers of Foal-Net: projection (Li et al. 2024, section 2.1), cross-attention (section 2.2), dropout."""
+"""Layers of Foal-Net: projection (Li et al. 2024, section 2.1) and cross-attention (section 2.2)."""
 
 import math
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from ..data.sequences import Frames, SpeakerNorm
+from .dropout import SequenceDropout
 from .pooling import Projected
 
 
@@ -77,24 +78,6 @@ class FeedForward(nn.Module):
         """Transform each frame on its own."""
         y: Tensor = self.norm(x + self.dropout(self.reduce(F.gelu(self.expand(x)))))
         return y
-
-
-class SequenceDropout(nn.Module):
-    """Dropout with one mask per sequence: a unit is zero in all frames or in none.
-
-    A new mask per frame would average out in the mean over time: 100 frames leave a tenth of its noise. In the paper
-    dropout is applied to vectors that are averaged already. One mask is also much cheaper on a CPU.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        """Zero some units of each sequence and scale the others up; the identity in eval mode."""
-        if not self.training or self.p == 0:
-            return x
-        return x * F.dropout(x.new_ones(len(x), 1, x.shape[-1]), self.p)
 
 
 def sinusoidal_positions(length: int, width: int, device: torch.device) -> Float[Tensor, "t d"]:

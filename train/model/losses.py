@@ -115,5 +115,10 @@ def mem_loss(
 def _draw(weights: Float[Tensor, "b b"], allowed: Bool[Tensor, "b b"], generator: torch.Generator) -> SampledRows:
     found = allowed.any(1)
     # A row without candidates samples any row; `found` is False there.
-    rows = torch.multinomial(weights.where(found[:, None], 1.0), 1, generator=generator).squeeze(1)
-    return SampledRows(rows, found)
+    cumulative = weights.where(found[:, None], 1.0).double().cumsum(1)
+    total = cumulative[:, -1:]
+    # One uniform number per row. torch.multinomial draws one per element, which takes five times as long on a CPU.
+    drawn = torch.rand(total.shape, generator=generator, dtype=total.dtype, device=total.device) * total
+    # Below the total even after rounding, so that no column of weight zero is sampled.
+    drawn = torch.minimum(drawn, total.nextafter(torch.zeros_like(total)))
+    return SampledRows(torch.searchsorted(cumulative, drawn, right=True).squeeze(1), found)

@@ -7,8 +7,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from .dropout import Dropout
+
 MIN_DEVIATION = 1e-4
 """Standard deviation below which a pooled feature counts as constant."""
+
+STD_OFFSET = 1e-5
+"""Added to variances: the square root has no finite gradient at zero, which one frame or constant frames give."""
 
 
 class Projected(NamedTuple):
@@ -26,6 +31,8 @@ class Projected(NamedTuple):
 def masked_mean(values: Float[Tensor, "b t d"], valid: Bool[Tensor, "b t"]) -> Float[Tensor, "b d"]:
     """Mean over the valid frames; zeros for a sequence without any."""
     weights = valid.to(values.dtype)[..., None]
+    if values.shape[1] == 1:  # the same numbers with a third of the operations
+        return (values * weights)[:, 0]
     return (values * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
@@ -45,10 +52,11 @@ class Pooling(nn.Module):
         for part in self.parts:
             if part == "mean":
                 pooled.append(mean)
+            elif part == "std" and values.shape[1] == 1:
+                pooled.append(torch.full_like(mean, STD_OFFSET).sqrt())
             elif part == "std":
                 variance = masked_mean((values - mean[:, None]).square(), valid)
-                # The square root has no finite gradient at zero, which one frame or constant frames give.
-                pooled.append((variance + 1e-5).sqrt())
+                pooled.append((variance + STD_OFFSET).sqrt())
             else:
                 assert self.score is not None
                 scores = self.score(values).squeeze(-1).masked_fill(~valid, -1e4)
@@ -91,7 +99,7 @@ class Skip(nn.Module):
     def __init__(self, *, widths: Mapping[str, int], parts: Sequence[str], classes: int, dropout: float) -> None:
         super().__init__()
         self.inputs = nn.ModuleDict({name: PooledInputs(width=width, parts=parts) for name, width in widths.items()})
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(sum(widths.values()) * len(parts), classes)
 
     def forward(self, projected: Mapping[str, Projected]) -> Float[Tensor, "b c"]:
