@@ -133,7 +133,7 @@ class TrainSettings(Section):
         description="maximum number of frames per step over all modalities, padding included; reduces the batch size "
         "of long utterances (none = no limit)",
     )
-    epochs: int = Field(30, ge=1, le=10000, description="maximum number of epochs per fold")
+    epochs: int = Field(25, ge=1, le=10000, description="maximum number of epochs per fold")
     select: Literal["ua", "loss", "last"] = Field(
         "last", description="epoch that is kept: best development UA, lowest development loss, or the last one"
     )
