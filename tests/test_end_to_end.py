@@ -175,6 +175,8 @@ def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path, kind: str, request: py
     assert stages_run(second) == []
     assert "up to date" in second
 
+    if kind != "synthetic":
+        return
     # The commands belong to this checkout: a changed file of the copy changes no hash.
     with (clone / "extract" / "cli.py").open("a") as file:
         file.write("# A comment.\n")

