@@ -132,9 +132,8 @@ def build_manifest(settings: CorpusSettings, *, speaker: str | None = None, forc
     for note in result.notes:
         log.info("%s", note)
     speakers = len({utterance.speaker for utterance in result.utterances if utterance.speaker})
-    console.print(
-        f"{settings.manifest}: {counted(len(result.utterances), 'utterance')}, {speakers or 'unknown'} speakers"
-    )
+    of = counted(speakers, "speaker") if speakers else "unknown speakers"
+    console.print(f"{settings.manifest}: {counted(len(result.utterances), 'utterance')}, {of}")
 
 
 def _is_generated(path: Path) -> bool:

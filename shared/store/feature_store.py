@@ -32,7 +32,7 @@ class FeatureStore:
     when it is first used, so that a store may be part of a dataset in the workers of a torch DataLoader.
 
     Example:
-        with FeatureStore(Path("feats.h5")) as store:
+        with FeatureStore("feats.h5") as store:
             print(len(store), list(store.streams))  # 5531 ['audio', 'face/clip']
             (row,) = store.rows(["Ses01F_impro01_F000"])
             values, valid = store.read("audio", row)  # (t, [layers,] width), (t,)
@@ -49,12 +49,16 @@ class FeatureStore:
     """
 
     def __init__(
-        self, path: Path, *, verify_up_to_bytes: float = VERIFY_UP_TO_BYTES, on_bytes: BytesRead = lambda count: None
+        self,
+        path: Path | str,
+        *,
+        verify_up_to_bytes: float = VERIFY_UP_TO_BYTES,
+        on_bytes: BytesRead = lambda count: None,
     ) -> None:
-        self.path = path
+        self.path = Path(path)
         self._verify_up_to_bytes = verify_up_to_bytes
         self._digest: str | None = None
-        self._content = read_index(path, verify_up_to_bytes=verify_up_to_bytes, on_bytes=on_bytes)
+        self._content = read_index(self.path, verify_up_to_bytes=verify_up_to_bytes, on_bytes=on_bytes)
 
     @cached_property
     def _content(self) -> IndexContent:

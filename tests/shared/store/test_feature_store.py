@@ -33,7 +33,7 @@ def read_from_shards(features: Path, utterance: Utterance, modality: str) -> np.
 def test_the_store_returns_the_manifest_and_the_features_of_each_utterance(
     store_path: Path, sample_utterances: list[Utterance]
 ) -> None:
-    with FeatureStore(store_path) as store:
+    with FeatureStore(str(store_path)) as store:
         assert list(store.utterances) == sample_utterances
         assert store.random_weights
         assert {name: modality.width for name, modality in store.streams.items()} == {"audio": 8, "face": 6}
