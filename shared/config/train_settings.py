@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
+from .extract_settings import MODALITIES, STREAM_NAME, modality_of
 from .loading import Section
 
 Protocol = Literal["loso-nested", "loso-reference", "speakers-nested", "folds-nested"]
@@ -53,9 +54,12 @@ class TrainSettings(Section):
         "light",
         description="light (small and fast) or paper (sizes and optimizer of Li et al. 2024); other keys override it",
     )
-    modalities: Literal["both", "audio", "face"] = Field("both", description="modalities to train on")
-    audio: str | None = Field(None, description="audio stream, such as audio/hubert (none = the only audio stream)")
-    face: str | None = Field(None, description="face stream, such as face/clip (none = the only face stream)")
+    streams: tuple[str, ...] = Field(
+        ("audio", "face"),
+        min_length=1,
+        description="streams to train on: audio, face or text (the only stream of that modality), or names such as "
+        "face/clip; both = audio,face",
+    )
     fold_features: tuple[str, ...] = Field(
         (),
         description="streams that differ by fold, such as audio/ft-{test}; {test} stands for the fold's test group, "
@@ -178,3 +182,22 @@ class TrainSettings(Section):
         if names in (["reference"], ["none"]):
             names = REFERENCE if names == ["reference"] else ()
         return {**PRESETS.get(str(values.get("preset", "light")), {}), **values, "compat": names}
+
+    @field_validator("streams", mode="before")
+    @classmethod
+    def _expand_both(cls, value: Any) -> Any:
+        return ("audio", "face") if value in ("both", ["both"], ("both",)) else value
+
+    @field_validator("streams")
+    @classmethod
+    def _check_streams(cls, streams: tuple[str, ...]) -> tuple[str, ...]:
+        """Check the names, and sort them: audio, face, text. The order must not change the results."""
+        for name in streams:
+            modality, slash, rest = name.partition("/")
+            if modality not in MODALITIES or (slash and not STREAM_NAME.fullmatch(rest)):
+                raise ValueError(
+                    f"expected {', '.join(MODALITIES)}, or the name of a stream such as face/clip, got {name!r}"
+                )
+        if len(set(streams)) < len(streams):
+            raise ValueError(f"expected every stream once, got {', '.join(streams)}")
+        return tuple(sorted(streams, key=lambda name: (MODALITIES.index(modality_of(name)), name)))

@@ -8,9 +8,9 @@ from .sequences import Batch
 
 
 def modality_dropout(batch: Batch, share: float, generator: torch.Generator) -> Batch:
-    """Remove one modality from a random share of the utterances, each modality equally often.
+    """Remove one input from a random share of the utterances, each input equally often.
 
-    An utterance with only one modality keeps it. With a share of 0 no random number is drawn.
+    An utterance keeps its only input. With a share of 0 no random number is drawn.
 
     Args:
         batch: b utterances.
@@ -20,9 +20,10 @@ def modality_dropout(batch: Batch, share: float, generator: torch.Generator) -> 
     if share == 0 or len(batch.frames) < 2:
         return batch
     draws = torch.rand(len(batch.rows), generator=generator, device=batch.rows.device)
-    present = torch.stack([frames.valid.any(1) for frames in batch.frames.values()])  # (modalities, b)
-    loses = (draws < share) & present.all(0)
-    which = (draws < share / 2).long()  # the modality that is lost, 0 or 1
+    present = torch.stack([frames.valid.any(1) for frames in batch.frames.values()])  # (inputs, b)
+    count = len(present)
+    which = sum((draws < share * part / count).long() for part in range(1, count))  # the input that is lost, from 0
+    loses = (draws < share) & (present.sum(0) > 1)
     frames = {
         name: modality._replace(valid=modality.valid & ~(loses & (which == number))[:, None])
         for number, (name, modality) in enumerate(batch.frames.items())
