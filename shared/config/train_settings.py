@@ -1,6 +1,6 @@
 """The settings of training: unit, limits and default of each key."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
@@ -10,6 +10,7 @@ from .loading import Section
 Protocol = Literal["loso-nested", "loso-reference", "speakers-nested", "folds-nested"]
 Deviation = Literal["temperature", "sum", "own-pairs", "same-class"]
 Pool = Literal["mean", "std", "attention"]
+Share = Annotated[float, Field(ge=0, lt=1)]
 REFERENCE: tuple[Deviation, ...] = ("temperature", "sum", "own-pairs")
 """The deviations of the reference code from the paper that `compat: reference` reproduces."""
 
@@ -122,8 +123,10 @@ class TrainSettings(Section):
     frame_dropout: float = Field(0.0, ge=0, lt=1, description="share of frames that are dropped in training")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in attention and before the classifier")
     projection_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the projection blocks")
-    modality_dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of training utterances that lose one modality, drawn again in each epoch"
+    modality_dropout: Share | dict[str, Share] = Field(
+        0.0,
+        description="share of training utterances that lose one modality, drawn again in each epoch; or the share of "
+        "each modality or stream, such as {text: 0.3}",
     )
     batch_size: int | None = Field(
         None,
@@ -201,3 +204,13 @@ class TrainSettings(Section):
         if len(set(streams)) < len(streams):
             raise ValueError(f"expected every stream once, got {', '.join(streams)}")
         return tuple(sorted(streams, key=lambda name: (MODALITIES.index(modality_of(name)), name)))
+
+    @model_validator(mode="after")
+    def _check_dropped_modalities(self) -> Self:
+        known = {*self.streams, *map(modality_of, self.streams)}
+        for name in self.modality_dropout if isinstance(self.modality_dropout, dict) else ():
+            if name not in known:
+                raise ValueError(
+                    f"train.modality_dropout: expected modalities or streams of {', '.join(self.streams)}, got {name!r}"
+                )
+        return self

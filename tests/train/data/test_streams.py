@@ -55,3 +55,12 @@ def test_inputs_in_words() -> None:
     ):
         assert modalities_word(inputs) == word
         assert modalities_title(word) == title
+
+
+def test_shares_of_modality_dropout_are_of_streams_of_the_run() -> None:
+    settings = TrainSettings(streams=("audio", "text/roberta"), modality_dropout={"text": 0.3, "audio": 0.1})
+    assert settings.modality_dropout == {"text": 0.3, "audio": 0.1}
+    with pytest.raises(ValidationError, match="expected modalities or streams of audio, face, got 'text'"):
+        TrainSettings(modality_dropout={"text": 0.3})
+    with pytest.raises(ValidationError, match="less than 1"):
+        TrainSettings(modality_dropout=1.0)
