@@ -54,6 +54,6 @@ def modalities_word(inputs: Sequence[str]) -> str:
     return "both" if list(inputs) == ["audio", "face"] else "+".join(inputs)
 
 
-def modalities_title(word: str) -> str:
-    """A word of `modalities_word` as a title: "audio and face"."""
-    return listed(["audio", "face"] if word == "both" else word.split("+"))
+def modalities_title(modalities: str) -> str:
+    """The result of `modalities_word` as a title: "audio and face"."""
+    return listed(["audio", "face"] if modalities == "both" else modalities.split("+"))

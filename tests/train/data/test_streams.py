@@ -48,13 +48,13 @@ def test_an_input_is_named_after_its_modality_unless_there_are_several_streams_o
 def test_inputs_in_words() -> None:
     assert input_pairs(["a", "b", "c"]) == [("a", "b"), ("a", "c"), ("b", "c")]
     assert [listed(list(names)) for names in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
-    for inputs, word, title in (
+    for inputs, modalities, title in (
         (["audio", "face"], "both", "audio and face"),
         (["text"], "text", "text"),
         (["audio", "face", "text"], "audio+face+text", "audio, face and text"),
     ):
-        assert modalities_word(inputs) == word
-        assert modalities_title(word) == title
+        assert modalities_word(inputs) == modalities
+        assert modalities_title(modalities) == title
 
 
 def test_shares_of_modality_dropout_are_of_streams_of_the_run() -> None:
