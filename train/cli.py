@@ -10,8 +10,7 @@ from ..shared.config.settings import Settings
 
 STREAMS: dict[str, str | Setting] = {
     "features": setting("index", "--features", "-f"),
-    "audio": setting("train.audio", metavar="NAME"),
-    "face": setting("train.face", metavar="NAME"),
+    "streams": setting("train.streams", "--streams", "--modalities", metavar="NAME,..."),
     "fold_features": setting("train.fold_features", metavar="NAME,..."),
 }
 LABELS: dict[str, str | Setting] = {
@@ -34,7 +33,6 @@ DEFAULT_RUN = Path("runs/main")
 
 @with_settings(
     **STREAMS,
-    modalities="train.modalities",
     avel="train.avel",
     mem="train.mem",
     protocol="train.protocol",
@@ -140,7 +138,6 @@ def results(
 
 @with_settings(
     **STREAMS,
-    modalities="train.modalities",
     protocol="train.protocol",
     **LABELS,
     normalize="train.normalize",

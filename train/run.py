@@ -21,6 +21,7 @@ from ..shared.store.feature_store import FeatureStore
 from .data.dataset import Dataset, labelled_rows, labelled_utterances, open_dataset
 from .data.fold_features import FoldDatasets, fold_settings, run_stream_names, tested_groups, with_fold_streams
 from .data.protocol import CrossValidation, build_cross_validation, check_classes, resolve_protocol
+from .data.streams import modalities_word
 from .fit.device import deterministic
 from .fit.history import Epoch
 from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, run_task
@@ -126,7 +127,7 @@ def train(
             if t.fold_features:
                 tasks.sort(key=lambda task: task.fold)  # so that the features of a fold are read once
             results: dict[tuple[int, int], FitResult] = {}
-            finished = _in_parallel(settings, features, data, tasks) if parallel else range(len(tasks))
+            finished = _in_parallel(settings, features, tasks) if parallel else range(len(tasks))
             fit_data = data if parallel else data.to(device)
             on_epoch: Callable[[Epoch], None] = (lambda epoch: None) if parallel else progress
             for position in finished:
@@ -158,11 +159,11 @@ def default_run_folder(settings: Settings, features: Path) -> Path:
     return RUNS / f"{HEAD}-{names}-{protocol}-{digest}"
 
 
-def _in_parallel(settings: Settings, features: Path, data: Dataset, tasks: Sequence[FitTask]) -> Iterator[int]:
+def _in_parallel(settings: Settings, features: Path, tasks: Sequence[FitTask]) -> Iterator[int]:
     # Imported late: it imports distributed.
     from .fit.parallel import run_in_parallel
 
-    return run_in_parallel(settings, features, list(data.stream_names), tasks)
+    return run_in_parallel(settings, features, tasks)
 
 
 def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, device: torch.device) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, devi
         "folds_digest": folds.digest,
         "random_weights": data.random_weights,
         "speaker_statistics": data.speaker_statistics is not None,
-        "modalities": t.modalities,
+        "modalities": modalities_word(list(data.stream_names)),
         "streams": list(data.stream_names.values()),
         "fold_streams": fold_streams_json(data),
         "avel": t.avel and paired,

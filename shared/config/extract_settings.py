@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from .loading import Section, explain_error
 from .renamed import RENAMED_KEYS
 
-Modality = Literal["audio", "face"]
+Modality = Literal["audio", "face", "text"]
 MODALITIES: tuple[str, ...] = get_args(Modality)
 
 Channel = str | int

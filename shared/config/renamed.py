@@ -15,6 +15,9 @@ RENAMED_KEYS = {
     "extract.face.view": "extract.face.region",
     "extract.face.min_face": "extract.face.min_face_fraction",
     "extract.face.detect_every": "extract.face.detect_stride",
+    "train.modalities": "train.streams",
+    "train.audio": "train.streams",
+    "train.face": "train.streams",
     "train.align": "train.avel",
     "train.match": "train.mem",
     "train.align_weight": "train.avel_weight",
@@ -29,6 +32,7 @@ RENAMED_KEYS = {
 
 _FEATURES_DIR = {"--features": "--features-dir"}
 _FRAME_RATE = {"--pool-hz": "--frame-rate"}
+_STREAMS = {"--audio": "--streams", "--face": "--streams"}
 _ON_DISK = {"--stream": "--on-disk", "--no-stream": "--set train.load=memory"}
 RENAMED_OPTIONS = {
     "extract": {**_FEATURES_DIR, "--modalities": "--streams", "--view": "--region", "--store": "--dtype"},
@@ -39,13 +43,15 @@ RENAMED_OPTIONS = {
     "train": {
         **_FRAME_RATE,
         **_ON_DISK,
+        **_STREAMS,
         "--align": "--avel",
         "--no-align": "--no-avel",
         "--match": "--mem",
         "--no-match": "--no-mem",
         "--patience": "--early-stopping-patience",
     },
-    "ablate": {**_FRAME_RATE, "--faults": "--deviations"},
-    "evaluate": _ON_DISK,
+    "tune": _STREAMS,
+    "ablate": {**_FRAME_RATE, **_STREAMS, "--faults": "--deviations"},
+    "evaluate": {**_ON_DISK, **_STREAMS},
 }
 """The old options of each command, and what replaces them."""

@@ -1,14 +1,16 @@
 """The settings of training: unit, limits and default of each key."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
+from .extract_settings import MODALITIES, STREAM_NAME, modality_of
 from .loading import Section
 
 Protocol = Literal["loso-nested", "loso-reference", "speakers-nested", "folds-nested"]
 Deviation = Literal["temperature", "sum", "own-pairs", "same-class"]
 Pool = Literal["mean", "std", "attention"]
+Share = Annotated[float, Field(ge=0, lt=1)]
 REFERENCE: tuple[Deviation, ...] = ("temperature", "sum", "own-pairs")
 """The deviations of the reference code from the paper that `compat: reference` reproduces."""
 
@@ -53,9 +55,12 @@ class TrainSettings(Section):
         "light",
         description="light (small and fast) or paper (sizes and optimizer of Li et al. 2024); other keys override it",
     )
-    modalities: Literal["both", "audio", "face"] = Field("both", description="modalities to train on")
-    audio: str | None = Field(None, description="audio stream, such as audio/hubert (none = the only audio stream)")
-    face: str | None = Field(None, description="face stream, such as face/clip (none = the only face stream)")
+    streams: tuple[str, ...] = Field(
+        ("audio", "face"),
+        min_length=1,
+        description="streams to train on: audio, face or text (the only stream of that modality), or names such as "
+        "face/clip; both = audio,face",
+    )
     fold_features: tuple[str, ...] = Field(
         (),
         description="streams that differ by fold, such as audio/ft-{test}; {test} stands for the fold's test group, "
@@ -118,8 +123,10 @@ class TrainSettings(Section):
     frame_dropout: float = Field(0.0, ge=0, lt=1, description="share of frames that are dropped in training")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in attention and before the classifier")
     projection_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the projection blocks")
-    modality_dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of training utterances that lose one modality, drawn again in each epoch"
+    modality_dropout: Share | dict[str, Share] = Field(
+        0.0,
+        description="share of training utterances that lose one modality, drawn again in each epoch; or the share of "
+        "each modality or stream, such as {text: 0.3}",
     )
     batch_size: int | None = Field(
         None,
@@ -178,3 +185,32 @@ class TrainSettings(Section):
         if names in (["reference"], ["none"]):
             names = REFERENCE if names == ["reference"] else ()
         return {**PRESETS.get(str(values.get("preset", "light")), {}), **values, "compat": names}
+
+    @field_validator("streams", mode="before")
+    @classmethod
+    def _expand_both(cls, value: Any) -> Any:
+        return ("audio", "face") if value in ("both", ["both"], ("both",)) else value
+
+    @field_validator("streams")
+    @classmethod
+    def _check_streams(cls, streams: tuple[str, ...]) -> tuple[str, ...]:
+        """Check the names, and sort them: audio, face, text. The order must not change the results."""
+        for name in streams:
+            modality, slash, rest = name.partition("/")
+            if modality not in MODALITIES or (slash and not STREAM_NAME.fullmatch(rest)):
+                raise ValueError(
+                    f"expected {', '.join(MODALITIES)}, or the name of a stream such as face/clip, got {name!r}"
+                )
+        if len(set(streams)) < len(streams):
+            raise ValueError(f"expected every stream once, got {', '.join(streams)}")
+        return tuple(sorted(streams, key=lambda name: (MODALITIES.index(modality_of(name)), name)))
+
+    @model_validator(mode="after")
+    def _check_dropped_modalities(self) -> Self:
+        known = {*self.streams, *map(modality_of, self.streams)}
+        for name in self.modality_dropout if isinstance(self.modality_dropout, dict) else ():
+            if name not in known:
+                raise ValueError(
+                    f"train.modality_dropout: expected modalities or streams of {', '.join(self.streams)}, got {name!r}"
+                )
+        return self

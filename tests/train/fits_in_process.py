@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from foal.shared.config.settings import Settings
-from foal.shared.config.train_settings import TrainSettings
 from foal.train.data.fold_features import FoldDatasets
 from foal.train.data.protocol import build_cross_validation
 from foal.train.fit.task import FitTask, run_task
@@ -20,11 +19,9 @@ def requested_tasks(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
     """Compute missing fits in this process, since starting a worker takes seconds; returns the requested tasks."""
     requested: list[FitTask] = []
 
-    def run_here(
-        settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]
-    ) -> Iterator[int]:
+    def run_here(settings: Settings, features: Path, tasks: Sequence[FitTask]) -> Iterator[int]:
         requested.extend(tasks)
-        with FoldDatasets(features, TrainSettings(), classes=None, device=CPU, modalities=modalities) as datasets:
+        with FoldDatasets(features, settings.train, classes=None, device=CPU) as datasets:
             for number, task in enumerate(tasks):
                 data = datasets.open(task.settings)
                 run_task(

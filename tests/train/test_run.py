@@ -85,7 +85,7 @@ def test_the_same_command_gives_the_same_files(feats: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("modality", ["audio", "face"])
 def test_a_run_of_one_modality_trains_without_auxiliary_losses(feats: Path, tmp_path: Path, modality: str) -> None:
-    metrics = train(settings(modalities=modality), feats, tmp_path / "run")
+    metrics = train(settings(streams=(modality,)), feats, tmp_path / "run")
     assert metrics["modalities"] == modality
     assert metrics["avel"] is metrics["mem"] is False
     assert all(float(row["loss_avel"]) == 0 for row in read_csv(tmp_path / "run" / "history.csv"))
@@ -161,7 +161,7 @@ def test_speakers_in_several_sessions_are_reported(
     shared = [replace(u, speaker="s1" if i < 2 else u.speaker) for i, u in enumerate(sample_utterances)]
     features = make_features(tmp_path / "features", shared)
     write_index(tmp_path / "feats.h5", shared, features, {"audio": "0" * 64})
-    metrics = train(settings(modalities="audio", epochs=1), tmp_path / "feats.h5", tmp_path / "run")
+    metrics = train(settings(streams=("audio",), epochs=1), tmp_path / "feats.h5", tmp_path / "run")
     assert (
         "1 of 6 speakers are in more than one session: the results are not speaker-independent" in metrics["warnings"]
     )

@@ -41,7 +41,7 @@ def fold_index(tmp_path: Path, sample_utterances: list[Utterance], make_features
 def test_a_fold_equals_that_of_a_run_on_its_stream(fold_index: Path, tmp_path: Path, reading: dict[str, Any]) -> None:
     metrics = train(settings(fold_features=(TEMPLATE,), **reading), fold_index, tmp_path / "run")
     for session in SESSIONS:
-        alone = train(settings(audio=f"audio/ft-{session}", **reading), fold_index, tmp_path / session)
+        alone = train(settings(streams=(f"audio/ft-{session}", "face"), **reading), fold_index, tmp_path / session)
         assert fold_of(metrics, session) == fold_of(alone, session)
         assert predictions(tmp_path / "run", session) == predictions(tmp_path / session, session)
     assert metrics["speaker_statistics"] == ("normalize" in reading)
@@ -117,7 +117,7 @@ def test_evaluation_of_another_corpus_is_refused(
 
 @pytest.mark.slow
 def test_the_ablation_reads_the_stream_of_each_fold(fold_index: Path, tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"modalities": "audio", "seeds": (0,)}
+    changes: dict[str, Any] = {"streams": ("audio",), "seeds": (0,)}
     study = ablate(settings(fold_features=(TEMPLATE,), **changes), fold_index, tmp_path / "ablation")
     assert study["fold_streams"]["2"] == {"audio": "audio/ft-session2"}
     assert (tmp_path / "ablation" / "ablation.md").read_text().startswith("# Ablation (features per fold; encoder")

@@ -127,10 +127,10 @@ def test_missing_and_unusable_features_are_refused(
     check_refused(foal_here("train", "-f", "text.h5", *QUICK), "text.h5: expected a foal-feats file")
     path = make_index(tmp_path, sample_utterances, widths={"audio": 3})
     check_refused(
-        foal_here("train", "-f", path, *QUICK), "expected face features, got only audio; extract them, or set"
+        foal_here("train", "-f", path, *QUICK), "expected face features, got only audio; extract them, or choose"
     )
     message = "expected audio features named audio/hubert, got only audio"
-    check_refused(foal_here("train", "-f", path, "--modalities", "audio", "--audio", "audio/hubert", *QUICK), message)
+    check_refused(foal_here("train", "-f", path, "--streams", "audio/hubert", *QUICK), message)
 
 
 def test_missing_shards_are_refused(foal_here: Command, feats: Path) -> None:

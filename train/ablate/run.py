@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...shared.cli.logs import log_file
-from ...shared.config.settings import MODALITIES, Settings, modality_of
+from ...shared.config.settings import Settings, modality_of
 from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.store.feature_store import FeatureStore
 from ..data.dataset import Dataset, open_dataset
@@ -79,15 +79,15 @@ def ablate(
         TrainingError: the features do not allow the study.
         UsageError: `out` contains other files.
     """
-    t = settings.train
-    modalities = _modalities(features, t)
+    t = _with_available_streams(settings.train, features)
+    settings = settings.model_copy(update={"train": t})
     # Only the index is read here; the workers read the values.
     reading = t.model_copy(update={"load": "disk"})
-    with open_dataset(features, reading, classes=settings.corpus.classes, modalities=modalities) as opened:
+    with open_dataset(features, reading, classes=settings.corpus.classes) as opened:
         folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers, dev_from_train=t.dev_from_train)
-        data = with_fold_streams(opened, features, t, tested_groups(folds.folds), modalities)
+        data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
         check_classes(folds.folds, data.labels, data.classes)
-        systems = systems_for(modalities, folds.protocol, deviations=deviations)
+        systems = systems_for(list(data.stream_names), folds.protocol, deviations=deviations)
         folds_by_protocol: dict[Protocol | None, CrossValidation] = {folds.protocol: folds}
         for system in systems:
             if system.protocol is not None and system.protocol not in folds_by_protocol:
@@ -113,19 +113,21 @@ def ablate(
     return ablation
 
 
-def _modalities(features: Path, settings: TrainSettings) -> list[str]:
-    """The modalities of the features, or those that the settings ask for."""
-    if settings.modalities != "both":
-        return [settings.modalities]
+def _with_available_streams(settings: TrainSettings, features: Path) -> TrainSettings:
+    """The settings; with the default streams without those of modalities that the features lack."""
+    if settings.streams != TrainSettings().streams:
+        return settings
     with FeatureStore(features) as store:
         available = {modality_of(name) for name in store.streams}
-    return [modality for modality in MODALITIES if modality in available] or list(MODALITIES)
+    streams = tuple(name for name in settings.streams if name in available)
+    return settings.model_copy(update={"streams": streams or settings.streams})
 
 
 def _tasks(system: System, study: _Study, folder: Path) -> list[FitTask]:
     return [
         FitTask(
             baseline=system.baseline,
+            inputs=system.inputs,
             settings=system.settings(fold_settings(study.settings, fold.number, fold.test), study.folds.protocol),
             seed=seed,
             fold=fold.number,

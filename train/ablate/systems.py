@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...shared.config.train_settings import REFERENCE, Protocol, TrainSettings
+from ..data.streams import input_pairs, listed
 from ..fit.baselines import Baseline
 
 FUSION_ONLY = {"avel": False, "mem": False}
 FULL = {"avel": True, "mem": True}
-BASELINE_SETTINGS = ("audio", "face", "frame_rate", "max_seconds", "load", "normalize", "refit")
+BASELINE_SETTINGS = ("streams", "frame_rate", "max_seconds", "load", "normalize", "refit")
 """Settings that apply to baselines: those of the features, and whether the chosen model is fitted again."""
 
 
@@ -23,7 +24,7 @@ class System:
         description: explanation of the system.
         kind: majority class, baseline, network, or late fusion.
         baseline: the estimator of a baseline, or of the two that a late fusion averages.
-        modalities: modalities of the system.
+        inputs: inputs of the system (None: all of the study).
         changes: settings of training that differ from those of the study.
         parts: for a late fusion, the ids of the systems whose probabilities are averaged.
         protocol: protocol, if it differs from that of the study.
@@ -34,7 +35,7 @@ class System:
     description: str
     kind: Literal["majority", "baseline", "network", "late"] = "network"
     baseline: Baseline | None = None
-    modalities: Literal["both", "audio", "face"] = "both"
+    inputs: tuple[str, ...] | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     protocol: Protocol | None = None
@@ -57,8 +58,8 @@ class System:
             protocol: protocol of the study.
         """
         if self.kind == "baseline":
-            base = TrainSettings(**{name: getattr(base, name) for name in BASELINE_SETTINGS})
-        changes = {"modalities": self.modalities, "protocol": self.protocol or protocol, **self.changes}
+            base = TrainSettings().model_copy(update={name: getattr(base, name) for name in BASELINE_SETTINGS})
+        changes = {"protocol": self.protocol or protocol, **self.changes}
         return base.model_copy(update=changes)
 
 
@@ -77,68 +78,105 @@ BASELINES: tuple[tuple[str, str, str, Baseline], ...] = (
 """Identifier, name, description and estimator of each baseline."""
 
 
-SINGLE_MODALITIES: tuple[Literal["audio", "face"], ...] = ("audio", "face")
+LETTERS = {"audio": "A", "face": "V", "text": "T"}
+"""Abbreviations in names of systems, as in the paper."""
 
 
-def _baseline_systems(id_: str, name: str, description: str, baseline: Baseline) -> tuple[System, ...]:
-    """A baseline on audio, on face, on both (early fusion), and the average of the first two (late fusion)."""
+def _baseline_systems(inputs: Sequence[str], id_: str, name: str, text: str, baseline: Baseline) -> list[System]:
+    """A baseline on each input, on all of them (early fusion), and the average of the first ones (late fusion)."""
     single = [
         System(
-            id=f"{id_}-{modality}",
-            name=f"{name}, {modality}",
-            description=f"{description} of {modality}",
+            id=f"{id_}-{key}",
+            name=f"{name}, {key}",
+            description=f"{text} of {key}",
             kind="baseline",
             baseline=baseline,
-            modalities=modality,
+            inputs=(key,),
         )
-        for modality in SINGLE_MODALITIES
+        for key in inputs
     ]
-    both = System(id=f"{id_}-both", name=f"{name}, both", description=description, kind="baseline", baseline=baseline)
+    if len(inputs) == 1:
+        return single
+    all_ = "both" if len(inputs) == 2 else "all"
+    early = System(id=f"{id_}-{all_}", name=f"{name}, {all_}", description=text, kind="baseline", baseline=baseline)
     late = System(
         id=f"{id_}-late",
         name=f"{name}, late fusion",
-        description="mean of the probabilities of audio and face",
+        description=f"mean of the probabilities of {listed(inputs)}",
         kind="late",
         baseline=baseline,
-        parts=(single[0].id, single[1].id),
+        parts=tuple(system.id for system in single),
     )
-    return (*single, both, late)
+    return [*single, early, late]
 
 
-SYSTEMS = (
-    System(
-        id="majority", name="majority class", description="the training group's most frequent class", kind="majority"
-    ),
-    *(system for spec in BASELINES for system in _baseline_systems(*spec)),
-    System(
-        id="audio", name="A only", description="the network over audio alone", modalities="audio", changes=FUSION_ONLY
-    ),
-    System(
-        id="face", name="V only", description="the network over faces alone", modalities="face", changes=FUSION_ONLY
-    ),
-    System(
-        id="late",
-        name="late fusion",
-        description="mean of the probabilities of A only and V only",
-        kind="late",
-        parts=("audio", "face"),
-    ),
-    System(id=BASELINE, name="A+V fusion", description="cross-attention alone", changes=FUSION_ONLY),
-    System(id="avel", name="+ AVEL", description="fusion and alignment", changes={"avel": True, "mem": False}),
-    System(id="mem", name="+ MEM", description="fusion and matching", changes={"avel": False, "mem": True}),
-    System(
-        id=PROPOSED,
-        name="+ AVEL + MEM (Foal-Net)",
-        description="fusion, alignment and matching",
-        changes=FULL,
-    ),
-    System(
-        id="reference",
-        name="Foal-Net, compat reference",
-        description="temperature, sum and pairs as in the reference code",
-        changes={**FULL, "compat": REFERENCE},
-    ),
-)
+def _single_networks(inputs: Sequence[str]) -> list[System]:
+    described = {"face": "faces"}
+    return [
+        System(
+            id=key,
+            name=f"{LETTERS.get(key, key)} only",
+            description=f"the network over {described.get(key, key)} alone",
+            inputs=(key,),
+            changes=FUSION_ONLY,
+        )
+        for key in inputs
+    ]
+
+
+def _pair_networks(inputs: Sequence[str]) -> list[System]:
+    """Foal-Net over each pair of three or more inputs."""
+    return [
+        System(
+            id=f"full-{'+'.join(pair)}",
+            name=f"Foal-Net, {_letters(pair)}",
+            description=f"fusion, alignment and matching of {listed(pair)}",
+            inputs=pair,
+            changes=FULL,
+        )
+        for pair in (input_pairs(inputs) if len(inputs) > 2 else [])
+    ]
+
+
+def _letters(inputs: Sequence[str]) -> str:
+    return "+".join(LETTERS.get(key, key) for key in inputs)
+
+
+def _fusion_networks(inputs: Sequence[str]) -> list[System]:
+    single = _single_networks(inputs)
+    names = [system.name for system in single]
+    return [
+        *single,
+        System(
+            id="late",
+            name="late fusion",
+            description=f"mean of the probabilities of {listed(names)}",
+            kind="late",
+            parts=tuple(system.id for system in single),
+        ),
+        *_pair_networks(inputs),
+        System(
+            id=BASELINE,
+            name=f"{_letters(inputs)} fusion",
+            description="cross-attention alone",
+            changes=FUSION_ONLY,
+        ),
+        System(id="avel", name="+ AVEL", description="fusion and alignment", changes={"avel": True, "mem": False}),
+        System(id="mem", name="+ MEM", description="fusion and matching", changes={"avel": False, "mem": True}),
+        System(
+            id=PROPOSED,
+            name="+ AVEL + MEM (Foal-Net)",
+            description="fusion, alignment and matching",
+            changes=FULL,
+        ),
+        System(
+            id="reference",
+            name="Foal-Net, compat reference",
+            description="temperature, sum and pairs as in the reference code",
+            changes={**FULL, "compat": REFERENCE},
+        ),
+    ]
+
 
 DEVIATIONS = (
     System(
@@ -181,18 +219,23 @@ DEVIATIONS = (
 )
 
 
-def systems_for(modalities: Sequence[str], protocol: Protocol, *, deviations: bool) -> list[System]:
-    """The systems that are possible with features of these modalities and under a protocol.
+def systems_for(inputs: Sequence[str], protocol: Protocol, *, deviations: bool) -> list[System]:
+    """The systems that are possible with features of these inputs and under a protocol.
 
     Args:
-        modalities: modalities of the features.
+        inputs: inputs of the study.
         protocol: protocol of the study.
         deviations: include the deviations of the reference code.
     """
-    systems = [*SYSTEMS, *(DEVIATIONS if deviations else ())]
-    if protocol != "loso-nested":
-        systems = [system for system in systems if system.protocol is None]
-    if len(modalities) == 2:
-        return systems
-    (modality,) = modalities
-    return [system for system in systems if system.kind == "majority" or system.modalities == modality]
+    systems = [
+        System(
+            id="majority",
+            name="majority class",
+            description="the training group's most frequent class",
+            kind="majority",
+        ),
+        *(system for baseline in BASELINES for system in _baseline_systems(inputs, *baseline)),
+        *(_fusion_networks(inputs) if len(inputs) > 1 else _single_networks(inputs)),
+        *(DEVIATIONS if deviations and len(inputs) > 1 else ()),
+    ]
+    return [system for system in systems if system.protocol is None or protocol == "loso-nested"]

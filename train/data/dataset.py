@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...shared.config.settings import MODALITIES, modality_of
+from ...shared.config.settings import modality_of
 from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError
 from ...shared.labels import common_spellings, label_question, spelling_problems
@@ -20,6 +20,7 @@ from ...shared.utterance import Utterance
 from .features import Features, InMemory, OnDisk, StreamSource, read_streams
 from .malloc import limit_malloc_arenas
 from .speakers import SpeakerStatistics, speaker_key, speaker_statistics
+from .streams import wanted_streams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +31,9 @@ class Dataset:
         utterances: the utterances, n.
         classes: class names, in the order of their numbers.
         labels: class numbers, (n,) int64, on the CPU.
-        features: the sequences by modality.
-        rates: frame rate (Hz) by modality, after pooling; by stream name if streams differ by fold.
-        stream_names: name of the stream in feats.h5 by modality; a template if it differs by fold.
+        features: the sequences by input, see `input_names`.
+        rates: frame rate (Hz) by input, after pooling; by stream name if streams differ by fold.
+        stream_names: name of the stream in feats.h5 by input; a template if it differs by fold.
         fold_streams: stream names of each fold, by its number; empty if all folds share them. A dataset with them has
             no features: each fold opens its own.
         speaker_statistics: statistics that standardize each speaker's features (None: those of the training group).
@@ -72,13 +73,13 @@ class Dataset:
         by_fold = self.fold_streams.values() or [self.stream_names]
         return any(self.provenance[name]["random_weights"] for names in by_fold for name in names.values())
 
-    def select(self, modalities: Sequence[str], max_seconds: float | None = None) -> "Dataset":
-        """Keep some modalities only, cut after `max_seconds`; memory is shared."""
-        longest = {name: max(1, round(max_seconds * self.rates[name])) for name in modalities} if max_seconds else None
+    def select(self, inputs: Sequence[str], max_seconds: float | None = None) -> "Dataset":
+        """Keep some inputs only, cut after `max_seconds`; memory is shared."""
+        longest = {name: max(1, round(max_seconds * self.rates[name])) for name in inputs} if max_seconds else None
         return replace(
             self,
-            features=self.features.select(modalities, longest),
-            stream_names={name: self.stream_names[name] for name in modalities},
+            features=self.features.select(inputs, longest),
+            stream_names={name: self.stream_names[name] for name in inputs},
         )
 
     def to(self, device: torch.device) -> "Dataset":
@@ -86,21 +87,8 @@ class Dataset:
         return replace(self, features=self.features.to(device)) if isinstance(self.features, InMemory) else self
 
 
-def wanted_modalities(settings: TrainSettings) -> tuple[str, ...]:
-    """The modalities that the settings ask for."""
-    return MODALITIES if settings.modalities == "both" else (settings.modalities,)
-
-
-def wanted_streams(settings: TrainSettings, modalities: Sequence[str] | None = None) -> dict[str, str | None]:
-    """The configured stream (None: to be chosen) of the wanted modalities, or of the given ones."""
-    configured = {"audio": settings.audio, "face": settings.face}
-    return {name: configured[name] for name in modalities or wanted_modalities(settings)}
-
-
 @contextmanager
-def open_dataset(
-    path: Path, settings: TrainSettings, *, classes: Sequence[str] | None, modalities: Sequence[str] | None = None
-) -> Iterator[Dataset]:
+def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] | None) -> Iterator[Dataset]:
     """Open all utterances of feats.h5 that have one of the classes; the dataset is valid inside the block.
 
     Args:
@@ -108,22 +96,21 @@ def open_dataset(
         settings: streams, frame rate, maximum length, and whether the features are loaded into memory or read from
             disk in every epoch (`load`). With `fold_features` no features are read.
         classes: class names (None: every label that occurs, sorted).
-        modalities: modalities to read (None: those of the settings).
 
     Raises:
-        TrainingError: a modality is missing, fewer than two classes remain, the labels do not look like classes, or a
+        TrainingError: a stream is missing, fewer than two classes remain, the labels do not look like classes, or a
             feature is NaN or infinite.
         StoreError: the features cannot be read.
     """
     with FeatureStore(path) as store:
-        names = {} if settings.fold_features else select_streams(store, wanted_streams(settings, modalities))
+        names = {} if settings.fold_features else select_streams(store, wanted_streams(settings))
         every = labelled_utterances(store, settings)
         class_names, rows = labelled_rows(store, classes, every)
         if classes is None and not settings.accept_labels:
             _check_labels(path, [every[row].label for row in rows])
         sources = {
-            modality: StreamSource(name=name, rate_hz=store.streams[name].rate_hz, frame_rate=settings.frame_rate)
-            for modality, name in names.items()
+            key: StreamSource(name=name, rate_hz=store.streams[name].rate_hz, frame_rate=settings.frame_rate)
+            for key, name in names.items()
         }
         features: Features
         if settings.load == "disk" and sources:
@@ -139,7 +126,7 @@ def open_dataset(
             classes=class_names,
             labels=torch.tensor([number[utterance.label] for utterance in utterances]),
             features=features,
-            rates={modality: source.to_hz for modality, source in sources.items()},
+            rates={key: source.to_hz for key, source in sources.items()},
             stream_names=names,
             speaker_statistics=speaker_statistics(store, rows, sources) if settings.normalize == "speaker" else None,
             digest=store.digest,
@@ -150,32 +137,35 @@ def open_dataset(
 
 
 def select_streams(store: FeatureStore, wanted: Mapping[str, str | None]) -> dict[str, str]:
-    """Choose the stream of each modality: the configured one, else the only one, else the one named like the modality.
+    """Choose the stream of each input: the configured one, else the only one of its modality, else `audio` itself.
 
     Args:
         store: an open feats.h5.
-        wanted: configured stream name by modality (None: choose).
+        wanted: configured stream name by input (None: choose).
 
     Raises:
         TrainingError: no stream matches, or several do.
     """
     chosen: dict[str, str] = {}
-    for modality, name in wanted.items():
+    for key, name in wanted.items():
+        modality = modality_of(key)
         available = [stream for stream in store.streams if modality_of(stream) == modality]
         if name in available or (name is None and modality in available):
-            chosen[modality] = name or modality
+            chosen[key] = name or modality
         elif name is None and len(available) == 1:
-            chosen[modality] = available[0]
+            chosen[key] = available[0]
         elif name is None and available:
+            example = ",".join(available[0] if other == key else text or other for other, text in wanted.items())
             raise TrainingError(
-                f"{store.path}: has several {modality} streams, {', '.join(available)}; choose one with --{modality}"
+                f"{store.path}: has several {modality} streams, {', '.join(available)}; choose with --streams, such as "
+                f"--streams {example}"
             )
         else:
             streams = ", ".join(store.streams) or "none"
             named = f" named {name}" if name else ""
             raise TrainingError(
-                f"{store.path}: expected {modality} features{named}, got only {streams}; extract them, or set "
-                f"--modalities or --{modality} to existing ones"
+                f"{store.path}: expected {modality} features{named}, got only {streams}; extract them, or choose "
+                "existing ones with --streams"
             )
     return chosen
 
@@ -236,11 +226,11 @@ def _label_warnings(utterances: Sequence[Utterance], classes: Sequence[str]) -> 
 
 
 def stream_warnings(store: FeatureStore, rows: Sequence[int], names: Mapping[str, str]) -> list[str]:
-    """Warnings about utterances without valid frames, by modality of the streams `names`."""
+    """Warnings about utterances without valid frames, by input of the streams `names`."""
     warnings = []
-    for modality, name in names.items():
+    for key, name in names.items():
         if missing := int((store.valid_frames(name)[list(rows)] == 0).sum()):
             warnings.append(
-                f"{missing} of {len(rows)} utterances have no {modality}: the network substitutes a learned placeholder"
+                f"{missing} of {len(rows)} utterances have no {key}: the network substitutes a learned placeholder"
             )
     return warnings

@@ -20,16 +20,16 @@ from .dataset import (
     open_dataset,
     select_streams,
     stream_warnings,
-    wanted_streams,
 )
 from .protocol import Fold
+from .streams import wanted_streams
 
 TEST, NUMBER = "{test}", "{fold}"
 """Placeholders of a template: the name of the fold's test group, and the number of the fold."""
 
 
 def fold_templates(settings: TrainSettings) -> dict[str, str]:
-    """The templates of `fold_features` by modality.
+    """The templates of `fold_features` by input.
 
     Raises:
         UsageError: a template has no placeholder or is not of a wanted modality, or a modality has two streams.
@@ -41,22 +41,23 @@ def fold_templates(settings: TrainSettings) -> dict[str, str]:
         if TEST not in template and NUMBER not in template:
             raise UsageError(
                 f"--fold-features: expected a stream name with {TEST} or {NUMBER}, such as audio/ft-{TEST}, got "
-                f"{template}; add one, or name a stream that all folds share with --audio or --face"
-            )
-        if modality not in wanted:
-            raise UsageError(
-                f"--fold-features: expected a stream of {' or '.join(wanted)}, such as {next(iter(wanted))}/ft-{TEST}, "
-                f"got {template}; correct the name, or set --modalities"
+                f"{template}; add one, or name a stream that all folds share with --streams"
             )
         if modality in templates:
             raise UsageError(
                 f"--fold-features: expected one name for {modality}, got {templates[modality]} and {template}; leave "
                 "one out"
             )
-        if wanted[modality] is not None:
+        named = [name for name in settings.streams if modality_of(name) == modality and "/" in name]
+        if named:
             raise UsageError(
-                f"--{modality} {wanted[modality]}: expected one stream of {modality}, but --fold-features names "
-                f"{template}; leave one of them out"
+                f"--streams {named[0]}: expected one stream of {modality}, but --fold-features names {template}; "
+                f"write {modality} in --streams, or leave the template out"
+            )
+        if modality not in wanted:
+            raise UsageError(
+                f"--fold-features: expected a stream of {' or '.join(wanted)}, such as {next(iter(wanted))}/ft-{TEST}, "
+                f"got {template}; correct the name, or add {modality} to --streams"
             )
         templates[modality] = template
     return templates
@@ -70,8 +71,11 @@ def fold_settings(settings: TrainSettings, number: int, test: str) -> TrainSetti
         number: number of the fold, from 1.
         test: name of its test group.
     """
-    streams = {modality: _filled(text, number, test) for modality, text in fold_templates(settings).items()}
-    return settings.model_copy(update={**streams, "fold_features": ()}) if streams else settings
+    templates = fold_templates(settings)
+    if not templates:
+        return settings
+    streams = tuple(_filled(templates.get(name, name), number, test) for name in settings.streams)
+    return settings.model_copy(update={"streams": streams, "fold_features": ()})
 
 
 def tested_groups(folds: Sequence[Fold]) -> dict[int, str]:
@@ -79,15 +83,13 @@ def tested_groups(folds: Sequence[Fold]) -> dict[int, str]:
     return {fold.number: fold.test for fold in folds}
 
 
-def run_stream_names(
-    store: FeatureStore, settings: TrainSettings, modalities: Sequence[str] | None = None
-) -> dict[str, str]:
-    """The stream of each modality of a run; where it differs by fold, its template.
+def run_stream_names(store: FeatureStore, settings: TrainSettings) -> dict[str, str]:
+    """The stream of each input of a run; where it differs by fold, its template.
 
     Raises TrainingError if a stream is missing or has to be chosen.
     """
     templates = fold_templates(settings)
-    wanted = wanted_streams(settings, modalities)
+    wanted = wanted_streams(settings)
     shared = select_streams(store, {name: stream for name, stream in wanted.items() if name not in templates})
     return {name: templates.get(name) or shared[name] for name in wanted}
 
@@ -97,7 +99,6 @@ def with_fold_streams(
     path: Path,
     settings: TrainSettings,
     tests: Mapping[int, str],
-    modalities: Sequence[str] | None = None,
 ) -> Dataset:
     """Describe the streams of all folds in a dataset that was opened without features; no value is read.
 
@@ -106,7 +107,6 @@ def with_fold_streams(
         path: feats.h5.
         settings: settings of the run.
         tests: test group by number of the fold.
-        modalities: modalities of the dataset (None: those of the settings).
 
     Returns:
         The dataset with the streams, their provenance and rates by stream name, and the warnings of all of them.
@@ -118,17 +118,17 @@ def with_fold_streams(
     if not templates:
         return data
     with FeatureStore(path) as store:
-        names = run_stream_names(store, settings, modalities)
+        names = run_stream_names(store, settings)
         fold_streams = {}
         for number, test in tests.items():
-            own = {modality: _filled(template, number, test) for modality, template in templates.items()}
+            own = {key: _filled(template, number, test) for key, template in templates.items()}
             for name in own.values():
                 if name not in store.streams:
                     raise TrainingError(
                         f"{path}: expected the stream {name} for fold {number} (test {test}), got only "
                         f"{', '.join(store.streams)}; extract or import it, or change --fold-features"
                     )
-            fold_streams[number] = {modality: own.get(modality, name) for modality, name in names.items()}
+            fold_streams[number] = {key: own.get(key, name) for key, name in names.items()}
         used = list(dict.fromkeys(name for streams in fold_streams.values() for name in streams.values()))
         _, rows = labelled_rows(store, data.classes, labelled_utterances(store, settings))
         missing = [text for name in used for text in stream_warnings(store, rows, {modality_of(name): name})]
@@ -154,7 +154,6 @@ class FoldDatasets:
         *,
         classes: Sequence[str] | None,
         device: torch.device,
-        modalities: Sequence[str] | None = None,
     ) -> None:
         """Prepare the opening; nothing is read.
 
@@ -163,15 +162,13 @@ class FoldDatasets:
             settings: settings of the run; sequences are opened uncut.
             classes: class names (None: every label that occurs).
             device: device of the features in memory.
-            modalities: modalities to read (None: those of the settings).
         """
         self._path = path
         self._settings = settings
         self._classes = classes
         self._device = device
-        self._modalities = modalities
         self._stack = ExitStack()
-        self._streams: dict[str, str | None] | None = None
+        self._streams: tuple[str, ...] | None = None
         self._data: Dataset | None = None
 
     def __enter__(self) -> Self:
@@ -183,19 +180,13 @@ class FoldDatasets:
         self.close()
 
     def open(self, settings: TrainSettings) -> Dataset:
-        """The dataset with the streams `audio` and `face` of these settings, which name no templates."""
-        streams: dict[str, str | None] = {"audio": settings.audio, "face": settings.face}
-        if self._data is None or streams != self._streams:
+        """The dataset with the streams of these settings, which contain no templates."""
+        if self._data is None or settings.streams != self._streams:
             self.close()
-            changes = {**streams, "fold_features": (), "max_seconds": None}
-            opened = open_dataset(
-                self._path,
-                self._settings.model_copy(update=changes),
-                classes=self._classes,
-                modalities=self._modalities,
-            )
+            changes = {"streams": settings.streams, "fold_features": (), "max_seconds": None}
+            opened = open_dataset(self._path, self._settings.model_copy(update=changes), classes=self._classes)
             self._data = self._stack.enter_context(opened).to(self._device)
-            self._streams = streams
+            self._streams = settings.streams
         return self._data
 
     def close(self) -> None:

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...shared.config.settings import modality_of
 from ...shared.errors import StoreError, TrainingError
 from ..data.dataset import Dataset
 from ..data.protocol import group_of, natural_key
@@ -113,24 +112,23 @@ def load_fold_models(run: Path) -> list[FoldModel]:
 
 def check_encoders(fold_model: FoldModel, data: Dataset, run: Path, features: Path) -> None:
     """Raise TrainingError if the features come from another encoder than those of the training."""
-    for modality, name in data.stream_names.items():
-        provenance = fold_model.metadata["provenance"]
-        of_fold = fold_model.metadata.get("fold_streams", {}).get(str(fold_model.fold))
-        streams = provenance if of_fold is None else of_fold.values()
-        trained = next((provenance[stream] for stream in streams if modality_of(stream) == modality), None)
-        present = data.provenance[name]
-        if trained is None:
-            raise TrainingError(f"{run}: the network was not trained on {modality} features; train again with them")
-        if any(trained[key] != present[key] for key in ("encoder", "weights")):
+    shapes = fold_model.model.architecture.frame_shapes
+    provenance = fold_model.metadata["provenance"]
+    of_fold = fold_model.metadata.get("fold_streams", {}).get(str(fold_model.fold))
+    trained_streams = of_fold or dict(zip(shapes, fold_model.metadata["streams"], strict=True))
+    for key, name in data.stream_names.items():
+        if key not in trained_streams:
+            raise TrainingError(f"{run}: the network was not trained on {key} features; train again with them")
+        trained, present = provenance[trained_streams[key]], data.provenance[name]
+        if any(trained[part] != present[part] for part in ("encoder", "weights")):
             raise TrainingError(
-                f"{run}: expected {modality} features of {trained['encoder']} (weights {trained['weights'][:8]}), "
+                f"{run}: expected {key} features of {trained['encoder']} (weights {trained['weights'][:8]}), "
                 f"which the network was trained on, got {present['encoder']} (weights {present['weights'][:8]}) in "
                 f"{features}; extract with the same encoder, or train again"
             )
-        shape = fold_model.model.architecture.frame_shapes.get(modality)
-        if shape != data.features.frame_shapes[modality]:
+        if shapes[key] != data.features.frame_shapes[key]:
             raise TrainingError(
-                f"{run}: expected {modality} frames of shape {shape}, got {data.features.frame_shapes[modality]} in "
+                f"{run}: expected {key} frames of shape {shapes[key]}, got {data.features.frame_shapes[key]} in "
                 f"{features}; extract the same layers, or train again"
             )
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..data.batches import collate, evaluation_batches
 from ..data.dataset import Dataset
+from ..data.streams import Pair, input_pairs
 from ..model.foalnet import FoalNet
 from ..model.losses import draw_negatives, draw_positives
 
@@ -31,7 +32,7 @@ def embeddings(
         device: device of the computation.
 
     Returns:
-        By modality (m, d), on the CPU; NaN where the modality is missing.
+        By input (m, d), on the CPU; NaN where it is missing.
     """
     assert model.alignment is not None
     width = model.architecture.width
@@ -54,7 +55,8 @@ class MatchingScores:
     def add(self, model: FoalNet, data: Dataset, rows: Tensor, *, device: torch.device) -> None:
         """Score three pairs for each of `rows` (m,): its own, one of another emotion, another utterance of its emotion.
 
-        Partners are drawn uniformly from batches of random utterances, the same for every network.
+        This is repeated for each pair of inputs, with the mean of both directions as the score. Partners are drawn
+        uniformly from batches of random utterances, the same for every network.
         """
         pair_rng = torch.Generator(device).manual_seed(PAIRS_SEED)
         order_rng = torch.Generator().manual_seed(PAIRS_SEED)
@@ -62,19 +64,23 @@ class MatchingScores:
             for chosen in torch.split(torch.randperm(len(chunk.rows), generator=order_rng), PAIR_BATCH):
                 batch = collate(data, chunk, chosen, device)
                 projected = model.project(batch.frames)
-                present = projected["audio"].present & projected["face"].present
                 uniform = torch.zeros(len(batch.rows), len(batch.rows), device=device)
-                negative = draw_negatives(uniform, batch.labels, present, pair_rng)
-                positive = draw_positives(batch.labels, batch.rows, present, pair_rng)
                 own = torch.arange(len(batch.rows), device=device)
-                partners = torch.stack([own, negative.rows, positive.rows])
-                by_modality = {"audio": partners, "face": partners}
-                matched = model.match(model.fuse(projected, by_modality), by_modality)
-                shares = torch.stack([logits.float().softmax(-1)[..., 1] for logits in matched.values()])
-                counted = torch.stack([present, negative.found, positive.found])  # (3, b)
-                kinds = torch.arange(3, device=device)[:, None].expand_as(counted)
-                self._scores.append(shares.mean(0)[counted].double().cpu().numpy())
-                self._kinds.append(kinds[counted].cpu().numpy())
+                partners: dict[Pair, Tensor] = {}
+                counted: dict[Pair, Tensor] = {}  # (3, b)
+                for a, b in input_pairs(list(projected)):
+                    present = projected[a].present & projected[b].present
+                    negative = draw_negatives(uniform, batch.labels, present, pair_rng)
+                    positive = draw_positives(batch.labels, batch.rows, present, pair_rng)
+                    partners[a, b] = partners[b, a] = torch.stack([own, negative.rows, positive.rows])
+                    counted[a, b] = torch.stack([present, negative.found, positive.found])
+                matched = model.match(model.fuse(projected, partners), partners)
+                shares = {pair: logits.float().softmax(-1)[..., 1] for pair, logits in matched.items()}
+                kinds = torch.arange(3, device=device)[:, None].expand(3, len(own))
+                for (a, b), usable in counted.items():
+                    mean = torch.stack([shares[a, b], shares[b, a]]).mean(0)
+                    self._scores.append(mean[usable].double().cpu().numpy())
+                    self._kinds.append(kinds[usable].cpu().numpy())
 
     def scores(self) -> Mapping[str, float] | None:
         """Accuracy, and AUC of own pairs and of pairs of two utterances; None if a kind of pair is missing."""

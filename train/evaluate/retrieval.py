@@ -11,6 +11,7 @@ from torch import Tensor
 from ..data.batches import EVALUATION_BATCH_SIZE
 from ..data.dataset import Dataset
 from ..data.pooled import pooled_features
+from ..data.streams import input_pairs
 from ..metrics.retrieval import Retrieval, fit_cross_modal_regression, retrieval
 from .ensemble import DataOf, FoldModel, SeedEnsemble, groups_of, members_by_fold
 from .matching import embeddings
@@ -25,11 +26,11 @@ def retrieval_scores(
     """MAP and R@1 of retrieval by emotion, within the utterances of each network, in both directions.
 
     The spaces are AVEL embeddings and raw mean features. The raw features of two encoders are unrelated: a ridge
-    regression, fitted without labels on the utterances that the network was trained on, maps audio to face. If the
-    dataset does not contain these, there are no raw scores.
+    regression, fitted without labels on the utterances that the network was trained on, maps the first input of a pair
+    to the second one. If the dataset does not contain these, there are no raw scores.
 
     Args:
-        data_of: the dataset of a network, with audio and face.
+        data_of: the dataset of a network, with at least two inputs.
         ensembles: the networks by seed.
         device: device of the computation.
         metadata: config.json of the run.
@@ -44,18 +45,21 @@ def retrieval_scores(
         if data is not (of_fold := data_of(fold_model)):
             data = of_fold
             means = {name: torch.from_numpy(table) for name, table in pooled_features(data).items()}
-            complete = torch.stack([table.isfinite().all(1) for table in means.values()]).all(0)
+            present = {name: table.isfinite().all(1) for name, table in means.items()}
             groups = groups_of(data, metadata["groups"]["kind"], known)
-        rows = member_rows[complete[member_rows]]
-        if not len(rows):
-            continue
-        labels = data.labels[rows].numpy()
-        training_rows = _training_rows(fold_model, groups, known, metadata) & complete
-        for space, vectors in _spaces(fold_model, data, rows, training_rows, means, device):
-            for query, gallery in (("audio", "face"), ("face", "audio")):
-                scores = retrieval(vectors[query], vectors[gallery], labels, labels, include_self=False)
-                if scores is not None:
-                    results.setdefault(f"{space}: {query} to {gallery}", []).append(scores)
+        training_rows = _training_rows(fold_model, groups, known, metadata)
+        for first, second in input_pairs(list(means)):
+            complete = present[first] & present[second]
+            rows = member_rows[complete[member_rows]]
+            if not len(rows):
+                continue
+            labels = data.labels[rows].numpy()
+            pair = {name: means[name] for name in (first, second)}
+            for space, vectors in _spaces(fold_model, data, rows, training_rows & complete, pair, device):
+                for query, gallery in ((first, second), (second, first)):
+                    scores = retrieval(vectors[query], vectors[gallery], labels, labels, include_self=False)
+                    if scores is not None:
+                        results.setdefault(f"{space}: {query} to {gallery}", []).append(scores)
     return {
         name: {
             key: float(np.average([getattr(part, key) for part in parts], weights=[part.queries for part in parts]))
@@ -81,13 +85,14 @@ def _spaces(
     means: Mapping[str, Tensor],
     device: torch.device,
 ) -> Iterator[tuple[str, Space]]:
-    """The spaces in which a network's utterances `rows` (m,) can be compared, by name."""
+    """The spaces in which the two inputs of a network's utterances `rows` (m,) can be compared, by name."""
     if fold_model.model.alignment is not None:
         tables = embeddings(fold_model.model, data, rows, batch_size=EVALUATION_BATCH_SIZE, device=device)
-        yield "avel", {name: table.numpy() for name, table in tables.items()}
+        yield "avel", {name: tables[name].numpy() for name in means}
     if int(training_rows.sum()) > 1:
+        first, second = means
         regression = fit_cross_modal_regression(
-            means["audio"][training_rows].numpy(), means["face"][training_rows].numpy()
+            means[first][training_rows].numpy(), means[second][training_rows].numpy()
         )
-        audio, face = regression(means["audio"][rows].numpy(), means["face"][rows].numpy())
-        yield "raw", {"audio": audio, "face": face}
+        mapped, target = regression(means[first][rows].numpy(), means[second][rows].numpy())
+        yield "raw", {first: mapped, second: target}

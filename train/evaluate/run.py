@@ -147,11 +147,21 @@ def evaluate(
 
 def _reading_settings(given: TrainSettings, trained: TrainSettings) -> TrainSettings:
     """The settings of the run, with the given streams and the given way of reading."""
-    streams: dict[str, Any] = {}
+    modalities = [modality_of(name) for name in trained.streams]
+    named = {modality_of(name): name for name in given.streams if "/" in name and name not in trained.streams}
+    if unknown := [name for modality, name in named.items() if modalities.count(modality) != 1]:
+        raise TrainingError(
+            f"--streams {unknown[0]}: the network was trained on {', '.join(trained.streams)}; leave it out, or train "
+            "again with it"
+        )
+    changes: dict[str, Any] = {}
     if given.fold_features:
-        streams |= dict.fromkeys(map(modality_of, given.fold_features)) | {"fold_features": given.fold_features}
-    streams |= {name: stream for name in ("audio", "face") if (stream := getattr(given, name)) is not None}
-    return trained.model_copy(update={**streams, "load": given.load, "disk_buffer_mb": given.disk_buffer_mb})
+        changes["fold_features"] = given.fold_features
+        named |= {modality_of(name): modality_of(name) for name in given.fold_features}
+    changes["streams"] = tuple(
+        named.get(modality, name) for modality, name in zip(modalities, trained.streams, strict=True)
+    )
+    return trained.model_copy(update={**changes, "load": given.load, "disk_buffer_mb": given.disk_buffer_mb})
 
 
 def _check_ensembles(run: Path, ensembles: Mapping[int, SeedEnsemble], utterances: int) -> None:
@@ -219,7 +229,7 @@ def _evaluation(
     if len(data.stream_names) > 1:
         log.info("robustness: without a modality, with half of the faces")
         result["robustness"] = {"complete": score_summary(labels, predicted, classes)}
-        for name, transform in CONDITIONS.items():
+        for name, transform in conditions(list(data.stream_names)).items():
             predictions = probability_tables(data_of, ensembles, device, transform)[:, rows].argmax(-1)
             result["robustness"][name] = score_summary(labels, predictions, classes)
         log.info("retrieval and matching")
@@ -228,12 +238,11 @@ def _evaluation(
     return result
 
 
-CONDITIONS: Mapping[str, Callable[[Batch], Batch]] = {
-    "audio removed": partial(drop_modality, modality="audio"),
-    "face removed": partial(drop_modality, modality="face"),
-    "face rate halved": partial(drop_frames, modality="face"),
-}
-"""Degradations of the input in the robustness test."""
+def conditions(inputs: Sequence[str]) -> dict[str, Callable[[Batch], Batch]]:
+    """Degradations of the inputs in the robustness test, by name."""
+    removed = {f"{name} removed": partial(drop_modality, modality=name) for name in inputs}
+    faces = [name for name in inputs if modality_of(name) == "face"]
+    return removed | {f"{name} rate halved": partial(drop_frames, modality=name) for name in faces}
 
 
 def probability_tables(

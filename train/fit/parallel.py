@@ -25,14 +25,11 @@ log = logging.getLogger(__name__)
 class FeaturesPlugin(NamedPlugin):
     """Gives each worker its device, its threads and one open copy of the features."""
 
-    def __init__(
-        self, settings: Settings, features: Path, modalities: Sequence[str], resources: Resources | None
-    ) -> None:
+    def __init__(self, settings: Settings, features: Path, resources: Resources | None) -> None:
         """Prepare a plugin for workers with these resources (None: workers of an external cluster)."""
         self.name = unique_name("foal-features")
         self._settings = settings
         self._features = features
-        self._modalities = modalities
         self._resources = resources
 
     def setup(self, worker: Worker) -> None:
@@ -45,7 +42,6 @@ class FeaturesPlugin(NamedPlugin):
             self._settings.train,
             classes=self._settings.corpus.classes,
             device=self.device,
-            modalities=self._modalities,
         )
         self._folds: dict[Protocol | None, CrossValidation] = {}
         # An external worker may run several tasks at once; random state and threads are shared by the process.
@@ -77,22 +73,19 @@ def run_in_worker(task: FitTask, plugin_name: str) -> None:
         run_task(task, data, plugin.folds(task.settings.protocol, data), plugin.device)
 
 
-def run_in_parallel(
-    settings: Settings, features: Path, modalities: Sequence[str], tasks: Sequence[FitTask]
-) -> Iterator[int]:
+def run_in_parallel(settings: Settings, features: Path, tasks: Sequence[FitTask]) -> Iterator[int]:
     """Run tasks on Dask workers, and yield the position of each task when it is finished.
 
     Args:
         settings: settings of training and of the cluster (workers, devices or the address of a scheduler).
         features: feats.h5.
-        modalities: modalities that the workers open.
         tasks: the fits.
 
     Raises:
         TrainingError: a worker process died repeatedly. Errors of the tasks are raised unchanged.
     """
     resources = resources_for_fits(settings) if settings.cluster.scheduler is None else None
-    plugin = FeaturesPlugin(settings, features.absolute(), modalities, resources)
+    plugin = FeaturesPlugin(settings, features.absolute(), resources)
     workers = min(resources.workers, len(tasks)) if resources is not None else 0
     with open_cluster(settings.cluster, plugin, workers=workers) as client:
         futures = {
@@ -123,7 +116,7 @@ def run_missing(
     Args:
         settings: settings of training and of the cluster.
         features: feats.h5.
-        data: the dataset of the tasks, with the modalities that the workers open.
+        data: the dataset of the tasks, with the streams of the settings.
         folds: the folds of each protocol of the tasks.
         tasks: the fits, by the name of their group.
         progress: called with the number of finished fits, of all fits, and the name of the group of the last fit.
@@ -146,7 +139,7 @@ def run_missing(
         # In the order of the folds if their features differ, so that a worker rarely opens others.
         ordered = sorted(missing.values(), key=lambda fit: fit[1].fold if data.fold_streams else 0)
         names, to_run = zip(*ordered, strict=True)
-        for position in run_in_parallel(settings, features, list(data.stream_names), to_run):
+        for position in run_in_parallel(settings, features, to_run):
             done += 1
             progress(done, total, names[position])
     return paths

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import StoreError
 from ...shared.files.atomic import replaced_atomically
-from ..data.dataset import Dataset, wanted_modalities, wanted_streams
+from ..data.dataset import Dataset
 from ..data.protocol import CrossValidation, Fold
+from ..data.streams import wanted_streams
 from ..metrics.classification import confusion, macro_f1, unweighted_accuracy, weighted_accuracy
 from ..model.checkpoint import save_model
 from .baselines import Baseline, fit_baseline
@@ -27,11 +28,11 @@ from .history import Epoch
 from .loop import train_fold
 from .predict import predict
 
-ALGORITHM = 3
+ALGORITHM = 4
 """Version of the computation; raised when the same settings give other numbers, so that old results are not reused."""
 SNAPSHOTS = (".state", ".refit")
 """Suffixes of the snapshots of an unfinished fit: of the selection, and of the refit."""
-SETTINGS_NOT_IN_KEY = {"seeds", "protocol", "bootstrap"}
+SETTINGS_NOT_IN_KEY = {"seeds", "protocol", "bootstrap", "streams"}
 """Settings that are not part of a task id: they do not influence a single fit, or the id covers them otherwise."""
 
 
@@ -41,6 +42,7 @@ class FitTask:
 
     Attributes:
         settings: settings of training; the streams are those of the fold.
+        inputs: inputs of the system (None: all streams of the settings).
         baseline: the baseline to fit (None: the network).
         scored: group whose rows the network classifies: the test group, or dev, the development group, without
             reading the test group.
@@ -52,6 +54,7 @@ class FitTask:
     """
 
     settings: TrainSettings
+    inputs: tuple[str, ...] | None = None
     baseline: Baseline | None = None
     scored: Literal["test", "dev"] = "test"
     seed: int
@@ -63,10 +66,11 @@ class FitTask:
     def path(self, data: Dataset, folds: CrossValidation) -> Path:
         """The file of the result, named after the task id: a hash of everything that influences the result.
 
-        `data` may have more modalities than the task uses; `folds` are those of the task's protocol.
+        `data` may have more inputs than the task uses; `folds` are those of the task's protocol.
         """
         settings = self.settings.model_dump(mode="json", exclude=SETTINGS_NOT_IN_KEY)
-        names = {name: stream or data.stream_names[name] for name, stream in wanted_streams(self.settings).items()}
+        wanted = wanted_streams(self.settings)
+        names = {name: wanted[name] or data.stream_names[name] for name in self.inputs or wanted}
         kind = None if self.baseline is None else asdict(self.baseline)
         content = [ALGORITHM, kind, settings, self.seed, self.fold, data.digest, names, data.classes, folds.digest]
         if self.scored == "dev":
@@ -118,7 +122,7 @@ def run_task(
 
     Args:
         task: the task.
-        data: the dataset; may have more modalities than the task uses.
+        data: the dataset; may have more inputs than the task uses.
         folds: folds of the task's protocol.
         device: device of the computation.
         open_data: opens the dataset with the streams of the task's fold when it is needed (None: `data`).
@@ -135,7 +139,7 @@ def run_task(
     data = data if open_data is None else open_data(task.settings)
     if data.digest != digest:
         raise StoreError("the features were replaced during the run; start it again")
-    data = data.select(wanted_modalities(task.settings), task.settings.max_seconds)
+    data = data.select(task.inputs or list(data.stream_names), task.settings.max_seconds)
     fold = folds.folds[task.fold - 1]
     if task.baseline is not None:
         result = FitResult(

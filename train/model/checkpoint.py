@@ -14,7 +14,7 @@ from ...shared.errors import StoreError
 from .foalnet import Architecture, FoalNet, build_model
 
 FORMAT = "foal-model"
-VERSION = 3
+VERSION = 4
 
 
 def save_model(folder: Path, model: FoalNet, metadata: Mapping[str, Any]) -> None:

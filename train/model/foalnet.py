@@ -3,14 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from ...shared.errors import TrainingError
 from ..data.sequences import Frames
+from ..data.streams import Pair
 from .dropout import Dropout
 from .layers import CrossAttention, Projection, sinusoidal_positions
 from .pooling import Pooling, Projected, Skip, masked_mean
@@ -24,11 +26,11 @@ class Architecture:
     """All hyperparameters of the network.
 
     Attributes:
-        frame_shapes: shape of one frame, ([layers,] width), by modality, audio before face.
+        frame_shapes: shape of one frame, ([layers,] width), by input: audio, face, text, or streams of them.
         classes: number of classes, c.
         width: width of the shared space, d.
         heads: attention heads.
-        layers: cross-attention layers of each modality; 0: the projected sequences are pooled as they are.
+        layers: cross-attention layers of each pair; 0: the projected sequences are pooled as they are.
         feed_forward: a feed-forward layer after each attention.
         positions: sinusoidal positions before the attention.
         pool: pooling over time before the classifier.
@@ -59,10 +61,10 @@ class Architecture:
 
 
 class Alignment(nn.Module):
-    """Scaled cosine similarities between the audio and the face of all pairs of utterances (AVEL, section 2.1).
+    """Scaled cosine similarities between two inputs of all pairs of utterances (AVEL, section 2.1).
 
-    The scale is learned as its logarithm, as in CLIP. With `cosine_over_temperature`, as in the reference code, the
-    logarithm itself is the temperature, by which the cosines are divided.
+    All pairs of inputs share the scale. It is learned as its logarithm, as in CLIP. With `cosine_over_temperature`, as
+    in the reference code, the logarithm itself is the temperature, by which the cosines are divided.
     """
 
     def __init__(self, *, cosine_over_temperature: bool = False) -> None:
@@ -74,9 +76,9 @@ class Alignment(nn.Module):
         """The mean over time of a projected sequence, scaled to unit length."""
         return F.normalize(masked_mean(side.values, side.valid), dim=-1)
 
-    def forward(self, audio: Projected, face: Projected) -> Float[Tensor, "b b"]:
-        """Similarities of all pairs: row = audio, column = face."""
-        cosines = (self.embed(audio) @ self.embed(face).T).float()
+    def forward(self, first: Projected, second: Projected) -> Float[Tensor, "b b"]:
+        """Similarities of all pairs: row = first input, column = second input."""
+        cosines = (self.embed(first) @ self.embed(second).T).float()
         return cosines / self.log_scale if self.cosine_over_temperature else self.log_scale.exp() * cosines
 
     @torch.no_grad()
@@ -90,10 +92,23 @@ class Alignment(nn.Module):
         self.log_scale.clamp_(max=MAX_LOG_SCALE)
 
 
-class FoalNet(nn.Module):
-    """Foal-Net over two modalities; over one modality self-attention without alignment and matching.
+class Fused(NamedTuple):
+    """Result of the fusion.
 
-    All dictionaries by modality have the same keys in the same order.
+    Attributes:
+        own: pooled sequence of each input of an utterance, (b, p), where p is the width of the pooled sequences.
+        pairs: by direction (reader, read), pooled sequences of the reader with k partners, (k, b, p).
+    """
+
+    own: dict[str, Float[Tensor, "b p"]]
+    pairs: dict[Pair, Float[Tensor, "k b p"]]
+
+
+class FoalNet(nn.Module):
+    """Foal-Net over two or more inputs; over one input self-attention without alignment and matching.
+
+    With three or more inputs, each one reads every other one through a stack of its own, and the results are averaged.
+    All dictionaries by input have the same keys in the same order.
     """
 
     def __init__(
@@ -101,90 +116,113 @@ class FoalNet(nn.Module):
         *,
         architecture: Architecture,
         projections: Mapping[str, Projection],
-        stacks: Mapping[str, Iterable[CrossAttention]],
+        stacks: Mapping[str, Mapping[str, Iterable[CrossAttention]]],
         classifier: nn.Linear,
         dropout: float,
         alignment: Alignment | None,
-        match_heads: Mapping[str, nn.Linear],
+        match_heads: Mapping[str, Mapping[str, nn.Linear]],
         pools: Mapping[str, Pooling],
         skip: Skip | None,
     ) -> None:
         super().__init__()
         self.architecture = architecture
         self.projections = nn.ModuleDict(projections)
-        self.stacks = nn.ModuleDict({name: nn.ModuleList(stack) for name, stack in stacks.items()})
+        self.stacks = nn.ModuleDict(
+            {
+                reader: nn.ModuleDict({read: nn.ModuleList(stack) for read, stack in by_read.items()})
+                for reader, by_read in stacks.items()
+            }
+        )
         self.dropout = Dropout(dropout)
         self.classifier = classifier
         self.alignment = alignment
-        self.match_heads = nn.ModuleDict(match_heads)
+        self.match_heads = nn.ModuleDict({reader: nn.ModuleDict(heads) for reader, heads in match_heads.items()})
         self.pools = nn.ModuleDict(pools)
         self.skip = skip
-        names = list(projections)
-        # Audio attends to face and face to audio; a single modality to itself.
-        self.cross_attends_to = dict(zip(names, reversed(names), strict=True))
+        self.directions: tuple[Pair, ...] = tuple((reader, read) for reader in stacks for read in stacks[reader])
 
     def project(self, frames: Mapping[str, Frames]) -> dict[str, Projected]:
-        """Project the frames of every modality into the shared space."""
+        """Project the frames of every input into the shared space."""
         return {name: projection(frames[name]) for name, projection in self.projections.items()}
 
     def fuse(
-        self, projected: Mapping[str, Projected], partners: Mapping[str, Int[Tensor, "k b"]] | None = None
-    ) -> dict[str, Float[Tensor, "k b p"]]:
-        """Cross-attend every row to k partners in the other modality, then pool over time (section 2.2).
+        self, projected: Mapping[str, Projected], partners: Mapping[Pair, Int[Tensor, "k b"]] | None = None
+    ) -> Fused:
+        """Cross-attend every row to k partners in each other input, then pool over time (section 2.2).
 
         Without attention layers the result does not depend on the partners; see `match`.
 
         Args:
-            projected: sequences of the shared space by modality, (b, t, d).
-            partners: by modality, rows (k, b) of the modality that it attends to (None: each row's own, k = 1).
-
-        Returns:
-            By modality, (k, b, p), where p is the width of the pooled sequences.
+            projected: sequences of the shared space by input, (b, t, d).
+            partners: by direction, rows (k, b) of the input that is read, of which the first are each row's own (None:
+                only these, k = 1).
         """
-        pooled = {}
-        for name, stack in self.stacks.items():
-            own, other = projected[name], projected[self.cross_attends_to[name]]
-            b = len(own.values)
-            rows = torch.arange(b, device=own.values.device)[None] if partners is None else partners[name]
-            x, keys = own.values, other.values
-            if self.architecture.positions:
-                x, keys = _with_positions(x), _with_positions(keys)
-            # (b, t, d); (k b, t, d) after the first layer
-            for layer in stack:  # type: ignore[attr-defined]  # a ModuleList
-                x = layer(x, keys, other.valid, rows.flatten())
-            pooled[name] = self.pools[name](x, own.valid.repeat(len(x) // b, 1)).view(len(x) // b, b, -1)
-            pooled[name] = pooled[name].expand(len(rows), -1, -1)
+        own: dict[str, Tensor] = {}
+        pairs: dict[Pair, Tensor] = {}
+        for name in self.projections:
+            reads = [read for reader, read in self.directions if reader == name]
+            sequences = []
+            for read in reads:
+                rows = None if partners is None else partners[name, read]
+                x = self._attend(name, read, projected, rows)
+                pairs[name, read] = self._pool(name, x, projected[name].valid)
+                if rows is not None:
+                    pairs[name, read] = pairs[name, read].expand(len(rows), -1, -1)
+                sequences.append(x[: len(projected[name].values)])
+            if len(reads) == 1:
+                own[name] = pairs[name, reads[0]][0]
+            else:
+                own[name] = self._pool(name, torch.stack(sequences).mean(0), projected[name].valid)[0]
+        return Fused(own, pairs)
+
+    def _attend(
+        self, reader: str, read: str, projected: Mapping[str, Projected], partners: Int[Tensor, "k b"] | None
+    ) -> Float[Tensor, "kb t d"]:
+        """The sequences of one input after reading another one: (k b, t, d), or (b, t, d) without attention layers."""
+        own, other = projected[reader], projected[read]
+        x, keys = own.values, other.values
+        rows = torch.arange(len(x), device=x.device) if partners is None else partners.flatten()
+        if self.architecture.positions:
+            x, keys = _with_positions(x), _with_positions(keys)
+        for layer in self.stacks[reader][read]:  # type: ignore[index, union-attr]  # a ModuleDict of ModuleLists
+            x = layer(x, keys, other.valid, rows)
+        return x
+
+    def _pool(self, name: str, x: Float[Tensor, "kb t d"], valid: Bool[Tensor, "b t"]) -> Float[Tensor, "k b p"]:
+        k = len(x) // len(valid)
+        pooled: Tensor = self.pools[name](x, valid.repeat(k, 1)).view(k, len(valid), -1)
         return pooled
 
     def classify(
         self, pooled: Mapping[str, Float[Tensor, "b p"]], projected: Mapping[str, Projected]
     ) -> Float[Tensor, "b c"]:
-        """Class logits from the fused, pooled sequences, and with `skip` from the pooled inputs, of all modalities."""
-        logits: Tensor = self.classifier(self.dropout(torch.cat([pooled[name] for name in self.stacks], -1)))
+        """Class logits from the fused, pooled sequences, and with `skip` from the pooled inputs, of all inputs."""
+        logits: Tensor = self.classifier(self.dropout(torch.cat([pooled[name] for name in self.projections], -1)))
         if self.skip is not None:
             logits = logits + self.skip(projected)
         return logits
 
-    def match(
-        self, pooled: Mapping[str, Float[Tensor, "k b p"]], partners: Mapping[str, Int[Tensor, "k b"]]
-    ) -> dict[str, Float[Tensor, "k b 2"]]:
-        """Logits of "different emotion" and "same emotion" by modality (MEM, section 2.3).
+    def match(self, fused: Fused, partners: Mapping[Pair, Int[Tensor, "k b"]]) -> dict[Pair, Float[Tensor, "k b 2"]]:
+        """Logits of "different emotion" and "same emotion" by direction (MEM, section 2.3).
 
         Without attention layers a pair is represented by the product of its two pooled sequences.
 
         Args:
-            pooled: result of `fuse` for these partners.
-            partners: rows of the other modality, by modality.
+            fused: result of `fuse` for these partners.
+            partners: rows of the input that is read, by direction.
         """
-        if self.architecture.layers:
-            return {name: head(pooled[name]) for name, head in self.match_heads.items()}
-        products = {name: u * pooled[self.cross_attends_to[name]][0][partners[name]] for name, u in pooled.items()}
-        return {name: head(products[name]) for name, head in self.match_heads.items()}
+        logits = {}
+        for reader, read in self.directions:
+            pair = fused.pairs[reader, read]
+            if not self.architecture.layers:
+                pair = pair * fused.own[read][partners[reader, read]]
+            logits[reader, read] = self.match_heads[reader][read](pair)  # type: ignore[index, operator]
+        return logits
 
     def forward(self, frames: Mapping[str, Frames]) -> Float[Tensor, "b c"]:
         """Class logits from frames."""
         projected = self.project(frames)
-        return self.classify({name: u[0] for name, u in self.fuse(projected).items()}, projected)
+        return self.classify(self.fuse(projected).own, projected)
 
 
 def _with_positions(x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
@@ -198,7 +236,9 @@ def build_model(a: Architecture) -> FoalNet:
             f"expected a width that {a.heads} heads divide, got {a.width}; change train.width or train.heads"
         )
     names = list(a.frame_shapes)
-    paired = len(names) == 2
+    paired = len(names) > 1
+    # A single input reads itself.
+    read_by = {name: [other for other in names if other != name] or [name] for name in names}
 
     def stack() -> list[CrossAttention]:
         return [
@@ -216,11 +256,13 @@ def build_model(a: Architecture) -> FoalNet:
         )
         for name, shape in a.frame_shapes.items()
     }
-    stacks = {name: stack() for name in names}
+    stacks = {name: {read: stack() for read in read_by[name]} for name in names}
     pools = {name: Pooling(width=a.width, parts=a.pool) for name in names}
     pooled_width = a.width * len(a.pool)
     classifier = nn.Linear(len(names) * pooled_width, a.classes)
-    match_heads = {name: nn.Linear(pooled_width, 2) for name in names} if paired else {}
+    match_heads = {
+        name: {read: nn.Linear(pooled_width, 2) for read in read_by[name]} for name in (names if paired else [])
+    }
     skip = None
     if a.skip:
         # Raw features have no learned attention scores.

@@ -1,5 +1,6 @@
 """The loss of a training step: L = L_ce + w_a L_avel + w_m L_mem (Li et al. 2024, section 2.4)."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +11,8 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from ...shared.config.train_settings import TrainSettings
 from ..data.sequences import Batch
-from .foalnet import FoalNet
+from ..data.streams import input_pairs
+from .foalnet import FoalNet, Fused
 from .losses import avel_loss, draw_negatives, draw_positives, mem_loss
 from .pooling import Projected
 
@@ -25,13 +27,14 @@ class Losses(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """MEM's pairs, k = 3 for each row and modality: its own, a hard negative, another utterance of its class.
+    """MEM's pairs of two inputs, k = 3 for each row: its own, a hard negative, another utterance of its class.
 
-    `audio` and `face` are the rows that the modality attends to. The reference code has no third pair, k = 2.
+    `first` are the rows of the second input that the first one reads, `second` those of the first input. The reference
+    code has no third pair, k = 2.
     """
 
-    audio: Int[Tensor, "k b"]
-    face: Int[Tensor, "k b"]
+    first: Int[Tensor, "k b"]
+    second: Int[Tensor, "k b"]
     matches: Bool[Tensor, "k b"]
     counted: Bool[Tensor, "k b"]
 
@@ -67,7 +70,9 @@ class LossConfig:
 
 
 def objective(model: FoalNet, batch: Batch, config: LossConfig, generator: torch.Generator) -> Losses:
-    """Compute the losses of a batch; a model of one modality has neither AVEL nor MEM.
+    """Compute the losses of a batch; a model of one input has neither AVEL nor MEM.
+
+    AVEL is the mean over all pairs of inputs, MEM the mean over both directions of all pairs.
 
     Args:
         model: the network.
@@ -78,49 +83,71 @@ def objective(model: FoalNet, batch: Batch, config: LossConfig, generator: torch
     projected = model.project(batch.frames)
     avel = mem = batch.labels.new_zeros((), dtype=torch.float32)
     if model.alignment is None:
-        fused = model.fuse(projected)
-        classes = _class_loss(model, fused, projected, batch)
+        classes = _class_loss(model, model.fuse(projected), projected, batch)
         return Losses(classes, classes, avel, mem)
 
-    audio, face = projected["audio"], projected["face"]
+    inputs = input_pairs(list(projected))
     # Hard negatives need the similarities even if AVEL is disabled.
     with torch.set_grad_enabled(torch.is_grad_enabled() and config.avel is not None):
-        similarities = model.alignment(audio, face)
+        similarities = {(a, b): model.alignment(projected[a], projected[b]) for a, b in inputs}
     if config.avel is not None:
-        present = audio.present & face.present
         # The reference code counts copies as positives.
         rows = None if config.sum_positives else batch.rows
-        avel = avel_loss(similarities, batch.labels, present, rows=rows, sum_positives=config.sum_positives)
+        avel = _mean(
+            avel_loss(
+                similarities[a, b],
+                batch.labels,
+                projected[a].present & projected[b].present,
+                rows=rows,
+                sum_positives=config.sum_positives,
+            )
+            for a, b in inputs
+        )
     if config.mem is None:
         fused = model.fuse(projected)
     else:
-        pairs = draw_pairs(similarities, audio, face, batch, config, generator)
+        pairs = {
+            (a, b): draw_pairs(similarities[a, b], projected[a], projected[b], batch, config, generator)
+            for a, b in inputs
+        }
         # Each row's own pair is fused once, for the classifier and for MEM.
-        partners = {"audio": pairs.audio, "face": pairs.face}
+        partners = {(a, b): drawn.first for (a, b), drawn in pairs.items()}
+        partners |= {(b, a): drawn.second for (a, b), drawn in pairs.items()}
         fused = model.fuse(projected, partners)
         matched = model.match(fused, partners)
-        mem_losses = [mem_loss(logits, pairs.matches, pairs.counted) for logits in matched.values()]
-        mem = (mem_losses[0] + mem_losses[1]) / 2
+        mem = _mean(
+            mem_loss(matched[direction], drawn.matches, drawn.counted)
+            for (a, b), drawn in pairs.items()
+            for direction in ((a, b), (b, a))
+        )
     classes = _class_loss(model, fused, projected, batch)
     return Losses(classes + (config.avel or 0) * avel + (config.mem or 0) * mem, classes, avel, mem)
 
 
+def _mean(losses: Iterable[Float[Tensor, ""]]) -> Float[Tensor, ""]:
+    values = list(losses)
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total / len(values)
+
+
 def draw_pairs(
     similarities: Float[Tensor, "b b"],
-    audio: Projected,
-    face: Projected,
+    first: Projected,
+    second: Projected,
     batch: Batch,
     config: LossConfig,
     generator: torch.Generator,
 ) -> Pairs:
     """Sample MEM's pairs; rows without a negative are not counted, as in batches of a single class."""
-    present = audio.present & face.present
+    present = first.present & second.present
     own = torch.arange(len(batch.labels), device=batch.labels.device)
-    to_face = draw_negatives(similarities, batch.labels, present, generator)
-    to_audio = draw_negatives(similarities.T, batch.labels, present, generator)
-    # The same rows have a negative in both modalities. With `same_class`, rows without one use the sampled row.
-    usable = present if config.same_class else to_face.found
-    rows = {"audio": [own, to_face.rows], "face": [own, to_audio.rows]}
+    to_second = draw_negatives(similarities, batch.labels, present, generator)
+    to_first = draw_negatives(similarities.T, batch.labels, present, generator)
+    # The same rows have a negative in both inputs. With `same_class`, rows without one use the sampled row.
+    usable = present if config.same_class else to_second.found
+    rows = {"first": [own, to_second.rows], "second": [own, to_first.rows]}
     matches, counted = [True, False], [usable, usable]
     if not config.own_pairs:
         positives = draw_positives(batch.labels, batch.rows, present, generator)
@@ -129,12 +156,12 @@ def draw_pairs(
         matches.append(True)
         counted.append(usable & positives.found)
     return Pairs(
-        audio=torch.stack(rows["audio"]),
-        face=torch.stack(rows["face"]),
+        first=torch.stack(rows["first"]),
+        second=torch.stack(rows["second"]),
         matches=torch.tensor(matches, device=own.device)[:, None].expand(len(matches), len(own)),
         counted=torch.stack(counted),
     )
 
 
-def _class_loss(model: FoalNet, fused: dict[str, Tensor], projected: dict[str, Projected], batch: Batch) -> Tensor:
-    return F.cross_entropy(model.classify({name: u[0] for name, u in fused.items()}, projected), batch.labels)
+def _class_loss(model: FoalNet, fused: Fused, projected: Mapping[str, Projected], batch: Batch) -> Float[Tensor, ""]:
+    return F.cross_entropy(model.classify(fused.own, projected), batch.labels)

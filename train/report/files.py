@@ -20,6 +20,7 @@ from torch import Tensor
 from ...shared.errors import UsageError
 from ..data.dataset import Dataset
 from ..data.protocol import CrossValidation, speakers_in_multiple_folds
+from ..data.streams import modalities_title
 from ..fit.history import Epoch
 from ..fit.task import FitResult
 
@@ -118,7 +119,7 @@ def write_predictions(
 def run_title(metrics: Mapping[str, Any]) -> str:
     """Title of tables and plots: modalities, losses, and in brackets what makes the scores unusable."""
     losses = [name for name, enabled in (("AVEL", metrics["avel"]), ("MEM", metrics["mem"])) if enabled]
-    title = " + ".join(["audio and face" if metrics["modalities"] == "both" else metrics["modalities"], *losses])
+    title = " + ".join([modalities_title(metrics["modalities"]), *losses])
     remarks = [f"compat: {', '.join(metrics['compat'])}"] if metrics["compat"] else []
     remarks += ["selected on test"] if metrics["selected_on_test"] else []
     remarks += ["features per fold"] if metrics.get("fold_streams") else []

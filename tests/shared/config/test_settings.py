@@ -40,7 +40,7 @@ def test_null_is_a_value_of_a_key(tmp_path: Path) -> None:
     [
         ("extrct: {}", "did you mean 'extract'"),
         ("train:\n  learning_rat: 1", "did you mean 'learning_rate'"),
-        ("train:\n  zzz: 1", "known keys: preset, modalities"),
+        ("train:\n  zzz: 1", "known keys: preset, streams"),
         ("train:\n  epochs: many", "train.epochs"),
         ("train:\n  dropout: 1.5", "train.dropout"),
         ("[1, 2]", "expected sections"),

@@ -103,6 +103,7 @@ def table_of(system: System, out: Path) -> np.ndarray:
             tasks = [
                 FitTask(
                     baseline=system.baseline,
+                    inputs=system.inputs,
                     settings=system.settings(QUICK, "loso-nested"),
                     seed=seed,
                     fold=k,

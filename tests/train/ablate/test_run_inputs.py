@@ -37,7 +37,7 @@ def test_folds_of_the_manifest_have_no_system_selected_on_test(
     tmp_path: Path, sample_utterances: list[Utterance], make_index: Callable[..., Path], requested_tasks: list[FitTask]
 ) -> None:
     fixed = [replace(u, fold=("train", "train", "val", "test")[i // 2 % 4]) for i, u in enumerate(sample_utterances)]
-    train = QUICK.model_copy(update={"seeds": (0,), "modalities": "audio"})
+    train = QUICK.model_copy(update={"seeds": (0,), "streams": ("audio",)})
     ablation = ablate(
         SETTINGS.model_copy(update={"train": train}), make_index(tmp_path, fixed), tmp_path / "out", deviations=True
     )

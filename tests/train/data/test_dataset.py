@@ -40,7 +40,7 @@ def test_labelled_utterances_are_loaded_with_their_features(
         replace(u, label="" if i == 0 else "xxx" if i == 1 else u.label) for i, u in enumerate(sample_utterances)
     ]
     path = make_index(tmp_path, utterances)
-    data, pooled = load(path, ("sad", "hap")), load(path, ("sad", "hap"), modalities="audio", frame_rate=10.0)
+    data, pooled = load(path, ("sad", "hap")), load(path, ("sad", "hap"), streams=("audio",), frame_rate=10.0)
     with FeatureStore(path) as store:
         packed = store.packed("face")
         first = slice(*packed.offsets[2:4])
@@ -116,7 +116,7 @@ def test_streams_of_several_encoders_are_selected_by_name(
             select_streams(store, {"face": "face/dino"})
         with pytest.raises(TrainingError, match="expected audio features named face, got only"):
             select_streams(store, {"face": None, "audio": "face"})
-    data = load(tmp_path / "feats.h5", face="face/clip")
+    data = load(tmp_path / "feats.h5", streams=("audio", "face/clip"))
     assert data.features.frame_shapes == {"audio": (8,), "face": (4,)}
     assert data.stream_names == {"audio": "audio", "face": "face/clip"}
 
@@ -124,7 +124,7 @@ def test_streams_of_several_encoders_are_selected_by_name(
     with FeatureStore(tmp_path / "two.h5") as store:
         assert [store.streams[name].width for name in ("face/a", "face/b")] == [6, 4]
         assert np.isfinite(store.packed("face/b").values).all()
-        with pytest.raises(TrainingError, match=r"has several face streams, face/a, face/b; choose one with --face"):
+        with pytest.raises(TrainingError, match=r"has several face streams, face/a, face/b; choose with --streams"):
             select_streams(store, {"face": None})
 
 
@@ -132,16 +132,16 @@ def test_unusable_features_and_labels_are_refused(
     tmp_path: Path, sample_utterances: list[Utterance], make_index: MakeIndex
 ) -> None:
     path = make_index(tmp_path, sample_utterances, widths={"audio": 3})
-    with pytest.raises(TrainingError, match=r"expected face features, got only audio; .*--modalities"):
+    with pytest.raises(TrainingError, match=r"expected face features, got only audio; .*--streams"):
         load(path)
     with pytest.raises(TrainingError, match="expected at least two classes, got sad"):
-        load(path, ("sad",), modalities="audio")
+        load(path, ("sad",), streams=("audio",))
     with pytest.raises(TrainingError, match="no utterance has one of the labels joy, fear"):
-        load(path, ("joy", "fear"), modalities="audio")
+        load(path, ("joy", "fear"), streams=("audio",))
     unlabelled = [replace(u, label="") for u in sample_utterances]
     make_index(tmp_path, unlabelled, widths={"audio": 3}, reuse_shards=True)
     with pytest.raises(TrainingError, match="expected at least two classes, got no label at all"):
-        load(path, modalities="audio")
+        load(path, streams=("audio",))
 
 
 def test_labels_that_differ_in_case_or_spaces_are_a_warning_or_merged(
@@ -149,12 +149,12 @@ def test_labels_that_differ_in_case_or_spaces_are_a_warning_or_merged(
 ) -> None:
     spelled = [replace(u, label={0: "Hap", 1: "sad "}.get(i, u.label)) for i, u in enumerate(sample_utterances)]
     path = make_index(tmp_path, spelled, widths={"audio": 3})
-    data = load(path, modalities="audio")
+    data = load(path, streams=("audio",))
     assert data.classes == ("Hap", "hap", "sad", "sad ")
     assert (
         "labels that differ only in case or spaces: 'hap' 8, 'Hap' 1; --normalize-labels merges them" in data.warnings
     )
-    merged = load(path, modalities="audio", normalize_labels=True)
+    merged = load(path, streams=("audio",), normalize_labels=True)
     assert merged.classes == ("hap", "sad")
     assert merged.labels.tolist() == [0, 1] * 9
     assert [u.label for u in merged.utterances] == ["hap", "sad"] * 9
@@ -168,8 +168,8 @@ def test_labels_that_are_no_classes_are_a_question(
     label = {"numbers": lambda i: str(i % 4 - 1.5), "names": lambda i: f"clip {i}"}[kind]
     path = make_index(tmp_path, [replace(u, label=label(i)) for i, u in enumerate(sample_utterances)])
     with pytest.raises(TrainingError, match=r"Are these classes\? If so, go on with --accept-labels"):
-        load(path, modalities="audio")
-    assert len(load(path, modalities="audio", accept_labels=True).classes) == (4 if kind == "numbers" else 18)
+        load(path, streams=("audio",))
+    assert len(load(path, streams=("audio",), accept_labels=True).classes) == (4 if kind == "numbers" else 18)
     # Classes that the user names are no question.
     named = (label(0), label(1))
-    assert load(path, named, modalities="audio").classes == named
+    assert load(path, named, streams=("audio",)).classes == named

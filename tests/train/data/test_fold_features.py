@@ -36,8 +36,8 @@ def fold_index(tmp_path: Path, sample_utterances: list[Utterance], make_features
 def test_a_template_is_filled_with_test_group_and_number() -> None:
     settings = TrainSettings(fold_features=("audio/ft-{test}", "face/f{fold}-{test}"))
     filled = fold_settings(settings, 2, "session2")
-    assert (filled.audio, filled.face, filled.fold_features) == ("audio/ft-session2", "face/f2-session2", ())
-    plain = TrainSettings(audio="audio/a")
+    assert (filled.streams, filled.fold_features) == (("audio/ft-session2", "face/f2-session2"), ())
+    plain = TrainSettings(streams=("audio/a", "face"))
     assert fold_settings(plain, 2, "session2") is plain
 
 
@@ -47,13 +47,13 @@ def test_a_template_is_filled_with_test_group_and_number() -> None:
         ({"fold_features": ("audio/ft",)}, r"expected a stream name with {test} or {fold}.*got audio/ft;"),
         ({"fold_features": ("text/{test}",)}, r"expected a stream of audio or face, .*got text/{test};"),
         (
-            {"fold_features": (TEMPLATE,), "modalities": "face"},
-            r"expected a stream of face, .*got audio/ft-{test}; .*--modalities",
+            {"fold_features": (TEMPLATE,), "streams": ("face",)},
+            r"expected a stream of face, .*got audio/ft-{test}; .*--streams",
         ),
         ({"fold_features": (TEMPLATE, "audio/{fold}")}, r"expected one name for audio, got .* and audio/{fold};"),
         (
-            {"fold_features": (TEMPLATE,), "audio": "audio/a"},
-            r"--audio audio/a: expected one stream of audio, but --fold-features names audio/ft-{test};",
+            {"fold_features": (TEMPLATE,), "streams": ("audio/a",)},
+            r"--streams audio/a: expected one stream of audio, but --fold-features names audio/ft-{test};",
         ),
     ],
 )

@@ -49,6 +49,26 @@ def test_the_only_modality_is_never_dropped(flags: list[tuple[bool, bool]], shar
     assert after[before.any(1)].any(1).all()
 
 
+def test_each_of_three_inputs_is_lost_equally_often() -> None:
+    complete = torch.ones(30_000, dtype=torch.bool)
+    batch = batch_with(complete, complete)
+    three = replace(batch, frames={**batch.frames, "text": batch.frames["audio"]})
+    remaining = has_valid_frame(modality_dropout(three, 0.6, torch.Generator().manual_seed(0)))
+    assert (~remaining).float().mean(0).tolist() == pytest.approx([0.2] * 3, abs=0.01)
+    assert (~remaining).sum(1).max() == 1
+
+
+def test_shares_by_modality_drop_inputs_independently_but_never_all() -> None:
+    complete = torch.ones(30_000, dtype=torch.bool)
+    batch = batch_with(complete, complete)
+    three = replace(batch, frames={**batch.frames, "text/roberta": batch.frames["audio"]})
+    shares = {"text": 0.5, "audio": 0.2}
+    remaining = has_valid_frame(modality_dropout(three, shares, torch.Generator().manual_seed(0)))
+    assert (~remaining).float().mean(0).tolist() == pytest.approx([0.2, 0.0, 0.5], abs=0.01)
+    remaining = has_valid_frame(modality_dropout(batch, {"audio": 0.9, "face": 0.9}, torch.Generator().manual_seed(0)))
+    assert remaining.any(1).all()
+
+
 def test_remaining_frames_and_the_given_batch_are_unchanged(
     make_dataset: Callable[..., Dataset], batch_of: BatchOf
 ) -> None:

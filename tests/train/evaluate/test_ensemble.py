@@ -262,7 +262,7 @@ def test_frames_of_another_width_are_refused(
 def test_features_of_an_untrained_modality_are_refused(
     run: Path, sample_utterances: list[Utterance], make_index: Callable[..., Path], tmp_path: Path
 ) -> None:
-    train(Settings(train=QUICK.model_copy(update={"modalities": "audio"})), run.parent / "feats.h5", tmp_path / "audio")
+    train(Settings(train=QUICK.model_copy(update={"streams": ("audio",)})), run.parent / "feats.h5", tmp_path / "audio")
     (fold_model, *_) = load_fold_models(tmp_path / "audio")
     with open_dataset(run.parent / "feats.h5", QUICK, classes=None) as data:
         check_encoders(fold_model, data.select(["audio"]), tmp_path / "audio", run.parent / "feats.h5")

@@ -170,7 +170,7 @@ def test_robustness_equals_the_scores_of_reduced_features(
 
 @pytest.mark.parametrize("modality", ["audio", "face"])
 def test_a_run_of_one_modality_has_no_cross_modal_scores(feats: Path, tmp_path: Path, modality: str) -> None:
-    settings = Settings(train=QUICK.model_copy(update={"modalities": modality, "epochs": 1, "seeds": (0,)}))
+    settings = Settings(train=QUICK.model_copy(update={"streams": (modality,), "epochs": 1, "seeds": (0,)}))
     trained = train(settings, feats, tmp_path / "run")
     metrics = evaluate(SETTINGS, tmp_path / "run", feats, tmp_path / "out")
     assert {name: metrics[name] for name in SCORES} == {name: trained[name] for name in SCORES}
@@ -214,7 +214,7 @@ def test_the_printed_table_contains_all_scores(evaluation: dict[str, Any]) -> No
 
 
 def test_a_run_over_speakers_is_scored_as_in_training(feats: Path, tmp_path: Path) -> None:
-    changes = {"protocol": "speakers-nested", "epochs": 1, "seeds": (0,), "modalities": "audio"}
+    changes = {"protocol": "speakers-nested", "epochs": 1, "seeds": (0,), "streams": ("audio",)}
     trained = train(Settings(train=QUICK.model_copy(update=changes)), feats, tmp_path / "run")
     metrics = evaluate(SETTINGS, tmp_path / "run", feats, tmp_path / "out")
     assert {name: metrics[name] for name in SCORES} == {name: trained[name] for name in SCORES}
@@ -225,7 +225,7 @@ def test_a_run_over_speakers_is_scored_as_in_training(feats: Path, tmp_path: Pat
 
 
 def test_selection_on_test_is_reported(feats: Path, tmp_path: Path) -> None:
-    changes = {"protocol": "loso-reference", "epochs": 1, "seeds": (0,), "modalities": "face"}
+    changes = {"protocol": "loso-reference", "epochs": 1, "seeds": (0,), "streams": ("face",)}
     train(Settings(train=QUICK.model_copy(update=changes)), feats, tmp_path / "run")
     metrics = evaluate(SETTINGS, tmp_path / "run", feats, tmp_path / "run" / "evaluation")
     assert metrics["selected_on_test"] is True
@@ -251,7 +251,7 @@ def test_features_of_another_encoder_and_unrelated_folders_are_refused(run: Path
 def test_a_run_with_its_evaluation_may_be_replaced(run: Path, feats: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
     evaluate(SETTINGS, copy, feats, copy / "evaluation")
-    settings = Settings(train=QUICK.model_copy(update={"epochs": 1, "seeds": (0,), "modalities": "audio"}))
+    settings = Settings(train=QUICK.model_copy(update={"epochs": 1, "seeds": (0,), "streams": ("audio",)}))
     with pytest.raises(FoalError, match="a finished run exists"):
         train(settings, feats, copy)
     train(settings, feats, copy, force=True)

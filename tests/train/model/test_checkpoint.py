@@ -35,7 +35,7 @@ def test_corrupt_or_other_models_raise_store_errors(feats: Path, tmp_path: Path)
     config = json.loads((folder / "config.json").read_text())
     for change, message in (
         ({"format": "other"}, "expected a folder of format foal-model, got 'other'"),
-        ({"version": 99}, "expected model version 3, got 99; update foal"),
+        ({"version": 99}, "expected model version 4, got 99; update foal"),
         ({"architecture": {**config["architecture"], "width": 32}}, "corrupt model"),
         ({"architecture": None}, "corrupt model"),
     ):

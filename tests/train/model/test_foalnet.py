@@ -96,15 +96,16 @@ def test_partners_select_the_row_of_the_other_modality(
     partners = torch.tensor([[0, 1, 2, 3, 4, 5], [3, 3, 0, 1, 2, 4]])
     with torch.no_grad():
         projected = model.project(frames)
-        pooled = model.fuse(projected, {"audio": partners, "face": partners.flip(0)})
+        pooled = model.fuse(projected, {("audio", "face"): partners, ("face", "audio"): partners.flip(0)})
         own = model.fuse(projected)
         # The audio of every row, fused with the face of its partner in place of its own.
         values, valid, _ = frames["face"]
         swapped = model.fuse(model.project({**frames, "face": Frames(values[partners[1]], valid[partners[1]])}))
-    assert pooled["audio"].shape == (2, 6, 16)
-    torch.testing.assert_close(pooled["audio"][0], own["audio"][0])
-    torch.testing.assert_close(pooled["audio"][1], swapped["audio"][0], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(pooled["face"][1], own["face"][0])
+    audio, face = pooled.pairs["audio", "face"], pooled.pairs["face", "audio"]
+    assert audio.shape == (2, 6, 16)
+    torch.testing.assert_close(audio[0], own.own["audio"])
+    torch.testing.assert_close(audio[1], swapped.own["audio"], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(face[1], own.own["face"])
 
 
 def test_one_modality_attends_to_itself(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
@@ -113,7 +114,7 @@ def test_one_modality_attends_to_itself(make_dataset: Make, make_model: MakeMode
     model = make_model(data)
     assert model.alignment is None
     assert len(model.match_heads) == 0
-    assert model.cross_attends_to == {"audio": "audio"}
+    assert model.directions == (("audio", "audio"),)
     assert model(batch_of(data, torch.arange(5)).frames).shape == (5, 3)
 
 

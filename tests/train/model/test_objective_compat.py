@@ -59,7 +59,7 @@ def fused(model: FoalNet, batch: Batch, audio: int, face: int) -> dict[str, Tens
         name: Frames(batch.frames[name].values[row : row + 1], batch.frames[name].valid[row : row + 1])
         for name, row in (("audio", audio), ("face", face))
     }
-    return {name: u[0, 0] for name, u in model.fuse(model.project(frames)).items()}
+    return {name: u[0] for name, u in model.fuse(model.project(frames)).own.items()}
 
 
 def cross_entropy(logits: Tensor, m: int) -> Tensor:
@@ -69,14 +69,15 @@ def cross_entropy(logits: Tensor, m: int) -> Tensor:
 def mem(model: FoalNet, batch: Batch, pairs: Pairs) -> Tensor:
     """1/2 [CE(h_a(u_a), m) + CE(h_v(u_v), m)] over the counted pairs, given the partners drawn."""
     sides = []
-    for name, partners in (("audio", pairs.audio), ("face", pairs.face)):
+    for name, partners in (("audio", pairs.first), ("face", pairs.second)):
         losses = []
         for k, m in enumerate((1, 0, 1)[: len(partners)]):
             for row in range(len(batch.labels)):
                 if pairs.counted[k, row]:
                     other = int(partners[k, row])
                     u = fused(model, batch, *((row, other) if name == "audio" else (other, row)))[name]
-                    losses.append(cross_entropy(model.match_heads[name](u), m))
+                    (head,) = model.match_heads[name].values()  # type: ignore[operator]
+                    losses.append(cross_entropy(head(u), m))
         sides.append(torch.stack(losses).mean() if losses else torch.zeros(()))
     return (sides[0] + sides[1]) / 2
 

@@ -153,7 +153,7 @@ def test_a_fixed_split_and_one_modality_are_searched(
 ) -> None:
     fixed = [replace(u, fold=("train", "train", "val", "test")[i // 2 % 4]) for i, u in enumerate(sample_utterances)]
     feats = make_index(tmp_path, fixed, widths={"audio": 5})
-    tuning = tune(settings(protocol=None, modalities="audio"), feats, tmp_path / "out", trials=3)
+    tuning = tune(settings(protocol=None, streams=("audio",)), feats, tmp_path / "out", trials=3)
     (fold,) = tuning["folds"]
     assert fold["trial"] == tuning["best"]["trial"]
     assert tuning["protocol"] == "folds-nested"

@@ -1,0 +1,59 @@
+"""Which streams a run reads, and the names of the network's inputs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+
+from ...shared.config.settings import modality_of
+from ...shared.config.train_settings import TrainSettings
+
+Pair = tuple[str, str]
+"""Two inputs; where it is a direction, the second one is read by the first one."""
+
+
+def input_names(streams: Sequence[str]) -> tuple[str, ...]:
+    """The input of the network for each stream: its modality, or its own name if several are of one modality.
+
+    Args:
+        streams: names such as audio, face/clip, text/roberta.
+
+    Example:
+        input_names(["audio/hubert", "face"])  # ("audio", "face")
+        input_names(["audio/hubert", "audio/wavlm", "text"])  # ("audio/hubert", "audio/wavlm", "text")
+    """
+    counts = Counter(map(modality_of, streams))
+    # PyTorch allows no dot in the name of a module.
+    return tuple(modality_of(name) if counts[modality_of(name)] == 1 else name.replace(".", "_") for name in streams)
+
+
+def wanted_streams(settings: TrainSettings) -> dict[str, str | None]:
+    """The stream of each input of a run; None: the only stream of the modality, to be found in the features."""
+    named = {name: name if "/" in name else None for name in settings.streams}
+    return dict(zip(input_names(settings.streams), named.values(), strict=True))
+
+
+def with_streams(settings: TrainSettings, inputs: Sequence[str]) -> TrainSettings:
+    """The settings with the streams of some inputs only."""
+    by_input = dict(zip(input_names(settings.streams), settings.streams, strict=True))
+    return settings.model_copy(update={"streams": tuple(by_input[name] for name in inputs)})
+
+
+def input_pairs(inputs: Sequence[str]) -> list[Pair]:
+    """All pairs of inputs, the earlier one first."""
+    return list(combinations(inputs, 2))
+
+
+def listed(inputs: Sequence[str]) -> str:
+    """The inputs in words: "audio", "audio and face", "audio, face and text"."""
+    *first, last = inputs
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def modalities_word(inputs: Sequence[str]) -> str:
+    """The inputs as one word of metrics.json: `both` for audio and face, else joined by plus signs."""
+    return "both" if list(inputs) == ["audio", "face"] else "+".join(inputs)
+
+
+def modalities_title(modalities: str) -> str:
+    """The result of `modalities_word` as a title: "audio and face"."""
+    return listed(["audio", "face"] if modalities == "both" else modalities.split("+"))
