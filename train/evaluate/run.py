@@ -238,7 +238,7 @@ def _evaluation(
     return result
 
 
-def conditions(inputs: Sequence[str]) -> dict[str, Callable[[Batch], Batch]]:
+def conditions(inputs: Sequence[str]) -> Mapping[str, Callable[[Batch], Batch]]:
     """Degradations of the inputs in the robustness test, by name."""
     removed = {f"{name} removed": partial(drop_modality, modality=name) for name in inputs}
     faces = [name for name in inputs if modality_of(name) == "face"]

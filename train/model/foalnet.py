@@ -184,7 +184,7 @@ class FoalNet(nn.Module):
         rows = torch.arange(len(x), device=x.device) if partners is None else partners.flatten()
         if self.architecture.positions:
             x, keys = _with_positions(x), _with_positions(keys)
-        for layer in self.stacks[reader][read]:  # type: ignore[index, union-attr]  # a ModuleDict of ModuleLists
+        for layer in self.stacks[reader][read]:  # type: ignore[index]  # a ModuleDict of ModuleLists
             x = layer(x, keys, other.valid, rows)
         return x
 
@@ -216,7 +216,7 @@ class FoalNet(nn.Module):
             pair = fused.pairs[reader, read]
             if not self.architecture.layers:
                 pair = pair * fused.own[read][partners[reader, read]]
-            logits[reader, read] = self.match_heads[reader][read](pair)  # type: ignore[index, operator]
+            logits[reader, read] = self.match_heads[reader][read](pair)  # type: ignore[index]
         return logits
 
     def forward(self, frames: Mapping[str, Frames]) -> Float[Tensor, "b c"]:

@@ -138,8 +138,9 @@ def test_wrong_shapes_are_refused(make_dataset: Make, make_model: MakeModel, bat
     model = make_model(data)
     projected = model.project(batch_of(data, torch.arange(6)).frames)
     with pytest.raises(TypeCheckError):
-        model.fuse(projected, dict.fromkeys(("audio", "face"), torch.arange(6)))  # k is missing
+        model.fuse(projected, dict.fromkeys(model.directions, torch.arange(6)))  # k is missing
+    pooled = {reader: pair for (reader, _), pair in model.fuse(projected).pairs.items()}
     with pytest.raises(TypeCheckError):
-        model.classify(model.fuse(projected), projected)  # k must be absent
+        model.classify(pooled, projected)  # k must be absent
     with pytest.raises(TypeCheckError):
         masked_mean(projected["audio"].values, projected["face"].valid[:5])

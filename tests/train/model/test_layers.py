@@ -7,12 +7,12 @@ from torch import Tensor
 
 from foal.train.data.dataset import Dataset
 from foal.train.data.sequences import Batch, Frames, SpeakerNorm
+from foal.train.model.dropout import SequenceDropout
 from foal.train.model.foalnet import FoalNet
 from foal.train.model.layers import (
     CrossAttention,
     FeedForward,
     Projection,
-    SequenceDropout,
     sinusoidal_positions,
 )
 
