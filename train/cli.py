@@ -14,6 +14,10 @@ STREAMS: dict[str, str | Setting] = {
     "face": setting("train.face", metavar="NAME"),
     "fold_features": setting("train.fold_features", metavar="NAME,..."),
 }
+PROTOCOL: dict[str, str | Setting] = {
+    "protocol": "train.protocol",
+    "scene_groups": setting("train.scene_groups", metavar="N"),
+}
 LABELS: dict[str, str | Setting] = {
     "dev_from_train": "train.dev_from_train",
     "normalize_labels": "train.normalize_labels",
@@ -37,7 +41,7 @@ DEFAULT_RUN = Path("runs/main")
     modalities="train.modalities",
     avel="train.avel",
     mem="train.mem",
-    protocol="train.protocol",
+    **PROTOCOL,
     **LABELS,
     normalize="train.normalize",
     select="train.select",
@@ -141,7 +145,7 @@ def results(
 @with_settings(
     **STREAMS,
     modalities="train.modalities",
-    protocol="train.protocol",
+    **PROTOCOL,
     **LABELS,
     normalize="train.normalize",
     select="train.select",
@@ -193,7 +197,7 @@ def tune(
 
 @with_settings(
     **STREAMS,
-    protocol="train.protocol",
+    **PROTOCOL,
     **LABELS,
     normalize="train.normalize",
     preset="train.preset",

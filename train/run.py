@@ -20,7 +20,7 @@ from ..shared.parallel.device import select_device
 from ..shared.store.feature_store import FeatureStore
 from .data.dataset import Dataset, labelled_rows, labelled_utterances, open_dataset
 from .data.fold_features import FoldDatasets, fold_settings, run_stream_names, tested_groups, with_fold_streams
-from .data.protocol import CrossValidation, build_cross_validation, check_classes, resolve_protocol
+from .data.protocol import CrossValidation, check_classes, cross_validation_of, resolve_protocol
 from .fit.device import deterministic
 from .fit.history import Epoch
 from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, run_task
@@ -99,7 +99,7 @@ def train(
         FoldDatasets(features, reading, classes=settings.corpus.classes, device=device) as fold_datasets,
     ):
         # 2. Build the folds.
-        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers, dev_from_train=t.dev_from_train)
+        folds = cross_validation_of(t, opened.utterances, opened.speakers)
         data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
         check_classes(folds.folds, data.labels, data.classes)
         metadata = run_metadata(settings, data, folds, device)
@@ -195,6 +195,8 @@ def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, devi
             "kind": folds.kind,
             "names": sorted(set(folds.groups)),
             "corpora": sorted({u.corpus for u in data.utterances}),
+            "sessions": sorted({u.session for u in data.utterances}),
+            "scene_groups": {name: list(scenes) for name, scenes in folds.scene_groups.items()},
         },
         "fold_groups": [{"fold": fold.number, "test": fold.test, "dev": fold.dev} for fold in folds.folds],
     }

@@ -19,7 +19,7 @@ from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.store.feature_store import FeatureStore
 from ..data.dataset import Dataset, open_dataset
 from ..data.fold_features import fold_settings, tested_groups, with_fold_streams
-from ..data.protocol import CrossValidation, build_cross_validation, check_classes
+from ..data.protocol import CrossValidation, build_cross_validation, check_classes, cross_validation_of
 from ..fit.parallel import run_missing
 from ..fit.task import FitResult, FitTask, load_result, probability_table
 from ..metrics.classification import Counts, counts_by_speaker, mean_ua, pooled_scores
@@ -84,7 +84,7 @@ def ablate(
     # Only the index is read here; the workers read the values.
     reading = t.model_copy(update={"load": "disk"})
     with open_dataset(features, reading, classes=settings.corpus.classes, modalities=modalities) as opened:
-        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers, dev_from_train=t.dev_from_train)
+        folds = cross_validation_of(t, opened.utterances, opened.speakers)
         data = with_fold_streams(opened, features, t, tested_groups(folds.folds), modalities)
         check_classes(folds.folds, data.labels, data.classes)
         systems = systems_for(modalities, folds.protocol, deviations=deviations)

@@ -12,7 +12,7 @@ from ..data.batches import EVALUATION_BATCH_SIZE
 from ..data.dataset import Dataset
 from ..data.pooled import pooled_features
 from ..metrics.retrieval import Retrieval, fit_cross_modal_regression, retrieval
-from .ensemble import DataOf, FoldModel, SeedEnsemble, groups_of, members_by_fold
+from .ensemble import DataOf, FoldModel, SeedEnsemble, members_by_fold, training_mask
 from .matching import embeddings
 
 Space = Mapping[str, NDArray[Any]]
@@ -37,7 +37,6 @@ def retrieval_scores(
     Returns:
         Scores by space and direction ("avel: audio to face"), averaged over networks weighted by queries.
     """
-    known = set(metadata["groups"]["names"])
     results: dict[str, list[Retrieval]] = {}
     data: Dataset | None = None
     for fold_model, member_rows in members_by_fold(ensembles):
@@ -45,12 +44,11 @@ def retrieval_scores(
             data = of_fold
             means = {name: torch.from_numpy(table) for name, table in pooled_features(data).items()}
             complete = torch.stack([table.isfinite().all(1) for table in means.values()]).all(0)
-            groups = groups_of(data, metadata["groups"]["kind"], known)
         rows = member_rows[complete[member_rows]]
         if not len(rows):
             continue
         labels = data.labels[rows].numpy()
-        training_rows = _training_rows(fold_model, groups, known, metadata) & complete
+        training_rows = training_mask(fold_model, data, metadata) & complete
         for space, vectors in _spaces(fold_model, data, rows, training_rows, means, device):
             for query, gallery in (("audio", "face"), ("face", "audio")):
                 scores = retrieval(vectors[query], vectors[gallery], labels, labels, include_self=False)
@@ -63,14 +61,6 @@ def retrieval_scores(
         }
         for name, parts in sorted(results.items())
     }
-
-
-def _training_rows(fold_model: FoldModel, groups: list[str], known: set[str], metadata: Mapping[str, Any]) -> Tensor:
-    """Which utterances (n,) are of groups that the network was trained on."""
-    folds = metadata["fold_groups"]
-    refit = metadata["settings"]["refit"]  # trained on the development group as well
-    dev = "" if refit else next((fold["dev"] for fold in folds if fold["fold"] == fold_model.fold), "")
-    return torch.tensor([group in known and group not in (fold_model.test, dev) for group in groups])
 
 
 def _spaces(

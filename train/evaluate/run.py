@@ -21,7 +21,6 @@ from ...shared.utterance import select_splits
 from ..data.dataset import Dataset, open_dataset
 from ..data.fold_features import FoldDatasets, fold_settings, with_fold_streams
 from ..data.modality_dropout import drop_frames, drop_modality
-from ..data.protocol import group_of
 from ..data.sequences import Batch
 from ..fit.device import amp_dtype, deterministic
 from ..fit.predict import predict
@@ -36,6 +35,7 @@ from .ensemble import (
     SeedEnsemble,
     assign_models,
     check_encoders,
+    groups_of,
     load_fold_models,
     members_by_fold,
 )
@@ -204,8 +204,8 @@ def _evaluation(
     classes = len(data.classes)
     speakers = [data.speakers[row] for row in rows]
     kind = metadata["groups"]["kind"]
-    names = metadata["groups"]["names"]
-    groups = [group_of(data.utterances[row], kind, data.speakers[row], names) or "unknown" for row in rows]
+    every_group = groups_of(data, metadata["groups"], set(metadata["groups"]["names"]))
+    groups = [every_group[row] or "unknown" for row in rows]
     result: dict[str, Any] = {
         **pooled_scores(labels, predicted, speakers, classes=data.classes, resamples=settings.train.bootstrap),
         "per_class": class_scores(labels, predicted, data.classes),
