@@ -39,6 +39,7 @@ class Dataset:
         digest: hash of the features.
         provenance: encoder and configuration by stream name.
         warnings: what was left out or is missing.
+        every: all utterances of feats.h5, those without a label included.
     """
 
     utterances: tuple[Utterance, ...]
@@ -52,6 +53,7 @@ class Dataset:
     digest: str = ""
     provenance: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    every: tuple[Utterance, ...] = ()
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -145,6 +147,7 @@ def open_dataset(
             digest=store.digest,
             provenance={name: provenance[name] for name in names.values()},
             warnings=(*_label_warnings(every, class_names), *stream_warnings(store, rows, names)),
+            every=tuple(every),
         )
         yield data if settings.max_seconds is None else data.select(list(names), settings.max_seconds)
 
