@@ -24,6 +24,7 @@ from .data.protocol import CrossValidation, check_classes, cross_validation_of, 
 from .fit.device import deterministic
 from .fit.history import Epoch
 from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, run_task
+from .floor.folds import floor_json, script_floor
 from .metrics.classification import pooled_scores, seed_average_scores
 from .report.files import (
     fold_streams_json,
@@ -245,6 +246,7 @@ def _write_all(
         "seed_average": seed_average_scores(
             labels, np.stack(list(tables.values())), speakers, classes=data.classes, resamples=resamples
         ),
+        "script_floor": floor_json(data, script_floor(data, folds), tested.numpy()),
         "warnings": [
             *data.warnings,
             *warnings_for(data, folds),

@@ -42,6 +42,7 @@ from .ensemble import (
 from .groups import calibration, class_scores, group_scores, score_summary
 from .matching import MatchingScores
 from .retrieval import retrieval_scores
+from .scenes import scene_scores
 
 log = logging.getLogger(__name__)
 
@@ -212,6 +213,7 @@ def _evaluation(
         "per_speaker": group_scores(labels, predicted, speakers, classes),
         f"per_{kind}": group_scores(labels, predicted, groups, classes),
         "calibration": calibration(tables, labels),
+        **scene_scores(data, next(iter(ensembles.values())), predicted, metadata),
     }
     if kind != "session":
         sessions = [data.utterances[row].session or "unknown" for row in rows]

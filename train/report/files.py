@@ -22,6 +22,8 @@ from ..data.dataset import Dataset
 from ..data.protocol import CrossValidation, speakers_in_multiple_folds
 from ..fit.history import Epoch
 from ..fit.task import FitResult
+from .floor import floor_lines
+from .formatting import percent
 
 _REQUIRED_KEYS = {
     "modalities",
@@ -155,12 +157,7 @@ def results_table(metrics: Mapping[str, Any]) -> RenderableType:
         f"{name} {'-' if value is None else percent(value)}" for name, value in metrics["per_class_recall"].items()
     )
     warnings = [Text(f"warning: {warning}") for warning in metrics["warnings"]]
-    return Group(table, Text(f"recall: {recalls}"), *warnings)
-
-
-def percent(share: float) -> str:
-    """Format 0.5 as "50.0"."""
-    return f"{100 * share:.1f}"
+    return Group(table, Text(f"recall: {recalls}"), *map(Text, floor_lines(metrics)), *warnings)
 
 
 def _rounded(value: float) -> float | str:

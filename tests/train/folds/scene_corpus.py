@@ -1,6 +1,7 @@
 """A label table of repeated scenes: every session plays every scene, each dialog with two speakers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from foal.shared.utterance import Utterance
 
@@ -33,3 +34,8 @@ def scene_corpus(
         if (session, scene) not in missing
         for turn in range(turns)
     ]
+
+
+def context_turn(utterance: Utterance) -> Utterance:
+    """A turn without a label at the end of the dialog of an utterance."""
+    return replace(utterance, id="context", label="", start=59.0, end=60.0)
