@@ -27,6 +27,7 @@ from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_tab
 from .floor.folds import floor_json, script_floor
 from .metrics.classification import pooled_scores, seed_average_scores
 from .report.files import (
+    corpora_seen,
     fold_streams_json,
     read_metrics,
     run_title,
@@ -177,6 +178,7 @@ def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, devi
         "folds_digest": folds.digest,
         "random_weights": data.random_weights,
         "speaker_statistics": data.speaker_statistics is not None,
+        "encoder_saw_corpus": bool(corpora_seen(data)),
         "modalities": t.modalities,
         "streams": list(data.stream_names.values()),
         "fold_streams": fold_streams_json(data),
@@ -210,6 +212,7 @@ KEYS_IN_METRICS = (
     "folds_digest",
     "random_weights",
     "speaker_statistics",
+    "encoder_saw_corpus",
     "modalities",
     "streams",
     "fold_streams",

@@ -13,6 +13,7 @@ from ..config.settings import modality_of
 from ..errors import StoreError
 from ..hdf5.raw_rows import PackedRows
 from ..hdf5.seal import BytesRead
+from ..seen_corpora import seen_corpora_json
 from ..text import quoted, shortened
 from ..utterance import Utterance
 from .index_reader import FORMAT, REMEDY, VERIFY_UP_TO_BYTES, VERSION, IndexContent, StreamIndex, StreamInfo, read_index
@@ -178,12 +179,11 @@ class FeatureStore:
         """How every stream was made, for JSON."""
         return {
             name: {
-                "encoder": stream.encoder,
-                "revision": stream.revision,
-                "weights": stream.weights,
-                "random_weights": stream.random_weights,
-                "config_hash": stream.config_hash,
+                **{key: getattr(stream, key) for key in ("encoder", "revision", "weights", "random_weights", "config_hash")},
                 "config": dict(stream.config),
+                "seen_corpora": seen_corpora_json(
+                    (stream.encoder, str(stream.config.get("name", "")), name), stream.weights
+                ),
             }
             for name, stream in self.streams.items()
         }

@@ -27,7 +27,7 @@ from ..floor.inertia import label_inertia
 from ..metrics.classification import Counts, counts_by_speaker, mean_ua, pooled_scores
 from ..metrics.significance import paired_comparison
 from ..report.ablation import plot_ablation, write_markdown
-from ..report.files import fold_streams_json, versions, warnings_for, write_json
+from ..report.files import corpora_seen, fold_streams_json, versions, warnings_for, write_json
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
 from .script_rows import script_table, with_script_rows
 from .systems import BASELINE, PROPOSED, System, systems_for
@@ -215,6 +215,7 @@ def _compare(
         "n": len(tested),
         "speakers": len(set(speakers)),
         "random_weights": data.random_weights,
+        "encoder_saw_corpus": bool(corpora_seen(data)),
         "versions": versions(),
         "streams": list(data.stream_names.values()),
         "fold_streams": fold_streams_json(data),

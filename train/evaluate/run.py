@@ -26,7 +26,7 @@ from ..fit.device import amp_dtype, deterministic
 from ..fit.predict import predict
 from ..metrics.classification import pooled_scores
 from ..report.evaluation import plot_calibration, plot_overview
-from ..report.files import fold_streams_json, run_title, versions, write_json
+from ..report.files import corpora_seen, fold_streams_json, run_title, versions, write_json
 from ..report.plots import plot_confusion
 from ..report.run_folder import reuse_run_folder
 from .ensemble import (
@@ -127,6 +127,7 @@ def evaluate(
         log.info("scoring %d utterances with %d networks", len(first.rows), len(models))
         metrics = {
             **{key: metadata[key] for key in FROM_THE_RUN},
+            "encoder_saw_corpus": bool(corpora_seen(data)),
             "fold_streams": fold_streams_json(data),
             "run": {key: metadata[key] for key in ("features", "folds_digest", "versions")},
             "features": data.digest,
@@ -136,7 +137,7 @@ def evaluate(
             "versions": versions(),
             "n": len(first.rows),
             **_evaluation(data, data_of, ensembles, settings, device, metadata),
-            "warnings": [*data.warnings, *_warnings(first, metadata)],
+            "warnings": [*data.warnings, *corpora_seen(data), *_warnings(first, metadata)],
         }
     with reuse_run_folder(out, OUR_FILES, force=force) as folder:
         write_json(folder / "metrics.json", metrics)

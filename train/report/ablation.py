@@ -158,6 +158,7 @@ def _limits(ablation: Mapping[str, Any]) -> tuple[float, float]:
 def _title(ablation: Mapping[str, Any]) -> str:
     remarks = ["features per fold"] if ablation.get("fold_streams") else []
     remarks += ["encoder with random weights"] if ablation["random_weights"] else []
+    remarks += ["encoder saw the corpus"] if ablation.get("encoder_saw_corpus") else []
     return "Ablation" + (f" ({'; '.join(remarks)})" if remarks else "")
 
 

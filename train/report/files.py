@@ -18,6 +18,7 @@ from rich.text import Text
 from torch import Tensor
 
 from ...shared.errors import UsageError
+from ...shared.seen_corpora import seen_corpus_warnings
 from ..data.dataset import Dataset
 from ..data.protocol import CrossValidation, speakers_in_multiple_folds
 from ..fit.history import Epoch
@@ -126,6 +127,7 @@ def run_title(metrics: Mapping[str, Any]) -> str:
     remarks += ["features per fold"] if metrics.get("fold_streams") else []
     remarks += ["speaker statistics"] if metrics.get("speaker_statistics") else []
     remarks += ["encoder with random weights"] if metrics["random_weights"] else []
+    remarks += ["encoder saw the corpus"] if metrics.get("encoder_saw_corpus") else []
     return title + (f" ({'; '.join(remarks)})" if remarks else "")
 
 
@@ -185,6 +187,7 @@ def warnings_for(data: Dataset, folds: CrossValidation) -> list[str]:
                 f"{single} of {len(data.speaker_statistics.utterances)} speakers have one utterance only: it is "
                 "standardized mostly with the statistics of the training group"
             )
+    warnings += corpora_seen(data)
     if folds.selected_on_test:
         warnings.append(
             "selected on test: the epoch was chosen on the test group, so the scores are optimistically biased"
@@ -195,6 +198,12 @@ def warnings_for(data: Dataset, folds: CrossValidation) -> list[str]:
             "the results are not speaker-independent"
         )
     return warnings
+
+
+def corpora_seen(data: Dataset) -> list[str]:
+    """Warnings about encoders that were trained on labels of the dataset's corpora."""
+    seen = {name: made.get("seen_corpora", []) for name, made in data.provenance.items()}
+    return seen_corpus_warnings(seen, (utterance.corpus for utterance in data.utterances))
 
 
 def selection_warnings(data: Dataset, folds: CrossValidation, select: str, results: Sequence[FitResult]) -> list[str]:

@@ -193,6 +193,7 @@ def test_the_study_has_gains_and_metadata(out: Path) -> None:
         "fold_streams": {},
         "settings": QUICK.model_dump(mode="json"),
         "baseline": "fusion",
+        "encoder_saw_corpus": False,
         "script_floor": None,
         "label_inertia": None,
     }
