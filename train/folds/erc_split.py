@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 
 from ...shared.errors import TrainingError
+from ...shared.text import counted
 from ...shared.utterance import Utterance
 from .plan import FoldPlan, Plan, natural_key, require_whole_dialogs, required_column
 
@@ -51,7 +52,7 @@ def plan_erc_split(utterances: Sequence[Utterance]) -> Plan:
         rows["test" if session == test else "dev" if dialog in chosen else "train"].append(row)
     fold = FoldPlan(
         test=test,
-        dev=f"{number} dialogs",
+        dev=counted(number, "dialog"),
         test_rows=rows["test"],
         dev_rows=rows["dev"],
         train_rows=rows["train"],

@@ -23,6 +23,7 @@ from ..data.dataset import Dataset
 from ..data.protocol import CrossValidation, speakers_in_multiple_folds
 from ..fit.history import Epoch
 from ..fit.task import FitResult
+from ..folds.scenes import KIND as BLOCK
 from .floor import floor_lines
 from .formatting import percent
 
@@ -192,9 +193,13 @@ def warnings_for(data: Dataset, folds: CrossValidation) -> list[str]:
         warnings.append(
             "selected on test: the epoch was chosen on the test group, so the scores are optimistically biased"
         )
-    if several := speakers_in_multiple_folds(folds.groups, data.speakers):
+    # The sessions of blocks are held out: a speaker may be in several blocks, but not in several sessions.
+    blocks = folds.kind == BLOCK
+    groups = [utterance.session for utterance in data.utterances] if blocks else folds.groups
+    if several := speakers_in_multiple_folds(groups, data.speakers):
         warnings.append(
-            f"{len(several)} of {len(set(data.speakers))} speakers are in more than one {folds.kind}: "
+            f"{len(several)} of {len(set(data.speakers))} speakers are in more than one "
+            f"{'session' if blocks else folds.kind}: "
             "the results are not speaker-independent"
         )
     return warnings
