@@ -177,13 +177,12 @@ class FeatureStore:
 
     def provenance(self) -> dict[str, Any]:
         """How every stream was made, for JSON."""
+        keys = ("encoder", "revision", "weights", "random_weights", "config_hash")
         return {
             name: {
-                **{key: getattr(stream, key) for key in ("encoder", "revision", "weights", "random_weights", "config_hash")},
+                **{key: getattr(stream, key) for key in keys},
                 "config": dict(stream.config),
-                "seen_corpora": seen_corpora_json(
-                    (stream.encoder, str(stream.config.get("name", "")), name), stream.weights
-                ),
+                "seen_corpora": seen_corpora_json((name, stream.encoder), stream.weights),
             }
             for name, stream in self.streams.items()
         }

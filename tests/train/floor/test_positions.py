@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def test_the_part_of_a_scene_comes_from_the_name_of_the_dialog(dialog: str, scen
     assert scene_part(Utterance(id="u", dialog=dialog, scene=scene)) == part
 
 
-def turn(name: str, start: float | None, end: float | None, **columns: str) -> Utterance:
+def turn(name: str, start: float | None, end: float | None, **columns: Any) -> Utterance:
     return Utterance(id=name, start=start, end=end, **{"dialog": "d1", "scene": "s", "label": "a", **columns})
 
 

@@ -1,6 +1,7 @@
 """Which networks of a run over blocks may score an utterance, and which were trained on it."""
 
 from dataclasses import replace
+from typing import Any
 
 from foal.tests.train.folds.scene_corpus import scene_corpus
 from foal.train.data.protocol import build_cross_validation
@@ -32,7 +33,7 @@ def test_a_new_session_or_scene_is_scored_by_what_has_not_seen_the_other() -> No
     known = UTTERANCES[0]  # session1, impro01
     own = next(name for name, scenes in FOLDS.scene_groups.items() if known.scene in scenes)
 
-    def scored_by(**changes: str) -> list[str]:
+    def scored_by(**changes: Any) -> list[str]:
         return [test for test in TESTS if blocks.is_unseen(replace(known, **changes), test)]
 
     assert scored_by(session="session9") == [f"session{k} {own}" for k in (1, 2, 3)]
