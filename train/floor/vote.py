@@ -17,6 +17,12 @@ BANDWIDTHS = (0.3, 0.2, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.005)
 DEFAULT_BANDWIDTH = 0.03
 """If the training part has a single group, so that none can be chosen."""
 
+MAX_VOTERS = 2000
+"""Votes of one part and role at the level "time"; of more turns, evenly spaced ones vote: cost grows linearly."""
+MAX_CHOOSING = 20_000
+"""Turns that choose the bandwidth; of more, evenly spaced ones."""
+_CHUNK = 1000  # turns that are predicted at once
+
 Rows = NDArray[np.int64]
 
 
@@ -56,18 +62,17 @@ def vote(
     if level != "time":
         _fill(predicted, cells[test], cells[train], one_hot[labels[train]])
         return predicted
-    for cell in np.unique(cells[test][cells[test] != UNKNOWN]):
-        mine, voters = np.flatnonzero(cells[test] == cell), train[cells[train] == cell]
-        if not len(voters):
+    voting = _members(cells[train])
+    for cell, mine in _members(cells[test]).items():
+        if cell not in voting:
             continue
-        squares = np.square(positions.times[test[mine], None] - positions.times[voters])
-        squares = np.where(np.isfinite(squares), squares, np.inf)
-        nearest = squares.min(1, keepdims=True)
-        # A turn without a time, or one whose voters have none, counts all voters alike.
-        squares = np.where(np.isfinite(nearest), squares - np.where(np.isfinite(nearest), nearest, 0.0), 0.0)
-        for row, bandwidth in enumerate(bandwidths):
-            weights = np.exp(-squares / (2 * bandwidth**2))
-            predicted[row, mine] = (weights @ one_hot[labels[voters]]).argmax(1)
+        voters = _thinned(train[voting[cell]], MAX_VOTERS)
+        for first in range(0, len(mine), _CHUNK):
+            chunk = mine[first : first + _CHUNK]
+            squares = _squares(positions.times[test[chunk]], positions.times[voters])
+            for row, bandwidth in enumerate(bandwidths):
+                weights = np.exp(-squares / (2 * bandwidth**2))
+                predicted[row, chunk] = (weights @ one_hot[labels[voters]]).argmax(1)
     return predicted
 
 
@@ -88,10 +93,27 @@ def choose_bandwidth(
         return DEFAULT_BANDWIDTH
     correct = np.zeros(len(BANDWIDTHS), np.int64)
     for name in names:
-        test, rest = train[groups[train] == name], train[groups[train] != name]
+        test, rest = _thinned(train[groups[train] == name], MAX_CHOOSING // len(names)), train[groups[train] != name]
         found = vote(positions, labels, classes, train=rest, test=test, level="time", bandwidths=BANDWIDTHS)
         correct += (found == labels[test]).sum(1)
     return BANDWIDTHS[int(correct.argmax())]
+
+
+def _squares(times: NDArray[np.float64], voters: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared differences of times, less that of each turn's nearest voter, so that its weight is 1: (m, voters).
+
+    A turn without a time, or one whose voters have none, counts all voters alike.
+    """
+    squares = np.square(times[:, None] - voters)
+    squares = np.where(np.isfinite(squares), squares, np.inf)
+    nearest = squares.min(1, keepdims=True)
+    known = np.isfinite(nearest)
+    return np.where(known, squares - np.where(known, nearest, 0.0), 0.0)
+
+
+def _thinned(rows: Rows, number: int) -> Rows:
+    """At most `number` evenly spaced ones of the rows."""
+    return rows if len(rows) <= number else rows[np.linspace(0, len(rows) - 1, number).astype(np.int64)]
 
 
 def _cells(positions: Positions) -> NDArray[np.int64]:
@@ -102,6 +124,16 @@ def _cells(positions: Positions) -> NDArray[np.int64]:
 
 def _fill(predicted: NDArray[np.int64], test: Rows, train: Rows, votes: NDArray[np.float64]) -> None:
     """Set the majority of the training rows of the same number, where there are any; votes (len(train), classes)."""
-    for number in np.unique(test[test != UNKNOWN]):
-        if (train == number).any():
-            predicted[:, test == number] = int(votes[train == number].sum(0).argmax())
+    totals = np.zeros((max(test.max(initial=0), train.max(initial=0)) + 1, votes.shape[1]))
+    known = train != UNKNOWN
+    np.add.at(totals, train[known], votes[known])
+    filled = (test != UNKNOWN) & (totals[test].sum(1) > 0)
+    predicted[:, filled] = totals[test[filled]].argmax(1)
+
+
+def _members(cells: NDArray[np.int64]) -> dict[int, Rows]:
+    """The positions of each number in an array, without UNKNOWN."""
+    order = np.argsort(cells, kind="stable")
+    numbers, first = np.unique(cells[order], return_index=True)
+    parts = zip(numbers.tolist(), np.split(order, first[1:]), strict=True)
+    return {number: part for number, part in parts if number != UNKNOWN}

@@ -1,7 +1,7 @@
 import numpy as np
 
 from foal.train.floor.positions import Positions
-from foal.train.floor.vote import BANDWIDTHS, choose_bandwidth, vote
+from foal.train.floor.vote import BANDWIDTHS, MAX_VOTERS, choose_bandwidth, vote
 
 NAN = float("nan")
 
@@ -83,3 +83,16 @@ def test_the_bandwidth_follows_the_pace_of_the_labels() -> None:
 def test_a_single_group_leaves_the_default_bandwidth() -> None:
     where = positions([0, 0])
     assert choose_bandwidth(where, np.array([0, 1]), 2, train=rows(0, 1), groups=rows(0, 0)) == 0.03
+
+
+def test_of_many_turns_of_a_scene_evenly_spaced_ones_vote() -> None:
+    rng = np.random.default_rng(0)
+    n = 12_000
+    times = rng.random(n)
+    labels = (times * 4).astype(np.int64)
+    where = positions([0] * n, times=times.tolist())
+    train, test = np.arange(n - 2000), np.arange(n - 2000, n)
+    found = vote(where, labels, 4, train=train, test=test, level="time", bandwidths=(0.01,))
+    assert (found == labels[test]).mean() > 0.99
+    voters = np.linspace(0, len(train) - 1, MAX_VOTERS).astype(np.int64)
+    assert np.array_equal(vote(where, labels, 4, train=voters, test=test, level="time", bandwidths=(0.01,)), found)
