@@ -33,6 +33,7 @@ from ..shared.files.fingerprint import media_fingerprint
 from ..shared.files.lock import features_lock
 from ..shared.files.media_state import MediaFingerprints
 from ..shared.manifest import check_inside, check_media, read_manifest
+from ..shared.seen_corpora import seen_corpora_json, seen_corpus_warnings
 from ..shared.store.catalog import Catalog, read_catalog, read_shards
 from ..shared.store.index_writer import IndexResult, check_index, write_index
 from ..shared.text import preview_ids
@@ -97,6 +98,9 @@ def extract(
         check_index(index, features, force=force)
     specs = _build_specs(settings, utterances)
     config_hashes = {spec.stream: spec.config_hash for spec in specs}
+    seen = {spec.stream: seen_corpora_json([spec.weights.name], spec.weights.digest) for spec in specs}
+    for warning in seen_corpus_warnings(seen, (utterance.corpus for utterance in utterances)):
+        log.warning(warning)
     quarantine = Quarantine(settings, utterances)
     known = None if retry_failed else quarantine
 

@@ -13,6 +13,10 @@ STREAMS: dict[str, str | Setting] = {
     "streams": setting("train.streams", "--streams", "--modalities", metavar="NAME,..."),
     "fold_features": setting("train.fold_features", metavar="NAME,..."),
 }
+PROTOCOL: dict[str, str | Setting] = {
+    "protocol": "train.protocol",
+    "scene_groups": setting("train.scene_groups", metavar="N"),
+}
 LABELS: dict[str, str | Setting] = {
     "dev_from_train": "train.dev_from_train",
     "normalize_labels": "train.normalize_labels",
@@ -35,7 +39,7 @@ DEFAULT_RUN = Path("runs/main")
     **STREAMS,
     avel="train.avel",
     mem="train.mem",
-    protocol="train.protocol",
+    **PROTOCOL,
     **LABELS,
     normalize="train.normalize",
     select="train.select",
@@ -138,7 +142,7 @@ def results(
 
 @with_settings(
     **STREAMS,
-    protocol="train.protocol",
+    **PROTOCOL,
     **LABELS,
     normalize="train.normalize",
     select="train.select",
@@ -190,7 +194,7 @@ def tune(
 
 @with_settings(
     **STREAMS,
-    protocol="train.protocol",
+    **PROTOCOL,
     **LABELS,
     normalize="train.normalize",
     preset="train.preset",

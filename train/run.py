@@ -20,13 +20,15 @@ from ..shared.parallel.device import select_device
 from ..shared.store.feature_store import FeatureStore
 from .data.dataset import Dataset, labelled_rows, labelled_utterances, open_dataset
 from .data.fold_features import FoldDatasets, fold_settings, run_stream_names, tested_groups, with_fold_streams
-from .data.protocol import CrossValidation, build_cross_validation, check_classes, resolve_protocol
+from .data.protocol import CrossValidation, check_classes, cross_validation_of, resolve_protocol
 from .data.streams import modalities_word
 from .fit.device import deterministic
 from .fit.history import Epoch
 from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, run_task
+from .floor.folds import floor_json, script_floor
 from .metrics.classification import pooled_scores, seed_average_scores
 from .report.files import (
+    corpora_seen,
     fold_streams_json,
     read_metrics,
     run_title,
@@ -100,7 +102,7 @@ def train(
         FoldDatasets(features, reading, classes=settings.corpus.classes, device=device) as fold_datasets,
     ):
         # 2. Build the folds.
-        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers, dev_from_train=t.dev_from_train)
+        folds = cross_validation_of(t, opened.utterances, opened.speakers)
         data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
         check_classes(folds.folds, data.labels, data.classes)
         metadata = run_metadata(settings, data, folds, device)
@@ -177,6 +179,7 @@ def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, devi
         "folds_digest": folds.digest,
         "random_weights": data.random_weights,
         "speaker_statistics": data.speaker_statistics is not None,
+        "encoder_saw_corpus": bool(corpora_seen(data)),
         "modalities": modalities_word(list(data.stream_names)),
         "streams": list(data.stream_names.values()),
         "fold_streams": fold_streams_json(data),
@@ -196,6 +199,8 @@ def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, devi
             "kind": folds.kind,
             "names": sorted(set(folds.groups)),
             "corpora": sorted({u.corpus for u in data.utterances}),
+            "sessions": sorted({u.session for u in data.utterances}),
+            "scene_groups": {name: list(scenes) for name, scenes in folds.scene_groups.items()},
         },
         "fold_groups": [{"fold": fold.number, "test": fold.test, "dev": fold.dev} for fold in folds.folds],
     }
@@ -208,6 +213,7 @@ KEYS_IN_METRICS = (
     "folds_digest",
     "random_weights",
     "speaker_statistics",
+    "encoder_saw_corpus",
     "modalities",
     "streams",
     "fold_streams",
@@ -244,6 +250,7 @@ def _write_all(
         "seed_average": seed_average_scores(
             labels, np.stack(list(tables.values())), speakers, classes=data.classes, resamples=resamples
         ),
+        "script_floor": floor_json(data, script_floor(data, folds), tested.numpy()),
         "warnings": [
             *data.warnings,
             *warnings_for(data, folds),

@@ -20,6 +20,7 @@ from ...shared.files.atomic import remove, remove_stale_temporaries
 from ...shared.files.lock import features_lock
 from ...shared.files.overwrite import check_overwrite
 from ...shared.manifest import read_manifest
+from ...shared.seen_corpora import seen_corpora_json, seen_corpus_warnings
 from ...shared.store.catalog import Catalog, read_catalog, shard_folder, shard_name
 from ...shared.store.index_writer import check_index, write_index
 from ...shared.store.shard import Entry, ShardHeader, ShardWriter
@@ -90,6 +91,9 @@ def import_features(
     config_hashes = {
         f"{header.modality}/{name}" if name else header.modality: header.config_hash for _, header in sources
     }
+    seen = {stream: seen_corpora_json([stream], "") for stream in config_hashes}
+    for warning in seen_corpus_warnings(seen, (utterance.corpus for utterance in manifest)):
+        log.warning(warning)
     index = out / INDEX_NAME
     splits = splits_of(manifest)
     check_index(index, out, force=force)

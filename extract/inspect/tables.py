@@ -13,6 +13,7 @@ from ...shared.cli.console import count_table
 from ...shared.config.settings import modality_of
 from ...shared.files.atomic import replaced_atomically, write_rows
 from ...shared.files.overwrite import check_overwrite
+from ...shared.seen_corpora import seen_corpus_warnings
 from ...shared.store.feature_store import FeatureStore, StreamInfo
 from ...shared.text import counted
 from ...shared.utterance import Utterance, splits_of
@@ -40,6 +41,8 @@ def describe(path: Path) -> list[Table | str]:
         ]
         parts += [line for name in store.streams if (line := _quality_line(store, name))]
         parts += _note_lines(store)
+        seen = {name: made["seen_corpora"] for name, made in store.provenance().items()}
+        parts += seen_corpus_warnings(seen, (utterance.corpus for utterance in store.utterances))
         return parts
 
 

@@ -7,7 +7,9 @@ from pydantic import Field, NonNegativeInt, field_validator, model_validator
 from .extract_settings import MODALITIES, STREAM_NAME, modality_of
 from .loading import Section
 
-Protocol = Literal["loso-nested", "loso-reference", "speakers-nested", "folds-nested"]
+Protocol = Literal[
+    "loso-nested", "loso-reference", "speakers-nested", "folds-nested", "loso-scenes-nested", "erc-split"
+]
 Deviation = Literal["temperature", "sum", "own-pairs", "same-class"]
 Pool = Literal["mean", "std", "attention"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -77,9 +79,16 @@ class TrainSettings(Section):
     )
     protocol: Protocol | None = Field(
         None,
-        description="cross-validation: loso-nested (by session), speakers-nested, folds-nested, or loso-reference "
-        "(epoch selected on the test group, as in the reference code) (none = folds-nested if every utterance has a "
-        "fold in the manifest, else loso-nested)",
+        description="cross-validation: loso-nested (by session), loso-scenes-nested (by session and scene), "
+        "speakers-nested, folds-nested, erc-split (the last session), or loso-reference (epoch selected on the test "
+        "group, as in the reference code) (none = folds-nested if every utterance has a fold in the manifest, else "
+        "loso-nested)",
+    )
+    scene_groups: int | None = Field(
+        None,
+        ge=3,
+        description="number of groups into which loso-scenes-nested divides the scenes; fewer groups mean fewer fits "
+        "(none = one per scene)",
     )
     dev_from_train: float | None = Field(
         None,

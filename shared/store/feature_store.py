@@ -13,6 +13,7 @@ from ..config.settings import modality_of
 from ..errors import StoreError
 from ..hdf5.raw_rows import PackedRows
 from ..hdf5.seal import BytesRead
+from ..seen_corpora import seen_corpora_json
 from ..text import quoted, shortened
 from ..utterance import Utterance
 from .index_reader import FORMAT, REMEDY, VERIFY_UP_TO_BYTES, VERSION, IndexContent, StreamIndex, StreamInfo, read_index
@@ -49,11 +50,7 @@ class FeatureStore:
     """
 
     def __init__(
-        self,
-        path: Path | str,
-        *,
-        verify_up_to_bytes: float = VERIFY_UP_TO_BYTES,
-        on_bytes: BytesRead = lambda count: None,
+        self, path: Path | str, *, verify_up_to_bytes: float = VERIFY_UP_TO_BYTES, on_bytes: BytesRead = lambda _: None
     ) -> None:
         self.path = Path(path)
         self._verify_up_to_bytes = verify_up_to_bytes
@@ -180,14 +177,12 @@ class FeatureStore:
 
     def provenance(self) -> dict[str, Any]:
         """How every stream was made, for JSON."""
+        keys = ("encoder", "revision", "weights", "random_weights", "config_hash")
         return {
             name: {
-                "encoder": stream.encoder,
-                "revision": stream.revision,
-                "weights": stream.weights,
-                "random_weights": stream.random_weights,
-                "config_hash": stream.config_hash,
+                **{key: getattr(stream, key) for key in keys},
                 "config": dict(stream.config),
+                "seen_corpora": seen_corpora_json((name, stream.encoder), stream.weights),
             }
             for name, stream in self.streams.items()
         }

@@ -38,6 +38,7 @@ def example_folder(
             "video": f"{number}.mp4",
             "crop": "full",
             "end": "1.0",
+            "scene": f"impro0{number % 2 + 1}",
         }
         for number in range(UTTERANCES)
     ]

@@ -19,14 +19,17 @@ from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.store.feature_store import FeatureStore
 from ..data.dataset import Dataset, open_dataset
 from ..data.fold_features import fold_settings, tested_groups, with_fold_streams
-from ..data.protocol import CrossValidation, build_cross_validation, check_classes
+from ..data.protocol import CrossValidation, build_cross_validation, check_classes, cross_validation_of
 from ..fit.parallel import run_missing
 from ..fit.task import FitResult, FitTask, load_result, probability_table
+from ..floor.folds import ScriptFloor, floor_json, script_floor
+from ..floor.inertia import label_inertia
 from ..metrics.classification import Counts, counts_by_speaker, mean_ua, pooled_scores
 from ..metrics.significance import paired_comparison
 from ..report.ablation import plot_ablation, write_markdown
-from ..report.files import fold_streams_json, versions, warnings_for, write_json
+from ..report.files import corpora_seen, fold_streams_json, versions, warnings_for, write_json
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
+from .script_rows import script_table, with_script_rows
 from .systems import BASELINE, PROPOSED, System, systems_for
 
 OUR_FILES = frozenset({"ablation.json", "ablation.md", "ablation.png", FITS, LOG_FILE, ".gitignore"})
@@ -37,13 +40,14 @@ Tables = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class _Study:
-    """What all systems share: settings, seeds, dataset, the folds of the protocol, and those of other protocols."""
+    """What all systems share: settings, seeds, dataset, folds of the protocol and of others, and the script floor."""
 
     settings: TrainSettings
     seeds: Sequence[int]
     data: Dataset
     folds: CrossValidation
     folds_by_protocol: Mapping[Protocol | None, CrossValidation]
+    floor: ScriptFloor | None
 
     def folds_of(self, system: System) -> CrossValidation:
         """The folds on which a system is fitted."""
@@ -84,10 +88,12 @@ def ablate(
     # Only the index is read here; the workers read the values.
     reading = t.model_copy(update={"load": "disk"})
     with open_dataset(features, reading, classes=settings.corpus.classes) as opened:
-        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers, dev_from_train=t.dev_from_train)
+        folds = cross_validation_of(t, opened.utterances, opened.speakers)
         data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
         check_classes(folds.folds, data.labels, data.classes)
+        floor = script_floor(data, folds)
         systems = systems_for(list(data.stream_names), folds.protocol, deviations=deviations)
+        systems = with_script_rows(systems, floor)
         folds_by_protocol: dict[Protocol | None, CrossValidation] = {folds.protocol: folds}
         for system in systems:
             if system.protocol is not None and system.protocol not in folds_by_protocol:
@@ -100,6 +106,7 @@ def ablate(
             data=data,
             folds=folds,
             folds_by_protocol=folds_by_protocol,
+            floor=floor,
         )
         with reuse_run_folder(out, OUR_FILES, force=force) as folder, log_file(folder / LOG_FILE):
             (folder / FITS).mkdir(exist_ok=True)
@@ -155,6 +162,9 @@ def _table(study: _Study, system: System, results: Mapping[str, Sequence[FitResu
             majority = int(torch.bincount(data.labels[fold.train_rows]).argmax())
             table[0, fold.test_rows.numpy(), majority] = 1
         return table
+    if system.kind == "script":
+        assert study.floor is not None
+        return script_table(system, study.floor, data)
     seeds = study.seeds if system.is_random else [0]
     return np.stack([probability_table(data, folds, results[system.id], seed) for seed in seeds])
 
@@ -208,12 +218,15 @@ def _compare(
         "n": len(tested),
         "speakers": len(set(speakers)),
         "random_weights": data.random_weights,
+        "encoder_saw_corpus": bool(corpora_seen(data)),
         "versions": versions(),
         "streams": list(data.stream_names.values()),
         "fold_streams": fold_streams_json(data),
         "settings": study.settings.model_dump(mode="json"),
         "baseline": baseline,
         "verdict": verdict,
+        "script_floor": floor_json(data, study.floor, tested),
+        "label_inertia": label_inertia(data),
         "warnings": [*data.warnings, *warnings_for(data, folds)],
         "rows": rows,
     }

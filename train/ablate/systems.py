@@ -22,7 +22,7 @@ class System:
         id: identifier in ablation.json.
         name: name in tables.
         description: explanation of the system.
-        kind: majority class, baseline, network, or late fusion.
+        kind: majority class, script (floor), baseline, network, or late fusion.
         baseline: the estimator of a baseline, or of the two that a late fusion averages.
         inputs: inputs of the system (None: all of the study).
         changes: settings of training that differ from those of the study.
@@ -33,7 +33,7 @@ class System:
     id: str
     name: str
     description: str
-    kind: Literal["majority", "baseline", "network", "late"] = "network"
+    kind: Literal["majority", "script", "baseline", "network", "late"] = "network"
     baseline: Baseline | None = None
     inputs: tuple[str, ...] | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class System:
     @property
     def is_random(self) -> bool:
         """Whether the result depends on the seed."""
-        return self.kind != "majority" and (self.baseline is None or self.baseline.is_random)
+        return self.kind not in ("majority", "script") and (self.baseline is None or self.baseline.is_random)
 
     @property
     def is_fitted(self) -> bool:

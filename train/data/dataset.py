@@ -15,10 +15,10 @@ from ...shared.config.settings import modality_of
 from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError
 from ...shared.labels import common_spellings, label_question, spelling_problems
+from ...shared.parallel.malloc import limit_malloc_arenas
 from ...shared.store.feature_store import FeatureStore
 from ...shared.utterance import Utterance
 from .features import Features, InMemory, OnDisk, StreamSource, read_streams
-from .malloc import limit_malloc_arenas
 from .speakers import SpeakerStatistics, speaker_key, speaker_statistics
 from .streams import wanted_streams
 
@@ -40,6 +40,7 @@ class Dataset:
         digest: hash of the features.
         provenance: encoder and configuration by stream name.
         warnings: what was left out or is missing.
+        every: all utterances of feats.h5, those without a label included.
     """
 
     utterances: tuple[Utterance, ...]
@@ -53,6 +54,7 @@ class Dataset:
     digest: str = ""
     provenance: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    every: tuple[Utterance, ...] = ()
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -132,6 +134,7 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
             digest=store.digest,
             provenance={name: provenance[name] for name in names.values()},
             warnings=(*_label_warnings(every, class_names), *stream_warnings(store, rows, names)),
+            every=tuple(every),
         )
         yield data if settings.max_seconds is None else data.select(list(names), settings.max_seconds)
 

@@ -1,24 +1,31 @@
 """Cross-validation protocols: which utterances train, which choose the epoch, and which are tested."""
 
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from ...shared.config.train_settings import Protocol
+from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.errors import TrainingError
-from ...shared.folds import fold_role
 from ...shared.utterance import Utterance
+from ..folds.erc_split import plan_erc_split
+from ..folds.fixed_sets import fixed_roles
+from ..folds.plan import Plan, natural_key
+from ..folds.scenes import plan_scene_blocks
+from ..folds.speaker_pairs import speaker_pairs
 from .speakers import development_rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """One fold, numbered from 1: its test and development group, and the rows of each part (int64, on the CPU)."""
+    """One fold, numbered from 1: its test and development group, and the rows of each part (int64, on the CPU).
+
+    Rows that are in no part are not used by the fold. `refit_only_rows` are used by nothing but the training after the
+    choice of an epoch (`refit`); only loso-scenes-nested has them.
+    """
 
     number: int
     test: str
@@ -26,11 +33,17 @@ class Fold:
     train_rows: Tensor
     dev_rows: Tensor
     test_rows: Tensor
+    refit_only_rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
     @property
     def dev_is_test(self) -> bool:
         """Whether the development group is the test group, which must then never be trained on."""
         return self.dev == self.test
+
+    @property
+    def refit_rows(self) -> Tensor:
+        """The rows on which a network is trained after the choice: all that the test group allows."""
+        return torch.cat([self.train_rows, self.dev_rows, self.refit_only_rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +52,11 @@ class CrossValidation:
 
     Attributes:
         protocol: name of the protocol.
-        kind: kind of group that is held out: session, speaker or fold.
+        kind: kind of group that is held out: session, speaker, fold, or block (session and scenes).
         groups: group of each utterance, n.
         folds: the folds, in the order of their numbers.
         digest: hash of the protocol and of the group of every utterance.
+        scene_groups: scenes by the name of the group that is held out together, if the groups are blocks.
         notes: how the groups were made, if not by the manifest alone; they belong to the results.
     """
 
@@ -51,6 +65,7 @@ class CrossValidation:
     groups: tuple[str, ...]
     folds: tuple[Fold, ...]
     digest: str
+    scene_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -70,6 +85,7 @@ def build_cross_validation(
     speakers: Sequence[str],
     *,
     dev_from_train: float | None = None,
+    scene_groups: int | None = None,
 ) -> CrossValidation:
     """Divide a dataset into the folds of a protocol.
 
@@ -80,18 +96,33 @@ def build_cross_validation(
         speakers: speaker of each utterance, unique across corpora, n.
         dev_from_train: share of the training set that becomes the development set, for folds that are a training and
             a test set only.
+        scene_groups: number of groups into which loso-scenes-nested divides the scenes (None: one per scene).
 
     Raises:
         TrainingError: too few groups, an utterance without a group, or no group left to choose the epoch.
     """
     protocol = resolve_protocol(utterances, protocol)
+    if scene_groups is not None and protocol != "loso-scenes-nested":
+        raise TrainingError(
+            f"--scene-groups (key train.scene_groups) divides the scenes of loso-scenes-nested, but the protocol is "
+            f"{protocol}; leave it out, or choose --protocol loso-scenes-nested"
+        )
+    if protocol in ("loso-scenes-nested", "erc-split"):
+        if dev_from_train is not None:
+            raise TrainingError(
+                "--dev-from-train (key train.dev_from_train) takes a development set from the training set of fixed "
+                f"folds train and test, but {protocol} has a development set; leave it out"
+            )
+        by_scenes = protocol == "loso-scenes-nested"
+        plan = plan_scene_blocks(utterances, scene_groups) if by_scenes else plan_erc_split(utterances)
+        return _from_plan(utterances, protocol, plan)
     if protocol == "speakers-nested":
         kind, groups = "speaker", _speakers(utterances, speakers)
     elif protocol == "folds-nested":
         kind, groups = "fold", _column(utterances, "fold", lambda u: u.fold)
     else:
         kind, groups = "session", _column(utterances, "session", lambda u: u.session)
-    roles = _fixed_roles(groups, dev_from_train) if kind == "fold" else None
+    roles = fixed_roles(groups, dev_from_train) if kind == "fold" else None
     notes: tuple[str, ...] = ()
     if dev_from_train is not None and (roles is None or "dev" in roles):
         raise TrainingError(
@@ -108,23 +139,64 @@ def build_cross_validation(
         groups = roles
     names = sorted(set(groups), key=natural_key)
     if roles is not None:
-        plan = [("test", "dev")]
+        pairs = [("test", "dev")]
     elif protocol == "loso-reference":
         _require_groups(names, kind, 2, "one to test, the rest to train")
-        plan = [(name, name) for name in names]
+        pairs = [(name, name) for name in names]
     elif kind == "speaker":
         _require_groups(names, kind, 3, "one to test, one to stop early, the rest to train")
-        plan = _speaker_plan(utterances, groups, names)
+        pairs = speaker_pairs(utterances, groups, names)
     else:
         _require_groups(names, kind, 3, "one to test, one to stop early, the rest to train")
-        plan = list(pairwise([*names, names[0]]))
-    folds = tuple(_fold(number, test, dev, groups) for number, (test, dev) in enumerate(plan, start=1))
+        pairs = list(pairwise([*names, names[0]]))
+    folds = tuple(_fold(number, test, dev, groups) for number, (test, dev) in enumerate(pairs, start=1))
+    digest = _digest(utterances, groups, (protocol, pairs))
+    return CrossValidation(protocol=protocol, kind=kind, groups=groups, folds=folds, digest=digest, notes=notes)
+
+
+def _digest(utterances: Sequence[Utterance], groups: Sequence[str], rest: object) -> str:
     digest = blake2b(digest_size=16)
     for utterance, group in zip(utterances, groups, strict=True):
         digest.update(f"{utterance.id}\0{group}\n".encode())
-    digest.update(repr((protocol, plan)).encode())
+    digest.update(repr(rest).encode())
+    return digest.hexdigest()
+
+
+def _from_plan(utterances: Sequence[Utterance], protocol: Protocol, plan: Plan) -> CrossValidation:
+    """The folds of a protocol that lists the rows of each part."""
+    folds = tuple(
+        Fold(
+            number=number,
+            test=fold.test,
+            dev=fold.dev,
+            train_rows=_rows(fold.train_rows),
+            dev_rows=_rows(fold.dev_rows),
+            test_rows=_rows(fold.test_rows),
+            refit_only_rows=_rows(fold.refit_only_rows),
+        )
+        for number, fold in enumerate(plan.folds, start=1)
+    )
     return CrossValidation(
-        protocol=protocol, kind=kind, groups=groups, folds=folds, digest=digest.hexdigest(), notes=notes
+        protocol=protocol,
+        kind=plan.kind,
+        groups=plan.groups,
+        folds=folds,
+        digest=_digest(utterances, plan.groups, (protocol, plan.folds)),
+        scene_groups=plan.scene_groups,
+        notes=plan.notes,
+    )
+
+
+def cross_validation_of(
+    settings: TrainSettings, utterances: Sequence[Utterance], speakers: Sequence[str]
+) -> CrossValidation:
+    """`build_cross_validation` with the protocol of these settings and the keys that belong to it."""
+    return build_cross_validation(
+        utterances,
+        settings.protocol,
+        speakers,
+        dev_from_train=settings.dev_from_train,
+        scene_groups=settings.scene_groups,
     )
 
 
@@ -146,45 +218,6 @@ def resolve_protocol(utterances: Sequence[Utterance], protocol: Protocol | None)
     return "loso-nested" if empty else "folds-nested"
 
 
-def _fixed_roles(folds: Sequence[str], dev_from_train: float | None) -> tuple[str, ...] | None:
-    """The set of each utterance (train, dev or test) if the folds are such sets; None for folds to rotate."""
-    names = sorted(set(folds), key=natural_key)
-    roles = {name: fold_role(name) for name in names}
-    found = set(roles.values())
-    if not {"train", "test"} & found:
-        return None
-    if others := [name for name in names if roles[name] is None]:
-        fixed = ", ".join(name for name in names if roles[name])
-        raise TrainingError(
-            f"the column fold has fixed sets ({fixed}) beside other folds ({', '.join(others[:10])}); expected train, "
-            "dev and test, or folds without these names"
-        )
-    if found == {"train", "test"} and dev_from_train is None:
-        raise TrainingError(
-            f"the column fold has a training and a test set ({', '.join(names)}), but no development set, on which the "
-            "epoch is chosen; take one from the training set with --dev-from-train 0.15, or mark rows with fold dev"
-        )
-    if not {"train", "test"} <= found:
-        missing = "training" if "train" not in found else "test"
-        raise TrainingError(f"the column fold has no {missing} set, got only {', '.join(names)}")
-    return tuple(str(roles[name]) for name in folds)
-
-
-def group_of(utterance: Utterance, kind: str, speaker: str, names: Collection[str]) -> str:
-    """The group of an utterance that may be new to the cross-validation; "" if it names none.
-
-    Args:
-        utterance: any utterance.
-        kind: kind of group: session, speaker or fold.
-        speaker: its speaker, unique across corpora.
-        names: groups of the cross-validation.
-    """
-    if kind == "speaker":
-        return speaker
-    group = utterance.fold if kind == "fold" else utterance.session
-    return (fold_role(group) or group) if kind == "fold" and group not in names else group
-
-
 def check_classes(folds: Sequence[Fold], labels: Tensor, classes: Sequence[str]) -> None:
     """Raise TrainingError if a fold's training set lacks a class; labels (n,) on the CPU."""
     for fold in folds:
@@ -204,18 +237,13 @@ def speakers_in_multiple_folds(groups: Sequence[str], speakers: Sequence[str]) -
     return sorted((speaker for speaker, names in groups_of.items() if len(names) > 1), key=natural_key)
 
 
-def natural_key(text: str) -> list[str | int]:
-    """Sort key that puts session2 before session10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", text)]
-
-
 def _fold(number: int, test: str, dev: str, groups: Sequence[str]) -> Fold:
     rows: dict[str, list[int]] = {"test": [], "dev": [], "train": []}
     for row, name in enumerate(groups):
         rows["test" if name == test else "dev" if name == dev else "train"].append(row)
     if dev == test:
         rows["dev"] = rows["test"]
-    tensors = {name: torch.tensor(numbers, dtype=torch.int64) for name, numbers in rows.items()}
+    tensors = {name: _rows(numbers) for name, numbers in rows.items()}
     return Fold(
         number=number,
         test=test,
@@ -224,6 +252,10 @@ def _fold(number: int, test: str, dev: str, groups: Sequence[str]) -> Fold:
         dev_rows=tensors["dev"],
         test_rows=tensors["test"],
     )
+
+
+def _rows(numbers: Sequence[int]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.int64)
 
 
 def _column(utterances: Sequence[Utterance], name: str, value: Callable[[Utterance], str]) -> tuple[str, ...]:
@@ -245,29 +277,6 @@ def _speakers(utterances: Sequence[Utterance], speakers: Sequence[str]) -> tuple
                 "another protocol than speakers-nested"
             )
     return tuple(speakers)
-
-
-def _speaker_plan(
-    utterances: Sequence[Utterance], groups: Sequence[str], names: Sequence[str]
-) -> list[tuple[str, str]]:
-    """Pair each test speaker with the next speaker of the same session (of the corpus, if it has no sessions)."""
-    sessions: dict[str, str] = {}
-    for utterance, speaker in zip(utterances, groups, strict=True):
-        sessions.setdefault(speaker, f"{utterance.corpus}/{utterance.session}")
-    speakers: Mapping[str, list[str]] = {session: [] for session in sessions.values()}
-    for name in names:
-        speakers[sessions[name]].append(name)
-    plan = []
-    for name in names:
-        in_session = speakers[sessions[name]]
-        if len(in_session) < 2:
-            session = sessions[name].partition("/")[2] or "without a name"
-            raise TrainingError(
-                f"session {session}: expected a second speaker, on whom the epoch is chosen when {name} is tested, got "
-                "only one; choose another protocol than speakers-nested"
-            )
-        plan.append((name, in_session[(in_session.index(name) + 1) % len(in_session)]))
-    return plan
 
 
 def _require_groups(names: Sequence[str], kind: str, minimum: int, why: str) -> None:

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from ...shared.errors import StoreError, TrainingError
 from ..data.dataset import Dataset
-from ..data.protocol import group_of, natural_key
+from ..folds.groups import Blocks, group_of
+from ..folds.plan import natural_key
+from ..folds.scenes import KIND
 from ..model.checkpoint import load_model
 from ..model.foalnet import FoalNet
 
@@ -138,7 +140,9 @@ def assign_models(models: Sequence[FoldModel], data: Dataset, rows: Tensor) -> d
 
     An utterance of a group of the run is scored by the networks that tested this group. An utterance of another corpus
     or of a new group is scored by all networks. An utterance of the run's corpus without a group is not scored: any
-    network may have been trained on its speaker.
+    network may have been trained on its speaker. Of a run over blocks of session and scenes, a network scores what
+    shares neither session nor scene with its training: a known scene of a new session is scored by the networks that
+    tested this scene.
 
     Args:
         models: the networks of a run.
@@ -150,33 +154,68 @@ def assign_models(models: Sequence[FoldModel], data: Dataset, rows: Tensor) -> d
     """
     groups = models[0].metadata["groups"]
     known, corpora = set(groups["names"]), set(groups["corpora"])
-    names = groups_of(data, groups["kind"], known)
+    names = groups_of(data, groups, known)
     unseen = torch.tensor(
         [
             utterance.corpus not in corpora or bool(name and name not in known)
             for utterance, name in zip(data.utterances, names, strict=True)
         ]
     )
+    blocks = Blocks(groups) if groups["kind"] == KIND else None
+    other_corpus = torch.tensor([utterance.corpus not in corpora for utterance in data.utterances])
     ensembles: dict[int, SeedEnsemble] = {}
     for seed in sorted({fold_model.seed for fold_model in models}):
         members = []
         for fold_model in models:
             if fold_model.seed == seed:
-                tested = torch.tensor([name == fold_model.test for name in names])
-                members.append((fold_model, rows[(unseen | tested)[rows]]))
+                if blocks is None:
+                    scored_by = unseen | torch.tensor([name == fold_model.test for name in names])
+                else:
+                    scored_by = other_corpus | torch.tensor(
+                        [blocks.is_unseen(utterance, fold_model.test) for utterance in data.utterances]
+                    )
+                members.append((fold_model, rows[scored_by[rows]]))
         scored = torch.cat([member_rows for _, member_rows in members])
         ensembles[seed] = SeedEnsemble(
             n=len(data),
             members=tuple(members),
             excluded=rows[~torch.isin(rows, scored)],
-            unseen_groups=rows[unseen[rows]],
+            unseen_groups=rows[unseen[rows] & torch.isin(rows, scored)],
         )
     return ensembles
 
 
-def groups_of(data: Dataset, kind: str, known: set[str]) -> list[str]:
-    """The group of every utterance in terms of a run whose groups are `known`; "" for an utterance without one."""
+def groups_of(data: Dataset, groups: Mapping[str, Any], known: set[str]) -> list[str]:
+    """The group of every utterance in terms of a run; "" for an utterance without one.
+
+    Args:
+        data: the dataset.
+        groups: `groups` of run.json.
+        known: its names.
+    """
     return [
-        group_of(utterance, kind, speaker, known)
+        group_of(utterance, groups["kind"], speaker, known, groups.get("scene_groups"))
         for utterance, speaker in zip(data.utterances, data.speakers, strict=True)
     ]
+
+
+def training_mask(
+    fold_model: FoldModel, data: Dataset, metadata: Mapping[str, Any], *, dev: bool | None = None
+) -> Tensor:
+    """Which utterances (n,) are of groups that a network was trained on.
+
+    Args:
+        fold_model: the network.
+        data: the dataset.
+        metadata: config.json of the run.
+        dev: whether the development group counts as well (None: if the network was trained on it, `refit`).
+    """
+    groups = metadata["groups"]
+    with_dev = metadata["settings"]["refit"] if dev is None else dev
+    dev_group = next((fold["dev"] for fold in metadata["fold_groups"] if fold["fold"] == fold_model.fold), "")
+    excluded = [fold_model.test] if with_dev or not dev_group else [fold_model.test, dev_group]
+    if groups["kind"] == KIND:
+        blocks = Blocks(groups)
+        return torch.tensor([blocks.is_training(utterance, *excluded) for utterance in data.utterances])
+    known = set(groups["names"])
+    return torch.tensor([name in known and name not in excluded for name in groups_of(data, groups, known)])

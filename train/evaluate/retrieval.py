@@ -13,7 +13,7 @@ from ..data.dataset import Dataset
 from ..data.pooled import pooled_features
 from ..data.streams import input_pairs
 from ..metrics.retrieval import Retrieval, fit_cross_modal_regression, retrieval
-from .ensemble import DataOf, FoldModel, SeedEnsemble, groups_of, members_by_fold
+from .ensemble import DataOf, FoldModel, SeedEnsemble, members_by_fold, training_mask
 from .matching import embeddings
 
 Space = Mapping[str, NDArray[Any]]
@@ -38,7 +38,6 @@ def retrieval_scores(
     Returns:
         Scores by space and direction ("avel: audio to face"), averaged over networks weighted by queries.
     """
-    known = set(metadata["groups"]["names"])
     results: dict[str, list[Retrieval]] = {}
     data: Dataset | None = None
     for fold_model, member_rows in members_by_fold(ensembles):
@@ -46,8 +45,7 @@ def retrieval_scores(
             data = of_fold
             means = {name: torch.from_numpy(table) for name, table in pooled_features(data).items()}
             present = {name: table.isfinite().all(1) for name, table in means.items()}
-            groups = groups_of(data, metadata["groups"]["kind"], known)
-        training_rows = _training_rows(fold_model, groups, known, metadata)
+        training_rows = training_mask(fold_model, data, metadata)
         for first, second in input_pairs(list(means)):
             complete = present[first] & present[second]
             rows = member_rows[complete[member_rows]]
@@ -67,14 +65,6 @@ def retrieval_scores(
         }
         for name, parts in sorted(results.items())
     }
-
-
-def _training_rows(fold_model: FoldModel, groups: list[str], known: set[str], metadata: Mapping[str, Any]) -> Tensor:
-    """Which utterances (n,) are of groups that the network was trained on."""
-    folds = metadata["fold_groups"]
-    refit = metadata["settings"]["refit"]  # trained on the development group as well
-    dev = "" if refit else next((fold["dev"] for fold in folds if fold["fold"] == fold_model.fold), "")
-    return torch.tensor([group in known and group not in (fold_model.test, dev) for group in groups])
 
 
 def _spaces(

@@ -21,13 +21,12 @@ from ...shared.utterance import select_splits
 from ..data.dataset import Dataset, open_dataset
 from ..data.fold_features import FoldDatasets, fold_settings, with_fold_streams
 from ..data.modality_dropout import drop_frames, drop_modality
-from ..data.protocol import group_of
 from ..data.sequences import Batch
 from ..fit.device import amp_dtype, deterministic
 from ..fit.predict import predict
 from ..metrics.classification import pooled_scores
 from ..report.evaluation import plot_calibration, plot_overview
-from ..report.files import fold_streams_json, run_title, versions, write_json
+from ..report.files import corpora_seen, fold_streams_json, run_title, versions, write_json
 from ..report.plots import plot_confusion
 from ..report.run_folder import reuse_run_folder
 from .ensemble import (
@@ -36,12 +35,14 @@ from .ensemble import (
     SeedEnsemble,
     assign_models,
     check_encoders,
+    groups_of,
     load_fold_models,
     members_by_fold,
 )
 from .groups import calibration, class_scores, group_scores, score_summary
 from .matching import MatchingScores
 from .retrieval import retrieval_scores
+from .scenes import scene_scores
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,7 @@ def evaluate(
         log.info("scoring %d utterances with %d networks", len(first.rows), len(models))
         metrics = {
             **{key: metadata[key] for key in FROM_THE_RUN},
+            "encoder_saw_corpus": bool(corpora_seen(data)),
             "fold_streams": fold_streams_json(data),
             "run": {key: metadata[key] for key in ("features", "folds_digest", "versions")},
             "features": data.digest,
@@ -135,7 +137,7 @@ def evaluate(
             "versions": versions(),
             "n": len(first.rows),
             **_evaluation(data, data_of, ensembles, settings, device, metadata),
-            "warnings": [*data.warnings, *_warnings(first, metadata)],
+            "warnings": [*data.warnings, *corpora_seen(data), *_warnings(first, metadata)],
         }
     with reuse_run_folder(out, OUR_FILES, force=force) as folder:
         write_json(folder / "metrics.json", metrics)
@@ -214,14 +216,15 @@ def _evaluation(
     classes = len(data.classes)
     speakers = [data.speakers[row] for row in rows]
     kind = metadata["groups"]["kind"]
-    names = metadata["groups"]["names"]
-    groups = [group_of(data.utterances[row], kind, data.speakers[row], names) or "unknown" for row in rows]
+    every_group = groups_of(data, metadata["groups"], set(metadata["groups"]["names"]))
+    groups = [every_group[row] or "unknown" for row in rows]
     result: dict[str, Any] = {
         **pooled_scores(labels, predicted, speakers, classes=data.classes, resamples=settings.train.bootstrap),
         "per_class": class_scores(labels, predicted, data.classes),
         "per_speaker": group_scores(labels, predicted, speakers, classes),
         f"per_{kind}": group_scores(labels, predicted, groups, classes),
         "calibration": calibration(tables, labels),
+        **scene_scores(data, next(iter(ensembles.values())), predicted, metadata),
     }
     if kind != "session":
         sessions = [data.utterances[row].session or "unknown" for row in rows]

@@ -101,7 +101,7 @@ def fit_baseline(
         if best is None or ua > best[0]:
             best = ua, strength, model
     assert best is not None
-    model = fitted(best[1], np.concatenate([train, dev])) if refit and not fold.dev_is_test else best[2]
+    model = fitted(best[1], fold.refit_rows.numpy()) if refit and not fold.dev_is_test else best[2]
     return _probabilities(model, table[test])
 
 

@@ -60,10 +60,10 @@ def train_fold(
 ) -> TrainedFold:
     """Train on fold.train_rows, and select an epoch on fold.dev_rows; fold.test_rows are never read.
 
-    With `refit` a new network is then trained on both groups for as many epochs. If the last epoch is selected anyway,
-    it is the only one. If the development group is the test group (protocol loso-reference), there is no refit, and
-    `last` becomes `ua`. The same seed, data and number of threads give the same network. The caller's random state is
-    not changed.
+    With `refit` a new network is then trained on fold.refit_rows, which contain both groups, for as many epochs. If the
+    last epoch is selected anyway, it is the only one. If the development group is the test group (protocol
+    loso-reference), there is no refit, and `last` becomes `ua`. The same seed, data and number of threads give the same
+    network. The caller's random state is not changed.
 
     Args:
         data: the dataset.
@@ -81,15 +81,14 @@ def train_fold(
         select = "ua" if settings.select == "last" else settings.select
         settings = settings.model_copy(update={"select": select, "refit": False})
     fit = _Fit(data=data, fold=fold, settings=settings, seed=seed, device=device, progress=progress)
-    both = torch.cat([fold.train_rows, fold.dev_rows])
     if settings.refit and settings.select == "last":
-        return _train(fit, both, None, epochs=settings.epochs, snapshot=snapshot)
+        return _train(fit, fold.refit_rows, None, epochs=settings.epochs, snapshot=snapshot)
     trained = _train(fit, fold.train_rows, fold.dev_rows, epochs=settings.epochs, snapshot=snapshot)
     if not settings.refit:
         return trained
     refit_snapshot = snapshot and snapshot.with_suffix(".refit")
     refitted = _train(
-        replace(fit, progress=lambda epoch: None), both, None, epochs=trained.epoch, snapshot=refit_snapshot
+        replace(fit, progress=lambda epoch: None), fold.refit_rows, None, epochs=trained.epoch, snapshot=refit_snapshot
     )
     return replace(trained, model=refitted.model)
 

@@ -15,7 +15,7 @@ from ...shared.parallel.device import select_device
 from ...shared.parallel.resources import Resources, allocate, available_cores, available_gpus, pin_gpu
 from ..data.dataset import Dataset
 from ..data.fold_features import FoldDatasets
-from ..data.protocol import CrossValidation, build_cross_validation
+from ..data.protocol import CrossValidation, cross_validation_of
 from .device import deterministic
 from .task import FitTask, run_task
 
@@ -58,9 +58,8 @@ class FeaturesPlugin(NamedPlugin):
     def folds(self, protocol: Protocol | None, data: Dataset) -> CrossValidation:
         """The folds of a protocol; the utterances of `data` are the same for all streams."""
         if protocol not in self._folds:
-            self._folds[protocol] = build_cross_validation(
-                data.utterances, protocol, data.speakers, dev_from_train=self._settings.train.dev_from_train
-            )
+            settings = self._settings.train.model_copy(update={"protocol": protocol})
+            self._folds[protocol] = cross_validation_of(settings, data.utterances, data.speakers)
         return self._folds[protocol]
 
 

@@ -32,7 +32,7 @@ ALGORITHM = 4
 """Version of the computation; raised when the same settings give other numbers, so that old results are not reused."""
 SNAPSHOTS = (".state", ".refit")
 """Suffixes of the snapshots of an unfinished fit: of the selection, and of the refit."""
-SETTINGS_NOT_IN_KEY = {"seeds", "protocol", "bootstrap", "streams"}
+SETTINGS_NOT_IN_KEY = {"seeds", "protocol", "scene_groups", "bootstrap", "streams"}
 """Settings that are not part of a task id: they do not influence a single fit, or the id covers them otherwise."""
 
 

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from .floor import floor_lines
 from .formatting import NONE, gain_text, interval_text, p_limit, p_text, table_row
 from .plots import BLUE, INK, MUTED, ORANGE, figure, save
 
@@ -36,6 +37,8 @@ def write_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
         *(table_row(_cells(ablation, row)) for row in ablation["rows"]),
         "",
     ]
+    if floors := floor_lines(ablation):
+        lines += [*(f"- {line}" for line in floors), ""]
     if ablation["warnings"]:
         lines += [*(f"- {warning}" for warning in ablation["warnings"]), ""]
     path.write_text("\n".join([*lines, *_explanation(ablation), ""]), encoding="utf-8")
@@ -51,7 +54,8 @@ def ablation_table(ablation: Mapping[str, Any]) -> RenderableType:
         table.add_row(*map(Text, _cells(ablation, row)), style=style)
     verdict = verdict_line(ablation)
     first = [Text(verdict, style="bold")] if verdict else []
-    return Group(*first, table, *(Text(f"warning: {warning}") for warning in ablation["warnings"]))
+    floors = map(Text, floor_lines(ablation))
+    return Group(*first, table, *floors, *(Text(f"warning: {warning}") for warning in ablation["warnings"]))
 
 
 def verdict_line(ablation: Mapping[str, Any]) -> str | None:
@@ -154,6 +158,7 @@ def _limits(ablation: Mapping[str, Any]) -> tuple[float, float]:
 def _title(ablation: Mapping[str, Any]) -> str:
     remarks = ["features per fold"] if ablation.get("fold_streams") else []
     remarks += ["encoder with random weights"] if ablation["random_weights"] else []
+    remarks += ["encoder saw the corpus"] if ablation.get("encoder_saw_corpus") else []
     return "Ablation" + (f" ({'; '.join(remarks)})" if remarks else "")
 
 

@@ -10,7 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .files import percent, run_title
+from .files import run_title
+from .floor import floor_lines
+from .formatting import percent
 from .plots import BLUE, GREEN, INK, MUTED, ORANGE, figure, save
 
 
@@ -124,6 +126,8 @@ def evaluation_table(metrics: Mapping[str, Any]) -> RenderableType:
     if metrics["ua_ci95"] is not None:
         intervals = ["-".join(map(percent, metrics[f"{score}_ci95"])) for score in ("ua", "wa")]
         scores.add_row("95% interval by speaker", *intervals, "")
+    for name, values in metrics.get("per_scene_kind", {}).items():
+        scores.add_row(f"{name}, {values['n']}", *(percent(values[f"{score}_mean"]) for score in ("ua", "wa", "f1")))
     parts: list[RenderableType] = [scores, _line("recall", {k: v["recall"] for k, v in metrics["per_class"].items()})]
     parts.append(Text(f"calibration error (ECE): {percent(metrics['calibration']['ece_mean'])}"))
     if metrics.get("retrieval"):
@@ -135,6 +139,7 @@ def evaluation_table(metrics: Mapping[str, Any]) -> RenderableType:
         parts.append(table)
     if metrics.get("matching"):
         parts.append(_line("matching", {k: v for k, v in metrics["matching"].items() if k != "pairs"}))
+    parts += map(Text, floor_lines(metrics))
     return Group(*parts, *(Text(f"warning: {warning}") for warning in metrics["warnings"]))
 
 

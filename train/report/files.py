@@ -18,11 +18,15 @@ from rich.text import Text
 from torch import Tensor
 
 from ...shared.errors import UsageError
+from ...shared.seen_corpora import seen_corpus_warnings
 from ..data.dataset import Dataset
 from ..data.protocol import CrossValidation, speakers_in_multiple_folds
 from ..data.streams import modalities_title
 from ..fit.history import Epoch
 from ..fit.task import FitResult
+from ..folds.scenes import KIND as BLOCK
+from .floor import floor_lines
+from .formatting import percent
 
 _REQUIRED_KEYS = {
     "modalities",
@@ -125,6 +129,7 @@ def run_title(metrics: Mapping[str, Any]) -> str:
     remarks += ["features per fold"] if metrics.get("fold_streams") else []
     remarks += ["speaker statistics"] if metrics.get("speaker_statistics") else []
     remarks += ["encoder with random weights"] if metrics["random_weights"] else []
+    remarks += ["encoder saw the corpus"] if metrics.get("encoder_saw_corpus") else []
     return title + (f" ({'; '.join(remarks)})" if remarks else "")
 
 
@@ -156,12 +161,7 @@ def results_table(metrics: Mapping[str, Any]) -> RenderableType:
         f"{name} {'-' if value is None else percent(value)}" for name, value in metrics["per_class_recall"].items()
     )
     warnings = [Text(f"warning: {warning}") for warning in metrics["warnings"]]
-    return Group(table, Text(f"recall: {recalls}"), *warnings)
-
-
-def percent(share: float) -> str:
-    """Format 0.5 as "50.0"."""
-    return f"{100 * share:.1f}"
+    return Group(table, Text(f"recall: {recalls}"), *map(Text, floor_lines(metrics)), *warnings)
 
 
 def _rounded(value: float) -> float | str:
@@ -189,16 +189,27 @@ def warnings_for(data: Dataset, folds: CrossValidation) -> list[str]:
                 f"{single} of {len(data.speaker_statistics.utterances)} speakers have one utterance only: it is "
                 "standardized mostly with the statistics of the training group"
             )
+    warnings += corpora_seen(data)
     if folds.selected_on_test:
         warnings.append(
             "selected on test: the epoch was chosen on the test group, so the scores are optimistically biased"
         )
-    if several := speakers_in_multiple_folds(folds.groups, data.speakers):
+    # The sessions of blocks are held out: a speaker may be in several blocks, but not in several sessions.
+    blocks = folds.kind == BLOCK
+    groups = [utterance.session for utterance in data.utterances] if blocks else folds.groups
+    if several := speakers_in_multiple_folds(groups, data.speakers):
         warnings.append(
-            f"{len(several)} of {len(set(data.speakers))} speakers are in more than one {folds.kind}: "
+            f"{len(several)} of {len(set(data.speakers))} speakers are in more than one "
+            f"{'session' if blocks else folds.kind}: "
             "the results are not speaker-independent"
         )
     return warnings
+
+
+def corpora_seen(data: Dataset) -> list[str]:
+    """Warnings about encoders that were trained on labels of the dataset's corpora."""
+    seen = {name: made.get("seen_corpora", []) for name, made in data.provenance.items()}
+    return seen_corpus_warnings(seen, (utterance.corpus for utterance in data.utterances))
 
 
 def selection_warnings(data: Dataset, folds: CrossValidation, select: str, results: Sequence[FitResult]) -> list[str]:

@@ -6,6 +6,11 @@ NONE = "-"
 """Cell of a number that does not exist."""
 
 
+def percent(share: float) -> str:
+    """Format 0.5 as "50.0"."""
+    return f"{100 * share:.1f}"
+
+
 def interval_text(ends: Sequence[float] | None) -> str:
     """Format an interval of shares in percent, as "59.1 to 63.0"; None as "-"."""
     return NONE if ends is None else " to ".join(f"{100 * end:.1f}" for end in ends)

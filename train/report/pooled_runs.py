@@ -14,8 +14,9 @@ from rich.text import Text
 
 from ...shared.errors import UsageError
 from ..metrics.pooling import Predictions, compare_predictions, pool_predictions, prediction_scores
-from .files import percent, read_metrics, run_title
-from .formatting import p_text, signed
+from .files import read_metrics, run_title
+from .floor import floor_lines, pooled_floor
+from .formatting import p_text, percent, signed
 from .run_folder import METADATA_FILE
 
 PREDICTIONS_FILE = "predictions.csv"
@@ -66,6 +67,7 @@ def pooled_results(runs: Sequence[Path], against: Sequence[Path] = ()) -> dict[s
         "seeds": len(pooled.predicted),
         **prediction_scores(pooled, resamples=resamples),
         "against": comparison,
+        "script_floor": pooled_floor([run.metrics.get("script_floor") for run in own]),
         "warnings": [*_differences(own), *_differences(others), *_run_warnings([*own, *others])],
     }
 
@@ -173,7 +175,7 @@ def pooled_table(results: Mapping[str, Any]) -> RenderableType:
         f"{name} {'-' if value is None else percent(value)}" for name, value in results["per_class_recall"].items()
     )
     warnings = [Text(f"warning: {warning}") for warning in results["warnings"]]
-    return Group(table, *lines, Text(f"recall: {recalls}"), *warnings)
+    return Group(table, *lines, Text(f"recall: {recalls}"), *map(Text, floor_lines(results)), *warnings)
 
 
 def gain_line(against: Mapping[str, Any]) -> str:

@@ -11,8 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .files import percent
-from .formatting import gain_text, interval_text, p_limit, p_text, table_row
+from .formatting import gain_text, interval_text, p_limit, p_text, percent, table_row
 from .plots import BLUE, INK, MUTED, ORANGE, figure, save
 
 _PALE = "#cbd2d9"

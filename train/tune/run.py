@@ -20,7 +20,7 @@ from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.errors import UsageError
 from ..data.dataset import Dataset, open_dataset
 from ..data.fold_features import fold_settings, tested_groups, with_fold_streams
-from ..data.protocol import CrossValidation, build_cross_validation, check_classes
+from ..data.protocol import CrossValidation, check_classes, cross_validation_of
 from ..fit.parallel import run_missing
 from ..fit.task import ALGORITHM, FitResult, FitTask, load_result, probability_table
 from ..metrics.classification import confusion, counts_by_speaker, pooled_scores, unweighted_accuracy
@@ -33,7 +33,7 @@ from .study import JOURNAL, ask, importances, open_study, tell
 
 OUR_FILES = frozenset({"tune.json", "tune.md", "importance.png", "trials.png", "best.yaml", JOURNAL, FITS, LOG_FILE})
 MIN_TRIALS = 2
-NOT_FIXED = {"seeds", "protocol", "bootstrap"}
+NOT_FIXED = {"seeds", "protocol", "scene_groups", "bootstrap"}
 """Settings that a study stores elsewhere, or that influence no fit."""
 
 
@@ -85,7 +85,7 @@ def tune(
     # Only the index is read here; the workers read the values.
     reading = t.model_copy(update={"load": "disk"})
     with open_dataset(features, reading, classes=settings.corpus.classes) as opened:
-        folds = build_cross_validation(opened.utterances, t.protocol, opened.speakers, dev_from_train=t.dev_from_train)
+        folds = cross_validation_of(t, opened.utterances, opened.speakers)
         data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
         check_classes(folds.folds, data.labels, data.classes)
         if folds.selected_on_test:

@@ -194,6 +194,9 @@ def test_the_study_has_gains_and_metadata(out: Path) -> None:
         "fold_streams": {},
         "settings": QUICK.model_dump(mode="json"),
         "baseline": "fusion",
+        "encoder_saw_corpus": False,
+        "script_floor": None,
+        "label_inertia": None,
     }
     assert verdict["system"] == "full"
     best = max((row for key, row in rows.items() if key.startswith(BASELINES)), key=lambda row: row["ua_mean"])

@@ -14,10 +14,10 @@ from foal.train.data.protocol import (
     Fold,
     build_cross_validation,
     check_classes,
-    group_of,
-    natural_key,
     speakers_in_multiple_folds,
 )
+from foal.train.folds.groups import group_of
+from foal.train.folds.plan import natural_key
 
 
 def corpus(

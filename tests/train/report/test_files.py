@@ -18,7 +18,7 @@ from foal.train.data.protocol import build_cross_validation
 from foal.train.fit.history import Epoch
 from foal.train.fit.task import FitResult
 from foal.train.report.files import (
-    percent,
+    corpora_seen,
     read_metrics,
     run_title,
     selection_warnings,
@@ -28,6 +28,7 @@ from foal.train.report.files import (
     write_json,
     write_predictions,
 )
+from foal.train.report.formatting import percent
 
 TITLE: dict[str, Any] = {
     "modalities": "both",
@@ -149,3 +150,15 @@ def test_a_development_group_of_a_single_class_is_reported(make_dataset: Callabl
     labels[folds.folds[1].dev_rows] = 0
     (warning,) = selection_warnings(replace(data, labels=labels), folds, "loss", [])
     assert warning.startswith("development group of a single class in fold 2: it cannot choose an epoch; use")
+
+
+def test_an_encoder_that_saw_the_corpus_is_in_warnings_and_title(make_dataset: Callable[..., Dataset]) -> None:
+    data = make_dataset()
+    folds = build_cross_validation(data.utterances, "loso-nested", data.speakers)
+    assert corpora_seen(data) == []
+    entry = {"encoder": "superb-er", "corpora": ["test"], "fact": "it was fine-tuned on it", "source": "https://x"}
+    seen = replace(data, provenance={**data.provenance, "audio": {"random_weights": False, "seen_corpora": [entry]}})
+    (warning,) = corpora_seen(seen)
+    assert warning.startswith("encoder saw the corpus: the encoder of audio (superb-er) was trained on labels of test")
+    assert warning in warnings_for(seen, folds)
+    assert run_title({**TITLE, "encoder_saw_corpus": True}) == "audio and face + AVEL + MEM (encoder saw the corpus)"
