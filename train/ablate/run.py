@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...shared.cli.logs import log_file
-from ...shared.config.settings import MODALITIES, Settings, modality_of
+from ...shared.config.settings import Settings, modality_of
 from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.store.feature_store import FeatureStore
 from ..data.dataset import Dataset, open_dataset
@@ -119,7 +119,7 @@ def _modalities(features: Path, settings: TrainSettings) -> list[str]:
         return [settings.modalities]
     with FeatureStore(features) as store:
         available = {modality_of(name) for name in store.streams}
-    return [modality for modality in MODALITIES if modality in available] or list(MODALITIES)
+    return [modality for modality in ("audio", "face") if modality in available] or ["audio", "face"]
 
 
 def _tasks(system: System, study: _Study, folder: Path) -> list[FitTask]:

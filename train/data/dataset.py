@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...shared.config.settings import MODALITIES, modality_of
+from ...shared.config.settings import modality_of
 from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError
 from ...shared.labels import common_spellings, label_question, spelling_problems
@@ -88,7 +88,7 @@ class Dataset:
 
 def wanted_modalities(settings: TrainSettings) -> tuple[str, ...]:
     """The modalities that the settings ask for."""
-    return MODALITIES if settings.modalities == "both" else (settings.modalities,)
+    return ("audio", "face") if settings.modalities == "both" else (settings.modalities,)
 
 
 def wanted_streams(settings: TrainSettings, modalities: Sequence[str] | None = None) -> dict[str, str | None]:
