@@ -9,15 +9,10 @@ from ...shared.store.shard import Entry
 from ...shared.utterance import TEXT, Utterance
 from ..media.media_group import MediaGroup, Results
 from .encoder import EncodedText, TextEncoder
-from .transcript import text_input
+from .transcript import NO_TOKEN, NO_TRANSCRIPT, ONLY_TAGS, text_input
 
 POOL_UTTERANCES = 512
 """Utterances that are sorted by length together."""
-
-NO_TRANSCRIPT = "no transcript in the manifest"
-ONLY_TAGS = "only tags in the transcript"
-NO_TOKEN = "no token in the transcript"
-"""Notes of utterances without text features."""
 
 
 def text_entries(groups: Sequence[MediaGroup], encoder: TextEncoder, settings: TextSettings) -> Results:

@@ -9,6 +9,11 @@ from ...shared.utterance import Utterance, plain_text, speaker_letters
 TAG = re.compile(r"\[[^\[\]]*\]|<[A-Za-z][A-Za-z_ /-]*>|\+\+[A-Za-z_]+\+\+")
 """Marks of sounds and of doubt: [LAUGHTER], <breath>, ++GARBAGE++."""
 
+NO_TRANSCRIPT = "no transcript in the manifest"
+ONLY_TAGS = "only tags in the transcript"
+NO_TOKEN = "no token in the transcript"
+"""Notes of utterances without text features."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextInput:

@@ -25,10 +25,10 @@ def test_a_stream_has_the_settings_of_its_modality_and_its_own_keys() -> None:
     [
         ({"encoders": {"clip": {}}}, "expected names like face/clip"),
         ({"encoders": {"face/quality": {}}}, "expected names like face/clip"),
-        ({"encoders": {"text/x": {}}}, "expected names like face/clip"),
+        ({"encoders": {"smell/x": {}}}, "expected names like face/clip"),
         ({"encoders": {"face/clip": {"fsp": 1}}}, "unknown key 'fsp'; did you mean 'fps'"),
         ({"encoders": {"face/clip": {"fps": 0}}}, "extract.encoders.face/clip: settings key 'fps'"),
-        ({"streams": ["audio", "face/clip"]}, "expected some of audio, face, got face/clip"),
+        ({"streams": ["audio", "face/clip"]}, "expected some of audio, face, text, got face/clip"),
         ({"max_failures": "101%"}, "expected a number from 0 on or a share such as 5%"),
     ],
 )
