@@ -129,9 +129,7 @@ def index(
     from .maintenance.index import index_features
 
     path = out or _index_path(settings, given)
-    index_features(
-        settings, path, pack=pack, config_hashes=config_hash or [], transcripts=transcripts, force=force
-    )
+    index_features(settings, path, pack=pack, config_hashes=config_hash or [], transcripts=transcripts, force=force)
 
 
 @with_settings(manifest=MANIFEST, root=ROOT, features_dir="extract.features_dir")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from urllib.parse import quote
 
 import xxhash
@@ -168,7 +169,7 @@ def link_turns(utterances: Iterable[Utterance]) -> None:
             dialogs.setdefault((utterance.corpus, utterance.dialog), []).append(utterance)
     for turns in dialogs.values():
         turns.sort(key=_turn)
-        for previous, utterance in zip(turns, turns[1:], strict=False):
+        for previous, utterance in pairwise(turns):
             # The utterance is not shared yet, and `previous` takes no part in comparisons.
             object.__setattr__(utterance, "previous", previous)
 
@@ -180,7 +181,7 @@ def plain_text(text: str) -> str:
 
 def text_source(turns: Sequence[Utterance]) -> str:
     """The source of the text features of the last of some turns: a hash of all their words and of who speaks them."""
-    content = [[letter, plain_text(turn.transcript)] for letter, turn in zip(speaker_letters(turns), turns, strict=True)]
+    content = list(zip(speaker_letters(turns), (plain_text(turn.transcript) for turn in turns), strict=True))
     return json.dumps([TEXT, xxhash.xxh3_128(json.dumps(content).encode()).hexdigest()])
 
 

@@ -190,7 +190,8 @@ def _report_zeros(modality: str, rules: FrameRules, zero: _Tally, blank: _Tally,
 def estimate_rate(source: FeatureSource, manifest: Iterable[Utterance], manifest_path: Path) -> float:
     """Estimate the frames per second (Hz): the median over utterances with a known length; 1 for single vectors.
 
-    Text has none: the result is 0. Raises UsageError if the manifest has the length of no utterance; `manifest_path` names it in the message.
+    Text has none: the result is 0. Raises UsageError if the manifest has the length of no utterance; `manifest_path`
+    names it in the message.
     """
     if source.modality == TEXT:
         return 0.0

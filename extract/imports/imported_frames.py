@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from ...shared.errors import StoreError
 
-
 ABSENT_ZEROS = {"face": " (no face)", "text": " (no words)"}
 """Modalities in which other tools write zeros where there is nothing, and what that is."""
 
@@ -20,8 +19,8 @@ class FrameRules:
     Attributes:
         nan: frames with NaN or infinite numbers are refused, or marked invalid.
         zeros: frames of zeros are marked invalid, or kept. None: invalid in face and text streams, in which other
-            tools (MERTools, MERBench) write them where they found no face and for empty texts; kept in audio streams, in which low-level
-            descriptors of digital silence are zeros, unless the whole utterance consists of them.
+            tools (MERTools, MERBench) write them where they found no face and for empty texts; kept in audio streams,
+            in which low-level descriptors of digital silence are zeros, unless the whole utterance consists of them.
     """
 
     nan: Literal["refuse", "invalid"] = "refuse"

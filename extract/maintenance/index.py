@@ -86,9 +86,7 @@ def index_features(
             log.info(f"{stream}: {_describe_shards(features, modality, short_hash)} -> {modality}-{short_hash}")
         else:
             log.info(f"{stream}: no shards in {features}; left out of the index")
-    result = write_index(
-        out, manifest, features, chosen, media=media, pack=pack, transcripts=transcripts, force=force
-    )
+    result = write_index(out, manifest, features, chosen, media=media, pack=pack, transcripts=transcripts, force=force)
     print_index_result(result)
     if pack and transcripts and (spoken := sum(utterance.has(TEXT) for utterance in manifest)):
         log.info(

@@ -34,7 +34,6 @@ from .failures import CHANGED, REMEDY_MEDIA, REMEDY_VALUES, ChunkResult, Failure
 from .plan import Chunk, group_by_media
 from .stream_spec import StreamSpec
 
-
 Encoder = WaveEncoder | FaceExtractor | TextEncoder
 
 

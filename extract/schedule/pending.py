@@ -113,9 +113,7 @@ def _log_retries(left: Sequence[Utterance], spec: StreamSpec, quarantine: Quaran
         log.info(f"{spec.stream}: {preview_ids(ids)} failed before and will be tried again: {reason}")
 
 
-def _plan(
-    settings: Settings, left: Mapping[str, Sequence[Utterance]], contexts: Mapping[str, int]
-) -> Iterator[Chunk]:
+def _plan(settings: Settings, left: Mapping[str, Sequence[Utterance]], contexts: Mapping[str, int]) -> Iterator[Chunk]:
     """The chunks of each stream; no media file is opened for text."""
     media = {
         utterance.id: utterance

@@ -1,5 +1,6 @@
 """Configuration of text encoders by their JSON files, read without importing torch: layers, longest input, pooling."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -131,8 +132,6 @@ def optional_json(weights: Weights, name: str) -> dict[str, Any]:
 
 def _modules(weights: Weights) -> list[str]:
     """The names of the modules in modules.json, a list of objects; empty without the file."""
-    import json
-
     assert weights.path is not None
     path = weights.path / "modules.json"
     if not path.is_file():
@@ -140,4 +139,4 @@ def _modules(weights: Weights) -> list[str]:
     try:
         return [str(module["type"]).rpartition(".")[2] for module in json.loads(path.read_text(encoding="utf-8"))]
     except (ValueError, TypeError, KeyError) as error:
-        raise EncoderError(f"{path}: expected a list of modules, each with a type, got another content ({error})") from None
+        raise EncoderError(f"{path}: expected a list of modules with types, got another content ({error})") from None

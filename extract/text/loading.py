@@ -49,8 +49,8 @@ def load_text_encoder(
     embeddings: Any = model.get_input_embeddings()
     if tokenizer.size > embeddings.num_embeddings:
         raise EncoderError(
-            f"{weights.name}: expected a tokenizer of at most {embeddings.num_embeddings} tokens, as the model has, got "
-            f"one of {tokenizer.size}; are both of the same model?"
+            f"{weights.name}: expected a tokenizer of at most {embeddings.num_embeddings} tokens, as the model has, "
+            f"got one of {tokenizer.size}; are both of the same model?"
         )
     return TextEncoder(
         model=model,

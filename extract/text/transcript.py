@@ -59,9 +59,9 @@ def text_input(utterance: Utterance, settings: TextSettings) -> TextInput | None
     turns = [*utterance.before(settings.context), utterance]
     letters = speaker_letters(turns) if settings.context and settings.speakers == "letters" else [""] * len(turns)
     leads = [f"{letter}: " if letter else "" for letter in letters]
-    earlier = [(lead, spoken_text(turn.transcript, settings.tags)) for lead, turn in zip(leads, turns[:-1], strict=False)]
+    earlier = [spoken_text(turn.transcript, settings.tags) for turn in turns[:-1]]
     return TextInput(
         text=text,
         lead=settings.prefix + leads[-1],
-        context=tuple(lead + words for lead, words in earlier if words),
+        context=tuple(lead + words for lead, words in zip(leads, earlier, strict=False) if words),
     )

@@ -1,4 +1,4 @@
-"""The scenes of the synthetic corpus: as in IEMOCAP, all sessions play the same scripts and improvise on the same topics.
+"""The scenes of the synthetic corpus: as in IEMOCAP, all sessions play the same scripts and improvise on one topic.
 
 A scene has an emotion for each place in it, which the actors follow more often than not, and a script also has its
 words. A model can therefore learn the place instead of the emotion, unless a whole scene is held out.

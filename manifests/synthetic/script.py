@@ -34,6 +34,7 @@ _VOICE_SPREAD = (0.6, 1.6)
 _FACE_SPREAD = (1.6, 0.6)
 _LIMIT = 2.0  # of all moods, as the ratings end at 5
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScriptTurn:
     """One utterance of a dialog."""

@@ -58,10 +58,10 @@ def draw_sentence(emotion: str, rng: np.random.Generator) -> str:
     """A sentence for an emotion of MOODS (`script.py`): a telling one, or a neutral one."""
     telling = TELLING.get("hap" if emotion == "exc" else emotion, NEUTRAL)
     sentences = telling if rng.random() < TELLING_SHARE else NEUTRAL
-    return sentences[rng.integers(len(sentences))]
+    return sentences[int(rng.integers(len(sentences)))]
 
 
 def with_tags(sentence: str, rng: np.random.Generator) -> str:
     """The sentence, sometimes with a tag of a sound, or the tag alone."""
-    kind, tag = rng.random() / TAG_SHARE, TAGS[rng.integers(len(TAGS))]
+    kind, tag = rng.random() / TAG_SHARE, TAGS[int(rng.integers(len(TAGS)))]
     return sentence if kind > 1 else tag if kind < 1 / 3 else f"{tag} {sentence}"

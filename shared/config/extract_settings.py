@@ -128,8 +128,8 @@ class TextSettings(Section):
     )
     pool: Literal["tokens", "mean", "cls", "sentence"] = Field(
         "tokens",
-        description="vectors per utterance: one per token (tokens), their mean, that of the classification token (cls), "
-        "or the model's own sentence vector (sentence: by its 1_Pooling/config.json, of unit length)",
+        description="vectors per utterance: one per token (tokens), their mean, that of the classification token "
+        "(cls), or the model's own sentence vector (sentence: by its 1_Pooling/config.json, of unit length)",
     )
     prefix: str = Field(
         "",
@@ -175,7 +175,9 @@ class ExtractSettings(Section):
 
     features_dir: Path = Field(Path("features"), description="folder of the feature shards")
     streams: tuple[str, ...] = Field(
-        ("audio", "face"), min_length=1, description="streams to extract: audio, face, text, or names from extract.encoders"
+        ("audio", "face"),
+        min_length=1,
+        description="streams to extract: audio, face, text, or names from extract.encoders",
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="number format of the encoders; bf16 and fp16 are faster and less precise"
@@ -222,7 +224,8 @@ class ExtractSettings(Section):
     encoders: dict[str, dict[str, Any]] = Field(
         {},
         description="additional encoders: audio/NAME, face/NAME or text/NAME, each with the keys that differ from "
-        "extract.audio, extract.face or extract.text, such as {face/clip: {encoder: openai/clip-vit-base-patch32, region: frame}}",
+        "extract.audio, extract.face or extract.text, such as {face/clip: {encoder: openai/clip-vit-base-patch32, "
+        "region: frame}}",
     )
 
     @field_validator("max_failures")

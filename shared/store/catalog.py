@@ -133,7 +133,8 @@ def row_key(split: str, utterance_id: str) -> tuple[str, str]:
 def is_same_source(recorded: str, source: str, media: MediaFingerprints | None = None) -> bool:
     """Whether two sources are the same stretch of the same file or the same words, see `Utterance.source`.
 
-    Imported text features belong to any words. Paths are compared in Unicode form NFC. Paths that differ in case are the same if they lead to the same file.
+    Imported text features belong to any words. Paths are compared in Unicode form NFC. Paths that differ in case are
+    the same if they lead to the same file.
 
     Args:
         recorded: the source in a shard.

@@ -82,7 +82,7 @@ def test_a_changed_turn_changes_the_sources_of_the_turns_that_read_it() -> None:
         ]  # fmt: skip
         assert changed == [str(turn) for turn in range(2, 3 + context)]
     silent = talk(*lines[:2], "", *lines[3:])
-    assert silent[2].source("text", 2) == Utterance(id="x").source("text"), "nothing is encoded, whatever was said before"
+    assert silent[2].source("text", 2) == Utterance(id="x").source("text"), "nothing is encoded"
     renamed = talk(*lines, speakers="pq")
     assert [turn.source("text", 3) for turn in renamed] == [turn.source("text", 3) for turn in before]
     assert talk(*lines, speakers="xxy")[3].source("text", 3) != before[3].source("text", 3)

@@ -16,9 +16,7 @@ from foal.tests.extract.text.small_text_models import MODELS, save_text_model
 
 
 @lru_cache(maxsize=128)
-def load_encoder(
-    folder: Path | str, *, batch_tokens: int = 1, precision: str = "fp32", **settings: Any
-) -> TextEncoder:
+def load_encoder(folder: Path | str, *, batch_tokens: int = 1, precision: str = "fp32", **settings: Any) -> TextEncoder:
     weights = find_text_weights(str(folder), "main", 0)
     return load_text_encoder(
         weights, torch.device("cpu"), TextSettings(**settings), precision=precision, batch_tokens=batch_tokens

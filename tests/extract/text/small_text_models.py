@@ -70,6 +70,7 @@ DEBERTA = {
     "conv_kernel_size": 3,
     "type_vocab_size": 0,
 }
+MODERN = {**BLOCKS, "cls_token_id": 0, "sep_token_id": 2, "global_attn_every_n_layers": 2, "local_attention": 8}
 MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "bert": lambda: BertModel(BertConfig(**BLOCKS)),
     "roberta": lambda: RobertaModel(RobertaConfig(**BEHIND_PAD, type_vocab_size=1)),
@@ -85,7 +86,7 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "deberta-v2": lambda: DebertaV2Model(DebertaV2Config(**DEBERTA)),
     "albert": lambda: AlbertModel(AlbertConfig(**BLOCKS, embedding_size=8)),
     "modernbert": lambda: ModernBertModel(
-        ModernBertConfig(**BLOCKS, cls_token_id=0, sep_token_id=2, global_attn_every_n_layers=2, local_attention=8)
+        ModernBertConfig(**MODERN)
     ),
     "clip": lambda: CLIPModel(CLIPConfig(text_config=CLIP_TEXT, vision_config=CLIP_VISION, projection_dim=16)),
 }  # fmt: skip

@@ -19,7 +19,16 @@ pytestmark = pytest.mark.slow
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
-LINES = ("Good morning.", "", "[LAUGHTER]", "You are late [BREATHING] again.", "It  rained.", "So?", "Never mind.", "Why")
+LINES = (
+    "Good morning.",
+    "",
+    "[LAUGHTER]",
+    "You are late [BREATHING] again.",
+    "It  rained.",
+    "So?",
+    "Never mind.",
+    "No",
+)
 """The first rows: two without words."""
 
 
@@ -97,6 +106,8 @@ def test_one_corrected_transcript_recomputes_one_row_and_the_rows_that_read_it(
     assert foal_here(*options).returncode == 0
     before = ids_by_shard(corpus / "features")
     correct(corpus / "m.csv", "d0_4", "It snowed.")
+    indexed = foal_here("index")
+    assert f"manifest row changed: transcript: {recomputed} utterance" in indexed.stdout
     done = foal_here(*options)
     assert done.returncode == 0, done.stderr
     new = [name for path, ids in ids_by_shard(corpus / "features").items() if path not in before for name in ids]
@@ -134,7 +145,7 @@ def test_the_context_reaches_the_encoder_and_is_not_stored(corpus: Path, foal_he
 @pytest.mark.parametrize(
     ("columns", "options", "message"),
     [
-        ({"transcript": "", "audio": "a.wav"}, [], "text features need the column transcript, which is empty in all 16"),
+        ({"transcript": "", "audio": "a.wav"}, [], "text features need the column transcript, which is empty"),
         ({}, ["--streams", "face"], "face features need the column video, which is empty in all 16 rows"),
         (
             {"dialog": "", "turn": None},
@@ -168,9 +179,7 @@ def test_an_index_can_leave_the_transcripts_out(corpus: Path, foal_here: Foal) -
     assert all(b"You are late" not in path.read_bytes() for path in (corpus / "features").rglob("*.h5"))
 
 
-def test_imported_text_features_have_no_rate_and_survive_a_corrected_transcript(
-    corpus: Path, foal_here: Foal
-) -> None:
+def test_imported_text_features_have_no_rate_and_survive_a_corrected_transcript(corpus: Path, foal_here: Foal) -> None:
     (corpus / "npy").mkdir()
     random = np.random.default_rng(0)
     for number, utterance in enumerate(rows()):
