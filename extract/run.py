@@ -48,8 +48,8 @@ from .schedule.summary import (
     print_failures,
     print_index_result,
     print_summary,
+    stream_warnings,
     summarize,
-    unused_crops,
 )
 
 FAILURES_EXIT_CODE = 3
@@ -126,7 +126,7 @@ def extract(
             from .schedule.estimate import estimate
 
             get_console().print(estimate(settings, pending.chunks, specs))
-        for warning in unused_crops(utterances, specs):
+        for warning in stream_warnings(utterances, specs):
             log.warning(warning)
         return result(pending.known_failures, pending.chunks, index=None)
 

@@ -142,6 +142,13 @@ def test_the_context_reaches_the_encoder_and_is_not_stored(corpus: Path, foal_he
         assert np.abs(values["two"][row] - values["letters"][row]).max() > 1e-2
 
 
+def test_turns_that_the_manifest_lacks_are_named(corpus: Path, foal_here: Foal) -> None:
+    write_manifest(corpus / "m.csv", [row for row in rows() if row.id != "d1_5"])
+    done = foal_here("extract", "--split", "all", "--text-context", "1", "--no-index")
+    assert done.returncode == 0, done.stderr
+    assert "text: the manifest lacks some of the 1 turn before 1 utterance (d1_6)" in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("columns", "options", "message"),
     [
