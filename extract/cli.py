@@ -34,6 +34,8 @@ ROOT = setting("corpus.root", "--root", "-r")
     face_encoder="extract.face.encoder",
     region="extract.face.region",
     fps="extract.face.fps",
+    text_encoder="extract.text.encoder",
+    text_context=setting("extract.text.context", "--text-context"),
     workers=setting("cluster.workers", "--workers", "-j"),
     scheduler="cluster.scheduler",
     threads="cluster.threads",
@@ -107,6 +109,9 @@ def index(
     pack: Annotated[
         bool, typer.Option("--pack", help="Copy the values into the file, so that it can be shared")
     ] = False,
+    transcripts: Annotated[
+        bool, typer.Option("--transcripts/--no-transcripts", help="Copy the manifest's transcripts into the file")
+    ] = True,
     config_hash: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,7 +129,7 @@ def index(
     from .maintenance.index import index_features
 
     path = out or _index_path(settings, given)
-    index_features(settings, path, pack=pack, config_hashes=config_hash or [], force=force)
+    index_features(settings, path, pack=pack, config_hashes=config_hash or [], transcripts=transcripts, force=force)
 
 
 @with_settings(manifest=MANIFEST, root=ROOT, features_dir="extract.features_dir")

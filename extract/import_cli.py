@@ -46,6 +46,9 @@ def import_features(
     face: Annotated[
         Path | None, typer.Option("--face", help="Face features: folder or file, see --format", show_default=False)
     ] = None,
+    text: Annotated[
+        Path | None, typer.Option("--text", help="Text features: folder or file, see --format", show_default=False)
+    ] = None,
     file_format: Annotated[
         FileFormat,
         typer.Option(
@@ -69,8 +72,8 @@ def import_features(
         ZeroRule | None,
         typer.Option(
             "--zeros",
-            help="Frames of zeros: mark as invalid, or keep as valid (default: face invalid, that is no face; audio "
-            "valid, except for utterances of zeros only)",
+            help="Frames of zeros: mark as invalid, or keep as valid (default: face and text invalid, that is no "
+            "face or no words; audio valid, except for utterances of zeros only)",
             show_default=False,
         ),
     ] = None,
@@ -86,12 +89,20 @@ def import_features(
             help="Array or column of the face features (default: vision; of datasets: face, vision or video)",
         ),
     ] = None,
+    text_key: Annotated[
+        str | None,
+        typer.Option(
+            "--text-key",
+            metavar="NAME",
+            help="Array or column of the text features (default: text; of datasets: text_features or text)",
+        ),
+    ] = None,
     id_key: Annotated[
         str | None, typer.Option("--id-key", metavar="NAME", help="Array or column of the ids (default: id)")
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Name the stream audio/NAME or face/NAME (default: audio, face)"),
+        typer.Option("--name", help="Name the stream audio/NAME, face/NAME or text/NAME (default: audio, face, text)"),
     ] = None,
     replace_index: Annotated[
         bool,
@@ -108,11 +119,11 @@ def import_features(
     from .imports.import_features import import_features as run
     from .imports.imported_frames import FrameRules
 
-    paths = {modality: path for modality, path in (("audio", audio), ("face", face)) if path is not None}
+    given = {"audio": audio, "face": face, "text": text}
+    paths = {modality: path for modality, path in given.items() if path is not None}
     rates = {modality: rate for modality, rate in (("audio", audio_rate), ("face", face_rate)) if rate is not None}
-    keys = {
-        key: value for key, value in (("audio", audio_key), ("face", face_key), ("id", id_key)) if value is not None
-    }
+    names = {"audio": audio_key, "face": face_key, "text": text_key, "id": id_key}
+    keys = {key: value for key, value in names.items() if value is not None}
     _check_options(paths, out, file_format, rates, keys, name)
     run(
         settings,
@@ -139,7 +150,7 @@ def _check_options(
 ) -> None:
     """Raise UsageError if the options of `foal import` contradict each other."""
     if not paths:
-        raise UsageError("expected --audio PATH, --face PATH or both, got neither")
+        raise UsageError("expected one or several of --audio PATH, --face PATH and --text PATH, got none")
     for modality, path in paths.items():
         _check_path(modality, path, file_format)
     for modality, rate_hz in rates.items():

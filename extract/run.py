@@ -36,8 +36,8 @@ from ..shared.manifest import check_inside, check_media, read_manifest
 from ..shared.seen_corpora import seen_corpora_json, seen_corpus_warnings
 from ..shared.store.catalog import Catalog, read_catalog, read_shards
 from ..shared.store.index_writer import IndexResult, check_index, write_index
-from ..shared.text import preview_ids
-from ..shared.utterance import Utterance, select_splits, splits_of
+from ..shared.text import counted, preview_ids
+from ..shared.utterance import TEXT, Utterance, select_splits, splits_of
 from .maintenance.stale import is_deletable_corrupt_shard
 from .schedule.failures import Failure, Quarantine, check_failure_limit
 from .schedule.pending import Pending, pending_chunks
@@ -49,11 +49,14 @@ from .schedule.summary import (
     print_failures,
     print_index_result,
     print_summary,
+    stream_warnings,
     summarize,
-    unused_crops,
 )
 
 FAILURES_EXIT_CODE = 3
+
+COLUMN_OF = {"audio": "audio", "face": "video", "text": "transcript"}
+"""Column of the manifest that features of a modality come from."""
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +130,7 @@ def extract(
             from .schedule.estimate import estimate
 
             get_console().print(estimate(settings, pending.chunks, specs))
-        for warning in unused_crops(utterances, specs):
+        for warning in stream_warnings(utterances, specs):
             log.warning(warning)
         return result(pending.known_failures, pending.chunks, index=None)
 
@@ -195,14 +198,19 @@ def _build_specs(settings: Settings, utterances: Sequence[Utterance]) -> list[St
     specs: list[StreamSpec] = []
     for stream in dict.fromkeys(settings.extract.streams):
         modality = modality_of(stream)
-        if not any(utterance.media(modality) for utterance in utterances):
-            column = "video" if modality == "face" else "audio"
+        if not any(utterance.has(modality) for utterance in utterances):
+            column = COLUMN_OF[modality]
             others = [name for name in settings.extract.streams if modality_of(name) != modality]
             raise UsageError(
                 f"{settings.corpus.manifest}: {stream} features need the column {column}, which is empty in all "
                 f"{len(utterances)} rows; extract with --streams {','.join(others) or '(another)'}"
             )
         spec = build_stream_spec(settings.extract, stream)
+        if spec.context and not any(utterance.previous for utterance in utterances):
+            raise UsageError(
+                f"{settings.corpus.manifest}: {stream} reads {counted(spec.context, 'previous turn')}, which needs the "
+                "columns dialog and turn, but no row has an earlier turn of its dialog; set extract.text.context to 0"
+            )
         for other in specs:
             if other.config_hash == spec.config_hash:
                 raise UsageError(f"{stream} and {other.stream} are the same features; leave one of them out")
@@ -215,8 +223,9 @@ def _has_pending_work(
 ) -> bool:
     """Whether there are chunks to run. Raises UsageError if there are, but the corpus root is wrong."""
     if pending.chunks:
-        media = (utterance.media(spec.modality) for utterance in utterances for spec in specs)
-        check_corpus_root(settings.corpus.root, media, settings.corpus.manifest)
+        if any(modality_of(chunk.stream) != TEXT for chunk in pending.chunks):
+            media = (utterance.media(spec.modality) for utterance in utterances for spec in specs)
+            check_corpus_root(settings.corpus.root, media, settings.corpus.manifest)
         return True
     failed = {failure.id for failure in pending.known_failures}
     if failed:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 GENERATOR_FILE = "foal-synth.json"
 """The file in a generated corpus with its settings; only a folder that contains it is replaced without --force."""
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 MAX_RECORD_BYTES = 1 << 16
 """A larger file is not a record of `foal corpus`."""
 

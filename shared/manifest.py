@@ -24,7 +24,9 @@ from .utterance import (
     NUMBERS,
     OPTIONAL,
     REQUIRED,
+    TEXT,
     Utterance,
+    link_turns,
     parse_crop,
     split_folder,
 )
@@ -98,6 +100,7 @@ def _read_rows(path: Path, reader: "csv.DictReader[str]") -> list[Utterance]:
     if not utterances:
         raise ManifestError(f"{path}: the manifest is empty; expected one line per utterance below the header")
     _check_folds(path, utterances, line_of)
+    link_turns(utterances)
     return utterances
 
 
@@ -173,12 +176,13 @@ def check_inside(utterances: Iterable[Utterance], root: Path, manifest: Path) ->
 
 
 def check_media(utterances: Sequence[Utterance], manifest: Path) -> None:
-    """Raise ManifestError if utterances that are to be extracted have no media file."""
-    without = [utterance.id for utterance in utterances if not (utterance.audio or utterance.video)]
+    """Raise ManifestError if utterances that are to be extracted have neither a media file nor a transcript."""
+    without = [row.id for row in utterances if not (row.audio or row.video or row.has(TEXT))]
     if without:
         raise ManifestError(
-            f"{manifest}: expected a media file in audio, video or both, got neither for {preview_ids(without)}; fill "
-            "the columns in or remove the rows, or use `foal import` for features that were computed elsewhere"
+            f"{manifest}: expected a media file in audio or video, or a transcript, got none of them for "
+            f"{preview_ids(without)}; fill the columns in or remove the rows, or use `foal import` for features that "
+            "were computed elsewhere"
         )
 
 

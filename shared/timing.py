@@ -21,6 +21,9 @@ AUDIO_ORIGIN: Seconds = AUDIO_FRAME_SAMPLES / 2 / SAMPLE_RATE
 STAMP_TOLERANCE: Seconds = 1e-3
 """Rounding of presentation times: Matroska and FLV count milliseconds, both from the file's start and of its start."""
 
+TEXT_CHARACTERS_PER_SECOND = 15.0
+"""Characters of a transcript per second of speech, roughly; the size of text among media."""
+
 MAX_MEDIA_SECONDS: Seconds = 1e6
 """Longer durations (eleven days) in a manifest or a media file are errors."""
 

@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from urllib.parse import quote
+
+import xxhash
 
 from .errors import UsageError
 from .files.unicode_names import nfc
@@ -51,6 +54,12 @@ ALL = "all"
 MAX_FOLDER_LENGTH = 200
 """Maximum bytes of a folder name; file systems allow 255."""
 
+TEXT = "text"
+"""The modality that is computed from the transcript, and first item of its sources."""
+
+ANY_TEXT = json.dumps([TEXT, ""])
+"""The source of imported text features: which transcript they were computed from is unknown."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Utterance:
@@ -60,7 +69,7 @@ class Utterance:
     imported. `start` and `end` are seconds of the media; None means from the beginning and to the end. `valence`,
     `arousal` and `dominance` are the ratings of the corpus. `dialog` names a conversation, `turn` is the place in it,
     counted from 0 over all its turns, and `scene` is the script or scenario that several dialogs share. An utterance
-    without a label is context: it is never trained on or scored.
+    without a label is context: it is never trained on or scored. `previous` is no column, see `link_turns`.
     """
 
     id: str
@@ -82,6 +91,7 @@ class Utterance:
     dialog: str = ""
     turn: int | None = None
     scene: str = ""
+    previous: "Utterance | None" = field(default=None, compare=False, repr=False)
 
     @property
     def split(self) -> str:
@@ -93,18 +103,50 @@ class Utterance:
         """The person's region of the frame, as fractions."""
         return parse_crop(self.crop)
 
-    def source(self, modality: str) -> str:
+    def source(self, modality: str, context: int = 0) -> str:
         """The file, segment and (for faces) region that the features of a modality come from, as JSON.
 
         Only these columns change features: a label can be corrected without a new extraction. The path is in Unicode
-        form NFC, whatever the form on the disk.
+        form NFC, whatever the form on the disk. Text has no file: its source is a hash of the words, and of those of
+        the turns that the encoder reads before them.
+
+        Args:
+            modality: audio, face or text.
+            context: number of previous turns that a text encoder reads.
         """
+        if modality == TEXT:
+            return text_source([*self.before(context), self] if plain_text(self.transcript) else [self])
         crop = self.crop if modality == "face" else ""
         return json.dumps([nfc(self.media(modality)), self.start, self.end, crop])
 
     def media(self, modality: str) -> str:
-        """The file of a modality, relative to the corpus root; empty if there is none."""
+        """The file of a modality, relative to the corpus root; empty if there is none, and for text."""
+        if modality == TEXT:
+            return ""
         return self.video if modality == "face" else self.audio
+
+    def has(self, modality: str) -> bool:
+        """Whether the manifest has what features of a modality come from: a file or, for text, a transcript."""
+        return bool(plain_text(self.transcript) if modality == TEXT else self.media(modality))
+
+    def before(self, count: int) -> list["Utterance"]:
+        """The linked turns among the `count` turns before this one, the earliest first."""
+        found: list[Utterance] = []
+        earlier = self.previous
+        while count and earlier is not None and _turn(earlier) >= _turn(self) - count:
+            if _turn(earlier) < _turn(self):
+                found.append(earlier)
+            earlier = earlier.previous
+        return found[::-1]
+
+    def detached(self, context: int = 0) -> "Utterance":
+        """The utterance without the turns before it, except the last `context` ones: sent to a worker, all would be."""
+        if self.previous is None:
+            return self
+        previous = None
+        for earlier in self.before(context):
+            previous = replace(earlier, previous=previous)
+        return replace(self, previous=previous)
 
     @property
     def seconds(self) -> float | None:
@@ -112,7 +154,43 @@ class Utterance:
         return None if self.end is None else self.end - (self.start or 0.0)
 
 
-assert tuple(field.name for field in fields(Utterance)) == COLUMNS
+assert tuple(column.name for column in fields(Utterance)) == (*COLUMNS, "previous")
+
+
+def _turn(utterance: Utterance) -> int:
+    return utterance.turn or 0
+
+
+def link_turns(utterances: Iterable[Utterance]) -> None:
+    """Let each utterance with a dialog and a turn refer to the one before it in the same dialog (`previous`)."""
+    dialogs: dict[tuple[str, str], list[Utterance]] = {}
+    for utterance in utterances:
+        if utterance.dialog and utterance.turn is not None:
+            dialogs.setdefault((utterance.corpus, utterance.dialog), []).append(utterance)
+    for turns in dialogs.values():
+        turns.sort(key=_turn)
+        for previous, utterance in pairwise(turns):
+            # The utterance is not shared yet, and `previous` takes no part in comparisons.
+            object.__setattr__(utterance, "previous", previous)
+
+
+def plain_text(text: str) -> str:
+    """A text in Unicode form NFC, with single spaces."""
+    return " ".join(nfc(text).split())
+
+
+def text_source(turns: Sequence[Utterance]) -> str:
+    """The source of the text features of the last of some turns: a hash of all their words and of who speaks them."""
+    content = list(zip(speaker_letters(turns), (plain_text(turn.transcript) for turn in turns), strict=True))
+    return json.dumps([TEXT, xxhash.xxh3_128(json.dumps(content).encode()).hexdigest()])
+
+
+def speaker_letters(turns: Sequence[Utterance]) -> list[str]:
+    """The speaker of each turn as a letter, A for the first one: a name or a session would give the person away."""
+    letters: dict[str, str] = {}
+    for turn in turns:
+        letters.setdefault(turn.speaker, chr(ord("A") + min(len(letters), 25)))
+    return [letters[turn.speaker] for turn in turns]
 
 
 def splits_of(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...shared.errors import EncoderError
 from ...shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_HOP_SAMPLES, AUDIO_RATE_HZ
+from ..encoders.layers import Layers, resolve_layers
 from ..encoders.opensmile import smile_rate
 from ..encoders.weights import Weights, read_json
 
@@ -29,9 +30,6 @@ _BERT_DEFAULTS = {"num_hidden_layers": 24, "hidden_size": 1024}
 TINY_LAYERS = 2
 TINY_WIDTH = 64
 
-Layers = str | tuple[int, ...]
-"""last, mean, all, or the numbers of layers; 0 is the input of the first layer."""
-
 
 def chosen_layers(layers: Layers, weights: Weights) -> Layers:
     """Resolve negative layer numbers.
@@ -47,19 +45,7 @@ def chosen_layers(layers: Layers, weights: Weights) -> Layers:
         if layers != "last":
             raise EncoderError(f"{weights.name} has no layers: expected extract.audio.layers: last, got {layers}")
         return layers
-    if isinstance(layers, str):
-        return layers
-    depth = _depth(weights)
-    for layer in layers:
-        if not -depth - 1 <= layer <= depth:
-            raise EncoderError(
-                f"{weights.name} has {depth} layers: expected numbers from 0 (the input of the first) to {depth} in "
-                f"extract.audio.layers, got {layer}"
-            )
-    chosen = tuple(layer % (depth + 1) for layer in layers)
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise EncoderError(f"extract.audio.layers: expected at least one layer and no duplicates, got {list(layers)}")
-    return chosen
+    return resolve_layers(layers, _depth(weights), weights.name, "extract.audio.layers")
 
 
 def audio_rate_hz(weights: Weights) -> float:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...shared.timing import SAMPLE_RATE, Seconds
-from ..encoders.inference import autocast, split_on_oom
+from ..encoders.inference import autocast, select_layers, split_on_oom
+from ..encoders.layers import Layers, layer_shape
 from ..media.waveform import Wave
-from .config import Layers
 from .windows import FrameGrid, Window, cut_windows
 
 WindowInput = tuple[int, Window, Tensor]
@@ -93,10 +93,7 @@ class AudioEncoder:
         self._max_positions = round(max_seconds * grid.rate_hz)
         if grid.longest is not None:
             self._max_positions = min(self._max_positions, grid.longest)
-        if layers in ("last", "mean"):
-            self.frame_shape: tuple[int, ...] = (model.width,)
-        else:
-            self.frame_shape = (model.count if isinstance(layers, str) else len(layers), model.width)
+        self.frame_shape: tuple[int, ...] = (*layer_shape(layers, model.count), model.width)
 
     def origin(self, samples: int) -> Seconds:
         """Centre of the first frame of a waveform of so many samples, relative to its start."""
@@ -150,13 +147,5 @@ class AudioEncoder:
         inputs = [window_input for _, _, window_input in batch]
         with autocast(self.device, self.precision):
             lengths, states = self.model.hidden_states(inputs, self.device, every=self.layers != "last")
-            selected = self._select(states).float().cpu().numpy()
+            selected = select_layers(states, self.layers).float().cpu().numpy()
         return [values[:length] for values, length in zip(selected, lengths, strict=True)]
-
-    def _select(self, states: Sequence[Tensor]) -> Tensor:
-        """(b, t_a, d_a) for `last` and `mean`, (b, t_a, layers, d_a) for several layers."""
-        if self.layers == "last":
-            return states[-1]
-        if self.layers == "mean":
-            return torch.stack(list(states)).mean(0)
-        return torch.stack(list(states) if self.layers == "all" else [states[int(i)] for i in self.layers], 2)

@@ -5,10 +5,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 from transformers.utils import logging
 
 from ...shared.errors import MediaError
 from ...shared.parallel.device import autocast_dtype
+from .layers import Layers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,6 +36,15 @@ def split_on_oom(run: Callable[[Sequence[Item]], list[Result]], batch: Sequence[
     torch.cuda.empty_cache()
     half = len(batch) // 2
     return [result for part in (batch[:half], batch[half:]) for result in split_on_oom(run, part, remedy=remedy)]
+
+
+def select_layers(states: Sequence[Tensor], layers: Layers) -> Tensor:
+    """The wanted hidden states (b, t, [layers,] d) of all, each (b, t, d); for `last` the last one may be alone."""
+    if layers == "last":
+        return states[-1]
+    if layers == "mean":
+        return torch.stack(list(states)).mean(0)
+    return torch.stack(list(states) if layers == "all" else [states[int(number)] for number in layers], 2)
 
 
 @contextmanager

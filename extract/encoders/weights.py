@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from .opensmile import OPENSMILE, smile_digest, smile_version
 RANDOM = "random:"
 _MODEL_FILES = ("config.json", "preprocessor_config.json")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+TOKENIZER = "tokenizer.json"
+_TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json")
+SENTENCE_FILES = ("sentence_bert_config.json", "modules.json", "1_Pooling/config.json")
+"""Files of sentence-transformers: longest input, modules, and how tokens become a sentence vector."""
 
 FACENET_FILES = {
     "vggface2": "20180402-114759-vggface2.pt",
@@ -111,19 +117,47 @@ def find_face_weights(encoder: str, revision: str, seed: int, *, fetch: bool = T
     return Weights(name=encoder, revision="local", digest=_hash_files([path]), path=path.absolute())
 
 
-def _find_model(encoder: str, revision: str, *, key: str, fetch: bool) -> Weights:
-    """Find a transformers model in a folder or on the hub."""
+def find_text_weights(encoder: str, revision: str, seed: int, *, fetch: bool = True) -> Weights:
+    """Find a text encoder; its digest covers the files of the tokenizer, too.
+
+    Args:
+        encoder: random:tiny, a local folder, or a hub name.
+        revision: branch, tag or commit on the hub.
+        seed: of random weights.
+        fetch: download a hub model that is not cached.
+
+    Raises:
+        EncoderError: as `find_audio_weights`, and for a model without tokenizer.json.
+    """
+    if encoder.startswith(RANDOM):
+        return _random_weights(encoder, seed, ("random:tiny",))
+    files = (*_MODEL_FILES, *_TOKENIZER_FILES, *SENTENCE_FILES)
+    weights = _find_model(encoder, revision, key="extract.text.encoder", fetch=fetch, model_files=files)
+    assert weights.path is not None
+    if not (weights.path / TOKENIZER).is_file():
+        raise EncoderError(
+            f"{encoder}: expected {TOKENIZER} beside the weights, got {_listing(weights.path)}; write it once with "
+            f"transformers, AutoTokenizer.from_pretrained({encoder!r}).save_pretrained(FOLDER), and give a folder with "
+            "it and the model as extract.text.encoder"
+        )
+    return weights
+
+
+def _find_model(
+    encoder: str, revision: str, *, key: str, fetch: bool, model_files: Sequence[str] = _MODEL_FILES
+) -> Weights:
+    """Find a transformers model in a folder or on the hub; its digest covers the weights and `model_files`."""
     folder = Path(encoder)
     if folder.is_dir():
         revision = "local"
     else:
-        folder, revision = _download(encoder, revision, key, fetch=fetch)
+        folder, revision = _download(encoder, revision, key, model_files, fetch=fetch)
     weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
     if weights is None or not (folder / "config.json").is_file():
         raise EncoderError(
             f"{folder}: expected config.json and {' or '.join(_WEIGHTS)}, got {_listing(folder) or 'nothing'}"
         )
-    files = [folder / name for name in _MODEL_FILES if (folder / name).is_file()]
+    files = [folder / name for name in model_files if (folder / name).is_file()]
     return Weights(name=encoder, revision=revision, digest=_hash_files([*files, weights]), path=folder.absolute())
 
 
@@ -149,7 +183,7 @@ def _random_weights(encoder: str, seed: int, known: tuple[str, ...]) -> Weights:
     return Weights(name=encoder, revision=f"seed {seed}", digest=digest, path=None, seed=seed)
 
 
-def _download(name: str, revision: str, key: str, *, fetch: bool) -> tuple[Path, str]:
+def _download(name: str, revision: str, key: str, model_files: Sequence[str], *, fetch: bool) -> tuple[Path, str]:
     """Snapshot of a hub model as a folder, and its commit. Only data is downloaded, no code."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -157,7 +191,7 @@ def _download(name: str, revision: str, key: str, *, fetch: bool) -> tuple[Path,
     try:
         # Many models have their weights in both formats; the second is downloaded only where the first is missing.
         for weights in _WEIGHTS:
-            files = [*_MODEL_FILES, weights]
+            files = [*model_files, weights]
             folder = Path(snapshot_download(name, revision=revision, allow_patterns=files, local_files_only=not fetch))
             if (folder / weights).is_file():
                 break
@@ -167,9 +201,10 @@ def _download(name: str, revision: str, key: str, *, fetch: bool) -> tuple[Path,
         # Hub, HTTP client and sockets raise their own exceptions, none of them with a remedy.
         if not fetch:
             raise EncoderError(f"{name} (revision {revision}) is not on this machine") from None
+        files_wanted = TOKENIZER if TOKENIZER in model_files else "preprocessor_config.json"
         raise EncoderError(
             f"{name} (revision {revision}) could not be downloaded ({type(error).__name__}); "
-            f"fetch config.json, preprocessor_config.json and model.safetensors from https://huggingface.co/{name} "
+            f"fetch config.json, {files_wanted} and model.safetensors from https://huggingface.co/{name} "
             f"into a folder and give that folder as {key}"
         ) from None
     return folder, folder.name

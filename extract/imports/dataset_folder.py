@@ -26,7 +26,7 @@ except ImportError:
         " (pip install -e '.[datasets]')"
     ) from None
 
-KEYS = {"audio": ("audio",), "face": ("face", "vision", "video")}
+KEYS = {"audio": ("audio",), "face": ("face", "vision", "video"), "text": ("text_features", "text")}
 """The usual columns of each modality; the first that exists is read."""
 
 ID_KEY = "id"
@@ -40,7 +40,7 @@ class DatasetFolder:
     """The cells of one column in the files of a folder, by utterance. Arrow files are memory-mapped.
 
     Args:
-        modality: audio or face.
+        modality: audio, face or text.
         folder: the folder with .arrow or .parquet files, at any depth; all of its splits are read.
         manifest: the rows of the manifest.
         key: the column, instead of the usual ones.

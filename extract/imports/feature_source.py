@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ...shared.errors import StoreError, UsageError
 from ...shared.text import counted, preview_ids
-from ...shared.utterance import Utterance
-from .imported_frames import FrameRules, Frames, read_frames
+from ...shared.utterance import TEXT, Utterance
+from .imported_frames import ABSENT_ZEROS, FrameRules, Frames, read_frames
 
 RATE_TOLERANCE = 0.02
 """An estimated rate this close to a round number is rounded to it: encoders drop a frame or two at the ends."""
@@ -48,7 +48,7 @@ class FeatureSource:
     """The features of one modality, checked.
 
     Attributes:
-        modality: audio or face.
+        modality: audio, face or text.
         reader: the arrays.
         rules: what frames of zeros and of NaN mean.
         dtype: the number format that the values fit into.
@@ -179,8 +179,8 @@ def _report_zeros(modality: str, rules: FrameRules, zero: _Tally, blank: _Tally,
     ids = preview_ids(zero.utterances)
     if rules.zeros == "valid":
         log.info(f"{found} and were kept as valid: {ids}")
-    elif rules.zeros == "invalid" or modality == "face":
-        meaning = " (no face)" if modality == "face" else ""
+    elif rules.zeros == "invalid" or modality in ABSENT_ZEROS:
+        meaning = ABSENT_ZEROS.get(modality, "")
         log.info(f"{found}{meaning} and were marked invalid; --zeros valid keeps them: {ids}")
     else:
         whole = f", except those of utterances without others: {preview_ids(blank.utterances)}" * bool(blank.utterances)
@@ -190,8 +190,11 @@ def _report_zeros(modality: str, rules: FrameRules, zero: _Tally, blank: _Tally,
 def estimate_rate(source: FeatureSource, manifest: Iterable[Utterance], manifest_path: Path) -> float:
     """Estimate the frames per second (Hz): the median over utterances with a known length; 1 for single vectors.
 
-    Raises UsageError if the manifest has the length of no utterance; `manifest_path` names it in the message.
+    Text has none: the result is 0. Raises UsageError if the manifest has the length of no utterance; `manifest_path`
+    names it in the message.
     """
+    if source.modality == TEXT:
+        return 0.0
     if max(source.frames.values()) == 1:
         return 1.0
     rates = [

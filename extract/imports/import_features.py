@@ -1,6 +1,6 @@
 """The main flow of `foal import`: precomputed features become shards and feats.h5.
 
-foal import --audio hubert/ --face clip/ -o features-imported
+foal import --audio hubert/ --face clip/ --text roberta/ -o features-imported
 foal import --face openface/ --name openface --face-rate 30 --nan invalid -o features-imported
 foal import --format mmsa --audio mosei.npz --face mosei.npz --audio-rate 20 --face-rate 15 -o features-imported
 """
@@ -25,7 +25,7 @@ from ...shared.store.catalog import Catalog, read_catalog, shard_folder, shard_n
 from ...shared.store.index_writer import check_index, write_index
 from ...shared.store.shard import Entry, ShardHeader, ShardWriter
 from ...shared.text import counted, preview_ids
-from ...shared.utterance import Utterance, splits_of
+from ...shared.utterance import ANY_TEXT, TEXT, Utterance, splits_of
 from ..maintenance.stale import is_deletable_corrupt_shard
 from .earlier_streams import check_overlap, find_any, in_order, read_earlier_streams
 from .feature_source import ArrayReader, FeatureSource, check_source, estimate_rate
@@ -124,8 +124,7 @@ def import_features(
             f"{preview_ids(result.not_extracted)}; extract or import that stream again"
         )
     summaries = [
-        f"{stream}: width {source.width}, {header.rate_hz:g} Hz, {sum(source.frames.values()):,} frames of "
-        f"{len(source.frames)} utterances"
+        f"{stream}: width {source.width}, {_rows(source, header)} of {len(source.frames)} utterances"
         for stream, (source, header) in zip(config_hashes, sources, strict=True)
     ]
     summaries += [f"{stream}: kept" for stream in earlier]
@@ -133,6 +132,12 @@ def import_features(
         f"{result.path}: {counted(result.utterances, 'utterance')}{'' if result.changed else ', unchanged'}; "
         f"{'; '.join(summaries)}"
     )
+
+
+def _rows(source: FeatureSource, header: ShardHeader) -> str:
+    """The number of rows, such as `50 Hz, 1,200 frames` or `1,200 tokens`."""
+    rows = f"{sum(source.frames.values()):,}"
+    return f"{header.rate_hz:g} Hz, {rows} frames" if header.rate_hz else f"{rows} tokens"
 
 
 def _open_reader(
@@ -243,8 +248,9 @@ def _build_entry(source: FeatureSource, utterance: Utterance, rate_hz: float) ->
         id=utterance.id,
         values=values,
         valid=valid,
-        origin=(utterance.start or 0.0) + 0.5 / rate_hz,
-        source=utterance.source(source.modality),
+        origin=(utterance.start or 0.0) + 0.5 / rate_hz if rate_hz else 0.0,
+        # The words behind imported features are unknown: a corrected transcript does not make them stale.
+        source=ANY_TEXT if source.modality == TEXT else utterance.source(source.modality),
         media="",
         note=note,
     )

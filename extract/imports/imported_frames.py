@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from ...shared.errors import StoreError
 
+ABSENT_ZEROS = {"face": " (no face)", "text": " (no words)"}
+"""Modalities in which other tools write zeros where there is nothing, and what that is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FrameRules:
@@ -15,9 +18,9 @@ class FrameRules:
 
     Attributes:
         nan: frames with NaN or infinite numbers are refused, or marked invalid.
-        zeros: frames of zeros are marked invalid, or kept. None: invalid in face streams, in which other tools
-            (MERTools, MERBench) write them where they found no face; kept in audio streams, in which low-level
-            descriptors of digital silence are zeros, unless the whole utterance consists of them.
+        zeros: frames of zeros are marked invalid, or kept. None: invalid in face and text streams, in which other
+            tools (MERTools, MERBench) write them where they found no face and for empty texts; kept in audio streams,
+            in which low-level descriptors of digital silence are zeros, unless the whole utterance consists of them.
     """
 
     nan: Literal["refuse", "invalid"] = "refuse"
@@ -77,7 +80,7 @@ def read_frames(array: NDArray[Any], modality: str, rules: FrameRules, dtype: st
         values = np.where(finite[:, None], values, 0)
     _check_range(values, dtype, where)
     valid = finite.copy()
-    if rules.zeros == "invalid" or (rules.zeros is None and (modality == "face" or (zero | ~finite).all())):
+    if rules.zeros == "invalid" or (rules.zeros is None and (modality in ABSENT_ZEROS or (zero | ~finite).all())):
         valid &= ~zero
     return Frames(values=values, valid=valid, zero=int(np.count_nonzero(zero)), nan=nan)
 

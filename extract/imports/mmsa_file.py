@@ -19,12 +19,12 @@ from ...shared.text import counted, quoted, shortened
 from ...shared.utterance import Utterance
 from .feature_source import ids_in_manifest
 
-KEYS = {"audio": "audio", "face": "vision"}
+KEYS = {"audio": "audio", "face": "vision", "text": "text"}
 """The usual array of each modality."""
 
 ID_KEYS = ("id", "ids")
 NPY_MAGIC = b"\x93NUMPY"
-NOT_FEATURES = ("text", "text_bert")
+TOKEN_IDS = "text_bert"
 
 CONVERSION = (
     'data = numpy.load("FILE.pkl", allow_pickle=True)  # Python, after `import numpy`; only for files that you trust\n'
@@ -40,10 +40,10 @@ class MmsaFile:
     Frames behind an utterance's length are padding. Without lengths, frames of zeros at either end are.
 
     Args:
-        modality: audio or face.
+        modality: audio, face or text.
         path: the .npz file. Its arrays are named `audio` or `train/audio`.
         manifest: the rows of the manifest.
-        key: the array, instead of `audio` or `vision`.
+        key: the array, instead of `audio`, `vision` or `text`.
         id_key: the array of ids, instead of `id` or `ids`.
 
     Raises:
@@ -112,9 +112,8 @@ def _utterances(modality: str, path: Path, key: str, id_key: str | None) -> Iter
                 f"{path}: expected an array {key} or train/{key}, got {shortened(', '.join(file.files), 300)}; name "
                 f"another one with --{modality}-key"
             )
-        unread = sorted({name.rpartition("/")[2] for name in file.files} & {*NOT_FEATURES})
-        if unread:
-            log.info(f"{path}: {' and '.join(unread)} not imported; foal has no text features")
+        if any(name.rpartition("/")[2] == TOKEN_IDS for name in file.files):
+            log.info(f"{path}: {TOKEN_IDS} not imported; it holds ids of tokens, which are no features")
         for part in parts:
             yield from _utterances_of_part(path, file, part, key, id_key)
 

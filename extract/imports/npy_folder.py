@@ -21,7 +21,7 @@ class NpyFolder:
     """The ID.npy files of a folder, by utterance.
 
     Args:
-        modality: audio or face, for messages.
+        modality: audio, face or text, for messages.
         folder: the folder; ids with slashes lead into sub-folders.
         manifest: the rows of the manifest.
 

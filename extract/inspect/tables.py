@@ -17,6 +17,7 @@ from ...shared.seen_corpora import seen_corpus_warnings
 from ...shared.store.feature_store import FeatureStore, StreamInfo
 from ...shared.text import counted
 from ...shared.utterance import Utterance, splits_of
+from ..text.transcript import NO_TOKEN, NO_TRANSCRIPT, ONLY_TAGS
 
 UTTERANCE_COLUMNS = ("id", "corpus", "split", "session", "speaker", "label")
 """The first columns of the CSV file."""
@@ -162,7 +163,7 @@ def _stream_table(store: FeatureStore) -> Table:
                 "weights": "random weights" if stream.random_weights else stream.weights[:16],
                 "config_hash": stream.config_hash[:8],
                 "frame": " x ".join(map(str, stream.frame_shape)) + f" {stream.dtype}",
-                "rate": f"{stream.rate_hz:g} Hz",
+                "rate": f"{stream.rate_hz:g} Hz" if stream.rate_hz else "none",
                 "frames": f"{lengths.sum():,}",
                 "utterances with data": f"{np.count_nonzero(valid)} of {len(store)}",
                 "face rate" if _detects_faces(stream) else "valid": f"{valid.sum() / max(1, lengths.sum()):.3f}",
@@ -179,7 +180,7 @@ def _detects_faces(stream: StreamInfo) -> bool:
 
 
 def _quality_line(store: FeatureStore, name: str) -> str:
-    """Quality of a stream's audio or frames in one line; empty if no measure is known."""
+    """Quality of a stream's audio, frames or words in one line; empty if no measure is known."""
     columns = store.quality(name)
     quality = {measure: values[np.isfinite(values)] for measure, values in columns.items()}
     none = np.empty(0, np.float32)
@@ -201,6 +202,13 @@ def _quality_line(store: FeatureStore, name: str) -> str:
     silence = quality.get("silence", none)
     if len(silence):
         remarks.append(f"{_share(silence > MAX_SILENT_SHARE)} silent for more than half of their duration")
+    unknown = quality.get("unknown", none)
+    if len(unknown):
+        remarks.append(f"unknown tokens {unknown.mean():.2%}")
+        truncated = np.nan_to_num(columns["truncated"]) > 0
+        remarks.append(f"{np.count_nonzero(truncated):,} utterances truncated{_names_where(store, truncated)}")
+    notes = Counter(store.notes(name))
+    remarks += [f"{notes[note]:,} with {note}" for note in (NO_TRANSCRIPT, ONLY_TAGS, NO_TOKEN) if notes[note]]
     decoded = quality.get("decoded", none)
     if len(decoded):
         remarks.append(f"{_share(decoded < 1)} only partly decoded{_names_where(store, columns['decoded'] < 1)}")

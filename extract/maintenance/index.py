@@ -1,8 +1,8 @@
 """The main flow of `foal index`: choose the shards of each stream, write feats.h5, and report stale files.
 
-foal index                                  the shards of the current settings
-foal index --pack -o share/feats.h5         one file with all values, to share
-foal index --config-hash face=1a2b3c4d      one of several configurations in the folder
+foal index                                             the shards of the current settings
+foal index --pack --no-transcripts -o share/feats.h5   one file with all values, to share
+foal index --config-hash face=1a2b3c4d                 one of several configurations in the folder
 """
 
 import logging
@@ -19,6 +19,8 @@ from ...shared.config.settings import (
     ExtractSettings,
     FaceSettings,
     Settings,
+    StreamSettings,
+    TextSettings,
     modality_of,
 )
 from ...shared.errors import EncoderError, StoreError, UsageError
@@ -27,6 +29,8 @@ from ...shared.manifest import read_manifest
 from ...shared.store.catalog import SHORT_HASH_LENGTH, config_hashes_on_disk, shard_files
 from ...shared.store.index_writer import choose_config_hashes, write_index
 from ...shared.store.shard import ShardHeader, ShardReader
+from ...shared.text import counted
+from ...shared.utterance import TEXT
 from ..encoders.weights import FACENET_SIZE
 from ..face.config import DEFAULT_MARGIN
 from ..schedule.stream_spec import current_config_hash
@@ -37,11 +41,19 @@ from .stale_report import report_stale
 ALWAYS_SHOWN = ("layers", "region", "fps")
 """Settings that describe a stream even where they have their default value."""
 
+SETTINGS_OF: Mapping[str, type[StreamSettings]] = {"audio": AudioSettings, "face": FaceSettings, "text": TextSettings}
+
 log = logging.getLogger(__name__)
 
 
 def index_features(
-    settings: Settings, out: Path, *, pack: bool, config_hashes: Sequence[str], force: bool = False
+    settings: Settings,
+    out: Path,
+    *,
+    pack: bool,
+    config_hashes: Sequence[str],
+    transcripts: bool = True,
+    force: bool = False,
 ) -> None:
     """Write feats.h5 over the shards in the features folder, and report which they are and which files are stale.
 
@@ -52,6 +64,7 @@ def index_features(
         out: the index to write.
         pack: copy the values into the index.
         config_hashes: `STREAM=HASH`, the configuration to use for a stream.
+        transcripts: copy the manifest's transcripts into the index.
         force: replace a file at `out` that is not a feats.h5.
 
     Raises:
@@ -73,7 +86,13 @@ def index_features(
             log.info(f"{stream}: {_describe_shards(features, modality, short_hash)} -> {modality}-{short_hash}")
         else:
             log.info(f"{stream}: no shards in {features}; left out of the index")
-    print_index_result(write_index(out, manifest, features, chosen, media=media, pack=pack, force=force))
+    result = write_index(out, manifest, features, chosen, media=media, pack=pack, transcripts=transcripts, force=force)
+    print_index_result(result)
+    if pack and transcripts and (spoken := sum(utterance.has(TEXT) for utterance in manifest)):
+        log.info(
+            f"{out}: contains the transcripts of {counted(spoken, 'utterance')}, people's own words; --no-transcripts "
+            "leaves them out, where the licence of the corpus forbids handing them on"
+        )
     report_stale(find_stale(features, manifest, chosen, media), settings.corpus.manifest)
     media.remember()
 
@@ -84,13 +103,13 @@ def format_stream_config(header: ShardHeader) -> str:
     Settings with their default value are left out, except those of ALWAYS_SHOWN.
     """
     config = header.config
-    fields = (AudioSettings if header.modality == "audio" else FaceSettings).model_fields
+    fields = SETTINGS_OF.get(header.modality, FaceSettings).model_fields
     # The hub's commits have 40 digits.
     parts = [f"{header.encoder} ({header.revision[:12]})" if header.revision else header.encoder]
     if config.get("provenance") == "imported":
         if "name" in config:
             parts.append(f"named {config['name']}")
-        parts.append(f"{header.rate_hz:g} Hz")
+        parts.append(f"{header.rate_hz:g} Hz" if header.rate_hz else "no rate")
     margin = DEFAULT_MARGIN["stretched" if config.get("crop_shape") == "stretched" else "square"]
     defaults = {name: field.default for name, field in fields.items()} | {"size": FACENET_SIZE, "margin": margin}
     for name, default in defaults.items():

@@ -26,7 +26,7 @@ from ...shared.store.catalog import (
     shard_files,
 )
 from ...shared.store.shard import FORMAT, VERSION, ShardReader, damage_in
-from ...shared.utterance import Utterance
+from ...shared.utterance import TEXT, Utterance
 
 OTHER = "another configuration"
 SUPERSEDED = "superseded"
@@ -36,7 +36,7 @@ LEFT_OVER = "left over from a killed run"
 
 CURRENT = "current"
 CHANGED_ROW = "manifest row changed: "
-"""Followed by the changed columns: file, start, end, crop."""
+"""Followed by the changed columns: file, start, end, crop, or transcript."""
 
 NEWER = "superseded by a newer shard"
 ACCEPTED_STATES = frozenset({CURRENT, MediaState.TIME_ONLY.value})
@@ -174,7 +174,7 @@ def _examine_used(
         utterance = by_place.get(place)
         current = None if utterance is None else catalog.find(utterance, modality, media)
         for location in locations:
-            state = _row_state(location, utterance, current, modality, media)
+            state = _row_state(location, utterance, current, modality, media, catalog.context)
             states[location.shard][state] += 1
             ids.setdefault(state, []).append(place[1])
     stale = []
@@ -195,13 +195,14 @@ def _row_state(
     current: FeatureLocation | None,
     modality: str,
     media: MediaFingerprints,
+    context: int,
 ) -> str:
     """Whether a shard's row is current, or why not."""
     if utterance is None:
         return ABSENT
     if current is not None and location is not current:
         return NEWER
-    source = utterance.source(modality)
+    source = utterance.source(modality, context)
     if not is_same_source(location.source, source, media):
         return CHANGED_ROW + _changed_columns(location.source, source)
     state = media.state(utterance.media(modality), location.media, location.content)
@@ -212,6 +213,8 @@ def _changed_columns(recorded: str, source: str) -> str:
     """The columns in which two sources differ, such as "start, end"."""
     with suppress(ValueError, TypeError, RecursionError):
         old, new = json.loads(recorded), json.loads(source)
+        if new[0] == TEXT and len(new) == 2:
+            return "transcript"
         if isinstance(old, list) and len(old) == len(new):
             pairs = zip(SOURCE_FIELDS, old, new, strict=True)
             return ", ".join(name for name, before, after in pairs if before != after)

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings
+from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings, TextSettings
 from ...shared.errors import FoalError, MediaError, StoreError
 from ...shared.files.fingerprint import CONTENT, content_hash
 from ...shared.files.unicode_names import locate
 from ...shared.store.shard import ShardReader, ShardWriter, verify_shard
+from ...shared.timing import TEXT_CHARACTERS_PER_SECOND
 from ...shared.utterance import Utterance
 from ..audio.loading import load_audio_encoder
 from ..audio.pipeline import WaveEncoder, audio_entries
@@ -26,9 +27,14 @@ from ..face.facenet import build_face_extractor
 from ..face.pipeline import face_entries
 from ..media.media_group import MediaGroup, Results, as_media_error, fingerprint_of
 from ..media.video_reader import Backend, DecodeFallbackError
+from ..text.encoder import TextEncoder
+from ..text.loading import load_text_encoder
+from ..text.pipeline import text_entries
 from .failures import CHANGED, REMEDY_MEDIA, REMEDY_VALUES, ChunkResult, Failure, build_failure
 from .plan import Chunk, group_by_media
 from .stream_spec import StreamSpec
+
+Encoder = WaveEncoder | FaceExtractor | TextEncoder
 
 
 class Encoders:
@@ -46,33 +52,36 @@ class Encoders:
         self.specs = specs
         self._device = device
         self._decode_threads = decode_threads
-        self._loaded: dict[str, WaveEncoder | FaceExtractor] = {}
+        self._loaded: dict[str, Encoder] = {}
 
-    def load(self, stream: str) -> WaveEncoder | FaceExtractor:
+    def load(self, stream: str) -> Encoder:
         """Load a stream's encoder. Raises EncoderError."""
         if stream not in self._loaded:
-            spec = self.specs[stream]
-            settings = self.settings
-            if isinstance(spec.settings, AudioSettings):
-                if spec.weights.opensmile:
-                    self._loaded[stream] = SmileEncoder(spec.weights)
-                    return self._loaded[stream]
-                seconds = settings.batch_seconds
-                if seconds is None:
-                    seconds = 0.0 if self._device.type == "cpu" else 240.0
-                self._loaded[stream] = load_audio_encoder(
-                    spec.weights, self._device, spec.settings, precision=settings.precision, batch_seconds=seconds
-                )
-            else:
-                assert isinstance(spec.settings, FaceSettings)
-                self._loaded[stream] = build_face_extractor(
-                    spec.settings,
-                    spec.weights,
-                    self._device,
-                    precision=settings.precision,
-                    batch=settings.batch_images,
-                )
+            self._loaded[stream] = self._build(self.specs[stream])
         return self._loaded[stream]
+
+    def _build(self, spec: StreamSpec) -> Encoder:
+        settings = self.settings
+        if isinstance(spec.settings, AudioSettings):
+            if spec.weights.opensmile:
+                return SmileEncoder(spec.weights)
+            seconds = settings.batch_seconds
+            if seconds is None:
+                seconds = 0.0 if self._device.type == "cpu" else 240.0
+            return load_audio_encoder(
+                spec.weights, self._device, spec.settings, precision=settings.precision, batch_seconds=seconds
+            )
+        if isinstance(spec.settings, TextSettings):
+            return load_text_encoder(
+                spec.weights,
+                self._device,
+                spec.settings,
+                precision=settings.precision,
+                batch_tokens=settings.batch_tokens,
+            )
+        return build_face_extractor(
+            spec.settings, spec.weights, self._device, precision=settings.precision, batch=settings.batch_images
+        )
 
     def entries(self, stream: str, parts: Sequence[MediaGroup]) -> Results:
         """Extract all utterances of the media files, in order. Raises DecodeFallbackError."""
@@ -80,14 +89,20 @@ class Encoders:
         if isinstance(encoder, FaceExtractor):
             return face_entries(parts, encoder, decoders=self._decode_threads)
         settings = self.specs[stream].settings
+        if isinstance(encoder, TextEncoder):
+            assert isinstance(settings, TextSettings)
+            return text_entries(parts, encoder, settings)
         assert isinstance(settings, AudioSettings)
         return audio_entries(parts, encoder, decoders=self._decode_threads, channel=settings.channel)
 
     def bytes_per_second(self, stream: str) -> float:
-        """Bytes of features per second of media."""
+        """Bytes of features per second of media; for text an upper limit, with a token per character."""
         encoder = self.load(stream)
         settings = self.specs[stream].settings
         itemsize = np.dtype(self.specs[stream].dtype).itemsize
+        if isinstance(encoder, TextEncoder):
+            rows = TEXT_CHARACTERS_PER_SECOND if encoder.rows_per_token else 1.0
+            return float(np.prod(encoder.frame_shape)) * rows * itemsize
         if not isinstance(encoder, FaceExtractor):
             return float(np.prod(encoder.frame_shape)) * encoder.rate_hz * itemsize
         assert isinstance(settings, FaceSettings)
@@ -103,7 +118,7 @@ def frames_in_existing_shard(chunk: Chunk, encoders: Encoders, *, root: Path, sh
         present = set(zip(existing.ids, existing.sources, existing.media, strict=True))
         groups = [media_group(part, root, encoders.settings, {}) for part in group_by_media(chunk)]
         wanted = {
-            (utterance.id, utterance.source(chunk.modality), group.fingerprint)
+            (utterance.id, chunk.source(utterance), group.fingerprint)
             for group in groups
             for utterance in group.utterances
         }

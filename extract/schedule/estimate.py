@@ -15,6 +15,7 @@ from ...shared.parallel.resources import local_resources
 from ...shared.store.shard import Entry
 from ...shared.text import duration
 from ...shared.timing import Seconds
+from ...shared.utterance import TEXT
 from ..media.video_reader import DecodeFallbackError
 from .chunk import Encoders, media_group
 from .plan import Chunk, group_by_media
@@ -57,7 +58,7 @@ def estimate(settings: Settings, chunks: Sequence[Chunk], specs: Sequence[Stream
         table.add_row(
             spec.stream,
             str(sum(len(chunk.utterances) for chunk in own)),
-            f"{media_seconds / 3600:.2f} h",
+            "text" if spec.modality == TEXT else f"{media_seconds / 3600:.2f} h",
             str(len(own)),
             decimal(round(size)),
             "unknown" if cost is None else duration(cost * media_seconds),

@@ -88,7 +88,7 @@ def build_failure(
         media=utterance.media(chunk.modality),
         reason=reason,
         remedy=remedy,
-        source=utterance.source(chunk.modality),
+        source=chunk.source(utterance),
         fingerprint=fingerprint,
     )
 
@@ -135,7 +135,7 @@ class Quarantine:
         if row is None:
             return None
         media = utterance.media(spec.modality)
-        source = utterance.source(spec.modality)
+        source = utterance.source(spec.modality, spec.context)
         fingerprint = self.fingerprint(media)
         if row["state"] != failure_state(spec.config_hash, source, fingerprint):
             return None
@@ -155,7 +155,7 @@ class Quarantine:
         row = self._rows[utterance.split].get((utterance.id, spec.stream))
         if row is None or self.known_failure(utterance, spec) is not None:
             return ""
-        if row["state"] == failure_state(spec.config_hash, utterance.source(spec.modality), ""):
+        if row["state"] == failure_state(spec.config_hash, utterance.source(spec.modality, spec.context), ""):
             return FOUND
         return OTHER_CHANGE
 

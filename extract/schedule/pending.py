@@ -6,14 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...shared.config.settings import Settings
+from ...shared.config.settings import Settings, modality_of
 from ...shared.errors import MediaError
 from ...shared.files.media_state import MediaFingerprints
 from ...shared.files.unicode_names import locate
 from ...shared.store.catalog import SHORT_HASH_LENGTH, Catalog, read_catalog
 from ...shared.text import preview_ids
-from ...shared.timing import Seconds
-from ...shared.utterance import Utterance, splits_of
+from ...shared.timing import TEXT_CHARACTERS_PER_SECOND, Seconds
+from ...shared.utterance import TEXT, Utterance, splits_of
 from ..media.probe import probe
 from .failures import Failure, Quarantine
 from .plan import Chunk, plan_chunks
@@ -24,6 +24,9 @@ MAX_MANIFEST_SECONDS: Seconds = 3600.0
 
 MANY_FILES = 1000
 """Files whose lengths are read, at about a millisecond each, from which on the run announces it."""
+
+TEXT_CHUNK_SECONDS: Seconds = 3600.0
+"""Text per chunk, at least: about a thousand utterances, which a base model encodes within a minute."""
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +98,8 @@ def pending_chunks(
         if quarantine is not None:
             _log_retries(left[spec.stream], spec, quarantine)
     media.remember()
-    chunks = sorted(_plan(settings, left), key=lambda chunk: -chunk.seconds)
+    contexts = {spec.stream: spec.context for spec in specs}
+    chunks = sorted(_plan(settings, left, contexts), key=lambda chunk: -chunk.seconds)
     return Pending(chunks=chunks, known_failures=known_failures, damaged=damaged, catalogs=catalogs)
 
 
@@ -109,12 +113,27 @@ def _log_retries(left: Sequence[Utterance], spec: StreamSpec, quarantine: Quaran
         log.info(f"{spec.stream}: {preview_ids(ids)} failed before and will be tried again: {reason}")
 
 
-def _plan(settings: Settings, left: Mapping[str, Sequence[Utterance]]) -> Iterator[Chunk]:
-    """The chunks of each stream."""
-    utterances = {utterance.id: utterance for members in left.values() for utterance in members}
-    lengths = _lengths(settings.corpus.root, utterances.values())
+def _plan(settings: Settings, left: Mapping[str, Sequence[Utterance]], contexts: Mapping[str, int]) -> Iterator[Chunk]:
+    """The chunks of each stream; no media file is opened for text."""
+    media = {
+        utterance.id: utterance
+        for stream, members in left.items()
+        for utterance in members
+        if modality_of(stream) != TEXT
+    }
+    lengths = _lengths(settings.corpus.root, media.values())
     for stream, members in left.items():
-        yield from plan_chunks(members, stream, lengths, chunk_seconds=settings.extract.chunk_seconds)
+        if modality_of(stream) == TEXT:
+            spoken = {utterance.id: reading_seconds(utterance) for utterance in members}
+            seconds = max(TEXT_CHUNK_SECONDS, settings.extract.chunk_seconds)
+            yield from plan_chunks(members, stream, spoken, chunk_seconds=seconds, context=contexts[stream])
+        else:
+            yield from plan_chunks(members, stream, lengths, chunk_seconds=settings.extract.chunk_seconds)
+
+
+def reading_seconds(utterance: Utterance) -> Seconds:
+    """About how long it takes to read a transcript aloud: the size of text in chunks, deadlines and progress."""
+    return len(utterance.transcript) / TEXT_CHARACTERS_PER_SECOND
 
 
 def _lengths(root: Path, utterances: Iterable[Utterance]) -> dict[str, Seconds]:

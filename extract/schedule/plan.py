@@ -6,17 +6,21 @@ from dataclasses import dataclass, replace
 from ...shared.config.settings import modality_of
 from ...shared.store.catalog import shard_name
 from ...shared.timing import Seconds
-from ...shared.utterance import Utterance, splits_of
+from ...shared.utterance import TEXT, Utterance, splits_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """One task and one shard: utterances of one split in one stream; those of a media file are never separated."""
+    """One task and one shard: utterances of one split in one stream; those of a media file are never separated.
+
+    `seconds` are those of the media, for text of reading it aloud; `context` previous turns are read by a text encoder.
+    """
 
     stream: str
     split: str
     utterances: tuple[Utterance, ...]
     seconds: Seconds
+    context: int = 0
 
     @property
     def modality(self) -> str:
@@ -26,11 +30,20 @@ class Chunk:
     @property
     def name(self) -> str:
         """The shard's file name, a function of its utterances alone."""
-        return shard_name(self.modality, self.utterances)
+        return shard_name(self.modality, self.utterances, self.context)
+
+    def source(self, utterance: Utterance) -> str:
+        """What the features of one of its utterances come from, see `Utterance.source`."""
+        return utterance.source(self.modality, self.context)
 
 
 def plan_chunks(
-    utterances: Sequence[Utterance], stream: str, lengths: Mapping[str, Seconds], *, chunk_seconds: Seconds
+    utterances: Sequence[Utterance],
+    stream: str,
+    lengths: Mapping[str, Seconds],
+    *,
+    chunk_seconds: Seconds,
+    context: int = 0,
 ) -> list[Chunk]:
     """Cut utterances into chunks, in the manifest's order: a chunk ends once it holds `chunk_seconds` of media.
 
@@ -42,10 +55,16 @@ def plan_chunks(
         stream: the stream that the chunks belong to.
         lengths: seconds of each utterance, by id.
         chunk_seconds: seconds of media after which a chunk is complete.
+        context: previous turns that a text encoder reads; the others are not sent to the workers.
 
     Returns:
         The chunks, split after split.
     """
+
+    def chunk(split: str, members: Sequence[Utterance], seconds: Seconds) -> Chunk:
+        detached = tuple(utterance.detached(context) for utterance in members)
+        return Chunk(stream=stream, split=split, utterances=detached, seconds=seconds, context=context)
+
     chunks: list[Chunk] = []
     for split, members in splits_of(utterances).items():
         collected: list[Utterance] = []
@@ -54,11 +73,11 @@ def plan_chunks(
             collected += group
             seconds += sum(lengths[utterance.id] for utterance in group)
             if seconds >= chunk_seconds:
-                chunks.append(Chunk(stream=stream, split=split, utterances=tuple(collected), seconds=seconds))
+                chunks.append(chunk(split, collected, seconds))
                 collected = []
                 seconds = 0.0
         if collected:
-            chunks.append(Chunk(stream=stream, split=split, utterances=tuple(collected), seconds=seconds))
+            chunks.append(chunk(split, collected, seconds))
     return chunks
 
 
@@ -85,7 +104,9 @@ def bisect(chunk: Chunk) -> list[Chunk]:
 
 
 def _media_groups(utterances: Sequence[Utterance], modality: str) -> list[list[Utterance]]:
-    """The utterances of each media file, in the order in which the files first occur."""
+    """The utterances of each media file, in the order in which the files first occur; for text, of each utterance."""
+    if modality == TEXT:
+        return [[utterance] for utterance in utterances]
     groups: dict[str, list[Utterance]] = {}
     for utterance in utterances:
         groups.setdefault(utterance.media(modality), []).append(utterance)

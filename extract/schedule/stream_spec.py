@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, cast
 
-from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings, modality_of
+from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings, StreamSettings, modality_of
+from ...shared.store.catalog import context_turns
 from ...shared.store.shard import ShardHeader
 from ...shared.timing import SAMPLE_RATE
 from ..audio.config import audio_rate_hz, chosen_layers
-from ..encoders.weights import FACENET_SIZE, Weights, find_audio_weights, find_face_weights
+from ..encoders.weights import FACENET_SIZE, Weights, find_audio_weights, find_face_weights, find_text_weights
 from ..face.config import face_crop, is_vision_model
+from ..text.config import text_layers
 
 # Part of the config hash; increase it when a change of the code changes the numbers.
 AUDIO_ALGORITHM = 2
 FACE_ALGORITHM = 4
+TEXT_ALGORITHM = 1
 
 DETECTION_KEYS = ("size", "crop_shape", "margin", "choose", "min_face_fraction", "min_probability", "detect_stride")
 """Settings without effect where no face is detected (extract.face.region: crop or frame)."""
@@ -30,11 +33,11 @@ NEURAL_KEYS = ("layers", "max_seconds", "precision")
 class StreamSpec:
     """Everything that a worker needs to compute a stream, and the header that its shards get.
 
-    `stream` is its name: `audio`, `face`, or `face/clip` where a modality has several.
+    `stream` is its name: `audio`, `face`, `text`, or `face/clip` where a modality has several.
     """
 
     stream: str
-    settings: AudioSettings | FaceSettings
+    settings: StreamSettings
     weights: Weights
     header: ShardHeader
 
@@ -42,6 +45,11 @@ class StreamSpec:
     def modality(self) -> str:
         """The stream's modality."""
         return self.header.modality
+
+    @property
+    def context(self) -> int:
+        """Number of previous turns that the encoder reads."""
+        return context_turns(self.header.config)
 
     @property
     def dtype(self) -> Literal["float16", "float32"]:
@@ -59,7 +67,7 @@ def build_stream_spec(settings: ExtractSettings, stream: str, *, fetch: bool = T
 
     Args:
         settings: the section `extract` of the settings.
-        stream: `audio`, `face`, or a name from `extract.encoders`.
+        stream: `audio`, `face`, `text`, or a name from `extract.encoders`.
         fetch: download the encoder's weights if they are not on this machine.
 
     Returns:
@@ -78,7 +86,7 @@ def build_stream_spec(settings: ExtractSettings, stream: str, *, fetch: bool = T
         # Counted from the first layer: -1 and the last layer's number are the same features.
         config["layers"] = chosen_layers(stream_settings.layers, weights)
         rate_hz = audio_rate_hz(weights)
-    else:
+    elif isinstance(stream_settings, FaceSettings):
         weights = find_face_weights(stream_settings.encoder, stream_settings.revision, settings.seed, fetch=fetch)
         config = {"algorithm": FACE_ALGORITHM, "detector": "mtcnn", **_plain(stream_settings)}
         # The default size and the same size given explicitly are the same images; a vision model has only one size.
@@ -90,6 +98,14 @@ def build_stream_spec(settings: ExtractSettings, stream: str, *, fetch: bool = T
         if stream_settings.region != "face":
             config = {name: value for name, value in config.items() if name not in (*DETECTION_KEYS, "detector")}
         rate_hz = stream_settings.fps
+    else:
+        weights = find_text_weights(stream_settings.encoder, stream_settings.revision, settings.seed, fetch=fetch)
+        config = {"algorithm": TEXT_ALGORITHM, **_plain(stream_settings)}
+        config["layers"] = text_layers(stream_settings.layers, weights)
+        if not stream_settings.context:
+            del config["speakers"]
+        # Tokens have no times.
+        rate_hz = 0.0
     config |= {"weights": weights.digest, "precision": settings.precision, "dtype": settings.dtype}
     if weights.opensmile:
         # Its features reach 1e11, beyond float16; the other settings do not concern it.
@@ -116,6 +132,6 @@ def current_config_hash(settings: ExtractSettings, stream: str) -> str:
     return build_stream_spec(settings, stream, fetch=False).config_hash
 
 
-def _plain(settings: AudioSettings | FaceSettings) -> dict[str, Any]:
+def _plain(settings: StreamSettings) -> dict[str, Any]:
     """The settings that change the numbers. Encoders count by the hash of their weights, because names may differ."""
     return settings.model_dump(mode="json", exclude={"encoder", "revision"})

@@ -126,11 +126,30 @@ def summarize(
         missing=tuple(missing),
         partial=tuple(partial),
         cancelled=tuple(cancelled),
-        warnings=tuple(unused_crops(utterances, specs)),
+        warnings=tuple(stream_warnings(utterances, specs)),
     )
 
 
-def unused_crops(utterances: Sequence[Utterance], specs: Sequence[StreamSpec]) -> list[str]:
+def stream_warnings(utterances: Sequence[Utterance], specs: Sequence[StreamSpec]) -> list[str]:
+    """Warnings about what the streams leave out of the manifest, or lack in it."""
+    return [*_unused_crops(utterances, specs), *_missing_turns(utterances, specs)]
+
+
+def _missing_turns(utterances: Sequence[Utterance], specs: Sequence[StreamSpec]) -> list[str]:
+    """A warning for each text stream with context, if the manifest lacks turns that it would read."""
+    warnings = []
+    for spec in specs:
+        ids = [u.id for u in utterances if len(u.before(spec.context)) < min(spec.context, u.turn or 0)]
+        if ids:
+            warnings.append(
+                f"{spec.stream}: the manifest lacks some of the {counted(spec.context, 'turn')} before "
+                f"{preview_ids(ids)}; the encoder reads the others. `foal manifest --context` keeps the turns of "
+                "other labels"
+            )
+    return warnings
+
+
+def _unused_crops(utterances: Sequence[Utterance], specs: Sequence[StreamSpec]) -> list[str]:
     """A warning for each stream of whole frames, if the manifest's column `crop` selects a part of some."""
     cropped = [utterance.id for utterance in utterances if utterance.video and utterance.box != WHOLE_FRAME]
     return [

@@ -53,7 +53,7 @@ def check_encoders(streams: Sequence[str], *, plugin_name: str) -> dict[str, flo
     """Load the encoders of some streams on this worker.
 
     Returns:
-        Bytes of features per second of media, by stream.
+        Bytes of features per second of media, by stream, see `Encoders.bytes_per_second`.
 
     Raises:
         EncoderError: an encoder cannot be loaded.

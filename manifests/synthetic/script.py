@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cast import Gender
+from .scenes import CLASSES, GENDERS, Scene, cast_scenes, plan_scenes
+from .words import draw_sentence, with_tags
 
-GENDERS: tuple[Gender, Gender] = ("F", "M")
-CLASSES = ("neu", "hap", "sad", "ang")
+__all__ = ["CLASSES", "GENDERS", "MOODS", "SESSIONS", "Dialog", "ScriptTurn", "plan_dialogs"]
+
 SESSIONS = (1, 2, 3, 4, 5)
 
 MOODS: dict[str, tuple[float, float]] = {
@@ -31,21 +33,6 @@ _TURN_SPREAD = 0.30
 _VOICE_SPREAD = (0.6, 1.6)
 _FACE_SPREAD = (1.6, 0.6)
 _LIMIT = 2.0  # of all moods, as the ratings end at 5
-
-_SENTENCES = (
-    "I put the letter on the table this morning.",
-    "They said the train would leave at nine.",
-    "You never told me which door it was.",
-    "The blue one is still in the kitchen.",
-    "We could walk down to the harbour again.",
-    "Somebody called while you were out.",
-    "It has been raining since Tuesday.",
-    "Then ask them for the other form.",
-    "He will be here before the weekend.",
-    "I thought you had the keys.",
-    "Leave it where it is for now.",
-    "That is what the lady at the desk said.",
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,10 +72,14 @@ def plan_dialogs(utterances: int, seed: int) -> list[Dialog]:
     speaker_biases = {
         (s, g): rng.normal(0, _SPEAKER_SPREAD, 2) for s in SESSIONS for g in GENDERS
     }  # of arousal and valence
+    shares = {s: utterances // len(SESSIONS) + (s <= utterances % len(SESSIONS)) for s in SESSIONS}
+    counts = {session: max(2, round(share / 8)) for session, share in shares.items()}
+    # Each person has at most as many turns as a session, others included.
+    scenes = plan_scenes(max(counts.values()), 2 + max(shares.values()), seed)
     dialogs = []
     happy = 0
     for session in SESSIONS:
-        share = utterances // len(SESSIONS) + (session <= utterances % len(SESSIONS))
+        share = shares[session]
         casting: dict[Gender, list[str]] = {"F": [], "M": []}
         for turn in range(share):
             # The speaker shifts by one after each round of classes, so that each speaker gets each class. The session
@@ -100,34 +91,27 @@ def plan_dialogs(utterances: int, seed: int) -> list[Dialog]:
             casting[GENDERS[(turn + turn // 4) % 2]].append(emotion)
         for extra in range(max(1, share // 10)):
             casting[GENDERS[(session + extra) % 2]].append(("fru", "xxx")[(session + extra // 2) % 2])
-        for emotions in casting.values():
-            rng.shuffle(emotions)
-        count = max(2, round(share / 8))
-        for index in range(count):
-            parts = {gender: emotions[index::count] for gender, emotions in casting.items()}
-            dialogs.append(_dialog(session, index, parts, speaker_biases, seed, rng))
+        played = scenes[: counts[session]]
+        parts = {gender: cast_scenes(played, gender, emotions, rng) for gender, emotions in casting.items()}
+        for index, scene in enumerate(played):
+            emotions_of = {gender: parts[gender][index] for gender in GENDERS}
+            dialogs.append(_dialog(session, index, scene, emotions_of, speaker_biases, seed, rng))
     return dialogs
-
-
-def _name(session: int, index: int) -> str:
-    """The name of a dialog; the speaker on the left and scripted or improvised dialogs alternate."""
-    left_speaker, number = GENDERS[index % 2], index // 4 + 1
-    if index % 4 in (0, 3):
-        # One name has an additional letter, as some of IEMOCAP: code that counts characters must fail on it.
-        return f"Ses{session:02d}{left_speaker}_impro{'05a' if (session, index) == (3, 0) else f'{number:02d}'}"
-    return f"Ses{session:02d}{left_speaker}_script{(number + 2) // 3:02d}_{(number - 1) % 3 + 1}"
 
 
 def _dialog(
     session: int,
     index: int,
+    scene: Scene,
     parts: dict[Gender, list[str]],
     speaker_biases: dict[tuple[int, Gender], NDArray[np.float64]],
     seed: int,
     rng: np.random.Generator,
 ) -> Dialog:
-    name = _name(session, index)
-    first, second = GENDERS if rng.random() < 0.5 else GENDERS[::-1]
+    left_speaker = GENDERS[index % 2]
+    # One name has an additional letter, as some of IEMOCAP: code that counts characters must fail on it.
+    name = f"Ses{session:02d}{left_speaker}_{scene.name}{'a' * ((session, index) == (3, 0))}"
+    first, second = GENDERS if scene.first == GENDERS[0] else GENDERS[::-1]
     order = [
         (gender, number, emotion)
         for number, pair in enumerate(zip_longest(parts[first], parts[second]))
@@ -135,6 +119,7 @@ def _dialog(
         if emotion is not None
     ]
     deviations = np.random.default_rng([seed, session, index, 2])  # of voice and face from the mood
+    words = np.random.default_rng([seed, session, index, 3])
     turns = []
     clock = rng.uniform(0.5, 0.9)
     for gender, number, emotion in order:
@@ -144,6 +129,7 @@ def _dialog(
             np.clip(true_mood + deviation, -_LIMIT, _LIMIT).tolist()
             for deviation in (0, deviations.normal(0, _VOICE_SPREAD), deviations.normal(0, _FACE_SPREAD))
         )
+        sentence = scene.sentences[gender][number] if scene.scripted else draw_sentence(emotion, words)
         turns.append(
             ScriptTurn(
                 id=f"{name}_{gender}{number:03d}",
@@ -157,14 +143,14 @@ def _dialog(
                 face_valence=face[1],
                 start=round(clock, 4),
                 end=round(clock + length, 4),
-                text=_SENTENCES[rng.integers(len(_SENTENCES))],
+                text=with_tags(sentence, words),
             )
         )
         clock += length + rng.uniform(0.2, 0.6)
     return Dialog(
         name=name,
         session=session,
-        left_speaker=GENDERS[index % 2],
+        left_speaker=left_speaker,
         turns=tuple(turns),
         seconds=clock + 0.3,
         b_frames=(session + index) % 2 == 0,

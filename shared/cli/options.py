@@ -30,6 +30,7 @@ PANELS = {
     "cluster": "Workers and devices",
     "extract.audio": "Audio encoder",
     "extract.face": "Face encoder",
+    "extract.text": "Text encoder",
     "extract": "Extraction",
     "index": "Input and output",
     "train": "Training",

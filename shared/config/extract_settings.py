@@ -111,12 +111,73 @@ class FaceSettings(Section):
     )
 
 
+class TextSettings(Section):
+    """What is computed from the transcripts; every key is part of the config hash."""
+
+    encoder: str = Field(
+        "random:tiny",
+        description="text encoder: a hub name or local folder with tokenizer.json (BERT, RoBERTa, XLM-R, DistilBERT, "
+        "ELECTRA, MPNet, DeBERTa, ALBERT, ModernBERT, CLIP, and sentence encoders of these families), or random:tiny "
+        "(seeded random weights, a token per byte)",
+    )
+    revision: str = Field("main", description="branch, tag or commit of a hub encoder")
+    layers: Literal["last", "mean", "all"] | tuple[int, ...] = Field(
+        "last",
+        description="hidden states to store: last, mean (of all), all, or a list such as [9, 10, 11, 12], 0 being the "
+        "input of the first layer; training learns the weights of several layers",
+    )
+    pool: Literal["tokens", "mean", "cls", "sentence"] = Field(
+        "tokens",
+        description="vectors per utterance: one per token (tokens), their mean, that of the classification token "
+        "(cls), or the model's own sentence vector (sentence: by its 1_Pooling/config.json, of unit length)",
+    )
+    prefix: str = Field(
+        "",
+        max_length=200,
+        description="words that the model expects in front of each transcript, such as 'query: '; not stored",
+    )
+    tags: Literal["strip", "keep"] = Field(
+        "strip", description="tags of sounds such as [LAUGHTER] in the transcripts: strip or keep"
+    )
+    context: int = Field(
+        0, ge=0, le=50, description="previous turns of the dialog that the encoder reads as well; they are not stored"
+    )
+    speakers: Literal["none", "letters"] = Field(
+        "none", description="speakers in the context: none, or letters (A:, B:, in the order in which they speak)"
+    )
+    transcripts: str = Field(
+        "manual", description="where the transcripts come from, for the record: manual or asr:NAME", max_length=100
+    )
+
+    @field_validator("transcripts")
+    @classmethod
+    def _check_transcripts(cls, value: str) -> str:
+        if not re.fullmatch(r"manual|asr:\S+", value):
+            raise ValueError(f"extract.text.transcripts: expected manual or asr:NAME, got {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _check_pool(self) -> Self:
+        if self.pool == "sentence" and (self.layers != "last" or self.context):
+            raise ValueError(
+                "extract.text.pool: sentence is one vector of the last layer and of one utterance; expected layers: "
+                f"last and context: 0, got layers: {self.layers} and context: {self.context}"
+            )
+        return self
+
+
+StreamSettings = AudioSettings | FaceSettings | TextSettings
+"""The settings of a stream, by its modality."""
+
+
 class ExtractSettings(Section):
     """How features are computed and stored."""
 
     features_dir: Path = Field(Path("features"), description="folder of the feature shards")
     streams: tuple[str, ...] = Field(
-        ("audio", "face"), min_length=1, description="streams to extract: audio, face, or names from extract.encoders"
+        ("audio", "face"),
+        min_length=1,
+        description="streams to extract: audio, face, text, or names from extract.encoders",
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="number format of the encoders; bf16 and fp16 are faster and less precise"
@@ -127,6 +188,9 @@ class ExtractSettings(Section):
         description="audio per batch, in seconds (none = 240 on a GPU; on a CPU 0: one utterance at a time)",
     )
     batch_images: int = Field(0, ge=0, le=65536, description="images per batch (0 = 128 on a GPU, 16 on a CPU)")
+    batch_tokens: int = Field(
+        0, ge=0, le=1 << 20, description="tokens per batch, padding included (0 = 16384 on a GPU, 2048 on a CPU)"
+    )
     decode_threads: int = Field(
         0,
         ge=0,
@@ -156,10 +220,12 @@ class ExtractSettings(Section):
     seed: int = Field(2024, ge=0, lt=1 << 63, description="seed of encoders with random weights")
     audio: AudioSettings = AudioSettings()
     face: FaceSettings = FaceSettings()
+    text: TextSettings = TextSettings()
     encoders: dict[str, dict[str, Any]] = Field(
         {},
-        description="additional encoders: audio/NAME or face/NAME, each with the keys that differ from extract.audio "
-        "or extract.face, such as {face/clip: {encoder: openai/clip-vit-base-patch32, region: frame}}",
+        description="additional encoders: audio/NAME, face/NAME or text/NAME, each with the keys that differ from "
+        "extract.audio, extract.face or extract.text, such as {face/clip: {encoder: openai/clip-vit-base-patch32, "
+        "region: frame}}",
     )
 
     @field_validator("max_failures")
@@ -188,13 +254,13 @@ class ExtractSettings(Section):
             raise ValueError(f"extract.streams: expected some of {', '.join(known)}, got {', '.join(unknown)}")
         return self
 
-    def stream(self, name: str) -> AudioSettings | FaceSettings:
+    def stream(self, name: str) -> StreamSettings:
         """The settings of a stream: those of its modality, overridden by its keys in extract.encoders.
 
         Raises:
             ValueError: a key of the stream is unknown, renamed or invalid.
         """
-        base = self.audio if modality_of(name) == "audio" else self.face
+        base: StreamSettings = getattr(self, modality_of(name))
         changes = self.encoders.get(name, {})
         known = type(base).model_fields
         if unknown := [key for key in changes if key not in known]:

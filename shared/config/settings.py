@@ -19,6 +19,8 @@ from .extract_settings import (
     ExtractSettings,
     FaceSettings,
     Modality,
+    StreamSettings,
+    TextSettings,
     modality_of,
 )
 from .loading import Section, check_finite, check_renamed, explain_error, read_params, set_dotted
@@ -38,7 +40,9 @@ __all__ = [
     "FaceSettings",
     "Modality",
     "Settings",
+    "StreamSettings",
     "SynthSettings",
+    "TextSettings",
     "TrainSettings",
     "load_settings",
     "modality_of",

@@ -138,9 +138,9 @@ class ValidatedGroup:
         return int(self._attribute(name, "i", ())[()])
 
     def rate(self, name: str) -> float:
-        """Read an attribute that is a number of frames per second."""
+        """Read an attribute that is a number of frames per second; 0 for tokens, which have no times."""
         rate_hz = float(self._attribute(name, "if", ())[()])
-        if not 0 < rate_hz <= MAX_RATE_HZ:
+        if not 0 <= rate_hz <= MAX_RATE_HZ:
             raise ValueError(f"{name}: expected frames per second, got {rate_hz}")
         return rate_hz
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ..files.media_state import MediaFingerprints
 from ..files.unicode_names import nfc
 from ..hdf5.opening import FutureError
 from ..text import shortened
-from ..utterance import Utterance, split_folder
+from ..utterance import ANY_TEXT, TEXT, Utterance, split_folder
 from .shard import ShardHeader, ShardReader, damage_in
 
 SHORT_HASH_LENGTH = 8
@@ -72,20 +73,26 @@ class Catalog:
 
         Args:
             utterance: a row of the manifest.
-            modality: audio or face.
+            modality: audio, face or text.
             media: if given, features of media that have changed do not count, and paths that differ in case are the
                 same if they lead to the same file.
 
         Returns:
-            The newest features of the same stretch of the same file, or None.
+            The newest features of the same stretch of the same file or of the same words, or None.
         """
-        source, path = utterance.source(modality), utterance.media(modality)
+        source, path = utterance.source(modality, self.context), utterance.media(modality)
         for location in self.located.get(row_key(utterance.split, utterance.id), ()):
             if is_same_source(location.source, source, media) and (
                 media is None or media.unchanged(path, location.media, location.content)
             ):
                 return location
         return None
+
+    @property
+    def context(self) -> int:
+        """Number of previous turns that the encoder reads; the shards of a catalog agree in it."""
+        shard = next(iter(self.shards.values()), None)
+        return 0 if shard is None else context_turns(shard.header.config)
 
     @property
     def headers(self) -> dict[Path, ShardHeader]:
@@ -112,15 +119,22 @@ class Catalog:
             self.located[row] = [location for location in locations if location.shard not in gone]
 
 
+def context_turns(config: Mapping[str, Any]) -> int:
+    """The previous turns that an encoder with this configuration reads, see `Utterance.source`; 0 for other files."""
+    turns = config.get("context", 0)
+    return turns if isinstance(turns, int) else 0
+
+
 def row_key(split: str, utterance_id: str) -> tuple[str, str]:
     """The key of an utterance in `Catalog.located`: its split's folder and its id, in Unicode form NFC."""
     return split_folder(split), nfc(utterance_id)
 
 
 def is_same_source(recorded: str, source: str, media: MediaFingerprints | None = None) -> bool:
-    """Whether two sources are the same stretch of the same file, see `Utterance.source`.
+    """Whether two sources are the same stretch of the same file or the same words, see `Utterance.source`.
 
-    Paths are compared in Unicode form NFC. Paths that differ in case are the same if they lead to the same file.
+    Imported text features belong to any words. Paths are compared in Unicode form NFC. Paths that differ in case are
+    the same if they lead to the same file.
 
     Args:
         recorded: the source in a shard.
@@ -131,6 +145,8 @@ def is_same_source(recorded: str, source: str, media: MediaFingerprints | None =
         return True
     try:
         (old, *old_part), (new, *new_part) = json.loads(recorded), json.loads(source)
+        if recorded == ANY_TEXT and new == TEXT and len(new_part) == 1:
+            return True
         if old_part != new_part or nfc(old).casefold() != nfc(new).casefold():
             return False
     except (ValueError, TypeError, AttributeError, RecursionError):
@@ -143,9 +159,9 @@ def shard_folder(features: Path, split: str, modality: str, config_hash: str) ->
     return features / split_folder(split) / f"{modality}-{config_hash[:SHORT_HASH_LENGTH]}"
 
 
-def shard_name(modality: str, utterances: Iterable[Utterance]) -> str:
-    """The file name of a shard: the same utterances give the same name."""
-    content = [(nfc(utterance.id), utterance.source(modality)) for utterance in utterances]
+def shard_name(modality: str, utterances: Iterable[Utterance], context: int = 0) -> str:
+    """The file name of a shard: the same utterances (with the same `context`) give the same name."""
+    content = [(nfc(utterance.id), utterance.source(modality, context)) for utterance in utterances]
     return blake2b(json.dumps(content).encode(), digest_size=8).hexdigest() + ".h5"
 
 
@@ -160,7 +176,7 @@ def shard_files(features: Path, modality: str, config_hash: str, splits: Iterabl
 
     Args:
         features: the features folder.
-        modality: audio or face.
+        modality: audio, face or text.
         config_hash: the configuration hash, or at least its first eight digits.
         splits: the splits to look in (default: all).
     """
@@ -180,7 +196,7 @@ def read_catalog(
 
     Args:
         features: the features folder.
-        modality: audio or face.
+        modality: audio, face or text.
         config_hash: the configuration hash, or its first digits.
         splits: the splits to look in (default: all).
         verify: read every byte, and compare all values with their checksums.

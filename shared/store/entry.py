@@ -17,8 +17,9 @@ _BLOCK_SIZE = 1 << 20
 class ShardHeader:
     """How the features of a shard were made.
 
-    `config_hash` hashes every setting that changes the numbers; `rate_hz` is frames per second; `config` is the full
-    configuration behind the hash; `weights` is the hash of the encoder's weights.
+    `config_hash` hashes every setting that changes the numbers; `rate_hz` is frames per second, 0 for text,
+    whose tokens have no times; `config` is the full configuration behind the hash; `weights` is the hash of the
+    encoder's weights.
     """
 
     modality: str
@@ -39,9 +40,9 @@ class Entry:
         id: the utterance.
         values: (t, [layers,] width).
         valid: (t,), False for frames without data, such as frames without a face.
-        origin: time of the first frame, in seconds of the media.
+        origin: time of the first frame, in seconds of the media; 0 for text.
         source: the segment of the file, see `Utterance.source`.
-        media: the fingerprint of the file; empty for features that belong to no file.
+        media: the fingerprint of the file; empty for features that belong to no file, as text.
         content: the content hash of the file beside a fingerprint of size and time; empty: none. Not part of the
             checksum.
         note: why the modality is missing; empty if it is present.

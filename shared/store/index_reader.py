@@ -34,7 +34,8 @@ LOCATION_COLUMNS = ("shard", "row", "offset", "length", "valid_frames")
 
 @dataclass(frozen=True, kw_only=True)
 class StreamInfo:
-    """One encoder's features of a modality: frames of `frame_shape` ([layers,] width) at `rate_hz`.
+    """One encoder's features of a modality: frames of `frame_shape` ([layers,] width) at `rate_hz`, 0 for
+    text.
 
     `name` is the modality, or `face/clip` where a modality has several encoders; the other fields are those of
     ShardHeader.

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,7 @@ def write_index(
     catalogs: Mapping[str, Catalog] | None = None,
     media: MediaFingerprints | None = None,
     pack: bool = False,
+    transcripts: bool = True,
     force: bool = False,
 ) -> IndexResult:
     """Write feats.h5 over the shards of a features folder; leave the file alone if it would not change.
@@ -122,6 +123,7 @@ def write_index(
         catalogs: catalogs of all splits that were read already, by stream; the others are read here.
         media: if given, features of media that changed since count as not extracted.
         pack: copy the values into the index.
+        transcripts: copy the manifest's transcripts into the index.
         force: replace a file that is not an index.
 
     Returns:
@@ -146,7 +148,7 @@ def write_index(
         locations = {name: catalog.find(utterance, modality_of(name), media) for name, catalog in by_stream.items()}
         complete = {name: location for name, location in locations.items() if location is not None}
         if len(complete) == len(locations):
-            rows.append((utterance, complete))
+            rows.append((utterance if transcripts else replace(utterance, transcript=""), complete))
         else:
             not_extracted.append(utterance.id)
     damaged = {file: reason for catalog in by_stream.values() for file, reason in catalog.damaged.items()}

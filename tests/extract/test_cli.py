@@ -27,7 +27,7 @@ def arrays(tmp_path: Path, sample_utterances: list[Utterance]) -> Path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "expected --audio PATH, --face PATH or both"),
+        ([], "expected one or several of --audio PATH"),
         (["--face", "m.csv"], "--face: expected a folder"),
         (["--audio", "audio", "--face-rate", "3"], "--face-rate: expected --face PATH as well"),
         (["--audio", "audio", "--audio-rate", "0"], "--audio-rate: expected frames per second above 0, got 0"),

@@ -30,7 +30,7 @@ def inputs(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        ([], 2, "expected --audio PATH, --face PATH or both, got neither"),
+        ([], 2, "expected one or several of --audio PATH, --face PATH and --text PATH, got none"),
         (["--audio", "absent"], 2, "--audio: expected a folder of .npy files, got absent"),
         (["--audio", "mosi.npz"], 2, "got mosi.npz; containers such as .npz are read with --format mmsa"),
         (["--audio", "dataset"], 2, "got a dataset in dataset; use --format datasets"),

@@ -55,7 +55,7 @@ def mismatched_weights(folder: Path) -> None:
         (bert, ["--face-encoder", "model"], "expected a vision model"),
         (None, ["--face-encoder", "nobody.pt"], "unknown face encoder"),
         (None, ["--region", "profile"], "extract.face.region"),
-        (None, ["--streams", "face/clip"], "expected some of audio, face, got face/clip"),
+        (None, ["--streams", "face/clip"], "expected some of audio, face, text, got face/clip"),
         (None, ["--set", "extract.encoders={face/x: {fsp: 3}}"], "did you mean 'fps'"),
         (None, ["--set", "extract.encoders={smell/x: {}}"], "expected names like face/clip"),
         (None, ["--set", "extract.encoders={face/same: {}}", "--streams", "face,face/same"], "are the same features"),
@@ -115,5 +115,5 @@ def test_rows_without_media_are_refused_before_anything_is_written(tone: Path, f
     write_manifest(tone / "m.csv", rows)
     done = foal_here("extract", "--manifest", "m.csv", "--root", ".", "--split", "all")
     assert done.returncode == 1
-    assert "m.csv: expected a media file in audio, video or both, got neither for 1 utterance (b)" in done.stderr
+    assert "m.csv: expected a media file in audio or video, or a transcript, got none of them for 1 utt" in done.stderr
     assert not (tone / "features").exists()

@@ -102,7 +102,7 @@ def test_a_manifest_without_media_is_read_but_not_for_extraction(tmp_path: Path,
     rows = read_manifest(path)
     assert rows == [Utterance(id="u1", corpus="c", session="s", label="hap")]
     with pytest.raises(
-        ManifestError, match=r"m\.csv: expected a media file .*, got neither for 1 utterance \(u1\); .*import"
+        ManifestError, match=r"m\.csv: expected a media file .*, got none of them for 1 utterance \(u1\); .*import"
     ):
         check_media(rows, path)
     check_media([Utterance(id="u2", corpus="c", video="v.mp4")], path)

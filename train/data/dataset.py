@@ -76,8 +76,9 @@ class Dataset:
         return any(self.provenance[name]["random_weights"] for names in by_fold for name in names.values())
 
     def select(self, inputs: Sequence[str], max_seconds: float | None = None) -> "Dataset":
-        """Keep some inputs only, cut after `max_seconds`; memory is shared."""
-        longest = {name: max(1, round(max_seconds * self.rates[name])) for name in inputs} if max_seconds else None
+        """Keep some inputs only, cut after `max_seconds`, except tokens, which have no rate; memory is shared."""
+        rates = {name: self.rates[name] for name in inputs if self.rates.get(name)} if max_seconds else {}
+        longest = {name: max(1, round((max_seconds or 0.0) * rate)) for name, rate in rates.items()}
         return replace(
             self,
             features=self.features.select(inputs, longest),

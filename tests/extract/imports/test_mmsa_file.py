@@ -26,6 +26,7 @@ def make_container(lengths: bool = True) -> dict[str, dict[str, Any]]:
             "id": IDS[2 * number : 2 * number + 2],
             "raw_text": ["one", "two"],
             "text": np.ones((2, 3, 4)),
+            "text_bert": np.ones((2, 3, 3)),
             "regression_labels": np.array([1.0, -1.0]),
         }
         for key, longest, extra, width in (("audio", 5, 1, 3), ("vision", 10, 2, 2)):
@@ -57,7 +58,8 @@ def test_the_frames_of_all_splits_are_read_without_padding(
     assert [audio.read(name).shape for name in audio.ids] == [(1, 3), (2, 3), (3, 3), (4, 3), (5, 3), (5, 3)]
     assert [face.read(name).shape for name in face.ids] == [(2, 2), (3, 2), (4, 2), (5, 2), (6, 2)]
     assert (audio.read(IDS[1]) == 2).all()
-    assert "text not imported" in messages.text
+    assert "text_bert not imported; it holds ids of tokens" in messages.text
+    assert [MmsaFile("text", path, MANIFEST, key=None, id_key=None).read(name).shape for name in IDS] == [(3, 4)] * 6
     assert f"face: not in the manifest, but in {path}: 1 utterance ({IDS[5]})" in messages.text
     assert ("1 utterance of test/audio cut to 5 frames" in messages.text) == lengths
     assert audio.where(IDS[0]) == f"{path}, array audio, id 'video0$_$0'"

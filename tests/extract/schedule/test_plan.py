@@ -1,11 +1,13 @@
 """Chunks contain every utterance once, do not divide media files, and depend only on the utterances."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from foal.extract.schedule.plan import Chunk, bisect, group_by_media, plan_chunks
-from foal.shared.utterance import Utterance
+from foal.shared.utterance import Utterance, link_turns
 
 
 @st.composite
@@ -90,3 +92,26 @@ def test_bisect_cuts_between_files_then_between_utterances() -> None:
     halves = bisect(first)
     assert [half.utterances[0].id for half in halves] == ["u0", "u3"]
     assert bisect(halves[0]) == []
+
+
+def test_text_is_cut_between_any_utterances_and_carries_its_context_alone() -> None:
+    turns = [
+        Utterance(id=f"u{n}", session="s", audio="a.wav", transcript=f"word {n}", dialog="d", turn=n) for n in range(9)
+    ]
+    link_turns(turns)
+    chunks = plan_chunks(turns, "text", {turn.id: 1.0 for turn in turns}, chunk_seconds=4, context=2)
+    assert [len(chunk.utterances) for chunk in chunks] == [4, 4, 1]
+    assert [len(part.utterances) for part in group_by_media(chunks[0])] == [1] * 4
+    assert [len(half.utterances) for half in bisect(chunks[0])] == [2, 2]
+    assert [turn.id for turn in chunks[1].utterances[0].before(9)] == ["u2", "u3"]
+    for chunk in chunks:
+        assert [chunk.source(utterance) for utterance in chunk.utterances] == [
+            turns[int(utterance.id[1:])].source("text", 2) for utterance in chunk.utterances
+        ]
+    corrected = [replace(turn, transcript="other", previous=None) if turn.id == "u0" else turn for turn in turns]
+    link_turns(corrected)
+    names = [chunk.name for chunk in plan_chunks(
+        corrected, "text", {turn.id: 1.0 for turn in turns}, chunk_seconds=4, context=2
+    )]  # fmt: skip
+    assert names[0] != chunks[0].name
+    assert names[1:] == [chunk.name for chunk in chunks[1:]]

@@ -109,3 +109,36 @@ def test_square_faces_have_the_hash_that_they_had_before_the_shape_was_a_setting
         assert {"crop_shape", "choose"}.isdisjoint(square)
         assert square["margin"] == 0.2
     assert face_config("random:tiny", **explicit) == face_config("random:tiny")
+
+
+@pytest.mark.parametrize(
+    ("changes", "changed"),
+    [
+        ({"text": {"layers": "mean"}}, True),
+        ({"text": {"layers": (-1, 0)}}, True),
+        ({"text": {"pool": "mean"}}, True),
+        ({"text": {"prefix": "query: "}}, True),
+        ({"text": {"tags": "keep"}}, True),
+        ({"text": {"context": 2}}, True),
+        ({"text": {"transcripts": "asr:whisper"}}, True),
+        ({"seed": 3}, True),
+        ({"precision": "bf16"}, True),
+        ({"text": {"speakers": "letters"}}, False),
+        ({"text": {"revision": "other"}}, False),
+        ({"batch_tokens": 9}, False),
+        ({"chunk_seconds": 9}, False),
+    ],
+)
+def test_the_hash_of_text_covers_what_changes_its_values(changes: dict[str, Any], changed: bool) -> None:
+    before, after = (build_stream_spec(ExtractSettings.model_validate(settings), "text") for settings in ({}, changes))
+    assert (before.config_hash != after.config_hash) == changed
+    assert (before.modality, before.header.rate_hz, before.context) == ("text", 0.0, 0)
+    assert after.context == changes.get("text", {}).get("context", 0)
+
+
+def test_speakers_count_where_the_encoder_reads_several() -> None:
+    hashes = {
+        current_config_hash(ExtractSettings.model_validate({"text": {"context": 1, "speakers": speakers}}), "text")
+        for speakers in ("none", "letters")
+    }
+    assert len(hashes) == 2

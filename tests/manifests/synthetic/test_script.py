@@ -5,8 +5,18 @@ from collections import Counter
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
 
-from foal.manifests.synthetic.script import _FACE_SPREAD, _VOICE_SPREAD, CLASSES, GENDERS, MOODS, plan_dialogs
+from foal.manifests.synthetic.script import (
+    _FACE_SPREAD,
+    _VOICE_SPREAD,
+    CLASSES,
+    GENDERS,
+    MOODS,
+    SESSIONS,
+    plan_dialogs,
+)
 
 
 def class_of(emotion: str) -> str:
@@ -72,3 +82,56 @@ def test_both_together_are_more_reliable_than_either() -> None:
 def test_another_seed_gives_another_plan() -> None:
     assert plan_dialogs(20, 1) == plan_dialogs(20, 1)
     assert plan_dialogs(20, 1) != plan_dialogs(20, 2)
+
+
+def four_classes(utterances: int, seed: int) -> list[tuple[int, str, str, float, str, str]]:
+    """Session, scene, role, relative time, class and text of each utterance of the four classes."""
+    return [
+        (dialog.session, dialog.name[7:14].rstrip("_a"), turn.speaker, turn.start / dialog.seconds,
+         class_of(turn.emotion), turn.text)
+        for dialog in plan_dialogs(utterances, seed)
+        for turn in dialog.turns
+        if class_of(turn.emotion) in CLASSES
+    ]  # fmt: skip
+
+
+def test_the_place_in_a_scene_tells_the_emotion_unless_the_scene_is_held_out() -> None:
+    rows = [row for seed in range(2020, 2026) for row in [(seed, *row) for row in four_classes(160, seed)]]
+    correct: dict[bool, list[bool]] = {True: [], False: []}
+    for seed, session, scene, role, time, emotion, _ in rows:
+        for held_out, results in correct.items():
+            votes = dict.fromkeys(CLASSES, 0.0)
+            for other in rows:
+                if other[0] == seed and other[1] != session and not (held_out and other[2] == scene):
+                    votes[other[5]] += 1e-6
+                    if other[2:4] == (scene, role):
+                        votes[other[5]] += np.exp(-(((time - other[4]) / 0.05) ** 2) / 2)
+            results.append(max(votes, key=lambda name: votes[name]) == emotion)
+    assert 0.42 < np.mean(correct[False]) < 0.65
+    assert np.mean(correct[True]) < 0.27, "at most chance"
+
+
+def test_words_alone_are_above_chance_and_far_from_perfect() -> None:
+    shares = []
+    for seed in range(2020, 2026):
+        rows = four_classes(160, seed)
+        labels = np.array([row[4] for row in rows])
+        sessions = np.array([row[0] for row in rows])
+        words = CountVectorizer(token_pattern=r"\w+").fit_transform([row[5] for row in rows]).toarray()
+        for session in SESSIONS:
+            model = LogisticRegression(max_iter=1000).fit(words[sessions != session], labels[sessions != session])
+            shares.append(model.score(words[sessions == session], labels[sessions == session]))
+    assert 0.42 < np.mean(shares) < 0.62
+
+
+def test_every_session_plays_the_same_scenes_and_scripts_have_the_same_words() -> None:
+    scenes: dict[str, list[list[str]]] = {}
+    for dialog in plan_dialogs(160, 2024):
+        lines = [turn.text for turn in dialog.turns if turn.speaker == "F" and "[" not in turn.text]
+        scenes.setdefault(dialog.name[7:].rstrip("a"), []).append(lines)
+    assert {name: len(sessions) for name, sessions in scenes.items()} == dict.fromkeys(
+        ["impro01", "script01_1", "script02_1", "impro02"], 5
+    )
+    for name, sessions in scenes.items():
+        shared = len(set(sessions[0]) & set(sessions[1])) / len(set(sessions[0]))
+        assert (shared > 0.7) == name.startswith("script"), name

@@ -10,8 +10,8 @@ import pytest
 
 from foal.shared.files.media_state import MediaFingerprints
 from foal.shared.hdf5.opening import FutureError
-from foal.shared.store.catalog import is_same_source, read_catalog, read_shards
-from foal.shared.utterance import Utterance
+from foal.shared.store.catalog import context_turns, is_same_source, read_catalog, read_shards
+from foal.shared.utterance import ANY_TEXT, Utterance
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 MakeFeatures = Callable[..., Path]
@@ -85,3 +85,13 @@ def test_a_catalog_is_updated_with_new_shards_and_discards_old_ones(
     assert [catalog.find(u, "face") for u in session] == [None] * len(session)
     assert set(catalog.damaged) == {first}
     assert first not in catalog.shards
+
+
+def test_imported_text_fits_any_words_and_extracted_text_its_own() -> None:
+    utterance, corrected = Utterance(id="a", transcript="It rained."), Utterance(id="a", transcript="It snowed.")
+    assert is_same_source(ANY_TEXT, utterance.source("text"))
+    assert is_same_source(utterance.source("text"), utterance.source("text"))
+    assert not is_same_source(utterance.source("text"), corrected.source("text"))
+    assert not is_same_source(ANY_TEXT, Utterance(id="a", audio="text").source("audio"))
+    assert context_turns({"context": 3}) == 3
+    assert context_turns({}) == context_turns({"context": "3"}) == 0
