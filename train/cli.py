@@ -17,6 +17,7 @@ PROTOCOL: dict[str, str | Setting] = {
     "protocol": "train.protocol",
     "scene_groups": setting("train.scene_groups", metavar="N"),
 }
+HEAD: dict[str, str | Setting] = {"fusion": "train.fusion", "context": "train.context"}
 LABELS: dict[str, str | Setting] = {
     "dev_from_train": "train.dev_from_train",
     "normalize_labels": "train.normalize_labels",
@@ -37,6 +38,7 @@ DEFAULT_RUN = Path("runs/main")
 
 @with_settings(
     **STREAMS,
+    **HEAD,
     avel="train.avel",
     mem="train.mem",
     **PROTOCOL,
@@ -60,6 +62,7 @@ DEFAULT_RUN = Path("runs/main")
 def train(
     *,
     settings: Settings,
+    given: frozenset[str],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder of the run (default: in runs/, named after its configuration)"),
@@ -77,6 +80,7 @@ def train(
     Writes metrics, predictions, models and plots into a run folder. An existing run is replaced only with --force.
     """
     settings = _with(settings, num_seeds=num_seeds, on_disk=on_disk)
+    settings.train.check_losses(given)
     from ..shared.cli.console import get_console, print_json
     from .report.files import results_table
     from .report.progress import training_progress
@@ -142,6 +146,7 @@ def results(
 
 @with_settings(
     **STREAMS,
+    **HEAD,
     **PROTOCOL,
     **LABELS,
     normalize="train.normalize",

@@ -26,10 +26,12 @@ from .fit.device import deterministic
 from .fit.history import Epoch
 from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, run_task
 from .floor.folds import floor_json, script_floor
+from .floor.inertia import label_inertia
 from .metrics.classification import pooled_scores, seed_average_scores
 from .report.files import (
     corpora_seen,
     fold_streams_json,
+    head_json,
     read_metrics,
     run_title,
     selection_warnings,
@@ -55,7 +57,8 @@ from .report.run_folder import (
 log = logging.getLogger(__name__)
 
 RUNS = Path("runs")
-HEAD = "foalnet"
+HEADS = {"cross-attention": "foalnet"}
+"""Names of heads in those of run folders, where they differ from the settings."""
 OUR_FILES = frozenset(
     {METRICS_FILE, METADATA_FILE, LOG_FILE, "predictions.csv", "history.csv", "confusion.png", "learning.png", "models"}
     | {"evaluation", ".gitignore"}
@@ -151,14 +154,15 @@ def default_run_folder(settings: Settings, features: Path) -> Path:
     Different configurations get different folders, and the same command gets the same folder again.
     """
     t = settings.train
+    head = HEADS.get(t.fusion, t.fusion)
     with FeatureStore(features) as store:
         streams = list(run_stream_names(store, t).values())
         classes, rows = labelled_rows(store, settings.corpus.classes, labelled_utterances(store, t))
         protocol = resolve_protocol([store.utterances[row] for row in rows], t.protocol)
-        content = [HEAD, t.model_dump(mode="json"), streams, protocol, classes, store.digest]
+        content = [head, t.model_dump(mode="json"), streams, protocol, classes, store.digest]
     digest = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=4).hexdigest()
     names = "+".join(stream.replace("/", "_").replace("{", "").replace("}", "") for stream in streams)
-    return RUNS / f"{HEAD}-{names}-{protocol}-{digest}"
+    return RUNS / f"{head}-{names}-{protocol}-{digest}"
 
 
 def _in_parallel(settings: Settings, features: Path, tasks: Sequence[FitTask]) -> Iterator[int]:
@@ -171,7 +175,7 @@ def _in_parallel(settings: Settings, features: Path, tasks: Sequence[FitTask]) -
 def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, device: torch.device) -> dict[str, Any]:
     """The content of run.json: protocol, features, folds, seeds, versions, settings; JSON values."""
     t = settings.train
-    paired = len(data.stream_names) > 1
+    aligned = len(data.stream_names) > 1 and not t.over_dialogs
     return {
         "protocol": folds.protocol,
         "selected_on_test": folds.selected_on_test,
@@ -183,9 +187,10 @@ def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, devi
         "modalities": modalities_word(list(data.stream_names)),
         "streams": list(data.stream_names.values()),
         "fold_streams": fold_streams_json(data),
-        "avel": t.avel and paired,
-        "mem": t.mem and paired,
-        "compat": list(t.compat) if paired else [],
+        **head_json(t),
+        "avel": t.avel and aligned,
+        "mem": t.mem and aligned,
+        "compat": list(t.compat) if aligned else [],
         "classes": list(data.classes),
         "n": len(folds.tested),
         "seeds": list(dict.fromkeys(t.seeds)),
@@ -217,6 +222,9 @@ KEYS_IN_METRICS = (
     "modalities",
     "streams",
     "fold_streams",
+    "fusion",
+    "context",
+    "reads_future",
     "avel",
     "mem",
     "compat",
@@ -250,6 +258,7 @@ def _write_all(
         "seed_average": seed_average_scores(
             labels, np.stack(list(tables.values())), speakers, classes=data.classes, resamples=resamples
         ),
+        **({"label_inertia": label_inertia(data)} if settings.train.over_dialogs else {}),
         "script_floor": floor_json(data, script_floor(data, folds), tested.numpy()),
         "warnings": [
             *data.warnings,

@@ -1,9 +1,11 @@
 """The settings of training: unit, limits and default of each key."""
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
+from ..errors import SettingsError
 from .extract_settings import MODALITIES, STREAM_NAME, modality_of
 from .loading import Section
 
@@ -12,6 +14,10 @@ Protocol = Literal[
 ]
 Deviation = Literal["temperature", "sum", "own-pairs", "same-class"]
 Pool = Literal["mean", "std", "attention"]
+Fusion = Literal["cross-attention", "dialog-gru"]
+DIALOG_HEADS: tuple[Fusion, ...] = ("dialog-gru",)
+"""The heads that read the turns of a whole dialog."""
+Context = Literal["past", "both", "none"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 REFERENCE: tuple[Deviation, ...] = ("temperature", "sum", "own-pairs")
 """The deviations of the reference code from the paper that `compat: reference` reproduces."""
@@ -68,8 +74,18 @@ class TrainSettings(Section):
         description="streams that differ by fold, such as audio/ft-{test}; {test} stands for the fold's test group, "
         "{fold} its number",
     )
-    avel: bool = Field(True, description="train with AVEL, audio-video emotion alignment")
-    mem: bool = Field(True, description="train with MEM, cross-modal emotion label matching")
+    fusion: Fusion = Field(
+        "cross-attention",
+        description="the head: cross-attention between the streams of an utterance (Foal-Net), or dialog-gru, a GRU "
+        "over the turns of a dialog (needs the column dialog)",
+    )
+    context: Context = Field(
+        "past",
+        description="turns that a dialog head reads beside a turn: past (those before it), both (later ones too: "
+        "results read the future), or none",
+    )
+    avel: bool = Field(True, description="train with AVEL, audio-video emotion alignment (not in dialog heads)")
+    mem: bool = Field(True, description="train with MEM, cross-modal emotion label matching (not in dialog heads)")
     avel_weight: float = Field(1.0, ge=0, description="weight of the AVEL loss")
     mem_weight: float = Field(0.1, ge=0, description="weight of the MEM loss")
     compat: tuple[Deviation, ...] = Field(
@@ -184,6 +200,20 @@ class TrainSettings(Section):
         "auto", description="number format on a GPU (auto = bf16 if supported); a CPU always uses fp32"
     )
 
+    @property
+    def over_dialogs(self) -> bool:
+        """Whether the head reads whole dialogs."""
+        return self.fusion in DIALOG_HEADS
+
+    def check_losses(self, given: Collection[str]) -> None:
+        """Raise SettingsError if an option, of which `given` are the keys, asks a head over dialogs for AVEL or MEM."""
+        for name in ("avel", "mem") if self.over_dialogs else ():
+            if f"train.{name}" in given and getattr(self, name):
+                raise SettingsError(
+                    f"--{name}: expected a head with {name.upper()}, got --fusion {self.fusion}, which has none; leave "
+                    f"--{name} out, or choose --fusion cross-attention"
+                )
+
     @model_validator(mode="before")
     @classmethod
     def _apply_preset(cls, values: Any) -> Any:
@@ -213,6 +243,15 @@ class TrainSettings(Section):
         if len(set(streams)) < len(streams):
             raise ValueError(f"expected every stream once, got {', '.join(streams)}")
         return tuple(sorted(streams, key=lambda name: (MODALITIES.index(modality_of(name)), name)))
+
+    @model_validator(mode="after")
+    def _check_context(self) -> Self:
+        if self.context != "past" and not self.over_dialogs:
+            raise ValueError(
+                f"train.context: {self.context} needs a head that reads dialogs, got train.fusion: {self.fusion}; "
+                f"choose {' or '.join(DIALOG_HEADS)}, or leave train.context out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_dropped_modalities(self) -> Self:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...shared.cli.logs import log_file
 from ...shared.config.settings import Settings, modality_of
 from ...shared.config.train_settings import Protocol, TrainSettings
+from ...shared.errors import UsageError
 from ...shared.store.feature_store import FeatureStore
 from ..data.dataset import Dataset, open_dataset
 from ..data.fold_features import fold_settings, tested_groups, with_fold_streams
@@ -81,8 +82,13 @@ def ablate(
 
     Raises:
         TrainingError: the features do not allow the study.
-        UsageError: `out` contains other files.
+        UsageError: the head reads dialogs, or `out` contains other files.
     """
+    if settings.train.over_dialogs:
+        raise UsageError(
+            f"foal ablate removes parts of Foal-Net, which train.fusion: {settings.train.fusion} does not have; set "
+            "train.fusion: cross-attention, and compare runs of `foal train` with `foal results RUN --against RUN`"
+        )
     t = _with_available_streams(settings.train, features)
     settings = settings.model_copy(update={"train": t})
     # Only the index is read here; the workers read the values.

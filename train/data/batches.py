@@ -149,7 +149,7 @@ def collate(data: Dataset, chunk: Chunk, chosen: Tensor, device: torch.device) -
             name: padded._replace(speaker=data.speaker_statistics.of(name, rows, device))
             for name, padded in frames.items()
         }
-    return Batch(rows=rows.to(device), labels=data.labels[rows].to(device), frames=frames)
+    return Batch(rows=rows.to(device), labels=data.turn_labels[rows].to(device), frames=frames)
 
 
 def _bytes(batch: Batch) -> int:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,16 @@ from ...shared.errors import TrainingError
 from ...shared.labels import common_spellings, label_question, spelling_problems
 from ...shared.parallel.malloc import limit_malloc_arenas
 from ...shared.store.feature_store import FeatureStore
+from ...shared.text import counted
 from ...shared.utterance import Utterance
+from ..folds.dialogs import context_rows, turns_by_dialog
 from .features import Features, InMemory, OnDisk, StreamSource, read_streams
-from .speakers import SpeakerStatistics, speaker_key, speaker_statistics
+from .pooled import read_vectors, utterance_vectors
+from .speakers import ReadStreams, SpeakerStatistics, speaker_key, speaker_statistics
 from .streams import wanted_streams
+
+NO_CLASS = -1
+"""Label of a turn that is context only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,9 @@ class Dataset:
         provenance: encoder and configuration by stream name.
         warnings: what was left out or is missing.
         every: all utterances of feats.h5, those without a label included.
+        context: turns without a class that a dialog head reads. Their features follow those of the utterances; they
+            have no row in anything else.
+        dialogs: rows of the turns of each dialog, in order; those from n on are context (dialog heads only).
     """
 
     utterances: tuple[Utterance, ...]
@@ -55,6 +64,8 @@ class Dataset:
     provenance: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
     every: tuple[Utterance, ...] = ()
+    context: tuple[Utterance, ...] = ()
+    dialogs: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -69,6 +80,11 @@ class Dataset:
         """Speaker names, unique across corpora, n; an utterance without a speaker counts as its own speaker."""
         return tuple(speaker_key(utterance) for utterance in self.utterances)
 
+    @cached_property
+    def turn_labels(self) -> Tensor:
+        """Class numbers of the utterances, NO_CLASS of the context, (n + context,)."""
+        return torch.cat([self.labels, self.labels.new_full((len(self.context),), NO_CLASS)])
+
     @property
     def random_weights(self) -> bool:
         """Whether any of the features comes from an encoder with random weights."""
@@ -77,17 +93,21 @@ class Dataset:
 
     def select(self, inputs: Sequence[str], max_seconds: float | None = None) -> "Dataset":
         """Keep some inputs only, cut after `max_seconds`, except tokens, which have no rate; memory is shared."""
-        rates = {name: self.rates[name] for name in inputs if self.rates.get(name)} if max_seconds else {}
-        longest = {name: max(1, round((max_seconds or 0.0) * rate)) for name, rate in rates.items()}
+        rates = {name: self.rates[name] for name in inputs if name in self.rates}
         return replace(
             self,
-            features=self.features.select(inputs, longest),
+            features=self.features.select(inputs, longest_frames(rates, max_seconds)),
             stream_names={name: self.stream_names[name] for name in inputs},
         )
 
     def to(self, device: torch.device) -> "Dataset":
-        """Copy features in memory to a device, as far as they fit; features on disk stay there."""
+        """Copy frames in memory to a device, as far as they fit; features on disk, and vectors, stay where they are."""
         return replace(self, features=self.features.to(device)) if isinstance(self.features, InMemory) else self
+
+
+def longest_frames(rates: Mapping[str, float], max_seconds: float | None) -> dict[str, int]:
+    """Maximum frames by input; none of inputs without a rate, such as tokens."""
+    return {name: max(1, round(max_seconds * rate)) for name, rate in rates.items() if rate} if max_seconds else {}
 
 
 @contextmanager
@@ -97,12 +117,13 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
     Args:
         path: feats.h5.
         settings: streams, frame rate, maximum length, and whether the features are loaded into memory or read from
-            disk in every epoch (`load`). With `fold_features` no features are read.
+            disk in every epoch (`load`). With `fold_features` no features are read. Heads over dialogs read vectors,
+            those of the other turns of the dialogs, too.
         classes: class names (None: every label that occurs, sorted).
 
     Raises:
-        TrainingError: a stream is missing, fewer than two classes remain, the labels do not look like classes, or a
-            feature is NaN or infinite.
+        TrainingError: a stream is missing, fewer than two classes remain, the labels do not look like classes, a
+            feature is NaN or infinite, or a head over dialogs lacks a dialog or its order.
         StoreError: the features cannot be read.
     """
     with FeatureStore(path) as store:
@@ -115,12 +136,8 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
             key: StreamSource(name=name, rate_hz=store.streams[name].rate_hz, frame_rate=settings.frame_rate)
             for key, name in names.items()
         }
-        features: Features
-        if settings.load == "disk" and sources:
-            limit_malloc_arenas()
-            features = OnDisk(store, rows, sources, budget=round(settings.disk_buffer_mb * 1e6))
-        else:
-            features = InMemory(read_streams(store, rows, sources))
+        context = context_rows(every, rows) if settings.over_dialogs else []
+        features, statistics = _open_features(store, [*rows, *context], sources, settings)
         provenance = store.provenance()
         number = {label: i for i, label in enumerate(class_names)}
         utterances = tuple(every[row] for row in rows)
@@ -131,13 +148,49 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
             features=features,
             rates={key: source.to_hz for key, source in sources.items()},
             stream_names=names,
-            speaker_statistics=speaker_statistics(store, rows, sources) if settings.normalize == "speaker" else None,
+            speaker_statistics=statistics,
             digest=store.digest,
             provenance={name: provenance[name] for name in names.values()},
-            warnings=(*_label_warnings(every, class_names), *stream_warnings(store, rows, names)),
+            warnings=(
+                *_label_warnings(every, class_names),
+                *_context_warnings(len(context)),
+                *stream_warnings(store, rows, names),
+            ),
             every=tuple(every),
+            context=tuple(every[row] for row in context),
+            dialogs=_dialogs([every[row] for row in (*rows, *context)]) if settings.over_dialogs else (),
         )
         yield data if settings.max_seconds is None else data.select(list(names), settings.max_seconds)
+
+
+def _open_features(
+    store: FeatureStore, rows: Sequence[int], sources: Mapping[str, StreamSource], settings: TrainSettings
+) -> tuple[Features, SpeakerStatistics | None]:
+    """The features of utterances `rows` of the store, and with `normalize: speaker` the statistics of their speakers.
+
+    Heads over dialogs read vectors, and their statistics are those of the vectors.
+    """
+    features: Features
+    read: ReadStreams = read_streams
+    if settings.over_dialogs:
+        longest = longest_frames({key: source.to_hz for key, source in sources.items()}, settings.max_seconds)
+        features = utterance_vectors(store, rows, sources, longest)
+        read = partial(read_vectors, longest=longest)
+    elif settings.load == "disk" and sources:
+        limit_malloc_arenas()
+        features = OnDisk(store, rows, sources, budget=round(settings.disk_buffer_mb * 1e6))
+    else:
+        features = InMemory(read_streams(store, rows, sources))
+    by_speaker = settings.normalize == "speaker"
+    return features, speaker_statistics(store, rows, sources, read) if by_speaker else None
+
+
+def _dialogs(turns: Sequence[Utterance]) -> tuple[Tensor, ...]:
+    return tuple(map(torch.tensor, turns_by_dialog(turns)))
+
+
+def _context_warnings(turns: int) -> list[str]:
+    return [f"context: {counted(turns, 'turn')} of these are read by the dialog head"] if turns else []
 
 
 def select_streams(store: FeatureStore, wanted: Mapping[str, str | None]) -> dict[str, str]:

@@ -159,7 +159,7 @@ class FoldDatasets:
 
         Args:
             path: feats.h5.
-            settings: settings of the run; sequences are opened uncut.
+            settings: settings of the run; sequences are opened uncut, except those that become vectors.
             classes: class names (None: every label that occurs).
             device: device of the features in memory.
         """
@@ -183,7 +183,9 @@ class FoldDatasets:
         """The dataset with the streams of these settings, which contain no templates."""
         if self._data is None or settings.streams != self._streams:
             self.close()
-            changes = {"streams": settings.streams, "fold_features": (), "max_seconds": None}
+            # Frames are cut before they are pooled to vectors, other sequences for each fit.
+            longest = self._settings.max_seconds if self._settings.over_dialogs else None
+            changes = {"streams": settings.streams, "fold_features": (), "max_seconds": longest}
             opened = open_dataset(self._path, self._settings.model_copy(update=changes), classes=self._classes)
             self._data = self._stack.enter_context(opened).to(self._device)
             self._streams = settings.streams

@@ -13,7 +13,7 @@ from ...shared.errors import TrainingError
 from ...shared.utterance import Utterance
 from ..folds.erc_split import plan_erc_split
 from ..folds.fixed_sets import fixed_roles
-from ..folds.plan import Plan, natural_key
+from ..folds.plan import Plan, natural_key, require_whole_dialogs
 from ..folds.scenes import plan_scene_blocks
 from ..folds.speaker_pairs import speaker_pairs
 from .speakers import development_rows
@@ -190,14 +190,20 @@ def _from_plan(utterances: Sequence[Utterance], protocol: Protocol, plan: Plan) 
 def cross_validation_of(
     settings: TrainSettings, utterances: Sequence[Utterance], speakers: Sequence[str]
 ) -> CrossValidation:
-    """`build_cross_validation` with the protocol of these settings and the keys that belong to it."""
-    return build_cross_validation(
+    """`build_cross_validation` with the protocol of these settings and the keys that belong to it.
+
+    Raises TrainingError also if the head reads dialogs, and one of them lies in several folds.
+    """
+    folds = build_cross_validation(
         utterances,
         settings.protocol,
         speakers,
         dev_from_train=settings.dev_from_train,
         scene_groups=settings.scene_groups,
     )
+    if settings.over_dialogs:
+        require_whole_dialogs(utterances, folds.groups, folds.protocol)
+    return folds
 
 
 def resolve_protocol(utterances: Sequence[Utterance], protocol: Protocol | None) -> Protocol:

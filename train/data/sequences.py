@@ -87,6 +87,16 @@ class Batch:
     labels: Tensor
     frames: Mapping[str, Frames]
 
+    @property
+    def size(self) -> int:
+        """Number of utterances that are trained on or scored."""
+        return len(self.rows)
+
+    @property
+    def scored(self) -> Tensor:
+        """Positions of the utterances that are trained on or scored, (size,), on the CPU."""
+        return torch.arange(len(self.rows))
+
 
 def pad_batch(stream: PackedSequences, positions: Tensor, device: torch.device) -> Frames:
     """Pad some sequences to their longest, with one gather and no loop.

@@ -18,6 +18,9 @@ from .sequences import PackedSequences, SpeakerNorm, frame_index
 SHRINKAGE = 2.0
 """Utterances at which a speaker's statistics and those of the training group have equal weight (docs/decisions.md)."""
 UTTERANCES_AT_ONCE = 512
+ReadStreams = Callable[
+    [FeatureStore, Sequence[int], Mapping[str, StreamSource]], Mapping[str, PackedSequences]
+]
 DEV_SEED = 0
 """Seed of the choice of development speakers; the folds of a dataset do not depend on the seeds of training."""
 
@@ -110,7 +113,7 @@ def development_rows(
 
 
 def speaker_statistics(
-    store: FeatureStore, rows: Sequence[int], sources: Mapping[str, StreamSource]
+    store: FeatureStore, rows: Sequence[int], sources: Mapping[str, StreamSource], read: ReadStreams = read_streams
 ) -> SpeakerStatistics:
     """The statistics of the speakers of some utterances, over all utterances of these speakers in the store.
 
@@ -120,6 +123,7 @@ def speaker_statistics(
         store: a store that stays open until the statistics are read.
         rows: rows of the dataset's utterances in the store, n.
         sources: stream by modality.
+        read: reads the features of which the statistics are taken.
 
     Raises:
         TrainingError: no utterance has a speaker.
@@ -139,18 +143,18 @@ def speaker_statistics(
     return SpeakerStatistics(
         rows=torch.tensor(own),
         utterances=torch.bincount(torch.tensor(list(speakers.values()))),
-        read=partial(_read_tables, store, sources, speakers, len(numbers)),
+        read=partial(_read_tables, lambda block: read(store, block, sources), speakers, len(numbers)),
     )
 
 
 def _read_tables(
-    store: FeatureStore, sources: Mapping[str, StreamSource], speakers: Mapping[int, int], count: int
+    read: Callable[[Sequence[int]], Mapping[str, PackedSequences]], speakers: Mapping[int, int], count: int
 ) -> dict[str, SpeakerTable]:
     """Read the utterances `speakers` (row of the store: number of the speaker) in blocks, and sum them up."""
     sums: dict[str, _SpeakerSums] = {}
     for block in _blocks(list(speakers)):
         numbers = torch.tensor([speakers[row] for row in block])
-        for name, stream in read_streams(store, block, sources).items():
+        for name, stream in read(block).items():
             sums.setdefault(name, _SpeakerSums(stream, count)).add(stream, numbers)
     return {name: total.table() for name, total in sums.items()}
 

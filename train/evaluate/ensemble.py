@@ -16,14 +16,14 @@ from ..folds.groups import Blocks, group_of
 from ..folds.plan import natural_key
 from ..folds.scenes import KIND
 from ..model.checkpoint import load_model
-from ..model.foalnet import FoalNet
+from ..model.networks import Network
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoldModel:
     """One network of a run: its config.json (`metadata`), its seed and fold, and the group that the fold tested."""
 
-    model: FoalNet
+    model: Network
     metadata: Mapping[str, Any]
     seed: int
     fold: int

@@ -13,6 +13,7 @@ from ..data.dataset import Dataset
 from ..data.pooled import pooled_features
 from ..data.streams import input_pairs
 from ..metrics.retrieval import Retrieval, fit_cross_modal_regression, retrieval
+from ..model.foalnet import FoalNet
 from .ensemble import DataOf, FoldModel, SeedEnsemble, members_by_fold, training_mask
 from .matching import embeddings
 
@@ -76,7 +77,7 @@ def _spaces(
     device: torch.device,
 ) -> Iterator[tuple[str, Space]]:
     """The spaces in which the two inputs of a network's utterances `rows` (m,) can be compared, by name."""
-    if fold_model.model.alignment is not None:
+    if isinstance(fold_model.model, FoalNet) and fold_model.model.alignment is not None:
         tables = embeddings(fold_model.model, data, rows, batch_size=EVALUATION_BATCH_SIZE, device=device)
         yield "avel", {name: tables[name].numpy() for name in means}
     if int(training_rows.sum()) > 1:

@@ -24,9 +24,12 @@ from ..data.modality_dropout import drop_frames, drop_modality
 from ..data.sequences import Batch
 from ..fit.device import amp_dtype, deterministic
 from ..fit.predict import predict
+from ..floor.inertia import label_inertia
+from ..folds.plan import require_whole_dialogs
 from ..metrics.classification import pooled_scores
+from ..model.foalnet import FoalNet
 from ..report.evaluation import plot_calibration, plot_overview
-from ..report.files import corpora_seen, fold_streams_json, run_title, versions, write_json
+from ..report.files import corpora_seen, fold_streams_json, head_json, run_title, versions, write_json
 from ..report.plots import plot_confusion
 from ..report.run_folder import reuse_run_folder
 from .ensemble import (
@@ -121,12 +124,18 @@ def evaluate(
                 f"{len(first.unseen_groups)} others, which no single stream fits because the features differ by fold; "
                 "choose those of the run with --split"
             )
+        if t.over_dialogs:
+            groups = metadata["groups"]
+            require_whole_dialogs(
+                data.utterances, groups_of(data, groups, set(groups["names"])), metadata["protocol"]
+            )
         data = data.to(device)
         for fold_model in models:
             fold_model.model.to(device)
         log.info("scoring %d utterances with %d networks", len(first.rows), len(models))
         metrics = {
             **{key: metadata[key] for key in FROM_THE_RUN},
+            **head_json(t),
             "encoder_saw_corpus": bool(corpora_seen(data)),
             "fold_streams": fold_streams_json(data),
             "run": {key: metadata[key] for key in ("features", "folds_digest", "versions")},
@@ -136,6 +145,7 @@ def evaluate(
             "classes": list(data.classes),
             "versions": versions(),
             "n": len(first.rows),
+            **({"label_inertia": label_inertia(data)} if t.over_dialogs else {}),
             **_evaluation(data, data_of, ensembles, settings, device, metadata),
             "warnings": [*data.warnings, *corpora_seen(data), *_warnings(first, metadata)],
         }
@@ -232,7 +242,7 @@ def _evaluation(
     if len(data.stream_names) > 1:
         log.info("robustness: without a modality, with half of the faces")
         result["robustness"] = {"complete": score_summary(labels, predicted, classes)}
-        for name, transform in conditions(list(data.stream_names)).items():
+        for name, transform in conditions(list(data.stream_names), frames=not data.dialogs).items():
             predictions = probability_tables(data_of, ensembles, device, transform)[:, rows].argmax(-1)
             result["robustness"][name] = score_summary(labels, predictions, classes)
         log.info("retrieval and matching")
@@ -241,10 +251,10 @@ def _evaluation(
     return result
 
 
-def conditions(inputs: Sequence[str]) -> Mapping[str, Callable[[Batch], Batch]]:
-    """Degradations of the inputs in the robustness test, by name."""
+def conditions(inputs: Sequence[str], *, frames: bool = True) -> Mapping[str, Callable[[Batch], Batch]]:
+    """Degradations of the inputs in the robustness test, by name; without `frames` those of whole inputs only."""
     removed = {f"{name} removed": partial(drop_modality, modality=name) for name in inputs}
-    faces = [name for name in inputs if modality_of(name) == "face"]
+    faces = [name for name in inputs if frames and modality_of(name) == "face"]
     return removed | {f"{name} rate halved": partial(drop_frames, modality=name) for name in faces}
 
 
@@ -276,5 +286,6 @@ def _matching(
     pairs = MatchingScores()
     for fold_model, rows in members_by_fold(ensembles):
         if len(rows):
+            assert isinstance(fold_model.model, FoalNet)  # the others have no MEM
             pairs.add(fold_model.model, data_of(fold_model), rows, device=device)
     return pairs.scores()

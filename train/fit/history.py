@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ..model.foalnet import FoalNet
+from ..model.networks import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class TrainingHistory:
     last_improvement: int
     best_state: dict[str, Tensor]
 
-    def after(self, row: Epoch, model: FoalNet, select: str = "ua") -> "TrainingHistory":
+    def after(self, row: Epoch, model: Network, select: str = "ua") -> "TrainingHistory":
         """Append an epoch, after which the network is in its present state.
 
         Args:

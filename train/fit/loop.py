@@ -1,6 +1,6 @@
 """The training loop of one fold: train until the development score stops improving, select an epoch, refit."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,12 @@ from ..data.normalization import frame_statistics
 from ..data.protocol import Fold
 from ..data.sequences import Batch
 from ..metrics.classification import confusion, unweighted_accuracy, weighted_accuracy
-from ..model.foalnet import Architecture, FoalNet, build_model
+from ..dialogs.batches import dialog_training_batches, dialogs_of
+from ..model.dialog_net import DialogNet
+from ..model.foalnet import Architecture
 from ..model.layers import Projection
-from ..model.objective import LossConfig, objective
+from ..model.networks import Network, build_network, losses_of
+from ..model.objective import LossConfig
 from ..model.pooling import PooledInputs, Skip
 from .history import Epoch, TrainingHistory
 from .optimizer import Optimizer
@@ -31,7 +34,7 @@ from .snapshot import Snapshots
 class TrainedFold:
     """The network, the number of the selected epoch (from 1), and all epochs of the selection."""
 
-    model: FoalNet
+    model: Network
     epoch: int
     history: tuple[Epoch, ...]
 
@@ -105,7 +108,7 @@ def _train(
     rngs["pairs"] = torch.Generator(device).manual_seed(pairs_seed)
     with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type=device.type):
         torch.manual_seed(weights_seed)
-        model = build_model(architecture_for(data, settings)).to(device)
+        model = build_network(architecture_for(data, settings)).to(device)
         fit_normalization(model, data, rows)
         optimizer = Optimizer(model, settings, device)
         snapshots = Snapshots(snapshot, model, optimizer, rngs, device)
@@ -113,14 +116,7 @@ def _train(
         if training is None:
             training = TrainingHistory(best=None, history=(), last_improvement=0, best_state=model.state_dict())
         while len(training.history) < epochs and not training.should_stop(settings.early_stopping_patience):
-            batches = training_batches(
-                data,
-                rows,
-                batch_size=training_batch_size(settings.batch_size, len(rows)),
-                frames=settings.batch_frames,
-                generator=rngs["batches"],
-                device=device,
-            )
+            batches = _epoch_batches(fit, model, rows, rngs["batches"])
             losses = train_epoch(
                 model, batches, optimizer, settings, rngs["pairs"], draws=len(rows), epoch=len(training.history)
             )
@@ -140,8 +136,22 @@ def _train(
     return TrainedFold(model=model.eval(), epoch=training.best.epoch, history=training.history)
 
 
+def _epoch_batches(fit: _Fit, model: Network, rows: torch.Tensor, generator: torch.Generator) -> Iterator[Batch]:
+    batch_size = training_batch_size(fit.settings.batch_size, len(rows))
+    if isinstance(model, DialogNet):
+        return dialog_training_batches(fit.data, rows, batch_size=batch_size, generator=generator, device=fit.device)
+    return training_batches(
+        fit.data,
+        rows,
+        batch_size=batch_size,
+        frames=fit.settings.batch_frames,
+        generator=generator,
+        device=fit.device,
+    )
+
+
 def train_epoch(
-    model: FoalNet,
+    model: Network,
     batches: Iterable[Batch],
     optimizer: Optimizer,
     settings: TrainSettings,
@@ -171,10 +181,10 @@ def train_epoch(
     for complete_batch in batches:
         batch = modality_dropout(complete_batch, settings.modality_dropout, generator)
         with optimizer.autocast():
-            losses = objective(model, batch, config, generator)
+            losses = losses_of(model, batch, config, generator)
         optimizer.step(losses.total, epochs=epoch + seen / draws)
-        seen += len(batch.rows)
-        sums += torch.stack(losses).detach() * len(batch.rows)
+        seen += batch.size
+        sums += torch.stack(losses).detach() * batch.size
     means: list[float] = (sums / draws).tolist()
     return means
 
@@ -197,11 +207,18 @@ def architecture_for(data: Dataset, settings: TrainSettings) -> Architecture:
         skip=settings.skip,
         initialization=settings.initialization,
         cosine_over_temperature="temperature" in settings.compat,
+        fusion=settings.fusion,
+        context=settings.context,
     )
 
 
-def fit_normalization(model: FoalNet, data: Dataset, rows: torch.Tensor) -> None:
-    """Set the normalization of the network's projections to the statistics of `rows` (m,)."""
+def fit_normalization(model: Network, data: Dataset, rows: torch.Tensor) -> None:
+    """Set the normalization of the network's projections to the statistics of `rows` (m,).
+
+    The statistics of a dialog head are those of all turns of the dialogs of these rows.
+    """
+    if isinstance(model, DialogNet):
+        rows = torch.cat(dialogs_of(data, rows))
     for name, (mean, deviation) in frame_statistics(data.features, rows).items():
         projection = model.projections[name]
         assert isinstance(projection, Projection)
@@ -211,7 +228,7 @@ def fit_normalization(model: FoalNet, data: Dataset, rows: torch.Tensor) -> None
 
 
 @torch.no_grad()
-def _fit_pooled_normalization(model: FoalNet, skip: Skip, data: Dataset, rows: torch.Tensor) -> None:
+def _fit_pooled_normalization(model: Network, skip: Skip, data: Dataset, rows: torch.Tensor) -> None:
     """Set the normalization of pooled inputs to their statistics over the utterances that have the modality."""
     device = next(model.parameters()).device
     model.eval()
@@ -233,7 +250,7 @@ def _epoch(
     fit: _Fit,
     epoch: int,
     losses: list[float],
-    model: FoalNet,
+    model: Network,
     dev_rows: torch.Tensor | None,
     half: torch.dtype | None,
 ) -> Epoch:

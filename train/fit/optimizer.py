@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from ...shared.config.train_settings import TrainSettings
-from ..model.foalnet import FoalNet
+from ..model.networks import Network
 from .device import amp_dtype
 
 
 class Optimizer:
     """Optimizer of a network on a device; `half` is the dtype of mixed precision, None for float32."""
 
-    def __init__(self, model: FoalNet, settings: TrainSettings, device: torch.device) -> None:
+    def __init__(self, model: Network, settings: TrainSettings, device: torch.device) -> None:
         self.device = device
         self._model = model
         self._parameters = list(model.parameters())

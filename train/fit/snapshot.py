@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...shared.errors import StoreError
 from ...shared.files.atomic import replaced_atomically
-from ..model.foalnet import FoalNet
+from ..model.networks import Network
 from .history import Epoch, TrainingHistory
 from .optimizer import Optimizer
 
@@ -25,7 +25,7 @@ class Snapshots:
     def __init__(
         self,
         path: Path | None,
-        model: FoalNet,
+        model: Network,
         optimizer: Optimizer,
         rngs: dict[str, torch.Generator],
         device: torch.device,

@@ -10,14 +10,15 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ...shared.errors import StoreError
-from .foalnet import Architecture, FoalNet, build_model
+from ...shared.errors import StoreError, TrainingError
+from .foalnet import Architecture
+from .networks import Network, build_network
 
 FORMAT = "foal-model"
 VERSION = 4
 
 
-def save_model(folder: Path, model: FoalNet, metadata: Mapping[str, Any]) -> None:
+def save_model(folder: Path, model: Network, metadata: Mapping[str, Any]) -> None:
     """Write model.safetensors and config.json into a new folder.
 
     Args:
@@ -34,7 +35,7 @@ def save_model(folder: Path, model: FoalNet, metadata: Mapping[str, Any]) -> Non
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def load_model(folder: Path) -> tuple[FoalNet, dict[str, Any]]:
+def load_model(folder: Path) -> tuple[Network, dict[str, Any]]:
     """Read a network saved by `save_model`.
 
     Args:
@@ -44,7 +45,7 @@ def load_model(folder: Path) -> tuple[FoalNet, dict[str, Any]]:
         The network, in eval mode on the CPU, and its config.json.
 
     Raises:
-        StoreError: a file is missing or corrupt, or of another format or version.
+        StoreError: a file is missing or corrupt, or of another format, version or head.
     """
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -56,11 +57,19 @@ def load_model(folder: Path) -> tuple[FoalNet, dict[str, Any]]:
         values = dict(config["architecture"])
         values["pool"] = tuple(values["pool"])
         values["frame_shapes"] = {name: tuple(shape) for name, shape in values["frame_shapes"].items()}
-        model = build_model(Architecture(**values))
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        model = build_network(Architecture(**values))
+        weights = load_file(folder / "model.safetensors")
+        if weights.keys() != model.state_dict().keys():
+            raise StoreError(
+                f"{folder}: expected weights of the head {model.architecture.fusion}, which config.json names, got "
+                "those of another network in model.safetensors; train again"
+            )
+        model.load_state_dict(weights)
     except FileNotFoundError as error:
         missing = error.filename or folder / "model.safetensors"
         raise StoreError(f"{missing}: no such file; expected a folder under models/ of a run of `foal train`") from None
+    except TrainingError as error:
+        raise StoreError(f"{folder}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise StoreError(f"{folder}: corrupt model: {error}") from None
     return model.eval(), config

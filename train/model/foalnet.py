@@ -14,7 +14,7 @@ from ...shared.errors import TrainingError
 from ..data.sequences import Frames
 from ..data.streams import Pair
 from .dropout import Dropout
-from .layers import CrossAttention, Projection, sinusoidal_positions
+from .layers import CrossAttention, Projection, initialize_normal, sinusoidal_positions
 from .pooling import Pooling, Projected, Skip, masked_mean
 
 INITIAL_LOG_SCALE = math.log(1 / 0.07)
@@ -41,6 +41,8 @@ class Architecture:
         frame_dropout: share of frames dropped in training.
         initialization: initial weights of linear layers: uniform, or normal with deviation 0.02 and zero biases.
         cosine_over_temperature: temperature of the alignment as in the reference code.
+        fusion: the head; those over dialogs are in dialog_net.py.
+        context: turns that a head over dialogs reads: past, both or none.
     """
 
     frame_shapes: Mapping[str, tuple[int, ...]]
@@ -58,6 +60,8 @@ class Architecture:
     skip: bool = False
     initialization: str = "uniform"
     cosine_over_temperature: bool = False
+    fusion: str = "cross-attention"
+    context: str = "past"
 
 
 class Alignment(nn.Module):
@@ -229,6 +233,20 @@ def _with_positions(x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
     return x + sinusoidal_positions(x.shape[1], x.shape[2], x.device)
 
 
+def build_projections(a: Architecture) -> dict[str, Projection]:
+    """A new projection for every input."""
+    return {
+        name: Projection(
+            frame_shape=shape,
+            width=a.width,
+            dropout=a.projection_dropout,
+            input_dropout=a.input_dropout,
+            frame_dropout=a.frame_dropout,
+        )
+        for name, shape in a.frame_shapes.items()
+    }
+
+
 def build_model(a: Architecture) -> FoalNet:
     """Build the network with newly initialized weights. Raises TrainingError if the heads do not divide the width."""
     if a.width % a.heads:
@@ -246,16 +264,7 @@ def build_model(a: Architecture) -> FoalNet:
             for _ in range(a.layers)
         ]
 
-    projections = {
-        name: Projection(
-            frame_shape=shape,
-            width=a.width,
-            dropout=a.projection_dropout,
-            input_dropout=a.input_dropout,
-            frame_dropout=a.frame_dropout,
-        )
-        for name, shape in a.frame_shapes.items()
-    }
+    projections = build_projections(a)
     stacks = {name: {read: stack() for read in read_by[name]} for name in names}
     pools = {name: Pooling(width=a.width, parts=a.pool) for name in names}
     pooled_width = a.width * len(a.pool)
@@ -281,17 +290,7 @@ def build_model(a: Architecture) -> FoalNet:
         skip=skip,
     )
     if a.initialization == "normal":
-        model.apply(_initialize_normal)
+        model.apply(initialize_normal)
     if skip is not None:
-        # The network starts as without it.
-        nn.init.zeros_(skip.linear.weight)
-        nn.init.zeros_(skip.linear.bias)
+        skip.reset_to_zero()
     return model
-
-
-def _initialize_normal(module: nn.Module) -> None:
-    """Draw the weights of a linear layer as Transformers' encoders do, which the reference code extends."""
-    if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -102,6 +102,11 @@ class Skip(nn.Module):
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(sum(widths.values()) * len(parts), classes)
 
+    def reset_to_zero(self) -> None:
+        """Set the weights to zero: a network starts as without this path."""
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
     def forward(self, projected: Mapping[str, Projected]) -> Float[Tensor, "b c"]:
         """Class scores of the linear path."""
         pooled = torch.cat([pool(projected[name]) for name, pool in self.inputs.items()], -1)

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import UsageError
 from ...shared.seen_corpora import seen_corpus_warnings
 from ..data.dataset import Dataset
@@ -124,7 +125,10 @@ def run_title(metrics: Mapping[str, Any]) -> str:
     """Title of tables and plots: modalities, losses, and in brackets what makes the scores unusable."""
     losses = [name for name, enabled in (("AVEL", metrics["avel"]), ("MEM", metrics["mem"])) if enabled]
     title = " + ".join([modalities_title(metrics["modalities"]), *losses])
+    if metrics.get("context"):
+        title += f", {metrics['fusion']}, context {metrics['context']}"
     remarks = [f"compat: {', '.join(metrics['compat'])}"] if metrics["compat"] else []
+    remarks += ["reads the future"] if metrics.get("reads_future") else []
     remarks += ["selected on test"] if metrics["selected_on_test"] else []
     remarks += ["features per fold"] if metrics.get("fold_streams") else []
     remarks += ["speaker statistics"] if metrics.get("speaker_statistics") else []
@@ -166,6 +170,15 @@ def results_table(metrics: Mapping[str, Any]) -> RenderableType:
 
 def _rounded(value: float) -> float | str:
     return f"{value:.6f}" if isinstance(value, float) else value
+
+
+def head_json(settings: TrainSettings) -> dict[str, Any]:
+    """The head, the turns that it reads beside a turn (None: it reads no dialogs), and whether they are later ones."""
+    return {
+        "fusion": settings.fusion,
+        "context": settings.context if settings.over_dialogs else None,
+        "reads_future": settings.over_dialogs and settings.context == "both",
+    }
 
 
 def fold_streams_json(data: Dataset) -> dict[str, dict[str, str]]:

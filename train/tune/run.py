@@ -94,7 +94,7 @@ def tune(
                 "the test groups; choose another one with --protocol"
             )
         base = t.model_copy(update={"protocol": folds.protocol})
-        space = search_space(t, paired=len(data.stream_names) > 1)
+        space = search_space(t, paired=len(data.stream_names) > 1 and not t.over_dialogs)
         seeds = list(dict.fromkeys(t.seeds))
         with reuse_run_folder(out, OUR_FILES, force=force) as folder, log_file(folder / LOG_FILE):
             (folder / FITS).mkdir(exist_ok=True)

@@ -36,12 +36,14 @@ class Parameter:
         distribution: its values.
         needs: key that must be true for this one to have an effect (None: always).
         paired: whether it has an effect only with both modalities.
+        frames: whether it has an effect only on sequences of frames, which heads over dialogs do not read.
     """
 
     key: str
     distribution: BaseDistribution
     needs: str | None = None
     paired: bool = False
+    frames: bool = False
 
 
 LOSS_WEIGHTS = CategoricalDistribution((0.0, 0.1, 0.3, 1.0))
@@ -54,7 +56,7 @@ PARAMETERS = (
     Parameter(key="layers", distribution=CategoricalDistribution((0, 1, 2)), paired=True),
     Parameter(key="input_dropout", distribution=FloatDistribution(0.0, 0.6)),
     Parameter(key="dropout", distribution=FloatDistribution(0.0, 0.5)),
-    Parameter(key="pool", distribution=CategoricalDistribution(("mean", "mean+std", "mean+std+attention"))),
+    Parameter(key="pool", distribution=CategoricalDistribution(("mean", "mean+std", "mean+std+attention")), frames=True),
     Parameter(key="skip", distribution=CategoricalDistribution((False, True))),
     Parameter(key="avel_weight", distribution=LOSS_WEIGHTS, needs="avel", paired=True),
     Parameter(key="mem_weight", distribution=LOSS_WEIGHTS, needs="mem", paired=True),
@@ -67,12 +69,14 @@ def search_space(settings: TrainSettings, *, paired: bool) -> dict[str, BaseDist
 
     Args:
         settings: settings of the run.
-        paired: whether the run has both modalities.
+        paired: whether the run has both modalities, and a head that aligns them.
     """
     space = {
         parameter.key: parameter.distribution
         for parameter in PARAMETERS
-        if (paired or not parameter.paired) and (parameter.needs is None or getattr(settings, parameter.needs))
+        if (paired or not parameter.paired)
+        and not (parameter.frames and settings.over_dialogs)
+        and (parameter.needs is None or getattr(settings, parameter.needs))
     }
     width = space["width"]
     assert isinstance(width, CategoricalDistribution)

@@ -1,0 +1,1 @@
+"""Batches of whole dialogs, for heads that read the turns before and after a turn."""

@@ -1,0 +1,118 @@
+"""Heads over dialogs: from the vectors of the turns of whole dialogs to the class of every turn."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence, unpack_sequence
+
+from ..data.sequences import Frames
+from .dropout import Dropout
+from .foalnet import Architecture, build_projections
+from .layers import Projection, initialize_normal
+from .pooling import Projected, Skip
+
+
+class TurnEncoder(nn.Module):
+    """What distinguishes the heads: how the turns of a dialog are read. A new head is a class like GruEncoder.
+
+    Attributes:
+        width: width of the result, e.
+    """
+
+    width: int
+
+    def forward(self, streams: Mapping[str, Float[Tensor, "u d"]], counts: Sequence[int]) -> Float[Tensor, "u e"]:
+        """Encode every turn.
+
+        Args:
+            streams: by input, the projected vectors of u turns, one dialog after the other.
+            counts: number of turns of each dialog; u is their sum. Nothing may pass from one dialog to another, and,
+                with the context `past`, from a turn to an earlier one.
+        """
+        raise NotImplementedError
+
+
+class GruEncoder(TurnEncoder):
+    """A GRU over the joined streams: forward in time, or in both directions."""
+
+    def __init__(self, *, inputs: int, width: int, dropout: float, both: bool) -> None:
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.gru = nn.GRU(inputs * width, width, bidirectional=both)
+        self.width = (1 + both) * width
+
+    def forward(self, streams: Mapping[str, Float[Tensor, "u d"]], counts: Sequence[int]) -> Float[Tensor, "u e"]:
+        """See TurnEncoder; packed by length, so that there is no padding to read."""
+        joined = self.dropout(torch.cat(list(streams.values()), -1))
+        packed = pack_sequence(joined.split(list(counts)), enforce_sorted=False)
+        return torch.cat(unpack_sequence(self.gru(packed)[0]))
+
+
+class DialogNet(nn.Module):
+    """A head over dialogs: projection of each stream, encoder of the turns, classifier, linear path (`skip`)."""
+
+    alignment: None = None
+    """These heads have neither AVEL nor MEM."""
+
+    def __init__(
+        self,
+        *,
+        architecture: Architecture,
+        projections: Mapping[str, Projection],
+        encoder: TurnEncoder,
+        classifier: nn.Linear,
+        dropout: float,
+        skip: Skip | None,
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.projections = nn.ModuleDict(projections)
+        self.encoder = encoder
+        self.dropout = Dropout(dropout)
+        self.classifier = classifier
+        self.skip = skip
+
+    def project(self, frames: Mapping[str, Frames]) -> dict[str, Projected]:
+        """Project the vectors of every input into the shared space; a missing one becomes a learned placeholder."""
+        return {name: projection(frames[name]) for name, projection in self.projections.items()}
+
+    def forward(self, frames: Mapping[str, Frames], turns: Sequence[int]) -> Float[Tensor, "u c"]:
+        """Class logits of every turn.
+
+        Args:
+            frames: by input, the vectors of u turns, one dialog after the other, as sequences of one frame.
+            turns: number of turns of each dialog.
+        """
+        projected = self.project(frames)
+        streams = {name: side.values[:, 0] for name, side in projected.items()}
+        # Without context every turn is a dialog of its own.
+        counts = [1] * sum(turns) if self.architecture.context == "none" else turns
+        logits: Tensor = self.classifier(self.dropout(self.encoder(streams, counts)))
+        if self.skip is not None:
+            logits = logits + self.skip(projected)
+        return logits
+
+
+def build_dialog_net(a: Architecture) -> DialogNet:
+    """Build the head that the architecture names, with newly initialized weights."""
+    encoder = GruEncoder(inputs=len(a.frame_shapes), width=a.width, dropout=a.dropout, both=a.context == "both")
+    skip = None
+    if a.skip:
+        widths = {name: shape[-1] for name, shape in a.frame_shapes.items()}
+        # The mean of the only frame is the vector itself.
+        skip = Skip(widths=widths, parts=("mean",), classes=a.classes, dropout=a.input_dropout)
+    model = DialogNet(
+        architecture=a,
+        projections=build_projections(a),
+        encoder=encoder,
+        classifier=nn.Linear(encoder.width, a.classes),
+        dropout=a.dropout,
+        skip=skip,
+    )
+    if a.initialization == "normal":
+        model.apply(initialize_normal)
+    if skip is not None:
+        skip.reset_to_zero()
+    return model

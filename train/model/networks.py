@@ -1,0 +1,58 @@
+"""The networks by the setting `train.fusion`: how one is built, computes logits, and is trained on a batch."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (its usual name)
+
+from ...shared.config.train_settings import DIALOG_HEADS
+from ...shared.errors import TrainingError
+from ..data.dataset import NO_CLASS
+from ..data.sequences import Batch
+from ..dialogs.batches import DialogBatch
+from .dialog_net import DialogNet, build_dialog_net
+from .foalnet import Architecture, FoalNet, build_model
+from .objective import LossConfig, Losses, objective
+
+Network = FoalNet | DialogNet
+
+
+def build_network(architecture: Architecture) -> Network:
+    """Build the network that the architecture names, with newly initialized weights.
+
+    Raises:
+        TrainingError: the name is unknown, or the attention heads do not divide the width.
+    """
+    if architecture.fusion == "cross-attention":
+        return build_model(architecture)
+    if architecture.fusion in DIALOG_HEADS:
+        return build_dialog_net(architecture)
+    known = ", ".join(("cross-attention", *DIALOG_HEADS))
+    raise TrainingError(f"expected a fusion of {known}, got {architecture.fusion!r}; update foal")
+
+
+def logits_of(network: Network, batch: Batch) -> Tensor:
+    """Class logits of the utterances of a batch, context included, (b, c)."""
+    if isinstance(network, DialogNet):
+        assert isinstance(batch, DialogBatch)
+        logits: Tensor = network(batch.frames, batch.turns)
+        return logits
+    logits = network(batch.frames)
+    return logits
+
+
+def losses_of(network: Network, batch: Batch, config: LossConfig, generator: torch.Generator) -> Losses:
+    """The losses of a batch; those of a dialog head are the weighted cross-entropy of the turns that have a label.
+
+    Args:
+        network: the network.
+        batch: its batch.
+        config: weights of the losses of Foal-Net.
+        generator: source of randomness of MEM's pairs, on the device.
+    """
+    if isinstance(network, FoalNet):
+        return objective(network, batch, config, generator)
+    assert isinstance(batch, DialogBatch)
+    each = F.cross_entropy(logits_of(network, batch).float(), batch.labels, ignore_index=NO_CLASS, reduction="none")
+    classes = (each * batch.weights).sum() / batch.labelled
+    zero = classes.new_zeros(())
+    return Losses(classes, classes, zero, zero)
