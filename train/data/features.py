@@ -197,6 +197,7 @@ class OnDisk:
         yield Chunk(truncated, selected, position[selected])
 
 
+@torch.inference_mode(False)  # what is read in an evaluation is written in threads, and kept
 def read_streams(
     store: FeatureStore, rows: Sequence[int], sources: Mapping[str, StreamSource]
 ) -> dict[str, PackedSequences]:

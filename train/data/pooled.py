@@ -88,6 +88,7 @@ def utterance_vectors(
     )
 
 
+@torch.inference_mode(False)  # the vectors that an evaluation reads are kept
 def read_vectors(
     store: FeatureStore, rows: Sequence[int], sources: Mapping[str, StreamSource], longest: Mapping[str, int]
 ) -> dict[str, PackedSequences]:

@@ -18,9 +18,7 @@ from .sequences import PackedSequences, SpeakerNorm, frame_index
 SHRINKAGE = 2.0
 """Utterances at which a speaker's statistics and those of the training group have equal weight (docs/decisions.md)."""
 UTTERANCES_AT_ONCE = 512
-ReadStreams = Callable[
-    [FeatureStore, Sequence[int], Mapping[str, StreamSource]], Mapping[str, PackedSequences]
-]
+ReadStreams = Callable[[FeatureStore, Sequence[int], Mapping[str, StreamSource]], Mapping[str, PackedSequences]]
 DEV_SEED = 0
 """Seed of the choice of development speakers; the folds of a dataset do not depend on the seeds of training."""
 

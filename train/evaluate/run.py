@@ -126,9 +126,7 @@ def evaluate(
             )
         if t.over_dialogs:
             groups = metadata["groups"]
-            require_whole_dialogs(
-                data.utterances, groups_of(data, groups, set(groups["names"])), metadata["protocol"]
-            )
+            require_whole_dialogs(data.utterances, groups_of(data, groups, set(groups["names"])), metadata["protocol"])
         data = data.to(device)
         for fold_model in models:
             fold_model.model.to(device)

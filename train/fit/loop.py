@@ -16,8 +16,8 @@ from ..data.modality_dropout import modality_dropout
 from ..data.normalization import frame_statistics
 from ..data.protocol import Fold
 from ..data.sequences import Batch
-from ..metrics.classification import confusion, unweighted_accuracy, weighted_accuracy
 from ..dialogs.batches import dialog_training_batches, dialogs_of
+from ..metrics.classification import confusion, unweighted_accuracy, weighted_accuracy
 from ..model.dialog_net import DialogNet
 from ..model.foalnet import Architecture
 from ..model.layers import Projection

@@ -32,11 +32,11 @@ def build_network(architecture: Architecture) -> Network:
 
 def logits_of(network: Network, batch: Batch) -> Tensor:
     """Class logits of the utterances of a batch, context included, (b, c)."""
-    if isinstance(network, DialogNet):
+    if isinstance(network, FoalNet):
+        logits: Tensor = network(batch.frames)
+    else:
         assert isinstance(batch, DialogBatch)
-        logits: Tensor = network(batch.frames, batch.turns)
-        return logits
-    logits = network(batch.frames)
+        logits = network(batch.frames, batch.turns)
     return logits
 
 

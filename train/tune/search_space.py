@@ -56,7 +56,9 @@ PARAMETERS = (
     Parameter(key="layers", distribution=CategoricalDistribution((0, 1, 2)), paired=True),
     Parameter(key="input_dropout", distribution=FloatDistribution(0.0, 0.6)),
     Parameter(key="dropout", distribution=FloatDistribution(0.0, 0.5)),
-    Parameter(key="pool", distribution=CategoricalDistribution(("mean", "mean+std", "mean+std+attention")), frames=True),
+    Parameter(
+        key="pool", distribution=CategoricalDistribution(("mean", "mean+std", "mean+std+attention")), frames=True
+    ),
     Parameter(key="skip", distribution=CategoricalDistribution((False, True))),
     Parameter(key="avel_weight", distribution=LOSS_WEIGHTS, needs="avel", paired=True),
     Parameter(key="mem_weight", distribution=LOSS_WEIGHTS, needs="mem", paired=True),

@@ -37,7 +37,9 @@ def with_garbage(data: Dataset, rows: torch.Tensor, value: float) -> Dataset:
     """The dataset with other features in some rows."""
     assert isinstance(data.features, InMemory)
     streams = {
-        name: replace(stream, values=stream.values.index_fill(0, rows, value), valid=stream.valid.index_fill(0, rows, True))
+        name: replace(
+            stream, values=stream.values.index_fill(0, rows, value), valid=stream.valid.index_fill(0, rows, True)
+        )
         for name, stream in data.features.streams.items()
     }
     return replace(data, features=InMemory(streams))
@@ -89,7 +91,9 @@ def test_labels_of_the_test_group_change_nothing() -> None:
     tested = fold_of(data).test_rows
     swapped = replace(data, labels=data.labels.index_copy(0, tested, 1 - data.labels[tested]))
     first, second = fit(data, epochs=2, refit=True), fit(swapped, epochs=2, refit=True)
-    assert torch.equal(predict(first.model, data, tested, device=CPU), predict(second.model, swapped, tested, device=CPU))
+    assert torch.equal(
+        predict(first.model, data, tested, device=CPU), predict(second.model, swapped, tested, device=CPU)
+    )
 
 
 def test_predictions_of_some_rows_are_those_of_all_and_in_their_order() -> None:

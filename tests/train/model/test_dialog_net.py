@@ -75,7 +75,7 @@ def test_the_future_is_read_with_both_and_nothing_with_none() -> None:
     frames, row = turns(), 8  # the third turn of the third dialog
     both, none = network(context="both"), network(context="none")
     differs = (logits(both, frames) - logits(both, changed_turn(frames, row))).abs().amax(1) > 1e-6
-    assert differs.tolist() == [6 <= turn for turn in range(U)]
+    assert differs.tolist() == [turn >= 6 for turn in range(U)]
     differs = (logits(none, frames) - logits(none, changed_turn(frames, row))).abs().amax(1) > 1e-6
     assert differs.nonzero().tolist() == [[row]]
 
