@@ -18,8 +18,8 @@ MAX_EVALUATION_TURNS = 4096
 class DialogBatch(Batch):
     """u turns of some dialogs, one dialog after the other, each turn a sequence of one frame.
 
-    Rows from n on are context. Labels are NO_CLASS where a turn is not trained on or scored: context, and turns of other
-    parts of the fold.
+    Rows from n on are context. Labels are NO_CLASS where a turn is not trained on or scored: context, and rows outside
+    of the part of the fold.
 
     Attributes:
         turns: number of turns of each dialog; u is their sum.

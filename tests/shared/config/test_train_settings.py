@@ -83,3 +83,20 @@ def test_an_unknown_deviation_is_refused(tmp_path: Path, text: str) -> None:
     params.write_text(f"train:\n  compat: {text}\n")
     with pytest.raises(SettingsError, match=r"^settings key 'train\.compat[.0-9]*': .*, got "):
         load_settings(params)
+
+
+def test_a_context_needs_a_head_over_dialogs() -> None:
+    for context in ("past", "both", "none"):
+        assert TrainSettings(fusion="dialog-gru", context=context).over_dialogs
+    assert not TrainSettings().over_dialogs
+    with pytest.raises(ValueError, match="train.context: both needs a head that reads dialogs"):
+        TrainSettings(context="both")
+
+
+def test_losses_that_a_head_lacks_are_refused_only_if_an_option_asks_for_them() -> None:
+    dialogs = TrainSettings(fusion="dialog-gru")
+    dialogs.check_losses({"train.fusion"})
+    TrainSettings(fusion="dialog-gru", avel=False).check_losses({"train.avel"})
+    TrainSettings().check_losses({"train.avel", "train.mem"})
+    with pytest.raises(SettingsError, match="--avel: expected a head with AVEL, got --fusion dialog-gru"):
+        dialogs.check_losses({"train.avel"})

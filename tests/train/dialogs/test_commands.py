@@ -113,7 +113,7 @@ def test_vectors_are_means_and_deviations_of_frames(feats: Path) -> None:
             stream = chunk.streams[name]
             assert len(stream.lengths) == len(dialogs) + 1
             for row, vector in enumerate(table):
-                assert bool(stream.valid[row]) == not np.isnan(vector).any()
+                assert bool(stream.valid[row]) != np.isnan(vector).any()
                 if stream.valid[row]:
                     assert stream.values[row].tolist() == pytest.approx(vector.tolist(), abs=1e-6)
 
