@@ -89,7 +89,7 @@ def test_a_context_needs_a_head_over_dialogs() -> None:
     for context in ("past", "both", "none"):
         assert TrainSettings(fusion="dialog-gru", context=context).over_dialogs
     assert not TrainSettings().over_dialogs
-    with pytest.raises(ValueError, match="train.context: both needs a head that reads dialogs"):
+    with pytest.raises(ValueError, match=r"train\.context: both needs a head that reads dialogs"):
         TrainSettings(context="both")
 
 

@@ -1,8 +1,11 @@
 """A fit of the dialog head: what it learns from other turns, and what it never reads."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from foal.shared.config.train_settings import TrainSettings
@@ -11,6 +14,8 @@ from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
 from foal.train.data.protocol import Fold, cross_validation_of
 from foal.train.dialogs.batches import dialogs_of
+from foal.train.fit import snapshot
+from foal.train.fit.history import Epoch
 from foal.train.fit.loop import TrainedFold, train_fold
 from foal.train.fit.predict import predict
 from foal.train.model.layers import Projection
@@ -104,6 +109,25 @@ def test_predictions_of_some_rows_are_those_of_all_and_in_their_order() -> None:
     rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:20]
     torch.testing.assert_close(predict(model, data, rows, device=CPU), every[rows], atol=1e-5, rtol=0)
     assert predict(model, data, rows[:0], device=CPU).shape == (0, 2)
+
+
+def test_an_interrupted_fit_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "MIN_SECONDS_BETWEEN", 0.0)
+    data = dialog_dataset()
+    settings = SETTINGS.model_copy(update={"epochs": 3})
+
+    def interrupted(epoch: Epoch) -> None:
+        if epoch.epoch == 3:
+            raise KeyboardInterrupt
+
+    def run(file: Path | None, progress: Callable[[Epoch], None]) -> TrainedFold:
+        return train_fold(data, fold_of(data), settings, seed=0, device=CPU, progress=progress, snapshot=file)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "fit.state", interrupted)
+    resumed = run(tmp_path / "fit.state", lambda epoch: None).model.state_dict()
+    whole = run(None, lambda epoch: None).model.state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
 def test_training_with_a_lost_modality_is_finite() -> None:
