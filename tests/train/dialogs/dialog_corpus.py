@@ -43,9 +43,9 @@ def dialog_dataset(dialogs: int = 24, *, sessions: int = 3, seed: int = 0, missi
             turns.append((turn(dialog, number, label, dialog % sessions + 1), sign))
     turns = [turns[i] for i in torch.randperm(len(turns), generator=rng)]
     turns.sort(key=lambda pair: not pair[0].label)  # context comes last
-    signs = torch.tensor([sign for _, sign in turns])
+    told = torch.tensor([sign for _, sign in turns])
     vectors = {name: torch.randn(len(turns), 1, width, generator=rng) for name, width in WIDTHS.items()}
-    vectors["audio"][:, 0, 0] += 4.0 * signs - 2.0
+    vectors["audio"][:, 0, 0] += 4.0 * told - 2.0
     valid = {name: torch.ones(len(turns), dtype=torch.bool) for name in WIDTHS}
     if missing_face:
         valid["face"] = torch.rand(len(turns), generator=rng) < 0.8

@@ -155,9 +155,7 @@ def test_unusable_input_is_refused_with_one_sentence(
 ) -> None:
     with pytest.raises(TrainingError, match=r"is in the folds .* of the protocol speakers-nested"):
         train(of(protocol="speakers-nested"), feats, tmp_path / "run")
-    with pytest.raises(
-        UsageError, match=r"foal ablate removes parts of Foal-Net, which train\.fusion: dialog"
-    ):
+    with pytest.raises(UsageError, match=r"foal ablate removes parts of Foal-Net, which train\.fusion: dialog"):
         ablate(of(), feats, tmp_path / "ablation")
     without = make_index(tmp_path, [replace(u, dialog="", turn=None) for u in UTTERANCES])
     with pytest.raises(TrainingError, match=r"a dialog head needs the column dialog .* empty for 36 of 36"):
