@@ -28,6 +28,7 @@ from .device import amp_dtype
 from .history import Epoch
 from .loop import train_fold
 from .predict import predict_targets
+from .ridge import fit_ridge
 
 ALGORITHM = 4
 """Version of the computation; raised when the same settings give other numbers, so that old results are not reused."""
@@ -153,12 +154,14 @@ def run_task(
     data = data.select(task.inputs or list(data.stream_names), task.settings.max_seconds)
     fold = folds.folds[task.fold - 1]
     if task.baseline is not None:
+        probabilities, ratings = _baseline_predictions(task, task.baseline, data, fold)
         result = FitResult(
             seed=task.seed,
             fold=task.fold,
             epoch=None,
             history=(),
-            probabilities=fit_baseline(data, fold, task.baseline, refit=task.settings.refit, seed=task.seed),
+            probabilities=probabilities,
+            ratings=ratings,
             seconds=time.monotonic() - began,
         )
     else:
@@ -185,6 +188,16 @@ def run_task(
     for suffix in SNAPSHOTS:
         path.with_suffix(suffix).unlink(missing_ok=True)
     return result
+
+
+def _baseline_predictions(
+    task: FitTask, baseline: Baseline, data: Dataset, fold: Fold
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Probabilities (m, c) and ratings (m, k) of a baseline, which predicts either."""
+    refit = task.settings.refit
+    if baseline.estimator == "ridge":
+        return np.zeros((len(fold.test_rows), 0), np.float32), fit_ridge(data, fold, baseline.parts, refit=refit)
+    return fit_baseline(data, fold, baseline, refit=refit, seed=task.seed), None
 
 
 def save_result(path: Path, result: FitResult) -> None:

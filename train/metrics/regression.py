@@ -114,16 +114,52 @@ def rating_scores(
         of each dimension, and its number of ratings `n`, in `dimensions`.
     """
     by_dimension = {}
-    # A speaker without ratings of a dimension is in its sums with zeros: all dimensions have the same speakers.
-    every = sorted(set(speakers))
-    sums = np.zeros((len(predicted), len(dimensions), len(every), 7))
     for column, name in enumerate(dimensions):
-        y = truth[:, column]
-        rated = sorted({speaker for speaker, value in zip(speakers, y, strict=True) if not np.isnan(value)})
-        own = rating_sums(y, predicted[..., column], speakers)
-        sums[:, column, np.searchsorted(np.asarray(every, object), np.asarray(rated, object))] = own
+        own = rating_sums(truth[:, column], predicted[..., column], speakers)
         by_dimension[name] = {"n": int(own[0, :, 0].sum()), **_summary(own[:, None], resamples)}
-    return {**_summary(sums, resamples), "dimensions": by_dimension}
+    return {**_summary(_sums_by_dimension(truth, predicted, speakers), resamples), "dimensions": by_dimension}
+
+
+def concordance_gain(
+    truth: NDArray[Any],
+    system: NDArray[Any],
+    baseline: NDArray[Any],
+    speakers: Sequence[str],
+    *,
+    resamples: int,
+) -> dict[str, Any]:
+    """Difference in CCC (mean over dimensions and seeds) of two systems, with the same speakers drawn for both.
+
+    Args:
+        truth: ratings, (n, k), NaN for none.
+        system: predicted ratings of the system, (seeds, n, k).
+        baseline: those of the baseline, with as many or other seeds.
+        speakers: speaker names, n.
+        resamples: bootstrap resamples of the interval.
+
+    Returns:
+        `gain` and `gain_ci95` (None for a single speaker).
+    """
+    sums = [_sums_by_dimension(truth, predicted, speakers) for predicted in (system, baseline)]
+    gain = float(np.subtract(*(concordance(part.sum(2)).mean() for part in sums)))
+    count = sums[0].shape[2]
+    if count < 2:
+        return {"gain": gain, "gain_ci95": None}
+    draws = draw_speakers(count, resamples)
+    drawn = [concordance(np.einsum("rs,kdsm->rkdm", draws, part)).mean((1, 2)) for part in sums]
+    return {"gain": gain, "gain_ci95": student_interval(drawn[0] - drawn[1], gain, count)}
+
+
+def _sums_by_dimension(truth: NDArray[Any], predicted: NDArray[Any], speakers: Sequence[str]) -> Sums:
+    """The sums (seeds, k, speakers, 7); zeros for a speaker without ratings: all dimensions have all speakers."""
+    every = np.array(sorted(set(speakers)), object)
+    sums = np.zeros((len(predicted), truth.shape[1], len(every), 7))
+    for column, y in enumerate(truth.T):
+        rated = sorted({speaker for speaker, value in zip(speakers, y, strict=True) if not np.isnan(value)})
+        sums[:, column, np.searchsorted(every, np.array(rated, object))] = rating_sums(
+            y, predicted[..., column], speakers
+        )
+    return sums
 
 
 def _summary(sums: Sums, resamples: int) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from .formatting import NONE
+from .formatting import NONE, table_row
 from .plots import BLUE, INK, MUTED, figure, save
 
 
@@ -28,8 +30,9 @@ def rating_table(metrics: Mapping[str, Any], *, title: str = "ratings", caption:
     if len(names) > 1:
         table.add_column("mean CCC", justify="right")
     mean = (lambda value: [value]) if len(names) > 1 else (lambda value: [])
-    for test in dict.fromkeys(fold["test"] for fold in metrics["folds"]):
-        folds = [fold for fold in metrics["folds"] if fold["test"] == test]
+    fits = metrics.get("folds", [])  # an evaluation has none
+    for test in dict.fromkeys(fold["test"] for fold in fits):
+        folds = [fold for fold in fits if fold["test"] == test]
         cells = [
             _average([fold["ratings"][name][score] for fold in folds]) for name in names for score in ("ccc", "mae")
         ]
@@ -41,7 +44,7 @@ def rating_table(metrics: Mapping[str, Any], *, title: str = "ratings", caption:
         scores = [part[f"{score}_{suffix}"] for part in dimensions for score in ("ccc", "mae")]
         return [_text(value) for value in (*scores, *mean(ratings[f"ccc_{suffix}"]))]
 
-    table.add_row("all folds", "", *row("mean"), style="bold")
+    table.add_row("all folds" if fits else "all", "", *row("mean"), style="bold")
     if ratings["ccc_ci95"] is not None:
         table.add_row("95% interval", "by speaker", *row("ci95"))
     if len(metrics["seeds"]) > 1:
@@ -99,3 +102,69 @@ def plot_ratings(
         panels[0].legend(frameon=False, fontsize=8)
         picture.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
         save(picture, path)
+
+
+def write_rating_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
+    """Write ablation.md of a study of ratings: conditions, table, warnings."""
+    head = _ablation_head(ablation)
+    lines = [
+        f"# Ratings: {', '.join(ablation['target'])}",
+        "",
+        rating_verdict(ablation),
+        "",
+        _ablation_conditions(ablation),
+        "",
+        table_row(head),
+        table_row(["---", *["---:"] * (len(head) - 1)]),
+        *(table_row(_ablation_cells(row)) for row in ablation["rows"]),
+        "",
+        *(f"- {warning}" for warning in ablation["warnings"]),
+        "",
+        "CCC and MAE over all folds, mean over seeds, with 95% intervals from resampled speakers.",
+        "",
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def rating_ablation_table(ablation: Mapping[str, Any]) -> RenderableType:
+    """The table of a study of ratings and its warnings for the terminal."""
+    title = f"ratings: {', '.join(ablation['target'])}"
+    table = Table(title=title, caption=_ablation_conditions(ablation), title_justify="left", caption_justify="left")
+    for number, column in enumerate(_ablation_head(ablation)):
+        table.add_column(column, justify="right" if number else "left")
+    for row in ablation["rows"]:
+        table.add_row(*map(Text, _ablation_cells(row)))
+    warnings = (Text(f"warning: {warning}") for warning in ablation["warnings"])
+    return Group(Text(rating_verdict(ablation), style="bold"), table, *warnings)
+
+
+def rating_verdict(ablation: Mapping[str, Any]) -> str:
+    """The network compared with the best ridge regression."""
+    verdict, rows = ablation["verdict"], {row["id"]: row for row in ablation["rows"]}
+    system, best, ends = rows[verdict["system"]], rows[verdict["baseline"]], verdict["gain_ci95"]
+    interval = "" if ends is None else f" ({ends[0]:+.3f} to {ends[1]:+.3f})"
+    return (
+        f"{system['name']}: CCC {system['ccc_mean']:.3f}; best baseline ({best['name']}): {best['ccc_mean']:.3f}; "
+        f"difference {verdict['gain']:+.3f}{interval}"
+    )
+
+
+def _ablation_conditions(ablation: Mapping[str, Any]) -> str:
+    return (
+        f"{ablation['n']} utterances of {ablation['speakers']} speakers, {ablation['protocol']}, features "
+        f"{ablation['features'][:8]}, seeds {', '.join(map(str, ablation['seeds']))}"
+    )
+
+
+def _ablation_head(ablation: Mapping[str, Any]) -> list[str]:
+    names = list(ablation["rows"][0]["dimensions"])
+    return ["system", "seeds", *(f"{score} {name}" for name in names for score in ("CCC", "MAE")), "mean CCC"]
+
+
+def _ablation_cells(row: Mapping[str, Any]) -> list[str]:
+    cells = [row["name"], str(row["seeds"])]
+    for scores in (*row["dimensions"].values(), row):
+        for score in ("ccc", "mae") if scores is not row else ("ccc",):
+            ends = scores[f"{score}_ci95"]
+            cells.append(f"{scores[f'{score}_mean']:.3f}" + ("" if ends is None else f" ({_text(ends)})"))
+    return cells
