@@ -71,8 +71,8 @@ def rating_evaluation(
         resamples: bootstrap resamples of the intervals.
 
     Returns:
-        `ratings` as in the metrics.json of a run, with `per_speaker`, `per_session` (CCC, MAE and number by dimension, of
-        the mean over seeds) and `robustness` (mean CCC by condition).
+        `ratings` as in the metrics.json of a run, with `per_speaker`, `per_session` (CCC, MAE and number by dimension,
+        of the mean over seeds) and `robustness` (mean CCC by condition).
     """
     if data.targets.ratings is None:
         return {}

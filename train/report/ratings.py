@@ -89,16 +89,19 @@ def plot_ratings(
         for column, (axes, (name, scores)) in enumerate(zip(panels, dimensions.items(), strict=True)):
             y, x = truth[:, column], predicted[:, column]
             y, x = y[~np.isnan(y)], x[~np.isnan(y)]
+            axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.set_title(f"CCC {scores['ccc_mean']:.3f}  MAE {scores['mae_mean']:.3f}", fontsize=9, loc="left")
+            if not len(y):
+                continue
             low, high = float(min(y.min(), x.min())), float(max(y.max(), x.max()))
             axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=":", label="predicted = true")
             # Ratings are means of few raters: points would hide each other.
             axes.plot(y, x, "o", color=BLUE, ms=3.5, alpha=0.4, mew=0)
-            slope, offset = np.polyfit(y, x, 1)
-            ends = np.array([y.min(), y.max()])
-            axes.plot(ends, slope * ends + offset, color=INK, lw=1.2, label="fitted line")
-            axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
-            axes.set_title(f"CCC {scores['ccc_mean']:.3f}  MAE {scores['mae_mean']:.3f}", fontsize=9, loc="left")
-            axes.spines[["top", "right"]].set_visible(False)
+            if y.min() < y.max():
+                slope, offset = np.polyfit(y, x, 1)
+                ends = np.array([y.min(), y.max()])
+                axes.plot(ends, slope * ends + offset, color=INK, lw=1.2, label="fitted line")
         panels[0].legend(frameon=False, fontsize=8)
         picture.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
         save(picture, path)
