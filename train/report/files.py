@@ -101,7 +101,7 @@ def write_predictions(
     rows: Tensor,
     probabilities: Mapping[int, NDArray[np.float32]],
     folds: Sequence[str],
-    ratings: Mapping[int, NDArray[np.float32]],
+    ratings: Mapping[int, NDArray[np.float32]] | None = None,
 ) -> None:
     """Write predictions.csv: one line per tested utterance, and per seed if there are several.
 
@@ -111,7 +111,8 @@ def write_predictions(
         rows: tested rows, (m,).
         probabilities: (m, c) by seed, from the network that was not trained on the utterance; columns `p_<class>`.
         folds: group of each utterance, n.
-        ratings: predicted ratings (m, k) by seed; columns `predicted_<dimension>` beside the true `<dimension>`.
+        ratings: predicted ratings (m, k) by seed (None: no targets); columns `predicted_<dimension>` beside the true
+            `<dimension>`.
     """
     several = ["seed"] if len(probabilities) > 1 else []
     labels = data.labels.tolist()
@@ -121,13 +122,14 @@ def write_predictions(
         of_ratings = [column for name in data.targets.dimensions for column in (name, f"predicted_{name}")]
         writer.writerow([*several, "id", "speaker", "fold", *of_classes, *of_ratings])
         for seed, table in probabilities.items():
-            for row, shares, rated in zip(rows.tolist(), table, ratings[seed], strict=True):
+            rated = np.zeros((len(rows), 0), np.float32) if ratings is None else ratings[seed]
+            for row, shares, values in zip(rows.tolist(), table, rated, strict=True):
                 names = [data.ids[row], data.speakers[row], folds[row]]
                 classes: list[str] = []
                 if data.classes:
                     classes = [data.classes[labels[row]], data.classes[int(shares.argmax())]]
                 seed_cell = [seed] if several else []
-                cells = [*classes, *(f"{share:.6f}" for share in shares), *_rating_cells(data, row, rated)]
+                cells = [*classes, *(f"{share:.6f}" for share in shares), *_rating_cells(data, row, values)]
                 writer.writerow([*seed_cell, *names, *cells])
 
 
