@@ -14,7 +14,8 @@ Protocol = Literal[
 Deviation = Literal["temperature", "sum", "own-pairs", "same-class"]
 Pool = Literal["mean", "std", "attention"]
 Target = Literal["label", "soft", "valence", "arousal", "dominance"]
-LABEL, SOFT = "label", "soft"
+LABEL: Literal["label"] = "label"
+SOFT: Literal["soft"] = "soft"
 Share = Annotated[float, Field(ge=0, lt=1)]
 REFERENCE: tuple[Deviation, ...] = ("temperature", "sum", "own-pairs")
 """The deviations of the reference code from the paper that `compat: reference` reproduces."""

@@ -261,7 +261,7 @@ def _epoch(
         return row
     predictions = predict_targets(model, fit.data, dev_rows, device=fit.device, half=half)
     if fit.data.classes:
-        row = replace(row, **_class_scores(predictions.probabilities, fit.data, dev_rows))
+        row = _with_class_scores(row, predictions.probabilities, fit.data, dev_rows)
     if fit.data.targets.ratings is not None:
         truth = fit.data.targets.ratings[dev_rows]
         loss = float(ccc_loss(predictions.ratings, truth))
@@ -271,17 +271,18 @@ def _epoch(
     return row
 
 
-def _class_scores(probabilities: torch.Tensor, data: Dataset, rows: torch.Tensor) -> dict[str, float]:
-    """Loss, UA and WA on the development rows; soft labels count in the loss."""
+def _with_class_scores(row: Epoch, probabilities: torch.Tensor, data: Dataset, rows: torch.Tensor) -> Epoch:
+    """Add loss, UA and WA on the development rows; soft labels count in the loss."""
     labels, shares = data.labels[rows], data.targets.shares
     logs = probabilities.clamp(min=1e-12).log()
     loss = F.nll_loss(logs, labels) if shares is None else -(shares[rows] * logs).sum(1).mean()
     counts = confusion(labels.numpy(), probabilities.argmax(1).numpy(), probabilities.shape[1])
-    return {
-        "dev_loss": float(loss),
-        "dev_ua": float(unweighted_accuracy(counts)),
-        "dev_wa": float(weighted_accuracy(counts)),
-    }
+    return replace(
+        row,
+        dev_loss=float(loss),
+        dev_ua=float(unweighted_accuracy(counts)),
+        dev_wa=float(weighted_accuracy(counts)),
+    )
 
 
 def _seeds(seed: int, fold: int) -> list[int]:

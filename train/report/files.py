@@ -72,8 +72,11 @@ def read_metrics(run: Path) -> dict[str, Any]:
         ) from None
     except ValueError:
         raise UsageError(f"{path}: expected the metrics.json of a run, got invalid JSON") from None
-    scored = isinstance(metrics, dict) and (metrics.keys() >= _CLASS_KEYS or "ratings" in metrics)
-    if not scored or not metrics.keys() >= _REQUIRED_KEYS:
+    if (
+        not isinstance(metrics, dict)
+        or not metrics.keys() >= _REQUIRED_KEYS
+        or not (metrics.keys() >= _CLASS_KEYS or "ratings" in metrics)
+    ):
         raise UsageError(
             f"{path}: expected the metrics.json of a run of `foal train`, got other JSON; runs of older versions have "
             "to be trained again"

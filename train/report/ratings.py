@@ -24,25 +24,25 @@ def rating_table(metrics: Mapping[str, Any], *, title: str = "ratings", caption:
         caption: line under the table.
     """
     ratings, names = metrics["ratings"], list(metrics["ratings"]["dimensions"])
+    several = len(names) > 1  # then their mean has a column
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     for column in ("test", "development", *(f"{score} {name}" for name in names for score in ("CCC", "MAE"))):
         table.add_column(column, justify="left" if column in ("test", "development") else "right")
-    if len(names) > 1:
+    if several:
         table.add_column("mean CCC", justify="right")
-    mean = (lambda value: [value]) if len(names) > 1 else (lambda value: [])
     fits = metrics.get("folds", [])  # an evaluation has none
     for test in dict.fromkeys(fold["test"] for fold in fits):
         folds = [fold for fold in fits if fold["test"] == test]
         cells = [
             _average([fold["ratings"][name][score] for fold in folds]) for name in names for score in ("ccc", "mae")
         ]
-        table.add_row(test, folds[0]["dev"], *cells, *mean(""))
+        table.add_row(test, folds[0]["dev"], *cells, *([""] if several else []))
     table.add_section()
     dimensions = ratings["dimensions"].values()
 
     def row(suffix: str) -> list[str]:
         scores = [part[f"{score}_{suffix}"] for part in dimensions for score in ("ccc", "mae")]
-        return [_text(value) for value in (*scores, *mean(ratings[f"ccc_{suffix}"]))]
+        return [_text(value) for value in (*scores, *([ratings[f"ccc_{suffix}"]] if several else []))]
 
     table.add_row("all folds" if fits else "all", "", *row("mean"), style="bold")
     if ratings["ccc_ci95"] is not None:
