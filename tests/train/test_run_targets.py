@@ -12,7 +12,7 @@ from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError, UsageError
 from foal.shared.utterance import Utterance
 from foal.tests.train.quick_run import QUICK, read_csv, settings
-from foal.tests.train.rated_index import rated, voted
+from foal.tests.train.targets.rated_index import rated, voted
 from foal.train.evaluate.run import evaluate
 from foal.train.report.files import read_metrics
 from foal.train.report.pooled_runs import pooled_results

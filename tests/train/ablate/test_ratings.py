@@ -9,7 +9,7 @@ import pytest
 from foal.shared.errors import UsageError
 from foal.shared.utterance import Utterance
 from foal.tests.train.ablate.quick_settings import SETTINGS
-from foal.tests.train.rated_index import rated
+from foal.tests.train.targets.rated_index import rated
 from foal.train.ablate.ratings import rating_systems
 from foal.train.ablate.run import ablate
 from foal.train.fit.task import FitTask

@@ -8,7 +8,7 @@ import pytest
 
 from foal.shared.utterance import Utterance
 from foal.tests.train.quick_run import read_csv, settings
-from foal.tests.train.rated_index import rated
+from foal.tests.train.targets.rated_index import rated
 from foal.train.evaluate.run import evaluate
 from foal.train.run import train
 

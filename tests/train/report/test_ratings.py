@@ -1,5 +1,6 @@
 """Tests of the tables and the plot of ratings."""
 
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,9 @@ FOLDS = [
 
 
 def text(table: RenderableType) -> str:
-    console = Console(width=200, record=True, quiet=True)
-    console.print(table)
-    return console.export_text()
+    output = StringIO()
+    Console(file=output, width=200).print(table)
+    return output.getvalue()
 
 
 def test_the_table_has_every_fold_the_intervals_and_the_deviation() -> None:
