@@ -18,6 +18,7 @@ PROTOCOL: dict[str, str | Setting] = {
     "scene_groups": setting("train.scene_groups", metavar="N"),
 }
 LABELS: dict[str, str | Setting] = {
+    "target": setting("train.target", metavar="NAME,..."),
     "dev_from_train": "train.dev_from_train",
     "normalize_labels": "train.normalize_labels",
     "accept_labels": "train.accept_labels",
@@ -60,6 +61,7 @@ DEFAULT_RUN = Path("runs/main")
 def train(
     *,
     settings: Settings,
+    given: frozenset[str],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder of the run (default: in runs/, named after its configuration)"),
@@ -82,7 +84,9 @@ def train(
     from .report.progress import training_progress
     from .run import default_run_folder
     from .run import train as run
+    from .targets.options import check_asked_losses
 
+    check_asked_losses(settings.train, given)
     console = get_console()
     folder = out or default_run_folder(settings, settings.index)
     parallel = settings.cluster.workers > 0 or settings.cluster.scheduler is not None

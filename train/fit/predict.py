@@ -1,6 +1,7 @@
-"""Class probabilities from a trained network."""
+"""Class probabilities and ratings from a trained network."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +12,13 @@ from ..data.sequences import Batch
 from ..model.foalnet import FoalNet
 
 
-@torch.inference_mode()
+class Predictions(NamedTuple):
+    """Predictions for m utterances, on the CPU: probabilities (m, c) and ratings (m, k), each empty if no target."""
+
+    probabilities: Tensor
+    ratings: Tensor
+
+
 def predict(
     model: FoalNet,
     data: Dataset,
@@ -22,7 +29,25 @@ def predict(
     half: torch.dtype | None = None,
     transform: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> Tensor:
-    """Compute class probabilities; leaves the model in eval mode.
+    """Compute class probabilities (m, c) in the order of `rows`, on the CPU; see `predict_targets`."""
+    predictions = predict_targets(
+        model, data, rows, batch_size=batch_size, device=device, half=half, transform=transform
+    )
+    return predictions.probabilities
+
+
+@torch.inference_mode()
+def predict_targets(
+    model: FoalNet,
+    data: Dataset,
+    rows: Tensor,
+    *,
+    batch_size: int = EVALUATION_BATCH_SIZE,
+    device: torch.device,
+    half: torch.dtype | None = None,
+    transform: Callable[[Batch], Batch] = lambda batch: batch,
+) -> Predictions:
+    """Compute class probabilities and ratings; leaves the model in eval mode.
 
     Args:
         model: the network, on `device`.
@@ -34,12 +59,16 @@ def predict(
         transform: applied to every batch before the network, for example to remove a modality.
 
     Returns:
-        Probabilities (m, c) in the order of `rows`, on the CPU.
+        The predictions in the order of `rows`.
     """
     model.eval()
-    table = torch.empty(len(data), model.architecture.classes)
+    classes = model.architecture.classes
+    table = torch.empty(len(data), classes)
+    ratings = torch.empty(len(data), model.architecture.ratings)
     for batch in evaluation_batches(data, rows, batch_size=batch_size, device=device):
         with torch.autocast(device.type, dtype=half, enabled=half is not None):
-            logits = model(transform(batch).frames)
-        table[batch.rows.cpu()] = logits.float().softmax(1).cpu()
-    return table[rows]
+            outputs = model(transform(batch).frames)
+        if classes:
+            table[batch.rows.cpu()] = outputs[:, :classes].float().softmax(1).cpu()
+        ratings[batch.rows.cpu()] = outputs[:, classes:].float().cpu()
+    return Predictions(table[rows], ratings[rows])

@@ -156,3 +156,11 @@ class Projection(nn.Module):
             return self.mean, self.deviation
         mean, deviation = speaker.shrunk(self.mean, self.deviation)
         return mean[:, None], deviation[:, None]
+
+
+def initialize_normal(module: nn.Module) -> None:
+    """Draw the weights of a linear layer as Transformers' encoders do, which the reference code extends."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
