@@ -219,10 +219,11 @@ class TrainSettings(Section):
             modality, slash, rest = name.partition("/")
             if modality not in MODALITIES or (slash and not STREAM_NAME.fullmatch(rest)):
                 raise ValueError(
-                    f"expected {', '.join(MODALITIES)}, or the name of a stream such as face/clip, got {name!r}"
+                    f"train.streams: expected {', '.join(MODALITIES)}, or the name of a stream such as face/clip, got "
+                    f"{name!r}"
                 )
         if len(set(streams)) < len(streams):
-            raise ValueError(f"expected every stream once, got {', '.join(streams)}")
+            raise ValueError(f"train.streams: expected every stream once, got {', '.join(streams)}")
         return tuple(sorted(streams, key=lambda name: (MODALITIES.index(modality_of(name)), name)))
 
     @field_validator("target", mode="before")
