@@ -13,6 +13,7 @@ from .files.confinement import Inside
 from .files.overwrite import check_overwrite
 from .files.recognize import DELIMITER_NAMES, delimiter, table_problem
 from .files.unicode_names import nfc, spelled_on_disk
+from .soft_labels import SHARE_PREFIX, is_share_column, share_classes, share_problem, shares_of
 from .text import preview_ids, quoted, shortened
 from .utterance import (
     ALL,
@@ -126,7 +127,7 @@ def write_manifest(path: Path, utterances: Iterable[Utterance], *, force: bool =
 
     Args:
         path: the CSV file; an existing manifest is replaced.
-        utterances: its rows. The columns dialog, turn and scene are written if any row fills them.
+        utterances: its rows. The columns dialog, turn, scene and label_NAME are written if any row fills them.
         force: replace a file that is not a manifest.
 
     Raises:
@@ -137,9 +138,20 @@ def write_manifest(path: Path, utterances: Iterable[Utterance], *, force: bool =
     rows = list(utterances)
     used = {name for name in DIALOG if any(getattr(row, name) not in ("", None) for row in rows)}
     columns = [name for name in COLUMNS if name in used or name not in DIALOG]
+    classes = share_classes(row.shares for row in rows)
     with replaced_atomically(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            write_rows(file, columns, ([_to_text(getattr(row, column)) for column in columns] for row in rows))
+            write_rows(
+                file,
+                [*columns, *(SHARE_PREFIX + name for name in classes)],
+                (
+                    [
+                        *(_to_text(getattr(row, column)) for column in columns),
+                        *(_to_text(dict(row.shares).get(name)) for name in classes),
+                    ]
+                    for row in rows
+                ),
+            )
         try:
             read_manifest(temporary)
         except ManifestError as error:
@@ -201,7 +213,7 @@ def _is_manifest(path: Path) -> bool:
 def _check_header(path: Path, names: Sequence[str] | None, required: Sequence[str] = REQUIRED) -> None:
     got = list(names or [])
     missing = [column for column in required if column not in got]
-    unknown = [column for column in got if column not in COLUMNS]
+    unknown = [column for column in got if column not in COLUMNS and not is_share_column(column)]
     repeated = [column for column, count in Counter(got).items() if count > 1]
     if missing and len(got) == 1 and (character := delimiter(got[0])) in got[0] and character != ",":
         raise ManifestError(
@@ -218,7 +230,7 @@ def _check_header(path: Path, names: Sequence[str] | None, required: Sequence[st
             raise ManifestError(
                 f"{path}, line 1: the header {problem} column {', '.join(map(quoted, columns[:20]))}; "
                 f"expected {', '.join(REQUIRED)}, those of the media ({', '.join(MEDIA)}) and optionally "
-                f"{', '.join(OPTIONAL)}"
+                f"{', '.join(OPTIONAL)}, {SHARE_PREFIX}CLASS"
             )
 
 
@@ -246,6 +258,8 @@ def _row_problem(row: dict[str, str]) -> str | None:
             return f"{column}: expected a number or an empty cell, got {quoted(text)}"
         if text and column in INTEGERS and (float(text) < 0 or float(text) % 1):
             return f"{column}: expected a whole number from 0 on or an empty cell, got {quoted(text)}"
+    if problem := share_problem(row):
+        return problem
     start_text, end_text = row.get("start") or "", row.get("end") or ""
     start, end = float(start_text or 0), float(end_text or math.inf)
     if start < 0:
@@ -271,7 +285,8 @@ def _from_row(row: dict[str, str]) -> Utterance:
     text["crop"] = text.get("crop") or "full"
     numbers = {name: float(row[name]) if row.get(name) else None for name in NUMBERS if name not in INTEGERS}
     integers = {name: int(float(row[name])) if row.get(name) else None for name in INTEGERS}
-    return Utterance(**text, **numbers, **integers)  # type: ignore[arg-type]  # text and numbers by column, checked above
+    # Text and numbers by column, checked above.
+    return Utterance(**text, **numbers, **integers, shares=shares_of(row))  # type: ignore[arg-type]
 
 
 def _to_text(value: str | float | None) -> str:

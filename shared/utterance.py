@@ -10,6 +10,7 @@ import xxhash
 
 from .errors import UsageError
 from .files.unicode_names import nfc
+from .soft_labels import Shares
 from .text import quoted, shortened
 
 Box = tuple[float, float, float, float]
@@ -45,10 +46,11 @@ MEDIA = ("audio", "video", "start", "end", "crop")
 DIALOG = ("dialog", "turn", "scene")
 """Columns that manifests and indices of earlier versions lack. Empty ones are not written."""
 
-OPTIONAL = ("fold", "transcript", "valence", "arousal", "dominance", *DIALOG)
-COLUMNS = REQUIRED + MEDIA + OPTIONAL
 INTEGERS = ("turn",)
-NUMBERS = ("start", "end", "valence", "arousal", "dominance", *INTEGERS)
+RATINGS = ("valence", "arousal", "dominance")
+NUMBERS = ("start", "end", *RATINGS, *INTEGERS)
+OPTIONAL = ("fold", "transcript", *RATINGS, *DIALOG)
+COLUMNS = REQUIRED + MEDIA + OPTIONAL
 
 ALL = "all"
 MAX_FOLDER_LENGTH = 200
@@ -69,7 +71,9 @@ class Utterance:
     imported. `start` and `end` are seconds of the media; None means from the beginning and to the end. `valence`,
     `arousal` and `dominance` are the ratings of the corpus. `dialog` names a conversation, `turn` is the place in it,
     counted from 0 over all its turns, and `scene` is the script or scenario that several dialogs share. An utterance
-    without a label is context: it is never trained on or scored. `previous` is no column, see `link_turns`.
+    without a label is context: it is never trained on or scored as one of a class. `shares` are the soft label as pairs
+    of class and share, from the columns `label_NAME`: votes or probabilities, not normalized. `previous` is no column,
+    see `link_turns`.
     """
 
     id: str
@@ -91,6 +95,7 @@ class Utterance:
     dialog: str = ""
     turn: int | None = None
     scene: str = ""
+    shares: Shares = ()
     previous: "Utterance | None" = field(default=None, compare=False, repr=False)
 
     @property
@@ -154,7 +159,7 @@ class Utterance:
         return None if self.end is None else self.end - (self.start or 0.0)
 
 
-assert tuple(column.name for column in fields(Utterance)) == (*COLUMNS, "previous")
+assert tuple(column.name for column in fields(Utterance)) == (*COLUMNS, "shares", "previous")
 
 
 def _turn(utterance: Utterance) -> int:

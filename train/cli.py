@@ -19,6 +19,7 @@ PROTOCOL: dict[str, str | Setting] = {
 }
 HEAD: dict[str, str | Setting] = {"fusion": "train.fusion", "context": "train.context"}
 LABELS: dict[str, str | Setting] = {
+    "target": setting("train.target", metavar="NAME,..."),
     "dev_from_train": "train.dev_from_train",
     "normalize_labels": "train.normalize_labels",
     "accept_labels": "train.accept_labels",
@@ -86,7 +87,9 @@ def train(
     from .report.progress import training_progress
     from .run import default_run_folder
     from .run import train as run
+    from .targets.options import check_asked_losses
 
+    check_asked_losses(settings.train, given)
     console = get_console()
     folder = out or default_run_folder(settings, settings.index)
     parallel = settings.cluster.workers > 0 or settings.cluster.scheduler is not None

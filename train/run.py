@@ -7,7 +7,6 @@ predictions; write metrics, predictions, history, models and plots.
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,19 @@ import numpy as np
 import torch
 
 from ..shared.config.settings import Settings
+from ..shared.config.train_settings import LABEL
 from ..shared.parallel.device import select_device
 from ..shared.store.feature_store import FeatureStore
-from .data.dataset import Dataset, labelled_rows, labelled_utterances, open_dataset
+from .data.dataset import Dataset, open_dataset, target_rows
 from .data.fold_features import FoldDatasets, fold_settings, run_stream_names, tested_groups, with_fold_streams
-from .data.protocol import CrossValidation, check_classes, cross_validation_of, resolve_protocol
+from .data.protocol import CrossValidation, cross_validation_of, resolve_protocol
 from .data.streams import modalities_word
+from .fit.checks import check_targets
 from .fit.device import deterministic
 from .fit.history import Epoch
-from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, run_task
-from .floor.folds import floor_json, script_floor
+from .fit.scores import class_metrics, rating_metrics
+from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, rating_table, run_task
 from .floor.inertia import label_inertia
-from .metrics.classification import pooled_scores, seed_average_scores
 from .report.files import (
     corpora_seen,
     fold_streams_json,
@@ -42,6 +42,7 @@ from .report.files import (
     write_predictions,
 )
 from .report.plots import plot_confusion, plot_learning
+from .report.ratings import plot_ratings
 from .report.run_folder import (
     FITS,
     LOG_FILE,
@@ -60,8 +61,17 @@ RUNS = Path("runs")
 HEADS = {"cross-attention": "foalnet"}
 """Names of heads in those of run folders, where they differ from the settings."""
 OUR_FILES = frozenset(
-    {METRICS_FILE, METADATA_FILE, LOG_FILE, "predictions.csv", "history.csv", "confusion.png", "learning.png", "models"}
-    | {"evaluation", ".gitignore"}
+    {
+        METRICS_FILE,
+        METADATA_FILE,
+        LOG_FILE,
+        "predictions.csv",
+        "history.csv",
+        "confusion.png",
+        "ratings.png",
+        "learning.png",
+    }
+    | {"models", "evaluation", ".gitignore"}
 )
 """Names of the files in a run's folder; .gitignore is written by DVC."""
 
@@ -107,7 +117,7 @@ def train(
         # 2. Build the folds.
         folds = cross_validation_of(t, opened.utterances, opened.speakers)
         data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
-        check_classes(folds.folds, data.labels, data.classes)
+        check_targets(data, folds)
         metadata = run_metadata(settings, data, folds, device)
         if resume and is_finished(out) and not unfinished_run(out.resolve()).exists():
             if not force:
@@ -141,7 +151,7 @@ def train(
                 result = run_task(tasks[position], fit_data, folds, device, open_data=open_data, progress=on_epoch)
                 results[result.seed, result.fold] = result
                 score = fold_score(data, folds.folds[tasks[position].fold - 1], result)
-                log.debug("seed %d, fold %d: UA %.4f, WA %.4f", score.seed, score.fold, score.ua, score.wa)
+                log.debug("%s", score.to_json())
                 progress(score)
             # 4. Pool and write.
             ordered = [results[seed, fold.number] for seed in metadata["seeds"] for fold in folds.folds]
@@ -157,7 +167,7 @@ def default_run_folder(settings: Settings, features: Path) -> Path:
     head = HEADS.get(t.fusion, t.fusion)
     with FeatureStore(features) as store:
         streams = list(run_stream_names(store, t).values())
-        classes, rows = labelled_rows(store, settings.corpus.classes, labelled_utterances(store, t))
+        classes, _, rows = target_rows(store, t, settings.corpus.classes)
         protocol = resolve_protocol([store.utterances[row] for row in rows], t.protocol)
         content = [head, t.model_dump(mode="json"), streams, protocol, classes, store.digest]
     digest = blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=4).hexdigest()
@@ -188,9 +198,11 @@ def run_metadata(settings: Settings, data: Dataset, folds: CrossValidation, devi
         "streams": list(data.stream_names.values()),
         "fold_streams": fold_streams_json(data),
         **head_json(t),
-        "avel": t.avel and aligned,
-        "mem": t.mem and aligned,
-        "compat": list(t.compat) if aligned else [],
+        # Without a target the classes are learned, as in runs of earlier versions.
+        **({} if t.target == (LABEL,) else {"target": list(t.target)}),
+        "avel": t.avel and aligned and t.has_classes,
+        "mem": t.mem and aligned and t.has_classes,
+        "compat": list(t.compat) if aligned and t.has_classes else [],
         "classes": list(data.classes),
         "n": len(folds.tested),
         "seeds": list(dict.fromkeys(t.seeds)),
@@ -225,6 +237,7 @@ KEYS_IN_METRICS = (
     "fusion",
     "context",
     "reads_future",
+    "target",
     "avel",
     "mem",
     "compat",
@@ -233,7 +246,7 @@ KEYS_IN_METRICS = (
     "seeds",
     "versions",
 )
-"""Keys of run.json that metrics.json repeats."""
+"""Keys of run.json that metrics.json repeats, as far as they exist."""
 
 
 def _write_all(
@@ -246,20 +259,14 @@ def _write_all(
 ) -> dict[str, Any]:
     tested = folds.tested
     tables = {seed: probability_table(data, folds, results, seed)[tested.numpy()] for seed in metadata["seeds"]}
-    predicted = np.stack([table.argmax(1) for table in tables.values()])
-    speakers = [data.speakers[row] for row in tested]
-    labels = data.labels[tested].numpy()
+    ratings = {seed: rating_table(data, folds, results, seed)[tested.numpy()] for seed in metadata["seeds"]}
     resamples = settings.train.bootstrap
-    scores = pooled_scores(labels, predicted, speakers, classes=data.classes, resamples=resamples)
     metrics = {
-        **{key: metadata[key] for key in KEYS_IN_METRICS},
-        "folds": [asdict(fold_score(data, folds.folds[result.fold - 1], result)) for result in results],
-        **scores,
-        "seed_average": seed_average_scores(
-            labels, np.stack(list(tables.values())), speakers, classes=data.classes, resamples=resamples
-        ),
+        **{key: metadata[key] for key in KEYS_IN_METRICS if key in metadata},
+        "folds": [fold_score(data, folds.folds[result.fold - 1], result).to_json() for result in results],
+        **(class_metrics(data, folds, np.stack(list(tables.values())), resamples) if data.classes else {}),
+        **rating_metrics(data, tested, np.stack(list(ratings.values())), resamples),
         **({"label_inertia": label_inertia(data)} if settings.train.over_dialogs else {}),
-        "script_floor": floor_json(data, script_floor(data, folds), tested.numpy()),
         "warnings": [
             *data.warnings,
             *warnings_for(data, folds),
@@ -268,9 +275,13 @@ def _write_all(
     }
     history = [epoch for result in results for epoch in result.history]
     write_json(folder / METRICS_FILE, metrics)
-    write_predictions(folder / "predictions.csv", data, tested, tables, folds.groups)
+    write_predictions(folder / "predictions.csv", data, tested, tables, folds.groups, ratings)
     write_history(folder / "history.csv", history)
-    plot_confusion(folder / "confusion.png", metrics, title=run_title(metrics))
+    if data.classes:
+        plot_confusion(folder / "confusion.png", metrics, title=run_title(metrics))
+    if data.targets.ratings is not None:
+        truth, mean = data.targets.ratings[tested].numpy(), np.mean(list(ratings.values()), axis=0)
+        plot_ratings(folder / "ratings.png", truth, mean, metrics, title=run_title(metrics))
     best = {(result.seed, result.fold): result.epoch or 1 for result in results}
     plot_learning(folder / "learning.png", history, best, title=run_title(metrics))
     return metrics

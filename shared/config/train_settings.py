@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from ..errors import SettingsError
+from ..utterance import RATINGS
 from .extract_settings import MODALITIES, STREAM_NAME, modality_of
 from .loading import Section
 
@@ -18,6 +19,9 @@ Fusion = Literal["cross-attention", "dialog-gru"]
 DIALOG_HEADS: tuple[Fusion, ...] = ("dialog-gru",)
 """The heads that read the turns of a whole dialog."""
 Context = Literal["past", "both", "none"]
+Target = Literal["label", "soft", "valence", "arousal", "dominance"]
+LABEL: Literal["label"] = "label"
+SOFT: Literal["soft"] = "soft"
 Share = Annotated[float, Field(ge=0, lt=1)]
 REFERENCE: tuple[Deviation, ...] = ("temperature", "sum", "own-pairs")
 """The deviations of the reference code from the paper that `compat: reference` reproduces."""
@@ -88,6 +92,13 @@ class TrainSettings(Section):
     mem: bool = Field(True, description="train with MEM, cross-modal emotion label matching (not in dialog heads)")
     avel_weight: float = Field(1.0, ge=0, description="weight of the AVEL loss")
     mem_weight: float = Field(0.1, ge=0, description="weight of the MEM loss")
+    target: tuple[Target, ...] = Field(
+        (LABEL,),
+        min_length=1,
+        description="what to learn: label (classes) or soft (shares of classes, columns label_NAME), and ratings: "
+        "valence, arousal, dominance, alone or with one of these",
+    )
+    rating_weight: float = Field(1.0, gt=0, description="weight of the rating loss (1 - CCC) beside that of classes")
     compat: tuple[Deviation, ...] = Field(
         (),
         description="deviations of the reference code to reproduce: reference (the first three), or a list of "
@@ -238,14 +249,56 @@ class TrainSettings(Section):
             modality, slash, rest = name.partition("/")
             if modality not in MODALITIES or (slash and not STREAM_NAME.fullmatch(rest)):
                 raise ValueError(
-                    f"expected {', '.join(MODALITIES)}, or the name of a stream such as face/clip, got {name!r}"
+                    f"train.streams: expected {', '.join(MODALITIES)}, or the name of a stream such as face/clip, got "
+                    f"{name!r}"
                 )
         if len(set(streams)) < len(streams):
-            raise ValueError(f"expected every stream once, got {', '.join(streams)}")
+            raise ValueError(f"train.streams: expected every stream once, got {', '.join(streams)}")
         return tuple(sorted(streams, key=lambda name: (MODALITIES.index(modality_of(name)), name)))
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _listed_target(cls, value: Any) -> Any:
+        return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("target")
+    @classmethod
+    def _check_target(cls, target: tuple[Target, ...]) -> tuple[Target, ...]:
+        """Check that targets do not exclude each other, and sort them. The order must not change the results."""
+        if len(set(target)) < len(target):
+            raise ValueError(f"train.target: expected every target once, got {', '.join(target)}")
+        if {LABEL, SOFT} <= set(target):
+            raise ValueError("train.target: expected label or soft, got both; soft is scored against the labels anyway")
+        order = [LABEL, SOFT, *RATINGS]
+        return tuple(sorted(target, key=order.index))
+
+    @model_validator(mode="after")
+    def _check_select(self) -> Self:
+        if self.select == "ua" and not self.has_classes:
+            preset = " (set by the preset paper)" if self.preset == "paper" else ""
+            raise ValueError(
+                f"train.select: ua{preset} needs classes, but train.target is {', '.join(self.target)}; choose "
+                "--select loss, which is 1 - CCC of the development group, or --select last"
+            )
+        return self
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The rated dimensions among the targets."""
+        return tuple(name for name in self.target if name in RATINGS)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether classes are among the targets, as labels or as soft labels."""
+        return LABEL in self.target or SOFT in self.target
 
     @model_validator(mode="after")
     def _check_context(self) -> Self:
+        if self.over_dialogs and self.target != (LABEL,):
+            raise ValueError(
+                f"train.target: {', '.join(self.target)} is not supported by heads over dialogs (train.fusion: "
+                f"{self.fusion}), which learn label only; choose train.fusion: cross-attention"
+            )
         if self.context != "past" and not self.over_dialogs:
             raise ValueError(
                 f"train.context: {self.context} needs a head that reads dialogs, got train.fusion: {self.fusion}; "

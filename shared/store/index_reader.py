@@ -13,6 +13,7 @@ from ..hdf5.checked_reader import Extent, ValidatedGroup
 from ..hdf5.opening import FileFormat, open_hdf5, wrap_as_store_error
 from ..hdf5.raw_rows import check_frame_shape, extents_of
 from ..hdf5.seal import BytesRead
+from ..soft_labels import shares_from_text
 from ..utterance import COLUMNS, DIALOG, INTEGERS, NUMBERS, Utterance, parse_crop
 from .index_shards import ShardTable
 
@@ -146,6 +147,9 @@ def _read_utterances(table: ValidatedGroup) -> tuple[Utterance, ...]:
             columns[name] = [None if number != number else kind(number) for number in numbers.tolist()]
         else:
             columns[name] = table.texts(name)
+    if "shares" in table:
+        names.append("shares")
+        columns["shares"] = [shares_from_text(text) for text in table.texts("shares")]
     if len(set(columns["id"])) != len(columns["id"]) or "" in columns["id"]:
         raise ValueError("an id is empty or occurs twice")
     for crop in set(columns["crop"]):

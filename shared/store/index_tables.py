@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import StoreError, UsageError
 from ..files.confinement import Inside
 from ..hdf5.checked_reader import as_json, write_attributes, write_strings
+from ..soft_labels import shares_to_text
 from ..text import quoted
 from ..utterance import COLUMNS, DIALOG, NUMBERS, Utterance
 from .catalog import Catalog, FeatureLocation, ShardInfo
@@ -54,6 +55,8 @@ def _write_utterances(group: h5py.Group, utterances: Sequence[Utterance]) -> Non
     for name in DIALOG:
         if all(value in ("", None) for value in columns[name]):
             del columns[name]
+    if any(utterance.shares for utterance in utterances):
+        columns["shares"] = [shares_to_text(utterance.shares) for utterance in utterances]
     for name in NUMBERS:
         if name in columns:
             group[name] = np.array([np.nan if value is None else value for value in columns.pop(name)], np.float64)

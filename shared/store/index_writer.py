@@ -219,6 +219,7 @@ def _digest(rows: Sequence[Row], catalogs: Mapping[str, Catalog]) -> str:
         # Empty columns for dialogs do not count: a digest of an earlier version remains valid.
         columns: list[Any] = [getattr(utterance, column) for column in COLUMNS if column not in DIALOG]
         columns += [[name, value] for name in DIALOG if (value := getattr(utterance, name)) not in ("", None)]
+        columns += [["shares", utterance.shares]] if utterance.shares else []
         features = [
             (stream, catalogs[stream].shards[at.shard].header.config_hash, at.checksum, at.length, at.note)
             for stream, at in sorted(locations.items())

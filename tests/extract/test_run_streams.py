@@ -99,7 +99,7 @@ def test_several_face_encoders_are_extracted_and_an_unknown_one_is_refused_for_t
     with FeatureStore(corpus / "feats.h5") as store:
         assert list(store.streams) == ["audio", "face", "face/clip", "face/half"]
 
-    unknown = foal_here("train", "--face", "face/dino")
+    unknown = foal_here("train", "--streams", "audio,face/dino")
     assert unknown.returncode == 1
     assert "expected face features named face/dino, got only audio, face, face/clip, face/half" in unknown.stderr
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...shared.cli.logs import log_file
 from ...shared.config.settings import Settings, modality_of
-from ...shared.config.train_settings import Protocol, TrainSettings
+from ...shared.config.train_settings import LABEL, Protocol, TrainSettings
 from ...shared.errors import UsageError
 from ...shared.store.feature_store import FeatureStore
 from ..data.dataset import Dataset, open_dataset
@@ -30,6 +30,7 @@ from ..metrics.significance import paired_comparison
 from ..report.ablation import plot_ablation, write_markdown
 from ..report.files import corpora_seen, fold_streams_json, versions, warnings_for, write_json
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
+from .ratings import ablate_ratings
 from .script_rows import script_table, with_script_rows
 from .systems import BASELINE, PROPOSED, System, systems_for
 
@@ -67,7 +68,7 @@ def ablate(
     """Fit and compare all systems; write ablation.json, ablation.md and ablation.png.
 
     The fits are Dask tasks whose results stay in `out`: a finished fit is reused after an interruption and when seeds
-    are added.
+    are added. With ratings as targets, see `ablate_ratings`.
 
     Args:
         settings: settings of training, of the cluster and of the corpus (classes).
@@ -91,6 +92,8 @@ def ablate(
         )
     t = _with_available_streams(settings.train, features)
     settings = settings.model_copy(update={"train": t})
+    if t.target != (LABEL,):
+        return ablate_ratings(settings, features, out, ours=OUR_FILES, force=force, progress=progress)
     # Only the index is read here; the workers read the values.
     reading = t.model_copy(update={"load": "disk"})
     with open_dataset(features, reading, classes=settings.corpus.classes) as opened:

@@ -10,8 +10,8 @@ from ..fit.baselines import Baseline
 
 FUSION_ONLY = {"avel": False, "mem": False}
 FULL = {"avel": True, "mem": True}
-BASELINE_SETTINGS = ("streams", "frame_rate", "max_seconds", "load", "normalize", "refit")
-"""Settings that apply to baselines: those of the features, and whether the chosen model is fitted again."""
+BASELINE_SETTINGS = ("target", "streams", "frame_rate", "max_seconds", "load", "normalize", "refit")
+"""Settings that apply to baselines: targets, those of the features, and whether the chosen model is fitted again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,8 @@ def _baseline_systems(inputs: Sequence[str], id_: str, name: str, text: str, bas
     return [*single, early, late]
 
 
-def _single_networks(inputs: Sequence[str]) -> list[System]:
+def single_networks(inputs: Sequence[str]) -> list[System]:
+    """The network over each input alone."""
     described = {"face": "faces"}
     return [
         System(
@@ -143,7 +144,7 @@ def _letters(inputs: Sequence[str]) -> str:
 
 
 def _fusion_networks(inputs: Sequence[str]) -> list[System]:
-    single = _single_networks(inputs)
+    single = single_networks(inputs)
     names = [system.name for system in single]
     return [
         *single,
@@ -235,7 +236,7 @@ def systems_for(inputs: Sequence[str], protocol: Protocol, *, deviations: bool) 
             kind="majority",
         ),
         *(system for baseline in BASELINES for system in _baseline_systems(inputs, *baseline)),
-        *(_fusion_networks(inputs) if len(inputs) > 1 else _single_networks(inputs)),
+        *(_fusion_networks(inputs) if len(inputs) > 1 else single_networks(inputs)),
         *(DEVIATIONS if deviations and len(inputs) > 1 else ()),
     ]
     return [system for system in systems if system.protocol is None or protocol == "loso-nested"]

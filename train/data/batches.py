@@ -108,6 +108,8 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Yield one epoch: m class-balanced draws from `rows` (m,), prepared in a thread ahead of the training step.
 
+    Without classes, each of the rows once, in random order.
+
     Args:
         data: the dataset.
         rows: training rows, (m,).
@@ -118,7 +120,10 @@ def training_batches(
     """
 
     def batches() -> Iterator[Batch]:
-        drawn = rows[class_balanced_sample(data.labels[rows], generator)]
+        if data.classes:
+            drawn = rows[class_balanced_sample(data.labels[rows], generator)]
+        else:  # ratings only: every utterance once
+            drawn = rows[torch.randperm(len(rows), generator=generator)]
         for chunk in data.features.iter_chunks(drawn, generator):
             lengths = data.features.lengths[chunk.rows]
             for chosen in bucketed(lengths, chunk.rows, batch_size=batch_size, generator=generator, frames=frames):
@@ -149,7 +154,8 @@ def collate(data: Dataset, chunk: Chunk, chosen: Tensor, device: torch.device) -
             name: padded._replace(speaker=data.speaker_statistics.of(name, rows, device))
             for name, padded in frames.items()
         }
-    return Batch(rows=rows.to(device), labels=data.turn_labels[rows].to(device), frames=frames)
+    targets = data.targets.of(rows, device)
+    return Batch(rows=rows.to(device), labels=data.turn_labels[rows].to(device), frames=frames, **targets)
 
 
 def _bytes(batch: Batch) -> int:

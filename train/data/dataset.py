@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...shared.config.settings import modality_of
-from ...shared.config.train_settings import TrainSettings
+from ...shared.config.train_settings import SOFT, TrainSettings
 from ...shared.errors import TrainingError
 from ...shared.labels import common_spellings, label_question, spelling_problems
 from ...shared.parallel.malloc import limit_malloc_arenas
@@ -20,6 +20,15 @@ from ...shared.store.feature_store import FeatureStore
 from ...shared.text import counted
 from ...shared.utterance import Utterance
 from ..folds.dialogs import context_rows, turns_by_dialog
+from ..targets.columns import (
+    Targets,
+    check_rated,
+    rating_rows,
+    read_targets,
+    soft_classes,
+    soft_labelled,
+    target_warnings,
+)
 from .features import Features, InMemory, OnDisk, StreamSource, read_streams
 from .pooled import read_vectors, utterance_vectors
 from .speakers import ReadStreams, SpeakerStatistics, speaker_key, speaker_statistics
@@ -36,7 +45,8 @@ class Dataset:
     Attributes:
         utterances: the utterances, n.
         classes: class names, in the order of their numbers.
-        labels: class numbers, (n,) int64, on the CPU.
+        labels: class numbers, (n,) int64, on the CPU; zeros without classes.
+        targets: ratings and soft labels, if the network learns them.
         features: the sequences by input, see `input_names`.
         rates: frame rate (Hz) by input, after pooling; by stream name if streams differ by fold.
         stream_names: name of the stream in feats.h5 by input; a template if it differs by fold.
@@ -66,6 +76,7 @@ class Dataset:
     every: tuple[Utterance, ...] = ()
     context: tuple[Utterance, ...] = ()
     dialogs: tuple[Tensor, ...] = ()
+    targets: Targets = field(default_factory=Targets)
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -128,9 +139,8 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
     """
     with FeatureStore(path) as store:
         names = {} if settings.fold_features else select_streams(store, wanted_streams(settings))
-        every = labelled_utterances(store, settings)
-        class_names, rows = labelled_rows(store, classes, every)
-        if classes is None and not settings.accept_labels:
+        class_names, every, rows = target_rows(store, settings, classes)
+        if settings.has_classes and classes is None and not settings.accept_labels:
             _check_labels(path, [every[row].label for row in rows])
         sources = {
             key: StreamSource(name=name, rate_hz=store.streams[name].rate_hz, frame_rate=settings.frame_rate)
@@ -144,7 +154,7 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
         data = Dataset(
             utterances=utterances,
             classes=class_names,
-            labels=torch.tensor([number[utterance.label] for utterance in utterances]),
+            labels=torch.tensor([number.get(utterance.label, 0) for utterance in utterances]),
             features=features,
             rates={key: source.to_hz for key, source in sources.items()},
             stream_names=names,
@@ -152,13 +162,15 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
             digest=store.digest,
             provenance={name: provenance[name] for name in names.values()},
             warnings=(
-                *_label_warnings(every, class_names),
+                *(_label_warnings(every, class_names) if settings.has_classes else ()),
+                *target_warnings(settings, utterances, len(every) - len(rows)),
                 *_context_warnings(len(context)),
                 *stream_warnings(store, rows, names),
             ),
             every=tuple(every),
             context=tuple(every[row] for row in context),
             dialogs=_dialogs([every[row] for row in (*rows, *context)]) if settings.over_dialogs else (),
+            targets=read_targets(settings, utterances, class_names),
         )
         yield data if settings.max_seconds is None else data.select(list(names), settings.max_seconds)
 
@@ -238,6 +250,29 @@ def labelled_utterances(store: FeatureStore, settings: TrainSettings) -> Sequenc
         else replace(utterance, label=spelling[utterance.label])
         for utterance in store.utterances
     ]
+
+
+def target_rows(
+    store: FeatureStore, settings: TrainSettings, classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], Sequence[Utterance], list[int]]:
+    """The classes of a run, all utterances with their labels, and the rows of the store that have its targets.
+
+    Ratings alone have no classes; their utterances need no label. With classes, an utterance needs one, and its ratings
+    may be missing.
+
+    Raises:
+        TrainingError: fewer than two classes, no utterance with a target, a column without ratings, or unusable soft
+            labels.
+    """
+    every = labelled_utterances(store, settings)
+    if not settings.has_classes:
+        return (), every, rating_rows(store.path, settings, every)
+    if SOFT in settings.target:
+        classes = soft_classes(store.path, classes, every)
+        every = soft_labelled(every, classes)
+    names, rows = labelled_rows(store, classes, every)
+    check_rated(store.path, settings, [every[row] for row in rows])
+    return names, every, rows
 
 
 def labelled_rows(

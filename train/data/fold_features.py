@@ -15,11 +15,10 @@ from ...shared.errors import TrainingError, UsageError
 from ...shared.store.feature_store import FeatureStore
 from .dataset import (
     Dataset,
-    labelled_rows,
-    labelled_utterances,
     open_dataset,
     select_streams,
     stream_warnings,
+    target_rows,
 )
 from .protocol import Fold
 from .streams import wanted_streams
@@ -130,7 +129,7 @@ def with_fold_streams(
                     )
             fold_streams[number] = {key: own.get(key, name) for key, name in names.items()}
         used = list(dict.fromkeys(name for streams in fold_streams.values() for name in streams.values()))
-        _, rows = labelled_rows(store, data.classes, labelled_utterances(store, settings))
+        _, _, rows = target_rows(store, settings, data.classes)
         missing = [text for name in used for text in stream_warnings(store, rows, {modality_of(name): name})]
         provenance = store.provenance()
         rates = {name: min(rate := store.streams[name].rate_hz, settings.frame_rate or rate) for name in used}

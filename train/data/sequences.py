@@ -81,11 +81,16 @@ class PackedSequences:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """b utterances: their rows in the dataset (b,), labels (b,), and padded frames by modality."""
+    """b utterances: their rows in the dataset (b,), labels (b,), and padded frames by modality.
+
+    `ratings` (b, k) and soft labels `shares` (b, c) are None unless they are targets.
+    """
 
     rows: Tensor
     labels: Tensor
     frames: Mapping[str, Frames]
+    ratings: Tensor | None = None
+    shares: Tensor | None = None
 
     @property
     def size(self) -> int:

@@ -22,8 +22,7 @@ from ..data.dataset import Dataset, open_dataset
 from ..data.fold_features import FoldDatasets, fold_settings, with_fold_streams
 from ..data.modality_dropout import drop_frames, drop_modality
 from ..data.sequences import Batch
-from ..fit.device import amp_dtype, deterministic
-from ..fit.predict import predict
+from ..fit.device import deterministic
 from ..floor.inertia import label_inertia
 from ..folds.plan import require_whole_dialogs
 from ..metrics.classification import pooled_scores
@@ -44,6 +43,7 @@ from .ensemble import (
 )
 from .groups import calibration, class_scores, group_scores, score_summary
 from .matching import MatchingScores
+from .ratings import prediction_tables, rating_evaluation
 from .retrieval import retrieval_scores
 from .scenes import scene_scores
 
@@ -56,12 +56,13 @@ FROM_THE_RUN = (
     "random_weights",
     "speaker_statistics",
     "modalities",
+    "target",
     "avel",
     "mem",
     "compat",
     "streams",
 )
-"""Keys of the run's metadata that metrics.json repeats."""
+"""Keys of the run's metadata that metrics.json repeats, as far as they exist."""
 
 
 def evaluate(
@@ -132,7 +133,7 @@ def evaluate(
             fold_model.model.to(device)
         log.info("scoring %d utterances with %d networks", len(first.rows), len(models))
         metrics = {
-            **{key: metadata[key] for key in FROM_THE_RUN},
+            **{key: metadata[key] for key in FROM_THE_RUN if key in metadata},
             **head_json(t),
             "encoder_saw_corpus": bool(corpora_seen(data)),
             "fold_streams": fold_streams_json(data),
@@ -144,14 +145,23 @@ def evaluate(
             "versions": versions(),
             "n": len(first.rows),
             **({"label_inertia": label_inertia(data)} if t.over_dialogs else {}),
-            **_evaluation(data, data_of, ensembles, settings, device, metadata),
+            **(_evaluation(data, data_of, ensembles, settings, device, metadata) if data.classes else {}),
+            **rating_evaluation(
+                data,
+                data_of,
+                ensembles,
+                device,
+                conditions(list(data.stream_names)) if len(data.stream_names) > 1 else {},
+                resamples=settings.train.bootstrap,
+            ),
             "warnings": [*data.warnings, *corpora_seen(data), *_warnings(first, metadata)],
         }
     with reuse_run_folder(out, OUR_FILES, force=force) as folder:
         write_json(folder / "metrics.json", metrics)
-        plot_confusion(folder / "confusion.png", metrics, title=run_title(metrics))
-        plot_calibration(folder / "calibration.png", metrics, title=run_title(metrics))
-        plot_overview(folder / "overview.png", metrics, title=run_title(metrics))
+        if data.classes:
+            plot_confusion(folder / "confusion.png", metrics, title=run_title(metrics))
+            plot_calibration(folder / "calibration.png", metrics, title=run_title(metrics))
+            plot_overview(folder / "overview.png", metrics, title=run_title(metrics))
     return metrics
 
 
@@ -263,19 +273,7 @@ def probability_tables(
     transform: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> NDArray[np.float32]:
     """Probabilities (seeds, n, c) of the ensembles on transformed batches; NaN for rows that are not scored."""
-    probabilities = {}
-    for member, rows in members_by_fold(ensembles):
-        data = data_of(member)
-        half = amp_dtype(TrainSettings.model_validate(member.metadata["settings"]), device)  # as in training
-        probabilities[member.seed, member.fold] = predict(
-            member.model, data, rows, device=device, half=half, transform=transform
-        )
-    return np.stack(
-        [
-            ensemble.average([probabilities[member.seed, member.fold] for member, _ in ensemble.members])
-            for ensemble in ensembles.values()
-        ]
-    )
+    return prediction_tables(data_of, ensembles, device, lambda predictions: predictions.probabilities, transform)
 
 
 def _matching(

@@ -1,7 +1,7 @@
 """Baselines on one vector per utterance: logistic regression, support vector machines, a multilayer perceptron."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -20,12 +20,15 @@ from ..data.pooled import Part, standardized_features
 from ..data.protocol import Fold
 from ..metrics.classification import confusion, unweighted_accuracy
 
-Estimator = Literal["logistic", "linear-svm", "rbf-svm", "mlp"]
+Estimator = Literal["logistic", "linear-svm", "rbf-svm", "mlp", "ridge"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """A baseline: its estimator, and the parts of the pooled features, mean or mean and standard deviation."""
+    """A baseline: its estimator, and the parts of the pooled features, mean or mean and standard deviation.
+
+    `ridge` predicts ratings (see `ridge.fit_ridge`), the others classes.
+    """
 
     estimator: Estimator = "logistic"
     parts: tuple[Part, ...] = ("mean",)
@@ -77,13 +80,9 @@ def fit_baseline(
     Returns:
         Probabilities (m, c) of the fold's test rows. A support vector machine has none: the softmax of its scores.
     """
-    table = np.concatenate(list(standardized_features(data, fold.train_rows, baseline.parts).values()), axis=1)
+    table = imputed_features(data, fold, baseline.parts)
     labels = data.labels.numpy()
     train, dev, test = (rows.numpy() for rows in (fold.train_rows, fold.dev_rows, fold.test_rows))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a modality that is missing everywhere
-        mean = np.nan_to_num(np.nanmean(table[train], axis=0))
-    table = np.where(np.isnan(table), mean, table)
     family = FAMILIES[baseline.estimator]
 
     def fitted(strength: float, rows: NDArray[np.int64]) -> Pipeline:
@@ -103,6 +102,16 @@ def fit_baseline(
     assert best is not None
     model = fitted(best[1], fold.refit_rows.numpy()) if refit and not fold.dev_is_test else best[2]
     return _probabilities(model, table[test])
+
+
+def imputed_features(data: Dataset, fold: Fold, parts: Sequence[Part]) -> NDArray[np.float32]:
+    """Pooled features of all inputs, (n, w); a missing modality is replaced by its mean in the training group."""
+    table = np.concatenate(list(standardized_features(data, fold.train_rows, parts).values()), axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a modality that is missing everywhere
+        mean = np.nan_to_num(np.nanmean(table[fold.train_rows.numpy()], axis=0))
+    imputed: NDArray[np.float32] = np.where(np.isnan(table), mean, table)
+    return imputed
 
 
 def _probabilities(model: Pipeline, table: NDArray[np.float32]) -> NDArray[np.float32]:

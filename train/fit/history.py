@@ -11,7 +11,8 @@ from ..model.networks import Network
 class Epoch:
     """One line of history.csv: mean training losses of an epoch, and the development scores after it.
 
-    The scores are None if the network is trained on the development group as well.
+    The scores are None if the network is trained on the development group as well. UA and WA are None without classes,
+    the loss of ratings and the CCC (the mean over the dimensions) without ratings.
     """
 
     seed: int
@@ -24,6 +25,8 @@ class Epoch:
     dev_loss: float | None
     dev_ua: float | None
     dev_wa: float | None
+    loss_ratings: float | None = None
+    dev_ccc: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,8 @@ class TrainingHistory:
 
 def _score(row: Epoch, select: str) -> tuple[float, float]:
     """The score of an epoch and a score that breaks ties; larger is better."""
-    if select == "last" or row.dev_ua is None or row.dev_loss is None:
+    if select == "last" or row.dev_loss is None:
         return (row.epoch, 0.0)
+    if row.dev_ua is None:  # ratings only
+        return (-row.dev_loss, 0.0)
     return (row.dev_ua, -row.dev_loss) if select == "ua" else (-row.dev_loss, row.dev_ua)

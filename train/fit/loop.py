@@ -18,15 +18,17 @@ from ..data.protocol import Fold
 from ..data.sequences import Batch
 from ..dialogs.batches import dialog_training_batches, dialogs_of
 from ..metrics.classification import confusion, unweighted_accuracy, weighted_accuracy
+from ..metrics.regression import group_scores, mean_concordance
 from ..model.dialog_net import DialogNet
 from ..model.foalnet import Architecture
 from ..model.layers import Projection
 from ..model.networks import Network, build_network, losses_of
 from ..model.objective import LossConfig
 from ..model.pooling import PooledInputs, Skip
+from ..model.ratings import ccc_loss
 from .history import Epoch, TrainingHistory
 from .optimizer import Optimizer
-from .predict import predict
+from .predict import predict_targets
 from .snapshot import Snapshots
 
 
@@ -172,11 +174,11 @@ def train_epoch(
         epoch: epochs before this one.
 
     Returns:
-        Means over the utterances of the total, class, AVEL and MEM losses.
+        Means over the utterances of the total, class, AVEL, MEM and rating losses.
     """
     model.train()
     config = LossConfig.from_settings(settings)
-    sums = torch.zeros(4, device=optimizer.device)
+    sums = torch.zeros(5, device=optimizer.device)
     seen = 0
     for complete_batch in batches:
         batch = modality_dropout(complete_batch, settings.modality_dropout, generator)
@@ -194,6 +196,7 @@ def architecture_for(data: Dataset, settings: TrainSettings) -> Architecture:
     return Architecture(
         frame_shapes=dict(data.features.frame_shapes),
         classes=len(data.classes),
+        ratings=len(data.targets.dimensions),
         width=settings.width,
         heads=settings.heads,
         layers=settings.layers,
@@ -213,12 +216,14 @@ def architecture_for(data: Dataset, settings: TrainSettings) -> Architecture:
 
 
 def fit_normalization(model: Network, data: Dataset, rows: torch.Tensor) -> None:
-    """Set the normalization of the network's projections to the statistics of `rows` (m,).
+    """Set the normalization of the network's inputs and the scale of its ratings to the statistics of `rows` (m,).
 
     The statistics of a dialog head are those of all turns of the dialogs of these rows.
     """
     if isinstance(model, DialogNet):
         rows = torch.cat(dialogs_of(data, rows))
+    elif model.rating_scale is not None and data.targets.ratings is not None:
+        model.rating_scale.fit(data.targets.ratings[rows])
     for name, (mean, deviation) in frame_statistics(data.features, rows).items():
         projection = model.projections[name]
         assert isinstance(projection, Projection)
@@ -255,7 +260,7 @@ def _epoch(
     half: torch.dtype | None,
 ) -> Epoch:
     """Score an epoch on the development rows, if there are any."""
-    total, classes, avel, mem = losses
+    total, classes, avel, mem, ratings = losses
     row = Epoch(
         seed=fit.seed,
         fold=fit.fold.number,
@@ -267,15 +272,31 @@ def _epoch(
         dev_loss=None,
         dev_ua=None,
         dev_wa=None,
+        loss_ratings=ratings if fit.data.targets.dimensions else None,
     )
     if dev_rows is None:
         return row
-    probabilities = predict(model, fit.data, dev_rows, device=fit.device, half=half)
-    labels = fit.data.labels[dev_rows]
+    predictions = predict_targets(model, fit.data, dev_rows, device=fit.device, half=half)
+    if fit.data.classes:
+        row = _with_class_scores(row, predictions.probabilities, fit.data, dev_rows)
+    if fit.data.targets.ratings is not None:
+        truth = fit.data.targets.ratings[dev_rows]
+        loss = float(ccc_loss(predictions.ratings, truth))
+        weight = fit.settings.rating_weight if fit.data.classes else 1.0
+        scores = group_scores(truth.numpy(), predictions.ratings.numpy(), fit.data.targets.dimensions)
+        row = replace(row, dev_loss=(row.dev_loss or 0.0) + weight * loss, dev_ccc=mean_concordance(scores))
+    return row
+
+
+def _with_class_scores(row: Epoch, probabilities: torch.Tensor, data: Dataset, rows: torch.Tensor) -> Epoch:
+    """Add loss, UA and WA on the development rows; soft labels count in the loss."""
+    labels, shares = data.labels[rows], data.targets.shares
+    logs = probabilities.clamp(min=1e-12).log()
+    loss = F.nll_loss(logs, labels) if shares is None else -(shares[rows] * logs).sum(1).mean()
     counts = confusion(labels.numpy(), probabilities.argmax(1).numpy(), probabilities.shape[1])
     return replace(
         row,
-        dev_loss=float(F.nll_loss(probabilities.clamp(min=1e-12).log(), labels)),
+        dev_loss=float(loss),
         dev_ua=float(unweighted_accuracy(counts)),
         dev_wa=float(weighted_accuracy(counts)),
     )

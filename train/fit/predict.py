@@ -1,6 +1,7 @@
-"""Class probabilities from a trained network."""
+"""Class probabilities and ratings from a trained network."""
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +14,13 @@ from ..model.dialog_net import DialogNet
 from ..model.networks import Network, logits_of
 
 
-@torch.inference_mode()
+class Predictions(NamedTuple):
+    """Predictions for m utterances, on the CPU: probabilities (m, c) and ratings (m, k), each empty if no target."""
+
+    probabilities: Tensor
+    ratings: Tensor
+
+
 def predict(
     model: Network,
     data: Dataset,
@@ -24,7 +31,25 @@ def predict(
     half: torch.dtype | None = None,
     transform: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> Tensor:
-    """Compute class probabilities; leaves the model in eval mode.
+    """Compute class probabilities (m, c) in the order of `rows`, on the CPU; see `predict_targets`."""
+    predictions = predict_targets(
+        model, data, rows, batch_size=batch_size, device=device, half=half, transform=transform
+    )
+    return predictions.probabilities
+
+
+@torch.inference_mode()
+def predict_targets(
+    model: Network,
+    data: Dataset,
+    rows: Tensor,
+    *,
+    batch_size: int = EVALUATION_BATCH_SIZE,
+    device: torch.device,
+    half: torch.dtype | None = None,
+    transform: Callable[[Batch], Batch] = lambda batch: batch,
+) -> Predictions:
+    """Compute class probabilities and ratings; leaves the model in eval mode.
 
     Args:
         model: the network, on `device`.
@@ -36,10 +61,12 @@ def predict(
         transform: applied to every batch before the network, for example to remove a modality.
 
     Returns:
-        Probabilities (m, c) in the order of `rows`, on the CPU.
+        The predictions in the order of `rows`.
     """
     model.eval()
-    table = torch.empty(len(data), model.architecture.classes)
+    classes = model.architecture.classes
+    table = torch.empty(len(data), classes)
+    ratings = torch.empty(len(data), model.architecture.ratings)
     batches: Iterator[Batch]
     if isinstance(model, DialogNet):
         batches = dialog_evaluation_batches(data, rows, device=device)
@@ -47,7 +74,10 @@ def predict(
         batches = evaluation_batches(data, rows, batch_size=batch_size, device=device)
     for batch in batches:
         with torch.autocast(device.type, dtype=half, enabled=half is not None):
-            logits = logits_of(model, transform(batch))
+            outputs = logits_of(model, transform(batch))
         scored = batch.scored
-        table[batch.rows.cpu()[scored]] = logits.float().softmax(1).cpu()[scored]
-    return table[rows]
+        scored_rows = batch.rows.cpu()[scored]
+        if classes:
+            table[scored_rows] = outputs[:, :classes].float().softmax(1).cpu()[scored]
+        ratings[scored_rows] = outputs[:, classes:].float().cpu()[scored]
+    return Predictions(table[rows], ratings[rows])

@@ -21,12 +21,14 @@ from ..data.dataset import Dataset
 from ..data.protocol import CrossValidation, Fold
 from ..data.streams import wanted_streams
 from ..metrics.classification import confusion, macro_f1, unweighted_accuracy, weighted_accuracy
+from ..metrics.regression import group_scores
 from ..model.checkpoint import save_model
 from .baselines import Baseline, fit_baseline
 from .device import amp_dtype
 from .history import Epoch
 from .loop import train_fold
-from .predict import predict
+from .predict import predict_targets
+from .ridge import fit_ridge
 
 ALGORITHM = 4
 """Version of the computation; raised when the same settings give other numbers, so that old results are not reused."""
@@ -81,7 +83,10 @@ class FitTask:
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """Result of a fit: probabilities (m, c) of the scored group after the best epoch (None for a regression)."""
+    """Result of a fit: predictions for the scored group after the best epoch (None for a baseline).
+
+    They are probabilities (m, c), and ratings (m, k) if these are targets.
+    """
 
     seed: int
     fold: int
@@ -89,24 +94,31 @@ class FitResult:
     seconds: float
     history: tuple[Epoch, ...]
     probabilities: NDArray[np.float32]
+    ratings: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoldScore:
     """One line of `folds` in metrics.json: scores on the test group.
 
-    `epoch` was chosen on the group `dev`, or is the last one.
+    `epoch` was chosen on the group `dev`, or is the last one. UA, WA and F1 are None without classes, `ratings` (CCC
+    and MAE by dimension) without ratings.
     """
 
     seed: int
     fold: int
     test: str
     dev: str
-    ua: float
-    wa: float
-    f1: float
+    ua: float | None
+    wa: float | None
+    f1: float | None
     epoch: int
     n: int
+    ratings: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The scores that exist, as JSON values."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def run_task(
@@ -142,12 +154,14 @@ def run_task(
     data = data.select(task.inputs or list(data.stream_names), task.settings.max_seconds)
     fold = folds.folds[task.fold - 1]
     if task.baseline is not None:
+        probabilities, ratings = _baseline_predictions(task, task.baseline, data, fold)
         result = FitResult(
             seed=task.seed,
             fold=task.fold,
             epoch=None,
             history=(),
-            probabilities=fit_baseline(data, fold, task.baseline, refit=task.settings.refit, seed=task.seed),
+            probabilities=probabilities,
+            ratings=ratings,
             seconds=time.monotonic() - began,
         )
     else:
@@ -157,16 +171,18 @@ def run_task(
         )
         rows = fold.dev_rows if task.scored == "dev" else fold.test_rows
         half = amp_dtype(task.settings, device)  # as in the selection of the epoch
+        predictions = predict_targets(trained.model, data, rows, device=device, half=half)
         result = FitResult(
             seed=task.seed,
             fold=task.fold,
             epoch=trained.epoch,
             history=trained.history,
-            probabilities=predict(trained.model, data, rows, device=device, half=half).numpy(),
+            probabilities=predictions.probabilities.numpy(),
+            ratings=predictions.ratings.numpy() if data.targets.dimensions else None,
             seconds=time.monotonic() - began,
         )
         if task.model is not None:
-            score = asdict(fold_score(data, fold, result))
+            score = fold_score(data, fold, result).to_json()
             save_model(task.model, trained.model, {**(task.metadata or {}), "score": score})
     save_result(path, result)
     for suffix in SNAPSHOTS:
@@ -174,12 +190,25 @@ def run_task(
     return result
 
 
+def _baseline_predictions(
+    task: FitTask, baseline: Baseline, data: Dataset, fold: Fold
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Probabilities (m, c) and ratings (m, k) of a baseline, which predicts either."""
+    refit = task.settings.refit
+    if baseline.estimator == "ridge":
+        return np.zeros((len(fold.test_rows), 0), np.float32), fit_ridge(data, fold, baseline.parts, refit=refit)
+    return fit_baseline(data, fold, baseline, refit=refit, seed=task.seed), None
+
+
 def save_result(path: Path, result: FitResult) -> None:
-    """Write a result as .npz without pickles: the probabilities, and the rest as JSON."""
+    """Write a result as .npz without pickles: the predictions, and the rest as JSON."""
     fields = {"seed": result.seed, "fold": result.fold, "epoch": result.epoch, "seconds": result.seconds}
     text = json.dumps({**fields, "history": [asdict(row) for row in result.history]})
     with replaced_atomically(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, probabilities=result.probabilities, fields=np.frombuffer(text.encode(), np.uint8))
+        tables = {"probabilities": result.probabilities}
+        if result.ratings is not None:
+            tables["ratings"] = result.ratings
+        np.savez(file, fields=np.frombuffer(text.encode(), np.uint8), **tables)  # type: ignore[arg-type]
 
 
 def load_result(path: Path) -> FitResult:
@@ -188,25 +217,31 @@ def load_result(path: Path) -> FitResult:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             fields = json.loads(stored["fields"].tobytes())
             history = tuple(Epoch(**row) for row in fields.pop("history"))
-            return FitResult(**fields, history=history, probabilities=stored["probabilities"])
+            tables = {name: stored[name] for name in stored.files if name != "fields"}
+            return FitResult(**fields, history=history, **tables)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(f"{path}: corrupt fit result ({error}); delete the file to recompute it") from None
 
 
 def fold_score(data: Dataset, fold: Fold, result: FitResult) -> FoldScore:
     """Score a result on the test group of its fold."""
-    labels = data.labels[fold.test_rows].numpy()
-    counts = confusion(labels, result.probabilities.argmax(1), len(data.classes))
+    rows = fold.test_rows
+    scores: dict[str, Any] = {"ua": None, "wa": None, "f1": None}
+    if data.classes:
+        counts = confusion(data.labels[rows].numpy(), result.probabilities.argmax(1), len(data.classes))
+        for name, score in (("ua", unweighted_accuracy), ("wa", weighted_accuracy), ("f1", macro_f1)):
+            scores[name] = float(score(counts))
+    if result.ratings is not None and data.targets.ratings is not None:
+        truth = data.targets.ratings[rows].numpy()
+        scores["ratings"] = group_scores(truth, result.ratings, data.targets.dimensions)
     return FoldScore(
         seed=result.seed,
         fold=fold.number,
         test=fold.test,
         dev=fold.dev,
         epoch=result.epoch or 0,
-        n=len(labels),
-        ua=float(unweighted_accuracy(counts)),
-        wa=float(weighted_accuracy(counts)),
-        f1=float(macro_f1(counts)),
+        n=len(rows),
+        **scores,
     )
 
 
@@ -218,4 +253,13 @@ def probability_table(
     for result in results:
         if result.seed == seed:
             table[folds.folds[result.fold - 1].test_rows.numpy()] = result.probabilities
+    return table
+
+
+def rating_table(data: Dataset, folds: CrossValidation, results: Sequence[FitResult], seed: int) -> NDArray[np.float32]:
+    """Collect a seed's predicted ratings of all folds: (n, k), NaN for utterances that no fold tests."""
+    table = np.full((len(data), len(data.targets.dimensions)), np.nan, np.float32)
+    for result in results:
+        if result.seed == seed and result.ratings is not None:
+            table[folds.folds[result.fold - 1].test_rows.numpy()] = result.ratings
     return table

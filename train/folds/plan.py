@@ -64,7 +64,7 @@ def required_column(
         raise TrainingError(
             f"the protocol {protocol} needs the column {name} of every utterance, but it is empty for "
             f"{values.count('')} of {len(values)}, such as {utterances[row].id!r}; fill it in the manifest, or choose "
-            "another protocol, such as --protocol loso-nested"
+            f"another protocol, such as --protocol {'folds-nested' if name == 'session' else 'loso-nested'}"
         )
     return values
 

@@ -16,6 +16,7 @@ from ..data.streams import Pair
 from .dropout import Dropout
 from .layers import CrossAttention, Projection, initialize_normal, sinusoidal_positions
 from .pooling import Pooling, Projected, Skip, masked_mean
+from .ratings import RatingScale
 
 INITIAL_LOG_SCALE = math.log(1 / 0.07)
 MAX_LOG_SCALE = math.log(100.0)
@@ -27,7 +28,7 @@ class Architecture:
 
     Attributes:
         frame_shapes: shape of one frame, ([layers,] width), by input: audio, face, text, or streams of them.
-        classes: number of classes, c.
+        classes: number of classes, c; 0 for a network that predicts ratings only.
         width: width of the shared space, d.
         heads: attention heads.
         layers: cross-attention layers of each pair; 0: the projected sequences are pooled as they are.
@@ -43,6 +44,7 @@ class Architecture:
         cosine_over_temperature: temperature of the alignment as in the reference code.
         fusion: the head; those over dialogs are in dialog_net.py.
         context: turns that a head over dialogs reads: past, both or none.
+        ratings: number of rated dimensions, k.
     """
 
     frame_shapes: Mapping[str, tuple[int, ...]]
@@ -62,6 +64,7 @@ class Architecture:
     cosine_over_temperature: bool = False
     fusion: str = "cross-attention"
     context: str = "past"
+    ratings: int = 0
 
 
 class Alignment(nn.Module):
@@ -127,6 +130,7 @@ class FoalNet(nn.Module):
         match_heads: Mapping[str, Mapping[str, nn.Linear]],
         pools: Mapping[str, Pooling],
         skip: Skip | None,
+        rating_scale: RatingScale | None = None,
     ) -> None:
         super().__init__()
         self.architecture = architecture
@@ -143,6 +147,7 @@ class FoalNet(nn.Module):
         self.match_heads = nn.ModuleDict({reader: nn.ModuleDict(heads) for reader, heads in match_heads.items()})
         self.pools = nn.ModuleDict(pools)
         self.skip = skip
+        self.rating_scale = rating_scale
         self.directions: tuple[Pair, ...] = tuple((reader, read) for reader in stacks for read in stacks[reader])
 
     def project(self, frames: Mapping[str, Frames]) -> dict[str, Projected]:
@@ -199,12 +204,12 @@ class FoalNet(nn.Module):
 
     def classify(
         self, pooled: Mapping[str, Float[Tensor, "b p"]], projected: Mapping[str, Projected]
-    ) -> Float[Tensor, "b c"]:
-        """Class logits from the fused, pooled sequences, and with `skip` from the pooled inputs, of all inputs."""
+    ) -> Float[Tensor, "b o"]:
+        """Class logits, then ratings in the unit of the manifest, o = c + k; with `skip` from the pooled inputs too."""
         logits: Tensor = self.classifier(self.dropout(torch.cat([pooled[name] for name in self.projections], -1)))
         if self.skip is not None:
             logits = logits + self.skip(projected)
-        return logits
+        return logits if self.rating_scale is None else self.rating_scale(logits)
 
     def match(self, fused: Fused, partners: Mapping[Pair, Int[Tensor, "k b"]]) -> dict[Pair, Float[Tensor, "k b 2"]]:
         """Logits of "different emotion" and "same emotion" by direction (MEM, section 2.3).
@@ -223,8 +228,8 @@ class FoalNet(nn.Module):
             logits[reader, read] = self.match_heads[reader][read](pair)  # type: ignore[index]
         return logits
 
-    def forward(self, frames: Mapping[str, Frames]) -> Float[Tensor, "b c"]:
-        """Class logits from frames."""
+    def forward(self, frames: Mapping[str, Frames]) -> Float[Tensor, "b o"]:
+        """Class logits and ratings from frames, see `classify`."""
         projected = self.project(frames)
         return self.classify(self.fuse(projected).own, projected)
 
@@ -268,7 +273,7 @@ def build_model(a: Architecture) -> FoalNet:
     stacks = {name: {read: stack() for read in read_by[name]} for name in names}
     pools = {name: Pooling(width=a.width, parts=a.pool) for name in names}
     pooled_width = a.width * len(a.pool)
-    classifier = nn.Linear(len(names) * pooled_width, a.classes)
+    classifier = nn.Linear(len(names) * pooled_width, a.classes + a.ratings)
     match_heads = {
         name: {read: nn.Linear(pooled_width, 2) for read in read_by[name]} for name in (names if paired else [])
     }
@@ -277,7 +282,7 @@ def build_model(a: Architecture) -> FoalNet:
         # Raw features have no learned attention scores.
         parts = tuple(part for part in a.pool if part != "attention") or ("mean",)
         widths = {name: shape[-1] for name, shape in a.frame_shapes.items()}
-        skip = Skip(widths=widths, parts=parts, classes=a.classes, dropout=a.input_dropout)
+        skip = Skip(widths=widths, parts=parts, classes=a.classes + a.ratings, dropout=a.input_dropout)
     model = FoalNet(
         architecture=a,
         projections=projections,
@@ -288,6 +293,7 @@ def build_model(a: Architecture) -> FoalNet:
         match_heads=match_heads,
         pools=pools,
         skip=skip,
+        rating_scale=RatingScale(a.ratings) if a.ratings else None,
     )
     if a.initialization == "normal":
         model.apply(initialize_normal)

@@ -55,4 +55,4 @@ def losses_of(network: Network, batch: Batch, config: LossConfig, generator: tor
     each = F.cross_entropy(logits_of(network, batch).float(), batch.labels, ignore_index=NO_CLASS, reduction="none")
     classes = (each * batch.weights).sum() / batch.labelled
     zero = classes.new_zeros(())
-    return Losses(classes, classes, zero, zero)
+    return Losses(classes, classes, zero, zero, zero)

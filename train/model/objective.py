@@ -15,15 +15,17 @@ from ..data.streams import input_pairs
 from .foalnet import FoalNet, Fused
 from .losses import avel_loss, draw_negatives, draw_positives, mem_loss
 from .pooling import Projected
+from .ratings import ccc_loss
 
 
 class Losses(NamedTuple):
-    """Scalar losses; `avel` and `mem` are unweighted, and 0 if disabled."""
+    """Scalar losses; `avel`, `mem` and `ratings` are unweighted, and 0 if disabled; `classes` is 0 without classes."""
 
     total: Float[Tensor, ""]
     classes: Float[Tensor, ""]
     avel: Float[Tensor, ""]
     mem: Float[Tensor, ""]
+    ratings: Float[Tensor, ""]
 
 
 class Pairs(NamedTuple):
@@ -49,6 +51,7 @@ class LossConfig:
         sum_positives: AVEL sums over positives instead of averaging.
         own_pairs: the only matching pair of MEM is a row's own.
         same_class: in batches of a single class, MEM's negatives are of the same class.
+        rating_weight: weight of the loss of ratings beside that of classes.
     """
 
     avel: float | None
@@ -56,16 +59,19 @@ class LossConfig:
     sum_positives: bool = False
     own_pairs: bool = False
     same_class: bool = False
+    rating_weight: float = 1.0
 
     @classmethod
     def from_settings(cls, settings: TrainSettings) -> "LossConfig":
         """The configuration that the settings define."""
         return cls(
-            avel=settings.avel_weight if settings.avel else None,
-            mem=settings.mem_weight if settings.mem else None,
+            # AVEL and MEM compare classes.
+            avel=settings.avel_weight if settings.avel and settings.has_classes else None,
+            mem=settings.mem_weight if settings.mem and settings.has_classes else None,
             sum_positives="sum" in settings.compat,
             own_pairs="own-pairs" in settings.compat,
             same_class="same-class" in settings.compat,
+            rating_weight=settings.rating_weight if settings.has_classes else 1.0,
         )
 
 
@@ -83,8 +89,8 @@ def objective(model: FoalNet, batch: Batch, config: LossConfig, generator: torch
     projected = model.project(batch.frames)
     avel = mem = batch.labels.new_zeros((), dtype=torch.float32)
     if model.alignment is None:
-        classes = _class_loss(model, model.fuse(projected), projected, batch)
-        return Losses(classes, classes, avel, mem)
+        classes, ratings = _target_losses(model, model.fuse(projected), projected, batch)
+        return Losses(_total(classes, ratings, batch, config), classes, avel, mem, ratings)
 
     inputs = input_pairs(list(projected))
     # Hard negatives need the similarities even if AVEL is disabled.
@@ -120,8 +126,9 @@ def objective(model: FoalNet, batch: Batch, config: LossConfig, generator: torch
             for (a, b), drawn in pairs.items()
             for direction in ((a, b), (b, a))
         )
-    classes = _class_loss(model, fused, projected, batch)
-    return Losses(classes + (config.avel or 0) * avel + (config.mem or 0) * mem, classes, avel, mem)
+    classes, ratings = _target_losses(model, fused, projected, batch)
+    total = _total(classes, ratings, batch, config) + (config.avel or 0) * avel + (config.mem or 0) * mem
+    return Losses(total, classes, avel, mem, ratings)
 
 
 def _mean(losses: Iterable[Float[Tensor, ""]]) -> Float[Tensor, ""]:
@@ -163,5 +170,21 @@ def draw_pairs(
     )
 
 
-def _class_loss(model: FoalNet, fused: Fused, projected: Mapping[str, Projected], batch: Batch) -> Float[Tensor, ""]:
-    return F.cross_entropy(model.classify(fused.own, projected), batch.labels)
+def _target_losses(
+    model: FoalNet, fused: Fused, projected: Mapping[str, Projected], batch: Batch
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The losses of classes (or of soft labels) and of ratings; 0 for what is no target."""
+    outputs = model.classify(fused.own, projected)
+    truth = batch.labels if batch.shares is None else batch.shares
+    zero = batch.labels.new_zeros((), dtype=torch.float32)
+    if batch.ratings is None:
+        return F.cross_entropy(outputs, truth), zero
+    classes = model.architecture.classes
+    ratings = ccc_loss(outputs[:, classes:], batch.ratings)
+    return (F.cross_entropy(outputs[:, :classes], truth) if classes else zero), ratings
+
+
+def _total(
+    classes: Float[Tensor, ""], ratings: Float[Tensor, ""], batch: Batch, config: LossConfig
+) -> Float[Tensor, ""]:
+    return classes if batch.ratings is None else classes + config.rating_weight * ratings

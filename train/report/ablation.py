@@ -16,6 +16,7 @@ from rich.text import Text
 from .floor import floor_lines
 from .formatting import NONE, gain_text, interval_text, p_limit, p_text, table_row
 from .plots import BLUE, INK, MUTED, ORANGE, figure, save
+from .ratings import rating_ablation_table
 
 _ON_TEST = "selected on test"
 _COLOURS = {False: BLUE, True: ORANGE}  # by whether a row was selected on test
@@ -46,6 +47,8 @@ def write_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
 
 def ablation_table(ablation: Mapping[str, Any]) -> RenderableType:
     """The table and its warnings for the terminal; the baseline is bold."""
+    if "target" in ablation:
+        return rating_ablation_table(ablation)
     table = Table(title=_title(ablation), caption=_conditions(ablation), title_justify="left", caption_justify="left")
     for number, column in enumerate(_head(ablation)):
         table.add_column(Text(column), justify="right" if number else "left")

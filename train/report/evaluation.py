@@ -14,6 +14,7 @@ from .files import run_title
 from .floor import floor_lines
 from .formatting import percent
 from .plots import BLUE, GREEN, INK, MUTED, ORANGE, figure, save
+from .ratings import rating_table
 
 
 def plot_calibration(path: Path, metrics: Mapping[str, Any], *, title: str) -> None:
@@ -116,6 +117,16 @@ def evaluation_table(metrics: Mapping[str, Any]) -> RenderableType:
     """Table of scores, robustness, retrieval and matching, in percent."""
     caption = f"{metrics['n']} utterances, {metrics['protocol']}, features {metrics['features'][:8]}, "
     caption += f"{len(metrics['seeds'])} seed{'s' * (len(metrics['seeds']) > 1)}"
+    ratings: list[RenderableType] = []
+    if "ratings" in metrics:
+        title = "ratings" if "ua_mean" in metrics else run_title(metrics)
+        robustness = metrics["ratings"]["robustness"]
+        ratings = [
+            rating_table(metrics, title=title, caption=caption),
+            Text("mean CCC: " + "   ".join(f"{name} {value:.3f}" for name, value in robustness.items())),
+        ]
+    if "ua_mean" not in metrics:
+        return Group(*ratings, *(Text(f"warning: {warning}") for warning in metrics["warnings"]))
     scores = Table("", "UA", "WA", "F1", title=run_title(metrics), caption=caption)
     scores.title_justify = scores.caption_justify = "left"
     for column in scores.columns[1:]:
@@ -140,7 +151,7 @@ def evaluation_table(metrics: Mapping[str, Any]) -> RenderableType:
     if metrics.get("matching"):
         parts.append(_line("matching", {k: v for k, v in metrics["matching"].items() if k != "pairs"}))
     parts += map(Text, floor_lines(metrics))
-    return Group(*parts, *(Text(f"warning: {warning}") for warning in metrics["warnings"]))
+    return Group(*parts, *ratings, *(Text(f"warning: {warning}") for warning in metrics["warnings"]))
 
 
 def _line(title: str, values: Mapping[str, float]) -> Text:

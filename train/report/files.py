@@ -4,7 +4,7 @@ import csv
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from ..fit.task import FitResult
 from ..folds.scenes import KIND as BLOCK
 from .floor import floor_lines
 from .formatting import percent
+from .ratings import rating_table
 
 _REQUIRED_KEYS = {
     "modalities",
@@ -35,23 +36,18 @@ _REQUIRED_KEYS = {
     "mem",
     "random_weights",
     "speaker_statistics",
-    "seed_average",
     "seeds",
     "folds",
     "n",
     "protocol",
     "features",
-    "ua_mean",
-    "wa_mean",
-    "f1_mean",
-    "ua_ci95",
-    "wa_ci95",
-    "per_class_recall",
     "warnings",
     "compat",
     "selected_on_test",
     "folds_digest",
 }
+_CLASS_KEYS = {"seed_average", "ua_mean", "wa_mean", "f1_mean", "ua_ci95", "wa_ci95", "per_class_recall"}
+"""Keys of a run with classes; a run of ratings alone has the key ratings instead."""
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -77,7 +73,11 @@ def read_metrics(run: Path) -> dict[str, Any]:
         ) from None
     except ValueError:
         raise UsageError(f"{path}: expected the metrics.json of a run, got invalid JSON") from None
-    if not isinstance(metrics, dict) or not metrics.keys() >= _REQUIRED_KEYS:
+    if (
+        not isinstance(metrics, dict)
+        or not metrics.keys() >= _REQUIRED_KEYS
+        or not (metrics.keys() >= _CLASS_KEYS or "ratings" in metrics)
+    ):
         raise UsageError(
             f"{path}: expected the metrics.json of a run of `foal train`, got other JSON; runs of older versions have "
             "to be trained again"
@@ -88,14 +88,24 @@ def read_metrics(run: Path) -> dict[str, Any]:
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
     """Write history.csv, one line per seed, fold and epoch."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Epoch)], lineterminator="\n")
+        unused = {name for name in _OPTIONAL_EPOCH_COLUMNS if all(getattr(row, name) is None for row in history)}
+        names = [field.name for field in fields(Epoch) if field.name not in unused]
+        writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         for row in history:
-            writer.writerow({name: _rounded(value) for name, value in asdict(row).items()})
+            writer.writerow({name: _rounded(getattr(row, name)) for name in names})
+
+
+_OPTIONAL_EPOCH_COLUMNS = ("loss_ratings", "dev_ccc")
 
 
 def write_predictions(
-    path: Path, data: Dataset, rows: Tensor, probabilities: Mapping[int, NDArray[np.float32]], folds: Sequence[str]
+    path: Path,
+    data: Dataset,
+    rows: Tensor,
+    probabilities: Mapping[int, NDArray[np.float32]],
+    folds: Sequence[str],
+    ratings: Mapping[int, NDArray[np.float32]] | None = None,
 ) -> None:
     """Write predictions.csv: one line per tested utterance, and per seed if there are several.
 
@@ -105,20 +115,35 @@ def write_predictions(
         rows: tested rows, (m,).
         probabilities: (m, c) by seed, from the network that was not trained on the utterance; columns `p_<class>`.
         folds: group of each utterance, n.
+        ratings: predicted ratings (m, k) by seed (None: no targets); columns `predicted_<dimension>` beside the true
+            `<dimension>`.
     """
     several = ["seed"] if len(probabilities) > 1 else []
     labels = data.labels.tolist()
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            [*several, "id", "speaker", "fold", "label", "predicted", *(f"p_{name}" for name in data.classes)]
-        )
+        of_classes = ["label", "predicted", *(f"p_{name}" for name in data.classes)] if data.classes else []
+        of_ratings = [column for name in data.targets.dimensions for column in (name, f"predicted_{name}")]
+        writer.writerow([*several, "id", "speaker", "fold", *of_classes, *of_ratings])
         for seed, table in probabilities.items():
-            for row, shares in zip(rows.tolist(), table, strict=True):
+            rated = np.zeros((len(rows), 0), np.float32) if ratings is None else ratings[seed]
+            for row, shares, values in zip(rows.tolist(), table, rated, strict=True):
                 names = [data.ids[row], data.speakers[row], folds[row]]
-                classes = [data.classes[labels[row]], data.classes[int(shares.argmax())]]
+                classes: list[str] = []
+                if data.classes:
+                    classes = [data.classes[labels[row]], data.classes[int(shares.argmax())]]
                 seed_cell = [seed] if several else []
-                writer.writerow([*seed_cell, *names, *classes, *(f"{share:.6f}" for share in shares)])
+                cells = [*classes, *(f"{share:.6f}" for share in shares), *_rating_cells(data, row, values)]
+                writer.writerow([*seed_cell, *names, *cells])
+
+
+def _rating_cells(data: Dataset, row: int, predicted: NDArray[np.float32]) -> list[str]:
+    """True and predicted rating of each dimension; an empty cell where there is none."""
+    utterance, cells = data.utterances[row], []
+    for name, value in zip(data.targets.dimensions, predicted, strict=True):
+        truth = getattr(utterance, name)
+        cells += ["" if truth is None else f"{truth:g}", f"{value:.6f}"]
+    return cells
 
 
 def run_title(metrics: Mapping[str, Any]) -> str:
@@ -127,6 +152,8 @@ def run_title(metrics: Mapping[str, Any]) -> str:
     title = " + ".join([modalities_title(metrics["modalities"]), *losses])
     if metrics.get("context"):
         title += f", {metrics['fusion']}, context {metrics['context']}"
+    if "target" in metrics:
+        title += f": {', '.join(metrics['target'])}"
     remarks = [f"compat: {', '.join(metrics['compat'])}"] if metrics["compat"] else []
     remarks += ["reads the future"] if metrics.get("reads_future") else []
     remarks += ["selected on test"] if metrics["selected_on_test"] else []
@@ -139,10 +166,11 @@ def run_title(metrics: Mapping[str, Any]) -> str:
 
 def results_table(metrics: Mapping[str, Any]) -> RenderableType:
     """Table of UA, WA and F1 per fold (mean over seeds) and over all folds, in percent, with interval and deviation."""
+    warnings = [Text(f"warning: {warning}") for warning in metrics["warnings"]]
+    if "ua_mean" not in metrics:
+        return Group(rating_table(metrics, title=run_title(metrics), caption=_caption(metrics)), *warnings)
     seeds = metrics["seeds"]
-    caption = f"{metrics['n']} utterances, {metrics['protocol']}, features {metrics['features'][:8]}, "
-    caption += f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
-    table = Table(title=run_title(metrics), caption=caption, title_justify="left", caption_justify="left")
+    table = Table(title=run_title(metrics), caption=_caption(metrics), title_justify="left", caption_justify="left")
     for column in ("test", "development", "epoch", "UA", "WA", "F1"):
         table.add_column(column, justify="left" if column in ("test", "development") else "right")
     for test in dict.fromkeys(fold["test"] for fold in metrics["folds"]):
@@ -164,8 +192,16 @@ def results_table(metrics: Mapping[str, Any]) -> RenderableType:
     recalls = "   ".join(
         f"{name} {'-' if value is None else percent(value)}" for name, value in metrics["per_class_recall"].items()
     )
-    warnings = [Text(f"warning: {warning}") for warning in metrics["warnings"]]
-    return Group(table, Text(f"recall: {recalls}"), *map(Text, floor_lines(metrics)), *warnings)
+    ratings = [rating_table(metrics)] if "ratings" in metrics else []
+    return Group(table, Text(f"recall: {recalls}"), *map(Text, floor_lines(metrics)), *ratings, *warnings)
+
+
+def _caption(metrics: Mapping[str, Any]) -> str:
+    seeds = metrics["seeds"]
+    return (
+        f"{metrics['n']} utterances, {metrics['protocol']}, features {metrics['features'][:8]}, "
+        f"{f'seed {seeds[0]}' if len(seeds) == 1 else f'{len(seeds)} seeds'}"
+    )
 
 
 def _rounded(value: float) -> float | str:
@@ -231,7 +267,7 @@ def selection_warnings(data: Dataset, folds: CrossValidation, select: str, resul
         return []
     warnings = []
     single = [str(fold.number) for fold in folds.folds if len(torch.unique(data.labels[fold.dev_rows])) == 1]
-    if single:
+    if single and data.classes:
         warnings.append(
             f"development group of a single class in fold {', '.join(single)}: it cannot choose an epoch; use "
             "--select last, or another protocol"

@@ -50,7 +50,7 @@ def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
 
 
 def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, int], int], *, title: str) -> None:
-    """Plot training losses and, if there is any, development UA by epoch, one line per seed and fold.
+    """Plot training losses and, if there is any, development UA (CCC without classes), one line per seed and fold.
 
     Args:
         path: the file.
@@ -61,10 +61,11 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
     runs: dict[tuple[int, int], list[Epoch]] = {}
     for row in history:
         runs.setdefault((row.seed, row.fold), []).append(row)
-    scored = any(row.dev_ua is not None for row in history)
+    scored = any(row.dev_ua is not None or row.dev_ccc is not None for row in history)
     with matplotlib.style.context("default"):
         picture, (left, *rest) = figure(9 if scored else 4.8, 3.6, panels=2 if scored else 1)
-        losses = (("classes", "loss_classes", BLUE), ("AVEL", "loss_avel", ORANGE), ("MEM", "loss_mem", GREEN))
+        losses = [("classes", "loss_classes", BLUE), ("AVEL", "loss_avel", ORANGE), ("MEM", "loss_mem", GREEN)]
+        losses.append(("1 - CCC", "loss_ratings", INK))
         for label, field, colour in losses:
             if not any(getattr(row, field) for row in history):
                 continue  # disabled
@@ -86,11 +87,15 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
 def _draw_development(
     axes: Axes, runs: Mapping[tuple[int, int], Sequence[Epoch]], best: Mapping[tuple[int, int], int]
 ) -> None:
+    ratings = all(row.dev_ua is None for rows in runs.values() for row in rows)
     for run, rows in runs.items():
-        scores = [100 * row.dev_ua for row in rows if row.dev_ua is not None]
+        scores = [row.dev_ccc or 0.0 if ratings else 100 * (row.dev_ua or 0.0) for row in rows]
         axes.plot([row.epoch for row in rows], scores, color=MUTED, lw=1)
         axes.plot(best[run], scores[best[run] - 1], "o", color=BLUE, ms=5)
-    axes.set(xlabel="epoch", ylabel="development UA (%)", ylim=(0, 100))
+    if ratings:
+        axes.set(xlabel="epoch", ylabel="development CCC (mean of the dimensions)", ylim=(None, 1))
+    else:
+        axes.set(xlabel="epoch", ylabel="development UA (%)", ylim=(0, 100))
     axes.set_title("dots: selected epochs", fontsize=9, loc="right", color=MUTED)
 
 

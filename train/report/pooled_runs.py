@@ -110,6 +110,11 @@ def read_predictions(folder: Path) -> Predictions:
             rows = list(reader)
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path}: expected the predictions of a run, but they cannot be read ({error})") from None
+    if "label" not in columns and any(name.startswith("predicted_") for name in columns):
+        raise UsageError(
+            f"{path}: expected predicted classes, by which runs are pooled and compared, got ratings alone; show the "
+            "run by itself with `foal results RUN`"
+        )
     if "speaker" not in columns:
         raise UsageError(f"{path}: expected a column speaker, found none; train runs of older versions again")
     classes = tuple(name.removeprefix("p_") for name in columns if name.startswith("p_"))

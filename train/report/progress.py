@@ -8,6 +8,7 @@ from ...shared.cli.progress import progress_display
 from ...shared.config.train_settings import TrainSettings
 from ..fit.history import Epoch
 from ..fit.task import FoldScore
+from .formatting import NONE
 
 log = logging.getLogger(__name__)
 
@@ -24,19 +25,29 @@ def training_progress(settings: TrainSettings) -> Iterator[Callable[[Step], None
         def show(step: Step) -> None:
             if isinstance(step, FoldScore):
                 log.info(
-                    "seed %d, fold %d: UA %.1f%%, WA %.1f%% on %s (%s)",
+                    "seed %d, fold %d: %s on %s (%s)",
                     step.seed,
                     step.fold,
-                    100 * step.ua,
-                    100 * step.wa,
+                    _scores_text(step),
                     step.test,
                     f"epoch {step.epoch}, chosen on {step.dev}" if chooses(settings, step) else "last epoch",
                 )
                 return
-            score = "" if step.dev_ua is None else f"development UA {100 * step.dev_ua:.1f}%"
+            score = "" if step.dev_ccc is None else f"development CCC {step.dev_ccc:.3f}"
+            score = score if step.dev_ua is None else f"development UA {100 * step.dev_ua:.1f}%"
             display.update(score, completed=step.epoch, description=f"seed {step.seed}, fold {step.fold}")
 
         yield show
+
+
+def _scores_text(score: FoldScore) -> str:
+    """UA and WA, and the CCC of each dimension, as far as a fold has them."""
+    parts = []
+    if score.ua is not None and score.wa is not None:
+        parts += [f"UA {100 * score.ua:.1f}%", f"WA {100 * score.wa:.1f}%"]
+    for name, scores in (score.ratings or {}).items():
+        parts.append(f"CCC {name} {NONE if scores['ccc'] is None else format(scores['ccc'], '.3f')}")
+    return ", ".join(parts)
 
 
 def chooses(settings: TrainSettings, score: FoldScore) -> bool:

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 
 from ...shared.cli.logs import log_file
 from ...shared.config.settings import Settings
-from ...shared.config.train_settings import Protocol, TrainSettings
+from ...shared.config.train_settings import LABEL, Protocol, TrainSettings
 from ...shared.errors import UsageError
 from ..data.dataset import Dataset, open_dataset
 from ..data.fold_features import fold_settings, tested_groups, with_fold_streams
@@ -76,12 +76,16 @@ def tune(
 
     Raises:
         TrainingError: the features do not allow the fits.
-        UsageError: too few trials, a protocol without development groups, or `out` contains other files or a study
-            that was made from something else.
+        UsageError: too few trials, other targets than label, a protocol without development groups, or `out` contains
+            other files or a study that was made from something else.
     """
     if trials < MIN_TRIALS:
         raise UsageError(f"expected at least {MIN_TRIALS} trials (the first has the current settings), got {trials}")
     t = settings.train
+    if t.target != (LABEL,):
+        raise UsageError(
+            f"train.target: foal tune searches settings by the UA of labels, got {', '.join(t.target)}; leave it out"
+        )
     # Only the index is read here; the workers read the values.
     reading = t.model_copy(update={"load": "disk"})
     with open_dataset(features, reading, classes=settings.corpus.classes) as opened:

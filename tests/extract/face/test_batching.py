@@ -29,10 +29,10 @@ def test_embeddings_do_not_depend_on_the_batch(
         assert other.valid.all()
         np.testing.assert_allclose(other.boxes, batched.boxes, atol=1e-4)
         assert np.linalg.norm(batched.values - other.values) <= 1e-4 * np.linalg.norm(batched.values)
-    # With the same batch size they are bit-identical, regardless of the other utterances of the chunk.
+    # Other utterances of the chunk change at most the last bits: MTCNN refines the candidates of a batch together.
     same_size = run_batches(extractor, images[:3], images, images[::-1])[1]
-    assert np.array_equal(same_size.values, batched.values)
-    assert np.array_equal(same_size.boxes, batched.boxes)
+    np.testing.assert_allclose(same_size.boxes, batched.boxes, atol=1e-6)
+    assert np.linalg.norm(batched.values - same_size.values) <= 1e-5 * np.linalg.norm(batched.values)
 
 
 def test_frames_without_a_face_are_zero_and_invalid(

@@ -1,0 +1,1 @@
+"""What a network learns: classes, ratings of dimensions, soft labels."""
