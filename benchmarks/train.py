@@ -43,9 +43,10 @@ from foal.train.data.features import StreamSource, read_streams
 from foal.train.data.protocol import build_cross_validation
 from foal.train.data.sequences import Batch
 from foal.train.fit.device import deterministic
-from foal.train.fit.loop import architecture_for, fit_normalization, train_epoch
+from foal.train.fit.loop import fit_normalization, train_epoch
 from foal.train.fit.optimizer import Optimizer
 from foal.train.model.foalnet import build_model
+from foal.train.model.networks import architecture_for
 from foal.train.run import train
 
 SAME_WIDTH = TrainSettings(preset="paper", max_seconds=6.0, compat="reference")

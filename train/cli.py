@@ -24,6 +24,7 @@ LABELS: dict[str, str | Setting] = {
     "normalize_labels": "train.normalize_labels",
     "accept_labels": "train.accept_labels",
 }
+FITTING: dict[str, str | Setting] = {name: f"train.{name}" for name in ("normalize", "select", "refit", "preset")}
 SEEDS = setting("train.seeds", metavar="A,B,...")
 CLUSTER: dict[str, str | Setting] = {
     "workers": setting("cluster.workers", "--workers", "-j"),
@@ -44,10 +45,7 @@ DEFAULT_RUN = Path("runs/main")
     mem="train.mem",
     **PROTOCOL,
     **LABELS,
-    normalize="train.normalize",
-    select="train.select",
-    refit="train.refit",
-    preset="train.preset",
+    **FITTING,
     compat=setting("train.compat", metavar="reference|A,B,..."),
     seeds=SEEDS,
     epochs="train.epochs",
@@ -152,10 +150,7 @@ def results(
     **HEAD,
     **PROTOCOL,
     **LABELS,
-    normalize="train.normalize",
-    select="train.select",
-    refit="train.refit",
-    preset="train.preset",
+    **FITTING,
     seeds=SEEDS,
     epochs="train.epochs",
     early_stopping_patience="train.early_stopping_patience",

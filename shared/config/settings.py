@@ -24,7 +24,8 @@ from .extract_settings import (
     modality_of,
 )
 from .loading import Section, check_finite, check_renamed, explain_error, read_params, set_dotted
-from .train_settings import PRESETS, TrainSettings
+from .presets import PRESETS
+from .train_settings import TrainSettings
 
 __all__ = [
     "INDEX_NAME",

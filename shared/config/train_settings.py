@@ -9,6 +9,7 @@ from ..errors import SettingsError
 from ..utterance import RATINGS
 from .extract_settings import MODALITIES, STREAM_NAME, modality_of
 from .loading import Section
+from .presets import PRESETS
 
 Protocol = Literal[
     "loso-nested", "loso-reference", "speakers-nested", "folds-nested", "loso-scenes-nested", "erc-split"
@@ -25,39 +26,6 @@ SOFT: Literal["soft"] = "soft"
 Share = Annotated[float, Field(ge=0, lt=1)]
 REFERENCE: tuple[Deviation, ...] = ("temperature", "sum", "own-pairs")
 """The deviations of the reference code from the paper that `compat: reference` reproduces."""
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "light": {},
-    # Sizes and optimizer of Li et al. 2024 and their code; the protocol remains nested.
-    "paper": {
-        "select": "ua",
-        "refit": False,
-        "width": 512,
-        "heads": 4,
-        "layers": 2,
-        "feed_forward": False,
-        "positions": False,
-        "pool": ("mean",),
-        "skip": False,
-        "dropout": 0.1,
-        "projection_dropout": 0.5,
-        "frame_rate": None,
-        "modality_dropout": 0.0,
-        "input_dropout": 0.1,
-        "batch_size": 16,
-        "batch_frames": None,
-        "epochs": 40,
-        "early_stopping_patience": None,
-        "learning_rate": 1e-4,
-        "schedule": "constant",
-        "warmup": 0.0,
-        "clip": None,
-        "initialization": "normal",
-        "weight_decay": 0.01,
-        "decay": "all",
-    },
-}
-"""The keys that each preset sets. Keys given explicitly override them; all other keys keep their defaults."""
 
 
 class TrainSettings(Section):

@@ -1,6 +1,5 @@
 """The labelled utterances of a run, with their features."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from torch import Tensor
 from ...shared.config.settings import modality_of
 from ...shared.config.train_settings import SOFT, TrainSettings
 from ...shared.errors import TrainingError
-from ...shared.labels import common_spellings, label_question, spelling_problems
+from ...shared.labels import common_spellings
 from ...shared.parallel.malloc import limit_malloc_arenas
 from ...shared.store.feature_store import FeatureStore
 from ...shared.text import counted
@@ -29,6 +28,7 @@ from ..targets.columns import (
     soft_labelled,
     target_warnings,
 )
+from ..targets.labels import check_labels, label_warnings
 from .features import Features, InMemory, OnDisk, StreamSource, read_streams
 from .pooled import read_vectors, utterance_vectors
 from .speakers import ReadStreams, SpeakerStatistics, speaker_key, speaker_statistics
@@ -141,7 +141,7 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
         names = {} if settings.fold_features else select_streams(store, wanted_streams(settings))
         class_names, every, rows = target_rows(store, settings, classes)
         if settings.has_classes and classes is None and not settings.accept_labels:
-            _check_labels(path, [every[row].label for row in rows])
+            check_labels(path, [every[row].label for row in rows])
         sources = {
             key: StreamSource(name=name, rate_hz=store.streams[name].rate_hz, frame_rate=settings.frame_rate)
             for key, name in names.items()
@@ -162,14 +162,20 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
             digest=store.digest,
             provenance={name: provenance[name] for name in names.values()},
             warnings=(
-                *(_label_warnings(every, class_names) if settings.has_classes else ()),
+                *(label_warnings(every, class_names) if settings.has_classes else ()),
                 *target_warnings(settings, utterances, len(every) - len(rows)),
-                *_context_warnings(len(context)),
+                *(
+                    [f"context: {counted(len(context), 'turn')} of these are read by the dialog head"]
+                    if context
+                    else []
+                ),
                 *stream_warnings(store, rows, names),
             ),
             every=tuple(every),
             context=tuple(every[row] for row in context),
-            dialogs=_dialogs([every[row] for row in (*rows, *context)]) if settings.over_dialogs else (),
+            dialogs=tuple(map(torch.tensor, turns_by_dialog([every[row] for row in (*rows, *context)])))
+            if settings.over_dialogs
+            else (),
             targets=read_targets(settings, utterances, class_names),
         )
         yield data if settings.max_seconds is None else data.select(list(names), settings.max_seconds)
@@ -195,14 +201,6 @@ def _open_features(
         features = InMemory(read_streams(store, rows, sources))
     by_speaker = settings.normalize == "speaker"
     return features, speaker_statistics(store, rows, sources, read) if by_speaker else None
-
-
-def _dialogs(turns: Sequence[Utterance]) -> tuple[Tensor, ...]:
-    return tuple(map(torch.tensor, turns_by_dialog(turns)))
-
-
-def _context_warnings(turns: int) -> list[str]:
-    return [f"context: {counted(turns, 'turn')} of these are read by the dialog head"] if turns else []
 
 
 def select_streams(store: FeatureStore, wanted: Mapping[str, str | None]) -> dict[str, str]:
@@ -292,29 +290,6 @@ def labelled_rows(
     if not rows:
         raise TrainingError(f"{store.path}: no utterance has one of the labels {', '.join(names)}")
     return names, rows
-
-
-def _check_labels(path: Path, labels: Sequence[str]) -> None:
-    """Raise TrainingError if the labels are probably no classes."""
-    if question := label_question(Counter(labels)):
-        raise TrainingError(
-            f"{path}: {question}. Are these classes? If so, go on with --accept-labels (key train.accept_labels); if "
-            "not, put the names of the classes into the column label of the manifest, and run `foal index` again"
-        )
-
-
-def _label_warnings(utterances: Sequence[Utterance], classes: Sequence[str]) -> list[str]:
-    warnings = []
-    if missing := sum(not utterance.label for utterance in utterances):
-        warnings.append(f"{missing} of {len(utterances)} utterances left out: they have no label")
-    if others := sorted({u.label for u in utterances if u.label} - set(classes)):
-        count = sum(utterance.label in others for utterance in utterances)
-        warnings.append(f"{count} of {len(utterances)} utterances left out: their label is {', '.join(others)}")
-    warnings += [
-        f"labels that differ only in case or spaces: {problem}; --normalize-labels merges them"
-        for problem in spelling_problems(utterance.label for utterance in utterances)
-    ]
-    return warnings
 
 
 def stream_warnings(store: FeatureStore, rows: Sequence[int], names: Mapping[str, str]) -> list[str]:

@@ -20,9 +20,8 @@ from ..dialogs.batches import dialog_training_batches, dialogs_of
 from ..metrics.classification import confusion, unweighted_accuracy, weighted_accuracy
 from ..metrics.regression import group_scores, mean_concordance
 from ..model.dialog_net import DialogNet
-from ..model.foalnet import Architecture
 from ..model.layers import Projection
-from ..model.networks import Network, build_network, losses_of
+from ..model.networks import Network, architecture_for, build_network, losses_of
 from ..model.objective import LossConfig
 from ..model.pooling import PooledInputs, Skip
 from ..model.ratings import ccc_loss
@@ -189,30 +188,6 @@ def train_epoch(
         sums += torch.stack(losses).detach() * batch.size
     means: list[float] = (sums / draws).tolist()
     return means
-
-
-def architecture_for(data: Dataset, settings: TrainSettings) -> Architecture:
-    """The architecture that the settings define for the features of a dataset."""
-    return Architecture(
-        frame_shapes=dict(data.features.frame_shapes),
-        classes=len(data.classes),
-        ratings=len(data.targets.dimensions),
-        width=settings.width,
-        heads=settings.heads,
-        layers=settings.layers,
-        dropout=settings.dropout,
-        projection_dropout=settings.projection_dropout,
-        input_dropout=settings.input_dropout,
-        frame_dropout=settings.frame_dropout,
-        feed_forward=settings.feed_forward,
-        positions=settings.positions,
-        pool=settings.pool,
-        skip=settings.skip,
-        initialization=settings.initialization,
-        cosine_over_temperature="temperature" in settings.compat,
-        fusion=settings.fusion,
-        context=settings.context,
-    )
 
 
 def fit_normalization(model: Network, data: Dataset, rows: torch.Tensor) -> None:

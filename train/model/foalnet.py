@@ -32,8 +32,7 @@ class Architecture:
         width: width of the shared space, d.
         heads: attention heads.
         layers: cross-attention layers of each pair; 0: the projected sequences are pooled as they are.
-        feed_forward: a feed-forward layer after each attention.
-        positions: sinusoidal positions before the attention.
+        feed_forward, positions: feed-forward layers after the attention, sinusoidal positions before it.
         pool: pooling over time before the classifier.
         skip: a linear path from the pooled input features to the class scores.
         dropout: dropout in attention and before the classifier.
@@ -42,8 +41,7 @@ class Architecture:
         frame_dropout: share of frames dropped in training.
         initialization: initial weights of linear layers: uniform, or normal with deviation 0.02 and zero biases.
         cosine_over_temperature: temperature of the alignment as in the reference code.
-        fusion: the head; those over dialogs are in dialog_net.py.
-        context: turns that a head over dialogs reads: past, both or none.
+        fusion, context: the head, and the turns that a head over dialogs reads (past, both or none).
         ratings: number of rated dimensions, k.
     """
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-from ...shared.config.train_settings import DIALOG_HEADS
+from ...shared.config.train_settings import DIALOG_HEADS, TrainSettings
 from ...shared.errors import TrainingError
-from ..data.dataset import NO_CLASS
+from ..data.dataset import NO_CLASS, Dataset
 from ..data.sequences import Batch
 from ..dialogs.batches import DialogBatch
 from .dialog_net import DialogNet, build_dialog_net
@@ -14,6 +14,30 @@ from .foalnet import Architecture, FoalNet, build_model
 from .objective import LossConfig, Losses, objective
 
 Network = FoalNet | DialogNet
+
+
+def architecture_for(data: Dataset, settings: TrainSettings) -> Architecture:
+    """The architecture that the settings define for the features of a dataset."""
+    return Architecture(
+        frame_shapes=dict(data.features.frame_shapes),
+        classes=len(data.classes),
+        ratings=len(data.targets.dimensions),
+        width=settings.width,
+        heads=settings.heads,
+        layers=settings.layers,
+        dropout=settings.dropout,
+        projection_dropout=settings.projection_dropout,
+        input_dropout=settings.input_dropout,
+        frame_dropout=settings.frame_dropout,
+        feed_forward=settings.feed_forward,
+        positions=settings.positions,
+        pool=settings.pool,
+        skip=settings.skip,
+        initialization=settings.initialization,
+        cosine_over_temperature="temperature" in settings.compat,
+        fusion=settings.fusion,
+        context=settings.context,
+    )
 
 
 def build_network(architecture: Architecture) -> Network:

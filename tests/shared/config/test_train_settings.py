@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from foal.shared.cli.options import comma_list, settings_from
+from foal.shared.config.presets import PRESETS
 from foal.shared.config.settings import load_settings
-from foal.shared.config.train_settings import PRESETS, REFERENCE, TrainSettings
+from foal.shared.config.train_settings import REFERENCE, TrainSettings
 from foal.shared.errors import SettingsError
 
 

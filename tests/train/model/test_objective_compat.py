@@ -12,8 +12,8 @@ from torch import Tensor
 from foal.shared.config.train_settings import TrainSettings
 from foal.train.data.dataset import Dataset
 from foal.train.data.sequences import Batch, Frames, PackedSequences
-from foal.train.fit.loop import architecture_for
 from foal.train.model.foalnet import FoalNet
+from foal.train.model.networks import architecture_for
 from foal.train.model.objective import LossConfig, Losses, Pairs, draw_pairs, objective
 from foal.train.model.pooling import Projected
 
