@@ -39,7 +39,7 @@ def without_modality(data: Dataset, name: str, rows: slice = slice(None)) -> Dat
     return replace(data, features=InMemory(changed))
 
 
-def check_finite(model: FoalNet) -> None:
+def check_finite(model: torch.nn.Module) -> None:
     for name, value in model.state_dict().items():
         assert torch.isfinite(value).all(), name
 

@@ -164,11 +164,7 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
             warnings=(
                 *(label_warnings(every, class_names) if settings.has_classes else ()),
                 *target_warnings(settings, utterances, len(every) - len(rows)),
-                *(
-                    [f"context: {counted(len(context), 'turn')} of these are read by the dialog head"]
-                    if context
-                    else []
-                ),
+                *([f"context: {counted(len(context), 'turn')} of these read by the dialog head"] if context else []),
                 *stream_warnings(store, rows, names),
             ),
             every=tuple(every),

@@ -64,7 +64,7 @@ def test_results_name_the_head_and_its_context(run: Path, feats: Path, foal_here
     assert (metrics["avel"], metrics["mem"]) == (False, False)
     assert metrics["n"] == len(UTTERANCES) == len(read_csv(run / "predictions.csv"))
     assert metrics["label_inertia"]["pairs"] > 0
-    assert "context: 1 turn of these are read by the dialog head" in " ".join(metrics["warnings"])
+    assert "context: 1 turn of these read by the dialog head" in " ".join(metrics["warnings"])
     shown = foal_here("results", run)
     assert "audio and face, dialog-gru, context both (reads the future" in shown.stdout
     assert "label inertia (diagnostic, reads labels)" in shown.stdout
