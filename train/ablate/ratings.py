@@ -16,17 +16,17 @@ from ...shared.config.settings import Settings
 from ...shared.config.train_settings import Protocol
 from ...shared.errors import UsageError
 from ..data.dataset import Dataset, open_dataset
-from ..data.fold_features import fold_settings, tested_groups, with_fold_streams
+from ..data.fold_features import tested_groups, with_fold_streams
 from ..data.protocol import CrossValidation, cross_validation_of
 from ..fit.baselines import Baseline
 from ..fit.checks import check_targets
 from ..fit.parallel import run_missing
-from ..fit.task import FitResult, FitTask, load_result, rating_table
+from ..fit.task import FitResult, load_result, rating_table
 from ..metrics.regression import concordance_gain, rating_scores
 from ..report.files import corpora_seen, fold_streams_json, versions, warnings_for, write_json
 from ..report.ratings import write_rating_markdown
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
-from .systems import BASELINE, FUSION_ONLY, System, single_networks
+from .systems import BASELINE, FUSION_ONLY, System, fit_tasks, single_networks
 
 RIDGE = Baseline(estimator="ridge", parts=("mean", "std"))
 
@@ -95,22 +95,7 @@ def ablate_ratings(
         seeds = list(dict.fromkeys(t.seeds))
         with reuse_run_folder(out, ours, force=force) as folder, log_file(folder / LOG_FILE):
             (folder / FITS).mkdir(exist_ok=True)
-            tasks = {
-                system.id: [
-                    FitTask(
-                        baseline=system.baseline,
-                        inputs=system.inputs,
-                        settings=system.settings(fold_settings(t, fold.number, fold.test), folds.protocol),
-                        seed=seed,
-                        fold=fold.number,
-                        folder=folder / FITS,
-                    )
-                    for seed in (seeds if system.is_random else [0])
-                    for fold in folds.folds
-                ]
-                for system in systems
-                if system.is_fitted
-            }
+            tasks = fit_tasks(systems, t, folds, seeds, folder / FITS)
             of_protocol: dict[Protocol | None, CrossValidation] = {folds.protocol: folds}
             paths = run_missing(settings, features, data, of_protocol, tasks, progress)
             results = {name: [load_result(path) for path in files] for name, files in paths.items()}

@@ -19,10 +19,10 @@ from ...shared.config.train_settings import LABEL, Protocol, TrainSettings
 from ...shared.errors import UsageError
 from ...shared.store.feature_store import FeatureStore
 from ..data.dataset import Dataset, open_dataset
-from ..data.fold_features import fold_settings, tested_groups, with_fold_streams
+from ..data.fold_features import tested_groups, with_fold_streams
 from ..data.protocol import CrossValidation, build_cross_validation, check_classes, cross_validation_of
 from ..fit.parallel import run_missing
-from ..fit.task import FitResult, FitTask, load_result, probability_table
+from ..fit.task import FitResult, load_result, probability_table
 from ..floor.folds import ScriptFloor, floor_json, script_floor
 from ..floor.inertia import label_inertia
 from ..metrics.classification import Counts, counts_by_speaker, mean_ua, pooled_scores
@@ -32,7 +32,7 @@ from ..report.files import corpora_seen, fold_streams_json, versions, warnings_f
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
 from .ratings import ablate_ratings
 from .script_rows import script_table, with_script_rows
-from .systems import BASELINE, PROPOSED, System, systems_for
+from .systems import BASELINE, PROPOSED, System, fit_tasks, systems_for
 
 OUR_FILES = frozenset({"ablation.json", "ablation.md", "ablation.png", FITS, LOG_FILE, ".gitignore"})
 
@@ -119,7 +119,7 @@ def ablate(
         )
         with reuse_run_folder(out, OUR_FILES, force=force) as folder, log_file(folder / LOG_FILE):
             (folder / FITS).mkdir(exist_ok=True)
-            tasks = {system.id: _tasks(system, study, folder / FITS) for system in systems if system.is_fitted}
+            tasks = fit_tasks(systems, t, folds, study.seeds, folder / FITS)
             paths = run_missing(settings, features, data, folds_by_protocol, tasks, progress)
             results = {name: [load_result(path) for path in files] for name, files in paths.items()}
             ablation = _compare(study, systems, _all_tables(study, systems, results), results)
@@ -137,21 +137,6 @@ def _with_available_streams(settings: TrainSettings, features: Path) -> TrainSet
         available = {modality_of(name) for name in store.streams}
     streams = tuple(name for name in settings.streams if name in available)
     return settings.model_copy(update={"streams": streams or settings.streams})
-
-
-def _tasks(system: System, study: _Study, folder: Path) -> list[FitTask]:
-    return [
-        FitTask(
-            baseline=system.baseline,
-            inputs=system.inputs,
-            settings=system.settings(fold_settings(study.settings, fold.number, fold.test), study.folds.protocol),
-            seed=seed,
-            fold=fold.number,
-            folder=folder,
-        )
-        for seed in (study.seeds if system.is_random else [0])
-        for fold in study.folds.folds
-    ]
 
 
 def _all_tables(study: _Study, systems: Sequence[System], results: Mapping[str, Sequence[FitResult]]) -> Tables:

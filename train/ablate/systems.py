@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from ...shared.config.train_settings import REFERENCE, Protocol, TrainSettings
+from ..data.fold_features import fold_settings
+from ..data.protocol import CrossValidation
 from ..data.streams import input_pairs, listed
 from ..fit.baselines import Baseline
+from ..fit.task import FitTask
 
 FUSION_ONLY = {"avel": False, "mem": False}
 FULL = {"avel": True, "mem": True}
@@ -240,3 +244,33 @@ def systems_for(inputs: Sequence[str], protocol: Protocol, *, deviations: bool) 
         *(DEVIATIONS if deviations and len(inputs) > 1 else ()),
     ]
     return [system for system in systems if system.protocol is None or protocol == "loso-nested"]
+
+
+def fit_tasks(
+    systems: Sequence[System], settings: TrainSettings, folds: CrossValidation, seeds: Sequence[int], folder: Path
+) -> dict[str, list[FitTask]]:
+    """The fits of every system that has some, by its id: each seed and fold; a deterministic system has one seed.
+
+    Args:
+        systems: the systems.
+        settings: settings of the study.
+        folds: folds of the study; a system with a protocol of its own has as many.
+        seeds: seeds of the study.
+        folder: folder of the results.
+    """
+    return {
+        system.id: [
+            FitTask(
+                baseline=system.baseline,
+                inputs=system.inputs,
+                settings=system.settings(fold_settings(settings, fold.number, fold.test), folds.protocol),
+                seed=seed,
+                fold=fold.number,
+                folder=folder,
+            )
+            for seed in (seeds if system.is_random else [0])
+            for fold in folds.folds
+        ]
+        for system in systems
+        if system.is_fitted
+    }
