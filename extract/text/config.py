@@ -23,7 +23,7 @@ class Family:
         positions: default number of positions.
         layers_key: key of the number of layers.
         padding: the pad token of a model whose positions are counted behind it (RoBERTa's and MPNet's); None: from 0.
-        first_token: whether the first token is trained to stand for the input.
+        first_token: whether the first token is trained to represent the input.
     """
 
     layers: int
@@ -105,7 +105,7 @@ def longest_input(weights: Weights) -> int:
 def sentence_pooling(weights: Weights) -> str:
     """How a sentence encoder makes one vector of its tokens: cls, mean or max.
 
-    Raises EncoderError if the folder does not say so, or if the model has further modules.
+    Raises EncoderError if the folder names no pooling, or if the model has further modules.
     """
     path = SENTENCE_FILES[-1]
     config = optional_json(weights, path)

@@ -22,7 +22,7 @@ class EncodedText:
     Attributes:
         values: (t_l, [layers,] d_l), one row per token, or one row (no row without tokens).
         tokens: number of the words' tokens that the model read.
-        unknown: number of them that stand for words outside of the vocabulary.
+        unknown: number of them that replace words outside of the vocabulary.
         cut: number of tokens that it could not read.
     """
 

@@ -31,7 +31,7 @@ class Tokens:
         ids: the input of the model, special tokens and context included.
         segments: 0 for the context (or for the utterance without context), 1 for the utterance behind it.
         stored: True for the tokens of the utterance's words.
-        unknown: number of stored tokens that stand for words outside of the vocabulary.
+        unknown: number of stored tokens that replace words outside of the vocabulary.
         cut: number of tokens at the utterance's end that the model cannot read.
     """
 

@@ -21,7 +21,7 @@ class TextInput:
 
     Attributes:
         text: the words of the utterance, of which the tokens are stored; not empty.
-        lead: what stands in front of them in the same sentence, prefix and speaker.
+        lead: text in front of them in the same sentence, prefix and speaker.
         context: previous turns, the earliest first.
     """
 

@@ -1,5 +1,6 @@
 """Heads over dialogs: from the vectors of the turns of whole dialogs to the class of every turn."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -14,7 +15,7 @@ from .layers import Projection, initialize_normal
 from .pooling import Projected, Skip
 
 
-class TurnEncoder(nn.Module):
+class TurnEncoder(nn.Module, ABC):
     """What distinguishes the heads: how the turns of a dialog are read. A new head is a class like GruEncoder.
 
     Attributes:
@@ -23,6 +24,7 @@ class TurnEncoder(nn.Module):
 
     width: int
 
+    @abstractmethod
     def forward(self, streams: Mapping[str, Float[Tensor, "u d"]], counts: Sequence[int]) -> Float[Tensor, "u e"]:
         """Encode every turn.
 
@@ -31,7 +33,6 @@ class TurnEncoder(nn.Module):
             counts: number of turns of each dialog; u is their sum. Nothing may pass from one dialog to another, and,
                 with the context `past`, from a turn to an earlier one.
         """
-        raise NotImplementedError
 
 
 class GruEncoder(TurnEncoder):
