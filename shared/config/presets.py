@@ -15,6 +15,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "positions": False,
         "pool": ("mean",),
         "skip": False,
+        "input_limit": None,
         "dropout": 0.1,
         "projection_dropout": 0.5,
         "frame_rate": None,

@@ -122,11 +122,19 @@ class TrainSettings(Section):
     pool: tuple[Pool, ...] = Field(
         ("mean", "std"), min_length=1, description="pooling over time: mean, std, attention, or several of them"
     )
-    skip: bool = Field(True, description="add a linear path from the pooled input features to the class scores")
+    skip: bool = Field(True, description="add a path from the pooled input features to the class scores")
+    skip_hidden: int = Field(
+        64, ge=0, le=4096, description="hidden units of a perceptron beside the linear path (0 = the linear path only)"
+    )
+    input_limit: float | None = Field(
+        3.0, gt=0, description="limit of standardized features, in deviations, against outliers (none = no limit)"
+    )
     input_dropout: float = Field(0.2, ge=0, lt=1, description="dropout of input features, the same in all frames")
     frame_dropout: float = Field(0.0, ge=0, lt=1, description="share of frames that are dropped in training")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in attention and before the classifier")
-    projection_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the projection blocks")
+    projection_dropout: float = Field(
+        0.5, ge=0, lt=1, description="dropout in the projection blocks and of the hidden units of train.skip_hidden"
+    )
     modality_dropout: Share | dict[str, Share] = Field(
         0.0,
         description="share of training utterances that lose one modality, drawn again in each epoch; or the share of "

@@ -17,7 +17,8 @@ from foal.train.data.batches import collate
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory
 from foal.train.data.sequences import Batch, PackedSequences
-from foal.train.model.foalnet import Architecture, FoalNet, build_model
+from foal.train.model.architecture import Architecture
+from foal.train.model.foalnet import FoalNet, build_model
 
 CLASSES = "abcdefgh"
 KEYS = {"audio": "0" * 64, "face": "0" * 64}

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ...shared.errors import StoreError, TrainingError
-from .foalnet import Architecture
+from .architecture import Architecture
 from .networks import Network, build_network
 
 FORMAT = "foal-model"

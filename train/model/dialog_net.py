@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
 from ..data.sequences import Frames
+from .architecture import Architecture, build_projections, build_skip
 from .dropout import Dropout
-from .foalnet import Architecture, build_projections
 from .layers import Projection, initialize_normal
 from .pooling import Projected, Skip
 
@@ -99,11 +99,8 @@ class DialogNet(nn.Module):
 def build_dialog_net(a: Architecture) -> DialogNet:
     """Build the head that the architecture names, with newly initialized weights."""
     encoder = GruEncoder(inputs=len(a.frame_shapes), width=a.width, dropout=a.dropout, both=a.context == "both")
-    skip = None
-    if a.skip:
-        widths = {name: shape[-1] for name, shape in a.frame_shapes.items()}
-        # The mean of the only frame is the vector itself.
-        skip = Skip(widths=widths, parts=("mean",), classes=a.classes, dropout=a.input_dropout)
+    # The mean of the only frame is the vector itself.
+    skip = build_skip(a, ("mean",)) if a.skip else None
     model = DialogNet(
         architecture=a,
         projections=build_projections(a),

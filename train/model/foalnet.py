@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 from ...shared.errors import TrainingError
 from ..data.sequences import Frames
 from ..data.streams import Pair
+from .architecture import Architecture, build_projections, build_skip
 from .dropout import Dropout
 from .layers import CrossAttention, Projection, initialize_normal, sinusoidal_positions
 from .pooling import Pooling, Projected, Skip, masked_mean
@@ -20,49 +20,6 @@ from .ratings import RatingScale
 
 INITIAL_LOG_SCALE = math.log(1 / 0.07)
 MAX_LOG_SCALE = math.log(100.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """All hyperparameters of the network.
-
-    Attributes:
-        frame_shapes: shape of one frame, ([layers,] width), by input: audio, face, text, or streams of them.
-        classes: number of classes, c; 0 for a network that predicts ratings only.
-        width: width of the shared space, d.
-        heads: attention heads.
-        layers: cross-attention layers of each pair; 0: the projected sequences are pooled as they are.
-        feed_forward, positions: feed-forward layers after the attention, sinusoidal positions before it.
-        pool: pooling over time before the classifier.
-        skip: a linear path from the pooled input features to the class scores.
-        dropout: dropout in attention and before the classifier.
-        projection_dropout: dropout in the projections.
-        input_dropout: dropout of input features.
-        frame_dropout: share of frames dropped in training.
-        initialization: initial weights of linear layers: uniform, or normal with deviation 0.02 and zero biases.
-        cosine_over_temperature: temperature of the alignment as in the reference code.
-        fusion, context: the head, and the turns that a head over dialogs reads (past, both or none).
-        ratings: number of rated dimensions, k.
-    """
-
-    frame_shapes: Mapping[str, tuple[int, ...]]
-    classes: int
-    width: int
-    heads: int
-    layers: int
-    dropout: float
-    projection_dropout: float
-    input_dropout: float = 0.0
-    frame_dropout: float = 0.0
-    feed_forward: bool = False
-    positions: bool = False
-    pool: tuple[str, ...] = ("mean",)
-    skip: bool = False
-    initialization: str = "uniform"
-    cosine_over_temperature: bool = False
-    fusion: str = "cross-attention"
-    context: str = "past"
-    ratings: int = 0
 
 
 class Alignment(nn.Module):
@@ -236,20 +193,6 @@ def _with_positions(x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
     return x + sinusoidal_positions(x.shape[1], x.shape[2], x.device)
 
 
-def build_projections(a: Architecture) -> dict[str, Projection]:
-    """A new projection for every input."""
-    return {
-        name: Projection(
-            frame_shape=shape,
-            width=a.width,
-            dropout=a.projection_dropout,
-            input_dropout=a.input_dropout,
-            frame_dropout=a.frame_dropout,
-        )
-        for name, shape in a.frame_shapes.items()
-    }
-
-
 def build_model(a: Architecture) -> FoalNet:
     """Build the network with newly initialized weights. Raises TrainingError if the heads do not divide the width."""
     if a.width % a.heads:
@@ -275,12 +218,9 @@ def build_model(a: Architecture) -> FoalNet:
     match_heads = {
         name: {read: nn.Linear(pooled_width, 2) for read in read_by[name]} for name in (names if paired else [])
     }
-    skip = None
-    if a.skip:
-        # Raw features have no learned attention scores.
-        parts = tuple(part for part in a.pool if part != "attention") or ("mean",)
-        widths = {name: shape[-1] for name, shape in a.frame_shapes.items()}
-        skip = Skip(widths=widths, parts=parts, classes=a.classes + a.ratings, dropout=a.input_dropout)
+    # Raw features have no learned attention scores.
+    parts = tuple(part for part in a.pool if part != "attention") or ("mean",)
+    skip = build_skip(a, parts) if a.skip else None
     model = FoalNet(
         architecture=a,
         projections=projections,

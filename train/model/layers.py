@@ -9,7 +9,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from ..data.sequences import Frames, SpeakerNorm
 from .dropout import SequenceDropout
-from .pooling import Projected
+from .pooling import Projected, limited
 
 
 class CrossAttention(nn.Module):
@@ -90,9 +90,9 @@ def sinusoidal_positions(length: int, width: int, device: torch.device) -> Float
 class Projection(nn.Module):
     """Projection of an encoder's frames into the shared space (section 2.1, but per frame; see docs/network.md).
 
-    Normalization with the training fold's statistics, or with the speaker's, shrunk towards them; weighted sum of the
-    encoder's layers, if several; dropout of input features and frames; linear to d; GELU, linear, dropout; residual;
-    LayerNorm. A row without valid frames becomes one learned placeholder frame.
+    Normalization with the training fold's statistics, or with the speaker's, shrunk towards them, and a limit for
+    outliers; weighted sum of the encoder's layers, if several; dropout of input features and frames; linear to d; GELU,
+    linear, dropout; residual; LayerNorm. A row without valid frames becomes one learned placeholder frame.
     """
 
     mean: Tensor
@@ -104,6 +104,7 @@ class Projection(nn.Module):
         frame_shape: tuple[int, ...],
         width: int,
         dropout: float,
+        input_limit: float | None = None,
         input_dropout: float = 0.0,
         frame_dropout: float = 0.0,
     ) -> None:
@@ -114,6 +115,7 @@ class Projection(nn.Module):
         self.layer_weights = nn.Parameter(torch.zeros(layers)) if layers else None
         self.adapter = nn.Linear(encoder_width, width, bias=False)
         self.mix = nn.Linear(width, width, bias=False)
+        self.input_limit = input_limit
         self.input_dropout = SequenceDropout(input_dropout)
         self.frame_dropout = frame_dropout
         self.dropout = SequenceDropout(dropout)
@@ -131,7 +133,7 @@ class Projection(nn.Module):
         gaps = ~valid.view(*valid.shape, *[1] * self.mean.dim())
         mean, deviation = self._statistics(frames.speaker)
         # Filled, not multiplied by zero: an invalid frame may contain NaN.
-        x = ((frames.values - mean) / deviation).masked_fill(gaps, 0.0)
+        x = limited((frames.values - mean) / deviation, self.input_limit).masked_fill(gaps, 0.0)
         if self.layer_weights is not None:
             x = torch.einsum("btlw,l->btw", x, self.layer_weights.softmax(0))
         inputs = x  # (b, t, w)

@@ -9,8 +9,9 @@ from ...shared.errors import TrainingError
 from ..data.dataset import NO_CLASS, Dataset
 from ..data.sequences import Batch
 from ..dialogs.batches import DialogBatch
+from .architecture import Architecture
 from .dialog_net import DialogNet, build_dialog_net
-from .foalnet import Architecture, FoalNet, build_model
+from .foalnet import FoalNet, build_model
 from .objective import LossConfig, Losses, objective
 
 Network = FoalNet | DialogNet
@@ -27,12 +28,14 @@ def architecture_for(data: Dataset, settings: TrainSettings) -> Architecture:
         layers=settings.layers,
         dropout=settings.dropout,
         projection_dropout=settings.projection_dropout,
+        input_limit=settings.input_limit,
         input_dropout=settings.input_dropout,
         frame_dropout=settings.frame_dropout,
         feed_forward=settings.feed_forward,
         positions=settings.positions,
         pool=settings.pool,
         skip=settings.skip,
+        skip_hidden=settings.skip_hidden,
         initialization=settings.initialization,
         cosine_over_temperature="temperature" in settings.compat,
         fusion=settings.fusion,

@@ -65,18 +65,24 @@ class Pooling(nn.Module):
         return torch.cat(pooled, -1)
 
 
+def limited(values: Tensor, deviations: float | None) -> Tensor:
+    """Limit standardized features to plus or minus a number of deviations; None: no limit."""
+    return values if deviations is None else values.clamp(-deviations, deviations)
+
+
 class PooledInputs(nn.Module):
     """Pools the input features of a modality and standardizes the result with the training group's statistics.
 
     The means of a feature differ less between utterances than its frames do, so pooled features need statistics of
-    their own.
+    their own. Values beyond `limit` deviations are set to the limit.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, *, width: int, parts: Sequence[str]) -> None:
+    def __init__(self, *, width: int, parts: Sequence[str], limit: float | None) -> None:
         super().__init__()
+        self.limit = limit
         self.pool = Pooling(width=width, parts=parts)
         self.register_buffer("mean", torch.zeros(self.pool.width))
         self.register_buffer("deviation", torch.ones(self.pool.width))
@@ -89,26 +95,56 @@ class PooledInputs(nn.Module):
     def forward(self, side: Projected) -> Float[Tensor, "b p"]:
         """Pool and standardize; zeros where the modality is missing."""
         pooled = self.pool(side.inputs, side.valid)
-        standardized: Tensor = (pooled - self.mean) / self.deviation
-        return standardized * side.present[:, None]
+        return limited((pooled - self.mean) / self.deviation, self.limit) * side.present[:, None]
 
 
 class Skip(nn.Module):
-    """Linear path from the pooled input features of all modalities to the class scores, with dropout of its inputs."""
+    """Paths from the pooled input features of all modalities to the class scores, past projections and attention.
 
-    def __init__(self, *, widths: Mapping[str, int], parts: Sequence[str], classes: int, dropout: float) -> None:
+    A linear path and, with `hidden` units, a perceptron with one hidden layer. Features are dropped before each, and
+    hidden units before the output.
+
+    Args:
+        widths: width of the features by input.
+        parts: parts of the pooled features, mean or standard deviation.
+        outputs: number of classes and ratings.
+        dropout: dropout of the pooled features.
+        hidden: hidden units of the perceptron; 0: the linear path only.
+        hidden_dropout: dropout of the hidden units.
+        limit: maximum absolute value of a standardized feature.
+    """
+
+    def __init__(
+        self,
+        *,
+        widths: Mapping[str, int],
+        parts: Sequence[str],
+        outputs: int,
+        dropout: float,
+        hidden: int = 0,
+        hidden_dropout: float = 0.0,
+        limit: float | None = None,
+    ) -> None:
         super().__init__()
-        self.inputs = nn.ModuleDict({name: PooledInputs(width=width, parts=parts) for name, width in widths.items()})
+        self.inputs = nn.ModuleDict(
+            {name: PooledInputs(width=width, parts=parts, limit=limit) for name, width in widths.items()}
+        )
         self.dropout = Dropout(dropout)
-        self.linear = nn.Linear(sum(widths.values()) * len(parts), classes)
+        width = sum(widths.values()) * len(parts)
+        self.linear = nn.Linear(width, outputs)
+        self.perceptron: nn.Module | None = None
+        if hidden:
+            self.perceptron = nn.Sequential(
+                nn.Linear(width, hidden), nn.GELU(), Dropout(hidden_dropout), nn.Linear(hidden, outputs)
+            )
 
     def reset_to_zero(self) -> None:
-        """Set the weights to zero: a network starts as without this path."""
+        """Set the weights of the linear path to zero: a network starts as without it."""
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, projected: Mapping[str, Projected]) -> Float[Tensor, "b c"]:
-        """Class scores of the linear path."""
+        """Class scores of both paths."""
         pooled = torch.cat([pool(projected[name]) for name, pool in self.inputs.items()], -1)
         scores: Tensor = self.linear(self.dropout(pooled))
-        return scores
+        return scores if self.perceptron is None else scores + self.perceptron(self.dropout(pooled))

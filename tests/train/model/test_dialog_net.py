@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from foal.train.data.sequences import Frames
+from foal.train.model.architecture import Architecture
 from foal.train.model.dialog_net import DialogNet, build_dialog_net
-from foal.train.model.foalnet import Architecture
 
 COUNTS = (5, 1, 9)
 U = sum(COUNTS)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from foal.shared.errors import TrainingError
 from foal.train.data.dataset import Dataset
 from foal.train.data.sequences import Batch, Frames, PackedSequences
-from foal.train.model.foalnet import Architecture, FoalNet, build_model
+from foal.train.model.architecture import Architecture
+from foal.train.model.foalnet import FoalNet, build_model
 from foal.train.model.losses import avel_loss
 from foal.train.model.objective import LossConfig, Losses, objective
 from foal.train.model.pooling import masked_mean

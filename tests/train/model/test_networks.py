@@ -11,8 +11,9 @@ from foal.shared.errors import TrainingError
 from foal.tests.train.dialogs.dialog_corpus import dialog_dataset
 from foal.train.data.dataset import Dataset
 from foal.train.dialogs.batches import dialog_batch
+from foal.train.model.architecture import Architecture
 from foal.train.model.dialog_net import DialogNet
-from foal.train.model.foalnet import Architecture, FoalNet
+from foal.train.model.foalnet import FoalNet
 from foal.train.model.networks import build_network, logits_of, losses_of
 from foal.train.model.objective import LossConfig
 

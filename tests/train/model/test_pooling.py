@@ -1,8 +1,9 @@
-"""Pooling over time, and the linear path from pooled input features."""
+"""Pooling over time, and the paths from pooled input features to the class scores."""
 
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -63,7 +64,7 @@ def test_pooled_inputs_are_standardized_with_the_statistics_of_the_given_rows(
 
 
 def test_a_constant_pooled_feature_is_zero() -> None:
-    inputs = PooledInputs(width=2, parts=("mean", "std"))
+    inputs = PooledInputs(width=2, parts=("mean", "std"), limit=None)
     inputs.set_normalization(torch.tensor([1.0, 2.0, 0.5, 0.003]), torch.tensor([2.0, 0.0, 0.25, 1e-6]))
     assert inputs.deviation.tolist() == [2.0, 1.0, 0.25, 1.0]
 
@@ -82,3 +83,39 @@ def test_the_linear_path_starts_without_effect_and_reads_both_modalities(
     gradient = model.skip.linear.weight.grad
     assert gradient is not None
     assert (gradient.abs().sum(0) > 0).all()
+
+
+def test_the_perceptron_models_products_of_features_and_is_off_by_default(
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
+) -> None:
+    data = make_dataset()
+    plain = make_model(data, skip=True)
+    assert plain.skip is not None
+    assert plain.skip.perceptron is None
+    skip = make_model(data, skip=True, skip_hidden=16).skip
+    assert skip is not None
+    assert skip.perceptron is not None
+    skip.eval()
+    projected = plain.project(batch_of(data, torch.arange(len(data))).frames)
+    pooled = torch.cat([pool(projected[name]) for name, pool in skip.inputs.items()], -1)
+    torch.testing.assert_close(skip(projected), skip.linear(pooled) + skip.perceptron(pooled))
+    skip(projected).square().sum().backward()
+    assert all((p.grad is not None and p.grad.abs().sum() > 0) for p in skip.parameters())
+
+
+@pytest.mark.parametrize("limit", [None, 3.0])
+def test_outliers_are_limited_before_and_after_pooling(
+    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf, limit: float | None
+) -> None:
+    data = make_dataset()
+    model = make_model(data, skip=True, input_limit=limit).eval()
+    fit_normalization(model, data, torch.arange(len(data)))
+    frames = batch_of(data, torch.arange(len(data))).frames
+    far = {name: side._replace(values=side.values + 1e6) for name, side in frames.items()}
+    assert model.skip is not None
+    for name, side in model.project(far).items():
+        pooled = model.skip.inputs[name](side)
+        largest = max(float(side.inputs.abs().max()), float(pooled.abs().max()))
+        assert largest == limit if limit else largest > 1e3
+    typical = model.project(frames)["audio"].inputs
+    assert (typical.abs() < 3).float().mean() > 0.9
