@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, field_validator, model_validator
 from ..errors import SettingsError
 from ..utterance import RATINGS
 from .extract_settings import MODALITIES, STREAM_NAME, modality_of
+from .fusion_settings import DIALOG_HEADS, FusionSettings, fusion_options
 from .loading import Section
 from .presets import PRESETS
 
@@ -16,9 +17,6 @@ Protocol = Literal[
 ]
 Deviation = Literal["temperature", "sum", "own-pairs", "same-class"]
 Pool = Literal["mean", "std", "attention"]
-Fusion = Literal["cross-attention", "dialog-gru"]
-DIALOG_HEADS: tuple[Fusion, ...] = ("dialog-gru",)
-"""The heads that read the turns of a whole dialog."""
 Context = Literal["past", "both", "none"]
 Target = Literal["label", "soft", "valence", "arousal", "dominance"]
 LABEL: Literal["label"] = "label"
@@ -46,11 +44,12 @@ class TrainSettings(Section):
         description="streams that differ by fold, such as audio/ft-{test}; {test} stands for the fold's test group, "
         "{fold} its number",
     )
-    fusion: Fusion = Field(
+    fusion: str = Field(
         "cross-attention",
-        description="the head: cross-attention between the streams of an utterance (Foal-Net), or dialog-gru, a GRU "
-        "over the turns of a dialog (needs the column dialog)",
+        description="the fusion head: cross-attention (Foal-Net), another system of docs/fusion.md, or a head over "
+        "the turns of a dialog such as dialog-gru (needs the column dialog)",
     )
+    fusion_options: dict[str, Any] = Field({}, description="options of the fusion head, such as {rank: 4}")
     context: Context = Field(
         "past",
         description="turns that a dialog head reads beside a turn: past (those before it), both (later ones too: "
@@ -188,6 +187,11 @@ class TrainSettings(Section):
     )
 
     @property
+    def head_options(self) -> FusionSettings:
+        """The options of the fusion head, with the defaults of those that are not set."""
+        return fusion_options(self.fusion, self.fusion_options)
+
+    @property
     def over_dialogs(self) -> bool:
         """Whether the head reads whole dialogs."""
         return self.fusion in DIALOG_HEADS
@@ -269,7 +273,8 @@ class TrainSettings(Section):
         return LABEL in self.target or SOFT in self.target
 
     @model_validator(mode="after")
-    def _check_context(self) -> Self:
+    def _check_head(self) -> Self:
+        fusion_options(self.fusion, self.fusion_options)
         if self.over_dialogs and self.target != (LABEL,):
             raise ValueError(
                 f"train.target: {', '.join(self.target)} is not supported by heads over dialogs (train.fusion: "

@@ -74,7 +74,7 @@ class MatchingScores:
                     positive = draw_positives(batch.labels, batch.rows, present, pair_rng)
                     partners[a, b] = partners[b, a] = torch.stack([own, negative.rows, positive.rows])
                     counted[a, b] = torch.stack([present, negative.found, positive.found])
-                matched = model.match(model.fuse(projected, partners), partners)
+                matched = model.match(model.head.fuse_pairs(projected, partners))
                 shares = {pair: logits.float().softmax(-1)[..., 1] for pair, logits in matched.items()}
                 kinds = torch.arange(3, device=device)[:, None].expand(3, len(own))
                 for (a, b), usable in counted.items():

@@ -26,6 +26,7 @@ class Epoch:
     dev_ua: float | None
     dev_wa: float | None
     loss_ratings: float | None = None
+    loss_fusion: float | None = None
     dev_ccc: float | None = None
 
 

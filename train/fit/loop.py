@@ -173,11 +173,11 @@ def train_epoch(
         epoch: epochs before this one.
 
     Returns:
-        Means over the utterances of the total, class, AVEL, MEM and rating losses.
+        Means over the utterances of the total, class, AVEL, MEM, rating and fusion losses.
     """
     model.train()
     config = LossConfig.from_settings(settings)
-    sums = torch.zeros(5, device=optimizer.device)
+    sums = torch.zeros(6, device=optimizer.device)
     seen = 0
     for complete_batch in batches:
         batch = modality_dropout(complete_batch, settings.modality_dropout, generator)
@@ -235,7 +235,7 @@ def _epoch(
     half: torch.dtype | None,
 ) -> Epoch:
     """Score an epoch on the development rows, if there are any."""
-    total, classes, avel, mem, ratings = losses
+    total, classes, avel, mem, ratings, fusion = losses
     row = Epoch(
         seed=fit.seed,
         fold=fit.fold.number,
@@ -248,6 +248,7 @@ def _epoch(
         dev_ua=None,
         dev_wa=None,
         loss_ratings=ratings if fit.data.targets.dimensions else None,
+        loss_fusion=fusion if fusion else None,
     )
     if dev_rows is None:
         return row

@@ -1,7 +1,8 @@
 """The hyperparameters of a network, and the parts that all networks share: projections and paths around them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from .layers import Projection
 from .pooling import Skip
@@ -28,7 +29,8 @@ class Architecture:
         frame_dropout: share of frames dropped in training.
         initialization: initial weights of linear layers: uniform, or normal with deviation 0.02 and zero biases.
         cosine_over_temperature: temperature of the alignment as in the reference code.
-        fusion, context: the head, and the turns that a head over dialogs reads (past, both or none).
+        fusion, fusion_options: the fusion system and its options.
+        context: the turns that a head over dialogs reads (past, both or none).
         ratings: number of rated dimensions, k.
     """
 
@@ -50,6 +52,7 @@ class Architecture:
     initialization: str = "uniform"
     cosine_over_temperature: bool = False
     fusion: str = "cross-attention"
+    fusion_options: Mapping[str, Any] = field(default_factory=dict)
     context: str = "past"
     ratings: int = 0
 

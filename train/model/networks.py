@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-from ...shared.config.train_settings import DIALOG_HEADS, TrainSettings
+from ...shared.config.fusion_settings import DIALOG_HEADS, FUSIONS
+from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError
 from ..data.dataset import NO_CLASS, Dataset
 from ..data.sequences import Batch
@@ -39,6 +40,7 @@ def architecture_for(data: Dataset, settings: TrainSettings) -> Architecture:
         initialization=settings.initialization,
         cosine_over_temperature="temperature" in settings.compat,
         fusion=settings.fusion,
+        fusion_options=settings.head_options.model_dump(mode="json"),
         context=settings.context,
     )
 
@@ -49,12 +51,11 @@ def build_network(architecture: Architecture) -> Network:
     Raises:
         TrainingError: the name is unknown, or the attention heads do not divide the width.
     """
-    if architecture.fusion == "cross-attention":
-        return build_model(architecture)
+    if architecture.fusion not in FUSIONS:
+        raise TrainingError(f"expected a fusion of {', '.join(FUSIONS)}, got {architecture.fusion!r}; update foal")
     if architecture.fusion in DIALOG_HEADS:
         return build_dialog_net(architecture)
-    known = ", ".join(("cross-attention", *DIALOG_HEADS))
-    raise TrainingError(f"expected a fusion of {known}, got {architecture.fusion!r}; update foal")
+    return build_model(architecture)
 
 
 def logits_of(network: Network, batch: Batch) -> Tensor:
@@ -82,4 +83,4 @@ def losses_of(network: Network, batch: Batch, config: LossConfig, generator: tor
     each = F.cross_entropy(logits_of(network, batch).float(), batch.labels, ignore_index=NO_CLASS, reduction="none")
     classes = (each * batch.weights).sum() / batch.labelled
     zero = classes.new_zeros(())
-    return Losses(classes, classes, zero, zero, zero)
+    return Losses(classes, classes, zero, zero, zero, zero)

@@ -12,20 +12,25 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 from ...shared.config.train_settings import TrainSettings
 from ..data.sequences import Batch
 from ..data.streams import input_pairs
-from .foalnet import FoalNet, Fused
+from .foalnet import FoalNet
+from .fusion.base import Fused, Supervision
 from .losses import avel_loss, draw_negatives, draw_positives, mem_loss
 from .pooling import Projected
 from .ratings import ccc_loss
 
 
 class Losses(NamedTuple):
-    """Scalar losses; `avel`, `mem` and `ratings` are unweighted, and 0 if disabled; `classes` is 0 without classes."""
+    """Scalar losses; `avel`, `mem` and `ratings` are unweighted, and 0 if disabled; `classes` is 0 without classes.
+
+    `fusion` is the weighted sum of the fusion head's own losses.
+    """
 
     total: Float[Tensor, ""]
     classes: Float[Tensor, ""]
     avel: Float[Tensor, ""]
     mem: Float[Tensor, ""]
     ratings: Float[Tensor, ""]
+    fusion: Float[Tensor, ""]
 
 
 class Pairs(NamedTuple):
@@ -89,8 +94,7 @@ def objective(model: FoalNet, batch: Batch, config: LossConfig, generator: torch
     projected = model.project(batch.frames)
     avel = mem = batch.labels.new_zeros((), dtype=torch.float32)
     if model.alignment is None:
-        classes, ratings = _target_losses(model, model.fuse(projected), projected, batch)
-        return Losses(_total(classes, ratings, batch, config), classes, avel, mem, ratings)
+        return _losses(model, model.head(projected), projected, batch, config, avel=avel, mem=mem)
 
     inputs = input_pairs(list(projected))
     # Hard negatives need the similarities even if AVEL is disabled.
@@ -110,7 +114,7 @@ def objective(model: FoalNet, batch: Batch, config: LossConfig, generator: torch
             for a, b in inputs
         )
     if config.mem is None:
-        fused = model.fuse(projected)
+        fused = model.head(projected)
     else:
         pairs = {
             (a, b): draw_pairs(similarities[a, b], projected[a], projected[b], batch, config, generator)
@@ -119,16 +123,14 @@ def objective(model: FoalNet, batch: Batch, config: LossConfig, generator: torch
         # Each row's own pair is fused once, for the classifier and for MEM.
         partners = {(a, b): drawn.first for (a, b), drawn in pairs.items()}
         partners |= {(b, a): drawn.second for (a, b), drawn in pairs.items()}
-        fused = model.fuse(projected, partners)
-        matched = model.match(fused, partners)
+        fused_pairs = model.head.fuse_pairs(projected, partners)
+        fused, matched = fused_pairs.own, model.match(fused_pairs)
         mem = _mean(
             mem_loss(matched[direction], drawn.matches, drawn.counted)
             for (a, b), drawn in pairs.items()
             for direction in ((a, b), (b, a))
         )
-    classes, ratings = _target_losses(model, fused, projected, batch)
-    total = _total(classes, ratings, batch, config) + (config.avel or 0) * avel + (config.mem or 0) * mem
-    return Losses(total, classes, avel, mem, ratings)
+    return _losses(model, fused, projected, batch, config, avel=avel, mem=mem)
 
 
 def _mean(losses: Iterable[Float[Tensor, ""]]) -> Float[Tensor, ""]:
@@ -170,21 +172,30 @@ def draw_pairs(
     )
 
 
-def _target_losses(
-    model: FoalNet, fused: Fused, projected: Mapping[str, Projected], batch: Batch
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """The losses of classes (or of soft labels) and of ratings; 0 for what is no target."""
-    outputs = model.classify(fused.own, projected)
-    truth = batch.labels if batch.shares is None else batch.shares
-    zero = batch.labels.new_zeros((), dtype=torch.float32)
-    if batch.ratings is None:
-        return F.cross_entropy(outputs, truth), zero
-    classes = model.architecture.classes
-    ratings = ccc_loss(outputs[:, classes:], batch.ratings)
-    return (F.cross_entropy(outputs[:, :classes], truth) if classes else zero), ratings
-
-
-def _total(
-    classes: Float[Tensor, ""], ratings: Float[Tensor, ""], batch: Batch, config: LossConfig
-) -> Float[Tensor, ""]:
-    return classes if batch.ratings is None else classes + config.rating_weight * ratings
+def _losses(
+    model: FoalNet,
+    fused: Fused,
+    projected: Mapping[str, Projected],
+    batch: Batch,
+    config: LossConfig,
+    *,
+    avel: Float[Tensor, ""],
+    mem: Float[Tensor, ""],
+) -> Losses:
+    """The losses of the targets (classes or soft labels, ratings) and of the fusion head, beside AVEL and MEM."""
+    outputs = model.classify(fused, projected)
+    count = model.architecture.classes
+    classes = ratings = fusion = batch.labels.new_zeros((), dtype=torch.float32)
+    if count:
+        classes = F.cross_entropy(outputs[:, :count], batch.labels if batch.shares is None else batch.shares)
+    total = classes
+    if batch.ratings is not None:
+        ratings = ccc_loss(outputs[:, count:], batch.ratings)
+        total = total + config.rating_weight * ratings
+    supervision = Supervision(labels=batch.labels if count else None, rows=batch.rows)
+    extra = model.head.extra_losses(fused, projected, supervision)
+    if extra:
+        fusion = torch.stack(list(extra.values())).sum()
+        total = total + fusion
+    total = total + (config.avel or 0) * avel + (config.mem or 0) * mem
+    return Losses(total, classes, avel, mem, ratings, fusion)

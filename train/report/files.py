@@ -96,7 +96,7 @@ def write_history(path: Path, history: Sequence[Epoch]) -> None:
             writer.writerow({name: _rounded(getattr(row, name)) for name in names})
 
 
-_OPTIONAL_EPOCH_COLUMNS = ("loss_ratings", "dev_ccc")
+_OPTIONAL_EPOCH_COLUMNS = ("loss_ratings", "loss_fusion", "dev_ccc")
 
 
 def write_predictions(
@@ -212,6 +212,7 @@ def head_json(settings: TrainSettings) -> dict[str, Any]:
     """The head, the turns that it reads beside a turn (None: it reads no dialogs), and whether they are later ones."""
     return {
         "fusion": settings.fusion,
+        **({"fusion_options": options} if (options := settings.head_options.model_dump(mode="json")) else {}),
         "context": settings.context if settings.over_dialogs else None,
         "reads_future": settings.over_dialogs and settings.context == "both",
     }

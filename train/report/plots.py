@@ -65,7 +65,7 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
     with matplotlib.style.context("default"):
         picture, (left, *rest) = figure(9 if scored else 4.8, 3.6, panels=2 if scored else 1)
         losses = [("classes", "loss_classes", BLUE), ("AVEL", "loss_avel", ORANGE), ("MEM", "loss_mem", GREEN)]
-        losses.append(("1 - CCC", "loss_ratings", INK))
+        losses += [("1 - CCC", "loss_ratings", INK), ("fusion head", "loss_fusion", MUTED)]
         for label, field, colour in losses:
             if not any(getattr(row, field) for row in history):
                 continue  # disabled

@@ -11,13 +11,20 @@ from foal.train.data.dataset import Dataset
 from foal.train.data.sequences import Batch, Frames, PackedSequences
 from foal.train.model.architecture import Architecture
 from foal.train.model.foalnet import FoalNet, build_model
+from foal.train.model.fusion.sequences.cross_attention import CrossAttentionFusion
 from foal.train.model.losses import avel_loss
 from foal.train.model.objective import LossConfig, Losses, objective
 from foal.train.model.pooling import masked_mean
 
 Make = Callable[..., Dataset]
 MakeModel = Callable[..., FoalNet]
+DIRECTIONS = (("audio", "face"), ("face", "audio"))
 BatchOf = Callable[[Dataset, Tensor], Batch]
+
+
+def cross_attention(model: FoalNet) -> CrossAttentionFusion:
+    assert isinstance(model.head, CrossAttentionFusion)
+    return model.head
 
 
 def padded(frames: Frames, count: int, garbage: float) -> Frames:
@@ -100,16 +107,16 @@ def test_partners_select_the_row_of_the_other_modality(
     partners = torch.tensor([[0, 1, 2, 3, 4, 5], [3, 3, 0, 1, 2, 4]])
     with torch.no_grad():
         projected = model.project(frames)
-        pooled = model.fuse(projected, {("audio", "face"): partners, ("face", "audio"): partners.flip(0)})
-        own = model.fuse(projected)
+        pooled = model.head.fuse_pairs(projected, {("audio", "face"): partners, ("face", "audio"): partners.flip(0)})
+        own = model.head(projected)
         # The audio of every row, fused with the face of its partner in place of its own.
         values, valid, _ = frames["face"]
-        swapped = model.fuse(model.project({**frames, "face": Frames(values[partners[1]], valid[partners[1]])}))
+        swapped = model.head(model.project({**frames, "face": Frames(values[partners[1]], valid[partners[1]])}))
     audio, face = pooled.pairs["audio", "face"], pooled.pairs["face", "audio"]
     assert audio.shape == (2, 6, 16)
-    torch.testing.assert_close(audio[0], own.own["audio"])
-    torch.testing.assert_close(audio[1], swapped.own["audio"], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(face[1], own.own["face"])
+    torch.testing.assert_close(audio[0], own.parts["audio"])
+    torch.testing.assert_close(audio[1], swapped.parts["audio"], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(face[1], own.parts["face"])
 
 
 def test_one_modality_attends_to_itself(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
@@ -117,8 +124,8 @@ def test_one_modality_attends_to_itself(make_dataset: Make, make_model: MakeMode
     data = both.select(["audio"])
     model = make_model(data)
     assert model.alignment is None
-    assert len(model.match_heads) == 0
-    assert model.directions == (("audio", "audio"),)
+    assert model.matcher is None
+    assert cross_attention(model).directions == (("audio", "audio"),)
     assert model(batch_of(data, torch.arange(5)).frames).shape == (5, 3)
 
 
@@ -142,10 +149,7 @@ def test_wrong_shapes_are_refused(make_dataset: Make, make_model: MakeModel, bat
     model = make_model(data)
     projected = model.project(batch_of(data, torch.arange(6)).frames)
     with pytest.raises(TypeCheckError):
-        model.fuse(projected, dict.fromkeys(model.directions, torch.arange(6)))  # k is missing
-    pooled = {reader: pair for (reader, _), pair in model.fuse(projected).pairs.items()}
-    with pytest.raises(TypeCheckError):
-        model.classify(pooled, projected)  # k must be absent
+        model.head.fuse_pairs(projected, dict.fromkeys(DIRECTIONS, torch.arange(6)))  # k is missing
     with pytest.raises(TypeCheckError):
         masked_mean(projected["audio"].values, projected["face"].valid[:5])
 
@@ -195,20 +199,21 @@ def test_an_input_reads_every_other_one_and_averages_the_results(
     batch = batch_of(data, torch.arange(24))
     with torch.no_grad():
         projected = model.project(batch.frames)
-        fused = model.fuse(projected)
         rows = torch.arange(24)
+        head = cross_attention(model)
+        fused = head.fuse_pairs(projected, dict.fromkeys(head.directions, rows[None]))
         for name in WIDTHS:
             others = [other for other in WIDTHS if other != name]
             sequences = []
             for other in others:
                 x = projected[name].values
-                for layer in model.stacks[name][other]:  # type: ignore[index, union-attr]
+                for layer in head.stacks[name][other]:  # type: ignore[index, union-attr]
                     x = layer(x, projected[other].values, projected[other].valid, rows)
                 sequences.append(x)
-                expected = model.pools[name](x, projected[name].valid)
+                expected = head.pools[name](x, projected[name].valid)
                 torch.testing.assert_close(fused.pairs[name, other][0], expected)
             mean = (sequences[0] + sequences[1]) / 2
-            torch.testing.assert_close(fused.own[name], model.pools[name](mean, projected[name].valid))
+            torch.testing.assert_close(fused.own.parts[name], head.pools[name](mean, projected[name].valid))
 
 
 def test_alignment_is_the_mean_over_pairs_and_matching_over_directions(
@@ -230,7 +235,7 @@ def test_alignment_is_the_mean_over_pairs_and_matching_over_directions(
         ]
         losses = losses_of(model, batch)
     assert losses.avel.item() == pytest.approx(float(torch.stack(expected).mean()), abs=1e-6)
-    assert len(model.directions) == 6
+    assert len(cross_attention(model).directions) == 6
     assert 0.3 < losses.mem.item() < 2.0
 
 

@@ -54,7 +54,8 @@ def test_a_batch_of_one_class_has_no_matching_loss_but_a_gradient(
     losses = losses_of(model, batch_of(data, torch.arange(0, 24, 3)))
     assert losses.mem.item() == 0
     losses.mem.backward()
-    weights = [parameter for name, parameter in model.match_heads.named_parameters() if name.endswith("weight")]
+    assert model.matcher is not None
+    weights = [parameter for name, parameter in model.matcher.named_parameters() if name.endswith("weight")]
     assert len(weights) == 2
     for weight in weights:
         assert weight.grad is not None

@@ -13,6 +13,7 @@ from foal.shared.config.train_settings import TrainSettings
 from foal.train.data.dataset import Dataset
 from foal.train.data.sequences import Batch, Frames, PackedSequences
 from foal.train.model.foalnet import FoalNet
+from foal.train.model.fusion.sequences.cross_attention import DirectionMatcher
 from foal.train.model.networks import architecture_for
 from foal.train.model.objective import LossConfig, Losses, Pairs, draw_pairs, objective
 from foal.train.model.pooling import Projected
@@ -59,7 +60,7 @@ def fused(model: FoalNet, batch: Batch, audio: int, face: int) -> dict[str, Tens
         name: Frames(batch.frames[name].values[row : row + 1], batch.frames[name].valid[row : row + 1])
         for name, row in (("audio", audio), ("face", face))
     }
-    return {name: u[0] for name, u in model.fuse(model.project(frames)).own.items()}
+    return {name: u[0] for name, u in model.head(model.project(frames)).parts.items()}
 
 
 def cross_entropy(logits: Tensor, m: int) -> Tensor:
@@ -76,7 +77,8 @@ def mem(model: FoalNet, batch: Batch, pairs: Pairs) -> Tensor:
                 if pairs.counted[k, row]:
                     other = int(partners[k, row])
                     u = fused(model, batch, *((row, other) if name == "audio" else (other, row)))[name]
-                    (head,) = model.match_heads[name].values()  # type: ignore[operator]
+                    assert isinstance(model.matcher, DirectionMatcher)
+                    (head,) = model.matcher.heads[name].values()  # type: ignore[operator]
                     losses.append(cross_entropy(head(u), m))
         sides.append(torch.stack(losses).mean() if losses else torch.zeros(()))
     return (sides[0] + sides[1]) / 2

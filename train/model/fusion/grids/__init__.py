@@ -1,0 +1,1 @@
+"""Fusion heads that need the streams on one time grid."""

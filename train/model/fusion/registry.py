@@ -1,0 +1,21 @@
+"""The fusion heads over utterances by the names of `train.fusion`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ....shared.config.fusion_settings import fusion_options
+from ..architecture import Architecture
+from .base import FusionHead
+from .sequences.cross_attention import CrossAttentionFusion
+from .vectors.concat import ConcatFusion
+
+FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
+    "cross-attention": CrossAttentionFusion,
+    "concat": ConcatFusion,
+}
+"""The class of each system; it is called with the architecture and the options of the system."""
+
+
+def build_fusion(a: Architecture) -> FusionHead:
+    """Build the head that the architecture names, with newly initialized weights."""
+    return FUSION_HEADS[a.fusion](a, fusion_options(a.fusion, a.fusion_options))

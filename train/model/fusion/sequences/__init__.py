@@ -1,0 +1,1 @@
+"""Fusion heads over the frames of each stream."""

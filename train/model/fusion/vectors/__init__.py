@@ -1,0 +1,1 @@
+"""Fusion heads over one vector per stream."""
