@@ -22,7 +22,7 @@ from .data.dataset import Dataset, open_dataset, target_rows
 from .data.fold_features import FoldDatasets, fold_settings, run_stream_names, tested_groups, with_fold_streams
 from .data.protocol import CrossValidation, cross_validation_of, resolve_protocol
 from .data.streams import modalities_word
-from .fit.checks import check_targets
+from .fit.checks import check_fusion, check_targets
 from .fit.device import deterministic
 from .fit.history import Epoch
 from .fit.scores import class_metrics, rating_metrics
@@ -118,6 +118,7 @@ def train(
         folds = cross_validation_of(t, opened.utterances, opened.speakers)
         data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
         check_targets(data, folds)
+        check_fusion(data, t)
         metadata = run_metadata(settings, data, folds, device)
         if resume and is_finished(out) and not unfinished_run(out.resolve()).exists():
             if not force:

@@ -40,16 +40,24 @@ def avel_loss(
         own = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
         allowed = allowed & ((rows[:, None] != rows) | own)
     positive = (labels[:, None] == labels) & allowed
-    directions = [_contrast(s, positive, allowed, sum_positives) for s in (similarities, similarities.T)]
+    directions = [contrast(s, positive, allowed, sum_positives) for s in (similarities, similarities.T)]
     return (directions[0] + directions[1]) / 2
 
 
-def _contrast(
+def contrast(
     similarities: Float[Tensor, "b b"],
     positive: Bool[Tensor, "b b"],
     allowed: Bool[Tensor, "b b"],
     sum_positives: bool,
 ) -> Float[Tensor, ""]:
+    """Mean negative log-probability of each row's positives among its allowed columns; rows without any do not count.
+
+    Args:
+        similarities: scaled similarities of b rows and columns.
+        positive: the positives of each row, a part of `allowed`.
+        allowed: the columns that the softmax of each row is over.
+        sum_positives: sum over the positives of a row instead of averaging.
+    """
     # The smallest number instead of -inf: a row without allowed entries must not become NaN.
     logits = similarities.masked_fill(~allowed, torch.finfo(similarities.dtype).min)
     log_p = logits.log_softmax(1).masked_fill(~positive, 0.0)

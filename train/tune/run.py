@@ -21,6 +21,7 @@ from ...shared.errors import UsageError
 from ..data.dataset import Dataset, open_dataset
 from ..data.fold_features import fold_settings, tested_groups, with_fold_streams
 from ..data.protocol import CrossValidation, check_classes, cross_validation_of
+from ..fit.checks import check_fusion
 from ..fit.parallel import run_missing
 from ..fit.task import ALGORITHM, FitResult, FitTask, load_result, probability_table
 from ..metrics.classification import confusion, counts_by_speaker, pooled_scores, unweighted_accuracy
@@ -92,6 +93,7 @@ def tune(
         folds = cross_validation_of(t, opened.utterances, opened.speakers)
         data = with_fold_streams(opened, features, t, tested_groups(folds.folds))
         check_classes(folds.folds, data.labels, data.classes)
+        check_fusion(data, t)
         if folds.selected_on_test:
             raise UsageError(
                 f"expected a protocol with development groups, got {folds.protocol}, whose settings would be chosen on "

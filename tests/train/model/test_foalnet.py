@@ -98,27 +98,6 @@ def test_without_a_valid_face_the_face_values_have_no_effect(
     assert torch.isfinite(expected).all()
 
 
-def test_partners_select_the_row_of_the_other_modality(
-    make_dataset: Make, make_model: MakeModel, batch_of: BatchOf
-) -> None:
-    data = make_dataset()
-    model = make_model(data)
-    frames = batch_of(data, torch.arange(6)).frames
-    partners = torch.tensor([[0, 1, 2, 3, 4, 5], [3, 3, 0, 1, 2, 4]])
-    with torch.no_grad():
-        projected = model.project(frames)
-        pooled = model.head.fuse_pairs(projected, {("audio", "face"): partners, ("face", "audio"): partners.flip(0)})
-        own = model.head(projected)
-        # The audio of every row, fused with the face of its partner in place of its own.
-        values, valid, _ = frames["face"]
-        swapped = model.head(model.project({**frames, "face": Frames(values[partners[1]], valid[partners[1]])}))
-    audio, face = pooled.pairs["audio", "face"], pooled.pairs["face", "audio"]
-    assert audio.shape == (2, 6, 16)
-    torch.testing.assert_close(audio[0], own.parts["audio"])
-    torch.testing.assert_close(audio[1], swapped.parts["audio"], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(face[1], own.parts["face"])
-
-
 def test_one_modality_attends_to_itself(make_dataset: Make, make_model: MakeModel, batch_of: BatchOf) -> None:
     both = make_dataset()
     data = both.select(["audio"])
@@ -190,30 +169,6 @@ def test_every_parameter_gets_a_finite_gradient(
         assert torch.isfinite(parameter.grad).all(), name
         # The audio of no utterance is missing.
         assert parameter.grad.abs().sum() > 0 or name == "projections.audio.placeholder", name
-
-
-def test_an_input_reads_every_other_one_and_averages_the_results(
-    data: Dataset, make_model: MakeModel, batch_of: BatchOf
-) -> None:
-    model = make_model(data)
-    batch = batch_of(data, torch.arange(24))
-    with torch.no_grad():
-        projected = model.project(batch.frames)
-        rows = torch.arange(24)
-        head = cross_attention(model)
-        fused = head.fuse_pairs(projected, dict.fromkeys(head.directions, rows[None]))
-        for name in WIDTHS:
-            others = [other for other in WIDTHS if other != name]
-            sequences = []
-            for other in others:
-                x = projected[name].values
-                for layer in head.stacks[name][other]:  # type: ignore[index, union-attr]
-                    x = layer(x, projected[other].values, projected[other].valid, rows)
-                sequences.append(x)
-                expected = head.pools[name](x, projected[name].valid)
-                torch.testing.assert_close(fused.pairs[name, other][0], expected)
-            mean = (sequences[0] + sequences[1]) / 2
-            torch.testing.assert_close(fused.own.parts[name], head.pools[name](mean, projected[name].valid))
 
 
 def test_alignment_is_the_mean_over_pairs_and_matching_over_directions(

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...data.streams import Pair
-from ..pooling import Projected
+from ..pooling import Projected, masked_mean
 
 Streams = Mapping[str, Projected]
 """Projected sequences by input, (b, t, d) each with its own t; an absent modality is one learned placeholder frame."""
@@ -74,7 +74,7 @@ class FusionHead(nn.Module, ABC):
         A partner replaces the stream that is read; all other streams remain the row's own.
         """
         own = self(streams)
-        matched = self(common_frames(streams)) if self.on_grid else own
+        matched = self(common_frames(to_grid(streams))) if self.on_grid else own
         pairs = {}
         for (reader, read), rows in partners.items():
             others = rows[1:]
@@ -83,7 +83,7 @@ class FusionHead(nn.Module, ABC):
                 name: _selected(side, others.flatten()) if name == read else _repeated(side, k)
                 for name, side in streams.items()
             }
-            vectors = self(common_frames(mixed) if self.on_grid else mixed).vector
+            vectors = self(common_frames(to_grid(mixed)) if self.on_grid else mixed).vector
             pairs[reader, read] = torch.cat([matched.vector[None], vectors.view(k, len(rows[0]), -1)])
         return FusedPairs(own, pairs)
 
@@ -104,31 +104,33 @@ class JointMatcher(nn.Module):
         return {direction: self.linear(vectors) for direction, vectors in pairs.items()}
 
 
-def common_frames(streams: Streams) -> dict[str, Projected]:
-    """Restrict streams to the frames that are valid in all of them; rows without any keep their own."""
-    length = max(side.valid.shape[1] for side in streams.values())
-    padded = {name: _padded(side, length) for name, side in streams.items()}
-    common = torch.stack([side.valid for side in padded.values()]).all(0)
-    some = common.any(1, keepdim=True)
-    return {name: side._replace(valid=torch.where(some, common, side.valid)) for name, side in padded.items()}
-
-
 def to_grid(streams: Streams) -> dict[str, Projected]:
-    """Bring streams to one number of frames, t; the placeholder of an absent modality fills the others' valid frames.
+    """Bring streams to one number of frames, t.
 
-    Streams must have one frame rate (see `Needs.grid`); their lengths differ by rounding at most.
+    Streams have one frame rate (see `Needs.grid`); their lengths differ by rounding at most. A single valid frame, as
+    of an absent modality or of a stream of one vector per utterance, is repeated in all frames that are valid in the
+    others; without any it becomes frame 0.
     """
     length = max(side.valid.shape[1] for side in streams.values())
     padded = {name: _padded(side, length) for name, side in streams.items()}
-    anywhere = torch.stack([side.valid & side.present[:, None] for side in padded.values()]).any(0)
-    filled = {}
-    for name, side in padded.items():
-        fill = (~side.present & anywhere.any(1))[:, None]
-        filled[name] = side._replace(
-            values=torch.where(fill[..., None], side.values[:, :1], side.values),
-            valid=torch.where(fill, anywhere, side.valid),
+    single = {name: side.valid.sum(1, keepdim=True) == 1 for name, side in padded.items()}
+    timed = torch.stack([side.valid & ~single[name] for name, side in padded.items()]).any(0)
+    first = torch.arange(length, device=timed.device) == 0
+    everywhere = torch.where(timed.any(1, keepdim=True), timed, first)
+    return {
+        name: side._replace(
+            values=torch.where(single[name][..., None], masked_mean(side.values, side.valid)[:, None], side.values),
+            valid=torch.where(single[name], everywhere, side.valid),
         )
-    return filled
+        for name, side in padded.items()
+    }
+
+
+def common_frames(streams: Streams) -> dict[str, Projected]:
+    """Restrict streams on one grid to the frames that are valid in all of them; rows without any keep their own."""
+    common = torch.stack([side.valid for side in streams.values()]).all(0)
+    shared = common.any(1, keepdim=True)
+    return {name: side._replace(valid=torch.where(shared, common, side.valid)) for name, side in streams.items()}
 
 
 def _padded(side: Projected, length: int) -> Projected:

@@ -1,0 +1,84 @@
+"""Layers that fusion heads share: masks, attention, packed LSTM, contrastive loss."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from foal.train.model.fusion.layers import (
+    Attention,
+    PackedLstm,
+    TransformerLayer,
+    masked_softmax,
+    supervised_contrastive,
+    utterance_vectors,
+    with_positions,
+)
+from foal.train.model.pooling import Projected
+
+MakeStreams = Callable[..., dict[str, Projected]]
+
+
+def test_the_masked_softmax_is_finite_without_valid_positions() -> None:
+    scores = torch.tensor([[1.0, 5.0, 1.0], [3.0, 4.0, 5.0]])
+    weights = masked_softmax(scores, torch.tensor([[True, False, True], [False, False, False]]))
+    torch.testing.assert_close(weights, torch.tensor([[0.5, 0.0, 0.5], [0.0, 0.0, 0.0]]))
+
+
+def test_attention_equals_its_formula_on_the_valid_keys() -> None:
+    torch.manual_seed(0)
+    attention = Attention(width=4, heads=1)
+    queries, keys, values = torch.randn(1, 2, 4), torch.randn(1, 3, 4), torch.randn(1, 3, 4)
+    valid = torch.tensor([[True, True, False]])
+    weights = (attention.query(queries) @ attention.key(keys[:, :2]).transpose(1, 2) / 2).softmax(-1)
+    expected = attention.output(weights @ attention.value(keys[:, :2]))
+    torch.testing.assert_close(attention(queries, keys, valid), expected)
+    expected = attention.output(weights @ attention.value(values[:, :2]))
+    torch.testing.assert_close(attention(queries, keys, valid, values), expected)
+
+
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_a_transformer_layer_ignores_invalid_keys(make_streams: MakeStreams, pre_norm: bool) -> None:
+    torch.manual_seed(0)
+    layer = TransformerLayer(width=16, heads=2, dropout=0.5, pre_norm=pre_norm).eval()
+    clean, dirty = make_streams(), make_streams(garbage=50.0)
+    valid = clean["audio"].valid
+    for keys in (None, "face"):
+        expected, actual = (
+            layer(streams["audio"].values, streams[keys or "audio"].valid, streams[keys].values if keys else None)
+            for streams in (clean, dirty)
+        )
+        torch.testing.assert_close(actual[valid], expected[valid])
+
+
+def test_the_packed_lstm_equals_the_lstm_over_the_valid_frames(make_streams: MakeStreams) -> None:
+    torch.manual_seed(0)
+    lstm = PackedLstm(width=16)
+    audio = make_streams(padding=2, garbage=9.0)["audio"]
+    valid = audio.valid.clone()
+    valid[1, 2] = False  # a gap
+    outputs, last = lstm(audio.values, valid)
+    for row in range(6):
+        expected, (state, _) = lstm.lstm(audio.values[row][valid[row]][None])
+        torch.testing.assert_close(outputs[row][valid[row]], expected[0])
+        torch.testing.assert_close(last[row], state[:, 0].flatten())
+    assert (outputs[~valid] == 0).all()
+    with pytest.raises(ValueError, match="expected an even width, got 3"):
+        PackedLstm(width=3)
+
+
+def test_the_contrastive_loss_has_no_positives_among_copies() -> None:
+    vectors = torch.eye(4)
+    labels, rows = torch.tensor([0, 0, 1, 1]), torch.arange(4)
+    # All similarities are equal: each of the three other rows has a third of the probability.
+    assert supervised_contrastive(vectors, labels, rows, 0.1).item() == pytest.approx(math.log(3))
+    assert supervised_contrastive(vectors, labels, torch.tensor([0, 0, 2, 2]), 0.1) == 0
+    assert supervised_contrastive(vectors[:1], labels[:1], rows[:1], 0.1) == 0
+
+
+def test_vectors_are_means_and_positions_are_added(make_streams: MakeStreams) -> None:
+    streams = make_streams(garbage=5.0)
+    audio, _ = utterance_vectors(list(streams.values()))
+    torch.testing.assert_close(audio[2], streams["audio"].values[2, 0])
+    assert with_positions(torch.zeros(1, 3, 4))[0, 0].tolist() == [0.0, 1.0, 0.0, 1.0]

@@ -1,0 +1,133 @@
+"""Layers that several fusion heads share; all of them ignore invalid frames."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (its usual name)
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from ..dropout import Dropout
+from ..layers import sinusoidal_positions
+from ..losses import contrast
+from ..pooling import Projected, masked_mean
+
+MASKED = -1e4
+"""Score of a masked position: finite, so that a row without valid positions is no NaN."""
+
+
+def utterance_vectors(streams: Sequence[Projected]) -> list[Float[Tensor, "b d"]]:
+    """The mean over the valid frames of each stream."""
+    return [masked_mean(side.values, side.valid) for side in streams]
+
+
+def with_positions(x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+    """Add sinusoidal positions."""
+    return x + sinusoidal_positions(x.shape[1], x.shape[2], x.device)
+
+
+def masked_softmax(scores: Float[Tensor, "*n k"], valid: Bool[Tensor, "*n k"]) -> Float[Tensor, "*n k"]:
+    """Softmax over the last axis where `valid`; zeros elsewhere, and in rows without any valid position."""
+    return scores.masked_fill(~valid, MASKED).softmax(-1) * valid
+
+
+class Attention(nn.Module):
+    """Multi-head attention with a mask over the keys (Vaswani et al. 2017)."""
+
+    def __init__(self, *, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+
+    def forward(
+        self,
+        queries: Float[Tensor, "b q d"],
+        keys: Float[Tensor, "b k d"],
+        valid: Bool[Tensor, "b k"],
+        values: Float[Tensor, "b k d"] | None = None,
+    ) -> Float[Tensor, "b q d"]:
+        """Attend to the valid keys, of which every row has at least one; `values` are the keys unless given."""
+        q, k = self._split(self.query(queries)), self._split(self.key(keys))
+        v = self._split(self.value(keys if values is None else values))
+        read = F.scaled_dot_product_attention(q, k, v, attn_mask=valid[:, None, None, :])
+        result: Tensor = self.output(read.transpose(1, 2).flatten(2))
+        return result
+
+    def _split(self, x: Tensor) -> Tensor:
+        """Reshape (b, t, d) to (b, heads, t, d / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class TransformerLayer(nn.Module):
+    """Attention and feed-forward layer with residuals and LayerNorm, after them (post-norm) or before (pre-norm).
+
+    With `keys` the layer attends to another sequence, without to its own.
+    """
+
+    def __init__(
+        self, *, width: int, heads: int, dropout: float, hidden: int | None = None, pre_norm: bool = False
+    ) -> None:
+        super().__init__()
+        self.pre_norm = pre_norm
+        self.attention = Attention(width=width, heads=heads)
+        inner = hidden or 2 * width
+        self.feed_forward = nn.Sequential(nn.Linear(width, inner), nn.ReLU(), Dropout(dropout), nn.Linear(inner, width))
+        self.dropout = Dropout(dropout)
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.key_norm = nn.LayerNorm(width) if pre_norm else None
+
+    def forward(
+        self, x: Float[Tensor, "b t d"], valid: Bool[Tensor, "b k"], keys: Float[Tensor, "b k d"] | None = None
+    ) -> Float[Tensor, "b t d"]:
+        """Transform x; `valid` masks the keys."""
+        first, second = self.norms
+        if self.key_norm is not None:
+            queries = first(x)
+            x = x + self.dropout(self.attention(queries, queries if keys is None else self.key_norm(keys), valid))
+            after: Tensor = x + self.dropout(self.feed_forward(second(x)))
+            return after
+        x = first(x + self.dropout(self.attention(x, x if keys is None else keys, valid)))
+        normed: Tensor = second(x + self.dropout(self.feed_forward(x)))
+        return normed
+
+
+class PackedLstm(nn.Module):
+    """A bidirectional LSTM over the valid frames, which are packed by length: padding is never read.
+
+    Invalid frames between valid ones are removed first; outputs stand at their frames, zero elsewhere.
+    """
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+        if width % 2:
+            raise ValueError(f"expected an even width, got {width}")
+        self.lstm = nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
+
+    def forward(
+        self, x: Float[Tensor, "b t d"], valid: Bool[Tensor, "b t"]
+    ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b d"]]:
+        """Outputs of both directions joined, (b, t, d), and the last state of each direction joined, (b, d)."""
+        order = (~valid).int().argsort(dim=1, stable=True)  # valid frames first, in their order
+        index = order[..., None].expand_as(x)
+        lengths = valid.sum(1).clamp(min=1).cpu()
+        packed = pack_padded_sequence(x.gather(1, index), lengths, batch_first=True, enforce_sorted=False)
+        output, (last, _) = self.lstm(packed)
+        padded, _ = pad_packed_sequence(output, batch_first=True, total_length=x.shape[1])
+        outputs = torch.zeros_like(padded).scatter(1, order[..., None].expand_as(padded), padded)
+        return outputs * valid[..., None], last.transpose(0, 1).flatten(1)
+
+
+def supervised_contrastive(
+    vectors: Float[Tensor, "b d"], labels: Int[Tensor, " b"], rows: Int[Tensor, " b"], temperature: float
+) -> Float[Tensor, ""]:
+    """Supervised contrastive loss of unit vectors (L_out of Khosla et al. 2020); 0 if no row has a positive.
+
+    A row is no positive of itself or of a copy (equal numbers in `rows`), nor in their denominators.
+    """
+    unit = F.normalize(vectors.float(), dim=-1)
+    allowed = rows[:, None] != rows
+    return contrast(unit @ unit.T / temperature, (labels[:, None] == labels) & allowed, allowed, sum_positives=False)
