@@ -37,7 +37,7 @@ hypothesis_settings.register_profile("foal", deadline=None, derandomize=True, ma
 hypothesis_settings.load_profile("foal")
 
 # Check the shapes that heads and losses declare at every call. The hook must precede their import.
-SHAPED = ("layers", "pooling", "losses", "foalnet", "fusion", "objective", "dialog_net")
+SHAPED = ("layers", "pooling", "losses", "foalnet", "fusion", "objective", "dialogs")
 install_import_hook([f"foal.train.model.{name}" for name in SHAPED], "beartype.beartype")
 
 pytest_plugins = ["foal.tests.media_fixtures"]

@@ -19,7 +19,7 @@ from ..data.sequences import Batch
 from ..dialogs.batches import dialog_training_batches, dialogs_of
 from ..metrics.classification import confusion, unweighted_accuracy, weighted_accuracy
 from ..metrics.regression import group_scores, mean_concordance
-from ..model.dialog_net import DialogNet
+from ..model.dialogs.net import DialogNet
 from ..model.layers import Projection
 from ..model.networks import Network, architecture_for, build_network, losses_of
 from ..model.objective import LossConfig

@@ -10,7 +10,7 @@ from ..data.batches import EVALUATION_BATCH_SIZE, evaluation_batches
 from ..data.dataset import Dataset
 from ..data.sequences import Batch
 from ..dialogs.batches import dialog_evaluation_batches
-from ..model.dialog_net import DialogNet
+from ..model.dialogs.net import DialogNet
 from ..model.networks import Network, logits_of
 
 

@@ -11,7 +11,7 @@ from ..data.dataset import NO_CLASS, Dataset
 from ..data.sequences import Batch
 from ..dialogs.batches import DialogBatch
 from .architecture import Architecture
-from .dialog_net import DialogNet, build_dialog_net
+from .dialogs.net import DialogNet, build_dialog_net
 from .foalnet import FoalNet, build_model
 from .objective import LossConfig, Losses, objective
 

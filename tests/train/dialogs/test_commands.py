@@ -139,7 +139,7 @@ def test_a_checkpoint_refuses_the_weights_of_another_head(run: Path, feats: Path
         load_model(other)
     config["architecture"]["fusion"] = "hologram"
     (other / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(StoreError, match=r"expected a fusion of cross-attention, dialog-gru, got 'hologram'; update"):
+    with pytest.raises(StoreError, match=r"expected a fusion of .*, got 'hologram'; update"):
         load_model(other)
 
 

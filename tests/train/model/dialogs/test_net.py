@@ -9,7 +9,7 @@ from torch import Tensor
 
 from foal.train.data.sequences import Frames
 from foal.train.model.architecture import Architecture
-from foal.train.model.dialog_net import DialogNet, build_dialog_net
+from foal.train.model.dialogs.net import DialogNet, build_dialog_net
 
 COUNTS = (5, 1, 9)
 U = sum(COUNTS)
