@@ -156,7 +156,7 @@ def _is_record(path: Path) -> bool:
 def _check_options(settings: CorpusSettings) -> None:
     """Raise UsageError for an option that this kind of corpus does not read."""
     for option, value, kinds in (
-        ("--context (key corpus.context)", settings.context, ("iemocap", "synthetic", "meld")),
+        ("--context (key corpus.context)", settings.context, ("iemocap", "synthetic", "meld", "csv")),
         ("--labels (key corpus.labels)", settings.labels, ("csv", "mer")),
         ("--columns (key corpus.columns)", settings.columns, ("csv", "mer")),
         ("--normalize-labels (key corpus.normalize_labels)", settings.normalize_labels, ("folder", "csv", "mer")),
@@ -190,6 +190,7 @@ def _build(settings: CorpusSettings, speaker: str | None) -> ManifestResult:
                     labels=settings.labels,
                     columns=settings.columns,
                     normalize_labels=settings.normalize_labels,
+                    context=settings.context,
                     corpus="mer" if settings.kind == "mer" else "",
                 )
             case "folder":

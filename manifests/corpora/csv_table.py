@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...shared.errors import ManifestError, UsageError
 from ...shared.labels import common_spellings, spelling_problems
+from ...shared.soft_labels import share_problem, shares_of
 from ...shared.text import counted, quoted
 from ...shared.utterance import Utterance
 from ..common import MAX_DETAILS, ManifestResult, drop_duplicate_ids, modality_notes, select_classes
@@ -31,6 +32,9 @@ USUAL: dict[str, tuple[str, ...]] = {
     "valence": ("valence",),
     "arousal": ("arousal", "activation"),
     "dominance": ("dominance",),
+    "dialog": ("dialog", "dialogue", "dialog_id", "dialogue_id", "conversation", "conversation_id"),
+    "turn": ("turn", "turn_id"),
+    "scene": ("scene", "scenario", "script"),
 }
 NUMBERS = ("start", "end", "valence", "arousal", "dominance")
 
@@ -65,13 +69,15 @@ def build(
     labels: Path | None = None,
     columns: Sequence[str] | None = None,
     normalize_labels: bool = False,
+    context: bool = False,
     corpus: str = "",
 ) -> ManifestResult:
     """Build the manifest from a table with one row per utterance.
 
     A row names its media in a column `path` (a video is the audio, too), or in `audio` and `video`: paths relative to
-    the root, or names of files anywhere below it, with or without suffix. Without a fold or a session, folds keep
-    speakers together (files, if speakers are unknown) and balance the classes.
+    the root, or names of files anywhere below it, with or without suffix. Columns `label_NAME` are the shares of soft
+    labels. Without a fold or a session, folds keep speakers together (files, if speakers are unknown) and balance the
+    classes.
 
     Args:
         root: the folder of the media, or the table itself, whose folder is then that of the media.
@@ -79,6 +85,7 @@ def build(
         labels: the table; None: the root, or the only `*label*.csv` below it.
         columns: `meaning=column` for columns with unusual names.
         normalize_labels: count labels that differ only in case and spaces as the same label.
+        context: keep the rows with other labels or none, too, with an empty label.
         corpus: name of the corpus; "" : the name of the root.
 
     Raises:
@@ -106,7 +113,9 @@ def build(
         row = {meaning: cells[column] for meaning, column in found.items()}
         where = f"{table.path}, line {line}"
         try:
-            numbers = _numbers(row, found)
+            numbers, turn = _numbers(row, found), _turn(row, found)
+            if problem := share_problem(cells):
+                raise ValueError(f"column {problem}")
             audio, video = _files(row, media)
         except ValueError as error:
             problems.append(f"{where}: {error}")
@@ -134,6 +143,10 @@ def build(
                 valence=numbers["valence"],
                 arousal=numbers["arousal"],
                 dominance=numbers["dominance"],
+                dialog=row.get("dialog", ""),
+                turn=turn,
+                scene=row.get("scene", ""),
+                shares=shares_of(cells),
             )
         )
     if problems:
@@ -156,7 +169,8 @@ def build(
         f"labels that differ only in case or spaces: {problem}; --normalize-labels merges them"
         for problem in spelling_problems(utterance.label for utterance in utterances)
     ]
-    selected, duplicates = drop_duplicate_ids([u for u in utterances if u.label in wanted])
+    labelled = [u if u.label in wanted else replace(u, label="") for u in utterances if context or u.label in wanted]
+    selected, duplicates = drop_duplicate_ids(labelled)
     folded = _with_folds(selected, table)
     if folded and folded[0].fold:
         warnings += classes_missing_in_folds(folded, wanted)
@@ -164,7 +178,7 @@ def build(
         if media.scan.name(path) not in media.used:
             media.scan.leave_out(path, f"no row in {table.path.name}")
     named = ", ".join(f"{meaning}={column}" for meaning, column in found.items())
-    notes = [*table.notes, f"columns: {named}; paths are relative to {root}", *_left_out(utterances, wanted)]
+    notes = [*table.notes, f"columns: {named}; paths are relative to {root}", *_left_out(utterances, wanted, context)]
     return ManifestResult(
         utterances=folded,
         classes=wanted,
@@ -194,6 +208,14 @@ def _numbers(row: Mapping[str, str], found: Mapping[str, str]) -> dict[str, floa
     if start < 0 or (end is not None and end <= start):
         raise ValueError(f"column {found.get('end', 'end')}: expected a time after the start, got {start} to {end} s")
     return numbers
+
+
+def _turn(row: Mapping[str, str], found: Mapping[str, str]) -> int | None:
+    """The place of a row in its dialog. Raises ValueError that names the column."""
+    text = row.get("turn", "")
+    if text and not text.isdecimal():
+        raise ValueError(f"column {found['turn']}: expected a whole number from 0 on, got {quoted(text)}")
+    return int(text) if text else None
 
 
 def _files(row: Mapping[str, str], media: _Media) -> tuple[str, str]:
@@ -229,10 +251,11 @@ def _with_folds(utterances: Sequence[Utterance], table: Table) -> Sequence[Utter
     return stratified_folds(utterances, [u.speaker or u.video or u.audio for u in utterances])
 
 
-def _left_out(utterances: Sequence[Utterance], wanted: Sequence[str]) -> list[str]:
+def _left_out(utterances: Sequence[Utterance], wanted: Sequence[str], context: bool) -> list[str]:
     counts = Counter(utterance.label or "(empty)" for utterance in utterances if utterance.label not in wanted)
     named = ", ".join(f"{label} {count:,}" for label, count in counts.most_common(20))
-    return [f"{counted(sum(counts.values()), 'utterance')} of other labels left out: {named}"] if counts else []
+    taken = "kept as context" if context else "left out"
+    return [f"{counted(sum(counts.values()), 'utterance')} of other labels {taken}: {named}"] if counts else []
 
 
 def _relabelled(utterance: Utterance, spelling: Mapping[str, str]) -> Utterance:

@@ -77,7 +77,7 @@ class CorpusSettings(Section):
     )
     context: bool = Field(
         False,
-        description="keep utterances with other labels as context, with an empty label (iemocap, synthetic, meld)",
+        description="keep utterances with other labels as context, with an empty label (iemocap, synthetic, meld, csv)",
     )
     labels: Path | None = Field(
         None, description="table of paths and labels (csv, mer; none = csv: the root itself, mer: *label*.csv in it)"
@@ -85,7 +85,8 @@ class CorpusSettings(Section):
     columns: tuple[str, ...] | None = Field(
         None,
         description="columns of that table, such as path=FileName,label=Emotion, for path, audio, video, label, id, "
-        "start, end, speaker, gender, session, fold, transcript (none = by their usual names)",
+        "start, end, speaker, gender, session, fold, transcript, valence, arousal, dominance, dialog, turn, scene "
+        "(none = by their usual names)",
     )
     normalize_labels: bool = Field(
         False, description="spell labels that differ only in case or spaces in the same way (folder, csv, mer)"

@@ -36,6 +36,25 @@ def test_usual_columns_are_found_and_all_of_them_are_read(touch: Touch) -> None:
     assert "test: has no utterance of fear; its scores leave them out" in result.warnings
 
 
+def test_dialogs_and_soft_labels_are_read_and_context_is_kept(touch: Touch) -> None:
+    path = table(
+        touch("a.wav", "b.wav", "c.wav"),
+        "path,label,dialogue_id,turn,scene,label_joy,label_fear\n"
+        "a.wav,joy,d1,0,s1,3,1\n"
+        "b.wav,other,d1,1,s1,,\n"
+        "c.wav,,d1,2,s1,0.5,\n",
+    )
+    result = csv_table.build(path, ["joy"], context=True)
+    assert [(u.label, u.dialog, u.turn, u.scene) for u in result.utterances] == [
+        ("joy", "d1", 0, "s1"),
+        ("", "d1", 1, "s1"),
+        ("", "d1", 2, "s1"),
+    ]
+    assert [u.shares for u in result.utterances] == [(("joy", 3.0), ("fear", 1.0)), (), (("joy", 0.5),)]
+    assert any("2 utterances of other labels kept as context: other 1, (empty) 1" in note for note in result.notes)
+    assert [u.id for u in csv_table.build(path, ["joy"]).utterances] == ["a"]
+
+
 def test_columns_with_other_names_are_given(touch: Touch) -> None:
     root = touch("a.mp4", "b.mp4")
     path = table(root, "Datei,Gefuehl\na.mp4,joy\nb.mp4,fear\n")
@@ -89,6 +108,8 @@ def test_labels_that_differ_in_case_are_named_or_merged(touch: Touch) -> None:
             "line 2: column end: expected a time after the start, got 3.0",
         ),
         ("path,label,start\na.wav,joy,soon\n", "line 2: column start: expected a number, got 'soon'"),
+        ("path,label,turn\na.wav,joy,1.5\n", "line 2: column turn: expected a whole number from 0 on, got '1.5'"),
+        ("path,label,label_joy\na.wav,joy,-1\n", "line 2: column label_joy: expected a share from 0 on or an empty"),
         ("path,label,fold\na.wav,joy,train\nb.wav,joy,\n", "empty for 1 of 2 utterances: b; fill it in"),
         ("path,label\na.wav,joy,more\n", "line 2: expected 2 cells as in the header, got 3"),
         ("path,label\nx/a.mp4,joy\n", "none of the 1 files that it names exists below"),

@@ -32,7 +32,7 @@ NO_LOSSES = LossConfig(avel=None, mem=None)
 def test_the_name_chooses_the_network() -> None:
     assert isinstance(build_network(SMALL), FoalNet)
     assert isinstance(build_network(replace(SMALL, fusion="dialog-gru")), DialogNet)
-    with pytest.raises(TrainingError, match="expected a fusion of .*, got 'sum'"):
+    with pytest.raises(TrainingError, match=r"expected a fusion of .*, got 'sum'"):
         build_network(replace(SMALL, fusion="sum"))
 
 
