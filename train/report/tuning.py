@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from .floor import floor_lines
 from .formatting import gain_text, interval_text, p_limit, p_text, percent, table_row
 from .plots import BLUE, INK, MUTED, ORANGE, figure, save
 
@@ -26,7 +27,8 @@ def write_markdown(path: Path, tuning: Mapping[str, Any]) -> None:
         ("Trials, best first", *_trial_table(tuning)),
     ]
     lines = [f"# {_title(tuning)}", "", verdict_line(tuning), "", _conditions(tuning), ""]
-    lines += [*(f"- {warning}" for warning in tuning["warnings"]), ""] if tuning["warnings"] else []
+    notes = [*floor_lines(tuning), *tuning["warnings"]]
+    lines += [*(f"- {note}" for note in notes), ""] if notes else []
     for title, head, rows in sections:
         lines += [f"## {title}", "", table_row(head), table_row(["---"] * len(head)), *map(table_row, rows), ""]
         if title == "Best setting":
@@ -48,6 +50,7 @@ def tuning_table(tuning: Mapping[str, Any]) -> RenderableType:
         Text(verdict_line(tuning), style="bold"),
         table,
         Text(f"best setting on average: trial {best['trial']}, {_parameters_text(best['parameters'])}"),
+        *map(Text, floor_lines(tuning)),
         *(Text(f"warning: {warning}") for warning in tuning["warnings"]),
     )
 

@@ -24,6 +24,7 @@ from ..data.protocol import CrossValidation, check_classes, cross_validation_of
 from ..fit.checks import check_fusion
 from ..fit.parallel import run_missing
 from ..fit.task import ALGORITHM, FitResult, FitTask, load_result, probability_table
+from ..floor.folds import floor_json, script_floor
 from ..metrics.classification import confusion, counts_by_speaker, pooled_scores, unweighted_accuracy
 from ..metrics.significance import paired_comparison
 from ..report.files import versions, warnings_for, write_json
@@ -270,5 +271,6 @@ def _conditions(search: _Search) -> dict[str, Any]:
         "versions": versions(),
         "streams": list(data.stream_names.values()),
         "settings": base.model_dump(mode="json"),
+        "script_floor": floor_json(data, script_floor(data, folds), folds.tested.numpy()),
         "warnings": [*data.warnings, *warnings_for(data, folds)],
     }

@@ -113,12 +113,14 @@ def test_notes_depend_on_the_folds_and_on_the_selection_of_the_epoch(tmp_path: P
 
 def test_the_printed_table_begins_with_the_verdict(tmp_path: Path) -> None:
     console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
-    console.print(tuning_table(example_tuning(random_weights=True)))
+    floor = {"levels": {}, "note": "unknown, because"}
+    console.print(tuning_table(example_tuning(random_weights=True, script_floor=floor)))
     console.file.close()
     text = console.export_text()
     assert text.startswith("Test UA with tuned settings")
     assert "random weights" in text
     assert "best setting on average: trial 1, learning_rate 0.000123, width 128, pool mean+std, skip true" in text
+    assert "script floor: unknown, because" in text
     assert "warning: session 3 is short" in text
 
 

@@ -65,6 +65,7 @@ def test_the_current_settings_are_tested_as_foal_train_does(feats: Path, tmp_pat
     assert {name: metrics[name] for name in tuning["current"]} == tuning["current"]
     assert tuning["gain"] == pytest.approx(tuning["tuned"]["ua_mean"] - tuning["current"]["ua_mean"])
     assert 0 < tuning["p"] <= 1
+    assert tuning["script_floor"] == metrics["script_floor"]
 
 
 def test_the_test_group_has_no_influence_on_the_choice(
