@@ -49,6 +49,20 @@ def test_a_fold_equals_that_of_a_run_on_its_stream(fold_index: Path, tmp_path: P
 
 
 @pytest.mark.slow
+def test_a_dialog_head_reads_the_stream_of_each_fold(
+    tmp_path: Path, sample_utterances: list[Utterance], make_features: Make
+) -> None:
+    turns = [replace(u, dialog=u.session, turn=number) for number, u in enumerate(sample_utterances)]
+    index = write_fold_index(tmp_path, turns, make_features)
+    changes = {"fusion": "dialog-gru", "epochs": 1}
+    metrics = train(settings(fold_features=(TEMPLATE,), **changes), index, tmp_path / "run")
+    assert metrics["fusion"] == "dialog-gru"
+    for session in SESSIONS:
+        train(settings(streams=(f"audio/ft-{session}", "face"), **changes), index, tmp_path / session)
+        assert predictions(tmp_path / "run", session) == predictions(tmp_path / session, session)
+
+
+@pytest.mark.slow
 def test_a_fold_does_not_depend_on_other_streams_or_on_the_labels_of_its_test_group(
     fold_index: Path, tmp_path: Path, sample_utterances: list[Utterance], make_features: Make
 ) -> None:
