@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from authors_network import Batch, Network, Wastes, training_loss
+from common.authors_network import Batch, Network, Wastes, training_loss
+from common.report import check_measured, log, machine
 from numpy.typing import NDArray
-from report import check_measured, log, machine
 from shaped import write_shaped
 from torch import Tensor
 from torch.utils.data import WeightedRandomSampler

@@ -10,7 +10,7 @@ decode_s, detect_s, encode_s   each part alone, in one process with one thread
 encode_audio_s, encode_face_s  the two summands of encode_s
 wall_s, overhead               `foal extract` with one single-threaded worker; wall_s divided by the sum of the parts
 two_wall_s, two_workers        the same with two such workers; the speedup over one
-naive_s, speedup               benchmarks/naive.py with all cores; the speedup of foal with two workers over it
+naive_s, speedup               benchmarks/common/naive.py with all cores; the speedup of foal with two workers over it
 audio_cosine ... iou_p05       similarity to the naive embeddings and boxes; see naive.compare()
 peak_rss_mb, realtime_factor   peak memory of the worker (one-worker run); speech seconds per second (two workers)
 
@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from dialogs import (
+from common.dialogs import (
     ONE_THREAD,
     Workload,
     extract,
@@ -42,9 +42,9 @@ from dialogs import (
     write_long_dialog,
     write_workload,
 )
-from naive import compare, extract_naively
+from common.naive import compare, extract_naively
+from common.report import check_equal, check_measured, log, machine
 from numpy.typing import NDArray
-from report import check_equal, check_measured, log, machine
 
 from foal.extract.audio.loading import load_audio_encoder
 from foal.extract.audio.pipeline import AudioClip, decode_audio

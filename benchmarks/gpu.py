@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dialogs import Workload, copies, extract, save_encoder, write_long_dialog
+from common.dialogs import Workload, copies, extract, save_encoder, write_long_dialog
+from common.report import check_measured, log, machine
 from memory import DIALOG_SECONDS
-from report import check_measured, log, machine
 
 QUERY = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
 START_S = 20.0

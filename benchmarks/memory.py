@@ -14,8 +14,8 @@ import json
 import tempfile
 from pathlib import Path
 
-from dialogs import ONE_THREAD, Workload, copies, extract, save_encoder, write_long_dialog
-from report import check_measured, log, machine
+from common.dialogs import ONE_THREAD, Workload, copies, extract, save_encoder, write_long_dialog
+from common.report import check_measured, log, machine
 
 FPS = 2.0
 DIALOG_SECONDS = 180.0

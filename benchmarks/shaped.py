@@ -18,8 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from common.report import check_equal, check_measured, log, machine
 from numpy.typing import NDArray
-from report import check_equal, check_measured, log, machine
 from scipy.optimize import brentq
 from scipy.special import ndtri
 

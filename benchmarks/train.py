@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from authors import BATCH, authors_step_seconds
-from report import check_measured, log, machine
+from common.report import check_measured, log, machine
 from shaped import write_shaped
 
 from foal.shared.config.settings import ClusterSettings, Settings

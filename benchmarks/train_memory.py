@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from report import check_measured, log, machine
+from common.report import check_measured, log, machine
 from shaped import UTTERANCES, write_shaped
 
 GB = 1e9

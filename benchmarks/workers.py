@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dialogs import ONE_THREAD, Run, Workload, extract, read_rows, save_encoder, write_long_dialog
-from report import check_measured, log, machine
+from common.dialogs import ONE_THREAD, Run, Workload, extract, read_rows, save_encoder, write_long_dialog
+from common.report import check_measured, log, machine
 
 OPTIONS = (*ONE_THREAD, "--chunk-seconds", "30")
 

@@ -33,5 +33,6 @@ def run_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     yield run
     torch.set_num_threads(threads)
     # The scripts import each other as top-level modules.
-    for name in {path.stem for path in BENCHMARKS.glob("*.py")} - before:
-        sys.modules.pop(name, None)
+    own = {path.stem for path in BENCHMARKS.glob("*.py")} | {"common"}
+    for name in [name for name in sys.modules if name.split(".")[0] in own and name not in before]:
+        sys.modules.pop(name)

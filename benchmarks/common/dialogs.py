@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import torch
-from report import check_equal, check_measured
+from common.report import check_equal, check_measured
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from foal.manifests.corpora.iemocap import build as read_dialogs

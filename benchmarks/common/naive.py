@@ -11,11 +11,11 @@ from typing import Any
 import decord
 import numpy as np
 import torch
-from dialogs import Workload
+from common.dialogs import Workload
+from common.report import check_measured
 from facenet_pytorch import MTCNN, InceptionResnetV1, extract_face
 from numpy.typing import NDArray
 from PIL import Image
-from report import check_measured
 from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from foal.extract.face.batching import ImageEncoder
