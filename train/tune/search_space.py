@@ -36,6 +36,7 @@ class Parameter:
         distribution: its values.
         needs: key that must be true for this one to have an effect (None: always).
         paired: whether it has an effect only with both modalities.
+        fusion: the only fusion head that reads it (None: all).
         frames: whether it has an effect only on sequences of frames, which heads over dialogs do not read.
     """
 
@@ -43,6 +44,7 @@ class Parameter:
     distribution: BaseDistribution
     needs: str | None = None
     paired: bool = False
+    fusion: str | None = None
     frames: bool = False
 
 
@@ -53,13 +55,14 @@ PARAMETERS = (
     Parameter(key="weight_decay", distribution=FloatDistribution(1e-3, 1.0, log=True)),
     Parameter(key="batch_size", distribution=CategoricalDistribution((None, 32, 128))),
     Parameter(key="width", distribution=CategoricalDistribution((32, 64, 128, 256))),
-    Parameter(key="layers", distribution=CategoricalDistribution((0, 1, 2)), paired=True),
+    Parameter(key="layers", distribution=CategoricalDistribution((0, 1, 2)), paired=True, fusion="cross-attention"),
     Parameter(key="input_dropout", distribution=FloatDistribution(0.0, 0.6)),
     Parameter(key="dropout", distribution=FloatDistribution(0.0, 0.5)),
     Parameter(
         key="pool", distribution=CategoricalDistribution(("mean", "mean+std", "mean+std+attention")), frames=True
     ),
     Parameter(key="skip", distribution=CategoricalDistribution((False, True))),
+    Parameter(key="skip_hidden", distribution=CategoricalDistribution((0, 64))),
     Parameter(key="avel_weight", distribution=LOSS_WEIGHTS, needs="avel", paired=True),
     Parameter(key="mem_weight", distribution=LOSS_WEIGHTS, needs="mem", paired=True),
 )
@@ -78,6 +81,7 @@ def search_space(settings: TrainSettings, *, paired: bool) -> dict[str, BaseDist
         for parameter in PARAMETERS
         if (paired or not parameter.paired)
         and not (parameter.frames and settings.over_dialogs)
+        and parameter.fusion in (None, settings.fusion)
         and (parameter.needs is None or getattr(settings, parameter.needs))
     }
     width = space["width"]

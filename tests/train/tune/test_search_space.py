@@ -26,7 +26,7 @@ def test_every_value_of_the_search_space_is_a_valid_setting(key: str) -> None:
 
 def test_all_parameters_are_searched_with_both_modalities() -> None:
     assert list(PAIRED) == [parameter.key for parameter in PARAMETERS]
-    assert len(set(PAIRED)) == len(PAIRED) == 11
+    assert len(set(PAIRED)) == len(PAIRED) == 12
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,7 @@ def test_all_parameters_are_searched_with_both_modalities() -> None:
         ({"avel": False}, True, {"avel_weight"}),
         ({"mem": False}, True, {"mem_weight"}),
         ({"heads": 3}, True, {"width"}),
+        ({"fusion": "concat"}, True, {"layers"}),
     ],
 )
 def test_parameters_without_effect_are_not_searched(changes: dict[str, Any], paired: bool, missing: set[str]) -> None:
