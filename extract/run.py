@@ -6,7 +6,7 @@
     4  run          chunks -> shards, one task each, on Dask workers               Dispatch, extract_chunk
     5  record       failures.csv, remove damaged shards that were replaced         Quarantine.write
     6  summarize    table of what exists now; an error if something is missing     summarize
-    7  index        manifest + shards -> feats.h5                                  write_index
+    7  index        manifest + shards -> feats.h5                                  index_streams
 
 The tables of each shard are read once: step 2 reads catalogs, step 4 adds the new shards, steps 6 and 7 use them.
 
@@ -19,30 +19,30 @@ The tables of each shard are read once: step 2 reads catalogs, step 4 adds the n
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ..shared.cli.console import get_console
 from ..shared.cli.options import comma_list
-from ..shared.config.settings import MODALITIES, Settings, modality_of
-from ..shared.errors import EncoderError, FoalError, UsageError
+from ..shared.config.settings import Settings, modality_of
+from ..shared.errors import FoalError, UsageError
 from ..shared.files.atomic import remove, remove_stale_temporaries
 from ..shared.files.corpus_root import check_corpus_root
 from ..shared.files.fingerprint import media_fingerprint
 from ..shared.files.lock import features_lock
-from ..shared.files.media_state import MediaFingerprints
 from ..shared.manifest import check_inside, check_media, read_manifest
 from ..shared.seen_corpora import seen_corpora_json, seen_corpus_warnings
-from ..shared.store.catalog import Catalog, read_catalog, read_shards
-from ..shared.store.index_writer import IndexResult, check_index, write_index
+from ..shared.store.catalog import read_shards
+from ..shared.store.index_writer import check_index
 from ..shared.text import counted, preview_ids
 from ..shared.utterance import TEXT, Utterance, select_splits, splits_of
+from .indexing import index_streams
 from .maintenance.stale import is_deletable_corrupt_shard
 from .schedule.failures import Failure, Quarantine, check_failure_limit
 from .schedule.pending import Pending, pending_chunks
 from .schedule.plan import Chunk
-from .schedule.stream_spec import StreamSpec, build_stream_spec, current_config_hash
+from .schedule.stream_spec import StreamSpec, build_stream_spec
 from .schedule.summary import (
     ExtractResult,
     Summary,
@@ -183,7 +183,7 @@ def extract(
 
         # 7. Index it.
         if index is not None:
-            print_index_result(_write_index(settings, manifest, utterances, specs, catalogs, index, force=force))
+            print_index_result(index_streams(settings, manifest, utterances, specs, catalogs, index, force=force))
     return result(failures, pending.chunks, index=index)
 
 
@@ -252,47 +252,3 @@ def _check_complete(
             f"{preview_ids(list(dict.fromkeys(missing)))} are missing, because the folder or the media changed during "
             "the run; run the same command again"
         )
-
-
-def _write_index(
-    settings: Settings,
-    manifest: Sequence[Utterance],
-    utterances: Sequence[Utterance],
-    specs: Sequence[StreamSpec],
-    catalogs: Mapping[str, Catalog],
-    path: Path,
-    *,
-    force: bool,
-) -> IndexResult:
-    """Index the streams of this run, all sessions included, and other streams that cover the same utterances."""
-    features = settings.extract.features_dir
-    media = MediaFingerprints(settings.corpus.root, features)
-    all_splits = splits_of(manifest)
-    other_splits = [split for split in all_splits if split not in splits_of(utterances)]
-    indexed: dict[str, Catalog] = {}
-    for spec in specs:
-        indexed[spec.stream] = catalogs[spec.stream]
-        indexed[spec.stream].update(read_catalog(features, spec.modality, spec.config_hash, other_splits))
-    covered = [
-        utterance
-        for utterance in manifest
-        if all(indexed[spec.stream].find(utterance, spec.modality, media) for spec in specs)
-    ]
-    config_hashes = {spec.stream: spec.config_hash for spec in specs}
-    by_hash = {spec.config_hash: indexed[spec.stream] for spec in specs}
-    for stream in (*MODALITIES, *settings.extract.encoders):
-        if stream in config_hashes:
-            continue
-        with suppress(EncoderError):
-            config_hash = current_config_hash(settings.extract, stream)
-            if config_hash not in by_hash:
-                by_hash[config_hash] = read_catalog(features, modality_of(stream), config_hash, all_splits)
-            catalog = by_hash[config_hash]
-            if all(catalog.find(utterance, modality_of(stream), media) for utterance in covered):
-                config_hashes[stream] = config_hash
-                indexed[stream] = catalog
-    result = write_index(
-        path, manifest, features, dict(sorted(config_hashes.items())), catalogs=indexed, media=media, force=force
-    )
-    media.remember()
-    return result

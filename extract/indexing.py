@@ -1,0 +1,87 @@
+"""The index that `foal extract` writes: the streams of the run, and others that cover the same utterances."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ..shared.config.settings import MODALITIES, Settings, modality_of
+from ..shared.errors import EncoderError, StoreError
+from ..shared.files.media_state import MediaFingerprints
+from ..shared.store.catalog import Catalog, read_catalog
+from ..shared.store.feature_store import FeatureStore
+from ..shared.store.index_writer import IndexResult, write_index
+from ..shared.text import preview_ids
+from ..shared.utterance import Utterance, splits_of
+from .maintenance.clean import IMPORTED
+from .schedule.stream_spec import StreamSpec, current_config_hash
+
+log = logging.getLogger(__name__)
+
+
+def index_streams(
+    settings: Settings,
+    manifest: Sequence[Utterance],
+    utterances: Sequence[Utterance],
+    specs: Sequence[StreamSpec],
+    catalogs: Mapping[str, Catalog],
+    path: Path,
+    *,
+    force: bool,
+) -> IndexResult:
+    """Index the streams of this run, all sessions included, and other streams that cover the same utterances.
+
+    The others are those of the settings, and those that `foal import` has added to the index.
+    """
+    features = settings.extract.features_dir
+    media = MediaFingerprints(settings.corpus.root, features)
+    all_splits = splits_of(manifest)
+    other_splits = [split for split in all_splits if split not in splits_of(utterances)]
+    indexed: dict[str, Catalog] = {}
+    for spec in specs:
+        indexed[spec.stream] = catalogs[spec.stream]
+        indexed[spec.stream].update(read_catalog(features, spec.modality, spec.config_hash, other_splits))
+    covered = [
+        utterance
+        for utterance in manifest
+        if all(indexed[spec.stream].find(utterance, spec.modality, media) for spec in specs)
+    ]
+    config_hashes = {spec.stream: spec.config_hash for spec in specs}
+    by_hash = {spec.config_hash: indexed[spec.stream] for spec in specs}
+    for stream in (*MODALITIES, *settings.extract.encoders):
+        if stream in config_hashes:
+            continue
+        with suppress(EncoderError):
+            config_hash = current_config_hash(settings.extract, stream)
+            if config_hash not in by_hash:
+                by_hash[config_hash] = read_catalog(features, modality_of(stream), config_hash, all_splits)
+            catalog = by_hash[config_hash]
+            if all(catalog.find(utterance, modality_of(stream), media) for utterance in covered):
+                config_hashes[stream] = config_hash
+                indexed[stream] = catalog
+    for stream, config_hash in _imported_streams(path).items():
+        if stream not in config_hashes:
+            catalog = read_catalog(features, modality_of(stream), config_hash, all_splits)
+            missing = [u.id for u in covered if catalog.find(u, modality_of(stream)) is None]
+            if missing:
+                log.warning(
+                    f"{path}: the imported stream {stream} is no longer in the index, because it lacks "
+                    f"{preview_ids(missing)}; import it for all utterances"
+                )
+                continue
+            config_hashes[stream] = config_hash
+            indexed[stream] = catalog
+    result = write_index(
+        path, manifest, features, dict(sorted(config_hashes.items())), catalogs=indexed, media=media, force=force
+    )
+    media.remember()
+    return result
+
+
+def _imported_streams(index: Path) -> dict[str, str]:
+    """The imported streams of an index that is to be replaced, with their configuration hashes."""
+    try:
+        with FeatureStore(index) as store:
+            return {name: info.config_hash for name, info in store.streams.items() if info.encoder == IMPORTED}
+    except StoreError:  # no index yet, or a damaged one
+        return {}
