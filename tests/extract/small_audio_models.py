@@ -27,7 +27,7 @@ from transformers import (
     WhisperModel,
 )
 
-from foal.tests.extract.small_wav2vec2 import SMALL
+from foal.tests.extract.encoders.small_wav2vec2 import SMALL
 
 WHISPER_SECONDS = 2
 """Length to which the small Whisper pads; it is 30 s in the published models."""

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel, Wav2Vec2Config, Wav2Vec2Model
 
 from foal.shared.manifest import write_manifest
 from foal.shared.utterance import Utterance
-from foal.tests.extract.small_wav2vec2 import SMALL
+from foal.tests.extract.encoders.small_wav2vec2 import SMALL
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 

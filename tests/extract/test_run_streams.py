@@ -21,7 +21,7 @@ from transformers import (
 from foal.shared.manifest import read_manifest, write_manifest
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
-from foal.tests.extract.small_wav2vec2 import SMALL
+from foal.tests.extract.encoders.small_wav2vec2 import SMALL
 
 pytestmark = pytest.mark.slow
 

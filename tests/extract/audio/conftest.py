@@ -24,7 +24,7 @@ from foal.extract.audio.encoder import AudioEncoder
 from foal.extract.audio.loading import load_audio_encoder
 from foal.extract.encoders.weights import find_audio_weights
 from foal.shared.config.settings import AudioSettings
-from foal.tests.extract.small_wav2vec2 import SMALL
+from foal.tests.extract.encoders.small_wav2vec2 import SMALL
 
 CONFIG: dict[str, Any] = {**SMALL, "num_feat_extract_layers": 7}
 LAYER_NORM: dict[str, Any] = {"feat_extract_norm": "layer", "conv_bias": True}

@@ -11,7 +11,7 @@ from foal.extract.run import extract
 from foal.shared.config.settings import Settings
 from foal.shared.manifest import write_manifest
 from foal.shared.utterance import Utterance
-from foal.tests.extract.small_wav2vec2 import SMALL
+from foal.tests.extract.encoders.small_wav2vec2 import SMALL
 
 
 @pytest.mark.parametrize(("corpus", "warned"), [("iemocap", True), ("crema-d", False)])
