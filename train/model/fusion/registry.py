@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ....shared.config.fusion_settings import fusion_options
+from ....shared.errors import TrainingError
 from ..architecture import Architecture
 from .base import FusionHead
 from .sequences.cross_attention import CrossAttentionFusion
@@ -17,5 +18,16 @@ FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
 
 
 def build_fusion(a: Architecture) -> FusionHead:
-    """Build the head that the architecture names, with newly initialized weights."""
-    return FUSION_HEADS[a.fusion](a, fusion_options(a.fusion, a.fusion_options))
+    """Build the head that the architecture names, with newly initialized weights.
+
+    Raises:
+        TrainingError: the attention heads of its options do not divide the width.
+    """
+    options = fusion_options(a.fusion, a.fusion_options)
+    heads = getattr(options, "heads", 1)
+    if a.width % heads:
+        raise TrainingError(
+            f"expected a width that {heads} heads of {a.fusion} divide, got {a.width}; change train.width or "
+            "train.fusion_options.heads"
+        )
+    return FUSION_HEADS[a.fusion](a, options)
