@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .....shared.config.fusion_settings import GbanSettings
-from .....shared.errors import TrainingError
 from ....data.streams import input_pairs
 from ...architecture import Architecture
 from ...pooling import Projected, masked_mean
@@ -70,11 +69,6 @@ class GbanFusion(FusionHead):
 
     def __init__(self, a: Architecture, options: GbanSettings) -> None:
         super().__init__()
-        if a.width % 2:
-            raise TrainingError(
-                f"train.fusion: gban needs an even width for the two directions of its LSTMs, got {a.width}; change "
-                "train.width"
-            )
         names = list(a.frame_shapes)
         self.lstms = nn.ModuleDict({name: PackedLstm(width=a.width) for name in names})
         self.alignment = GatedAlignment(width=a.width, names=names, scores=options.scores)

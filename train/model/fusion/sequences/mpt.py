@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from .....shared.config.fusion_settings import MptSettings
+from ....data.streams import leading_stream
 from ...architecture import Architecture
 from ...losses import contrast
 from ...pooling import Projected, masked_mean
 from ..base import Fused, FusionHead, Streams, Supervision
-from ..checks import check_heads, leading_stream
 from ..layers import Attention, TransformerLayer, supervised_contrastive
 
 
@@ -31,7 +31,8 @@ class PromptFilter(nn.Module):
         queries = self.queries.expand(len(strong), -1, -1)
         prompts: Tensor = self.attention(queries, weak.values, weak.valid)
         gate = self.gate(torch.cat([prompts, strong[:, None].expand_as(prompts)], -1)).sigmoid()
-        return gate * prompts
+        scaled: Tensor = gate * prompts
+        return scaled
 
 
 class MptFusion(FusionHead):
@@ -44,9 +45,8 @@ class MptFusion(FusionHead):
 
     def __init__(self, a: Architecture, options: MptSettings) -> None:
         super().__init__()
-        check_heads(a.width, options.heads)
         self.options = options
-        self.strong = leading_stream(list(a.frame_shapes), options.strong, "strong")
+        self.strong = options.strong or leading_stream(list(a.frame_shapes))
         self.filters = nn.ModuleDict(
             {
                 name: PromptFilter(width=a.width, heads=options.heads, prompts=options.prompts)
@@ -111,6 +111,6 @@ def pass_contrastive(
 
     Copies (equal numbers in `rows`) are left out of each other's denominators; 0 for less than two rows.
     """
-    similarities = F.normalize(first.float(), dim=-1) @ F.normalize(second.float(), dim=-1).T / temperature
+    cosines = F.normalize(first.float(), dim=-1) @ F.normalize(second.float(), dim=-1).T
     own = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
-    return contrast(similarities, own, own | (rows[:, None] != rows), sum_positives=False)
+    return contrast(cosines.float() / temperature, own, own | (rows[:, None] != rows), sum_positives=False)
