@@ -39,7 +39,7 @@ def with_streams(settings: TrainSettings, inputs: Sequence[str]) -> TrainSetting
 
 
 def leading_stream(inputs: Sequence[str]) -> str:
-    """The input that a fusion relies on most unless told otherwise: the first one of text, else of audio, else of all."""
+    """The input that leads a fusion unless an option chooses one: the first of text, else of audio, else of all."""
     by_modality = {modality_of(name): name for name in reversed(inputs)}
     return by_modality.get("text") or by_modality.get("audio") or inputs[0]
 
