@@ -231,6 +231,9 @@ class LmamDialogSettings(FusionSettings):
 FUSIONS: Mapping[str, type[FusionSettings]] = {
     "cross-attention": CrossAttentionSettings,
     "concat": ConcatSettings,
+    "lmam": LmamSettings,
+    "gban": GbanSettings,
+    "mpt": MptSettings,
     "dialog-gru": DialogGruSettings,
 }
 """Every system by its name in `train.fusion`."""

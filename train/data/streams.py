@@ -38,6 +38,12 @@ def with_streams(settings: TrainSettings, inputs: Sequence[str]) -> TrainSetting
     return settings.model_copy(update={"streams": tuple(by_input[name] for name in inputs)})
 
 
+def leading_stream(inputs: Sequence[str]) -> str:
+    """The input that leads a fusion unless an option chooses one: the first of text, else of audio, else of all."""
+    by_modality = {modality_of(name): name for name in reversed(inputs)}
+    return by_modality.get("text") or by_modality.get("audio") or inputs[0]
+
+
 def input_pairs(inputs: Sequence[str]) -> list[Pair]:
     """All pairs of inputs, the earlier one first."""
     return list(combinations(inputs, 2))

@@ -7,6 +7,7 @@ from foal.shared.config.train_settings import TrainSettings
 from foal.train.data.streams import (
     input_names,
     input_pairs,
+    leading_stream,
     listed,
     modalities_title,
     modalities_word,
@@ -43,6 +44,19 @@ def test_an_input_is_named_after_its_modality_unless_there_are_several_streams_o
     assert input_names(["audio", "audio/v1.0", "text"]) == ("audio", "audio/v1_0", "text")
     settings = TrainSettings(streams=("audio/hubert", "face"))
     assert wanted_streams(settings) == {"audio": "audio/hubert", "face": None}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (["audio", "face", "text"], "text"),
+        (["face", "audio"], "audio"),
+        (["face/clip", "face/facenet"], "face/clip"),
+        (["audio", "text/bert", "text/roberta"], "text/bert"),
+    ],
+)
+def test_text_leads_then_audio_then_the_first_stream(inputs: list[str], expected: str) -> None:
+    assert leading_stream(inputs) == expected
 
 
 def test_inputs_in_words() -> None:

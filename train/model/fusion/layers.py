@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from ....shared.errors import TrainingError
 from ..dropout import Dropout
 from ..layers import sinusoidal_positions
 from ..losses import contrast
@@ -104,7 +105,9 @@ class PackedLstm(nn.Module):
     def __init__(self, *, width: int) -> None:
         super().__init__()
         if width % 2:
-            raise ValueError(f"expected an even width, got {width}")
+            raise TrainingError(
+                f"expected an even width for the two directions of an LSTM, got {width}; change train.width"
+            )
         self.lstm = nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
 
     def forward(
@@ -130,4 +133,6 @@ def supervised_contrastive(
     """
     unit = F.normalize(vectors.float(), dim=-1)
     allowed = rows[:, None] != rows
-    return contrast(unit @ unit.T / temperature, (labels[:, None] == labels) & allowed, allowed, sum_positives=False)
+    return contrast(
+        (unit @ unit.T).float() / temperature, (labels[:, None] == labels) & allowed, allowed, sum_positives=False
+    )

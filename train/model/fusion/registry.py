@@ -8,11 +8,17 @@ from ....shared.errors import TrainingError
 from ..architecture import Architecture
 from .base import FusionHead
 from .sequences.cross_attention import CrossAttentionFusion
+from .sequences.gban import GbanFusion
+from .sequences.lmam import LmamFusion
+from .sequences.mpt import MptFusion
 from .vectors.concat import ConcatFusion
 
 FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
     "cross-attention": CrossAttentionFusion,
     "concat": ConcatFusion,
+    "lmam": LmamFusion,
+    "gban": GbanFusion,
+    "mpt": MptFusion,
 }
 """The class of each system; it is called with the architecture and the options of the system."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from foal.shared.errors import TrainingError
 from foal.train.model.fusion.layers import (
     Attention,
     PackedLstm,
@@ -64,7 +65,7 @@ def test_the_packed_lstm_equals_the_lstm_over_the_valid_frames(make_streams: Mak
         torch.testing.assert_close(outputs[row][valid[row]], expected[0])
         torch.testing.assert_close(last[row], state[:, 0].flatten())
     assert (outputs[~valid] == 0).all()
-    with pytest.raises(ValueError, match="expected an even width, got 3"):
+    with pytest.raises(TrainingError, match="expected an even width for the two directions of an LSTM, got 3"):
         PackedLstm(width=3)
 
 
