@@ -231,6 +231,10 @@ class LmamDialogSettings(FusionSettings):
 FUSIONS: Mapping[str, type[FusionSettings]] = {
     "cross-attention": CrossAttentionSettings,
     "concat": ConcatSettings,
+    "attention": AttentionSettings,
+    "tfn": TfnSettings,
+    "lmf": LmfSettings,
+    "fbp": FbpSettings,
     "dialog-gru": DialogGruSettings,
 }
 """Every system by its name in `train.fusion`."""

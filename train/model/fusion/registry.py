@@ -7,11 +7,19 @@ from ....shared.config.fusion_settings import fusion_options
 from ..architecture import Architecture
 from .base import FusionHead
 from .sequences.cross_attention import CrossAttentionFusion
+from .sequences.fbp import FbpFusion
+from .vectors.attention import AttentionFusion
 from .vectors.concat import ConcatFusion
+from .vectors.lmf import LmfFusion
+from .vectors.tfn import TfnFusion
 
 FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
     "cross-attention": CrossAttentionFusion,
     "concat": ConcatFusion,
+    "attention": AttentionFusion,
+    "tfn": TfnFusion,
+    "lmf": LmfFusion,
+    "fbp": FbpFusion,
 }
 """The class of each system; it is called with the architecture and the options of the system."""
 
