@@ -106,9 +106,10 @@ class BilinearPooling(nn.Module):
             share = self.gate(torch.cat([x, y], -1)).sigmoid()
             x, y = 2 * share * x, 2 * (1 - share) * y
         product = self.dropout(self.first(x) * self.second(y))
-        z = product.unflatten(-1, (-1, self.factors)).sum(-1)
+        z = product.view(len(product), -1, self.factors).sum(-1)
         rooted = z / (z.abs() + ROOT_OFFSET).sqrt()
-        return F.normalize(rooted, dim=-1) * z.shape[-1] ** 0.5
+        scaled: Tensor = F.normalize(rooted, dim=-1) * z.shape[-1] ** 0.5
+        return scaled
 
 
 def _weighted(frames: Float[Tensor, "b t w"], weights: Float[Tensor, "b t"]) -> Float[Tensor, "b w"]:

@@ -31,4 +31,4 @@ class LmfFusion(FusionHead):
         product = torch.ones_like(means[0][:, :1])
         for name, mean in zip(streams, means, strict=True):
             product = product * (1 + self.factors[name](F.layer_norm(mean, mean.shape[1:])))
-        return Fused(self.bias + product.unflatten(1, (self.rank, -1)).mean(1))
+        return Fused(self.bias + product.view(len(product), self.rank, -1).mean(1))
