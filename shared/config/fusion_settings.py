@@ -53,7 +53,7 @@ class AttentionSettings(FusionSettings):
     """Weights over the streams (MERBench)."""
 
     hidden: int = Field(64, ge=1, le=4096, description="hidden units of the layer that weights the streams")
-    softmax: bool = Field(True, description="weights sum to 1; false: unbounded weights, as in MERBench")
+    softmax: bool = Field(False, description="weights sum to 1; false: unbounded weights, as in MERBench")
 
 
 class TfnSettings(FusionSettings):
@@ -234,6 +234,10 @@ FUSIONS: Mapping[str, type[FusionSettings]] = {
     "lmam": LmamSettings,
     "gban": GbanSettings,
     "mpt": MptSettings,
+    "attention": AttentionSettings,
+    "tfn": TfnSettings,
+    "lmf": LmfSettings,
+    "fbp": FbpSettings,
     "dialog-gru": DialogGruSettings,
 }
 """Every system by its name in `train.fusion`."""

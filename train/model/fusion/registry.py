@@ -11,7 +11,11 @@ from .sequences.cross_attention import CrossAttentionFusion
 from .sequences.gban import GbanFusion
 from .sequences.lmam import LmamFusion
 from .sequences.mpt import MptFusion
+from .sequences.fbp import FbpFusion
+from .vectors.attention import AttentionFusion
 from .vectors.concat import ConcatFusion
+from .vectors.lmf import LmfFusion
+from .vectors.tfn import TfnFusion
 
 FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
     "cross-attention": CrossAttentionFusion,
@@ -19,6 +23,10 @@ FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
     "lmam": LmamFusion,
     "gban": GbanFusion,
     "mpt": MptFusion,
+    "attention": AttentionFusion,
+    "tfn": TfnFusion,
+    "lmf": LmfFusion,
+    "fbp": FbpFusion,
 }
 """The class of each system; it is called with the architecture and the options of the system."""
 
