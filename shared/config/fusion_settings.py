@@ -231,6 +231,9 @@ class LmamDialogSettings(FusionSettings):
 FUSIONS: Mapping[str, type[FusionSettings]] = {
     "cross-attention": CrossAttentionSettings,
     "concat": ConcatSettings,
+    "jmt": JmtSettings,
+    "jca": JcaSettings,
+    "mfn": MfnSettings,
     "dialog-gru": DialogGruSettings,
 }
 """Every system by its name in `train.fusion`."""

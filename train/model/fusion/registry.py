@@ -6,12 +6,18 @@ from typing import Any
 from ....shared.config.fusion_settings import fusion_options
 from ..architecture import Architecture
 from .base import FusionHead
+from .grids.jca import JcaFusion
+from .grids.jmt import JmtFusion
+from .grids.mfn import MfnFusion
 from .sequences.cross_attention import CrossAttentionFusion
 from .vectors.concat import ConcatFusion
 
 FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
     "cross-attention": CrossAttentionFusion,
     "concat": ConcatFusion,
+    "jmt": JmtFusion,
+    "jca": JcaFusion,
+    "mfn": MfnFusion,
 }
 """The class of each system; it is called with the architecture and the options of the system."""
 
