@@ -15,9 +15,9 @@ from ..layers import valid_first, valid_frames
 class MfnFusion(FusionHead):
     """An LSTM per stream, and a memory that reads the changes of their cells; z joins the last states and the memory.
 
-    Frames that are invalid in a stream leave its LSTM as it is; frames that are invalid in all streams leave the memory
-    as it is. The cells of all frames are computed without a loop over time, see `LstmCells`. The memory is a loop, since
-    its gates read it through two layers.
+    Frames that are invalid in a stream do not change its LSTM, and frames that are invalid in all streams do not change
+    the memory. The LSTMs are PyTorch's fused ones, see `LstmCells`. The memory is a Python loop over time, since its
+    gates read it through two layers, for which there is no fused kernel.
     """
 
     on_grid = True
@@ -47,7 +47,8 @@ class MfnFusion(FusionHead):
 class LstmCells(nn.Module):
     """An LSTM that gives its cell after every frame; PyTorch's fused kernel gives the hidden states only.
 
-    With h known, the gates of all frames are two products of matrices, and c_t = f_t c_(t-1) + i_t g_t is linear.
+    With h known, the gates of all frames are two matrix products, and c_t = f_t c_(t-1) + i_t g_t is one operation per
+    frame. Gradients are exact: they flow through the recomputed gates and through h.
     """
 
     def __init__(self, width: int) -> None:
@@ -98,16 +99,12 @@ class GatedMemory(nn.Module):
 
 
 def linear_recurrence(keep: Float[Tensor, "b t d"], add: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-    """c_t = keep_t c_(t-1) + add_t for all t, c before the first frame = 0; in log2(t) steps (Hillis and Steele 1986).
-
-    After a step of shift s, `add` has the sum over the last 2 s frames, and `keep` their product.
-    """
-    shift = 1
-    while shift < keep.shape[1]:
-        add = add + keep * F.pad(add[:, :-shift], (0, 0, shift, 0))
-        keep = keep * F.pad(keep[:, :-shift], (0, 0, shift, 0))
-        shift *= 2
-    return add
+    """c_t = keep_t c_(t-1) + add_t for all t; c is 0 before the first frame."""
+    state, states = torch.zeros_like(add[:, 0]), []
+    for kept, added in zip(keep.unbind(1), add.unbind(1), strict=True):
+        state = torch.addcmul(added, kept, state)
+        states.append(state)
+    return torch.stack(states, 1)
 
 
 def _perceptron(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential:
