@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from foal.shared.errors import TrainingError
 from foal.train.model.fusion.layers import (
     Attention,
     PackedLstm,
@@ -13,6 +14,8 @@ from foal.train.model.fusion.layers import (
     masked_softmax,
     supervised_contrastive,
     utterance_vectors,
+    valid_first,
+    valid_frames,
     with_positions,
 )
 from foal.train.model.pooling import Projected
@@ -36,6 +39,11 @@ def test_attention_equals_its_formula_on_the_valid_keys() -> None:
     torch.testing.assert_close(attention(queries, keys, valid), expected)
     expected = attention.output(weights @ attention.value(values[:, :2]))
     torch.testing.assert_close(attention(queries, keys, valid, values), expected)
+
+
+def test_attention_heads_divide_the_width() -> None:
+    with pytest.raises(TrainingError, match=r"expected a width that 3 heads divide, got 4; change train\.width, or heads"):
+        Attention(width=4, heads=3)
 
 
 @pytest.mark.parametrize("pre_norm", [False, True])
@@ -66,6 +74,18 @@ def test_the_packed_lstm_equals_the_lstm_over_the_valid_frames(make_streams: Mak
     assert (outputs[~valid] == 0).all()
     with pytest.raises(ValueError, match="expected an even width, got 3"):
         PackedLstm(width=3)
+
+
+def test_valid_frames_come_first_and_invalid_ones_are_zero(make_streams: MakeStreams) -> None:
+    audio = make_streams(garbage=9.0)["audio"]
+    valid = audio.valid.clone()
+    valid[1, 2] = False
+    frames, index = valid_first(audio.values, valid)
+    torch.testing.assert_close(frames[1, :7], audio.values[1][valid[1]])
+    torch.testing.assert_close(torch.zeros_like(frames).scatter(1, index, frames), audio.values)
+    kept = valid_frames(audio)
+    assert (kept[~audio.valid] == 0).all()
+    torch.testing.assert_close(kept[audio.valid], audio.values[audio.valid])
 
 
 def test_the_contrastive_loss_has_no_positives_among_copies() -> None:
