@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from ....shared.errors import TrainingError
 from ..dropout import Dropout
 from ..layers import sinusoidal_positions
 from ..losses import contrast
@@ -47,18 +46,10 @@ def valid_first(
 
 
 class Attention(nn.Module):
-    """Multi-head attention with a mask over the keys (Vaswani et al. 2017).
-
-    Raises TrainingError if the heads do not divide the width.
-    """
+    """Multi-head attention with a mask over the keys (Vaswani et al. 2017)."""
 
     def __init__(self, *, width: int, heads: int) -> None:
         super().__init__()
-        if width % heads:
-            raise TrainingError(
-                f"expected a width that {heads} heads divide, got {width}; change train.width, or heads in"
-                " train.fusion_options"
-            )
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from foal.shared.errors import TrainingError
 from foal.train.model.fusion.layers import (
     Attention,
     PackedLstm,
@@ -39,11 +38,6 @@ def test_attention_equals_its_formula_on_the_valid_keys() -> None:
     torch.testing.assert_close(attention(queries, keys, valid), expected)
     expected = attention.output(weights @ attention.value(values[:, :2]))
     torch.testing.assert_close(attention(queries, keys, valid, values), expected)
-
-
-def test_attention_heads_divide_the_width() -> None:
-    with pytest.raises(TrainingError, match=r"expected a width that 3 heads divide, got 4; change train\.width, or heads"):
-        Attention(width=4, heads=3)
 
 
 @pytest.mark.parametrize("pre_norm", [False, True])
