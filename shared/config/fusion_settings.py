@@ -238,6 +238,9 @@ FUSIONS: Mapping[str, type[FusionSettings]] = {
     "tfn": TfnSettings,
     "lmf": LmfSettings,
     "fbp": FbpSettings,
+    "jmt": JmtSettings,
+    "jca": JcaSettings,
+    "mfn": MfnSettings,
     "dialog-gru": DialogGruSettings,
 }
 """Every system by its name in `train.fusion`."""

@@ -31,8 +31,8 @@ def check_fusion(data: Dataset, settings: TrainSettings) -> None:
         raise TrainingError(
             f"train.fusion: {name} needs a text stream, got {', '.join(streams)}; add text to train.streams"
         )
-    # Streams of one vector per utterance have rate 1 and hold for all frames; tokens have rate 0.
-    rates = {stream: rate for stream, rate in data.rates.items() if rate != 1}
+    # Streams of one vector per utterance have rate 1, or 0 if they are pooled text, and hold for all frames.
+    rates = {stream: rate for stream, rate in data.rates.items() if rate != 1 and not _pooled_text(data, stream)}
     if needs.grid and len(set(rates.values())) > 1:
         found = ", ".join(f"{stream} {f'{rate:g} Hz' if rate else 'tokens'}" for stream, rate in rates.items())
         raise TrainingError(
@@ -45,3 +45,9 @@ def check_fusion(data: Dataset, settings: TrainSettings) -> None:
             raise TrainingError(
                 f"train.fusion_options.{option}: expected one of the streams {', '.join(streams)}, got {chosen!r}"
             )
+
+
+def _pooled_text(data: Dataset, stream: str) -> bool:
+    """Whether a stream was pooled to one vector per utterance when it was extracted; `stream` is a key of the rates."""
+    made = data.provenance.get(data.stream_names.get(stream, stream), {})
+    return bool(made.get("config", {}).get("pool", "tokens") != "tokens")

@@ -37,3 +37,17 @@ def test_vectors_per_utterance_fit_every_grid(make_dataset: Make, monkeypatch: p
     monkeypatch.setattr(ConcatSettings, "needs", Needs(grid=True, streams=2))
     check_fusion(replace(make_dataset(), rates={"audio": 10.0, "face": 1.0}), CONCAT)
     check_fusion(make_dataset(), CONCAT)
+
+
+@pytest.mark.parametrize("pool", ["mean", "tokens"])
+def test_text_fits_a_grid_if_it_is_pooled(make_dataset: Make, monkeypatch: pytest.MonkeyPatch, pool: str) -> None:
+    monkeypatch.setattr(ConcatSettings, "needs", Needs(grid=True))
+    names, provenance = {"audio": "audio", "text": "text/bert"}, {"audio": {}, "text/bert": {"config": {"pool": pool}}}
+    by_input = replace(make_dataset(), rates={"audio": 10.0, "text": 0.0}, stream_names=names, provenance=provenance)
+    by_stream = replace(by_input, rates={"audio": 10.0, "text/bert": 0.0})
+    for data in (by_input, by_stream):
+        if pool == "mean":
+            check_fusion(data, CONCAT)
+        else:
+            with pytest.raises(TrainingError, match=r"got audio 10 Hz, text\S* tokens"):
+                check_fusion(data, CONCAT)

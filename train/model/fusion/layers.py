@@ -33,6 +33,19 @@ def masked_softmax(scores: Float[Tensor, "*n k"], valid: Bool[Tensor, "*n k"]) -
     return scores.masked_fill(~valid, MASKED).softmax(-1) * valid
 
 
+def valid_frames(side: Projected) -> Float[Tensor, "b t d"]:
+    """The frames of a stream, zero where they are invalid."""
+    return side.values.masked_fill(~side.valid[..., None], 0)
+
+
+def valid_first(
+    x: Float[Tensor, "b t d"], valid: Bool[Tensor, "b t"]
+) -> tuple[Float[Tensor, "b t d"], Int[Tensor, "b t d"]]:
+    """Move the valid frames to the front, in their order; also the index of the frames (for `gather`, `scatter`)."""
+    index = (~valid).int().argsort(dim=1, stable=True)[..., None].expand_as(x)
+    return x.gather(1, index), index
+
+
 class Attention(nn.Module):
     """Multi-head attention with a mask over the keys (Vaswani et al. 2017)."""
 
@@ -114,13 +127,12 @@ class PackedLstm(nn.Module):
         self, x: Float[Tensor, "b t d"], valid: Bool[Tensor, "b t"]
     ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b d"]]:
         """Outputs of both directions joined, (b, t, d), and the last state of each direction joined, (b, d)."""
-        order = (~valid).int().argsort(dim=1, stable=True)  # valid frames first, in their order
-        index = order[..., None].expand_as(x)
+        frames, index = valid_first(x, valid)
         lengths = valid.sum(1).clamp(min=1).cpu()
-        packed = pack_padded_sequence(x.gather(1, index), lengths, batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(frames, lengths, batch_first=True, enforce_sorted=False)
         output, (last, _) = self.lstm(packed)
         padded, _ = pad_packed_sequence(output, batch_first=True, total_length=x.shape[1])
-        outputs = torch.zeros_like(padded).scatter(1, order[..., None].expand_as(padded), padded)
+        outputs = torch.zeros_like(padded).scatter(1, index, padded)
         return outputs * valid[..., None], last.transpose(0, 1).flatten(1)
 
 

@@ -7,6 +7,9 @@ from ....shared.config.fusion_settings import fusion_options
 from ....shared.errors import TrainingError
 from ..architecture import Architecture
 from .base import FusionHead
+from .grids.jca import JcaFusion
+from .grids.jmt import JmtFusion
+from .grids.mfn import MfnFusion
 from .sequences.cross_attention import CrossAttentionFusion
 from .sequences.gban import GbanFusion
 from .sequences.lmam import LmamFusion
@@ -27,6 +30,9 @@ FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
     "tfn": TfnFusion,
     "lmf": LmfFusion,
     "fbp": FbpFusion,
+    "jmt": JmtFusion,
+    "jca": JcaFusion,
+    "mfn": MfnFusion,
 }
 """The class of each system; it is called with the architecture and the options of the system."""
 

@@ -14,6 +14,8 @@ from foal.train.model.fusion.layers import (
     masked_softmax,
     supervised_contrastive,
     utterance_vectors,
+    valid_first,
+    valid_frames,
     with_positions,
 )
 from foal.train.model.pooling import Projected
@@ -67,6 +69,18 @@ def test_the_packed_lstm_equals_the_lstm_over_the_valid_frames(make_streams: Mak
     assert (outputs[~valid] == 0).all()
     with pytest.raises(TrainingError, match="expected an even width for the two directions of an LSTM, got 3"):
         PackedLstm(width=3)
+
+
+def test_valid_frames_come_first_and_invalid_ones_are_zero(make_streams: MakeStreams) -> None:
+    audio = make_streams(garbage=9.0)["audio"]
+    valid = audio.valid.clone()
+    valid[1, 2] = False
+    frames, index = valid_first(audio.values, valid)
+    torch.testing.assert_close(frames[1, :7], audio.values[1][valid[1]])
+    torch.testing.assert_close(torch.zeros_like(frames).scatter(1, index, frames), audio.values)
+    kept = valid_frames(audio)
+    assert (kept[~audio.valid] == 0).all()
+    torch.testing.assert_close(kept[audio.valid], audio.values[audio.valid])
 
 
 def test_the_contrastive_loss_has_no_positives_among_copies() -> None:
