@@ -231,6 +231,9 @@ class LmamDialogSettings(FusionSettings):
 FUSIONS: Mapping[str, type[FusionSettings]] = {
     "cross-attention": CrossAttentionSettings,
     "concat": ConcatSettings,
+    "misa": MisaSettings,
+    "mmim": MmimSettings,
+    "textgate": TextGateSettings,
     "dialog-gru": DialogGruSettings,
 }
 """Every system by its name in `train.fusion`."""

@@ -8,10 +8,16 @@ from ..architecture import Architecture
 from .base import FusionHead
 from .sequences.cross_attention import CrossAttentionFusion
 from .vectors.concat import ConcatFusion
+from .vectors.misa import MisaFusion
+from .vectors.mmim import MmimFusion
+from .vectors.textgate import TextGateFusion
 
 FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
     "cross-attention": CrossAttentionFusion,
     "concat": ConcatFusion,
+    "misa": MisaFusion,
+    "mmim": MmimFusion,
+    "textgate": TextGateFusion,
 }
 """The class of each system; it is called with the architecture and the options of the system."""
 
