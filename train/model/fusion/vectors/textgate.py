@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from .....shared.config.extract_settings import modality_of
 from .....shared.config.fusion_settings import TextGateSettings
-from .....shared.config.settings import modality_of
 from ...architecture import Architecture
 from ..base import Fused, FusionHead, Streams
 from ..layers import masked_softmax, utterance_vectors
