@@ -106,7 +106,8 @@ def correlation(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> Float[Tenso
 
 
 def _distance(x: Float[Tensor, " d"], y: Float[Tensor, " d"]) -> Float[Tensor, ""]:
-    return ((x - y).square().sum() + CMD_OFFSET).sqrt() - CMD_OFFSET**0.5
+    norm: Tensor = ((x - y).square().sum() + CMD_OFFSET).sqrt()
+    return norm - CMD_OFFSET**0.5
 
 
 def _unit_rows(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:

@@ -47,10 +47,10 @@ class MmimFusion(FusionHead):
         """Negative log-likelihood, summed over all ordered pairs of streams, and InfoNCE, summed over the streams."""
         vectors = fused.parts["vectors"].float().unbind(1)
         present = [side.present for side in streams.values()]
-        likelihoods = [
-            log_likelihood(vectors[j].detach(), *density(vectors[i]).float().chunk(2, -1), present[i] & present[j])
-            for (i, j), density in zip(self.directions, self.densities, strict=True)
-        ]
+        likelihoods = []
+        for (i, j), density in zip(self.directions, self.densities, strict=True):
+            mean, log_variance = density(vectors[i]).float().chunk(2, -1)
+            likelihoods.append(log_likelihood(vectors[j].detach(), mean, log_variance, present[i] & present[j]))
         contrastive = [
             paired_contrastive(
                 predict(fused.vector)[rows], vector[rows], supervision.rows[rows], self.options.temperature

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 
 from foal.train.model.architecture import Architecture
 from foal.train.model.fusion.base import Fused, Supervision
@@ -27,6 +28,10 @@ def make_mmim(make_architecture: Callable[..., Architecture]) -> Callable[..., M
         return head
 
     return make
+
+
+def parameters(layer: nn.Module) -> dict[str, torch.Tensor]:
+    return dict(layer.named_parameters())
 
 
 @pytest.mark.parametrize(("log_variance", "limited"), [(1.5, 1.5), (-2.0, -2.0), (-50.0, -6.0), (50.0, 6.0)])
@@ -60,7 +65,8 @@ def test_the_predicted_stream_gets_no_gradient_from_its_likelihood(
     make_mmim: Callable[..., MmimFusion], make_streams: MakeStreams
 ) -> None:
     head, streams = make_mmim(), make_streams()
-    head.densities[0].requires_grad_(False).weight.zero_()  # face no longer depends on audio: only its own bias is left
+    with torch.no_grad():
+        parameters(head.densities[0])["weight"].zero_()  # the face is no longer predicted from the audio
     vectors = torch.randn(6, 2, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
     fused = Fused(torch.zeros(6, 16), {"vectors": vectors})
     head.extra_losses(fused, streams, SUPERVISION)["mutual"].backward()
@@ -92,9 +98,9 @@ def test_the_temperature_makes_a_right_prediction_nearly_free(
     for temperature in (1.0, 0.1):
         head = make_mmim(contrastive=1.0, temperature=temperature)
         with torch.no_grad():
-            for predict in head.predictors:
-                predict.weight.copy_(torch.eye(16))
-                predict.bias.zero_()
+            for predict in map(parameters, head.predictors):
+                predict["weight"].copy_(torch.eye(16))
+                predict["bias"].zero_()
         fused = Fused(vectors, {"vectors": vectors[:, None].expand(-1, 2, -1)})
         losses[temperature] = head.extra_losses(fused, make_streams(), SUPERVISION)["contrastive"].item()
     for temperature, loss in losses.items():
