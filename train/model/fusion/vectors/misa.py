@@ -1,5 +1,6 @@
 """Modality-invariant and -specific representations (MISA, Hazarika et al. 2020), over one vector per stream."""
 
+import math
 from itertools import combinations
 
 import torch
@@ -106,8 +107,7 @@ def correlation(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> Float[Tenso
 
 
 def _distance(x: Float[Tensor, " d"], y: Float[Tensor, " d"]) -> Float[Tensor, ""]:
-    norm: Tensor = ((x - y).square().sum() + CMD_OFFSET).sqrt()
-    return norm - CMD_OFFSET**0.5
+    return ((x - y).square().sum() + CMD_OFFSET).sqrt() - math.sqrt(CMD_OFFSET)
 
 
 def _unit_rows(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
