@@ -241,6 +241,9 @@ FUSIONS: Mapping[str, type[FusionSettings]] = {
     "jmt": JmtSettings,
     "jca": JcaSettings,
     "mfn": MfnSettings,
+    "misa": MisaSettings,
+    "mmim": MmimSettings,
+    "textgate": TextGateSettings,
     "dialog-gru": DialogGruSettings,
 }
 """Every system by its name in `train.fusion`."""

@@ -47,10 +47,18 @@ def valid_first(
 
 
 class Attention(nn.Module):
-    """Multi-head attention with a mask over the keys (Vaswani et al. 2017)."""
+    """Multi-head attention with a mask over the keys (Vaswani et al. 2017).
+
+    Raises TrainingError if the heads do not divide the width.
+    """
 
     def __init__(self, *, width: int, heads: int) -> None:
         super().__init__()
+        if width % heads:
+            raise TrainingError(
+                f"expected a width that {heads} heads divide, got {width}; change train.width, or heads in"
+                " train.fusion_options"
+            )
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
@@ -148,3 +156,15 @@ def supervised_contrastive(
     return contrast(
         (unit @ unit.T).float() / temperature, (labels[:, None] == labels) & allowed, allowed, sum_positives=False
     )
+
+
+def paired_contrastive(
+    first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], rows: Int[Tensor, " b"], temperature: float
+) -> Float[Tensor, ""]:
+    """InfoNCE by cosine: each row of `first` finds its own in `second`; 0 for less than two rows.
+
+    Copies of an utterance (equal numbers in `rows`) are left out of each other's denominators.
+    """
+    similarities = F.normalize(first.float(), dim=-1) @ F.normalize(second.float(), dim=-1).T / temperature
+    own = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
+    return contrast(similarities, own, own | (rows[:, None] != rows), sum_positives=False)

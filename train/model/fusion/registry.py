@@ -19,6 +19,9 @@ from .vectors.attention import AttentionFusion
 from .vectors.concat import ConcatFusion
 from .vectors.lmf import LmfFusion
 from .vectors.tfn import TfnFusion
+from .vectors.misa import MisaFusion
+from .vectors.mmim import MmimFusion
+from .vectors.textgate import TextGateFusion
 
 FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
     "cross-attention": CrossAttentionFusion,
@@ -33,6 +36,9 @@ FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
     "jmt": JmtFusion,
     "jca": JcaFusion,
     "mfn": MfnFusion,
+    "misa": MisaFusion,
+    "mmim": MmimFusion,
+    "textgate": TextGateFusion,
 }
 """The class of each system; it is called with the architecture and the options of the system."""
 
