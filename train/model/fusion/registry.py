@@ -6,12 +6,18 @@ from typing import Any
 from ....shared.config.fusion_settings import fusion_options
 from ..architecture import Architecture
 from .base import FusionHead
+from .sequences.aimdit import AimditFusion
+from .sequences.cfn import CfnFusion
 from .sequences.cross_attention import CrossAttentionFusion
+from .sequences.mult import MultFusion
 from .vectors.concat import ConcatFusion
 
 FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
     "cross-attention": CrossAttentionFusion,
     "concat": ConcatFusion,
+    "mult": MultFusion,
+    "cfn": CfnFusion,
+    "aimdit": AimditFusion,
 }
 """The class of each system; it is called with the architecture and the options of the system."""
 
