@@ -58,10 +58,10 @@ class CfnFusion(FusionHead):
         vectors = self.vectors.expand(present.shape[1], -1, -1)
         for layer in self.layers:
             written = []
-            for (name, x), there in zip(frames.items(), used, strict=True):
+            for (name, x), is_used in zip(frames.items(), used, strict=True):
                 encoded = layer[name](torch.cat([vectors, x], 1), masks[name])  # type: ignore[index]
                 written.append(encoded[:, :count])
-                frames[name] = torch.where(there[:, None, None], encoded[:, count:], x)
+                frames[name] = torch.where(is_used[:, None, None], encoded[:, count:], x)
             vectors = (torch.stack(written) * weights).sum(0)
         z = vectors.mean(1)
         means = [masked_mean(x, side.valid) for x, side in zip(frames.values(), streams.values(), strict=True)]
@@ -85,8 +85,10 @@ class CfnFusion(FusionHead):
             ]
             losses["classifiers"] = self.options.classifiers * torch.stack(entropies).mean()
         if self.options.contrastive:
-            there = torch.stack(list(present.values())).any(0)
-            loss = supervised_contrastive(z[there], labels[there], supervision.rows[there], self.options.temperature)
+            counted = torch.stack(list(present.values())).any(0)
+            loss = supervised_contrastive(
+                z[counted], labels[counted], supervision.rows[counted], self.options.temperature
+            )
             losses["contrastive"] = self.options.contrastive * loss
         return losses
 
