@@ -85,15 +85,14 @@ class AimditFusion(FusionHead):
 
     def forward(self, streams: Streams) -> Fused:
         """See FusionHead."""
-        sequences = [to_slots(side, self.slots) for side in streams.values()]
-        picture = torch.stack([values for values, _ in sequences], 1)  # (b, M, T, d)
+        slots = [to_slots(side, self.slots) for side in streams.values()]
+        picture = torch.stack([values for values, _ in slots], 1)  # (b, M, T, d)
         augmented = self.augment(picture.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        picture = self.norm(picture + augmented)
-        rows = {
-            name: (values * valid[..., None], valid)
-            for name, values, (_, valid) in zip(streams, picture.unbind(1), sequences, strict=True)
-        }
-        return Fused(self.interaction(rows))
+        # The convolutions write into slots without a frame too; these are not read below.
+        rows = self.norm(picture + augmented).unbind(1)
+        return Fused(
+            self.interaction({name: (x, valid) for name, x, (_, valid) in zip(streams, rows, slots, strict=True)})
+        )
 
 
 def to_slots(side: Projected, slots: int) -> tuple[Float[Tensor, "b s d"], Bool[Tensor, "b s"]]:
