@@ -35,7 +35,8 @@ class Inception(nn.Module):
             weight: Tensor = convolution.weight  # type: ignore[assignment]
             above, left = (rows - weight.shape[-2]) // 2, (columns - weight.shape[-1]) // 2
             kernels.append(F.pad(weight, (left, left, above, above)))
-            biases.append(convolution.bias)
+            bias: Tensor = convolution.bias  # type: ignore[assignment]
+            biases.append(bias)
         kernel = torch.stack(kernels).mean(0)
         return F.conv2d(x, kernel, torch.stack(biases).mean(0), padding=(rows // 2, columns // 2))
 

@@ -72,13 +72,14 @@ class CfnFusion(FusionHead):
 
         A classifier learns from the rows with its stream; a row without any stream is left out of the contrastive loss.
         """
-        labels, losses = supervision.labels, {}
+        labels = supervision.labels
+        losses: dict[str, Tensor] = {}
         if labels is None:
             return losses
         present = {name: side.present for name, side in streams.items()}
         z = fused.parts[CONNECTION]
         if self.classifiers:
-            means = fused.vector.split(z.shape[-1], -1)
+            means = fused.vector.chunk(len(streams) + 1, -1)
             entropies = [
                 present_cross_entropy(classify(self.dropout(torch.cat([mean, z], -1))), labels, present[name])
                 for (name, classify), mean in zip(self.classifiers.items(), means, strict=False)  # the last part is z

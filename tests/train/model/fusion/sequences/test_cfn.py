@@ -39,7 +39,7 @@ def test_the_vector_equals_the_equations(
     fused = head(streams)
     for row in range(6):
         x = {name: side.values[row][side.valid[row]] for name, side in streams.items()}
-        j = head.vectors
+        j: torch.Tensor = head.vectors
         for layer in head.layers:
             written = []
             for name in names:
@@ -87,13 +87,14 @@ def test_a_linear_layer_is_the_mean_of_a_classifier_per_stream(
     head, streams = make_head(make_architecture, NAMES), make_streams(NAMES)
     vector = head(streams).vector
     *means, z = vector.split(16, -1)
-    joint = nn.Linear(head.width, 3)
-    classifiers = [head.classifiers[name] for name in NAMES]
-    joint.weight.data = torch.cat(
-        [*[each.weight[:, :16] / 3 for each in classifiers], sum(each.weight[:, 16:] / 3 for each in classifiers)],  # type: ignore[index, operator, list-item]
-        -1,
-    )
-    joint.bias.data = sum(each.bias / 3 for each in classifiers)  # type: ignore[operator, assignment]
+    joint, classifiers = nn.Linear(head.width, 3), []
+    for name in NAMES:
+        classify = head.classifiers[name]
+        assert isinstance(classify, nn.Linear)
+        classifiers.append(classify)
+    weights = torch.stack([classify.weight for classify in classifiers]) / 3
+    joint.weight.data = torch.cat([*weights[..., :16], weights[..., 16:].sum(0)], -1)
+    joint.bias.data = torch.stack([classify.bias for classify in classifiers]).mean(0)
     logits = [classify(torch.cat([mean, z], -1)) for classify, mean in zip(classifiers, means, strict=True)]
     torch.testing.assert_close(joint(vector), torch.stack(logits).mean(0))
 
