@@ -154,6 +154,7 @@ class CfnSettings(FusionSettings):
     layers: Layers = Field(2, description="transformer layers of each stream")
     heads: Heads = Field(4, description="attention heads")
     vectors: int = Field(8, ge=1, le=256, description="connection vectors")
+    classifiers: Weight = Field(1.0, description="weight of the cross entropies of a classifier per stream (0 = none)")
     contrastive: Weight = Field(0.1, description="weight of the inter-class contrastive loss")
     temperature: Temperature = Field(0.1, description="temperature of that loss")
 
@@ -244,6 +245,9 @@ FUSIONS: Mapping[str, type[FusionSettings]] = {
     "misa": MisaSettings,
     "mmim": MmimSettings,
     "textgate": TextGateSettings,
+    "mult": MultSettings,
+    "cfn": CfnSettings,
+    "aimdit": AimditSettings,
     "dialog-gru": DialogGruSettings,
 }
 """Every system by its name in `train.fusion`."""

@@ -87,7 +87,8 @@ class Attention(nn.Module):
 class TransformerLayer(nn.Module):
     """Attention and feed-forward layer with residuals and LayerNorm, after them (post-norm) or before (pre-norm).
 
-    With `keys` the layer attends to another sequence, without to its own.
+    With `keys` the layer attends to another sequence, without to its own. Pre-norm layers normalize queries and keys
+    alike.
     """
 
     def __init__(
@@ -100,20 +101,43 @@ class TransformerLayer(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(width, inner), nn.ReLU(), Dropout(dropout), nn.Linear(inner, width))
         self.dropout = Dropout(dropout)
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
-        self.key_norm = nn.LayerNorm(width) if pre_norm else None
 
     def forward(
         self, x: Float[Tensor, "b t d"], valid: Bool[Tensor, "b k"], keys: Float[Tensor, "b k d"] | None = None
     ) -> Float[Tensor, "b t d"]:
         """Transform x; `valid` masks the keys."""
         first, second = self.norms
-        if self.key_norm is not None:
+        if self.pre_norm:
             queries = first(x)
-            x = x + self.dropout(self.attention(queries, queries if keys is None else self.key_norm(keys), valid))
+            x = x + self.dropout(self.attention(queries, queries if keys is None else first(keys), valid))
             after: Tensor = x + self.dropout(self.feed_forward(second(x)))
             return after
         x = first(x + self.dropout(self.attention(x, x if keys is None else keys, valid)))
         normed: Tensor = second(x + self.dropout(self.feed_forward(x)))
+        return normed
+
+
+class PreNormStack(nn.Module):
+    """Pre-norm layers with a hidden layer of four times the width, and a LayerNorm after the last one.
+
+    With `keys` all layers attend to this other sequence, which they do not change.
+    """
+
+    def __init__(self, *, width: int, heads: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TransformerLayer(width=width, heads=heads, dropout=dropout, hidden=4 * width, pre_norm=True)
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, x: Float[Tensor, "b t d"], valid: Bool[Tensor, "b k"], keys: Float[Tensor, "b k d"] | None = None
+    ) -> Float[Tensor, "b t d"]:
+        """Transform x; `valid` masks the keys."""
+        for layer in self.layers:
+            x = layer(x, valid, keys)
+        normed: Tensor = self.norm(x)
         return normed
 
 

@@ -16,6 +16,10 @@ from .sequences.lmam import LmamFusion
 from .sequences.mpt import MptFusion
 from .sequences.fbp import FbpFusion
 from .vectors.attention import AttentionFusion
+from .sequences.aimdit import AimditFusion
+from .sequences.cfn import CfnFusion
+from .sequences.cross_attention import CrossAttentionFusion
+from .sequences.mult import MultFusion
 from .vectors.concat import ConcatFusion
 from .vectors.lmf import LmfFusion
 from .vectors.tfn import TfnFusion
@@ -39,6 +43,9 @@ FUSION_HEADS: Mapping[str, Callable[[Architecture, Any], FusionHead]] = {
     "misa": MisaFusion,
     "mmim": MmimFusion,
     "textgate": TextGateFusion,
+    "mult": MultFusion,
+    "cfn": CfnFusion,
+    "aimdit": AimditFusion,
 }
 """The class of each system; it is called with the architecture and the options of the system."""
 

@@ -10,6 +10,7 @@ from foal.shared.errors import TrainingError
 from foal.train.model.fusion.layers import (
     Attention,
     PackedLstm,
+    PreNormStack,
     TransformerLayer,
     masked_softmax,
     supervised_contrastive,
@@ -97,3 +98,25 @@ def test_vectors_are_means_and_positions_are_added(make_streams: MakeStreams) ->
     audio, _ = utterance_vectors(list(streams.values()))
     torch.testing.assert_close(audio[2], streams["audio"].values[2, 0])
     assert with_positions(torch.zeros(1, 3, 4))[0, 0].tolist() == [0.0, 1.0, 0.0, 1.0]
+
+
+def test_pre_norm_layers_normalize_queries_and_keys_alike() -> None:
+    torch.manual_seed(0)
+    layer = TransformerLayer(width=4, heads=2, dropout=0.0, pre_norm=True)
+    torch.nn.init.normal_(layer.norms[0].weight)  # type: ignore[arg-type]
+    x, valid = torch.randn(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
+    torch.testing.assert_close(layer(x, valid, x), layer(x, valid))
+
+
+def test_a_pre_norm_stack_ends_with_a_norm_and_does_not_change_the_keys() -> None:
+    torch.manual_seed(0)
+    stack = PreNormStack(width=4, heads=2, layers=2, dropout=0.0)
+    x, keys, valid = torch.randn(1, 3, 4), torch.randn(1, 2, 4), torch.ones(1, 2, dtype=torch.bool)
+    expected = stack.layers[1](stack.layers[0](x, valid, keys), valid, keys)
+    torch.testing.assert_close(stack(x, valid, keys), stack.norm(expected))
+    torch.testing.assert_close(stack(x, valid, keys).mean(-1), torch.zeros(1, 3))
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(TrainingError, match="expected a width that 3 heads divide, got 16"):
+        Attention(width=16, heads=3)
