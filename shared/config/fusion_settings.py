@@ -232,6 +232,9 @@ FUSIONS: Mapping[str, type[FusionSettings]] = {
     "cross-attention": CrossAttentionSettings,
     "concat": ConcatSettings,
     "dialog-gru": DialogGruSettings,
+    "m2fnet": M2fnetSettings,
+    "hfgcn": HfgcnSettings,
+    "lmam-dialog": LmamDialogSettings,
 }
 """Every system by its name in `train.fusion`."""
 

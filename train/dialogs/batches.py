@@ -23,11 +23,13 @@ class DialogBatch(Batch):
 
     Attributes:
         turns: number of turns of each dialog; u is their sum.
+        speakers: number of the speaker of each turn within its dialog, see `speaker_numbers`, (u,).
         weights: weight of each turn's loss, (u,).
         labelled: number of turns with a label.
     """
 
     turns: Sequence[int]
+    speakers: Tensor
     weights: Tensor
     labelled: int
 
@@ -105,6 +107,7 @@ def dialog_batch(
         labels=labels.to(device),
         frames=batch.frames,
         turns=[len(dialog) for dialog in dialogs],
+        speakers=data.turn_speakers[turns].to(device),
         weights=torch.where(labels == NO_CLASS, 0.0, of_class[labels]).to(device),
         labelled=int((labels != NO_CLASS).sum()),
     )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from ....shared.errors import TrainingError
 from ..dropout import Dropout
 from ..layers import sinusoidal_positions
 from ..losses import contrast
@@ -33,10 +34,18 @@ def masked_softmax(scores: Float[Tensor, "*n k"], valid: Bool[Tensor, "*n k"]) -
 
 
 class Attention(nn.Module):
-    """Multi-head attention with a mask over the keys (Vaswani et al. 2017)."""
+    """Multi-head attention with a mask over the keys (Vaswani et al. 2017).
+
+    Raises TrainingError if the heads do not divide the width.
+    """
 
     def __init__(self, *, width: int, heads: int) -> None:
         super().__init__()
+        if width % heads:
+            raise TrainingError(
+                f"expected a width that {heads} heads divide, got {width}; change train.width, or heads in"
+                " train.fusion_options"
+            )
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
@@ -47,13 +56,17 @@ class Attention(nn.Module):
         self,
         queries: Float[Tensor, "b q d"],
         keys: Float[Tensor, "b k d"],
-        valid: Bool[Tensor, "b k"],
+        valid: Bool[Tensor, "b *rows k"],
         values: Float[Tensor, "b k d"] | None = None,
     ) -> Float[Tensor, "b q d"]:
-        """Attend to the valid keys, of which every row has at least one; `values` are the keys unless given."""
+        """Attend to the valid keys, of which every row has at least one; `values` are the keys unless given.
+
+        `valid` is (b, k) for all queries, or (b, q, k) for each of them.
+        """
         q, k = self._split(self.query(queries)), self._split(self.key(keys))
         v = self._split(self.value(keys if values is None else values))
-        read = F.scaled_dot_product_attention(q, k, v, attn_mask=valid[:, None, None, :])
+        mask = valid[:, None, None] if valid.dim() == 2 else valid[:, None]
+        read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         result: Tensor = self.output(read.transpose(1, 2).flatten(2))
         return result
 
@@ -81,9 +94,9 @@ class TransformerLayer(nn.Module):
         self.key_norm = nn.LayerNorm(width) if pre_norm else None
 
     def forward(
-        self, x: Float[Tensor, "b t d"], valid: Bool[Tensor, "b k"], keys: Float[Tensor, "b k d"] | None = None
+        self, x: Float[Tensor, "b t d"], valid: Bool[Tensor, "b *rows k"], keys: Float[Tensor, "b k d"] | None = None
     ) -> Float[Tensor, "b t d"]:
-        """Transform x; `valid` masks the keys."""
+        """Transform x; `valid` masks the keys, see Attention."""
         first, second = self.norms
         if self.key_norm is not None:
             queries = first(x)
@@ -93,6 +106,37 @@ class TransformerLayer(nn.Module):
         x = first(x + self.dropout(self.attention(x, x if keys is None else keys, valid)))
         normed: Tensor = second(x + self.dropout(self.feed_forward(x)))
         return normed
+
+
+class MatchingAttention(nn.Module):
+    """Every sequence is matched with every sequence, itself too; all directions share one matrix of rank r.
+
+    score(Q, K) = (Q U + u)(K P)' / sqrt(r), match(Q, K) = softmax(score) K: the values are the sequence itself.
+    X_s' = LayerNorm(gelu(sum over all streams of match(X_s, X_u)) + X_s), with a LayerNorm of its own for each stream.
+    """
+
+    def __init__(self, *, width: int, rank: int, streams: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, rank)
+        self.key = nn.Linear(width, rank, bias=False)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(streams))
+
+    def forward(
+        self, sequences: Sequence[Float[Tensor, "b _ d"]], valid: Sequence[Bool[Tensor, "b *rows _"]]
+    ) -> list[Float[Tensor, "b _ d"]]:
+        """Transform the sequences; `valid` masks the keys of each, see Attention."""
+        keys = [self.key(x) for x in sequences]
+        masks = [mask[:, None] if mask.dim() == 2 else mask for mask in valid]
+        results = []
+        for x, norm in zip(sequences, self.norms, strict=True):
+            query = self.query(x)
+            matched = [
+                # Scaled by the square root of the width of the queries, which is r.
+                F.scaled_dot_product_attention(query, key, values, attn_mask=mask)
+                for key, values, mask in zip(keys, sequences, masks, strict=True)
+            ]
+            results.append(norm(F.gelu(torch.stack(matched).sum(0)) + x))
+        return results
 
 
 class PackedLstm(nn.Module):
