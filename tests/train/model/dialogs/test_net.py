@@ -138,9 +138,7 @@ def test_a_missing_vector_is_never_read(fusion: str, garbage: float) -> None:
 @pytest.mark.parametrize("context", ["past", "both"])
 def test_a_dialog_without_a_modality_is_finite(fusion: str, missing: tuple[str, ...], context: str) -> None:
     model = network(fusion, context=context).train()
-    frames = {
-        name: Frames(stream.values, stream.valid & (name not in missing)) for name, stream in turns().items()
-    }
+    frames = {name: Frames(stream.values, stream.valid & (name not in missing)) for name, stream in turns().items()}
     result = model(frames, COUNTS, SPEAKERS)
     result.square().sum().backward()
     assert result.isfinite().all()
