@@ -22,7 +22,7 @@ EVIDENCE = 1.0
 
 
 def persistent_dialogs(dialogs: int, seed: int = 0) -> Dataset:
-    """Dialogs of 4 to 8 turns, half of them of the test session; each stream of a turn is weak evidence of its class."""
+    """Dialogs of 4 to 8 turns, half of the test session; each stream of a turn is weak evidence of its class."""
     rng = torch.Generator().manual_seed(seed)
     labels: list[int] = []
     turns = []

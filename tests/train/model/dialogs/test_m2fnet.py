@@ -19,7 +19,7 @@ NAMES = ("audio", "face")
 
 def encoder(context: str = "both", width: int = 8, **options: object) -> M2fnetEncoder:
     a = Architecture(
-        frame_shapes={name: (4,) for name in NAMES},
+        frame_shapes=dict.fromkeys(NAMES, (4,)),
         classes=2,
         width=width,
         heads=4,
