@@ -18,7 +18,7 @@ from ...shared.parallel.malloc import limit_malloc_arenas
 from ...shared.store.feature_store import FeatureStore
 from ...shared.text import counted
 from ...shared.utterance import Utterance
-from ..folds.dialogs import context_rows, speaker_numbers, turns_by_dialog
+from ..folds.dialogs import context_rows, turns_by_dialog
 from ..targets.columns import (
     Targets,
     check_rated,
@@ -95,15 +95,6 @@ class Dataset:
     def turn_labels(self) -> Tensor:
         """Class numbers of the utterances, NO_CLASS of the context, (n + context,)."""
         return torch.cat([self.labels, self.labels.new_full((len(self.context),), NO_CLASS)])
-
-    @cached_property
-    def turn_speakers(self) -> Tensor:
-        """Number of the speaker within the dialog of the utterances, then of the context, (n + context,)."""
-        turns = (*self.utterances, *self.context)
-        numbers = torch.zeros(len(turns), dtype=torch.long)
-        for dialog in self.dialogs:
-            numbers[dialog] = torch.tensor(speaker_numbers([turns[row] for row in dialog.tolist()]))
-        return numbers
 
     @property
     def random_weights(self) -> bool:

@@ -58,7 +58,7 @@ def test_the_anchor_is_text_else_audio_else_the_first(names: list[str], anchor: 
 
 
 def test_an_unknown_anchor_and_a_width_that_is_not_divided_are_one_sentence() -> None:
-    with pytest.raises(TrainingError, match="anchor: expected one of the streams audio, face, got 'text'"):
+    with pytest.raises(TrainingError, match=r"anchor: expected one of the streams audio, face, got 'text'"):
         encoder(anchor="text")
     with pytest.raises(TrainingError, match="expected a width that 4 heads divide, got 6"):
         encoder(width=6)

@@ -1,4 +1,4 @@
-"""What every head over dialogs promises: causality, independence of the batch, missing vectors, gradients, checkpoints."""
+"""What every head over dialogs promises: causality, independence of the batch, missing vectors, gradients, files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from foal.train.model.fusion.base import Supervision
 
 COUNTS = (5, 1, 9)
 U = sum(COUNTS)
-SPEAKERS = torch.tensor([0, 1, 0, 0, 1] + [0] + [0, 1, 2, 1, 0, 0, 2, 1, 1])
+SPEAKERS = torch.tensor([0, 1, 0, 0, 1, 0, 0, 1, 2, 1, 0, 0, 2, 1, 1])
 WIDTHS = {"audio": (6,), "face": (4,), "text": (5,), "face/other": (3,)}
 SMALL = Architecture(
     frame_shapes={name: WIDTHS[name] for name in ("audio", "face")},
