@@ -61,7 +61,7 @@ class TurnEncoder(nn.Module, ABC):
 
 def side_by_side(x: Tensor, counts: Sequence[int]) -> Tensor:
     """Arrange the turns (u, ...) by dialog, (D, n, ...), n turns of the longest one; the rest is zero (False)."""
-    return pad_sequence(list(x.split(list(counts))), batch_first=True)
+    return pad_sequence(list(torch.split(x, list(counts))), batch_first=True)
 
 
 def real_turns(counts: Sequence[int], device: torch.device) -> Bool[Tensor, "D n"]:

@@ -15,7 +15,7 @@ from .encoder import Streams, TurnEncoder, Turns
 
 def run_packed(gru: nn.GRU, x: Float[Tensor, "u w"], counts: Sequence[int]) -> Float[Tensor, "u g"]:
     """Apply a GRU to each dialog, packed by length, so that no direction reads padding."""
-    packed = pack_sequence(x.split(list(counts)), enforce_sorted=False)
+    packed = pack_sequence(list(torch.split(x, list(counts))), enforce_sorted=False)
     return torch.cat(unpack_sequence(gru(packed)[0]))
 
 
