@@ -249,6 +249,9 @@ FUSIONS: Mapping[str, type[FusionSettings]] = {
     "cfn": CfnSettings,
     "aimdit": AimditSettings,
     "dialog-gru": DialogGruSettings,
+    "m2fnet": M2fnetSettings,
+    "hfgcn": HfgcnSettings,
+    "lmam-dialog": LmamDialogSettings,
 }
 """Every system by its name in `train.fusion`."""
 

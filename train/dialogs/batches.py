@@ -9,6 +9,7 @@ from torch import Tensor
 from ..data.batches import collate
 from ..data.dataset import NO_CLASS, Dataset
 from ..data.sequences import Batch
+from ..folds.dialogs import speaker_numbers
 
 MAX_EVALUATION_TURNS = 4096
 """Turns of a batch without gradients, padding included."""
@@ -23,11 +24,13 @@ class DialogBatch(Batch):
 
     Attributes:
         turns: number of turns of each dialog; u is their sum.
+        speakers: number of the speaker of each turn within its dialog, see `speaker_numbers`, (u,).
         weights: weight of each turn's loss, (u,).
         labelled: number of turns with a label.
     """
 
     turns: Sequence[int]
+    speakers: Tensor
     weights: Tensor
     labelled: int
 
@@ -105,6 +108,7 @@ def dialog_batch(
         labels=labels.to(device),
         frames=batch.frames,
         turns=[len(dialog) for dialog in dialogs],
+        speakers=torch.cat([_speakers(data, dialog) for dialog in dialogs]).to(device),
         weights=torch.where(labels == NO_CLASS, 0.0, of_class[labels]).to(device),
         labelled=int((labels != NO_CLASS).sum()),
     )
@@ -119,6 +123,13 @@ def _bucketed(dialogs: Sequence[Tensor], turns: int) -> list[list[Tensor]]:
             batches.append([])
         batches[-1].append(dialog)
     return batches
+
+
+def _speakers(data: Dataset, dialog: Tensor) -> Tensor:
+    """The number of the speaker of each turn of a dialog."""
+    n = len(data)
+    turns = [data.utterances[row] if row < n else data.context[row - n] for row in dialog.tolist()]
+    return torch.tensor(speaker_numbers(turns))
 
 
 def _mask(data: Dataset, rows: Tensor) -> Tensor:

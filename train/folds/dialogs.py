@@ -51,6 +51,15 @@ def turns_by_dialog(turns: Sequence[Utterance]) -> list[list[int]]:
     return [_ordered(turns, rows) for rows in dialogs.values()]
 
 
+def speaker_numbers(turns: Sequence[Utterance]) -> list[int]:
+    """The number of the speaker of each turn of a dialog, in order of appearance; 0 where the speaker is unknown.
+
+    It depends on no later turn.
+    """
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(turn.speaker, len(numbers)) if turn.speaker else 0 for turn in turns]
+
+
 def _ordered(turns: Sequence[Utterance], rows: list[int]) -> list[int]:
     by_start = all(turns[row].start is not None for row in rows)
     keys: dict[tuple[float, int], int] = {}

@@ -13,6 +13,7 @@ from ..dialogs.batches import DialogBatch
 from .architecture import Architecture
 from .dialogs.net import DialogNet, build_dialog_net
 from .foalnet import FoalNet, build_model
+from .fusion.base import Supervision
 from .objective import LossConfig, Losses, objective
 
 Network = FoalNet | DialogNet
@@ -64,12 +65,14 @@ def logits_of(network: Network, batch: Batch) -> Tensor:
         logits: Tensor = network(batch.frames)
     else:
         assert isinstance(batch, DialogBatch)
-        logits = network(batch.frames, batch.turns)
+        logits = network(batch.frames, batch.turns, batch.speakers)
     return logits
 
 
 def losses_of(network: Network, batch: Batch, config: LossConfig, generator: torch.Generator) -> Losses:
-    """The losses of a batch; those of a dialog head are the weighted cross-entropy of the turns that have a label.
+    """The losses of a batch.
+
+    Those of a dialog head are the weighted cross-entropy of the turns that have a label, and the head's own losses.
 
     Args:
         network: the network.
@@ -80,7 +83,12 @@ def losses_of(network: Network, batch: Batch, config: LossConfig, generator: tor
     if isinstance(network, FoalNet):
         return objective(network, batch, config, generator)
     assert isinstance(batch, DialogBatch)
-    each = F.cross_entropy(logits_of(network, batch).float(), batch.labels, ignore_index=NO_CLASS, reduction="none")
+    projected = network.project(batch.frames)
+    encoded = network.encode(projected, batch.turns, batch.speakers)
+    logits = network.classify(encoded.vectors, projected)
+    each = F.cross_entropy(logits.float(), batch.labels, ignore_index=NO_CLASS, reduction="none")
     classes = (each * batch.weights).sum() / batch.labelled
     zero = classes.new_zeros(())
-    return Losses(classes, classes, zero, zero, zero, zero)
+    extra = network.encoder.extra_losses(*encoded, Supervision(batch.labels, batch.rows))
+    fusion = sum(extra.values(), zero)
+    return Losses(classes + fusion, classes, zero, zero, zero, fusion)

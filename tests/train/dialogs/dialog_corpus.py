@@ -52,15 +52,20 @@ def dialog_dataset(dialogs: int = 24, *, sessions: int = 3, seed: int = 0, missi
     return dataset_of([utterance for utterance, _ in turns], {n: v[:, 0] for n, v in vectors.items()}, valid)
 
 
-def dataset_of(turns: Sequence[Utterance], vectors: dict[str, Tensor], valid: dict[str, Tensor]) -> Dataset:
+def dataset_of(
+    turns: Sequence[Utterance],
+    vectors: dict[str, Tensor],
+    valid: dict[str, Tensor],
+    classes: tuple[str, ...] = CLASSES,
+) -> Dataset:
     """The dataset of some turns, those with a label first, and their vectors, (turns, width)."""
     labelled = [utterance for utterance in turns if utterance.label]
     assert [*labelled] == list(turns[: len(labelled)])
     offsets = torch.arange(len(turns) + 1)
     return Dataset(
         utterances=tuple(labelled),
-        classes=CLASSES,
-        labels=torch.tensor([CLASSES.index(utterance.label) for utterance in labelled]),
+        classes=classes,
+        labels=torch.tensor([classes.index(utterance.label) for utterance in labelled]),
         features=InMemory({name: PackedSequences.of(vectors[name], valid[name], offsets) for name in vectors}),
         rates=dict.fromkeys(vectors, 10.0),
         stream_names={name: name for name in vectors},

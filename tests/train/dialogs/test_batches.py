@@ -40,6 +40,8 @@ def test_an_epoch_contains_every_dialog_once_and_whole(batch_size: int, seed: in
     for batch in batches:
         assert len(batch.turns) == 1 or len(batch.turns) * max(batch.turns) <= batch_size
         assert torch.equal(batch.labels, DATA.turn_labels[batch.rows])
+        # Speakers of the corpus alternate, context turns included.
+        assert batch.speakers.tolist() == [number % 2 for count in batch.turns for number in range(count)]
         assert batch.size == len(batch.scored) == int((batch.rows < len(DATA)).sum())
         for name, frames in batch.frames.items():
             assert isinstance(DATA.features, InMemory)

@@ -10,7 +10,7 @@ from foal.shared.utterance import Utterance
 from foal.tests.train.folds.scene_corpus import context_turn, scene_corpus
 from foal.train.data.protocol import cross_validation_of
 from foal.train.data.speakers import speaker_key
-from foal.train.folds.dialogs import context_rows, turns_by_dialog
+from foal.train.folds.dialogs import context_rows, speaker_numbers, turns_by_dialog
 
 
 def turn(name: str, start: float | None = None, number: int | None = None, dialog: str = "d") -> Utterance:
@@ -51,6 +51,14 @@ def test_dialogs_of_the_same_name_in_other_corpora_are_others() -> None:
 def test_an_unknown_order_is_refused_with_the_utterance(turns: list[Utterance], message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         turns_by_dialog(turns)
+
+
+def test_speakers_are_numbered_by_appearance_and_an_unknown_one_is_zero() -> None:
+    speakers = ["b", "a", "", "b", "c", "a", ""]
+    turns = [Utterance(id=str(number), speaker=speaker) for number, speaker in enumerate(speakers)]
+    assert speaker_numbers(turns) == [0, 1, 0, 0, 2, 1, 0]
+    assert [speaker_numbers(turns[:count])[-1] for count in range(1, 8)] == speaker_numbers(turns)
+    assert speaker_numbers([Utterance(id="a"), Utterance(id="b")]) == [0, 0]
 
 
 def test_context_is_of_the_same_dialogs_only() -> None:

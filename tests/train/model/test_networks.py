@@ -53,6 +53,15 @@ def test_the_loss_of_dialogs_is_the_weighted_cross_entropy_of_labelled_turns() -
     torch.testing.assert_close(losses_of(network, half, NO_LOSSES, rng).total, expected)
 
 
+def test_the_losses_of_a_dialog_head_are_added_and_reported() -> None:
+    data = dialog_dataset()
+    batch = dialog_batch(data, data.dialogs, torch.arange(len(data)), torch.device("cpu"), torch.ones(2))
+    network = build_network(replace(SMALL, fusion="m2fnet", fusion_options={"heads": 2, "triplet": 0.5}))
+    losses = losses_of(network, batch, NO_LOSSES, torch.Generator())
+    assert losses.fusion > 0
+    torch.testing.assert_close(losses.total, losses.classes + losses.fusion)
+
+
 def test_the_loss_of_utterances_is_that_of_foal_net(
     make_dataset: Callable[..., Dataset], batch_of: Callable[..., object]
 ) -> None:

@@ -69,13 +69,17 @@ class Attention(nn.Module):
         self,
         queries: Float[Tensor, "b q d"],
         keys: Float[Tensor, "b k d"],
-        valid: Bool[Tensor, "b k"],
+        valid: Bool[Tensor, "b *rows k"],
         values: Float[Tensor, "b k d"] | None = None,
     ) -> Float[Tensor, "b q d"]:
-        """Attend to the valid keys, of which every row has at least one; `values` are the keys unless given."""
+        """Attend to the valid keys, of which every row has at least one; `values` are the keys unless given.
+
+        `valid` is (b, k) for all queries, or (b, q, k) for each of them.
+        """
         q, k = self._split(self.query(queries)), self._split(self.key(keys))
         v = self._split(self.value(keys if values is None else values))
-        read = F.scaled_dot_product_attention(q, k, v, attn_mask=valid[:, None, None, :])
+        mask = valid[:, None, None] if valid.dim() == 2 else valid[:, None]
+        read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         result: Tensor = self.output(read.transpose(1, 2).flatten(2))
         return result
 
@@ -103,9 +107,9 @@ class TransformerLayer(nn.Module):
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
 
     def forward(
-        self, x: Float[Tensor, "b t d"], valid: Bool[Tensor, "b k"], keys: Float[Tensor, "b k d"] | None = None
+        self, x: Float[Tensor, "b t d"], valid: Bool[Tensor, "b *rows k"], keys: Float[Tensor, "b k d"] | None = None
     ) -> Float[Tensor, "b t d"]:
-        """Transform x; `valid` masks the keys."""
+        """Transform x; `valid` masks the keys, see Attention."""
         first, second = self.norms
         if self.pre_norm:
             queries = first(x)
@@ -139,6 +143,38 @@ class PreNormStack(nn.Module):
             x = layer(x, valid, keys)
         normed: Tensor = self.norm(x)
         return normed
+
+
+
+class MatchingAttention(nn.Module):
+    """Every sequence is matched with every sequence, itself too; all directions share one matrix of rank r.
+
+    score(Q, K) = (Q U + u)(K P)' / sqrt(r), match(Q, K) = softmax(score) K: the values are the sequence itself.
+    X_s' = LayerNorm(gelu(sum over all streams of match(X_s, X_u)) + X_s), with a LayerNorm of its own for each stream.
+    """
+
+    def __init__(self, *, width: int, rank: int, streams: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, rank)
+        self.key = nn.Linear(width, rank, bias=False)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(streams))
+
+    def forward(
+        self, sequences: Sequence[Float[Tensor, "b _ d"]], valid: Sequence[Bool[Tensor, "b *rows _"]]
+    ) -> list[Float[Tensor, "b _ d"]]:
+        """Transform the sequences; `valid` masks the keys of each, see Attention."""
+        keys = [self.key(x) for x in sequences]
+        masks = [mask[:, None] if mask.dim() == 2 else mask for mask in valid]
+        results = []
+        for x, norm in zip(sequences, self.norms, strict=True):
+            query = self.query(x)
+            matched = [
+                # Scaled by the square root of the width of the queries, which is r.
+                F.scaled_dot_product_attention(query, key, values, attn_mask=mask)
+                for key, values, mask in zip(keys, sequences, masks, strict=True)
+            ]
+            results.append(norm(F.gelu(torch.stack(matched).sum(0)) + x))
+        return results
 
 
 class PackedLstm(nn.Module):
