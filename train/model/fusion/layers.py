@@ -85,7 +85,7 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """Reshape (b, t, d) to (b, heads, t, d / heads)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class TransformerLayer(nn.Module):
@@ -143,7 +143,6 @@ class PreNormStack(nn.Module):
             x = layer(x, valid, keys)
         normed: Tensor = self.norm(x)
         return normed
-
 
 
 class MatchingAttention(nn.Module):

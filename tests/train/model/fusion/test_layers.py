@@ -13,6 +13,7 @@ from foal.train.model.fusion.layers import (
     PreNormStack,
     TransformerLayer,
     masked_softmax,
+    paired_contrastive,
     supervised_contrastive,
     utterance_vectors,
     valid_first,
@@ -120,3 +121,15 @@ def test_a_pre_norm_stack_ends_with_a_norm_and_does_not_change_the_keys() -> Non
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(TrainingError, match="expected a width that 3 heads divide, got 16"):
         Attention(width=16, heads=3)
+
+
+def test_copies_are_no_negatives_of_each_other() -> None:
+    vectors = torch.eye(4)
+    # Equal vectors of all rows: each of four columns has a quarter of the probability, without copies half of it.
+    same = torch.ones(4, 4)
+    assert paired_contrastive(same, same, torch.arange(4), 0.1).item() == pytest.approx(math.log(4))
+    assert paired_contrastive(same, same, torch.tensor([0, 0, 0, 1]), 0.1).item() == pytest.approx(
+        (3 * math.log(2) + math.log(4)) / 4
+    )
+    assert paired_contrastive(vectors, vectors, torch.zeros(4, dtype=torch.long), 0.1) == 0
+    assert paired_contrastive(vectors[:1], vectors[:1], torch.zeros(1, dtype=torch.long), 0.1) == 0

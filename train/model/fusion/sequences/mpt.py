@@ -11,7 +11,7 @@ from ...architecture import Architecture
 from ...losses import contrast
 from ...pooling import Projected, masked_mean
 from ..base import Fused, FusionHead, Streams, Supervision
-from ..layers import Attention, TransformerLayer, supervised_contrastive
+from ..layers import Attention, TransformerLayer, paired_contrastive, supervised_contrastive
 
 
 class PromptFilter(nn.Module):
@@ -82,7 +82,7 @@ class MptFusion(FusionHead):
         return x
 
     def extra_losses(self, fused: Fused, streams: Streams, supervision: Supervision) -> dict[str, Float[Tensor, ""]]:
-        """Contrastive losses of two dropout passes over the head: between the passes, and between classes.
+        """Contrastive losses of two dropout passes: between the passes (SimCSE, Gao et al. 2021), and between classes.
 
         Rows without the strong stream do not count. The two vectors of an utterance, and copies of it, are no positives
         of each other in the supervised loss, and no negatives in the unsupervised one.
@@ -95,22 +95,10 @@ class MptFusion(FusionHead):
         first, second = fused.vector[counted], self(streams).vector[counted]
         losses = {}
         if options.unsupervised:
-            loss = pass_contrastive(first, second, rows, options.temperature)
+            loss = paired_contrastive(first, second, rows, options.temperature)
             losses["unsupervised"] = options.unsupervised * loss
         if options.supervised and supervision.labels is not None:
             both, labels = torch.cat([first, second]), supervision.labels[counted]
             loss = supervised_contrastive(both, labels.repeat(2), rows.repeat(2), options.temperature)
             losses["supervised"] = options.supervised * loss
         return losses
-
-
-def pass_contrastive(
-    first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], rows: Tensor, temperature: float
-) -> Float[Tensor, ""]:
-    """SimCSE (Gao et al. 2021): each row's vector in the first pass finds its own in the second pass by cosine.
-
-    Copies (equal numbers in `rows`) are left out of each other's denominators; 0 for less than two rows.
-    """
-    cosines = F.normalize(first.float(), dim=-1) @ F.normalize(second.float(), dim=-1).T
-    own = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
-    return contrast(cosines.float() / temperature, own, own | (rows[:, None] != rows), sum_positives=False)

@@ -12,7 +12,7 @@ from foal.train.model.architecture import Architecture
 from foal.train.model.fusion.base import Fused, Supervision
 from foal.train.model.fusion.layers import supervised_contrastive
 from foal.train.model.fusion.registry import build_fusion
-from foal.train.model.fusion.sequences.mpt import MptFusion, PromptFilter, pass_contrastive
+from foal.train.model.fusion.sequences.mpt import MptFusion, PromptFilter
 from foal.train.model.pooling import Projected, masked_mean
 
 MakeStreams = Callable[..., dict[str, Projected]]
@@ -154,18 +154,6 @@ def test_losses_without_weight_or_labels_are_left_out(
         [["unsupervised"], ["unsupervised"]],
         [[], []],
     ]
-
-
-def test_copies_are_no_negatives_of_each_other() -> None:
-    vectors = torch.eye(4)
-    # Equal vectors of all rows: each of four columns has a quarter of the probability, without copies half of it.
-    same = torch.ones(4, 4)
-    assert pass_contrastive(same, same, torch.arange(4), 0.1).item() == pytest.approx(math.log(4))
-    assert pass_contrastive(same, same, torch.tensor([0, 0, 0, 1]), 0.1).item() == pytest.approx(
-        (3 * math.log(2) + math.log(4)) / 4
-    )
-    assert pass_contrastive(vectors, vectors, torch.zeros(4, dtype=torch.long), 0.1) == 0
-    assert pass_contrastive(vectors[:1], vectors[:1], torch.zeros(1, dtype=torch.long), 0.1) == 0
 
 
 def test_the_size_at_width_128(make_architecture: MakeArchitecture) -> None:
