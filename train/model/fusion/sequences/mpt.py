@@ -3,12 +3,10 @@
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from .....shared.config.fusion_settings import MptSettings
 from ....data.streams import leading_stream
 from ...architecture import Architecture
-from ...losses import contrast
 from ...pooling import Projected, masked_mean
 from ..base import Fused, FusionHead, Streams, Supervision
 from ..layers import Attention, TransformerLayer, paired_contrastive, supervised_contrastive

@@ -42,7 +42,7 @@ class MisaFusion(FusionHead):
         self.decoders = nn.ModuleList(nn.Linear(d, d) for _ in range(m))
         self.mix = TransformerLayer(width=d, heads=options.heads, dropout=a.dropout)
         self.output = nn.Sequential(
-            nn.Linear(2 * m * d, m * d), Dropout(a.dropout), nn.ReLU(), nn.Linear(m * d, d), nn.ReLU()
+            nn.Linear(2 * m * d, m * d), Dropout(a.dropout), nn.ReLU(), nn.Linear(m * d, d)
         )
         self.width = d
 

@@ -1,10 +1,8 @@
 """Multimodal prompts: their formula and mask, the strong stream, the losses of two dropout passes."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
 import torch
 from torch import Tensor
 
