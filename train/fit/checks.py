@@ -20,28 +20,33 @@ def check_targets(data: Dataset, folds: CrossValidation) -> None:
 
 def check_fusion(data: Dataset, settings: TrainSettings) -> None:
     """Raise TrainingError if the features lack what the fusion head needs: streams, text, or one frame rate."""
-    name, options = settings.fusion, settings.head_options
-    needs, streams = options.needs, list(data.stream_names)
-    if len(streams) < needs.streams:
-        raise TrainingError(
-            f"train.fusion: {name} needs at least {needs.streams} streams, got {', '.join(streams)}; add streams to "
-            "train.streams, or choose concat or cross-attention"
-        )
-    if needs.text and not any(modality_of(stream) == "text" for stream in streams):
-        raise TrainingError(
-            f"train.fusion: {name} needs a text stream, got {', '.join(streams)}; add text to train.streams"
-        )
-    # Streams of one vector per utterance have rate 1 and hold for all frames; tokens have rate 0.
-    rates = {stream: rate for stream, rate in data.rates.items() if rate != 1}
-    if needs.grid and len(set(rates.values())) > 1:
-        found = ", ".join(f"{stream} {f'{rate:g} Hz' if rate else 'tokens'}" for stream, rate in rates.items())
-        raise TrainingError(
-            f"train.fusion: {name} needs one frame rate in all streams, got {found}; set train.frame_rate to the "
-            "lowest rate, and pool text to one vector when it is extracted (extract.text.pool)"
-        )
+    if problem := unmet_need(data, settings):
+        raise TrainingError(f"train.fusion: {problem}")
+    options, streams = settings.head_options, list(data.stream_names)
     for option in ("strong", "anchor"):
         chosen = getattr(options, option, None)
         if chosen is not None and chosen not in streams:
             raise TrainingError(
                 f"train.fusion_options.{option}: expected one of the streams {', '.join(streams)}, got {chosen!r}"
             )
+
+
+def unmet_need(data: Dataset, settings: TrainSettings) -> str | None:
+    """What the fusion head needs and the features lack, as in "tfn needs at least 2 streams, ..."; None if nothing."""
+    name, needs, streams = settings.fusion, settings.head_options.needs, list(data.stream_names)
+    if len(streams) < needs.streams:
+        return (
+            f"{name} needs at least {needs.streams} streams, got {', '.join(streams)}; add streams to "
+            "train.streams, or choose concat or cross-attention"
+        )
+    if needs.text and not any(modality_of(stream) == "text" for stream in streams):
+        return f"{name} needs a text stream, got {', '.join(streams)}; add text to train.streams"
+    # Streams of one vector per utterance have rate 1 and hold for all frames; tokens have rate 0.
+    rates = {stream: rate for stream, rate in data.rates.items() if rate != 1}
+    if needs.grid and len(set(rates.values())) > 1:
+        found = ", ".join(f"{stream} {f'{rate:g} Hz' if rate else 'tokens'}" for stream, rate in rates.items())
+        return (
+            f"{name} needs one frame rate in all streams, got {found}; set train.frame_rate to the "
+            "lowest rate, and pool text to one vector when it is extracted (extract.text.pool)"
+        )
+    return None
