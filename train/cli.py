@@ -5,21 +5,13 @@ from typing import Annotated
 
 import typer
 
-from ..shared.cli.options import FORCE_OPTION, JSON_OPTION, setting, with_settings
+from ..shared.cli.options import FORCE_OPTION, JSON_OPTION, Setting, setting, with_settings
 from ..shared.config.settings import Settings
 from .ablate.cli import ablate as ablate  # an entry point, as the commands below
-from .options import (
-    CLUSTER,
-    FITTING,
-    HEAD,
-    LABELS,
-    NUM_SEEDS_OPTION,
-    PROTOCOL,
-    SEEDS,
-    STREAMS,
-    with_changes,
-)
+from .options import CLUSTER, LABELS, NUM_SEEDS_OPTION, PROTOCOL, SEEDS, STREAMS, with_changes
 
+HEAD: dict[str, str | Setting] = {"fusion": "train.fusion", "context": "train.context"}
+FITTING: dict[str, str | Setting] = {name: f"train.{name}" for name in ("normalize", "select", "refit", "preset")}
 ON_DISK_OPTION = typer.Option("--on-disk", help="Read the features from disk in every epoch (key train.load: disk)")
 DEFAULT_TRIALS = 50
 DEFAULT_RUN = Path("runs/main")

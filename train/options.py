@@ -14,14 +14,12 @@ PROTOCOL: dict[str, str | Setting] = {
     "protocol": "train.protocol",
     "scene_groups": setting("train.scene_groups", metavar="N"),
 }
-HEAD: dict[str, str | Setting] = {"fusion": "train.fusion", "context": "train.context"}
 LABELS: dict[str, str | Setting] = {
     "target": setting("train.target", metavar="NAME,..."),
     "dev_from_train": "train.dev_from_train",
     "normalize_labels": "train.normalize_labels",
     "accept_labels": "train.accept_labels",
 }
-FITTING: dict[str, str | Setting] = {name: f"train.{name}" for name in ("normalize", "select", "refit", "preset")}
 SEEDS = setting("train.seeds", metavar="A,B,...")
 CLUSTER: dict[str, str | Setting] = {
     "workers": setting("cluster.workers", "--workers", "-j"),

@@ -136,12 +136,12 @@ def _explanation(comparison: Mapping[str, Any]) -> list[str]:
         "Rows are sorted by UA. Intervals are 95% intervals of the mean UA over resampled speakers (bootstrap, with "
         "Student's t for the number of speakers); the interval of a gain, in brackets, uses the same speakers for both "
         "rows. The value after ± is the sample standard deviation over seeds.",
-        "p is the two-sided p value of a paired permutation test by speaker. Holm p is corrected for all rows of fusion "
-        f"systems in this table, and so depends on their number. * marks what is better than "
+        "p is the two-sided p value of a paired permutation test by speaker. Holm p is corrected for all rows of "
+        "fusion systems in this table, and so depends on their number. * marks what is better than "
         f"{comparison['reference']} (Holm p < 0.05).",
-        "The best baseline is chosen by the UA of this table, which favours it: gains over it are rather too small than "
-        "too large. parameters are the weights of the network; those that compare pairs for MEM are always part of it. "
-        "processor s is the median over folds and seeds.",
+        "The best baseline is chosen by the UA of this table, which favours it: gains over it are too small rather "
+        "than too large. parameters are the weights of the network; those that compare pairs for MEM are always among "
+        "them. processor s is the median over folds and seeds.",
     ]
 
 
