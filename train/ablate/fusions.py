@@ -13,7 +13,7 @@ import numpy as np
 from ...shared.cli.logs import log_file
 from ...shared.config.fusion_settings import DIALOG_HEADS
 from ...shared.config.settings import Settings
-from ...shared.config.train_settings import LABEL, TrainSettings
+from ...shared.config.train_settings import LABEL, Context, TrainSettings
 from ...shared.errors import UsageError
 from ..data.dataset import open_dataset
 from ..data.fold_features import tested_groups, with_fold_streams
@@ -32,6 +32,13 @@ from .fusion_rows import REFERENCE, FusionRows, fusion_rows, parse_fusions
 from .run import OUR_FILES, with_available_streams
 from .study import Predicted, Results, Study, predict_tested, score_row
 from .systems import System, fit_tasks
+
+_TURNS: Mapping[Context, str] = {
+    "past": "the turns of a dialog before an utterance",
+    "both": "the turns of a dialog before and after an utterance: their results read the future",
+    "none": "no other turns of a dialog",
+}
+"""What heads over dialogs read, by `train.context`."""
 
 
 def compare_fusions(
@@ -99,12 +106,16 @@ def compare_fusions(
             finished = {name: files for name, files in paths.items() if all(path.exists() for path in files)}
             results = {name: [load_result(path) for path in files] for name, files in finished.items()}
             comparison = _compare(study, rows, results, _notes(chosen, names, rows))
-            write_json(folder / "fusions.json", comparison)
-            write_markdown(folder / "fusions.md", comparison)
-            write_csv(folder / "fusions.csv", comparison)
-            write_latex(folder / "fusions.tex", comparison)
-            plot_fusions(folder / "fusions.png", comparison)
+            _write_all(folder, comparison)
     return comparison
+
+
+def _write_all(folder: Path, comparison: Mapping[str, Any]) -> None:
+    write_json(folder / "fusions.json", comparison)
+    write_markdown(folder / "fusions.md", comparison)
+    write_csv(folder / "fusions.csv", comparison)
+    write_latex(folder / "fusions.tex", comparison)
+    plot_fusions(folder / "fusions.png", comparison)
 
 
 def _within(rows: FusionRows, end: float) -> Callable[[str], bool]:
@@ -120,8 +131,7 @@ def _notes(settings: TrainSettings, names: Sequence[str] | None, rows: FusionRow
             "train.fusion_options are not used: they apply if --fusions names one system; all have their defaults"
         )
     if dialogs := [name for name in dict.fromkeys(rows.fusions.values()) if name in DIALOG_HEADS]:
-        future = ", and later ones: their results read the future" if settings.context == "both" else ""
-        notes.append(f"context {settings.context}: {', '.join(dialogs)} read the other turns of a dialog{future}")
+        notes.append(f"context {settings.context}: {', '.join(dialogs)} read {_TURNS[settings.context]}")
     return notes
 
 

@@ -96,7 +96,7 @@ def run_in_parallel(
         # With `may_start` no more than each worker's next task waits, so that it is asked as late as possible.
         ahead = len(tasks) if may_start is None else 2 * max(len(client.ncores()), 1)
         allowed = (position for position in range(len(tasks)) if may_start is None or may_start(position))
-        futures: dict[Future, int] = {}
+        futures: dict[Future[None], int] = {}
         finished = as_completed()
 
         def submit_next() -> None:
