@@ -7,33 +7,12 @@ import typer
 
 from ..shared.cli.options import FORCE_OPTION, JSON_OPTION, Setting, setting, with_settings
 from ..shared.config.settings import Settings
+from .ablate.cli import ablate as ablate  # an entry point, as the commands below
+from .options import CLUSTER, LABELS, NUM_SEEDS_OPTION, PROTOCOL, SEEDS, STREAMS, with_changes
 
-STREAMS: dict[str, str | Setting] = {
-    "features": setting("index", "--features", "-f"),
-    "streams": setting("train.streams", "--streams", "--modalities", metavar="NAME,..."),
-    "fold_features": setting("train.fold_features", metavar="NAME,..."),
-}
-PROTOCOL: dict[str, str | Setting] = {
-    "protocol": "train.protocol",
-    "scene_groups": setting("train.scene_groups", metavar="N"),
-}
 HEAD: dict[str, str | Setting] = {"fusion": "train.fusion", "context": "train.context"}
-LABELS: dict[str, str | Setting] = {
-    "target": setting("train.target", metavar="NAME,..."),
-    "dev_from_train": "train.dev_from_train",
-    "normalize_labels": "train.normalize_labels",
-    "accept_labels": "train.accept_labels",
-}
 FITTING: dict[str, str | Setting] = {name: f"train.{name}" for name in ("normalize", "select", "refit", "preset")}
-SEEDS = setting("train.seeds", metavar="A,B,...")
-CLUSTER: dict[str, str | Setting] = {
-    "workers": setting("cluster.workers", "--workers", "-j"),
-    "scheduler": "cluster.scheduler",
-    "device": "cluster.device",
-}
-NUM_SEEDS_OPTION = typer.Option("--num-seeds", min=1, metavar="N", help="Use the seeds 0 to N - 1", show_default=False)
 ON_DISK_OPTION = typer.Option("--on-disk", help="Read the features from disk in every epoch (key train.load: disk)")
-DEFAULT_ABLATION_SEEDS = 3
 DEFAULT_TRIALS = 50
 DEFAULT_RUN = Path("runs/main")
 
@@ -78,7 +57,7 @@ def train(
 
     Writes metrics, predictions, models and plots into a run folder. An existing run is replaced only with --force.
     """
-    settings = _with(settings, num_seeds=num_seeds, on_disk=on_disk)
+    settings = with_changes(settings, num_seeds=num_seeds, on_disk=on_disk)
     settings.train.check_losses(given)
     from ..shared.cli.console import get_console, print_json
     from .report.files import results_table
@@ -180,7 +159,7 @@ def tune(
     fitted as `foal train` does and scored on the test group, next to the current settings. The fits run side by side on
     Dask workers. Rerun the same command to resume; with more --trials, finished ones are reused.
     """
-    settings = _with(settings, num_seeds=num_seeds)
+    settings = with_changes(settings, num_seeds=num_seeds)
     from ..shared.cli.console import get_console, print_json
     from .report.progress import fits_progress
     from .report.tuning import tuning_table
@@ -193,55 +172,6 @@ def tune(
     console.print(f"results: {out} (tune.md, trials.png, importance.png); settings: {out / 'best.yaml'}")
     if as_json:
         print_json({"folder": str(out), **tuning})
-
-
-@with_settings(
-    **STREAMS,
-    **PROTOCOL,
-    **LABELS,
-    normalize="train.normalize",
-    preset="train.preset",
-    seeds=SEEDS,
-    epochs="train.epochs",
-    frame_rate="train.frame_rate",
-    **CLUSTER,
-)
-def ablate(
-    *,
-    settings: Settings,
-    given: frozenset[str],
-    num_seeds: Annotated[int | None, NUM_SEEDS_OPTION] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the results; finished fits in it are reused")
-    ] = Path("runs/ablation"),
-    deviations: Annotated[
-        bool,
-        typer.Option("--deviations", help="Add one row per deviation of the reference code that changes the numbers"),
-    ] = False,
-    force: Annotated[bool, FORCE_OPTION] = False,
-    as_json: Annotated[bool, JSON_OPTION] = False,
-) -> None:
-    """Run the ablation study.
-
-    Compares Foal-Net with its parts removed and with simpler systems: majority class, logistic regression, support
-    vector machines, a multilayer perceptron, single modalities, late fusion, plain fusion. The first line compares it
-    with the best of the baselines. The fits run side by side on Dask workers; finished fits are reused.
-    """
-    if num_seeds is None and "train.seeds" not in given:
-        num_seeds = DEFAULT_ABLATION_SEEDS
-    settings = _with(settings, num_seeds=num_seeds)
-    from ..shared.cli.console import get_console, print_json
-    from .ablate.run import ablate as run
-    from .report.ablation import ablation_table
-    from .report.progress import fits_progress
-
-    console = get_console()
-    with fits_progress() as progress:
-        ablation = run(settings, settings.index, out, deviations=deviations, force=force, progress=progress)
-    console.print(ablation_table(ablation))
-    console.print(f"results: {out}")
-    if as_json:
-        print_json({"folder": str(out), **ablation})
 
 
 @with_settings(
@@ -272,7 +202,7 @@ def evaluate(
     missing modality. Each utterance is scored only by models that were not trained on its session; utterances of
     another corpus get the average of all fold models.
     """
-    settings = _with(settings, on_disk=on_disk)
+    settings = with_changes(settings, on_disk=on_disk)
     from ..shared.cli.console import get_console, print_json
     from ..shared.cli.options import comma_list
     from .evaluate.run import evaluate as run
@@ -286,13 +216,3 @@ def evaluate(
     console.print(f"results: {folder}")
     if as_json:
         print_json({"folder": str(folder), **metrics})
-
-
-def _with(settings: Settings, *, num_seeds: int | None = None, on_disk: bool = False) -> Settings:
-    """Apply --num-seeds and --on-disk to the settings."""
-    changes: dict[str, object] = {}
-    if num_seeds is not None:
-        changes["seeds"] = tuple(range(num_seeds))
-    if on_disk:
-        changes["load"] = "disk"
-    return settings.model_copy(update={"train": settings.train.model_copy(update=changes)}) if changes else settings

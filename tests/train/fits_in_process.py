@@ -1,6 +1,6 @@
 """Fits of a study without a Dask worker."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,10 +19,17 @@ def requested_tasks(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
     """Compute missing fits in this process, since starting a worker takes seconds; returns the requested tasks."""
     requested: list[FitTask] = []
 
-    def run_here(settings: Settings, features: Path, tasks: Sequence[FitTask]) -> Iterator[int]:
-        requested.extend(tasks)
+    def run_here(
+        settings: Settings, features: Path, tasks: Sequence[FitTask], may_start: Callable[[int], bool] | None = None
+    ) -> Iterator[int]:
+        if may_start is None:
+            requested.extend(tasks)
         with FoldDatasets(features, settings.train, classes=None, device=CPU) as datasets:
             for number, task in enumerate(tasks):
+                if may_start is not None:
+                    if not may_start(number):
+                        continue
+                    requested.append(task)
                 data = datasets.open(task.settings)
                 run_task(
                     task, data, build_cross_validation(data.utterances, task.settings.protocol, data.speakers), CPU

@@ -1,6 +1,6 @@
 """The systems of the ablation study: the rows of the paper's Table 2, baselines, deviations of the reference code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -112,6 +112,11 @@ def _baseline_systems(inputs: Sequence[str], id_: str, name: str, text: str, bas
         parts=tuple(system.id for system in single),
     )
     return [*single, early, late]
+
+
+def baseline_systems(inputs: Sequence[str], ids: Collection[str]) -> list[System]:
+    """The systems of some baselines over these inputs, in the order of BASELINES."""
+    return [system for row in BASELINES if row[0] in ids for system in _baseline_systems(inputs, *row)]
 
 
 def single_networks(inputs: Sequence[str]) -> list[System]:
@@ -239,7 +244,7 @@ def systems_for(inputs: Sequence[str], protocol: Protocol, *, deviations: bool) 
             description="the training group's most frequent class",
             kind="majority",
         ),
-        *(system for baseline in BASELINES for system in _baseline_systems(inputs, *baseline)),
+        *baseline_systems(inputs, [row[0] for row in BASELINES]),
         *(_fusion_networks(inputs) if len(inputs) > 1 else single_networks(inputs)),
         *(DEVIATIONS if deviations and len(inputs) > 1 else ()),
     ]

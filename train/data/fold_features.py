@@ -144,7 +144,7 @@ def with_fold_streams(
 
 
 class FoldDatasets:
-    """Opens the dataset with the streams of one fold, and closes that of the fold before; one is open at a time."""
+    """Opens the dataset of one fold, frames or vectors of dialogs, and closes the one before; one is open at a time."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class FoldDatasets:
         self._classes = classes
         self._device = device
         self._stack = ExitStack()
-        self._streams: tuple[str, ...] | None = None
+        self._opened: tuple[tuple[str, ...], bool] | None = None
         self._data: Dataset | None = None
 
     def __enter__(self) -> Self:
@@ -179,15 +179,21 @@ class FoldDatasets:
         self.close()
 
     def open(self, settings: TrainSettings) -> Dataset:
-        """The dataset with the streams of these settings, which contain no templates."""
-        if self._data is None or settings.streams != self._streams:
+        """The dataset with the streams and of the kind of head of these settings, which contain no templates."""
+        wanted = (settings.streams, settings.over_dialogs)
+        if self._data is None or wanted != self._opened:
             self.close()
             # Frames are cut before they are pooled to vectors, other sequences for each fit.
-            longest = self._settings.max_seconds if self._settings.over_dialogs else None
-            changes = {"streams": settings.streams, "fold_features": (), "max_seconds": longest}
+            longest = self._settings.max_seconds if settings.over_dialogs else None
+            changes = {
+                "streams": settings.streams,
+                "fold_features": (),
+                "max_seconds": longest,
+                "fusion": settings.fusion,
+            }
             opened = open_dataset(self._path, self._settings.model_copy(update=changes), classes=self._classes)
             self._data = self._stack.enter_context(opened).to(self._device)
-            self._streams = settings.streams
+            self._opened = wanted
         return self._data
 
     def close(self) -> None:

@@ -20,25 +20,9 @@ def check_targets(data: Dataset, folds: CrossValidation) -> None:
 
 def check_fusion(data: Dataset, settings: TrainSettings) -> None:
     """Raise TrainingError if the features lack what the fusion head needs: streams, text, or one frame rate."""
-    name, options = settings.fusion, settings.head_options
-    needs, streams = options.needs, list(data.stream_names)
-    if len(streams) < needs.streams:
-        raise TrainingError(
-            f"train.fusion: {name} needs at least {needs.streams} streams, got {', '.join(streams)}; add streams to "
-            "train.streams, or choose concat or cross-attention"
-        )
-    if needs.text and not any(modality_of(stream) == "text" for stream in streams):
-        raise TrainingError(
-            f"train.fusion: {name} needs a text stream, got {', '.join(streams)}; add text to train.streams"
-        )
-    # Streams of one vector per utterance have rate 1, or 0 if they are pooled text, and hold for all frames.
-    rates = {stream: rate for stream, rate in data.rates.items() if rate != 1 and not _pooled_text(data, stream)}
-    if needs.grid and len(set(rates.values())) > 1:
-        found = ", ".join(f"{stream} {f'{rate:g} Hz' if rate else 'tokens'}" for stream, rate in rates.items())
-        raise TrainingError(
-            f"train.fusion: {name} needs one frame rate in all streams, got {found}; set train.frame_rate to the "
-            "lowest rate, and pool text to one vector when it is extracted (extract.text.pool)"
-        )
+    if problem := unmet_need(data, settings):
+        raise TrainingError(f"train.fusion: {problem}")
+    options, streams = settings.head_options, list(data.stream_names)
     for option in ("strong", "anchor"):
         chosen = getattr(options, option, None)
         if chosen is not None and chosen not in streams:
@@ -47,7 +31,28 @@ def check_fusion(data: Dataset, settings: TrainSettings) -> None:
             )
 
 
-def _pooled_text(data: Dataset, stream: str) -> bool:
-    """Whether a stream was pooled to one vector per utterance when it was extracted; `stream` is a key of the rates."""
-    made = data.provenance.get(data.stream_names.get(stream, stream), {})
-    return bool(made.get("config", {}).get("pool", "tokens") != "tokens")
+def unmet_need(data: Dataset, settings: TrainSettings) -> str | None:
+    """What the fusion head needs and the features lack, as in "tfn needs at least 2 streams, ..."; None if nothing."""
+    name, needs, streams = settings.fusion, settings.head_options.needs, list(data.stream_names)
+    if len(streams) < needs.streams:
+        return (
+            f"{name} needs at least {needs.streams} streams, got {', '.join(streams)}; add streams to "
+            "train.streams, or choose concat or cross-attention"
+        )
+    if needs.text and not any(modality_of(stream) == "text" for stream in streams):
+        return f"{name} needs a text stream, got {', '.join(streams)}; add text to train.streams"
+    # One vector per utterance holds for all frames.
+    rates = {stream: rate for stream, rate in data.rates.items() if not _is_single_vector(data, stream, rate)}
+    if needs.grid and len(set(rates.values())) > 1:
+        found = ", ".join(f"{stream} {f'{rate:g} Hz' if rate else 'tokens'}" for stream, rate in rates.items())
+        return (
+            f"{name} needs one frame rate in all streams, got {found}; set train.frame_rate to the "
+            "lowest rate, and pool text to one vector when it is extracted (extract.text.pool)"
+        )
+    return None
+
+
+def _is_single_vector(data: Dataset, stream: str, rate: float) -> bool:
+    """Whether a stream has one vector per utterance: imported with rate 1, or text that was pooled; tokens have rate 0."""
+    config = data.provenance.get(data.stream_names.get(stream, stream), {}).get("config", {})
+    return bool(config.get("pool", "tokens") != "tokens") if rate == 0 else rate == 1 and "fps" not in config

@@ -3,9 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import islice
 from pathlib import Path
 
-from distributed import KilledWorker, Worker, as_completed, get_worker
+from distributed import Future, KilledWorker, Worker, as_completed, get_worker
 
 from ...shared.config.settings import Settings
 from ...shared.config.train_settings import Protocol, TrainSettings
@@ -72,13 +74,17 @@ def run_in_worker(task: FitTask, plugin_name: str) -> None:
         run_task(task, data, plugin.folds(task.settings.protocol, data), plugin.device)
 
 
-def run_in_parallel(settings: Settings, features: Path, tasks: Sequence[FitTask]) -> Iterator[int]:
+def run_in_parallel(
+    settings: Settings, features: Path, tasks: Sequence[FitTask], may_start: Callable[[int], bool] | None = None
+) -> Iterator[int]:
     """Run tasks on Dask workers, and yield the position of each task when it is finished.
 
     Args:
         settings: settings of training and of the cluster (workers, devices or the address of a scheduler).
         features: feats.h5.
         tasks: the fits.
+        may_start: asked with the position of each task, in their order, shortly before its turn; tasks that it refuses
+            are left out (None: all are run).
 
     Raises:
         TrainingError: a worker process died repeatedly. Errors of the tasks are raised unchanged.
@@ -87,10 +93,22 @@ def run_in_parallel(settings: Settings, features: Path, tasks: Sequence[FitTask]
     plugin = FeaturesPlugin(settings, features.absolute(), resources)
     workers = min(resources.workers, len(tasks)) if resources is not None else 0
     with open_cluster(settings.cluster, plugin, workers=workers) as client:
-        futures = {
-            client.submit(run_in_worker, task, plugin.name, pure=False): position for position, task in enumerate(tasks)
-        }
-        for future in as_completed(list(futures)):
+        # With `may_start` no more than each worker's next task waits, so that it is asked as late as possible.
+        ahead = len(tasks) if may_start is None else 2 * max(len(client.ncores()), 1)
+        allowed = (position for position in range(len(tasks)) if may_start is None or may_start(position))
+        futures: dict[Future[None], int] = {}
+        finished = as_completed()
+
+        def submit_next() -> None:
+            for position in islice(allowed, 1):
+                future = client.submit(run_in_worker, tasks[position], plugin.name, pure=False)
+                futures[future] = position
+                finished.add(future)
+
+        for _ in range(ahead):
+            submit_next()
+        for future in finished:
+            submit_next()
             task = tasks[futures[future]]
             try:
                 future.result()
@@ -109,6 +127,7 @@ def run_missing(
     folds: Mapping[Protocol | None, CrossValidation],
     tasks: Mapping[str, Sequence[FitTask]],
     progress: Callable[[int, int, str], None],
+    may_start: Callable[[str], bool] | None = None,
 ) -> dict[str, list[Path]]:
     """Run the fits whose results are missing on Dask workers. A fit that several groups of tasks share is run once.
 
@@ -119,9 +138,11 @@ def run_missing(
         folds: the folds of each protocol of the tasks.
         tasks: the fits, by the name of their group.
         progress: called with the number of finished fits, of all fits, and the name of the group of the last fit.
+        may_start: asked once with the name of each group before its first missing fit, in their order; the missing fits
+            of a group that it refuses are left out (None: all are run).
 
     Returns:
-        The files of the results, by the name of the group.
+        The files of the results, by the name of the group; those of fits that were left out do not exist.
     """
     paths: dict[str, list[Path]] = {}
     missing: dict[Path, tuple[str, FitTask]] = {}
@@ -135,10 +156,14 @@ def run_missing(
     log.debug("%d of %d fits are finished already", done, total)
     progress(done, total, "")
     if missing:
-        # In the order of the folds if their features differ, so that a worker rarely opens others.
-        ordered = sorted(missing.values(), key=lambda fit: fit[1].fold if data.fold_streams else 0)
+        # In the order of the folds if their features differ, so that a worker rarely opens others. All groups would be
+        # started by the first fold, so not if groups may be refused.
+        by_fold = bool(data.fold_streams) and may_start is None
+        ordered = sorted(missing.values(), key=lambda fit: fit[1].fold if by_fold else 0)
         names, to_run = zip(*ordered, strict=True)
-        for position in run_in_parallel(settings, features, to_run):
+        allowed = None if may_start is None else cache(may_start)
+        may_run = None if allowed is None else lambda position: allowed(names[position])
+        for position in run_in_parallel(settings, features, to_run, may_run):
             done += 1
             progress(done, total, names[position])
     return paths

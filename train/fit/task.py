@@ -85,7 +85,9 @@ class FitTask:
 class FitResult:
     """Result of a fit: predictions for the scored group after the best epoch (None for a baseline).
 
-    They are probabilities (m, c), and ratings (m, k) if these are targets.
+    They are probabilities (m, c), and ratings (m, k) if these are targets. `seconds` are those of the clock,
+    `processor_seconds` those of all threads of the process, and `parameters` the weights of the network; the last two
+    are None in results of earlier versions.
     """
 
     seed: int
@@ -95,6 +97,8 @@ class FitResult:
     history: tuple[Epoch, ...]
     probabilities: NDArray[np.float32]
     ratings: NDArray[np.float32] | None = None
+    processor_seconds: float | None = None
+    parameters: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +150,7 @@ def run_task(
         for epoch in result.history:
             progress(epoch)
         return result
-    began = time.monotonic()
+    began, processor_began = time.monotonic(), time.process_time()
     digest = data.digest
     data = data if open_data is None else open_data(task.settings)
     if data.digest != digest:
@@ -163,6 +167,7 @@ def run_task(
             probabilities=probabilities,
             ratings=ratings,
             seconds=time.monotonic() - began,
+            processor_seconds=time.process_time() - processor_began,
         )
     else:
         snapshot = path.with_suffix(".state")
@@ -180,6 +185,8 @@ def run_task(
             probabilities=predictions.probabilities.numpy(),
             ratings=predictions.ratings.numpy() if data.targets.dimensions else None,
             seconds=time.monotonic() - began,
+            processor_seconds=time.process_time() - processor_began,
+            parameters=sum(weights.numel() for weights in trained.model.parameters()),
         )
         if task.model is not None:
             score = fold_score(data, fold, result).to_json()
@@ -202,7 +209,8 @@ def _baseline_predictions(
 
 def save_result(path: Path, result: FitResult) -> None:
     """Write a result as .npz without pickles: the predictions, and the rest as JSON."""
-    fields = {"seed": result.seed, "fold": result.fold, "epoch": result.epoch, "seconds": result.seconds}
+    names = ("seed", "fold", "epoch", "seconds", "processor_seconds", "parameters")
+    fields = {name: getattr(result, name) for name in names}
     text = json.dumps({**fields, "history": [asdict(row) for row in result.history]})
     with replaced_atomically(path) as temporary, temporary.open("wb") as file:
         tables = {"probabilities": result.probabilities}

@@ -1,5 +1,6 @@
 """Comparison of two systems, paired by speaker, on confusion matrices (seeds, speakers, c, c): row = truth."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,27 @@ def paired_comparison(system: Counts, baseline: Counts, *, resamples: int) -> di
         "gain_ci95": bootstrap_gain(system, baseline, resamples=resamples),
         "p": paired_permutation(system, baseline),
     }
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction of the p values of several tests, in their order (Holm 1979).
+
+    The k-th smallest of m is multiplied by m - k + 1; none is below the one before it or above 1. Rejecting what is
+    below 0.05 then has a probability of at most 0.05 of any false rejection, however the tests depend on each other.
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, test in enumerate(sorted(range(len(p_values)), key=lambda test: p_values[test])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[test]))
+        corrected[test] = largest
+    return corrected
+
+
+def lowest_p(speakers: int, *, permutations: int = MAX_PERMUTATIONS) -> float:
+    """The lowest p value that `paired_permutation` can give with this number of speakers."""
+    if speakers < 2:
+        return 1.0
+    return 2 / 2**speakers if 2**speakers <= permutations else 2 / (permutations + 1)
 
 
 def _paired(system: Counts, baseline: Counts) -> tuple[Numbers, Counts]:

@@ -31,7 +31,7 @@ def write_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
         f"# {_title(ablation)}",
         "",
         *([verdict, ""] if (verdict := verdict_line(ablation)) else []),
-        _conditions(ablation),
+        conditions_line(ablation),
         "",
         table_row(head),
         table_row(["---", *["---:"] * (len(head) - 1)]),
@@ -49,7 +49,9 @@ def ablation_table(ablation: Mapping[str, Any]) -> RenderableType:
     """The table and its warnings for the terminal; the baseline is bold."""
     if "target" in ablation:
         return rating_ablation_table(ablation)
-    table = Table(title=_title(ablation), caption=_conditions(ablation), title_justify="left", caption_justify="left")
+    table = Table(
+        title=_title(ablation), caption=conditions_line(ablation), title_justify="left", caption_justify="left"
+    )
     for number, column in enumerate(_head(ablation)):
         table.add_column(Text(column), justify="right" if number else "left")
     for row in ablation["rows"]:
@@ -88,7 +90,7 @@ def plot_ablation(path: Path, ablation: Mapping[str, Any]) -> None:
         axes.set_yticks(range(len(rows)), names, fontsize=9, linespacing=0.95)
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
             label.set(color=_ink(row), weight="bold" if row["id"] == ablation["baseline"] else "normal")
-        axes.set(xlabel="UA (%)", ylim=(len(rows) - 0.4, -0.6), xlim=_limits(ablation))
+        axes.set(xlabel="UA (%)", ylim=(len(rows) - 0.4, -0.6), xlim=axis_limits(ablation))
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="both", color="#eef0f3", lw=0.8)
@@ -115,7 +117,7 @@ def _draw(axes: Axes, position: int, row: Mapping[str, Any]) -> None:
     axes.text(
         1.01,
         position,
-        _score(row, "ua"),
+        score_text(row, "ua"),
         transform=axes.get_yaxis_transform(),
         ha="left",
         va="center",
@@ -147,7 +149,7 @@ def _ink(row: Mapping[str, Any]) -> str:
     return ORANGE if row["selected_on_test"] else INK
 
 
-def _limits(ablation: Mapping[str, Any]) -> tuple[float, float]:
+def axis_limits(ablation: Mapping[str, Any]) -> tuple[float, float]:
     """Limits of the axis in percent, from below chance to above the best system."""
     values = [1 / len(ablation["classes"])]
     for row in ablation["rows"]:
@@ -165,7 +167,8 @@ def _title(ablation: Mapping[str, Any]) -> str:
     return "Ablation" + (f" ({'; '.join(remarks)})" if remarks else "")
 
 
-def _conditions(ablation: Mapping[str, Any]) -> str:
+def conditions_line(ablation: Mapping[str, Any]) -> str:
+    """Protocol, features, folds, seeds, and numbers of utterances and speakers of a study."""
     protocol = ablation["protocol"] + (f", {_ON_TEST}" if ablation["selected_on_test"] else "")
     seeds = ", ".join(map(str, ablation["seeds"]))
     return (
@@ -182,7 +185,7 @@ def _head(ablation: Mapping[str, Any]) -> list[str]:
 def _cells(ablation: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     name = row["name"] + (f" ({_ON_TEST})" if row["selected_on_test"] else "")
     interval = interval_text(row["ua_ci95"])
-    scores = [_score(row, "ua"), _score(row, "wa"), f"{100 * row['f1_mean']:.1f}"]
+    scores = [score_text(row, "ua"), score_text(row, "wa"), f"{100 * row['f1_mean']:.1f}"]
     if row["id"] == ablation["baseline"] or row["gain"] is None:
         return [name, *scores, interval, NONE, NONE]
     gain = gain_text(row["gain"], row["gain_ci95"])
@@ -206,6 +209,7 @@ def _baseline(ablation: Mapping[str, Any]) -> Mapping[str, Any]:
     return next(row for row in ablation["rows"] if row["id"] == ablation["baseline"])
 
 
-def _score(row: Mapping[str, Any], score: str) -> str:
+def score_text(row: Mapping[str, Any], score: str) -> str:
+    """Mean of a row's score in percent, with its deviation over seeds if there is one, as "70.0 ± 1.2"."""
     deviation = row[f"{score}_std"]
     return f"{100 * row[f'{score}_mean']:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")

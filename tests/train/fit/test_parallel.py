@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,8 +14,12 @@ from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
 from foal.shared.utterance import Utterance
 from foal.tests.train.fold_index import TEMPLATE, write_fold_index
+from foal.train.data.dataset import open_dataset
+from foal.train.data.protocol import build_cross_validation
+from foal.train.fit.baselines import Baseline
 from foal.train.fit.history import Epoch
-from foal.train.fit.task import FoldScore
+from foal.train.fit.parallel import run_in_parallel
+from foal.train.fit.task import FitTask, FoldScore
 from foal.train.run import train
 
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, seeds=(0, 1))
@@ -85,3 +90,32 @@ def test_workers_raise_the_same_error_as_a_single_process(
     # The workers are still usable.
     usable = Settings(train=QUICK.model_copy(update={"seeds": (0,)}), cluster=workers)
     train(usable, feats, tmp_path / "run", parallel=True)
+
+
+@pytest.mark.slow
+def test_workers_leave_out_the_fits_that_may_not_start(feats: Path, tmp_path: Path, workers: ClusterSettings) -> None:
+    settings = Settings(train=QUICK.model_copy(update={"epochs": 1}), cluster=workers)
+    tasks = [
+        FitTask(settings=settings.train, seed=seed, fold=fold, folder=tmp_path, baseline=Baseline())
+        for seed in range(3)
+        for fold in (1, 2, 3)
+    ]
+    asked: list[int] = []
+
+    def may_start(position: int) -> bool:
+        asked.append(position)
+        return position not in (0, 4) and position < 7
+
+    finished = list(run_in_parallel(settings, feats, tasks, may_start))
+    assert sorted(finished) == [1, 2, 3, 5, 6]
+    assert asked == list(range(len(tasks)))
+    with open_dataset(feats, settings.train, classes=None) as data:
+        folds = build_cross_validation(data.utterances, None, data.speakers)
+        exists = [task.path(data, folds).exists() for task in tasks]
+    assert exists == [position in finished for position in range(len(tasks))]
+    # They are asked late: while each worker has a fit and the next one waits, no other is asked.
+    asked.clear()
+    steps = run_in_parallel(settings, feats, [replace(task, seed=task.seed + 10) for task in tasks], may_start)
+    next(steps)
+    assert len(asked) < len(tasks)
+    steps.close()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import kstest, permutation_test
 
 from foal.train.metrics.classification import bootstrap_intervals, draw_speakers, student_interval, unweighted_accuracy
-from foal.train.metrics.significance import bootstrap_gain, paired_permutation
+from foal.train.metrics.significance import bootstrap_gain, holm, lowest_p, paired_permutation
 
 
 def predictions(truths: NDArray[np.int64], *, seeds: int, accuracy: float, rng: np.random.Generator) -> NDArray:
@@ -175,3 +175,29 @@ def test_unpaired_systems_are_refused(compare: type) -> None:
         compare(counts[0], counts[0])
     with pytest.raises(ValueError, match="same utterances"):
         compare(counts, counts[:, ::-1])
+
+
+def test_holm_in_a_worked_example() -> None:
+    # 4 * 0.005, 3 * 0.01, 2 * 0.03, and 1 * 0.04, which may not be below the one before it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.6, 0.001]) == pytest.approx([1.0, 1.0, 0.003])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_the_order_and_lies_between_no_correction_and_bonferroni(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    assert all(p <= q <= min(1.0, len(p_values) * p) for p, q in zip(p_values, corrected, strict=True))
+    ranked = sorted(range(len(p_values)), key=lambda test: p_values[test])
+    assert [corrected[test] for test in ranked] == sorted(corrected)
+
+
+@pytest.mark.parametrize(("speakers", "permutations"), [(1, 100), (2, 100), (6, 100), (7, 100)])
+def test_no_difference_has_a_p_value_below_the_lowest(speakers: int, permutations: int) -> None:
+    right = np.tile(np.diag([3, 2]), (1, speakers, 1, 1))
+    wrong = right[..., ::-1]
+    p = paired_permutation(right, wrong, permutations=permutations)
+    assert p == pytest.approx(
+        lowest_p(speakers, permutations=permutations), abs=2 / permutations if speakers > 6 else 0
+    )
+    assert p >= lowest_p(speakers, permutations=permutations)
