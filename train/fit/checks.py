@@ -53,6 +53,6 @@ def unmet_need(data: Dataset, settings: TrainSettings) -> str | None:
 
 
 def _is_single_vector(data: Dataset, stream: str, rate: float) -> bool:
-    """Whether a stream has one vector per utterance: imported with rate 1, or text that was pooled; tokens have rate 0."""
+    """Whether a stream has one vector per utterance: imported ones have rate 1, pooled text 0 as tokens have."""
     config = data.provenance.get(data.stream_names.get(stream, stream), {}).get("config", {})
     return bool(config.get("pool", "tokens") != "tokens") if rate == 0 else rate == 1 and "fps" not in config
