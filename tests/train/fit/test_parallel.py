@@ -1,7 +1,7 @@
 """Runs with fits computed by the Dask workers of a running scheduler."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -116,6 +116,7 @@ def test_workers_leave_out_the_fits_that_may_not_start(feats: Path, tmp_path: Pa
     # They are asked late: while each worker has a fit and the next one waits, no other is asked.
     asked.clear()
     steps = run_in_parallel(settings, feats, [replace(task, seed=task.seed + 10) for task in tasks], may_start)
+    assert isinstance(steps, Generator)
     next(steps)
     assert len(asked) < len(tasks)
     steps.close()

@@ -32,8 +32,13 @@ def row(key: str, ua: float, *, fusion: bool = True, **values: Any) -> dict[str,
     } | values
 
 
-NO_GAIN = {"gain": None, "gain_ci95": None, "p": None, "p_holm": None}
-NO_BASELINE_GAIN = {"baseline_gain": None, "baseline_gain_ci95": None, "baseline_p": None, "baseline_p_holm": None}
+NO_GAIN: dict[str, Any] = {"gain": None, "gain_ci95": None, "p": None, "p_holm": None}
+NO_BASELINE_GAIN: dict[str, Any] = {
+    "baseline_gain": None,
+    "baseline_gain_ci95": None,
+    "baseline_p": None,
+    "baseline_p_holm": None,
+}
 
 
 def example_comparison(**values: Any) -> dict[str, Any]:

@@ -14,7 +14,8 @@ GREEN = np.array([0x3A, 0x7D, 0x44]) / 255
 def green_rows(path: Path) -> np.ndarray:
     """The lines of a picture that contain the colour of the bar, above the legend."""
     pixels = imread(path)[..., :3]
-    (lines,) = np.nonzero((np.abs(pixels - GREEN) < 0.01).all(-1).any(1))
+    green = np.all(np.abs(pixels - GREEN) < 0.01, axis=-1)
+    (lines,) = np.nonzero(np.any(green, axis=1))
     return lines[lines < 0.6 * len(pixels)]
 
 
