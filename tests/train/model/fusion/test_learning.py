@@ -27,11 +27,11 @@ WITHOUT_INTERACTION = {
 }
 """Heads that cannot solve the task by design, with the reason."""
 OPTIONS: dict[str, dict[str, object]] = {
-    # Its own losses have a trivial minimum, constant representations. No stream alone tells anything about the class, so
-    # that the cross-entropy has no gradient against it in the first steps.
+    # Its own losses have a trivial minimum, constant representations. No stream alone tells anything about the class,
+    # so that the cross-entropy has no gradient against it in the first steps.
     "misa": {"similarity": 0, "difference": 0, "reconstruction": 0},
 }
-SLOW = frozenset({"jmt", "mfn", "mpt"})
+SLOW = frozenset({"aimdit", "cfn", "jmt", "mfn", "mpt", "mult"})
 """Heads that compute for more than two seconds."""
 
 

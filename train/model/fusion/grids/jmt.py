@@ -51,7 +51,8 @@ class JmtFusion(FusionHead):
         frames = torch.stack(list(valid.values())).any(0)
         sequences[JOINT], valid[JOINT] = self.join(torch.cat(list(sequences.values()), -1)), frames
         for name, layers in self.encoders.items():
-            for layer in layers:  # type: ignore[union-attr]  # a ModuleList
+            assert isinstance(layers, nn.ModuleList)
+            for layer in layers:
                 sequences[name] = layer(sequences[name], valid[name])
         pairs = [(reader, read) for reader in sequences for read in sequences if reader != read]
         tokens = torch.stack([self._read(*pair, sequences, valid) for pair in pairs], 2)

@@ -69,8 +69,8 @@ class LstmCells(nn.Module):
     def _gates(self, x: Tensor, before: Tensor) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b t d"]]:
         """Forget gates f, and i g; from the frames and the hidden states before them."""
         lstm, used = self.lstm, 3 * self.lstm.hidden_size  # in PyTorch's order: i, f, g, o
-        gates = F.linear(x, lstm.weight_ih_l0[:used], lstm.bias_ih_l0[:used])
-        gates = gates + F.linear(before, lstm.weight_hh_l0[:used], lstm.bias_hh_l0[:used])
+        from_x, from_hidden, bias_x, bias_hidden = (weight[:used] for weight in lstm.all_weights[0])
+        gates = F.linear(x, from_x, bias_x) + F.linear(before, from_hidden, bias_hidden)
         write, keep, candidate = gates.float().chunk(3, -1)
         return keep.sigmoid(), write.sigmoid() * candidate.tanh()
 

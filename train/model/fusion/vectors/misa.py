@@ -41,9 +41,7 @@ class MisaFusion(FusionHead):
         self.shared = nn.Sequential(nn.Linear(d, d), nn.Sigmoid())
         self.decoders = nn.ModuleList(nn.Linear(d, d) for _ in range(m))
         self.mix = TransformerLayer(width=d, heads=options.heads, dropout=a.dropout)
-        self.output = nn.Sequential(
-            nn.Linear(2 * m * d, m * d), Dropout(a.dropout), nn.ReLU(), nn.Linear(m * d, d)
-        )
+        self.output = nn.Sequential(nn.Linear(2 * m * d, m * d), Dropout(a.dropout), nn.ReLU(), nn.Linear(m * d, d))
         self.width = d
 
     def forward(self, streams: Streams) -> Fused:

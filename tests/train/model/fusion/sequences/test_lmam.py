@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from foal.train.model.architecture import Architecture
+from foal.train.model.fusion.layers import MatchingAttention
 from foal.train.model.fusion.registry import build_fusion
-from foal.train.model.fusion.sequences.lmam import LmamFusion, MatchingAttention
+from foal.train.model.fusion.sequences.lmam import LmamFusion
 from foal.train.model.pooling import Projected
 
 MakeStreams = Callable[..., dict[str, Projected]]
