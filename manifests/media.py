@@ -100,8 +100,22 @@ def require_corpus_root(root: Path, expected: str) -> Path:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    for folder, subfolders, names in os.walk(root, onerror=_raise):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+    """The files below a folder; links to folders outside of it are followed, each once."""
+    inside, linked = root.resolve(), set[Path]()
+
+    def is_read(path: Path) -> bool:
+        if path.name.startswith("."):
+            return False
+        if not path.is_symlink():
+            return True
+        target = path.resolve()
+        if target.is_relative_to(inside) or inside.is_relative_to(target) or target in linked:
+            return False
+        linked.add(target)
+        return True
+
+    for folder, subfolders, names in os.walk(root, onerror=_raise, followlinks=True):
+        subfolders[:] = [name for name in subfolders if is_read(Path(folder, name))]
         for name in names:
             if not name.startswith("."):
                 yield Path(folder, name)

@@ -51,3 +51,20 @@ def test_common_suffixes_are_known_and_are_one_kind_each() -> None:
 def test_a_root_that_is_no_folder_is_refused(touch: Touch) -> None:
     with pytest.raises(ManifestError, match="the corpus folder with clips, but it is a file"):
         require_corpus_root(touch("a.wav") / "a.wav", "clips")
+
+
+def test_links_to_folders_outside_are_followed_once_and_loops_are_not(tmp_path: Path) -> None:
+    root, outside = tmp_path / "corpus", tmp_path / "disk2" / "happy"
+    (root / "sad").mkdir(parents=True)
+    outside.mkdir(parents=True)
+    for path in (root / "sad" / "a.wav", outside / "b.wav"):
+        path.write_bytes(b"RIFF")
+    (root / "happy").symlink_to(outside)
+    (root / "again").symlink_to(outside)
+    (root / "sad" / "loop").symlink_to(root)
+    (root / "up").symlink_to(tmp_path)
+    scan = scan_media(root)
+    names = sorted(scan.name(path) for path in scan.audio)
+    assert len(names) == 2
+    assert names[0] in ("again/b.wav", "happy/b.wav")
+    assert names[1] == "sad/a.wav"
