@@ -9,6 +9,7 @@
     ├── StoreError           exit 1   a shard or feats.h5 that is missing, damaged or foreign
     │   └── FutureError      exit 1   a file of a newer foal (shared/hdf5/opening.py)
     └── TrainingError        exit 1   features on which nothing can be trained
+        └── DivergedError    exit 1   a fit whose loss became NaN or infinite
 
 A message states the expected and the actual value, the place and the remedy. Errors of other libraries are translated
 where they enter; any other exception is a defect of foal and keeps its traceback.
@@ -49,3 +50,7 @@ class StoreError(FoalError):
 
 class TrainingError(FoalError):
     """The features do not allow this training: a modality, a class or a fold is missing."""
+
+
+class DivergedError(TrainingError):
+    """The loss of a fit became NaN or infinite."""

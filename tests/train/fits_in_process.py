@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from foal.shared.config.settings import Settings
+from foal.shared.errors import DivergedError
 from foal.train.data.fold_features import FoldDatasets
 from foal.train.data.protocol import build_cross_validation
 from foal.train.fit.task import FitTask, run_task
@@ -20,7 +21,11 @@ def requested_tasks(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
     requested: list[FitTask] = []
 
     def run_here(
-        settings: Settings, features: Path, tasks: Sequence[FitTask], may_start: Callable[[int], bool] | None = None
+        settings: Settings,
+        features: Path,
+        tasks: Sequence[FitTask],
+        may_start: Callable[[int], bool] | None = None,
+        on_diverged: Callable[[int, DivergedError], None] | None = None,
     ) -> Iterator[int]:
         if may_start is None:
             requested.extend(tasks)
@@ -31,9 +36,13 @@ def requested_tasks(monkeypatch: pytest.MonkeyPatch) -> list[FitTask]:
                         continue
                     requested.append(task)
                 data = datasets.open(task.settings)
-                run_task(
-                    task, data, build_cross_validation(data.utterances, task.settings.protocol, data.speakers), CPU
-                )
+                folds = build_cross_validation(data.utterances, task.settings.protocol, data.speakers)
+                try:
+                    run_task(task, data, folds, CPU)
+                except DivergedError as error:
+                    if on_diverged is None:
+                        raise
+                    on_diverged(number, error)
                 yield number
 
     monkeypatch.setattr("foal.train.fit.parallel.run_in_parallel", run_here)

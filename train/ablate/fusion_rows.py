@@ -13,11 +13,13 @@ from ..data.protocol import CrossValidation
 from ..fit.checks import unmet_need
 from ..folds.dialogs import context_rows, turns_by_dialog
 from ..folds.plan import require_whole_dialogs
-from .systems import System, baseline_systems
+from .systems import BASELINES, System, baseline_systems
 
 ALL = "all"
 REFERENCE = "concat"
 """The system that the others are compared with, without AVEL and MEM."""
+REGRESSION = "regression"
+"""With this the ids of logistic regression begin."""
 FIRST = (REFERENCE, "cross-attention")
 """The systems that are fitted first."""
 VARIANTS: Mapping[str, tuple[bool, bool]] = {
@@ -27,8 +29,6 @@ VARIANTS: Mapping[str, tuple[bool, bool]] = {
     " + MEM": (False, True),
 }
 """AVEL and MEM by the suffix of a row's name, in the order of the fits."""
-YARDSTICKS = ("regression", "regression-std")
-"""The baselines with which fusion systems are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def fusion_rows(
             fusions[id_] = name
             changes = {**_head(settings, name, names), "avel": avel, "mem": mem}
             rows.append(System(id=id_, name=name + suffix, description=_description(name), changes=changes))
-    baselines = baseline_systems(list(data.stream_names), YARDSTICKS)
+    baselines = baseline_systems(list(data.stream_names), [row[0] for row in BASELINES])
     # The reference and the baselines come first: without them there is no comparison.
     return FusionRows(systems=(rows[0], *baselines, *rows[1:]), fusions=fusions, left_out=left_out)
 

@@ -3,6 +3,7 @@
 The flow is that of the ablation study in `run`; the reference is concat instead of plain cross-attention.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from ...shared.cli.logs import log_file
 from ...shared.config.fusion_settings import DIALOG_HEADS
 from ...shared.config.settings import Settings
 from ...shared.config.train_settings import LABEL, Context, TrainSettings
-from ...shared.errors import UsageError
+from ...shared.errors import DivergedError, TrainingError, UsageError
 from ..data.dataset import open_dataset
 from ..data.fold_features import tested_groups, with_fold_streams
 from ..data.protocol import check_classes, cross_validation_of
@@ -28,10 +29,12 @@ from ..report.files import warnings_for, write_json
 from ..report.fusions.picture import plot_fusions
 from ..report.fusions.tables import write_csv, write_latex, write_markdown
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
-from .fusion_rows import REFERENCE, FusionRows, fusion_rows, parse_fusions
+from .fusion_rows import REFERENCE, REGRESSION, FusionRows, fusion_rows, parse_fusions
 from .run import OUR_FILES, with_available_streams
 from .study import Predicted, Results, Study, predict_tested, score_row
 from .systems import System, fit_tasks
+
+log = logging.getLogger(__name__)
 
 _TURNS: Mapping[Context, str] = {
     "past": "the turns of a dialog before an utterance",
@@ -69,7 +72,7 @@ def compare_fusions(
         The content of fusions.json.
 
     Raises:
-        TrainingError: the features do not allow the study.
+        TrainingError: the features do not allow the study, or a fit of concat diverged.
         UsageError: a system is unknown or not possible, the targets are not labels, or `out` contains other files.
     """
     end = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
@@ -102,10 +105,20 @@ def compare_fusions(
             (folder / FITS).mkdir(exist_ok=True)
             tasks = fit_tasks(rows.systems, t, folds, study.seeds, folder / FITS)
             may_start = None if end is None else _within(rows, end)
-            paths = run_missing(settings, features, data, study.folds_by_protocol, tasks, progress, may_start)
+            diverged: dict[str, str] = {}
+
+            def on_diverged(name: str, error: DivergedError) -> None:
+                if name == REFERENCE:
+                    raise TrainingError(f"{REFERENCE}, with which all systems are compared: {error}")
+                log.warning(f"{name}: {error}")
+                diverged.setdefault(name, str(error))
+
+            paths = run_missing(
+                settings, features, data, study.folds_by_protocol, tasks, progress, may_start, on_diverged
+            )
             finished = {name: files for name, files in paths.items() if all(path.exists() for path in files)}
             results = {name: [load_result(path) for path in files] for name, files in finished.items()}
-            comparison = _compare(study, rows, results, _notes(chosen, names, rows))
+            comparison = _compare(study, rows, results, _notes(chosen, names, rows), diverged)
             _write_all(folder, comparison)
     return comparison
 
@@ -135,7 +148,9 @@ def _notes(settings: TrainSettings, names: Sequence[str] | None, rows: FusionRow
     return notes
 
 
-def _compare(study: Study, rows: FusionRows, results: Results, notes: Sequence[str]) -> dict[str, Any]:
+def _compare(
+    study: Study, rows: FusionRows, results: Results, notes: Sequence[str], diverged: Mapping[str, str]
+) -> dict[str, Any]:
     data = study.data
     systems = [
         system
@@ -144,21 +159,26 @@ def _compare(study: Study, rows: FusionRows, results: Results, notes: Sequence[s
     ]
     predicted = predict_tested(study, systems, results)
     scored = {system.id: _row(study, rows, system, predicted, results) for system in systems}
+    names = {system.id: system.name for system in rows.systems if system.is_fitted}
     fusions = [name for name in scored if name in rows.fusions]
     best_baseline = max((name for name in scored if name not in rows.fusions), key=lambda name: scored[name]["ua_mean"])
     best = max(scored, key=lambda name: scored[name]["ua_mean"])
     _compare_with(study, scored, predicted.counts, REFERENCE, "", tested=fusions)
     _compare_with(study, scored, predicted.counts, best_baseline, "baseline_", tested=fusions)
+    regression = max((name for name in scored if name.startswith(REGRESSION)), key=lambda name: scored[name]["ua_mean"])
+    _compare_with(study, scored, predicted.counts, regression, "regression_", tested=fusions)
     _compare_with(study, scored, predicted.counts, best, "best_", tested=list(scored))
     return {
         **study.describe(),
         "reference": REFERENCE,
         "best_baseline": best_baseline,
+        "best_regression": regression,
         "best": best,
         "script_floor": floor_json(data, study.floor, study.folds.tested.numpy()),
         "label_inertia": label_inertia(data),
         "left_out": dict(rows.left_out),
-        "not_run": [system.name for system in rows.systems if system.is_fitted and system.id not in results],
+        "diverged": {names[key]: error for key, error in diverged.items()},
+        "not_run": [name for key, name in names.items() if key not in results and key not in diverged],
         "warnings": [*data.warnings, *warnings_for(data, study.folds), *notes],
         "rows": sorted(scored.values(), key=lambda row: -row["ua_mean"]),
     }
@@ -168,7 +188,9 @@ def _row(study: Study, rows: FusionRows, system: System, predicted: Predicted, r
     fits = results.get(system.id, [])
     losses = {name: bool(system.changes.get(name)) for name in ("avel", "mem")}
     none = dict.fromkeys(
-        f"{prefix}{name}" for prefix in ("", "baseline_", "best_") for name in ("gain", "gain_ci95", "p", "p_holm")
+        f"{prefix}{name}"
+        for prefix in ("", "baseline_", "regression_", "best_")
+        for name in ("gain", "gain_ci95", "p", "p_holm")
     )
     return {
         **score_row(study, system, predicted, fits),

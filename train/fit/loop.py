@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from ...shared.config.train_settings import TrainSettings
-from ...shared.errors import TrainingError
+from ...shared.errors import DivergedError
 from ..data.batches import EVALUATION_BATCH_SIZE, evaluation_batches, training_batch_size, training_batches
 from ..data.dataset import Dataset
 from ..data.modality_dropout import modality_dropout
@@ -79,7 +79,7 @@ def train_fold(
         snapshot: file in which the state is saved from time to time, and from which an interrupted fit resumes.
 
     Raises:
-        TrainingError: a loss is NaN or infinite.
+        DivergedError: a loss is NaN or infinite.
     """
     if fold.dev_is_test:
         select = "ua" if settings.select == "last" else settings.select
@@ -123,7 +123,7 @@ def _train(
             )
             row = _epoch(fit, len(training.history) + 1, losses, model, dev_rows, optimizer.half)
             if not np.isfinite([row.loss, row.dev_loss or 0.0]).all():
-                raise TrainingError(
+                raise DivergedError(
                     f"fold {fit.fold.number}, epoch {row.epoch}: expected a finite loss, got NaN or infinity; "
                     f"lower train.learning_rate ({settings.learning_rate:g})"
                 )

@@ -11,7 +11,7 @@ from distributed import Future, KilledWorker, Worker, as_completed, get_worker
 
 from ...shared.config.settings import Settings
 from ...shared.config.train_settings import Protocol, TrainSettings
-from ...shared.errors import TrainingError
+from ...shared.errors import DivergedError, TrainingError
 from ...shared.parallel.cluster import NamedPlugin, open_cluster, unique_name
 from ...shared.parallel.device import select_device
 from ...shared.parallel.resources import Resources, allocate, available_cores, available_gpus, pin_gpu
@@ -75,7 +75,11 @@ def run_in_worker(task: FitTask, plugin_name: str) -> None:
 
 
 def run_in_parallel(
-    settings: Settings, features: Path, tasks: Sequence[FitTask], may_start: Callable[[int], bool] | None = None
+    settings: Settings,
+    features: Path,
+    tasks: Sequence[FitTask],
+    may_start: Callable[[int], bool] | None = None,
+    on_diverged: Callable[[int, DivergedError], None] | None = None,
 ) -> Iterator[int]:
     """Run tasks on Dask workers, and yield the position of each task when it is finished.
 
@@ -85,6 +89,8 @@ def run_in_parallel(
         tasks: the fits.
         may_start: asked with the position of each task, in their order, shortly before its turn; tasks that it refuses
             are left out (None: all are run).
+        on_diverged: called with the position and the error of a fit that diverged; the others are still run (None: the
+            error is raised).
 
     Raises:
         TrainingError: a worker process died repeatedly. Errors of the tasks are raised unchanged.
@@ -117,6 +123,10 @@ def run_in_parallel(
                     f"seed {task.seed}, fold {task.fold}: the worker process died repeatedly, perhaps for lack of "
                     "memory; try fewer workers (--workers), smaller batches, or --on-disk"
                 ) from None
+            except DivergedError as error:
+                if on_diverged is None:
+                    raise
+                on_diverged(futures[future], error)
             yield futures[future]
 
 
@@ -128,6 +138,7 @@ def run_missing(
     tasks: Mapping[str, Sequence[FitTask]],
     progress: Callable[[int, int, str], None],
     may_start: Callable[[str], bool] | None = None,
+    on_diverged: Callable[[str, DivergedError], None] | None = None,
 ) -> dict[str, list[Path]]:
     """Run the fits whose results are missing on Dask workers. A fit that several groups of tasks share is run once.
 
@@ -140,9 +151,10 @@ def run_missing(
         progress: called with the number of finished fits, of all fits, and the name of the group of the last fit.
         may_start: asked once with the name of each group before its first missing fit, in their order; the missing fits
             of a group that it refuses are left out (None: all are run).
+        on_diverged: called with the name of the group and the error of a fit that diverged (None: the error is raised).
 
     Returns:
-        The files of the results, by the name of the group; those of fits that were left out do not exist.
+        The files of the results, by the name of the group; those of fits that were left out or diverged do not exist.
     """
     paths: dict[str, list[Path]] = {}
     missing: dict[Path, tuple[str, FitTask]] = {}
@@ -163,7 +175,8 @@ def run_missing(
         names, to_run = zip(*ordered, strict=True)
         allowed = None if may_start is None else cache(may_start)
         may_run = None if allowed is None else lambda position: allowed(names[position])
-        for position in run_in_parallel(settings, features, to_run, may_run):
+        report = None if on_diverged is None else lambda position, error: on_diverged(names[position], error)
+        for position in run_in_parallel(settings, features, to_run, may_run, report):
             done += 1
             progress(done, total, names[position])
     return paths

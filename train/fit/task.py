@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...shared.config.train_settings import TrainSettings
-from ...shared.errors import StoreError
+from ...shared.errors import DivergedError, StoreError
 from ...shared.files.atomic import replaced_atomically
 from ..data.dataset import Dataset
 from ..data.protocol import CrossValidation, Fold
@@ -143,6 +143,9 @@ def run_task(
         device: device of the computation.
         open_data: opens the dataset with the streams of the task's fold when it is needed (None: `data`).
         progress: called for every epoch, stored ones included.
+
+    Raises:
+        DivergedError: a loss or a prediction of the network is NaN or infinite.
     """
     path = task.path(data, folds)
     if path.exists() and (task.model is None or task.model.exists()):
@@ -177,6 +180,12 @@ def run_task(
         rows = fold.dev_rows if task.scored == "dev" else fold.test_rows
         half = amp_dtype(task.settings, device)  # as in the selection of the epoch
         predictions = predict_targets(trained.model, data, rows, device=device, half=half)
+        if not (predictions.probabilities.isfinite().all() and predictions.ratings.isfinite().all()):
+            # Every loss was finite: the last step, after which there was none, was too large.
+            raise DivergedError(
+                f"fold {fold.number}: expected finite predictions, got NaN or infinity; lower train.learning_rate "
+                f"({task.settings.learning_rate:g})"
+            )
         result = FitResult(
             seed=task.seed,
             fold=task.fold,

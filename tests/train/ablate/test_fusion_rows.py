@@ -10,14 +10,13 @@ from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import UsageError
 from foal.tests.train.dialogs.dialog_corpus import dialog_dataset
 from foal.train.ablate.fusion_rows import REFERENCE, VARIANTS, FusionRows, fusion_rows, parse_fusions
+from foal.train.ablate.systems import BASELINES
 from foal.train.data.dataset import Dataset
 from foal.train.data.protocol import build_cross_validation
 
 MakeDataset = Callable[..., Dataset]
 SETTINGS = TrainSettings()
-BASELINES = [
-    f"{name}-{part}" for name in ("regression", "regression-std") for part in ("audio", "face", "both", "late")
-]
+BASELINE_IDS = [f"{name}-{part}" for name, *_ in BASELINES for part in ("audio", "face", "both", "late")]
 
 
 def rows_of(data: Dataset, names: tuple[str, ...] | None, settings: TrainSettings = SETTINGS) -> FusionRows:
@@ -52,9 +51,9 @@ def test_the_fits_of_the_reference_and_of_plain_systems_come_first(make_dataset:
     rows = rows_of(make_dataset(), None)
     ids = [system.id for system in rows.systems]
     assert len({*ids}) == len(ids)
-    assert ids[: 2 + len(BASELINES)] == [REFERENCE, *BASELINES, "cross-attention"]
+    assert ids[: 2 + len(BASELINE_IDS)] == [REFERENCE, *BASELINE_IDS, "cross-attention"]
     allowed = {*rows.fusions.values()}
-    assert {*ids[: 1 + len(BASELINES) + len(allowed) - 1]} == allowed | {*BASELINES}
+    assert {*ids[: 1 + len(BASELINE_IDS) + len(allowed) - 1]} == allowed | {*BASELINE_IDS}
     losses = {
         name: {
             (system.changes["avel"], system.changes["mem"])

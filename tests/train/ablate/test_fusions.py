@@ -12,7 +12,7 @@ import pytest
 
 from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
-from foal.shared.errors import UsageError
+from foal.shared.errors import TrainingError, UsageError
 from foal.tests.train.ablate.quick_settings import QUICK
 from foal.tests.train.folds.scene_corpus import context_turn, scene_corpus
 from foal.train.ablate.fusions import compare_fusions
@@ -22,8 +22,9 @@ from foal.train.run import train
 
 UTTERANCES = scene_corpus(3, ("impro01", "script01"))
 NAMES = "cross-attention,dialog-gru"
-FITTED_BASELINES = [f"{name}-{part}" for name in ("regression", "regression-std") for part in ("audio", "face", "both")]
-BASELINES = [*FITTED_BASELINES, "regression-late", "regression-std-late"]
+ESTIMATORS = ("regression", "regression-std", "linear-svm", "rbf-svm", "mlp")
+FITTED_BASELINES = [f"{name}-{part}" for name in ESTIMATORS for part in ("audio", "face", "both")]
+BASELINES = [*FITTED_BASELINES, *(f"{name}-late" for name in ESTIMATORS)]
 VARIANTS = ("", "+AVEL", "+MEM", "+AVEL+MEM")
 FUSION_IDS = ["dialog-gru", *(name + variant for name in ("concat", "cross-attention") for variant in VARIANTS)]
 FOLDS, SEEDS = 3, (0,)
@@ -137,6 +138,22 @@ def test_after_the_budget_no_row_is_started_and_a_later_call_continues(
     continued = compare_fusions(of(), feats, tmp_path / "out", NAMES)
     assert len(requested_tasks) == TOTAL
     assert without_seconds(continued) == without_seconds(read(out))
+
+
+def test_a_row_that_diverges_is_listed_and_the_others_stay(
+    feats: Path, tmp_path: Path, requested_tasks: list[FitTask]
+) -> None:
+    # The learning rate is far above the largest that settings allow; then products of streams overflow first.
+    settings = of()
+    settings = settings.model_copy(update={"train": settings.train.model_copy(update={"learning_rate": 1e4})})
+    comparison = compare_fusions(settings, feats, tmp_path / "out", "tfn")
+    assert {"concat", *BASELINES} <= {row["id"] for row in comparison["rows"]}
+    assert "tfn" in comparison["diverged"]
+    assert "lower train.learning_rate" in comparison["diverged"]["tfn"]
+    assert comparison["not_run"] == []
+    settings = settings.model_copy(update={"train": settings.train.model_copy(update={"learning_rate": 1e8})})
+    with pytest.raises(TrainingError, match=r"concat, with which all systems are compared: fold 1, epoch \d"):
+        compare_fusions(settings, feats, tmp_path / "other", "tfn")
 
 
 def test_other_targets_and_unused_options(feats: Path, out: Path, tmp_path: Path) -> None:

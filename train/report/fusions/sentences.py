@@ -22,24 +22,25 @@ def title_of(comparison: Mapping[str, Any]) -> str:
 
 
 def verdict_lines(comparison: Mapping[str, Any]) -> list[str]:
-    """Which rows are better than concat, which are better than the best baseline, and what no p value can show."""
-    baseline = row_of(comparison, comparison["best_baseline"])
-    reference = row_of(comparison, comparison["reference"])
-    return [
-        _verdict(comparison, reference, f"{reference['name']} (UA {percent(reference['ua_mean'])})", ""),
-        _verdict(
-            comparison,
-            baseline,
-            f"the best baseline, {baseline['name']} (UA {percent(baseline['ua_mean'])})",
-            "baseline_",
-        ),
-        *_limits(comparison),
-    ]
+    """Which rows are better than concat, logistic regression and the best baseline, and what no p value can show."""
+    others = {
+        "reference": ("", ""),
+        "best_regression": ("", "regression_"),
+        "best_baseline": ("the best baseline, ", "baseline_"),
+    }
+    if comparison["best_regression"] == comparison["best_baseline"]:
+        del others["best_regression"]
+    lines = []
+    for key, (text, prefix) in others.items():
+        other = row_of(comparison, comparison[key])
+        lines.append(_verdict(comparison, other, f"{text}{other['name']} (UA {percent(other['ua_mean'])})", prefix))
+    return [*lines, *_limits(comparison)]
 
 
 def remark_lines(comparison: Mapping[str, Any]) -> list[str]:
-    """The systems that were left out, each with the reason, and the rows that were not run."""
+    """The systems that were left out, each with the reason, the rows that diverged, and those that were not run."""
     lines = [f"left out: {reason}" for reason in comparison["left_out"].values()]
+    lines += [f"without a row, since a fit diverged: {name}: {why}" for name, why in comparison["diverged"].items()]
     if comparison["not_run"]:
         lines.append(
             f"not run, for lack of time: {', '.join(comparison['not_run'])}; run the command again without --budget"
@@ -58,7 +59,7 @@ def fusion_rows_of(comparison: Mapping[str, Any]) -> list[Row]:
 
 
 def is_better(row: Row, prefix: str = "") -> bool:
-    """Whether a row is better than concat (or with the prefix `baseline_` than the best baseline), after Holm."""
+    """Whether a row is better than concat, or with a prefix such as `baseline_` than that row, after Holm."""
     p = row[f"{prefix}p_holm"]
     return p is not None and p < LEVEL and row[f"{prefix}gain"] > 0
 

@@ -28,6 +28,10 @@ def row(key: str, ua: float, *, fusion: bool = True, **values: Any) -> dict[str,
         "baseline_gain_ci95": [ua - 0.75, ua - 0.71],
         "baseline_p": 0.02,
         "baseline_p_holm": 0.06 if fusion else None,
+        "regression_gain": ua - 0.65,
+        "regression_gain_ci95": [ua - 0.68, ua - 0.6],
+        "regression_p": 0.01,
+        "regression_p_holm": 0.03 if fusion else None,
         "best_p_holm": 0.01,
     } | values
 
@@ -58,8 +62,10 @@ def example_comparison(**values: Any) -> dict[str, Any]:
         "versions": "torch 2.11.0",
         "reference": "concat",
         "best_baseline": "mean_100%",
+        "best_regression": "late",
         "best": "tfn+AVEL",
         "left_out": {"text-gate": "text-gate needs a text stream, got audio, face; add text to train.streams"},
+        "diverged": {},
         "not_run": ["tfn + MEM"],
         "warnings": ["session 3 is short"],
         "rows": [
