@@ -56,8 +56,8 @@ class Attention(nn.Module):
         super().__init__()
         if width % heads:
             raise TrainingError(
-                f"expected a width that {heads} heads divide, got {width}; change train.width, or heads in"
-                " train.fusion_options"
+                f"expected a width that {heads} heads divide, got {width}; change train.width, train.heads, or"
+                " heads in train.fusion_options"
             )
         self.heads = heads
         self.query = nn.Linear(width, width)
