@@ -24,7 +24,7 @@ GLOBAL_FLAGS = ("--debug", "--verbose", "--quiet")
 # In the order of work; tests compare them with the entry points of pyproject.toml.
 PANELS = {
     "Corpus": ("synth", "corpus", "manifest"),
-    "Features": ("extract", "import", "index", "inspect", "verify", "clean"),
+    "Features": ("extract", "import", "export-features", "index", "inspect", "verify", "clean"),
     "Training": ("train", "tune", "ablate", "evaluate", "results"),
     "Models": ("export",),
     "Pipeline": ("code-hash",),
