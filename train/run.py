@@ -32,17 +32,14 @@ from .report.files import (
     corpora_seen,
     fold_streams_json,
     head_json,
-    read_metrics,
-    run_title,
     selection_warnings,
     versions,
     warnings_for,
     write_history,
-    write_json,
     write_predictions,
 )
-from .report.plots import plot_confusion, plot_learning
-from .report.ratings import plot_ratings
+from .report.plots import plot_confusion, plot_learning, plot_ratings
+from .report.results import read_metrics, run_title, write_json
 from .report.run_folder import (
     FITS,
     LOG_FILE,

@@ -10,11 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .files import run_title
 from .floor import floor_lines
 from .formatting import percent
 from .plots import BLUE, GREEN, INK, MUTED, ORANGE, figure, save
 from .ratings import rating_table
+from .results import run_title
 
 
 def plot_calibration(path: Path, metrics: Mapping[str, Any], *, title: str) -> None:

@@ -1,12 +1,9 @@
 """The lines under a result that say what is predictable without any media, or from labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from ..floor.folds import KINDS
-from ..metrics.classification import macro_f1, unweighted_accuracy, weighted_accuracy
+from ..floor.positions import KINDS
 from .formatting import percent
 
 _NAMES = {"scenario": "scene", "role": "scene + role", "time": "scene + role + time"}
@@ -39,32 +36,3 @@ def _inertia_lines(inertia: Mapping[str, Any] | None) -> list[str]:
         f"label inertia (diagnostic, reads labels): a speaker's label is that of the previous turn in "
         f"{percent(inertia['agreement'])}% of {inertia['pairs']} pairs"
     ]
-
-
-def pooled_floor(floors: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    """The script floor over runs with disjoint test groups, from their confusion matrices; None if a run has none."""
-    found = [floor for floor in floors if floor and floor["levels"]]
-    if len(found) < len(floors) or not floors:
-        return None
-    levels = [level for level in found[0]["levels"] if all(level in floor["levels"] for floor in found)]
-    return {
-        "levels": {level: _pooled([floor["levels"][level] for floor in found]) for level in levels},
-        "covered": float(np.average([floor["covered"] for floor in found], weights=[_size(floor) for floor in found])),
-        "context": all(floor["context"] for floor in found),
-        "note": None,
-    }
-
-
-def _pooled(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    counts = np.sum([part["confusion"] for part in parts], axis=0)
-    return {
-        "ua": float(unweighted_accuracy(counts)),
-        "wa": float(weighted_accuracy(counts)),
-        "f1": float(macro_f1(counts)),
-        "n": int(counts.sum()),
-        "confusion": counts.tolist(),
-    }
-
-
-def _size(floor: Mapping[str, Any]) -> int:
-    return int(next(iter(floor["levels"].values()))["n"])

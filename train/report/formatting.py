@@ -1,6 +1,7 @@
 """Numbers and table rows of reports as text."""
 
 from collections.abc import Sequence
+from typing import Any
 
 NONE = "-"
 """Cell of a number that does not exist."""
@@ -35,6 +36,15 @@ def p_limit(speakers: int) -> list[str]:
     """A note if so few speakers allow no small p value: both signs of one of 2**speakers permutations."""
     lowest = 2 / 2**speakers
     return [f"With {speakers} speakers p cannot be below {lowest:.3g}."] if lowest > 0.05 else []
+
+
+def setting_text(value: Any) -> str:
+    """A JSON value as in params.yaml: a list as "audio, face", no value as "none"."""
+    if isinstance(value, list):
+        return ", ".join(map(setting_text, value)) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else str(value)
 
 
 def table_row(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Plots of a run as PNG: confusion matrix and learning curves."""
+"""Plots of a run as PNG: confusion matrix, learning curves, and predicted against true ratings."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from ..fit.history import Epoch
 
@@ -97,6 +98,47 @@ def _draw_development(
     else:
         axes.set(xlabel="epoch", ylabel="development UA (%)", ylim=(0, 100))
     axes.set_title("dots: selected epochs", fontsize=9, loc="right", color=MUTED)
+
+
+def plot_ratings(
+    path: Path,
+    truth: NDArray[np.float32],
+    predicted: NDArray[np.float32],
+    metrics: Mapping[str, Any],
+    *,
+    title: str,
+) -> None:
+    """Plot predicted against true ratings, one panel per dimension, with the diagonal and a fitted line.
+
+    Args:
+        path: the file.
+        truth: ratings, (n, k), NaN for none.
+        predicted: predicted ratings, mean over seeds, (n, k).
+        metrics: content of metrics.json.
+        title: title of the plot.
+    """
+    dimensions = metrics["ratings"]["dimensions"]
+    with matplotlib.style.context("default"):
+        picture, panels = figure(3.6 * len(dimensions), 4.0, panels=len(dimensions))
+        for column, (axes, (name, scores)) in enumerate(zip(panels, dimensions.items(), strict=True)):
+            y, x = truth[:, column], predicted[:, column]
+            y, x = y[~np.isnan(y)], x[~np.isnan(y)]
+            axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.set_title(f"CCC {scores['ccc_mean']:.3f}  MAE {scores['mae_mean']:.3f}", fontsize=9, loc="left")
+            if not len(y):
+                continue
+            low, high = float(min(y.min(), x.min())), float(max(y.max(), x.max()))
+            axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=":", label="predicted = true")
+            # Ratings are means of few raters: points would hide each other.
+            axes.plot(y, x, "o", color=BLUE, ms=3.5, alpha=0.4, mew=0)
+            if y.min() < y.max():
+                slope, offset = np.polyfit(y, x, 1)
+                ends = np.array([y.min(), y.max()])
+                axes.plot(ends, slope * ends + offset, color=INK, lw=1.2, label="fitted line")
+        panels[0].legend(frameon=False, fontsize=8)
+        picture.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
+        save(picture, path)
 
 
 def figure(width: float, height: float, *, panels: int) -> tuple[Figure, list[Axes]]:

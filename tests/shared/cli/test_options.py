@@ -49,7 +49,7 @@ def test_the_help_of_an_option_contains_its_key_and_default(command: str) -> Non
             assert default_text.lower() == str(default).lower()
 
 
-@pytest.mark.parametrize("command", [name for name in ORDER if name not in ("results", "code-hash")])
+@pytest.mark.parametrize("command", [name for name in ORDER if name not in ("results", "runs", "compare", "code-hash")])
 def test_every_command_with_settings_has_params_and_set(command: str) -> None:
     options = {flag for parameter in parameters_of(command) for flag in parameter.opts}
     assert {"--params", "--set"} <= options

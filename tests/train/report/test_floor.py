@@ -1,6 +1,6 @@
 from typing import Any
 
-from foal.train.report.floor import floor_lines, pooled_floor
+from foal.train.report.floor import floor_lines
 
 
 def scores(confusion: list[list[int]], **changes: Any) -> dict[str, Any]:
@@ -34,18 +34,3 @@ def test_inertia_is_called_what_it_is() -> None:
         "label inertia (diagnostic, reads labels): a speaker's label is that of the previous turn in 90.6% of 3913 "
         "pairs"
     ]
-
-
-def test_floors_are_pooled_from_their_confusion_matrices() -> None:
-    pooled = pooled_floor([floor([[3, 1], [0, 0]]), floor([[0, 0], [2, 2]], covered=0.0)])
-    assert pooled is not None
-    assert pooled["levels"]["time"] == {
-        "ua": 0.625,
-        "wa": 0.625,
-        "f1": (6 / 9 + 4 / 7) / 2,
-        "n": 8,
-        "confusion": [[3, 1], [2, 2]],
-    }
-    assert pooled["covered"] == 0.5
-    assert pooled_floor([floor([[3, 1], [0, 0]]), None]) is None
-    assert pooled_floor([]) is None
