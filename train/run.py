@@ -7,6 +7,7 @@ predictions; write metrics, predictions, history, models and plots.
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,7 @@ def train(
                 results[result.seed, result.fold] = result
                 score = fold_score(data, folds.folds[tasks[position].fold - 1], result)
                 log.debug("%s", score.to_json())
-                progress(score)
+                progress(replace(score, position=(len(results), len(tasks))))
             # 4. Pool and write.
             ordered = [results[seed, fold.number] for seed in metadata["seeds"] for fold in folds.folds]
             return _write_all(folder, settings, data, folds, metadata, ordered)

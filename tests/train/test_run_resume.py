@@ -178,7 +178,7 @@ def test_an_unfinished_run_of_other_features_is_refused(
     interrupted: Path, tmp_path: Path, make_index: Callable[..., Path], sample_utterances: list[Utterance]
 ) -> None:
     other = make_index(tmp_path / "other", sample_utterances, seed=1)
-    with pytest.raises(UsageError, match="another configuration: features was [0-9a-f]{32}, is now"):
+    with pytest.raises(UsageError, match=r"another configuration: features was [0-9a-f]{32}, is now"):
         train(settings_of(), other, interrupted, resume=True)
 
 

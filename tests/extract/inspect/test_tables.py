@@ -133,6 +133,20 @@ def test_the_summary_is_json_with_the_values_of_the_store(store_path: Path) -> N
     assert "decoded" not in face["quality"]
 
 
+def test_missing_shards_are_reported_after_the_tables(store_path: Path, foal_here: Foal) -> None:
+    with FeatureStore(store_path) as store:
+        shards = store.shard_paths
+    assert summary(store_path)["missing_shards"] == []
+    check_shards(store_path)
+    shards[0].unlink()
+    assert summary(store_path)["missing_shards"] == [str(shards[0])]
+    result = foal_here("inspect", store_path, "--json")
+    assert result.returncode == 1
+    assert "utterances with data" in result.stdout
+    assert json.loads(result.stdout.splitlines()[-1])["missing_shards"] == [str(shards[0])]
+    assert f"but 1 do not exist, such as {shards[0]}; move them back" in result.stderr
+
+
 def test_the_quality_of_a_stream_is_one_line(store_path: Path) -> None:
     lines = [part for part in describe(store_path) if isinstance(part, str)]
     (audio,) = [line for line in lines if line.startswith("audio quality")]
