@@ -64,9 +64,9 @@ def summary(path: Path) -> dict[str, Any]:
 
     Returns:
         JSON-able object: `index`, `content` (digest), `packed`, `shards`, `missing_shards` (paths), `utterances`,
-        `classes` (utterances by split and label), and by name in `streams`: encoder, revision, random_weights, config_hash, frame_shape, dtype,
-        rate_hz, frames, valid_frames, utterances (with at least one valid frame) and `quality` (mean of each measure
-        over the utterances where it is known).
+        `classes` (utterances by split and label), and by name in `streams`: encoder, revision, random_weights,
+        config_hash, frame_shape, dtype, rate_hz, frames, valid_frames, utterances (with at least one valid frame) and
+        `quality` (mean of each measure over the utterances where it is known).
     """
     with FeatureStore(path) as store:
         classes = {

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ...shared.text import counted
 from ..metrics.pooling import compare_predictions, pool_predictions, prediction_scores
 from ..report.floor import floor_lines
 from ..report.formatting import p_text, percent, setting_text, signed
@@ -65,12 +66,9 @@ def pooled_table(results: Mapping[str, Any]) -> RenderableType:
     """Table of the runs and of their pooled scores, in percent, with the comparison and the warnings."""
     runs, seeds = results["runs"], results["seeds"]
     titles = " / ".join(dict.fromkeys(run["title"] for run in runs))
-    table = Table(
-        title=titles if len(runs) == 1 else f"{len(runs)} runs pooled: {titles}",
-        caption=f"{results['n']} utterances, {results['speakers']} speakers, {seeds} seed{'s' * (seeds > 1)}",
-        title_justify="left",
-        caption_justify="left",
-    )
+    table = Table()
+    title = titles if len(runs) == 1 else f"{len(runs)} runs pooled: {titles}"
+    caption = f"{results['n']} utterances, {results['speakers']} speakers, {counted(seeds, 'seed')}"
     for column in ("run", "protocol", "features", "utterances", "UA", "WA", "F1"):
         table.add_column(column, justify="left" if column in ("run", "protocol", "features") else "right")
     scores = ("ua", "wa", "f1")
@@ -99,7 +97,15 @@ def pooled_table(results: Mapping[str, Any]) -> RenderableType:
         f"{name} {'-' if value is None else percent(value)}" for name, value in results["per_class_recall"].items()
     )
     warnings = [Text(f"warning: {warning}") for warning in results["warnings"]]
-    return Group(table, *lines, Text(f"recall: {recalls}"), *map(Text, floor_lines(results)), *warnings)
+    return Group(
+        Text(title, style="italic"),
+        table,
+        Text(caption),
+        *lines,
+        Text(f"recall: {recalls}"),
+        *map(Text, floor_lines(results)),
+        *warnings,
+    )
 
 
 def gain_line(against: Mapping[str, Any]) -> str:

@@ -6,12 +6,28 @@ from typing import Any
 from ..floor.positions import KINDS
 from .formatting import percent
 
+LEARNED_SHARE = 0.95
+"""Share of its chance level below which a loss counts as learned."""
+
 _NAMES = {"scenario": "scene", "role": "scene + role", "time": "scene + role + time"}
 
 
 def floor_lines(metrics: Mapping[str, Any]) -> list[str]:
     """The script floor of the same protocol, and the inertia of labels, as far as a result has them."""
     return [*_script_lines(metrics.get("script_floor")), *_inertia_lines(metrics.get("label_inertia"))]
+
+
+def mem_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """What the training loss of MEM means, if the run has one."""
+    if (training := metrics.get("mem_training")) is None:
+        return []
+    loss, chance = training["loss"], training["chance"]
+    learned = loss < LEARNED_SHARE * chance
+    verdict = "it learned to match" if learned else "it has not learned to match"
+    return [
+        f"MEM (do two inputs show the same emotion?): training loss {loss:.3f}; a head that ignores its inputs has "
+        f"{chance:.3f} (chance): {verdict}"
+    ]
 
 
 def _script_lines(floor: Mapping[str, Any] | None) -> list[str]:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ...shared.errors import FoalError, UsageError
 from ..data.streams import modalities_title
-from .floor import floor_lines
+from .floor import floor_lines, mem_lines
 from .formatting import percent
 from .ratings import rating_table
 
@@ -104,7 +104,7 @@ def results_table(metrics: Mapping[str, Any]) -> RenderableType:
     if "ua_mean" not in metrics:
         return Group(rating_table(metrics, title=run_title(metrics), caption=_caption(metrics)), *warnings)
     seeds = metrics["seeds"]
-    table = Table(title=run_title(metrics), caption=_caption(metrics), title_justify="left", caption_justify="left")
+    table = Table()
     for column in ("test", "development", "epoch", "UA", "WA", "F1"):
         table.add_column(column, justify="left" if column in ("test", "development") else "right")
     for test in dict.fromkeys(fold["test"] for fold in metrics["folds"]):
@@ -127,7 +127,10 @@ def results_table(metrics: Mapping[str, Any]) -> RenderableType:
         f"{name} {'-' if value is None else percent(value)}" for name, value in metrics["per_class_recall"].items()
     )
     ratings = [rating_table(metrics)] if "ratings" in metrics else []
-    return Group(table, Text(f"recall: {recalls}"), *map(Text, floor_lines(metrics)), *ratings, *warnings)
+    # Not the title and the caption of the table, which are folded at its width.
+    title, caption = Text(run_title(metrics), style="italic"), Text(_caption(metrics))
+    lines = [f"recall: {recalls}", *floor_lines(metrics), *mem_lines(metrics)]
+    return Group(title, table, caption, *map(Text, lines), *ratings, *warnings)
 
 
 def _caption(metrics: Mapping[str, Any]) -> str:

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from foal.extract.inspect.tables import check_table, describe, summary, write_table
+from foal.extract.inspect.tables import check_shards, check_table, describe, summary, write_table
 from foal.shared.errors import UsageError
 from foal.shared.manifest import write_manifest
 from foal.shared.store.feature_store import FeatureStore
@@ -15,6 +17,7 @@ from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
+Foal = Callable[..., subprocess.CompletedProcess[str]]
 KEY = "0" * 64
 CLIPPING = (0.0, 0.25, 0.0005, None)
 SILENCE = (0.1, 0.9, 0.51, None)

@@ -1,6 +1,6 @@
 from typing import Any
 
-from foal.train.report.floor import floor_lines
+from foal.train.report.floor import floor_lines, mem_lines
 
 
 def scores(confusion: list[list[int]], **changes: Any) -> dict[str, Any]:
@@ -34,3 +34,12 @@ def test_inertia_is_called_what_it_is() -> None:
         "label inertia (diagnostic, reads labels): a speaker's label is that of the previous turn in 90.6% of 3913 "
         "pairs"
     ]
+
+
+def test_the_loss_of_mem_is_compared_with_chance() -> None:
+    assert mem_lines({}) == []
+    (line,) = mem_lines({"mem_training": {"loss": 0.64, "chance": 0.6365}})
+    assert "training loss 0.640; a head that ignores its inputs has 0.636 (chance)" in line
+    assert line.endswith("it has not learned to match")
+    (line,) = mem_lines({"mem_training": {"loss": 0.2, "chance": 0.6365}})
+    assert line.endswith("it learned to match")
