@@ -5,6 +5,7 @@ import platform
 import re
 import sys
 from collections.abc import Collection, Iterator
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def check_packages(requirements: Collection[str]) -> Finding:
 def _torch() -> Iterator[Finding]:
     try:
         import torch
-        import torchvision  # noqa: F401  (fails if its build does not fit that of torch)
+
+        import_module("torchvision")  # fails if its build does not fit that of torch
     except Exception as error:
         yield failure("PyTorch", f"cannot be imported: {error}", "install torch and torchvision of one index again")
         return

@@ -73,11 +73,11 @@ def _date(seconds: float) -> str:
 
 def _described(folder: Path) -> dict[str, Any]:
     if is_unfinished(folder):
-        metadata = _json_object(folder / METADATA_FILE) or {}
+        unfinished = _json_object(folder / METADATA_FILE) or {}
         name = folder.name.removeprefix(".").removesuffix(UNFINISHED_SUFFIX)
         done = len(list((folder / FITS).glob("*.json"))) if (folder / FITS).is_dir() else 0
         problem = f"{counted(done, 'fit')} finished; continue with `foal train --resume`"
-        return _entry(folder.with_name(name), UNFINISHED, metadata, problem)
+        return _entry(folder.with_name(name), UNFINISHED, unfinished, problem)
     metadata = _json_object(folder / METADATA_FILE)
     try:
         metrics = read_metrics(folder)
