@@ -195,9 +195,10 @@ def inspect(
     """Summarize a feats.h5: utterances, classes, streams, quality and provenance.
 
     --csv writes quality measures per utterance, --contact-sheet an image of crops and faces for visual inspection.
+    Exit code 1 if shards of the index are missing.
     """
     from ..shared.cli.console import get_console, print_json
-    from .inspect.tables import check_table, describe, summary, write_table
+    from .inspect.tables import check_shards, check_table, describe, summary, write_table
 
     console = get_console()
     path = index or settings.index
@@ -229,6 +230,7 @@ def inspect(
         )
     if as_json:
         print_json(summary(path))
+    check_shards(path)
 
 
 def _index_path(settings: Settings, given: frozenset[str]) -> Path:

@@ -10,7 +10,7 @@ import typer
 
 from ..shared.cli.options import BREAK_LOCK_OPTION, FORCE_OPTION, setting, with_settings
 from ..shared.config.settings import STREAM_NAME, Settings
-from ..shared.errors import UsageError
+from ..shared.errors import FoalError, UsageError
 
 
 class FileFormat(StrEnum):
@@ -181,6 +181,8 @@ def _check_path(modality: str, path: Path, file_format: FileFormat) -> None:
         from .imports.mmsa_file import check_npz
 
         check_npz(path)
+    elif not path.exists():
+        raise FoalError(f"--{modality}: {path}: no such folder")
     elif not path.is_dir():
         files = ".npy files" if file_format is FileFormat.NPY else ".arrow or .parquet files"
         hint = "; containers such as .npz are read with --format mmsa" if path.is_file() else ""

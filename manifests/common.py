@@ -84,7 +84,10 @@ def finished_result(
     chosen = [utterance for utterance in utterances if utterance.label in wanted]
     if not chosen:
         details = "".join(f"\n{note}" for note in scan.notes()) + error_details(warnings)
-        raise ManifestError(f"{scan.root}: expected clips named like {example}, got none of {list(wanted)}{details}")
+        labels = ", ".join(wanted)
+        raise ManifestError(
+            f"{scan.root}: expected clips named like {example}, got none with the labels {labels}{details}"
+        )
     kept, duplicates = drop_duplicate_ids(chosen)
     equal = "equal to" if len(utterances) == published else "NOT equal to"
     return ManifestResult(

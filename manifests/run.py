@@ -9,7 +9,7 @@ from pathlib import Path
 from ..shared.cli.console import count_table, get_console
 from ..shared.cli.progress import progress_display
 from ..shared.config.settings import CorpusSettings, Settings, SynthSettings
-from ..shared.errors import ManifestError, UsageError
+from ..shared.errors import FoalError, ManifestError, UsageError
 from ..shared.files.atomic import replaced_atomically
 from ..shared.files.overwrite import check_overwrite
 from ..shared.manifest import write_manifest
@@ -80,7 +80,7 @@ def prepare_corpus(settings: Settings, record: Path, *, force: bool = False) -> 
         else:
             generate_corpus(corpus.root, settings.synth)
     elif not corpus.root.is_dir():
-        raise UsageError(f"{corpus.root}: expected the {corpus.kind} corpus (key corpus.root), but it does not exist")
+        raise FoalError(f"{corpus.root}: expected the {corpus.kind} corpus (key corpus.root), but it does not exist")
     with replaced_atomically(record) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 

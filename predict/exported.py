@@ -6,13 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from ..shared.errors import StoreError
 from ..train.evaluate.ensemble import FoldModel, fold_model_of
 from ..train.model.checkpoint import VERSION as MODEL_VERSION
 from ..train.model.checkpoint import build_trained, check_version, corrupt_as_store_error
-from ..train.report.files import write_json
+from ..train.report.results import write_json
 
 FORMAT, VERSION = "foal-export", 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -54,7 +54,8 @@ def write_networks(folder: Path, name: str, networks: Sequence[FoldModel]) -> No
         for member in networks
         for key, value in member.model.state_dict().items()
     }
-    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    # As in save_model: save_file would create a file that only its owner can read.
+    (folder / WEIGHTS_FILE).write_bytes(save(weights, metadata={"format": "pt"}))
     content = {"format": FORMAT, "version": VERSION, "model_version": MODEL_VERSION, "name": name}
     write_json(folder / CONFIG_FILE, {**content, "networks": own, "common": common})
 

@@ -31,6 +31,7 @@ extract: {{chunk_seconds: 20}}
 train: {{epochs: 3, width: 32, bootstrap: 50}}
 """
 STAGES = ["code", "corpus", "manifest", "extract", "index", "train"]
+PACKAGE_DATA = ("py.typed", "params.yaml", "dvc.yaml")
 DVC = [sys.executable, "-m", "dvc"]
 LAUNCHER = f"#!{sys.executable}\nfrom foal.shared.cli.main import main\n\nmain()\n"
 
@@ -194,7 +195,7 @@ def test_the_wheel_contains_all_modules_and_can_be_imported_from_any_folder(tmp_
     source, installed, empty = tmp_path / "source", tmp_path / "installed", tmp_path / "empty"
     for name in PACKAGES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))
-    for name in ("pyproject.toml", "README.md", "LICENSE", "__init__.py", "py.typed", "MANIFEST.in"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "__init__.py", "MANIFEST.in", *PACKAGE_DATA):
         shutil.copy(ROOT / name, source / name)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
     subprocess.run([*build, "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)], check=True)
@@ -204,7 +205,8 @@ def test_the_wheel_contains_all_modules_and_can_be_imported_from_any_folder(tmp_
         archive.extractall(installed)
     sources = [ROOT / "__init__.py", *(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))]
     assert modules == {f"foal/{path.relative_to(ROOT).as_posix()}" for path in sources}
-    assert (installed / "foal" / "py.typed").is_file()
+    for name in PACKAGE_DATA:
+        assert (installed / "foal" / name).is_file()
 
     empty.mkdir()
     code = (

@@ -68,8 +68,8 @@ def train(
     settings = with_changes(settings, num_seeds=num_seeds, on_disk=on_disk)
     settings.train.check_losses(given)
     from ..shared.cli.console import get_console, print_json
-    from .report.files import results_table
     from .report.progress import training_progress
+    from .report.results import results_table
     from .run import default_run_folder
     from .run import train as run
     from .targets.options import check_asked_losses
@@ -122,14 +122,14 @@ def results(
     console = get_console()
     folders, others = runs or [DEFAULT_RUN], [Path(name) for name in comma_list(against) or []]
     if len(folders) > 1 or others:
-        from .report.pooled_runs import pooled_results, pooled_table
+        from .compare.pooled import pooled_results, pooled_table
 
         pooled = pooled_results(folders, others)
         console.print(pooled_table(pooled))
         if as_json:
             print_json(pooled)
         return
-    from .report.files import read_metrics, results_table
+    from .report.results import read_metrics, results_table
 
     (folder,) = folders
     metrics = read_metrics(folder)

@@ -7,6 +7,7 @@ predictions; write metrics, predictions, history, models and plots.
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -29,21 +30,19 @@ from .fit.history import Epoch
 from .fit.scores import class_metrics, rating_metrics
 from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, rating_table, run_task
 from .floor.inertia import label_inertia
+from .metrics.matching import mem_training
 from .report.files import (
     corpora_seen,
     fold_streams_json,
     head_json,
-    read_metrics,
-    run_title,
     selection_warnings,
     versions,
     warnings_for,
     write_history,
-    write_json,
     write_predictions,
 )
-from .report.plots import plot_confusion, plot_learning
-from .report.ratings import plot_ratings
+from .report.plots import plot_confusion, plot_learning, plot_ratings
+from .report.results import read_metrics, run_title, write_json
 from .report.run_folder import (
     FITS,
     LOG_FILE,
@@ -160,7 +159,7 @@ def train(
                 results[result.seed, result.fold] = result
                 score = fold_score(data, folds.folds[tasks[position].fold - 1], result)
                 log.debug("%s", score.to_json())
-                progress(score)
+                progress(replace(score, position=(len(results), len(tasks))))
             # 4. Pool and write.
             ordered = [results[seed, fold.number] for seed in metadata["seeds"] for fold in folds.folds]
             metrics = _write_all(folder, settings, data, folds, metadata, ordered)
@@ -272,12 +271,15 @@ def _write_all(
     tables = {seed: probability_table(data, folds, results, seed)[tested.numpy()] for seed in metadata["seeds"]}
     ratings = {seed: rating_table(data, folds, results, seed)[tested.numpy()] for seed in metadata["seeds"]}
     resamples = settings.train.bootstrap
+    own_pairs = "own-pairs" in metadata["compat"]
+    mem_losses = [result.history[-1].loss_mem for result in results if result.history and metadata["mem"]]
     metrics = {
         **{key: metadata[key] for key in KEYS_IN_METRICS if key in metadata},
         "folds": [fold_score(data, folds.folds[result.fold - 1], result).to_json() for result in results],
         **(class_metrics(data, folds, np.stack(list(tables.values())), resamples) if data.classes else {}),
         **rating_metrics(data, tested, np.stack(list(ratings.values())), resamples),
         **({"label_inertia": label_inertia(data)} if settings.train.over_dialogs else {}),
+        **({"mem_training": mem_training(mem_losses, own_pairs=own_pairs)} if mem_losses else {}),
         "warnings": [
             *data.warnings,
             *warnings_for(data, folds),
@@ -294,5 +296,6 @@ def _write_all(
         truth, mean = data.targets.ratings[tested].numpy(), np.mean(list(ratings.values()), axis=0)
         plot_ratings(folder / "ratings.png", truth, mean, metrics, title=run_title(metrics))
     best = {(result.seed, result.fold): result.epoch or 1 for result in results}
-    plot_learning(folder / "learning.png", history, best, title=run_title(metrics))
+    chance = metrics.get("mem_training", {}).get("chance")
+    plot_learning(folder / "learning.png", history, best, title=run_title(metrics), mem_chance=chance)
     return metrics

@@ -28,7 +28,8 @@ def resolve_layers(layers: Layers, depth: int, name: str, key: str) -> Layers:
             )
     chosen = tuple(layer % (depth + 1) for layer in layers)
     if not chosen or len(set(chosen)) < len(chosen):
-        raise EncoderError(f"{key}: expected at least one layer and no duplicates, got {list(layers)}")
+        got = ", ".join(map(str, layers)) or "none"
+        raise EncoderError(f"{key}: expected at least one layer and no duplicates, got {got}")
     return chosen
 
 

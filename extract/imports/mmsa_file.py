@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...shared.errors import StoreError, UsageError
+from ...shared.errors import FoalError, StoreError, UsageError
 from ...shared.text import counted, quoted, shortened
 from ...shared.utterance import Utterance
 from .feature_source import ids_in_manifest
@@ -79,9 +79,11 @@ class MmsaFile:
 
 
 def check_npz(path: Path) -> None:
-    """Raise UsageError unless a file is an .npz file; a pickle is named as what it is, with its conversion."""
+    """Raise FoalError unless a file exists, and UsageError unless it is an .npz file; a pickle gets its conversion."""
+    if not path.exists():
+        raise FoalError(f"{path}: expected an .npz file, but there is no such file")
     if not path.is_file():
-        raise UsageError(f"{path}: expected an .npz file, got {'a folder' if path.is_dir() else 'no such file'}")
+        raise UsageError(f"{path}: expected an .npz file, got a folder or a device")
     with path.open("rb") as file:
         start = file.read(6)
     if zipfile.is_zipfile(path):

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...shared.cli.progress import progress_display
 from ...shared.config.settings import modality_of
-from ...shared.errors import StoreError, UsageError
+from ...shared.errors import FoalError, StoreError, UsageError
 from ...shared.files.unicode_names import locate
 from ...shared.manifest import check_inside
 from ...shared.store.feature_store import FeatureStore, StreamInfo
@@ -173,9 +173,9 @@ def preview_request(store: FeatureStore, stream: StreamInfo, row: int) -> Previe
 def _check_root(root: Path, videos: Mapping[str, Sequence[PreviewRequest]], index: Path) -> None:
     expected = f"expected the corpus root (--root, key corpus.root) of the paths in {index}"
     if not root.is_dir():
-        raise UsageError(f"{root}: {expected}, but it does not exist")
+        raise FoalError(f"{root}: {expected}, but it does not exist")
     if videos and not any(locate(root, video).is_file() for video in videos):
-        raise UsageError(f"{root}: {expected}, got a folder without any of the videos, such as {next(iter(videos))}")
+        raise FoalError(f"{root}: {expected}, got a folder without any of the videos, such as {next(iter(videos))}")
 
 
 def _hint(shown: int, total: int, speakers: int) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ...shared.cli.console import count_table
 from ...shared.config.settings import modality_of
+from ...shared.errors import StoreError
 from ...shared.files.atomic import replaced_atomically, write_rows
 from ...shared.files.overwrite import check_overwrite
 from ...shared.seen_corpora import seen_corpus_warnings
@@ -47,14 +48,25 @@ def describe(path: Path) -> list[Table | str]:
         return parts
 
 
+def check_shards(path: Path) -> None:
+    """Raise StoreError if shards of a feats.h5 do not exist."""
+    with FeatureStore(path) as store:
+        shards = store.shard_paths
+    if missing := [shard for shard in shards if not shard.exists()]:
+        raise StoreError(
+            f"{path}: expected all of its {counted(len(shards), 'shard')}, but {len(missing)} do not exist, such as "
+            f"{missing[0]}; move them back, or run `foal extract`, which computes their features again"
+        )
+
+
 def summary(path: Path) -> dict[str, Any]:
     """Summarize a feats.h5 for `foal inspect --json`.
 
     Returns:
-        JSON-able object: `index`, `content` (digest), `packed`, `shards`, `utterances`, `classes` (utterances by
-        split and label), and by name in `streams`: encoder, revision, random_weights, config_hash, frame_shape, dtype,
-        rate_hz, frames, valid_frames, utterances (with at least one valid frame) and `quality` (mean of each measure
-        over the utterances where it is known).
+        JSON-able object: `index`, `content` (digest), `packed`, `shards`, `missing_shards` (paths), `utterances`,
+        `classes` (utterances by split and label), and by name in `streams`: encoder, revision, random_weights,
+        config_hash, frame_shape, dtype, rate_hz, frames, valid_frames, utterances (with at least one valid frame) and
+        `quality` (mean of each measure over the utterances where it is known).
     """
     with FeatureStore(path) as store:
         classes = {
@@ -66,6 +78,7 @@ def summary(path: Path) -> dict[str, Any]:
             "content": store.digest,
             "packed": store.packed_inside,
             "shards": len(store.shard_paths),
+            "missing_shards": [str(shard) for shard in store.shard_paths if not shard.exists()],
             "utterances": len(store),
             "classes": classes,
             "streams": {name: _stream_summary(store, name) for name in store.streams},

@@ -66,7 +66,8 @@ def build(root: Path, classes: Sequence[str] | None = None) -> ManifestResult:
             )
     if not utterances:
         raise ManifestError(
-            f"{root}: expected clips named like 1001_DFA_ANG_XX.flv or .wav, got none of {wanted}"
+            f"{root}: expected clips named like 1001_DFA_ANG_XX.flv or .wav, got none with the "
+            f"labels {', '.join(wanted)}"
             f"{error_details(warnings)}"
         )
     kept, duplicates = drop_duplicate_ids(utterances)

@@ -62,8 +62,8 @@ def build(root: Path, classes: Sequence[str] | None = None) -> ManifestResult:
     if not utterances:
         details = "".join(f"\n{note}" for note in scan.notes()) + error_details(warnings)
         raise ManifestError(
-            f"{root}: expected clips named like 01-01-05-01-02-01-16.mp4 or 03-01-05-01-02-01-16.wav, got none of "
-            f"{wanted}{details}"
+            f"{root}: expected clips named like 01-01-05-01-02-01-16.mp4 or 03-01-05-01-02-01-16.wav, got none "
+            f"with the labels {', '.join(wanted)}{details}"
         )
     kept, duplicates = drop_duplicate_ids(utterances)
     return ManifestResult(

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...shared.errors import UsageError
 from ...shared.files.folders import folder_written_atomically
-from ...train.report.files import write_json
+from ...train.report.results import write_json
 from ...train.report.run_folder import METRICS_FILE
 from ..exported import is_exported, write_networks
 from ..trained import TrainedModel, run_scores

@@ -23,9 +23,10 @@ ENTRY_POINT_GROUP = "foal.commands"
 GLOBAL_FLAGS = ("--debug", "--verbose", "--quiet")
 # In the order of work; tests compare them with the entry points of pyproject.toml.
 PANELS = {
+    "Project": ("init", "doctor"),
     "Corpus": ("synth", "corpus", "manifest"),
     "Features": ("extract", "import", "export-features", "index", "inspect", "verify", "clean"),
-    "Training": ("train", "tune", "ablate", "evaluate", "results"),
+    "Training": ("train", "tune", "ablate", "evaluate", "results", "runs", "compare"),
     "Models": ("export",),
     "Pipeline": ("code-hash",),
 }

@@ -19,11 +19,27 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from ..text import duration
 from .console import get_console
 
 log = logging.getLogger(__name__)
 
 LINE_SECONDS = 5.0
+
+
+class Pace:
+    """Estimates from its creation on how long counted work takes."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def text(self, completed: float, total: float | None) -> str:
+        """The elapsed time and, until the work is finished, about how much is left: "elapsed 2 min 5 s"."""
+        elapsed = time.monotonic() - self._began
+        text = f"elapsed {duration(elapsed)}"
+        if total is None or not 0 < completed < total:
+            return text
+        return f"{text}, about {duration(elapsed * (total - completed) / completed)} left"
 
 
 class ProgressDisplay:
@@ -115,12 +131,13 @@ class _Bar(ProgressDisplay):
 
 
 class _Lines(ProgressDisplay):
-    """Logs a line at most every `line_seconds` seconds, and the last one."""
+    """Logs a line with the elapsed and the remaining time at most every `line_seconds` seconds, and the last one."""
 
     def __init__(self, total: float | None, unit: str, line_seconds: float) -> None:
         super().__init__(total)
         self._unit = unit
         self._line_seconds = line_seconds
+        self._pace = Pace()
         self._last_line = time.monotonic()
         self._last_count = 0.0
 
@@ -133,4 +150,4 @@ class _Lines(ProgressDisplay):
         self._last_count = self.completed
         count = f"{self.completed:g}" if self.total is None else f"{self.completed:g}/{self.total:g}"
         text = f", {self.text}" if self.text else ""
-        log.info("%s %s%s", count, self._unit, text)
+        log.info("%s %s%s, %s", count, self._unit, text, self._pace.text(self.completed, self.total))

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ..errors import SettingsError
+from ..errors import FoalError, SettingsError
 from ..text import quoted, shortened
 from .renamed import RENAMED_KEYS
 
@@ -46,7 +46,7 @@ def read_params(path: Path, *, required: bool) -> dict[str, Any]:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if required:
-            raise SettingsError(f"{path}: no such settings file") from None
+            raise FoalError(f"{path}: no such settings file") from None
         return {}
     except (OSError, ValueError, YamlError) as error:
         raise SettingsError(f"{path}: cannot be read as YAML: {shortened(str(error))}") from None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import FoalError
 from ..text import counted
 from .unicode_names import locate
 
@@ -26,7 +26,7 @@ def check_corpus_root(root: Path, media: Iterable[str], manifest: Path) -> None:
         manifest: the manifest, for the message.
 
     Raises:
-        UsageError: none exists; the message has the first path that was tried and, if the files are in a folder of the
+        FoalError: none exists; the message has the first path that was tried and, if the files are in a folder of the
             root or in its parent, that folder.
     """
     paths = list(dict.fromkeys(path for path in media if path))
@@ -40,7 +40,7 @@ def check_corpus_root(root: Path, media: Iterable[str], manifest: Path) -> None:
         found = "but it does not exist"
     better = _better_root(root, paths[:FIRST_FILES])
     advice = f"did you mean --root {better}?" if better else "give the folder that these paths are relative to"
-    raise UsageError(f"{root}: {expected}, {found}; {advice}")
+    raise FoalError(f"{root}: {expected}, {found}; {advice}")
 
 
 def _better_root(root: Path, media: Sequence[str]) -> Path | None:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from ..config.settings import INDEX_NAME
-from ..errors import StoreError, UsageError
+from ..errors import FoalError, StoreError
 from ..files.atomic import TEMPORARY_PREFIX
 from ..files.lock import LOCK_NAME
 from ..files.media_state import MEDIA_TIMES
@@ -58,7 +58,7 @@ class FileCheck:
 def collect_files(targets: Sequence[Path]) -> list[FileCheck]:
     """List the files to verify in folders, shards and indexes, each once, with the shards of the indexes.
 
-    Raises UsageError for a target that does not exist.
+    Raises FoalError for a target that does not exist.
     """
     checks: dict[Path, FileCheck] = {}
     for target in targets:
@@ -67,7 +67,7 @@ def collect_files(targets: Sequence[Path]) -> list[FileCheck]:
         elif os.path.lexists(target):
             in_target = iter([FileCheck(path=target, kind="shard" if _is_shard(target) else "index")])
         else:
-            raise UsageError(f"{target}: expected a feats.h5, a shard or a folder of shards, but there is no such file")
+            raise FoalError(f"{target}: expected a feats.h5, a shard or a folder of shards, but there is no such file")
         for check in in_target:
             checks.setdefault(check.path.absolute(), check)
     for check in [check for check in checks.values() if check.kind == "index"]:

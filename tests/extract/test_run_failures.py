@@ -167,7 +167,7 @@ def test_a_run_without_any_readable_file_fails(foal_here: Foal, mixed: Path, sch
 
 def test_a_missing_corpus_root_is_reported(foal_here: Foal, mixed: Path) -> None:
     done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", "nowhere")
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "nowhere: expected the corpus root" in done.stderr
     assert "but it does not exist; give the folder that these paths are relative to" in done.stderr
     assert not (mixed / "features").exists()
@@ -178,7 +178,7 @@ def test_a_root_one_level_wrong_is_refused_before_any_worker_starts(foal_here: F
     for root in (".", "media/empty"):
         for options in ([], ["--dry-run"]):
             done = foal_here("extract", "--split", "all", "-m", "m.csv", "-r", root, *options)
-            assert done.returncode == 2
+            assert done.returncode == 1
             tried = "tone.wav" if root == "." else f"{root}/tone.wav"
             assert f"but none of the 6 files exists below it; tried {tried}; " in done.stderr
             assert "did you mean --root media?" in done.stderr

@@ -19,8 +19,8 @@ from foal.shared.utterance import Utterance
 from foal.tests.train.quick_run import QUICK, read_csv, settings
 from foal.train.fit.history import Epoch
 from foal.train.fit.task import FoldScore
-from foal.train.report.files import results_table
 from foal.train.report.progress import training_progress
+from foal.train.report.results import results_table
 from foal.train.run import train
 
 DESIGN_KEYS = {

@@ -14,7 +14,7 @@ from foal.tests.train.fold_index import SEEDS, TEMPLATE, write_fold_index
 from foal.tests.train.quick_run import read_csv, settings
 from foal.train.ablate.run import ablate
 from foal.train.evaluate.run import evaluate
-from foal.train.report.files import run_title
+from foal.train.report.results import run_title
 from foal.train.run import default_run_folder, train
 
 Make = Callable[..., Path]

@@ -150,8 +150,8 @@ def test_a_run_killed_between_network_and_result_is_resumed(
     ("changes", "message"),
     [
         ({"epochs": 2}, "train.epochs was 3, is now 2; discard it with --force"),
-        ({"avel": False}, "avel was True, is now False (and 1 more)"),
-        ({"seeds": (0, 1)}, "seeds was [0], is now [0, 1]"),
+        ({"avel": False}, "avel was true, is now false (and 1 more)"),
+        ({"seeds": (0, 1)}, "seeds was 0, is now 0, 1"),
     ],
     ids=str,
 )
@@ -178,7 +178,7 @@ def test_an_unfinished_run_of_other_features_is_refused(
     interrupted: Path, tmp_path: Path, make_index: Callable[..., Path], sample_utterances: list[Utterance]
 ) -> None:
     other = make_index(tmp_path / "other", sample_utterances, seed=1)
-    with pytest.raises(UsageError, match="another configuration: features was '"):
+    with pytest.raises(UsageError, match=r"another configuration: features was [0-9a-f]{32}, is now"):
         train(settings_of(), other, interrupted, resume=True)
 
 

@@ -13,9 +13,9 @@ from foal.shared.errors import TrainingError, UsageError
 from foal.shared.utterance import Utterance
 from foal.tests.train.quick_run import QUICK, read_csv, settings
 from foal.tests.train.targets.rated_index import rated, voted
+from foal.train.compare.pooled import pooled_results
 from foal.train.evaluate.run import evaluate
-from foal.train.report.files import read_metrics
-from foal.train.report.pooled_runs import pooled_results
+from foal.train.report.results import read_metrics
 from foal.train.run import default_run_folder, train
 
 

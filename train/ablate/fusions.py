@@ -25,9 +25,10 @@ from ..floor.folds import floor_json, script_floor
 from ..floor.inertia import label_inertia
 from ..metrics.classification import Counts
 from ..metrics.significance import holm, paired_comparison
-from ..report.files import warnings_for, write_json
+from ..report.files import warnings_for
 from ..report.fusions.picture import plot_fusions
 from ..report.fusions.tables import write_csv, write_latex, write_markdown
+from ..report.results import write_json
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
 from .fusion_rows import REFERENCE, REGRESSION, FusionRows, fusion_rows, parse_fusions
 from .run import OUR_FILES, with_available_streams

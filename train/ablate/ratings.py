@@ -23,8 +23,9 @@ from ..fit.checks import check_targets
 from ..fit.parallel import run_missing
 from ..fit.task import FitResult, load_result, rating_table
 from ..metrics.regression import concordance_gain, rating_scores
-from ..report.files import corpora_seen, fold_streams_json, versions, warnings_for, write_json
+from ..report.files import corpora_seen, fold_streams_json, versions, warnings_for
 from ..report.ratings import write_rating_markdown
+from ..report.results import write_json
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
 from .systems import BASELINE, FUSION_ONLY, System, fit_tasks, single_networks
 

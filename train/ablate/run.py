@@ -23,7 +23,8 @@ from ..floor.inertia import label_inertia
 from ..metrics.classification import Counts, mean_ua
 from ..metrics.significance import paired_comparison
 from ..report.ablation import plot_ablation, write_markdown
-from ..report.files import warnings_for, write_json
+from ..report.files import warnings_for
+from ..report.results import write_json
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
 from .ratings import ablate_ratings
 from .script_rows import with_script_rows

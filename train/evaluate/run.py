@@ -28,8 +28,9 @@ from ..folds.plan import require_whole_dialogs
 from ..metrics.classification import pooled_scores
 from ..model.foalnet import FoalNet
 from ..report.evaluation import plot_calibration, plot_overview
-from ..report.files import corpora_seen, fold_streams_json, head_json, run_title, versions, write_json
+from ..report.files import corpora_seen, fold_streams_json, head_json, versions
 from ..report.plots import plot_confusion
+from ..report.results import run_title, write_json
 from ..report.run_folder import reuse_run_folder
 from .ensemble import (
     DataOf,

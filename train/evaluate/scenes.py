@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.dataset import Dataset
-from ..floor.folds import KINDS, floor_json, scene_kind, script_floor_of
+from ..floor.folds import floor_json, scene_kind, script_floor_of
 from ..floor.inertia import label_inertia
+from ..floor.positions import KINDS
 from .ensemble import SeedEnsemble, training_mask
 from .groups import group_scores
 

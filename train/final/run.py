@@ -16,7 +16,7 @@ from ..data.dataset import Dataset
 from ..fit.history import Epoch
 from ..fit.loop import train_on_all
 from ..model.checkpoint import save_model
-from ..report.files import read_metrics, write_json
+from ..report.results import read_metrics, write_json
 from ..report.run_folder import FITS, METRICS_FILE, reuse_run_folder
 
 log = logging.getLogger(__name__)

@@ -106,7 +106,8 @@ class FoldScore:
     """One line of `folds` in metrics.json: scores on the test group.
 
     `epoch` was chosen on the group `dev`, or is the last one. UA, WA and F1 are None without classes, `ratings` (CCC
-    and MAE by dimension) without ratings.
+    and MAE by dimension) without ratings. `position` counts the fits of the run for its progress, as (3, 15) for the
+    third of 15.
     """
 
     seed: int
@@ -119,10 +120,11 @@ class FoldScore:
     epoch: int
     n: int
     ratings: dict[str, Any] | None = None
+    position: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The scores that exist, as JSON values."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value is not None and name != "position"}
 
 
 def run_task(

@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 from ..data.dataset import Dataset
 from ..data.protocol import CrossValidation
 from ..metrics.classification import Counts, confusion, macro_f1, unweighted_accuracy, weighted_accuracy
-from .positions import positions_of
+from .positions import KINDS, positions_of
 from .vote import LEVELS, Level, Rows, choose_bandwidth, vote
-
-KINDS = {"script": "scripted", "impro": "improvised"}
-"""Kinds of scenes by the beginning of their names."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ from ...shared.utterance import Utterance
 
 UNKNOWN = -1
 """Number of a scene or role that is unknown."""
+KINDS = {"script": "scripted", "impro": "improvised"}
+"""Kinds of scenes by the beginning of their names."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ...shared.errors import StoreError, TrainingError
@@ -32,7 +32,8 @@ def save_model(folder: Path, model: Network, metadata: Mapping[str, Any]) -> Non
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     weights = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
+    # Not save_file, which creates files of mode 0600 whatever the umask: others of the group could not read them.
+    (folder / "model.safetensors").write_bytes(save(weights))
     config = {"format": FORMAT, "version": VERSION, "architecture": asdict(model.architecture), **metadata}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from .floor import floor_lines
 from .formatting import NONE, gain_text, interval_text, p_limit, p_text, table_row
-from .plots import BLUE, INK, MUTED, ORANGE, figure, save
+from .plots import BLUE, INK, MUTED, ORANGE, draw_title, figure, save
 from .ratings import rating_ablation_table
 
 _ON_TEST = "selected on test"
@@ -96,7 +96,7 @@ def plot_ablation(path: Path, ablation: Mapping[str, Any]) -> None:
         axes.grid(axis="both", color="#eef0f3", lw=0.8)
         axes.set_axisbelow(True)
         title = f"{_title(ablation)}: {ablation['n']} utterances, {ablation['protocol']}"
-        picture.suptitle(title, fontsize=11, x=0.01, ha="left", color=INK)
+        draw_title(picture, title, size=11)
         marks = _marks(ablation)
         picture.legend(
             handles=marks, loc="outside lower center", ncols=(len(marks) + 1) // 2, frameon=False, fontsize=8

@@ -10,11 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .files import run_title
 from .floor import floor_lines
 from .formatting import percent
-from .plots import BLUE, GREEN, INK, MUTED, ORANGE, figure, save
+from .plots import BLUE, GREEN, INK, MUTED, ORANGE, draw_title, figure, save, wrapped
 from .ratings import rating_table
+from .results import run_title
 
 
 def plot_calibration(path: Path, metrics: Mapping[str, Any], *, title: str) -> None:
@@ -22,7 +22,6 @@ def plot_calibration(path: Path, metrics: Mapping[str, Any], *, title: str) -> N
     bins = metrics["calibration"]["bins"]
     counts, width = bins["counts"], 1 / len(bins["counts"])
     total = max(sum(counts), 1)
-    wrapped = title.replace(" (", "\n(")
     with matplotlib.style.context("default"):
         picture, (axes,) = figure(4.8, 5.0, panels=1)
         axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls="--", label="perfect")
@@ -42,7 +41,7 @@ def plot_calibration(path: Path, metrics: Mapping[str, Any], *, title: str) -> N
         axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.08))
         axes.legend(frameon=False, fontsize=9, loc="upper left")
         axes.set_title(
-            f"{wrapped}\nECE {100 * metrics['calibration']['ece_mean']:.1f}%  (shares: utterances of a bin)",
+            f"{wrapped(title, 4.0)}\nECE {percent(metrics['calibration']['ece_mean'])}%  (shares: utterances of a bin)",
             fontsize=10,
             loc="left",
             color=INK,
@@ -63,7 +62,7 @@ def plot_overview(path: Path, metrics: Mapping[str, Any], *, title: str) -> None
             _retrieval(axes[-1], metrics)
         for panel in axes:
             _plain(panel)
-        picture.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
+        draw_title(picture, title)
         save(picture, path)
 
 
@@ -127,8 +126,7 @@ def evaluation_table(metrics: Mapping[str, Any]) -> RenderableType:
         ]
     if "ua_mean" not in metrics:
         return Group(*ratings, *(Text(f"warning: {warning}") for warning in metrics["warnings"]))
-    scores = Table("", "UA", "WA", "F1", title=run_title(metrics), caption=caption)
-    scores.title_justify = scores.caption_justify = "left"
+    scores = Table("", "UA", "WA", "F1")
     for column in scores.columns[1:]:
         column.justify = "right"
     rows = metrics.get("robustness") or {"complete": metrics}
@@ -139,7 +137,8 @@ def evaluation_table(metrics: Mapping[str, Any]) -> RenderableType:
         scores.add_row("95% interval by speaker", *intervals, "")
     for name, values in metrics.get("per_scene_kind", {}).items():
         scores.add_row(f"{name}, {values['n']}", *(percent(values[f"{score}_mean"]) for score in ("ua", "wa", "f1")))
-    parts: list[RenderableType] = [scores, _line("recall", {k: v["recall"] for k, v in metrics["per_class"].items()})]
+    parts: list[RenderableType] = [Text(run_title(metrics), style="italic"), scores, Text(caption)]
+    parts += [_line("recall", {k: v["recall"] for k, v in metrics["per_class"].items()})]
     parts.append(Text(f"calibration error (ECE): {percent(metrics['calibration']['ece_mean'])}"))
     if metrics.get("retrieval"):
         table = Table("retrieval by emotion", "mAP", "R@1", "chance")
@@ -150,8 +149,15 @@ def evaluation_table(metrics: Mapping[str, Any]) -> RenderableType:
         parts.append(table)
     if metrics.get("matching"):
         parts.append(_line("matching", {k: v for k, v in metrics["matching"].items() if k != "pairs"}))
+        parts.append(Text(_MATCHING))
     parts += map(Text, floor_lines(metrics))
     return Group(*parts, *ratings, *(Text(f"warning: {warning}") for warning in metrics["warnings"]))
+
+
+_MATCHING = (
+    "  (MEM on test utterances: do two inputs show the same emotion? 50 is chance, the score of guessing. auc_own: the "
+    "pair of one utterance against pairs of other emotions; auc_other: pairs of two utterances)"
+)
 
 
 def _line(title: str, values: Mapping[str, float]) -> Text:

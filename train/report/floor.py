@@ -1,13 +1,13 @@
 """The lines under a result that say what is predictable without any media, or from labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from ..floor.folds import KINDS
-from ..metrics.classification import macro_f1, unweighted_accuracy, weighted_accuracy
+from ..floor.positions import KINDS
 from .formatting import percent
+
+LEARNED_SHARE = 0.95
+"""Share of its chance level below which a loss counts as learned."""
 
 _NAMES = {"scenario": "scene", "role": "scene + role", "time": "scene + role + time"}
 
@@ -15,6 +15,19 @@ _NAMES = {"scenario": "scene", "role": "scene + role", "time": "scene + role + t
 def floor_lines(metrics: Mapping[str, Any]) -> list[str]:
     """The script floor of the same protocol, and the inertia of labels, as far as a result has them."""
     return [*_script_lines(metrics.get("script_floor")), *_inertia_lines(metrics.get("label_inertia"))]
+
+
+def mem_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """What the training loss of MEM means, if the run has one."""
+    if (training := metrics.get("mem_training")) is None:
+        return []
+    loss, chance = training["loss"], training["chance"]
+    learned = loss < LEARNED_SHARE * chance
+    verdict = "it learned to match" if learned else "it has not learned to match"
+    return [
+        f"MEM (do two inputs show the same emotion?): training loss {loss:.3f}; a head that ignores its inputs has "
+        f"{chance:.3f} (chance): {verdict}"
+    ]
 
 
 def _script_lines(floor: Mapping[str, Any] | None) -> list[str]:
@@ -39,32 +52,3 @@ def _inertia_lines(inertia: Mapping[str, Any] | None) -> list[str]:
         f"label inertia (diagnostic, reads labels): a speaker's label is that of the previous turn in "
         f"{percent(inertia['agreement'])}% of {inertia['pairs']} pairs"
     ]
-
-
-def pooled_floor(floors: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    """The script floor over runs with disjoint test groups, from their confusion matrices; None if a run has none."""
-    found = [floor for floor in floors if floor and floor["levels"]]
-    if len(found) < len(floors) or not floors:
-        return None
-    levels = [level for level in found[0]["levels"] if all(level in floor["levels"] for floor in found)]
-    return {
-        "levels": {level: _pooled([floor["levels"][level] for floor in found]) for level in levels},
-        "covered": float(np.average([floor["covered"] for floor in found], weights=[_size(floor) for floor in found])),
-        "context": all(floor["context"] for floor in found),
-        "note": None,
-    }
-
-
-def _pooled(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    counts = np.sum([part["confusion"] for part in parts], axis=0)
-    return {
-        "ua": float(unweighted_accuracy(counts)),
-        "wa": float(weighted_accuracy(counts)),
-        "f1": float(macro_f1(counts)),
-        "n": int(counts.sum()),
-        "confusion": counts.tolist(),
-    }
-
-
-def _size(floor: Mapping[str, Any]) -> int:
-    return int(next(iter(floor["levels"].values()))["n"])

@@ -40,6 +40,15 @@ def p_limit(speakers: int) -> list[str]:
     return [f"With {speakers} speakers p cannot be below {lowest:.3g}."] if lowest > 0.05 else []
 
 
+def setting_text(value: Any) -> str:
+    """A JSON value as in params.yaml: a list as "audio, face", no value as "none"."""
+    if isinstance(value, list):
+        return ", ".join(map(setting_text, value)) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else str(value)
+
+
 def table_row(cells: Sequence[str]) -> str:
     """A row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

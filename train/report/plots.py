@@ -1,5 +1,6 @@
-"""Plots of a run as PNG: confusion matrix and learning curves."""
+"""Plots of a run as PNG: confusion matrix, learning curves, and predicted against true ratings."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from ..fit.history import Epoch
+from .formatting import percent
 
 INK, MUTED, BLUE, ORANGE, GREEN = "#1f2933", "#9aa5b1", "#2563a8", "#c2571a", "#3a7d44"
 RESOLUTION_DPI = 150
@@ -29,7 +32,7 @@ def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
             axes.text(
                 column,
                 row,
-                f"{share:.0%}\n{counts[row, column]}",
+                f"{percent(share)}%\n{counts[row, column]}",
                 ha="center",
                 va="center",
                 fontsize=9,
@@ -41,7 +44,7 @@ def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
         axes.set_title(
-            f"{title}\nUA {100 * metrics['ua_mean']:.1f}%  WA {100 * metrics['wa_mean']:.1f}%",
+            f"{wrapped(title, side - 1.1)}\nUA {percent(metrics['ua_mean'])}%  WA {percent(metrics['wa_mean'])}%",
             fontsize=10,
             loc="left",
             color=INK,
@@ -49,7 +52,14 @@ def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
         save(picture, path)
 
 
-def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, int], int], *, title: str) -> None:
+def plot_learning(
+    path: Path,
+    history: Sequence[Epoch],
+    best: dict[tuple[int, int], int],
+    *,
+    title: str,
+    mem_chance: float | None = None,
+) -> None:
     """Plot training losses and, if there is any, development UA (CCC without classes), one line per seed and fold.
 
     Args:
@@ -57,6 +67,7 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
         history: all epochs of all fits.
         best: number of the best epoch by seed and fold, marked with a dot.
         title: title of the plot.
+        mem_chance: loss of a matching head that ignores its inputs, drawn as a line; None: none.
     """
     runs: dict[tuple[int, int], list[Epoch]] = {}
     for row in history:
@@ -72,6 +83,8 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
             for number, rows in enumerate(runs.values()):
                 epochs, values = [row.epoch for row in rows], [getattr(row, field) for row in rows]
                 left.plot(epochs, values, color=colour, lw=1, alpha=0.6, label=label if number == 0 else None)
+        if mem_chance is not None:
+            left.axhline(mem_chance, color=GREEN, lw=1, ls=":", label="MEM at chance")
         left.legend(frameon=False, fontsize=9)
         left.set(xlabel="epoch", ylabel="training loss (unweighted)", ylim=(0, None))
         for right in rest:
@@ -80,7 +93,7 @@ def plot_learning(path: Path, history: Sequence[Epoch], best: dict[tuple[int, in
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", color="#e4e7eb", lw=0.8)
             axes.set_axisbelow(True)
-        picture.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
+        draw_title(picture, title)
         save(picture, path)
 
 
@@ -97,6 +110,64 @@ def _draw_development(
     else:
         axes.set(xlabel="epoch", ylabel="development UA (%)", ylim=(0, 100))
     axes.set_title("dots: selected epochs", fontsize=9, loc="right", color=MUTED)
+
+
+def plot_ratings(
+    path: Path,
+    truth: NDArray[np.float32],
+    predicted: NDArray[np.float32],
+    metrics: Mapping[str, Any],
+    *,
+    title: str,
+) -> None:
+    """Plot predicted against true ratings, one panel per dimension, with the diagonal and a fitted line.
+
+    Args:
+        path: the file.
+        truth: ratings, (n, k), NaN for none.
+        predicted: predicted ratings, mean over seeds, (n, k).
+        metrics: content of metrics.json.
+        title: title of the plot.
+    """
+    dimensions = metrics["ratings"]["dimensions"]
+    with matplotlib.style.context("default"):
+        picture, panels = figure(3.6 * len(dimensions), 4.0, panels=len(dimensions))
+        for column, (axes, (name, scores)) in enumerate(zip(panels, dimensions.items(), strict=True)):
+            y, x = truth[:, column], predicted[:, column]
+            y, x = y[~np.isnan(y)], x[~np.isnan(y)]
+            axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.set_title(f"CCC {scores['ccc_mean']:.3f}  MAE {scores['mae_mean']:.3f}", fontsize=9, loc="left")
+            if not len(y):
+                continue
+            low, high = float(min(y.min(), x.min())), float(max(y.max(), x.max()))
+            axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=":", label="predicted = true")
+            # Ratings are means of few raters: points would hide each other.
+            axes.plot(y, x, "o", color=BLUE, ms=3.5, alpha=0.4, mew=0)
+            if y.min() < y.max():
+                slope, offset = np.polyfit(y, x, 1)
+                ends = np.array([y.min(), y.max()])
+                axes.plot(ends, slope * ends + offset, color=INK, lw=1.2, label="fitted line")
+        panels[0].legend(frameon=False, fontsize=8)
+        draw_title(picture, title)
+        save(picture, path)
+
+
+def wrapped(title: str, inches: float, *, size: float = 10) -> str:
+    """Break a title between words into lines that are not cut at the edge of a picture.
+
+    Args:
+        title: the title.
+        inches: room for a line.
+        size: of the font, in points; a letter is 0.56 of it wide on average.
+    """
+    return textwrap.fill(title, max(16, int(inches * 72 / (0.56 * size))), break_on_hyphens=False)
+
+
+def draw_title(picture: Figure, title: str, *, size: float = 10) -> None:
+    """Write the title of a picture above its panels, at the left, in as many lines as it needs."""
+    text = wrapped(title, float(picture.get_figwidth()) * 0.98, size=size)
+    picture.suptitle(text, fontsize=size, x=0.01, ha="left", color=INK)
 
 
 def figure(width: float, height: float, *, panels: int) -> tuple[Figure, list[Axes]]:

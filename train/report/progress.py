@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ...shared.cli.progress import progress_display
+from ...shared.cli.progress import Pace, progress_display
 from ...shared.config.train_settings import TrainSettings
 from ..fit.history import Epoch
 from ..fit.task import FoldScore
@@ -20,17 +20,21 @@ Step = Epoch | FoldScore
 @contextmanager
 def training_progress(settings: TrainSettings) -> Iterator[Callable[[Step], None]]:
     """Yield the `progress` callback of `run.train`; it takes each epoch and each fold's score."""
+    pace = Pace()
     with progress_display("training", total=settings.epochs, line_seconds=None) as display:
 
         def show(step: Step) -> None:
             if isinstance(step, FoldScore):
                 log.info(
-                    "seed %d, fold %d: %s on %s (%s)",
+                    "seed %d, fold %d: %s on %s (%s)%s",
                     step.seed,
                     step.fold,
                     _scores_text(step),
                     step.test,
                     f"epoch {step.epoch}, chosen on {step.dev}" if chooses(settings, step) else "last epoch",
+                    ""
+                    if step.position is None
+                    else "; {} of {} fits, ".format(*step.position) + pace.text(*step.position),
                 )
                 return
             score = "" if step.dev_ccc is None else f"development CCC {step.dev_ccc:.3f}"
@@ -39,6 +43,10 @@ def training_progress(settings: TrainSettings) -> Iterator[Callable[[Step], None
             display.update(score, completed=step.epoch, description=f"seed {step.seed}, {part}")
 
         yield show
+
+
+def _pace_text(pace: Pace, done: int, total: int) -> str:
+    return f"; {done} of {total} fits, {pace.text(done, total)}"
 
 
 def _scores_text(score: FoldScore) -> str:

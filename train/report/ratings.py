@@ -1,18 +1,15 @@
-"""Ratings in reports: the table of CCC and MAE, and the plot of predicted against true ratings."""
+"""Ratings in reports: the table of CCC and MAE, and the study of ratings."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from .formatting import NONE, table_row
-from .plots import BLUE, INK, MUTED, figure, save
 
 
 def rating_table(metrics: Mapping[str, Any], *, title: str = "ratings", caption: str | None = None) -> Table:
@@ -64,47 +61,6 @@ def _text(value: float | Sequence[float] | None) -> str:
     if isinstance(value, Sequence):
         return " to ".join(f"{end:.2f}" for end in value)
     return f"{value:.3f}"
-
-
-def plot_ratings(
-    path: Path,
-    truth: NDArray[np.float32],
-    predicted: NDArray[np.float32],
-    metrics: Mapping[str, Any],
-    *,
-    title: str,
-) -> None:
-    """Plot predicted against true ratings, one panel per dimension, with the diagonal and a fitted line.
-
-    Args:
-        path: the file.
-        truth: ratings, (n, k), NaN for none.
-        predicted: predicted ratings, mean over seeds, (n, k).
-        metrics: content of metrics.json.
-        title: title of the plot.
-    """
-    dimensions = metrics["ratings"]["dimensions"]
-    with matplotlib.style.context("default"):
-        picture, panels = figure(3.6 * len(dimensions), 4.0, panels=len(dimensions))
-        for column, (axes, (name, scores)) in enumerate(zip(panels, dimensions.items(), strict=True)):
-            y, x = truth[:, column], predicted[:, column]
-            y, x = y[~np.isnan(y)], x[~np.isnan(y)]
-            axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.set_title(f"CCC {scores['ccc_mean']:.3f}  MAE {scores['mae_mean']:.3f}", fontsize=9, loc="left")
-            if not len(y):
-                continue
-            low, high = float(min(y.min(), x.min())), float(max(y.max(), x.max()))
-            axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=":", label="predicted = true")
-            # Ratings are means of few raters: points would hide each other.
-            axes.plot(y, x, "o", color=BLUE, ms=3.5, alpha=0.4, mew=0)
-            if y.min() < y.max():
-                slope, offset = np.polyfit(y, x, 1)
-                ends = np.array([y.min(), y.max()])
-                axes.plot(ends, slope * ends + offset, color=INK, lw=1.2, label="fitted line")
-        panels[0].legend(frameon=False, fontsize=8)
-        picture.suptitle(title, fontsize=10, x=0.01, ha="left", color=INK)
-        save(picture, path)
 
 
 def write_rating_markdown(path: Path, ablation: Mapping[str, Any]) -> None:

@@ -12,7 +12,8 @@ from ...shared.cli.logs import log_file
 from ...shared.errors import FoalError, UsageError
 from ...shared.files.folders import publish_folder, remove_leftovers
 from ...shared.files.lock import exclusive_lock
-from .files import write_json
+from .formatting import setting_text
+from .results import write_json
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ METADATA_FILE = "run.json"
 """Configuration of a run; written first."""
 METRICS_FILE = "metrics.json"
 LOG_FILE = "run.log"
+UNFINISHED_SUFFIX = ".unfinished"
 LEFT_BY_DVC = frozenset({".gitignore", LOG_FILE})
 """Files that stay in a run's folder when DVC has removed its outputs."""
 
@@ -105,7 +107,7 @@ def unfinished_run(out: Path) -> Path:
     """The hidden folder in which a run is written until it is finished."""
     if not out.name:
         raise UsageError(f"{out}: expected the name of a folder for the results")
-    return out.with_name(f".{out.name}.unfinished")
+    return out.with_name(f".{out.name}{UNFINISHED_SUFFIX}")
 
 
 def is_finished(out: Path) -> bool:
@@ -135,8 +137,8 @@ def _require_none(differences: Mapping[str, tuple[Any, Any]], subject: str) -> N
         name = key.replace("settings.", "train.", 1)  # as in params.yaml
         more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
         raise UsageError(
-            f"{subject} has another configuration: {name} was {before!r}, is now {now!r}{more}; discard it with "
-            "--force, or choose another folder with --out"
+            f"{subject} has another configuration: {name} was {setting_text(before)}, is now {setting_text(now)}{more}"
+            "; discard it with --force, or choose another folder with --out"
         )
 
 
@@ -153,17 +155,18 @@ def _differences(path: Path, metadata: Mapping[str, Any]) -> dict[str, tuple[Any
 
 def _differing(stored: Any, metadata: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Keys whose values differ between stored metadata and `metadata`, with both values."""
-    before, now = _flat(stored), _flat(json.loads(json.dumps(metadata)))
+    before, now = flat_values(stored), flat_values(json.loads(json.dumps(metadata)))
     keys = sorted(before.keys() | now.keys())
     return {key: (before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)}
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+def flat_values(values: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of nested mappings by dotted key."""
     if not isinstance(values, dict):
         return {prefix: values}
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}.{name}" if prefix else name)
+        flat |= flat_values(value, f"{prefix}.{name}" if prefix else name)
     return flat
 
 

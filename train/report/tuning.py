@@ -13,7 +13,7 @@ from rich.text import Text
 
 from .floor import floor_lines
 from .formatting import gain_text, interval_text, p_limit, p_text, percent, table_row
-from .plots import BLUE, INK, MUTED, ORANGE, figure, save
+from .plots import BLUE, MUTED, ORANGE, draw_title, figure, save
 
 _PALE = "#cbd2d9"
 
@@ -98,7 +98,7 @@ def plot_importance(path: Path, tuning: Mapping[str, Any]) -> None:
         axes.grid(axis="x", color="#eef0f3", lw=0.8)
         axes.set_axisbelow(True)
         title = f"Importance of the parameters (fANOVA): {len(tuning['trials'])} trials"
-        picture.suptitle(title, fontsize=11, x=0.01, ha="left", color=INK)
+        draw_title(picture, title, size=11)
         save(picture, path)
 
 
@@ -124,13 +124,7 @@ def plot_trials(path: Path, tuning: Mapping[str, Any]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e4e7eb", lw=0.8)
         axes.set_axisbelow(True)
-        picture.suptitle(
-            f"{_title(tuning)}: {tuning['n']} utterances, {tuning['protocol']}",
-            fontsize=11,
-            x=0.01,
-            ha="left",
-            color=INK,
-        )
+        draw_title(picture, f"{_title(tuning)}: {tuning['n']} utterances, {tuning['protocol']}", size=11)
         picture.legend(
             handles=_marks(tuning, rows, chosen), loc="outside lower center", ncols=3, frameon=False, fontsize=8
         )

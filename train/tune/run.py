@@ -27,7 +27,8 @@ from ..fit.task import ALGORITHM, FitResult, FitTask, load_result, probability_t
 from ..floor.folds import floor_json, script_floor
 from ..metrics.classification import confusion, counts_by_speaker, pooled_scores, unweighted_accuracy
 from ..metrics.significance import paired_comparison
-from ..report.files import versions, warnings_for, write_json
+from ..report.files import versions, warnings_for
+from ..report.results import write_json
 from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
 from ..report.tuning import plot_importance, plot_trials, write_best, write_markdown
 from .search_space import search_space, values_of, with_values

@@ -18,7 +18,7 @@ from foal.extract.inspect.sheet_layout import (
     thumbnail,
 )
 from foal.extract.media.video import Segment, open_video
-from foal.shared.errors import ManifestError, UsageError
+from foal.shared.errors import FoalError, ManifestError
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
 from foal.tests.extract.inspect.sheet_pixels import FULL, find_image, pixels
@@ -145,7 +145,7 @@ def test_a_packed_index_gives_images_without_boxes(extracted: Path, synthetic_co
 def test_an_invalid_corpus_root_is_reported(extracted: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for root in ("nowhere", "empty"):
-        with pytest.raises(UsageError, match=f"{root}: expected the corpus root .--root"):
+        with pytest.raises(FoalError, match=f"{root}: expected the corpus root .--root"):
             make_sheet(
                 tmp_path / "s.png",
                 extracted / "feats.h5",

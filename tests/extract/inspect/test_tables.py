@@ -2,12 +2,14 @@
 
 import csv
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from foal.extract.inspect.tables import check_table, describe, summary, write_table
+from foal.extract.inspect.tables import check_shards, check_table, describe, summary, write_table
 from foal.shared.errors import UsageError
 from foal.shared.manifest import write_manifest
 from foal.shared.store.feature_store import FeatureStore
@@ -15,6 +17,7 @@ from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
+Foal = Callable[..., subprocess.CompletedProcess[str]]
 KEY = "0" * 64
 CLIPPING = (0.0, 0.25, 0.0005, None)
 SILENCE = (0.1, 0.9, 0.51, None)
@@ -131,6 +134,20 @@ def test_the_summary_is_json_with_the_values_of_the_store(store_path: Path) -> N
     assert audio["quality"]["decoded"] == pytest.approx((1 + 0.4 + 1) / 3)
     assert face["quality"]["face_rate"] == pytest.approx(0.6)
     assert "decoded" not in face["quality"]
+
+
+def test_missing_shards_are_reported_after_the_tables(store_path: Path, foal_here: Foal) -> None:
+    with FeatureStore(store_path) as store:
+        shards = store.shard_paths
+    assert summary(store_path)["missing_shards"] == []
+    check_shards(store_path)
+    shards[0].unlink()
+    assert summary(store_path)["missing_shards"] == [str(shards[0])]
+    result = foal_here("inspect", store_path, "--json")
+    assert result.returncode == 1
+    assert "utterances with data" in result.stdout
+    assert json.loads(result.stdout.splitlines()[-1])["missing_shards"] == [str(shards[0])]
+    assert f"but 1 do not exist, such as {shards[0]}; move them back" in result.stderr
 
 
 def test_the_quality_of_a_stream_is_one_line(store_path: Path) -> None:

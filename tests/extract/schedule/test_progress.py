@@ -41,4 +41,4 @@ def test_a_log_contains_only_the_last_count(
             display.advance()
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("2/2 utterances, ")
-    assert line.endswith("media hours/hour, 0 failures")
+    assert line.endswith("media hours/hour, 0 failures, elapsed 0 min 0 s")

@@ -35,7 +35,7 @@ def test_a_repeated_id_is_skipped_with_a_warning(touch: Touch, tmp_path: Path) -
 
 
 def test_a_corpus_without_utterances_of_the_selected_classes_is_refused(touch: Touch) -> None:
-    with pytest.raises(ManifestError, match=r"got none of \['sad'\]\n.*readme.flv: expected a name"):
+    with pytest.raises(ManifestError, match=r"got none with the labels sad\n.*readme.flv: expected a name"):
         cremad.build(touch("1001_DFA_ANG_XX.flv", "readme.flv"), ["sad"])
 
 

@@ -25,5 +25,5 @@ def test_names_give_speaker_and_emotion(touch: Touch) -> None:
 
 
 def test_no_clip_of_the_classes_is_an_error(touch: Touch) -> None:
-    with pytest.raises(ManifestError, match=r"expected clips named like 03a01Fa.wav, got none of \['sad'\]"):
+    with pytest.raises(ManifestError, match=r"expected clips named like 03a01Fa.wav, got none with the labels sad"):
         emodb.build(touch("wav/03a01Fa.wav"), ["sad"])

@@ -14,6 +14,7 @@ from foal.shared.cli.options import comma_list, setting, settings_from, with_set
 from foal.shared.config.settings import Settings, settings_field
 from foal.shared.errors import SettingsError
 
+WITHOUT_SETTINGS = {"init", "results", "runs", "compare", "code-hash"}
 OPTION_HELP = re.compile(r"\(key (\S+), default: ([^()]*)\)\Z")
 
 
@@ -49,7 +50,7 @@ def test_the_help_of_an_option_contains_its_key_and_default(command: str) -> Non
             assert default_text.lower() == str(default).lower()
 
 
-@pytest.mark.parametrize("command", [name for name in ORDER if name not in ("results", "code-hash")])
+@pytest.mark.parametrize("command", [name for name in ORDER if name not in WITHOUT_SETTINGS])
 def test_every_command_with_settings_has_params_and_set(command: str) -> None:
     options = {flag for parameter in parameters_of(command) for flag in parameter.opts}
     assert {"--params", "--set"} <= options

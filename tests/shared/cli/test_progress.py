@@ -7,7 +7,7 @@ import pytest
 
 from foal.shared.cli.console import start_console
 from foal.shared.cli.logs import configure_logging
-from foal.shared.cli.progress import progress_display
+from foal.shared.cli.progress import Pace, progress_display
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_log_contains_only_the_last_line_of_short_work(capsys: pytest.CaptureF
         for number in range(3):
             display.advance()
             display.update(f"{number} failures")
-    assert capsys.readouterr().out == "3/3 utterances, 1 failures\n"
+    assert capsys.readouterr().out == "3/3 utterances, 1 failures, elapsed 0 min 0 s\n"
 
 
 @pytest.mark.usefixtures("log")
@@ -42,7 +42,9 @@ def test_a_log_contains_a_line_per_interval(capsys: pytest.CaptureFixture[str]) 
     with progress_display("fits", unit="fits", line_seconds=0) as display:
         for number in range(1, 4):
             display.update("late fusion", completed=number, total=4)
-    assert capsys.readouterr().out.splitlines() == [f"{number}/4 fits, late fusion" for number in (1, 2, 3)]
+    assert capsys.readouterr().out.splitlines() == [
+        f"{number}/4 fits, late fusion, elapsed 0 min 0 s, about 0 min 0 s left" for number in (1, 2, 3)
+    ]
 
 
 @pytest.mark.usefixtures("log")
@@ -82,3 +84,11 @@ def test_several_threads_can_advance_the_display() -> None:
         for thread in threads:
             thread.join()
     assert display.completed == 8000
+
+
+def test_the_remaining_time_is_in_proportion_to_the_elapsed_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([100.0, 160.0, 160.0, 160.0, 160.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    pace = Pace()
+    assert pace.text(1, 4) == "elapsed 1 min 0 s, about 3 min 0 s left"
+    assert pace.text(4, 4) == pace.text(0, 4) == pace.text(3, None) == "elapsed 1 min 0 s"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from foal.shared.errors import UsageError
+from foal.shared.errors import FoalError
 from foal.shared.files.corpus_root import check_corpus_root
 
 MEDIA = ["a/1.wav", "a/2.wav", "", "a/é.wav"]
@@ -24,14 +24,14 @@ def corpus(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("wrong", ["download", "download/corpus/a", "download/corpus/b"])
 def test_the_right_root_is_found_one_level_away(corpus: Path, tmp_path: Path, wrong: str) -> None:
     message = rf"none of the 3 files exists below it; tried .*{wrong}/a/1\.wav; did you mean --root {corpus}\?"
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(FoalError, match=message):
         check_corpus_root(tmp_path / wrong, MEDIA, Path("m.csv"))
 
 
 def test_a_root_further_away_is_not_guessed(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="give the folder that these paths are relative to"):
+    with pytest.raises(FoalError, match="give the folder that these paths are relative to"):
         check_corpus_root(tmp_path, MEDIA, Path("m.csv"))
-    with pytest.raises(UsageError, match=rf"but it does not exist; did you mean --root {corpus}\?"):
+    with pytest.raises(FoalError, match=rf"but it does not exist; did you mean --root {corpus}\?"):
         check_corpus_root(corpus / "nowhere", MEDIA, Path("m.csv"))
 
 
@@ -40,11 +40,11 @@ def test_a_root_with_some_of_the_files_is_accepted(corpus: Path) -> None:
     check_corpus_root(corpus, [], Path("m.csv"))
     missing = [f"session1/{number}.wav" for number in range(600)]
     check_corpus_root(corpus, [*missing, *["a/1.wav"] * 2, *["a/2.wav"]], Path("m.csv"))
-    with pytest.raises(UsageError, match="none of the 600 files exists"):
+    with pytest.raises(FoalError, match="none of the 600 files exists"):
         check_corpus_root(corpus, missing, Path("m.csv"))
 
 
 def test_the_root_dot_has_a_parent(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(corpus / "b")
-    with pytest.raises(UsageError, match=r"tried a/1\.wav; did you mean --root \.\.\?"):
+    with pytest.raises(FoalError, match=r"tried a/1\.wav; did you mean --root \.\.\?"):
         check_corpus_root(Path(), MEDIA, Path("m.csv"))

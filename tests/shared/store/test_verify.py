@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from foal.extract.maintenance.stale import is_deletable_corrupt_shard
-from foal.shared.errors import UsageError
+from foal.shared.errors import FoalError
 from foal.shared.hdf5.seal import write_seal
 from foal.shared.store.index_writer import write_index
 from foal.shared.store.shard import VERSION
@@ -58,7 +58,7 @@ def test_files_that_are_not_shards_of_their_folder_are_reported_in_order(feature
     assert "no such shard" in reasons["session1/audio-aaaaaaaa/f.h5"]
     assert reasons["session1/audio-aaaaaaaa/g.h5"] == f"expected a shard of this folder, got one of face-{KEY}"
     assert reasons["x.h5"] == f"expected a shard of this folder, got one of audio-{KEY}"
-    with pytest.raises(UsageError, match="but there is no such file"):
+    with pytest.raises(FoalError, match="but there is no such file"):
         verify_target(features / "nowhere")
     assert "expected a regular file" in verify_target(folder / "c.h5")[1][0][1]
 

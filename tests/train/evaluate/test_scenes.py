@@ -9,7 +9,7 @@ from foal.shared.config.settings import Settings
 from foal.tests.train.folds.scene_corpus import context_turn, scene_corpus
 from foal.tests.train.quick_run import settings
 from foal.train.evaluate.run import evaluate
-from foal.train.report.files import read_metrics
+from foal.train.report.results import read_metrics
 from foal.train.run import train
 
 UTTERANCES = scene_corpus(3, ("impro01", "impro02", "script01"))

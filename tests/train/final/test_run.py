@@ -20,7 +20,7 @@ from foal.train.final.run import median_epochs
 from foal.train.fit.history import Epoch
 from foal.train.fit.loop import train_on_all
 from foal.train.fit.task import FoldScore
-from foal.train.report.files import results_table
+from foal.train.report.results import results_table
 from foal.train.run import train
 
 SETTINGS = settings(seeds=(0, 1), epochs=3, threads=1)

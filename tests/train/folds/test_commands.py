@@ -12,9 +12,9 @@ from foal.tests.train.fits_in_process import requested_tasks  # noqa: F401  (a f
 from foal.tests.train.folds.scene_corpus import context_turn, scene_corpus
 from foal.tests.train.quick_run import settings
 from foal.train.ablate.run import ablate
+from foal.train.compare.pooled import pooled_results
 from foal.train.evaluate.run import evaluate
 from foal.train.fit.task import FitTask
-from foal.train.report.pooled_runs import pooled_results
 from foal.train.run import train
 from foal.train.tune.run import tune
 

@@ -16,6 +16,9 @@ from foal.train.run import train
 def test_a_saved_model_reproduces_the_predictions_of_the_run(feats: Path, tmp_path: Path) -> None:
     train(settings(), feats, tmp_path / "run")
     model, config = load_model(tmp_path / "run" / "models" / "seed0-fold2")
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "run" / "models" / "seed0-fold2").iterdir()}
+    (tmp_path / "any").touch()
+    assert modes == {(tmp_path / "any").stat().st_mode & 0o777}  # as the umask allows
     assert config["classes"] == ["hap", "sad"]
     assert config["score"]["test"] == "session2"
     assert config["provenance"]["audio"]["encoder"] == "random:test"

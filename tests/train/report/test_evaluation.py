@@ -58,10 +58,11 @@ def test_the_table_contains_all_scores_in_percent() -> None:
         "avel: audio to face",
         "43.8",
         "matching: accuracy 81.2",
+        "50 is chance, the score of guessing",
         "warning: random weights",
     ):
         assert expected in text
-    assert "pairs" not in text
+    assert "pairs 54" not in text
 
 
 def test_without_details_the_table_contains_only_the_scores_of_complete_features() -> None:

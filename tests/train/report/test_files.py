@@ -1,7 +1,6 @@
-"""The CSV and JSON files of a run, and its title and warnings."""
+"""The CSV files of a run, and its warnings."""
 
 import csv
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
@@ -12,23 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from foal.shared.errors import UsageError
 from foal.train.data.dataset import Dataset
 from foal.train.data.protocol import build_cross_validation
 from foal.train.fit.history import Epoch
 from foal.train.fit.task import FitResult
 from foal.train.report.files import (
     corpora_seen,
-    read_metrics,
-    run_title,
     selection_warnings,
     versions,
     warnings_for,
     write_history,
-    write_json,
     write_predictions,
 )
 from foal.train.report.formatting import percent
+from foal.train.report.results import run_title
 
 TITLE: dict[str, Any] = {
     "modalities": "both",
@@ -42,29 +38,6 @@ TITLE: dict[str, Any] = {
 
 def rows_in(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(StringIO(path.read_text(encoding="utf-8"))))
-
-
-def test_json_is_indented_and_never_contains_nan(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"name": "é", "values": [1, None]})
-    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"name": "é", "values": [1, None]}
-    with pytest.raises(ValueError, match="nan"):
-        write_json(tmp_path / "b.json", {"score": float("nan")})
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "expected the folder of a finished run, found no metrics.json"),
-        ("{", "got invalid JSON"),
-        ("[]", "got other JSON"),
-        ('{"n": 3}', "runs of older versions have to be trained again"),
-    ],
-)
-def test_files_that_are_not_metrics_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
-    if content is not None:
-        (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(UsageError, match=message):
-        read_metrics(tmp_path)
 
 
 def test_the_history_has_a_line_per_epoch(tmp_path: Path) -> None:
@@ -100,13 +73,6 @@ def test_predictions_have_a_seed_column_for_several_seeds(
     assert first["speaker"] == data.speakers[1]
     assert (first["fold"], first["label"], first["predicted"]) == ("session1", "b", "b")
     assert (first["p_a"], first["p_b"]) == ("0.250000", "0.750000")
-
-
-def test_the_title_contains_losses_and_reasons_for_unusable_scores() -> None:
-    assert run_title(TITLE) == "audio and face + AVEL + MEM"
-    assert run_title({**TITLE, "modalities": "face", "avel": False, "mem": False}) == "face"
-    flags = {"compat": ["sum"], "selected_on_test": True, "random_weights": True}
-    assert run_title({**TITLE, **flags}).endswith(" (compat: sum; selected on test; encoder with random weights)")
 
 
 def test_warnings_report_random_weights_and_selection_on_test(make_dataset: Callable[..., Dataset]) -> None:

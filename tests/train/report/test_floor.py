@@ -1,6 +1,6 @@
 from typing import Any
 
-from foal.train.report.floor import floor_lines, pooled_floor
+from foal.train.report.floor import floor_lines, mem_lines
 
 
 def scores(confusion: list[list[int]], **changes: Any) -> dict[str, Any]:
@@ -36,16 +36,10 @@ def test_inertia_is_called_what_it_is() -> None:
     ]
 
 
-def test_floors_are_pooled_from_their_confusion_matrices() -> None:
-    pooled = pooled_floor([floor([[3, 1], [0, 0]]), floor([[0, 0], [2, 2]], covered=0.0)])
-    assert pooled is not None
-    assert pooled["levels"]["time"] == {
-        "ua": 0.625,
-        "wa": 0.625,
-        "f1": (6 / 9 + 4 / 7) / 2,
-        "n": 8,
-        "confusion": [[3, 1], [2, 2]],
-    }
-    assert pooled["covered"] == 0.5
-    assert pooled_floor([floor([[3, 1], [0, 0]]), None]) is None
-    assert pooled_floor([]) is None
+def test_the_loss_of_mem_is_compared_with_chance() -> None:
+    assert mem_lines({}) == []
+    (line,) = mem_lines({"mem_training": {"loss": 0.64, "chance": 0.6365}})
+    assert "training loss 0.640; a head that ignores its inputs has 0.636 (chance)" in line
+    assert line.endswith("it has not learned to match")
+    (line,) = mem_lines({"mem_training": {"loss": 0.2, "chance": 0.6365}})
+    assert line.endswith("it learned to match")

@@ -3,10 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from foal.train.fit.history import Epoch
-from foal.train.report.plots import plot_confusion, plot_learning
+from foal.train.report.plots import draw_title, figure, plot_confusion, plot_learning, wrapped
 
 METRICS = {"classes": ["hap", "sad"], "confusion": [[5, 1], [0, 0]], "ua_mean": 0.4, "wa_mean": 0.8}
 
@@ -71,3 +73,30 @@ def test_disabled_losses_have_no_curve(tmp_path: Path) -> None:
     for name, loss_mem in (("with.png", 0.7), ("without.png", 0.0)):
         plot_learning(tmp_path / name, history(loss_mem=loss_mem), best, title="audio")
     assert (tmp_path / "with.png").read_bytes() != (tmp_path / "without.png").read_bytes()
+
+
+def test_the_chance_level_of_mem_is_a_line(tmp_path: Path) -> None:
+    for name, chance in (("with.png", 0.64), ("without.png", None)):
+        plot_learning(tmp_path / name, history(loss_mem=0.7), {(0, 1): 3, (0, 2): 2}, title="a", mem_chance=chance)
+    assert (tmp_path / "with.png").read_bytes() != (tmp_path / "without.png").read_bytes()
+
+
+def test_a_long_title_is_broken_between_words_within_the_picture() -> None:
+    title = "audio, face and text + AVEL + MEM (encoder with random weights; speaker statistics; selected on test)"
+    assert wrapped(title, 100) == title
+    assert " ".join(wrapped(title, 4).split("\n")) == title
+    for width in (4.8, 9.0):
+        picture, _ = figure(width, 3.6, panels=1)
+        draw_title(picture, title)
+        picture.canvas.draw()
+        (text,) = [text for text in picture.texts if "AVEL" in text.get_text()]
+        box = text.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= picture.bbox.width
+
+
+def test_shares_have_the_digits_of_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = []
+    monkeypatch.setattr(Axes, "text", lambda axes, x, y, text, **options: texts.append(text))
+    plot_confusion(tmp_path / "a.png", {**METRICS, "confusion": [[33, 7], [0, 40]]}, title="audio")
+    assert texts == ["82.5%\n33", "17.5%\n7", "0.0%\n0", "100.0%\n40"]

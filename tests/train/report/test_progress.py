@@ -23,7 +23,9 @@ EPOCH = Epoch(
     dev_ua=0.5,
     dev_wa=0.5,
 )
-SCORE = FoldScore(seed=0, fold=1, test="session1", dev="session2", ua=0.625, wa=0.5, f1=0.5, epoch=7, n=9)
+SCORE = FoldScore(
+    position=(1, 5), seed=0, fold=1, test="session1", dev="session2", ua=0.625, wa=0.5, f1=0.5, epoch=7, n=9
+)
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +42,8 @@ def test_a_log_contains_a_line_per_fold_and_none_per_epoch(
     with training_progress(TrainSettings(select=select)) as progress:
         for step in (EPOCH, SCORE):
             progress(step)
-    assert capsys.readouterr().out == f"seed 0, fold 1: UA 62.5%, WA 50.0% on session1 ({epoch})\n"
+    pace = "1 of 5 fits, elapsed 0 min 0 s, about 0 min 0 s left"
+    assert capsys.readouterr().out == f"seed 0, fold 1: UA 62.5%, WA 50.0% on session1 ({epoch}); {pace}\n"
 
 
 def test_a_log_contains_the_last_line_of_the_fits(capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,4 +51,4 @@ def test_a_log_contains_the_last_line_of_the_fits(capsys: pytest.CaptureFixture[
         progress(0, 2, "")
         progress(1, 2, "both")
         progress(2, 2, "late fusion")
-    assert capsys.readouterr().out == "2/2 fits, late fusion\n"
+    assert capsys.readouterr().out == "2/2 fits, late fusion, elapsed 0 min 0 s\n"

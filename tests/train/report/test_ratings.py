@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 from foal.train.metrics.regression import group_scores, rating_scores
-from foal.train.report.ratings import plot_ratings, rating_ablation_table, rating_table, write_rating_markdown
+from foal.train.report.plots import plot_ratings
+from foal.train.report.ratings import rating_ablation_table, rating_table, write_rating_markdown
 
 NAMES = ("valence", "arousal")
 RNG = np.random.default_rng(0)

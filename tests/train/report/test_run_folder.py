@@ -110,9 +110,9 @@ def test_an_interrupted_run_is_discarded_only_with_force(tmp_path: Path) -> None
     ("metadata", "message"),
     [
         ({**METADATA, "settings": {"epochs": 4, "seeds": [0]}}, "train.epochs was 3, is now 4;"),
-        ({**METADATA, "settings": {"epochs": 3, "seeds": [0, 1]}}, "train.seeds was [0], is now [0, 1];"),
-        ({**METADATA, "width": 8}, "width was None, is now 8;"),
-        ({"protocol": "x"}, "protocol was 'loso-nested', is now 'x' (and 2 more);"),
+        ({**METADATA, "settings": {"epochs": 3, "seeds": [0, 1]}}, "train.seeds was 0, is now 0, 1;"),
+        ({**METADATA, "width": 8}, "width was none, is now 8;"),
+        ({"protocol": "x"}, "protocol was loso-nested, is now x (and 2 more);"),
     ],
     ids=str,
 )

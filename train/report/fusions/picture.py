@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ..ablation import axis_limits, score_text
-from ..plots import BLUE, GREEN, INK, MUTED, ORANGE, figure, save
+from ..plots import BLUE, GREEN, INK, MUTED, ORANGE, draw_title, figure, save
 from .sentences import Row, equals_best, row_of, title_of
 
 _MARGIN = 0.05  # of the axis, on its right, for the bar
@@ -37,7 +37,7 @@ def plot_fusions(path: Path, comparison: Mapping[str, Any]) -> None:
         axes.set_axisbelow(True)
         _draw_bar(axes, comparison)
         title = f"{title_of(comparison)}: {comparison['n']} utterances, {comparison['protocol']}"
-        picture.suptitle(title, fontsize=11, x=0.01, ha="left", color=INK)
+        draw_title(picture, title, size=11)
         picture.legend(
             handles=_marks(comparison, chance), loc="outside lower center", ncols=2, frameon=False, fontsize=8
         )

@@ -14,7 +14,8 @@ from rich.console import Console
 from foal.shared.errors import UsageError
 from foal.shared.utterance import Utterance
 from foal.tests.train.quick_run import read_csv, settings
-from foal.train.report.pooled_runs import gain_line, pooled_results, pooled_table, read_run
+from foal.train.compare.finished_run import read_run
+from foal.train.compare.pooled import gain_line, pooled_results, pooled_table
 from foal.train.run import train
 
 SCORES = (
@@ -96,8 +97,8 @@ def test_differing_settings_and_protocols_are_reported(runs: Path) -> None:
     if not changed.exists():
         write_part(runs / "other", changed, {"session2"})
     warnings = pooled_results([runs / "part1", changed])["warnings"]
-    assert "the pooled runs differ in train.avel: true, false" in warnings
-    assert "the pooled runs differ in train.epochs: 2, 1" in warnings
+    assert "the pooled runs differ in train.avel: true and false" in warnings
+    assert "the pooled runs differ in train.epochs: 2 and 1" in warnings
     assert not any("train.seeds" in warning for warning in warnings)
 
 

@@ -1,0 +1,1 @@
+"""`foal doctor`: checks of the installation and the machine, each with what to do about it."""

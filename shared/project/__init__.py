@@ -1,0 +1,1 @@
+"""A project folder: `foal init` writes its settings, pipeline and job file from those of the repository."""

@@ -1,0 +1,1 @@
+"""Finished runs together: lists, pooled scores, and comparisons of systems on the same utterances."""
