@@ -25,7 +25,7 @@ GLOBAL_FLAGS = ("--debug", "--verbose", "--quiet")
 PANELS = {
     "Corpus": ("synth", "corpus", "manifest"),
     "Features": ("extract", "import", "index", "inspect", "verify", "clean"),
-    "Training": ("train", "tune", "ablate", "evaluate", "results"),
+    "Training": ("train", "tune", "ablate", "evaluate", "results", "report"),
     "Pipeline": ("code-hash",),
 }
 ORDER = tuple(name for names in PANELS.values() for name in names)
