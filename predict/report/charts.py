@@ -42,7 +42,7 @@ def confusion_chart(classes: Sequence[str], confusion: Sequence[Sequence[int]]) 
             share, x = float(shares[row, column]), left + side * column
             parts.append(element("rect", x=x, y=top, width=side, height=height, class_="ground"))
             parts.append(
-                element("rect", x=x, y=top, width=side, height=height, class_="cell", fill_opacity=share)
+                element("rect", x=x, y=top, width=side, height=height, class_="cell", fill_opacity=_depth(share))
             )
             shade = "deep" if share > 0.5 else "pale"
             middle = x + side / 2
@@ -54,7 +54,9 @@ def confusion_chart(classes: Sequence[str], confusion: Sequence[Sequence[int]]) 
         for row, name in enumerate(classes)
     )
     width = left + side * len(classes)
-    return picture(width, 40 + height * len(classes), parts, label=label, class_="chart wide" if width > 420 else "chart")
+    return picture(
+        width, 40 + height * len(classes), parts, label=label, class_="chart wide" if width > 420 else "chart"
+    )
 
 
 def reliability_chart(bins: Mapping[str, Sequence[Any]]) -> Markup:
@@ -105,7 +107,9 @@ def development_chart(history: Sequence[Row]) -> Markup | None:
     parts = list(_percent_axis(0, 100))
     for rows in _fits(history).values():
         scored = [row for row in rows if _value(row, "dev_ua") is not None]
-        parts.append(polyline([_point(int(row["epoch"]), last, _value(row, "dev_ua") or 0.0) for row in scored], "curve s0"))
+        parts.append(
+            polyline([_point(int(row["epoch"]), last, _value(row, "dev_ua") or 0.0) for row in scored], "curve s0")
+        )
     parts += _epochs(last)
     return picture(WIDTH, 252, parts, label=f"Development UA of {len(_fits(history))} fits by epoch")
 
@@ -127,7 +131,8 @@ def bar_chart(
         parts.append(text(WIDTH, y + 28, percent(share), anchor="end", class_="value"))
     height = 38.0 * len(rows)
     for name, share in (marks or {}).items():
-        parts.append(line(right * share, 14, right * share, height - 4, "reference"))
+        for at in range(len(rows)):
+            parts.append(line(right * share, 38.0 * at + 15, right * share, 38.0 * at + 32, "reference"))
         parts.append(text(right * share + 4, height + 10, f"{name} {percent(share)}", class_="small"))
     spoken = "; ".join(f"{name} {percent(share)}%" for name, share, _ in rows)
     return picture(WIDTH, height + (14 if marks else 0), parts, label=f"{label}: {spoken}")
@@ -158,10 +163,16 @@ def wave_chart(extremes: Sequence[tuple[float, float]]) -> Markup:
     """A waveform from pairs of minimum and maximum (full scale 1), scaled to its peak."""
     peak = max((max(abs(low), abs(high)) for low, high in extremes), default=0.0) or 1.0
     points = " ".join(
-        f"M{at + 0.5:g} {20 - 18 * high / peak:.1f}V{20 - 18 * low / peak + 0.5:.1f}" for at, (low, high) in enumerate(extremes)
+        f"M{at + 0.5:g} {20 - 18 * high / peak:.1f}V{20 - 18 * low / peak + 0.5:.1f}"
+        for at, (low, high) in enumerate(extremes)
     )
     path = element("path", d=points, class_="wave")
-    return picture(len(extremes), 40, [path], label="Waveform", class_="waveform")
+    return picture(len(extremes), 40, [path], label="Waveform", class_="waveform", stretch=True)
+
+
+def _depth(share: float) -> float:
+    """Opacity of a cell: a step at one half, so that the text on both sides of it has enough contrast."""
+    return 0.9 * share if share <= 0.5 else 0.7 + 0.6 * (share - 0.5)
 
 
 def _percent_axis(low: float, high: float) -> list[Markup]:
@@ -178,7 +189,10 @@ def _value_axis(high: float) -> list[Markup]:
     parts = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         y = bottom - (bottom - top) * share
-        parts += [line(left, y, right, y, "grid"), text(left - 6, y + 4, f"{high * share:g}", anchor="end", class_="tick")]
+        parts += [
+            line(left, y, right, y, "grid"),
+            text(left - 6, y + 4, f"{high * share:g}", anchor="end", class_="tick"),
+        ]
     return parts
 
 

@@ -55,9 +55,7 @@ def report(
     source = read_source(target or DEFAULT_RUN)
     page = out or source.folder / PAGE_NAME
     check_report(page, force=force)
-    size = write_report(
-        page, source, settings, media=media, count=mistakes, required="index" in given, force=force
-    )
+    size = write_report(page, source, settings, media=media, count=mistakes, required="index" in given, force=force)
     get_console().print(f"report: {page} ({size / 1000:,.0f} kB)")
     if as_json:
         print_json({"report": str(page), "bytes": size, "kind": source.kind})

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from ...shared.config.settings import Settings
 from ...shared.errors import FoalError, UsageError
 from ...shared.store.feature_store import FeatureStore
@@ -13,8 +15,6 @@ from .layout import Clip, Section
 from .mistakes import Mistake, confident_mistakes
 from .sources import Source
 from .svg import element
-
-from markupsafe import Markup
 
 if TYPE_CHECKING:
     from .clips import Media

@@ -86,11 +86,11 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """A number of the headline: name, value as text, and what stands below."""
+    """A number of the headline: name, value as text, and the lines below."""
 
     name: str
     value: str
-    below: str = ""
+    below: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

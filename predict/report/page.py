@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def build_page(
 ) -> Page:
     """All parts of the page of a source."""
     content = source.content
-    warnings = list(dict.fromkeys([*content["warnings"], *source.evaluation.get("warnings", [])]))
+    warnings = _warnings(content["warnings"], source.evaluation.get("warnings", []))
     provenance = provenance_section(source, index=str(settings.index))
     if source.kind in (RUN, EVALUATION):
         gallery = mistakes_section(source, settings, out, mode=media, count=count, required=required)
@@ -119,8 +119,8 @@ def render(page: Page) -> str:
         page=page,
         mark=MARK,
         policy="; ".join(policy),
-        style=Markup(style),  # noqa: S704
-        script=Markup(script),  # noqa: S704
+        style=Markup(style),
+        script=Markup(script),
     )
 
 
@@ -131,6 +131,12 @@ def _hash(text: str) -> str:
 def _is_report(path: Path) -> bool:
     with path.open("rb") as file:
         return f'<meta name="generator" content="{MARK}">'.encode() in file.read(4096)
+
+
+def _warnings(first: Sequence[str], more: Sequence[str]) -> list[str]:
+    """Warnings without those that repeat the subject of an earlier one, the words before its colon."""
+    subjects = {warning.partition(":")[0] for warning in first}
+    return [*first, *(warning for warning in more if warning.partition(":")[0] not in subjects)]
 
 
 def _conditions(metrics: Mapping[str, Any]) -> str:
@@ -146,15 +152,16 @@ def _run_scores(metrics: Mapping[str, Any]) -> list[Score]:
     scores = []
     if "ua_mean" in metrics:
         for key, name in (("ua", "UA"), ("wa", "WA"), ("f1", "F1")):
-            below = [] if metrics.get(f"{key}_ci95") is None else [f"95% interval {interval_text(metrics[f'{key}_ci95'])}"]
+            ends = metrics.get(f"{key}_ci95")
+            below = [] if ends is None else [f"95% interval {interval_text(ends)}"]
             if metrics.get(f"{key}_std") is not None:
                 below.append(f"± {percent(metrics[f'{key}_std'])} over seeds")
-            scores.append(Score(name=name, value=f"{percent(metrics[f'{key}_mean'])}%", below=", ".join(below)))
+            scores.append(Score(name=name, value=f"{percent(metrics[f'{key}_mean'])}%", below=below))
         classes = len(metrics["classes"])
-        scores.append(Score(name="Chance", value=f"{percent(1 / classes)}%", below=f"UA of {classes} classes"))
+        scores.append(Score(name="Chance", value=f"{percent(1 / classes)}%", below=[f"UA of {classes} classes"]))
     for dimension, part in metrics.get("ratings", {}).get("dimensions", {}).items():
         ends = part["ccc_ci95"]
-        below = "" if ends is None else f"95% interval {rating_text(ends)}"
+        below = [] if ends is None else [f"95% interval {rating_text(ends)}"]
         scores.append(Score(name=f"CCC {dimension}", value=rating_text(part["ccc_mean"]), below=below))
     return scores
 
@@ -175,9 +182,9 @@ def _study_scores(source: Source) -> list[Score]:
     shown = list(dict.fromkeys(name for name in names if name))
     scores = [_row_score(rows[name]["name"], rows[name]) for name in shown]
     classes = len(content["classes"])
-    return [*scores, Score(name="Chance", value=f"{percent(1 / classes)}%", below=f"UA of {classes} classes")]
+    return [*scores, Score(name="Chance", value=f"{percent(1 / classes)}%", below=[f"UA of {classes} classes"])]
 
 
 def _row_score(name: str, row: Mapping[str, Any]) -> Score:
-    below = "" if row.get("ua_ci95") is None else f"95% interval {interval_text(row['ua_ci95'])}"
+    below = [] if row.get("ua_ci95") is None else [f"95% interval {interval_text(row['ua_ci95'])}"]
     return Score(name=f"UA, {name}", value=f"{percent(row['ua_mean'])}%", below=below)

@@ -20,6 +20,8 @@ GROUPS = {
     "per_scene": "Scenes",
 }
 """Keys of an evaluation with scores per group, and their titles."""
+NAMES = dict(zip(GROUPS.values(), ("session", "corpus", "fold", "speaker", "kind of scene", "scene"), strict=True))
+"""Head of the first column by title."""
 
 
 def score_sections(source: Source) -> list[Section]:
@@ -46,13 +48,13 @@ def score_sections(source: Source) -> list[Section]:
 def _classes(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Section:
     counts = np.asarray(metrics["confusion"], np.int64)
     per_class = evaluation.get("per_class") or {}
-    head, rows = ["class", "recall %", "share of predictions %"], []
+    head, rows = ["class", "recall %", "predicted %"], []
     for at, name in enumerate(metrics["classes"]):
         recall = metrics["per_class_recall"].get(name)
         predicted = counts[:, at].sum() / max(counts.sum(), 1)
         rows.append([name, NONE if recall is None else percent(recall), percent(float(predicted))])
     if per_class:
-        head += ["precision %", "F1 %", "utterances"]
+        head += ["precision %", "F1 %", "n"]
         for row in rows:
             scores = per_class[row[0]]
             row += [percent(scores["precision"]), percent(scores["f1"]), f"{scores['n']:,}"]
@@ -63,6 +65,7 @@ def _classes(metrics: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Secti
     return Section(
         key="classes",
         title="Classes",
+        text=["n: utterances; predicted: share of this class in all predictions."] if per_class else (),
         figures=[Figure(chart=confusion_chart(metrics["classes"], metrics["confusion"]), caption=caption)],
         tables=[text_table("Scores per class", head, rows)],
     )
@@ -88,8 +91,8 @@ def _groups(evaluation: Mapping[str, Any]) -> list[Section]:
     if not tables:
         return []
     words = [
-        "Mean over seeds. The strip shows UA from 0 to 100% and its deviation over seeds; the thin line is the UA of "
-        "all utterances."
+        "Mean over seeds; n: utterances. The strip shows UA from 0 to 100% and its deviation over seeds; the "
+        "dotted line is the UA of all utterances."
     ]
     return [Section(key="groups", title="Sessions, speakers and scenes", text=words, tables=tables)]
 
@@ -103,7 +106,7 @@ def _group_table(title: str, groups: Mapping[str, Mapping[str, Any]], evaluation
         texts = [percent(ua), percent(scores["wa_mean"]), percent(scores["f1_mean"]), f"{scores['n']:,}"]
         cells = [Cell(text=text, key=sort_key(text)) for text in texts]
         rows.append([Cell(text=name), cells[0], Cell(chart=strip, key=f"{ua:g}"), *cells[1:]])
-    head = [title.lower(), "UA %", "0 to 100%", "WA %", "F1 %", "utterances"]
+    head = [NAMES[title], "UA %", "0 to 100%", "WA %", "F1 %", "n"]
     return Table(caption=title, head=head, rows=rows, numeric=frozenset({1, 3, 4, 5}))
 
 
@@ -114,18 +117,31 @@ def _reliability(evaluation: Mapping[str, Any]) -> Section:
         "the network is more confident than it is right."
     )
     caption = "Accuracy by confidence, all seeds together."
+    bins = scores["bins"]
+    width, total = 1 / len(bins["counts"]), max(sum(bins["counts"]), 1)
+    head = ["confidence %", "mean %", "accuracy %", "share of utterances %"]
+    rows = [
+        [
+            f"{percent(at * width)} to {percent((at + 1) * width)}",
+            *(percent(bins[key][at]) for key in ("confidence", "accuracy")),
+            percent(count / total),
+        ]
+        for at, count in enumerate(bins["counts"])
+        if count
+    ]
     return Section(
         key="reliability",
         title="Reliability",
         text=[words],
         figures=[Figure(chart=reliability_chart(scores["bins"]), caption=caption)],
+        tables=[text_table("Accuracy by confidence", head, rows)],
     )
 
 
 def _robustness(evaluation: Mapping[str, Any]) -> Section:
     rows = [(name, scores["ua_mean"], scores["ua_std"]) for name, scores in evaluation["robustness"].items()]
     chance = {"chance": 1 / len(evaluation["classes"])}
-    caption = "UA in percent with degraded inputs; the thin line is the deviation over seeds."
+    caption = "UA in percent with degraded inputs; the orange line is the deviation over seeds."
     return Section(
         key="robustness",
         title="Robustness to a missing modality",
@@ -166,7 +182,9 @@ def _curves(history: Sequence[Row]) -> Section:
     losses, legend = loss_chart(history)
     figures = [Figure(chart=losses, caption="Training loss (unweighted), one line per seed and fold.", legend=legend)]
     if (development := development_chart(history)) is not None:
-        figures.append(Figure(chart=development, caption="UA of the development group (%), one line per seed and fold."))
+        figures.append(
+            Figure(chart=development, caption="UA of the development group (%), one line per seed and fold.")
+        )
     return Section(key="curves", title="Learning curves", figures=figures)
 
 

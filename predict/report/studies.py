@@ -81,8 +81,8 @@ def _systems(
     names.insert(at, f"UA, {limits[0]:.0f} to {limits[1]:.0f}%")
     numeric = frozenset(range(1, len(names))) - {at}
     words = [
-        f"The strip shows UA with its 95% interval; the thin line is {_name(study, reference)}. A column is sorted by "
-        "its heading."
+        f"The strip shows UA with its 95% interval; the dotted line is {_name(study, reference)}. Bold: that one "
+        "and the best row. A click on a heading sorts the rows."
     ]
     table = Table(caption="Systems", head=names, rows=rows, numeric=numeric)
     return Section(key="systems", title="Systems", text=[*words, *explanation(study)], tables=[table])
@@ -92,7 +92,10 @@ def _recalls(study: Study) -> list[Section]:
     """Recall of each class by system."""
     classes = study["classes"]
     rows = [
-        [row["name"], *(f"{100 * recall:.1f}" for recall in (row["per_class_recall"].get(name, 0.0) for name in classes))]
+        [
+            row["name"],
+            *(f"{100 * recall:.1f}" for recall in (row["per_class_recall"].get(name, 0.0) for name in classes)),
+        ]
         for row in study["rows"]
         if row["per_class_recall"]
     ]

@@ -12,14 +12,24 @@ def element(name: str, *content: str, **attributes: object) -> Markup:
         for key, value in attributes.items()
         if value is not None
     )
-    return Markup(f"<{name}{shown}>{''.join(escape(part) for part in content)}</{name}>")  # noqa: S704
+    return Markup(f"<{name}{shown}>{''.join(escape(part) for part in content)}</{name}>")
 
 
-def picture(width: float, height: float, parts: Iterable[str], *, label: str, class_: str = "chart") -> Markup:
-    """An SVG image of that size with an accessible name."""
+def picture(
+    width: float, height: float, parts: Iterable[str], *, label: str, class_: str = "chart", stretch: bool = False
+) -> Markup:
+    """An SVG image of that size with an accessible name; stretched to the box of the page, or in proportion."""
     box = f"0 0 {width:g} {height:g}"
     return element(
-        "svg", *parts, viewBox=box, width=width, height=height, role="img", aria_label=label, class_=class_
+        "svg",
+        *parts,
+        viewBox=box,
+        width=width,
+        height=height,
+        role="img",
+        aria_label=label,
+        class_=class_,
+        preserveAspectRatio="none" if stretch else None,
     )
 
 
