@@ -170,8 +170,8 @@ def _study_scores(source: Source) -> list[Score]:
     content = source.content
     if source.kind == TUNING:
         return [
-            _row_score("Tuned, nested", content["tuned"]),
-            _row_score("Current settings", content["current"]),
+            _row_score("tuned settings, nested", content["tuned"]),
+            _row_score("current settings", content["current"]),
             Score(name="Gain", value=signed(content["gain"])),
         ]
     if "target" in content:
