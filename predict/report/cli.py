@@ -10,6 +10,7 @@ from ...shared.config.settings import Settings
 
 DEFAULT_RUN = Path("runs/main")
 PAGE_NAME = "report.html"
+"""As in train/report/run_folder.py, whose import takes a second."""
 
 
 @with_settings(features="index", root="corpus.root")

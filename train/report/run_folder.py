@@ -22,7 +22,9 @@ METADATA_FILE = "run.json"
 """Configuration of a run; written first."""
 METRICS_FILE = "metrics.json"
 LOG_FILE = "run.log"
-LEFT_BY_DVC = frozenset({".gitignore", LOG_FILE})
+REPORT_FILE = "report.html"
+"""The page of `foal report`; it may lie in the folder of any result."""
+LEFT_BY_DVC = frozenset({".gitignore", LOG_FILE, REPORT_FILE})
 """Files that stay in a run's folder when DVC has removed its outputs."""
 
 

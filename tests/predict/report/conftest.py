@@ -11,11 +11,13 @@ from foal.predict.report.sources import Source, read_source
 from foal.shared.config.settings import CorpusSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.manifest import read_manifest
+from foal.shared.store.index_writer import write_index
 from foal.tests.train.figures import save_blank
 from foal.train.evaluate.run import evaluate
 from foal.train.run import train
 
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, seeds=(0, 1))
+KEYS = {"audio": "0" * 64, "face": "0" * 64}
 MISTAKES = 5
 
 
@@ -26,12 +28,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(
-    workspace: Path, synthetic_corpus: Path, make_index: Callable[..., Path], foal_in: Callable[..., object]
+    workspace: Path, synthetic_corpus: Path, make_features: Callable[..., Path], foal_in: Callable[..., object]
 ) -> Path:
     """A run of two seeds over five sessions with random features, and its evaluation; created once, read only."""
     if not (workspace / "run").exists():
         foal_in(workspace, "manifest", "synthetic", synthetic_corpus, "-o", "m.csv")
-        index = make_index(workspace, read_manifest(workspace / "m.csv"))
+        utterances, index = read_manifest(workspace / "m.csv"), workspace / "feats.h5"
+        write_index(index, utterances, make_features(workspace / "features", utterances), KEYS)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Figure, "savefig", save_blank)
             settings = Settings(train=QUICK)

@@ -121,7 +121,8 @@ def test_the_page_is_as_wide_as_the_screen(opened: Any, width: int) -> None:
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
-        assert opened.execute_script("return document.documentElement.scrollWidth") == width
+        shown = "return [innerWidth, document.documentElement.scrollWidth - document.documentElement.clientWidth]"
+        assert opened.execute_script(shown) == [width, 0]
         overhang = opened.execute_script(
             """return [...document.querySelectorAll("main *")].filter((part) => !part.closest(".scroll, pre, svg")
             && part.getBoundingClientRect().right > innerWidth + 1).map((part) => part.outerHTML.slice(0, 80))"""

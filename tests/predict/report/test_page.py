@@ -1,23 +1,30 @@
 import base64
 import hashlib
+import json
 import re
-import subprocess
-from collections.abc import Callable
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from foal.predict.report.cli import PAGE_NAME, report
 from foal.predict.report.layout import Clip, Page, Score, Section, text_table
 from foal.predict.report.page import build_page, render, write_report
 from foal.predict.report.sources import Source
 from foal.shared.config.settings import Settings
 from foal.shared.errors import UsageError
+from foal.train.ablate.run import OUR_FILES as ABLATION_FILES
+from foal.train.evaluate.run import OUR_FILES as EVALUATION_FILES
 from foal.train.report.formatting import interval_text, percent
+from foal.train.report.run_folder import REPORT_FILE
+from foal.train.run import OUR_FILES as RUN_FILES
+from foal.train.tune.run import OUR_FILES as TUNING_FILES
 
 HOSTILE = '<script>alert("1")</script><img src=x onerror=alert(1)>'
-Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 class Tags(HTMLParser):
@@ -116,3 +123,27 @@ def test_results_of_other_versions_are_one_sentence(source: Source, settings: Se
         )
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "r.html").exists()
+
+
+def test_the_command_writes_into_the_folder_of_the_run_and_the_run_stays_replaceable(
+    run: Path, settings: Settings, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    app = typer.Typer(add_completion=False)
+    app.command()(report)
+    arguments = [tmp_path / "run", "--features", settings.index, "--root", settings.corpus.root, "--json"]
+    shown = CliRunner().invoke(
+        app, [*map(str, arguments), "--media", "link", "--mistakes", "2"], catch_exceptions=False
+    )
+    assert shown.exit_code == 0, shown.output
+    page = tmp_path / "run" / REPORT_FILE
+    assert json.loads(shown.output.splitlines()[-1]) == {
+        "report": str(page),
+        "bytes": page.stat().st_size,
+        "kind": "run",
+    }
+    html = page.read_text()
+    assert html.count("<audio") == 2
+    assert "media-src data: file: &#39;self&#39;" in html
+    assert REPORT_FILE == PAGE_NAME
+    assert all(REPORT_FILE in files for files in (RUN_FILES, ABLATION_FILES, EVALUATION_FILES, TUNING_FILES))

@@ -14,7 +14,10 @@ def by_key(source: Source) -> dict[str, Section]:
 
 
 def test_a_run_with_its_evaluation_has_all_sections(source: Source) -> None:
-    assert list(by_key(source)) == ["classes", "folds", "groups", "reliability", "robustness", "retrieval", "curves"]
+    retrieval = {"avel: audio to face": {"map": 0.4, "r1": 0.5, "chance": 0.25}}
+    sections = by_key(replace(source, evaluation={**source.evaluation, "retrieval": retrieval}))
+    assert list(sections) == ["classes", "folds", "groups", "reliability", "robustness", "retrieval", "curves"]
+    assert [cell.text for cell in sections["retrieval"].tables[0].rows[0]] == [*retrieval, "40.0", "50.0", "25.0"]
 
 
 def test_a_run_without_an_evaluation_has_what_its_files_allow(source: Source) -> None:

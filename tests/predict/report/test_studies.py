@@ -3,7 +3,7 @@ from typing import Any
 
 from foal.predict.report.sources import ABLATION, FUSIONS, Source
 from foal.predict.report.studies import study_lines, study_sections, study_title
-from foal.tests.train.report.fusions.example_comparison import comparison as example_comparison
+from foal.tests.train.report.fusions.example_comparison import example_comparison
 from foal.tests.train.report.test_ablation import example_ablation
 from foal.train.report.ablation import table_cells
 
