@@ -1,7 +1,7 @@
 """The gallery of the most confident mistakes: predictions of the run with media of the corpus."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,21 +134,20 @@ def _media(
 
 
 def _clip(mistake: Mistake, media: "Media | None") -> Clip:
-    shares = [(name, _bar(float(share)), percent(float(share))) for name, share in zip(
-        mistake.classes, mistake.shares, strict=True
-    )]  # fmt: skip
-    row = mistake.row
-    common = {"name": row["id"], "truth": row["label"], "predicted": mistake.predicted}
-    details = [row["speaker"], row["fold"]]
-    if media is None:
-        return Clip(**common, confidence=percent(mistake.confidence), shares=shares, details=details)
-    if media.seconds is not None:
-        details.append(f"{media.seconds:.1f} s")
-    return Clip(
-        **common,
+    row, shares = mistake.row, zip(mistake.classes, mistake.shares.tolist(), strict=True)
+    clip = Clip(
+        name=row["id"],
+        truth=row["label"],
+        predicted=mistake.predicted,
         confidence=percent(mistake.confidence),
-        shares=shares,
-        details=details,
+        shares=[(name, _bar(share), percent(share)) for name, share in shares],
+        details=[row["speaker"], row["fold"]],
+    )
+    if media is None:
+        return clip
+    return replace(
+        clip,
+        details=[*clip.details, *([] if media.seconds is None else [f"{media.seconds:.1f} s"])],
         transcript=media.utterance.transcript or "",
         image=media.image,
         wave=wave_chart(media.wave) if media.wave else None,

@@ -115,13 +115,14 @@ def render(page: Page) -> str:
         "base-uri 'none'",
         "form-action 'none'",
     ]
-    return template.render(
+    html: str = template.render(
         page=page,
         mark=MARK,
         policy="; ".join(policy),
         style=Markup(style),
         script=Markup(script),
     )
+    return html
 
 
 def _hash(text: str) -> str:

@@ -1,6 +1,7 @@
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_media_outside_of_the_root_are_read_only_where_allowed(
     name, root = store.utterances[0].id, tmp_path / "root"
     root.mkdir()
     (root / "Session1").symlink_to(synthetic_corpus / "Session1")
-    options = {"root": root, "page": tmp_path / "r.html", "mode": "embed"}
+    options: dict[str, Any] = {"root": root, "page": tmp_path / "r.html", "mode": "embed"}
     refused = read_media(store, [name], **options)[name]
     assert (refused.sound, refused.note) == ("", "its media are outside of the corpus root")
     assert read_media(store, [name], **options, allow_outside=True)[name].sound

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -105,7 +106,7 @@ def test_a_report_is_replaced_and_other_files_only_with_force(
 ) -> None:
     out = tmp_path / "r.html"
     out.write_text("mine")
-    options = {"media": "none", "count": 0, "required": False}
+    options: dict[str, Any] = {"media": "none", "count": 0, "required": False}
     with pytest.raises(UsageError, match="is not a report"):
         write_report(out, source, settings, **options)
     size = write_report(out, source, settings, **options, force=True)

@@ -1,13 +1,22 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from foal.predict.report.sources import ABLATION, EVALUATION, FUSIONS, RUN, read_source
 from foal.shared.errors import UsageError
 
-STUDY = {"protocol": "", "features": "", "seeds": [], "rows": [], "warnings": [], "settings": {}, "verdict": None}
+STUDY: dict[str, Any] = {
+    "protocol": "",
+    "features": "",
+    "seeds": [],
+    "rows": [],
+    "warnings": [],
+    "settings": {},
+    "verdict": None,
+}
 
 
 def test_a_run_has_its_evaluation_history_and_predictions(run: Path) -> None:
