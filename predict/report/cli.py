@@ -21,7 +21,7 @@ def report(
     target: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[RUN|EVALUATION|ABLATION]",
+            metavar="RUN|EVALUATION|ABLATION",
             help="Folder of a finished run, evaluation, ablation, comparison of fusions or tuning (default: "
             f"{DEFAULT_RUN})",
             show_default=False,
@@ -50,10 +50,12 @@ def report(
     a gallery of the most confident mistakes, provenance. The page is one file and loads nothing.
     """
     from ...shared.cli.console import get_console, print_json
-    from .page import check_report, write_report
     from .sources import read_source
 
+    # Read before torch is imported, which takes seconds.
     source = read_source(target or DEFAULT_RUN)
+    from .page import check_report, write_report
+
     page = out or source.folder / PAGE_NAME
     check_report(page, force=force)
     size = write_report(page, source, settings, media=media, count=mistakes, required="index" in given, force=force)

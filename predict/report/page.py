@@ -111,18 +111,17 @@ def render(page: Page) -> str:
         f"style-src '{_hash(style)}'",
         f"script-src '{_hash(script)}'",
         "img-src data:",
-        f"media-src data:{' file: ' + chr(39) + 'self' + chr(39) if linked else ''}",
+        "media-src data: file: 'self'" if linked else "media-src data:",
         "base-uri 'none'",
         "form-action 'none'",
     ]
-    html: str = template.render(
+    return template.render(
         page=page,
         mark=MARK,
         policy="; ".join(policy),
         style=Markup(style),
         script=Markup(script),
     )
-    return html
 
 
 def _hash(text: str) -> str:
@@ -143,8 +142,8 @@ def _warnings(first: Sequence[str], more: Sequence[str]) -> list[str]:
 def _conditions(metrics: Mapping[str, Any]) -> str:
     seeds = metrics["seeds"]
     shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(map(str, seeds))})"
-    line = f"Protocol {metrics['protocol']}; {counted(metrics['n'], 'utterance')}; {shown}; features "
-    line += metrics["features"][:8]
+    line = f"Protocol {metrics['protocol']}; {counted(metrics['n'], 'utterance')}; {shown}; "
+    line += f"features {metrics['features'][:8]}"
     sessions = metrics.get("sessions", ["all"])
     return line + ("" if sessions == ["all"] else f"; only {', '.join(sessions)}")
 
