@@ -160,3 +160,16 @@ def test_texts_have_contrast_in_both_schemes(opened: Any, scheme: str) -> None:
         assert contrast(*colours) >= 4.5, selector
         grounds.add(sum(colours[1]) > 384)
     assert grounds == {scheme == "light"}
+
+
+def test_print_fits_on_paper_without_controls(opened: Any) -> None:
+    size = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # A4 with the default margins
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        shown = "return [document.documentElement.scrollWidth - document.documentElement.clientWidth]"
+        assert opened.execute_script(shown) == [0]
+        assert not any(part.is_displayed() for part in opened.find_elements(By.CSS_SELECTOR, "nav, audio, .skip"))
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
