@@ -32,6 +32,7 @@ demo: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" dvc repro
 	$(BIN)/foal inspect feats.h5
 	$(BIN)/foal results runs/main
+	$(BIN)/foal report runs/main
 
 # COVERAGE=1 prints the share of lines that the tests run; it costs half as much time again.
 test: $(STAMP)

@@ -26,7 +26,7 @@ PANELS = {
     "Project": ("init", "doctor"),
     "Corpus": ("synth", "corpus", "manifest"),
     "Features": ("extract", "import", "export-features", "index", "inspect", "verify", "clean"),
-    "Training": ("train", "tune", "ablate", "evaluate", "results", "runs", "compare"),
+    "Training": ("train", "tune", "ablate", "evaluate", "results", "report", "runs", "compare"),
     "Models": ("export",),
     "Pipeline": ("code-hash",),
 }

@@ -25,14 +25,14 @@ from ..metrics.significance import paired_comparison
 from ..report.ablation import plot_ablation, write_markdown
 from ..report.files import warnings_for
 from ..report.results import write_json
-from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
+from ..report.run_folder import FITS, LOG_FILE, REPORT_FILE, reuse_run_folder
 from .ratings import ablate_ratings
 from .script_rows import with_script_rows
 from .study import Results, Study, predict_tested, score_row
 from .systems import BASELINE, PROPOSED, System, fit_tasks, systems_for
 
 OUR_FILES = frozenset(
-    {"ablation.json", "ablation.md", "ablation.png", FITS, LOG_FILE, ".gitignore"}
+    {"ablation.json", "ablation.md", "ablation.png", FITS, LOG_FILE, REPORT_FILE, ".gitignore"}
     | {f"fusions.{suffix}" for suffix in ("json", "md", "csv", "tex", "png")}
 )
 """Files of this study and of that of fusion systems, which may share a folder and their fits."""

@@ -31,7 +31,7 @@ from ..report.evaluation import plot_calibration, plot_overview
 from ..report.files import corpora_seen, fold_streams_json, head_json, versions
 from ..report.plots import plot_confusion
 from ..report.results import run_title, write_json
-from ..report.run_folder import reuse_run_folder
+from ..report.run_folder import REPORT_FILE, reuse_run_folder
 from .ensemble import (
     DataOf,
     FoldModel,
@@ -50,7 +50,7 @@ from .scenes import scene_scores
 
 log = logging.getLogger(__name__)
 
-OUR_FILES = frozenset({"metrics.json", "confusion.png", "calibration.png", "overview.png", ".gitignore"})
+OUR_FILES = frozenset({"metrics.json", "confusion.png", "calibration.png", "overview.png", ".gitignore", REPORT_FILE})
 FROM_THE_RUN = (
     "protocol",
     "selected_on_test",

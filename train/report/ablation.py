@@ -26,23 +26,23 @@ _NAME_WIDTH = 46  # characters of a system's name on one line of the picture
 
 def write_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
     """Write ablation.md: conditions, table, warnings, and an explanation of the columns."""
-    head = _head(ablation)
+    head = table_head(ablation)
     lines = [
-        f"# {_title(ablation)}",
+        f"# {title_of(ablation)}",
         "",
         *([verdict, ""] if (verdict := verdict_line(ablation)) else []),
         conditions_line(ablation),
         "",
         table_row(head),
         table_row(["---", *["---:"] * (len(head) - 1)]),
-        *(table_row(_cells(ablation, row)) for row in ablation["rows"]),
+        *(table_row(table_cells(ablation, row)) for row in ablation["rows"]),
         "",
     ]
     if floors := floor_lines(ablation):
         lines += [*(f"- {line}" for line in floors), ""]
     if ablation["warnings"]:
         lines += [*(f"- {warning}" for warning in ablation["warnings"]), ""]
-    path.write_text("\n".join([*lines, *_explanation(ablation), ""]), encoding="utf-8")
+    path.write_text("\n".join([*lines, *explanation_lines(ablation), ""]), encoding="utf-8")
 
 
 def ablation_table(ablation: Mapping[str, Any]) -> RenderableType:
@@ -50,13 +50,13 @@ def ablation_table(ablation: Mapping[str, Any]) -> RenderableType:
     if "target" in ablation:
         return rating_ablation_table(ablation)
     table = Table(
-        title=_title(ablation), caption=conditions_line(ablation), title_justify="left", caption_justify="left"
+        title=title_of(ablation), caption=conditions_line(ablation), title_justify="left", caption_justify="left"
     )
-    for number, column in enumerate(_head(ablation)):
+    for number, column in enumerate(table_head(ablation)):
         table.add_column(Text(column), justify="right" if number else "left")
     for row in ablation["rows"]:
         style = "bold" if row["id"] == ablation["baseline"] else None
-        table.add_row(*map(Text, _cells(ablation, row)), style=style)
+        table.add_row(*map(Text, table_cells(ablation, row)), style=style)
     verdict = verdict_line(ablation)
     first = [Text(verdict, style="bold")] if verdict else []
     floors = map(Text, floor_lines(ablation))
@@ -95,7 +95,7 @@ def plot_ablation(path: Path, ablation: Mapping[str, Any]) -> None:
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="both", color="#eef0f3", lw=0.8)
         axes.set_axisbelow(True)
-        title = f"{_title(ablation)}: {ablation['n']} utterances, {ablation['protocol']}"
+        title = f"{title_of(ablation)}: {ablation['n']} utterances, {ablation['protocol']}"
         draw_title(picture, title, size=11)
         marks = _marks(ablation)
         picture.legend(
@@ -160,7 +160,8 @@ def axis_limits(ablation: Mapping[str, Any]) -> tuple[float, float]:
     return max(low - margin, -margin), min(high + margin, 100 + margin)
 
 
-def _title(ablation: Mapping[str, Any]) -> str:
+def title_of(ablation: Mapping[str, Any]) -> str:
+    """The title, with what restricts the meaning of the scores."""
     remarks = ["features per fold"] if ablation.get("fold_streams") else []
     remarks += ["encoder with random weights"] if ablation["random_weights"] else []
     remarks += ["encoder saw the corpus"] if ablation.get("encoder_saw_corpus") else []
@@ -177,12 +178,14 @@ def conditions_line(ablation: Mapping[str, Any]) -> str:
     )
 
 
-def _head(ablation: Mapping[str, Any]) -> list[str]:
+def table_head(ablation: Mapping[str, Any]) -> list[str]:
+    """The names of the columns."""
     gain = f"gain over {_baseline(ablation)['name']}"
     return ["system", "UA %", "WA %", "F1 %", "95% interval of UA, by speaker", gain, "p"]
 
 
-def _cells(ablation: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
+def table_cells(ablation: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
+    """The cells of a row, in the order of `table_head`."""
     name = row["name"] + (f" ({_ON_TEST})" if row["selected_on_test"] else "")
     interval = interval_text(row["ua_ci95"])
     scores = [score_text(row, "ua"), score_text(row, "wa"), f"{100 * row['f1_mean']:.1f}"]
@@ -192,7 +195,8 @@ def _cells(ablation: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     return [name, *scores, interval, gain, p_text(row["p"])]
 
 
-def _explanation(ablation: Mapping[str, Any]) -> list[str]:
+def explanation_lines(ablation: Mapping[str, Any]) -> list[str]:
+    """What the columns mean."""
     baseline = _baseline(ablation)["name"]
     return [
         "Intervals are 95% intervals of the mean UA over resampled speakers (bootstrap, with Student's t for the "

@@ -39,7 +39,7 @@ def rating_table(metrics: Mapping[str, Any], *, title: str = "ratings", caption:
 
     def row(suffix: str) -> list[str]:
         scores = [part[f"{score}_{suffix}"] for part in dimensions for score in ("ccc", "mae")]
-        return [_text(value) for value in (*scores, *([ratings[f"ccc_{suffix}"]] if several else []))]
+        return [rating_text(value) for value in (*scores, *([ratings[f"ccc_{suffix}"]] if several else []))]
 
     table.add_row("all folds" if fits else "all", "", *row("mean"), style="bold")
     if ratings["ccc_ci95"] is not None:
@@ -51,10 +51,10 @@ def rating_table(metrics: Mapping[str, Any], *, title: str = "ratings", caption:
 
 def _average(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
-    return _text(float(np.mean(known)) if known else None)
+    return rating_text(float(np.mean(known)) if known else None)
 
 
-def _text(value: float | Sequence[float] | None) -> str:
+def rating_text(value: float | Sequence[float] | None) -> str:
     """A score with three decimals, an interval as "0.41 to 0.62"; None as "-"."""
     if value is None:
         return NONE
@@ -65,17 +65,17 @@ def _text(value: float | Sequence[float] | None) -> str:
 
 def write_rating_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
     """Write ablation.md of a study of ratings: conditions, table, warnings."""
-    head = _ablation_head(ablation)
+    head = ablation_head(ablation)
     lines = [
         f"# Ratings: {', '.join(ablation['target'])}",
         "",
         rating_verdict(ablation),
         "",
-        _ablation_conditions(ablation),
+        ablation_conditions(ablation),
         "",
         table_row(head),
         table_row(["---", *["---:"] * (len(head) - 1)]),
-        *(table_row(_ablation_cells(row)) for row in ablation["rows"]),
+        *(table_row(ablation_cells(row)) for row in ablation["rows"]),
         "",
         *(f"- {warning}" for warning in ablation["warnings"]),
         "",
@@ -88,11 +88,11 @@ def write_rating_markdown(path: Path, ablation: Mapping[str, Any]) -> None:
 def rating_ablation_table(ablation: Mapping[str, Any]) -> RenderableType:
     """The table of a study of ratings and its warnings for the terminal."""
     title = f"ratings: {', '.join(ablation['target'])}"
-    table = Table(title=title, caption=_ablation_conditions(ablation), title_justify="left", caption_justify="left")
-    for number, column in enumerate(_ablation_head(ablation)):
+    table = Table(title=title, caption=ablation_conditions(ablation), title_justify="left", caption_justify="left")
+    for number, column in enumerate(ablation_head(ablation)):
         table.add_column(column, justify="right" if number else "left")
     for row in ablation["rows"]:
-        table.add_row(*map(Text, _ablation_cells(row)))
+        table.add_row(*map(Text, ablation_cells(row)))
     warnings = (Text(f"warning: {warning}") for warning in ablation["warnings"])
     return Group(Text(rating_verdict(ablation), style="bold"), table, *warnings)
 
@@ -108,22 +108,25 @@ def rating_verdict(ablation: Mapping[str, Any]) -> str:
     )
 
 
-def _ablation_conditions(ablation: Mapping[str, Any]) -> str:
+def ablation_conditions(ablation: Mapping[str, Any]) -> str:
+    """Utterances, speakers, protocol, features and seeds of a study of ratings."""
     return (
         f"{ablation['n']} utterances of {ablation['speakers']} speakers, {ablation['protocol']}, features "
         f"{ablation['features'][:8]}, seeds {', '.join(map(str, ablation['seeds']))}"
     )
 
 
-def _ablation_head(ablation: Mapping[str, Any]) -> list[str]:
+def ablation_head(ablation: Mapping[str, Any]) -> list[str]:
+    """The names of the columns of a study of ratings."""
     names = list(ablation["rows"][0]["dimensions"])
     return ["system", "seeds", *(f"{score} {name}" for name in names for score in ("CCC", "MAE")), "mean CCC"]
 
 
-def _ablation_cells(row: Mapping[str, Any]) -> list[str]:
+def ablation_cells(row: Mapping[str, Any]) -> list[str]:
+    """The cells of a row, in the order of `ablation_head`."""
     cells = [row["name"], str(row["seeds"])]
     for scores in (*row["dimensions"].values(), row):
         for score in ("ccc", "mae") if scores is not row else ("ccc",):
             ends = scores[f"{score}_ci95"]
-            cells.append(f"{scores[f'{score}_mean']:.3f}" + ("" if ends is None else f" ({_text(ends)})"))
+            cells.append(f"{scores[f'{score}_mean']:.3f}" + ("" if ends is None else f" ({rating_text(ends)})"))
     return cells

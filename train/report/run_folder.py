@@ -24,7 +24,9 @@ METADATA_FILE = "run.json"
 METRICS_FILE = "metrics.json"
 LOG_FILE = "run.log"
 UNFINISHED_SUFFIX = ".unfinished"
-LEFT_BY_DVC = frozenset({".gitignore", LOG_FILE})
+REPORT_FILE = "report.html"
+"""The page of `foal report`; it may lie in the folder of any result."""
+LEFT_BY_DVC = frozenset({".gitignore", LOG_FILE, REPORT_FILE})
 """Files that stay in a run's folder when DVC has removed its outputs."""
 
 

@@ -21,26 +21,26 @@ _PALE = "#cbd2d9"
 def write_markdown(path: Path, tuning: Mapping[str, Any]) -> None:
     """Write tune.md: verdict, conditions, test scores, chosen trials, best setting, all trials, and an explanation."""
     sections: list[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = [
-        ("Test groups", *_test_table(tuning)),
-        ("Chosen trials", *_fold_table(tuning)),
-        ("Best setting", *_best_table(tuning)),
-        ("Trials, best first", *_trial_table(tuning)),
+        ("Test groups", *test_table(tuning)),
+        ("Chosen trials", *fold_table(tuning)),
+        ("Best setting", *best_table(tuning)),
+        ("Trials, best first", *trial_table(tuning)),
     ]
-    lines = [f"# {_title(tuning)}", "", verdict_line(tuning), "", _conditions(tuning), ""]
+    lines = [f"# {title_of(tuning)}", "", verdict_line(tuning), "", conditions_line(tuning), ""]
     notes = [*floor_lines(tuning), *tuning["warnings"]]
     lines += [*(f"- {note}" for note in notes), ""] if notes else []
     for title, head, rows in sections:
         lines += [f"## {title}", "", table_row(head), table_row(["---"] * len(head)), *map(table_row, rows), ""]
         if title == "Best setting":
-            lines += [_best_note(tuning), ""]
+            lines += [best_note(tuning), ""]
     lines += ["![trials](trials.png)", "", "![importance of the parameters](importance.png)", ""]
-    path.write_text("\n".join([*lines, *_explanation(tuning), ""]), encoding="utf-8")
+    path.write_text("\n".join([*lines, *explanation_lines(tuning), ""]), encoding="utf-8")
 
 
 def tuning_table(tuning: Mapping[str, Any]) -> RenderableType:
     """Verdict, chosen trial of each fold, best setting and warnings for the terminal."""
-    head, rows = _fold_table(tuning)
-    table = Table(title=_title(tuning), caption=_conditions(tuning), title_justify="left", caption_justify="left")
+    head, rows = fold_table(tuning)
+    table = Table(title=title_of(tuning), caption=conditions_line(tuning), title_justify="left", caption_justify="left")
     for column in head:
         table.add_column(Text(column), justify="right" if "%" in column or "trial" in column else "left")
     for row in rows:
@@ -124,7 +124,7 @@ def plot_trials(path: Path, tuning: Mapping[str, Any]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e4e7eb", lw=0.8)
         axes.set_axisbelow(True)
-        draw_title(picture, f"{_title(tuning)}: {tuning['n']} utterances, {tuning['protocol']}", size=11)
+        draw_title(picture, f"{title_of(tuning)}: {tuning['n']} utterances, {tuning['protocol']}", size=11)
         picture.legend(
             handles=_marks(tuning, rows, chosen), loc="outside lower center", ncols=3, frameon=False, fontsize=8
         )
@@ -148,7 +148,8 @@ def _ranked(tuning: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return sorted(tuning["trials"], key=lambda row: (-row["dev_ua_mean"], row["trial"]))
 
 
-def _test_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def test_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: test scores with current and with tuned settings."""
     rows = [
         [
             name,
@@ -163,7 +164,8 @@ def _test_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["settings", "UA %", "95% interval", "WA %", "95% interval", "F1 %"], rows
 
 
-def _fold_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def fold_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: the chosen trial of each fold."""
     rows = []
     for fold in tuning["folds"]:
         scores = [percent(fold["dev_ua"]), percent(fold["current_dev_ua"])]
@@ -171,14 +173,16 @@ def _fold_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["test", "development", "chosen trial", "development UA %", "current settings %"], rows
 
 
-def _best_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def best_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: the best setting beside the current one."""
     current, best = tuning["trials"][0], tuning["trials"][tuning["best"]["trial"]]
     rows = [["mean development UA %", percent(current["dev_ua_mean"]), percent(best["dev_ua_mean"])]]
     rows += [[key, _value(current["parameters"][key]), _value(value)] for key, value in best["parameters"].items()]
     return ["", "current", f"best (trial {best['trial']})"], rows
 
 
-def _trial_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def trial_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: all trials, best first."""
     keys = list(tuning["trials"][0]["parameters"])
     rows = [
         [
@@ -191,7 +195,8 @@ def _trial_table(tuning: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
     return ["trial", "mean development UA %", *keys], rows
 
 
-def _best_note(tuning: Mapping[str, Any]) -> str:
+def best_note(tuning: Mapping[str, Any]) -> str:
+    """What the score of the best setting is worth."""
     if len(tuning["folds"]) == 1:
         return "best.yaml contains this setting."
     return (
@@ -200,7 +205,8 @@ def _best_note(tuning: Mapping[str, Any]) -> str:
     )
 
 
-def _explanation(tuning: Mapping[str, Any]) -> list[str]:
+def explanation_lines(tuning: Mapping[str, Any]) -> list[str]:
+    """What the scores and intervals mean."""
     settings = tuning["settings"]
     lines = [
         "Each trial is fitted on the training group of each fold and scored on its development group. Tuned settings: "
@@ -223,12 +229,14 @@ def _explanation(tuning: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _title(tuning: Mapping[str, Any]) -> str:
+def title_of(tuning: Mapping[str, Any]) -> str:
+    """The title, with the number of trials."""
     remark = " (encoder with random weights)" if tuning["random_weights"] else ""
     return f"Tuning, {len(tuning['trials'])} trials{remark}"
 
 
-def _conditions(tuning: Mapping[str, Any]) -> str:
+def conditions_line(tuning: Mapping[str, Any]) -> str:
+    """Protocol, features, folds, seeds, and numbers of utterances and speakers."""
     seeds = ", ".join(map(str, tuning["seeds"]))
     return (
         f"Protocol {tuning['protocol']}; features {tuning['features'][:8]}; folds {tuning['folds_digest'][:8]}; "

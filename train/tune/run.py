@@ -29,12 +29,14 @@ from ..metrics.classification import confusion, counts_by_speaker, pooled_scores
 from ..metrics.significance import paired_comparison
 from ..report.files import versions, warnings_for
 from ..report.results import write_json
-from ..report.run_folder import FITS, LOG_FILE, reuse_run_folder
+from ..report.run_folder import FITS, LOG_FILE, REPORT_FILE, reuse_run_folder
 from ..report.tuning import plot_importance, plot_trials, write_best, write_markdown
 from .search_space import search_space, values_of, with_values
 from .study import JOURNAL, ask, importances, open_study, tell
 
-OUR_FILES = frozenset({"tune.json", "tune.md", "importance.png", "trials.png", "best.yaml", JOURNAL, FITS, LOG_FILE})
+OUR_FILES = frozenset(
+    {"tune.json", "tune.md", "importance.png", "trials.png", "best.yaml", JOURNAL, FITS, LOG_FILE, REPORT_FILE}
+)
 MIN_TRIALS = 2
 NOT_FIXED = {"seeds", "protocol", "scene_groups", "bootstrap"}
 """Settings that a study stores elsewhere, or that influence no fit."""

@@ -29,7 +29,7 @@ _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textas
 
 def write_markdown(path: Path, comparison: Mapping[str, Any]) -> None:
     """Write fusions.md: the result in words, conditions, table, remarks, and an explanation of the columns."""
-    head = _head(comparison)
+    head = table_head(comparison)
     remarks = [*remark_lines(comparison), *floor_lines(comparison), *comparison["warnings"]]
     lines = [
         f"# {title_of(comparison)}",
@@ -39,11 +39,11 @@ def write_markdown(path: Path, comparison: Mapping[str, Any]) -> None:
         "",
         table_row(head),
         table_row(["---", *["---:"] * (len(head) - 1)]),
-        *(table_row(_cells(comparison, row)) for row in comparison["rows"]),
+        *(table_row(table_cells(comparison, row)) for row in comparison["rows"]),
         "",
         *(f"- {remark}" for remark in remarks),
         *([""] if remarks else []),
-        *_explanation(comparison),
+        *explanation_lines(comparison),
         "",
     ]
     path.write_text("\n".join(lines), encoding="utf-8")
@@ -85,11 +85,11 @@ def fusions_table(comparison: Mapping[str, Any]) -> RenderableType:
     """The result in words, the table and its remarks for the terminal; concat is bold."""
     caption = conditions_line(comparison)
     table = Table(title=title_of(comparison), caption=caption, title_justify="left", caption_justify="left")
-    head = _head(comparison)
+    head = table_head(comparison)
     for number in _TERMINAL:
         table.add_column(Text(head[number]), justify="right" if number else "left")
     for row in comparison["rows"]:
-        cells = _cells(comparison, row)
+        cells = table_cells(comparison, row)
         style = "bold" if row["id"] == comparison["reference"] else None
         table.add_row(*(Text(cells[number]) for number in _TERMINAL), style=style)
     first = (Text(line, style="bold") for line in verdict_lines(comparison))
@@ -98,7 +98,8 @@ def fusions_table(comparison: Mapping[str, Any]) -> RenderableType:
     return Group(*first, table, *map(Text, [*remarks, *warnings]))
 
 
-def _head(comparison: Mapping[str, Any]) -> list[str]:
+def table_head(comparison: Mapping[str, Any]) -> list[str]:
+    """The names of the columns."""
     baseline = row_of(comparison, comparison["best_baseline"])["name"]
     return [
         *("system", "parameters", "processor s per fit", "UA %", "WA %", "F1 %", "95% interval of UA, by speaker"),
@@ -107,7 +108,8 @@ def _head(comparison: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _cells(comparison: Mapping[str, Any], row: Row) -> list[str]:
+def table_cells(comparison: Mapping[str, Any], row: Row) -> list[str]:
+    """The cells of a row, in the order of `table_head`."""
     mark = "*" if is_better(row) else ""
     seconds, parameters = row["processor_seconds"], row["parameters"]
     return [
@@ -131,7 +133,8 @@ def _gain(row: Row, prefix: str) -> str:
     return NONE if gain is None else gain_text(gain, row[f"{prefix}gain_ci95"])
 
 
-def _explanation(comparison: Mapping[str, Any]) -> list[str]:
+def explanation_lines(comparison: Mapping[str, Any]) -> list[str]:
+    """What the columns mean."""
     return [
         "Rows are sorted by UA. Intervals are 95% intervals of the mean UA over resampled speakers (bootstrap, with "
         "Student's t for the number of speakers); the interval of a gain, in brackets, uses the same speakers for both "
