@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...shared.config.settings import modality_of
 from ...shared.config.train_settings import SOFT, TrainSettings
 from ...shared.errors import TrainingError
 from ...shared.labels import common_spellings
@@ -32,7 +31,7 @@ from ..targets.labels import check_labels, label_warnings
 from .features import Features, InMemory, OnDisk, StreamSource, read_streams
 from .pooled import read_vectors, utterance_vectors
 from .speakers import ReadStreams, SpeakerStatistics, speaker_key, speaker_statistics
-from .streams import wanted_streams
+from .streams import select_streams, stream_warnings, wanted_streams
 
 NO_CLASS = -1
 """Label of a turn that is context only."""
@@ -122,7 +121,9 @@ def longest_frames(rates: Mapping[str, float], max_seconds: float | None) -> dic
 
 
 @contextmanager
-def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] | None) -> Iterator[Dataset]:
+def open_dataset(
+    path: Path, settings: TrainSettings, *, classes: Sequence[str] | None, labelled: bool = True
+) -> Iterator[Dataset]:
     """Open all utterances of feats.h5 that have one of the classes; the dataset is valid inside the block.
 
     Args:
@@ -131,6 +132,9 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
             disk in every epoch (`load`). With `fold_features` no features are read. Heads over dialogs read vectors,
             those of the other turns of the dialogs, too.
         classes: class names (None: every label that occurs, sorted).
+        labelled: False for a prediction: all utterances are opened, with or without a label or ratings. Labels are then
+            0 where there is none of `classes`, and ratings are not read. Without speakers, there are no speaker
+            statistics.
 
     Raises:
         TrainingError: a stream is missing, fewer than two classes remain, the labels do not look like classes, a
@@ -139,15 +143,19 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
     """
     with FeatureStore(path) as store:
         names = {} if settings.fold_features else select_streams(store, wanted_streams(settings))
-        class_names, every, rows = target_rows(store, settings, classes)
-        if settings.has_classes and classes is None and not settings.accept_labels:
+        if labelled:
+            class_names, every, rows = target_rows(store, settings, classes)
+        else:
+            class_names, every, rows = tuple(classes or ()), store.utterances, list(range(len(store)))
+        if labelled and settings.has_classes and classes is None and not settings.accept_labels:
             check_labels(path, [every[row].label for row in rows])
         sources = {
             key: StreamSource(name=name, rate_hz=store.streams[name].rate_hz, frame_rate=settings.frame_rate)
             for key, name in names.items()
         }
         context = context_rows(every, rows) if settings.over_dialogs else []
-        features, statistics = _open_features(store, [*rows, *context], sources, settings)
+        by_speaker = settings.normalize == "speaker" and (labelled or any(every[row].speaker for row in rows))
+        features, statistics = _open_features(store, [*rows, *context], sources, settings, by_speaker=by_speaker)
         provenance = store.provenance()
         number = {label: i for i, label in enumerate(class_names)}
         utterances = tuple(every[row] for row in rows)
@@ -162,8 +170,8 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
             digest=store.digest,
             provenance={name: provenance[name] for name in names.values()},
             warnings=(
-                *(label_warnings(every, class_names) if settings.has_classes else ()),
-                *target_warnings(settings, utterances, len(every) - len(rows)),
+                *(label_warnings(every, class_names) if labelled and settings.has_classes else ()),
+                *(target_warnings(settings, utterances, len(every) - len(rows)) if labelled else ()),
                 *([f"context: {counted(len(context), 'turn')} of these read by the dialog head"] if context else []),
                 *stream_warnings(store, rows, names),
             ),
@@ -172,15 +180,20 @@ def open_dataset(path: Path, settings: TrainSettings, *, classes: Sequence[str] 
             dialogs=tuple(map(torch.tensor, turns_by_dialog([every[row] for row in (*rows, *context)])))
             if settings.over_dialogs
             else (),
-            targets=read_targets(settings, utterances, class_names),
+            targets=read_targets(settings, utterances, class_names) if labelled else Targets(),
         )
         yield data if settings.max_seconds is None else data.select(list(names), settings.max_seconds)
 
 
 def _open_features(
-    store: FeatureStore, rows: Sequence[int], sources: Mapping[str, StreamSource], settings: TrainSettings
+    store: FeatureStore,
+    rows: Sequence[int],
+    sources: Mapping[str, StreamSource],
+    settings: TrainSettings,
+    *,
+    by_speaker: bool,
 ) -> tuple[Features, SpeakerStatistics | None]:
-    """The features of utterances `rows` of the store, and with `normalize: speaker` the statistics of their speakers.
+    """The features of utterances `rows` of the store, and if `by_speaker` the statistics of their speakers.
 
     Heads over dialogs read vectors, and their statistics are those of the vectors.
     """
@@ -195,42 +208,7 @@ def _open_features(
         features = OnDisk(store, rows, sources, budget=round(settings.disk_buffer_mb * 1e6))
     else:
         features = InMemory(read_streams(store, rows, sources))
-    by_speaker = settings.normalize == "speaker"
     return features, speaker_statistics(store, rows, sources, read) if by_speaker else None
-
-
-def select_streams(store: FeatureStore, wanted: Mapping[str, str | None]) -> dict[str, str]:
-    """Choose the stream of each input: the configured one, else the only one of its modality, else `audio` itself.
-
-    Args:
-        store: an open feats.h5.
-        wanted: configured stream name by input (None: choose).
-
-    Raises:
-        TrainingError: no stream matches, or several do.
-    """
-    chosen: dict[str, str] = {}
-    for key, name in wanted.items():
-        modality = modality_of(key)
-        available = [stream for stream in store.streams if modality_of(stream) == modality]
-        if name in available or (name is None and modality in available):
-            chosen[key] = name or modality
-        elif name is None and len(available) == 1:
-            chosen[key] = available[0]
-        elif name is None and available:
-            example = ",".join(available[0] if other == key else text or other for other, text in wanted.items())
-            raise TrainingError(
-                f"{store.path}: has several {modality} streams, {', '.join(available)}; choose with --streams, such as "
-                f"--streams {example}"
-            )
-        else:
-            streams = ", ".join(store.streams) or "none"
-            named = f" named {name}" if name else ""
-            raise TrainingError(
-                f"{store.path}: expected {modality} features{named}, got only {streams}; extract them, or choose "
-                "existing ones with --streams"
-            )
-    return chosen
 
 
 def labelled_utterances(store: FeatureStore, settings: TrainSettings) -> Sequence[Utterance]:
@@ -286,14 +264,3 @@ def labelled_rows(
     if not rows:
         raise TrainingError(f"{store.path}: no utterance has one of the labels {', '.join(names)}")
     return names, rows
-
-
-def stream_warnings(store: FeatureStore, rows: Sequence[int], names: Mapping[str, str]) -> list[str]:
-    """Warnings about utterances without valid frames, by input of the streams `names`."""
-    warnings = []
-    for key, name in names.items():
-        if missing := int((store.valid_frames(name)[list(rows)] == 0).sum()):
-            warnings.append(
-                f"{missing} of {len(rows)} utterances have no {key}: the network substitutes a learned placeholder"
-            )
-    return warnings

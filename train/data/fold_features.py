@@ -13,15 +13,9 @@ from ...shared.config.settings import modality_of
 from ...shared.config.train_settings import TrainSettings
 from ...shared.errors import TrainingError, UsageError
 from ...shared.store.feature_store import FeatureStore
-from .dataset import (
-    Dataset,
-    open_dataset,
-    select_streams,
-    stream_warnings,
-    target_rows,
-)
+from .dataset import Dataset, open_dataset, target_rows
 from .protocol import Fold
-from .streams import wanted_streams
+from .streams import select_streams, stream_warnings, wanted_streams
 
 TEST, NUMBER = "{test}", "{fold}"
 """Placeholders of a template: the name of the fold's test group, and the number of the fold."""

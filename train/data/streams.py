@@ -1,11 +1,13 @@
 """Which streams a run reads, and the names of the network's inputs."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from ...shared.config.settings import modality_of
 from ...shared.config.train_settings import TrainSettings
+from ...shared.errors import TrainingError
+from ...shared.store.feature_store import FeatureStore
 
 Pair = tuple[str, str]
 """Two inputs; where it is a direction, the second one is read by the first one."""
@@ -30,6 +32,51 @@ def wanted_streams(settings: TrainSettings) -> dict[str, str | None]:
     """The stream of each input of a run; None: the only stream of the modality, to be found in the features."""
     named = {name: name if "/" in name else None for name in settings.streams}
     return dict(zip(input_names(settings.streams), named.values(), strict=True))
+
+
+def select_streams(store: FeatureStore, wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """Choose the stream of each input: the configured one, else the only one of its modality, else `audio` itself.
+
+    Args:
+        store: an open feats.h5.
+        wanted: configured stream name by input (None: choose).
+
+    Raises:
+        TrainingError: no stream matches, or several do.
+    """
+    chosen: dict[str, str] = {}
+    for key, name in wanted.items():
+        modality = modality_of(key)
+        available = [stream for stream in store.streams if modality_of(stream) == modality]
+        if name in available or (name is None and modality in available):
+            chosen[key] = name or modality
+        elif name is None and len(available) == 1:
+            chosen[key] = available[0]
+        elif name is None and available:
+            example = ",".join(available[0] if other == key else text or other for other, text in wanted.items())
+            raise TrainingError(
+                f"{store.path}: has several {modality} streams, {', '.join(available)}; choose with --streams, such as "
+                f"--streams {example}"
+            )
+        else:
+            streams = ", ".join(store.streams) or "none"
+            named = f" named {name}" if name else ""
+            raise TrainingError(
+                f"{store.path}: expected {modality} features{named}, got only {streams}; extract them, or choose "
+                "existing ones with --streams"
+            )
+    return chosen
+
+
+def stream_warnings(store: FeatureStore, rows: Sequence[int], names: Mapping[str, str]) -> list[str]:
+    """Warnings about utterances without valid frames, by input of the streams `names`."""
+    warnings = []
+    for key, name in names.items():
+        if missing := int((store.valid_frames(name)[list(rows)] == 0).sum()):
+            warnings.append(
+                f"{missing} of {len(rows)} utterances have no {key}: the network substitutes a learned placeholder"
+            )
+    return warnings
 
 
 def with_streams(settings: TrainSettings, inputs: Sequence[str]) -> TrainSettings:

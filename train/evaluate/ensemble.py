@@ -18,6 +18,9 @@ from ..folds.scenes import KIND
 from ..model.checkpoint import load_model
 from ..model.networks import Network
 
+FINAL = 0
+"""The fold of a network that was trained on all utterances; folds count from 1."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoldModel:
@@ -28,6 +31,11 @@ class FoldModel:
     seed: int
     fold: int
     test: str
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the network was trained on all utterances of the run, and therefore scores none."""
+        return self.fold == FINAL
 
 
 DataOf = Callable[[FoldModel], Dataset]
@@ -81,35 +89,58 @@ def members_by_fold(ensembles: Mapping[int, SeedEnsemble]) -> list[tuple[FoldMod
     return sorted(members, key=lambda member: member[0].fold)
 
 
-def load_fold_models(run: Path) -> list[FoldModel]:
+def load_fold_models(run: Path, *, fold: int | None = None, final: bool = False) -> list[FoldModel]:
     """Load the networks of a run.
 
     Args:
         run: the folder of a run, or one folder under its models/.
+        fold: only the networks of this fold.
+        final: the networks that `foal train --final` trained on all utterances, instead of those of the folds. They
+            have fold 0 and no test group.
 
     Raises:
-        StoreError: there are no networks, or one of them is corrupt or incomplete.
+        StoreError: there are no such networks, or one of them is corrupt or incomplete.
+        TrainingError: `run` is a network trained on all utterances, but `final` is false: it can score nothing.
     """
-    single = run / "config.json"
-    folders = (
-        [run] if single.exists() else sorted((run / "models").glob("seed*-fold*"), key=lambda p: natural_key(p.name))
+    if (run / "config.json").exists():
+        loaded = [_load_fold_model(run)]
+        if loaded[0].is_final and not final:
+            raise TrainingError(
+                f"{run}: expected networks of folds, got one that was trained on all utterances of the run, so that no "
+                "score belongs to it; evaluate the run itself"
+            )
+        return loaded
+    folders = sorted(
+        (run / "models").glob("final-seed*" if final else "seed*-fold*"), key=lambda p: natural_key(p.name)
     )
     if not folders:
+        if final and (run / "models").is_dir():
+            raise StoreError(f"{run}: the run has no final model; train it with `foal train --final --resume`")
         raise StoreError(f"{run}: expected the folder of a finished `foal train` with models/, found no models")
-    models = []
-    for folder in folders:
-        model, metadata = load_model(folder)
-        try:
-            score = metadata["score"]
-            models.append(
-                FoldModel(model=model, metadata=metadata, seed=score["seed"], fold=score["fold"], test=score["test"])
-            )
-            for name in ("names", "corpora"):
-                metadata["groups"][name]
-            metadata["settings"]
-        except (KeyError, TypeError):
-            raise StoreError(f"{folder}: config.json does not describe the training data; train again") from None
-    return models
+    chosen = [folder for folder in folders if fold is None or folder.name.endswith(f"-fold{fold}")]
+    if not chosen:
+        numbers = sorted({folder.name.rpartition("-fold")[2] for folder in folders}, key=natural_key)
+        raise StoreError(f"{run}: expected one of the folds {', '.join(numbers)}, got {fold}")
+    return [_load_fold_model(folder) for folder in chosen]
+
+
+def _load_fold_model(folder: Path) -> FoldModel:
+    model, metadata = load_model(folder)
+    return fold_model_of(model, metadata, folder)
+
+
+def fold_model_of(model: Network, metadata: Mapping[str, Any], folder: Path) -> FoldModel:
+    """A network with its config.json. Raises StoreError if that does not describe the training data."""
+    try:
+        for name in ("names", "corpora"):
+            metadata["groups"][name]
+        metadata["settings"]
+        if metadata.get("final"):
+            return FoldModel(model=model, metadata=metadata, seed=metadata["seed"], fold=FINAL, test="")
+        score = metadata["score"]
+        return FoldModel(model=model, metadata=metadata, seed=score["seed"], fold=score["fold"], test=score["test"])
+    except (KeyError, TypeError):
+        raise StoreError(f"{folder}: config.json does not describe the training data; train again") from None
 
 
 def check_encoders(fold_model: FoldModel, data: Dataset, run: Path, features: Path) -> None:

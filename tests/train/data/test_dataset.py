@@ -13,9 +13,10 @@ from foal.shared.errors import TrainingError
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance
-from foal.train.data.dataset import Dataset, open_dataset, select_streams
+from foal.train.data.dataset import Dataset, open_dataset
 from foal.train.data.features import InMemory
 from foal.train.data.sequences import Batch
+from foal.train.data.streams import select_streams
 
 MakeIndex = Callable[..., Path]
 BatchOf = Callable[[Dataset, Tensor], Batch]
