@@ -136,6 +136,7 @@ def predict(
             segments=segments,  # type: ignore[arg-type]
             piece=window or DEFAULT_WINDOW,
             all_faces=faces == "all",
+            face_boxes=timeline or annotate,
             speaker=find_clips(speaker_from, root=settings.corpus.root) if speaker_from else None,
         ),
     )

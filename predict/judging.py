@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from ..shared.config.settings import modality_of
 from ..shared.store.feature_store import FeatureStore
 from ..shared.timing import Seconds
 from ..train.data.dataset import Dataset
-from .output.judgement import Judgement
+from .output.judgement import FaceTrace, Judgement
 from .segments.windows import Window, empty_windows, windowed
 from .sources import Clips
 from .trained import Predicted, StatisticsOf, TrainedModel
@@ -44,7 +46,8 @@ class Judging:
         Args:
             chosen: ids of the utterances.
             reasons: utterances without any data are added, with the reason, instead of being judged.
-            window, hop: length and distance of windows, in seconds.
+            window: length of windows, in seconds.
+            hop: distance of their starts.
 
         Returns:
             Each utterance, followed by its windows. Windows without any data are left out.
@@ -70,11 +73,24 @@ class Judging:
         """For each row, the inputs without valid frames, with the reason."""
         found: list[dict[str, str]] = [{} for _ in range(len(self.data))]
         for name, stream in self.data.stream_names.items():
-            notes = self.store.stream(stream).notes
+            notes = self.store.notes(stream)
             for row, valid in enumerate(self.store.valid_frames(stream)):
                 if not valid:
                     found[row][name] = notes[row]
         return found
+
+    def face_trace(self, row: int) -> FaceTrace | None:
+        """Where the face of a row's utterance is; None without a stream of detected faces."""
+        utterance = self.data.utterances[row]
+        x0, y0, x1, y1 = utterance.box
+        for stream in self.data.stream_names.values():
+            boxes = self.store.boxes(stream, row)
+            if boxes is not None:
+                scale = np.array([x1 - x0, y1 - y0] * 2, np.float32)
+                whole = boxes * scale + np.array([x0, y0] * 2, np.float32)
+                rate_hz = self.store.streams[stream].rate_hz
+                return FaceTrace(start=utterance.start or 0.0, rate_hz=rate_hz, boxes=whole)
+        return None
 
     def span(self, row: int) -> tuple[Seconds, Seconds]:
         """Start and end of a row's utterance in its file, in seconds; without an `end` that of its features."""

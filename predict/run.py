@@ -23,9 +23,8 @@ from ..shared.utterance import Utterance
 from .encoders import ModelStream, detects_faces, encoder_options, find_encoders
 from .features import extracted_features
 from .judging import Judging
-from .output.judgement import Failed, Judged, Judgement
+from .output.judgement import FaceTrace, Failed, Judged, Judgement
 from .segments.cuts import Kind, segmented
-from .segments.faces import face_utterances
 from .sources import Clips
 from .trained import TrainedModel, load_trained, open_unlabelled
 
@@ -49,6 +48,7 @@ class PredictOptions:
         segments: cut the clips into segments, each judged on its own.
         piece: length of the pieces of `segments: fixed`, in seconds.
         all_faces: judge each face of a clip on its own.
+        face_boxes: return where the faces are, for pictures.
         speaker: clips of the speaker, for the statistics of a model with `normalize: speaker`.
     """
 
@@ -62,6 +62,7 @@ class PredictOptions:
     segments: Kind | None = None
     piece: Seconds = 4.0
     all_faces: bool = False
+    face_boxes: bool = False
     speaker: Clips | None = None
 
 
@@ -99,6 +100,7 @@ def predict(clips: Clips, model_folder: Path, settings: Settings, options: Predi
         if bad:
             raise FoalError(f"--speaker-from: {bad[0]}")
         judgements: list[Judgement] = []
+        traces: dict[str, FaceTrace] = {}
         if extracted.index is not None:
             chosen = {utterance.id for utterance in clips.utterances} - set(unreadable)
             with open_unlabelled(model, extracted.index) as data, FeatureStore(extracted.index) as store:
@@ -111,6 +113,8 @@ def predict(clips: Clips, model_folder: Path, settings: Settings, options: Predi
                     statistics="fold" if options.speaker is None else "features",
                 )
                 judgements = judging.judge(chosen, reasons, window=options.window, hop=options.hop)
+                if options.face_boxes:
+                    traces = {data.ids[row]: trace for row in range(len(data)) if (trace := judging.face_trace(row))}
     failures = tuple(
         Failed(name=clips.name(u.id), media=u.video or u.audio, reason=reasons[u.id])
         for u in clips.utterances
@@ -127,6 +131,7 @@ def predict(clips: Clips, model_folder: Path, settings: Settings, options: Predi
         judgements=tuple(judgements),
         failures=failures,
         warnings=tuple(_warnings(model, clips, options)),
+        traces=traces,
     )
 
 
@@ -161,6 +166,7 @@ def _split_faces(
 ) -> list[Utterance]:
     from ..extract.face.detector import FaceDetector
     from ..shared.cli.progress import progress_display
+    from .segments.faces import face_utterances
 
     settings = next((found.spec.settings for found in streams.values() if detects_faces(found.spec)), None)
     if not isinstance(settings, FaceSettings):
@@ -200,8 +206,8 @@ def _warnings(model: TrainedModel, clips: Clips, options: PredictOptions) -> lis
         warnings.append("selected on test: the run chose its epochs on the test groups")
     if model.settings.normalize == "speaker" and options.speaker is None:
         warnings.append(
-            "speaker statistics: the model was trained with those of each speaker; here those of the training group are "
-            "used. Give clips of the speaker with --speaker-from"
+            "speaker statistics: the model was trained with those of each speaker; here those of the training group "
+            "are used. Give clips of the speaker with --speaker-from"
         )
     known = set(model.metadata["groups"]["corpora"])
     if seen := [utterance.id for utterance in clips.utterances if utterance.corpus in known]:

@@ -1,7 +1,7 @@
 """What was predicted for a clip, a segment or a window, independent of how it is written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -71,6 +71,28 @@ class Judgement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FaceTrace:
+    """Where the face of an utterance is.
+
+    Attributes:
+        start: start of the utterance in its file, in seconds.
+        rate_hz: frames per second; frame k is at start + (k + 0.5) / rate_hz.
+        boxes: x0, y0, x1, y1 in fractions of the picture, (t, 4); NaN without a face.
+    """
+
+    start: Seconds
+    rate_hz: float
+    boxes: NDArray[np.float32]
+
+    def box_at(self, seconds: Seconds) -> NDArray[np.float32] | None:
+        """The face (4,) in the picture at a time of the file; None if there is none."""
+        position = int((seconds - self.start) * self.rate_hz)
+        if not 0 <= position < len(self.boxes) or np.isnan(self.boxes[position]).any():
+            return None
+        return self.boxes[position]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failed:
     """A clip that could not be judged: its name, its file and the reason."""
 
@@ -81,7 +103,10 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """The result of a prediction: the rows, windows after the utterance that they belong to, and what failed."""
+    """The result of a prediction: the rows, windows after the utterance that they belong to, and what failed.
+
+    `traces` is where the faces of the utterances are, by id, as far as it was asked for.
+    """
 
     model: str
     classes: tuple[str, ...]
@@ -89,6 +114,7 @@ class Judged:
     judgements: tuple[Judgement, ...]
     failures: tuple[Failed, ...]
     warnings: tuple[str, ...] = ()
+    traces: Mapping[str, FaceTrace] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -85,4 +86,4 @@ def equal_pieces(length: Seconds, window: Seconds) -> Segments:
     """Start and end of pieces of `window` seconds; a rest of less than half of that belongs to the last piece."""
     count = max(1, round(length / window))
     edges = [number * window for number in range(count)] + [length]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))

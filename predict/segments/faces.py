@@ -1,9 +1,9 @@
 """Several people in a picture: every face is tracked, and each track becomes an utterance of its own.
 
-Faces are detected in the pictures at which extraction samples them, in every `detect_stride`-th one, with the detector of
-the model's face stream. Detections are linked to the nearest track whose last box is less than a face away. The part of
-the picture in which a track stays, with a margin, becomes the column `crop` of its utterance, so that extraction detects
-and cuts the face again by itself. The sound is that of the clip for all of them.
+Faces are detected in every `detect_stride`-th picture that extraction samples, with the detector of the model's face
+stream. Detections are linked to the nearest track whose last box is less than a face away. The part of the picture in
+which a track stays, with a margin, becomes the column `crop` of its utterance, so that extraction detects and cuts the
+face again by itself. The sound is that of the clip for all of them.
 """
 
 from collections.abc import Iterable, Sequence

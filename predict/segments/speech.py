@@ -1,7 +1,7 @@
 """Voice activity detection with Silero VAD: where a recording contains speech.
 
 The weights are those of the package silero-vad (MIT licence, https://github.com/snakers4/silero-vad), 1.2 MB as
-safetensors. The network is built here: the package loads it as TorchScript or ONNX, and sets the threads of the process.
+safetensors. The network is built here: the package loads it as TorchScript or ONNX, and sets the process' threads.
 """
 
 from functools import cache
@@ -75,7 +75,8 @@ def load_vad() -> SileroVad:
     weights = Path(found.origin).parent / "data" / WEIGHTS if found and found.origin else None
     if weights is None or not weights.is_file():
         raise UsageError(
-            "--segments vad needs the package silero-vad (6.2 or later); install it with pip install silero-vad"
+            "--segments vad needs the package silero-vad 6.2 or later; install it with `pip install silero-vad`, or use "
+            "--segments fixed"
         )
     model = SileroVad()
     model.load_state_dict(load_file(weights))
