@@ -113,7 +113,7 @@ def predict(
     if out is not None:
         check_folder(out, force=force)
     from ..shared.cli.console import get_console, print_json
-    from .features import cache_folder
+    from .extraction.cache import cache_folder
     from .output.tables import failure_lines, prediction_table
     from .run import PredictOptions
     from .run import predict as run

@@ -104,7 +104,9 @@ class Judging:
 
     def _windows(self, rows: Sequence[int], window: Seconds, hop: Seconds) -> dict[int, list[Judgement]]:
         """The windows over some rows, by row."""
-        cut, found = windowed(self.data, rows, window=window, hop=hop, max_seconds=self.model.settings.max_seconds)
+        lengths = {row: self.span(row)[1] - self.span(row)[0] for row in rows}
+        max_seconds = self.model.settings.max_seconds
+        cut, found = windowed(self.data, lengths, window=window, hop=hop, max_seconds=max_seconds)
         empty = empty_windows(cut)
         usable = [n for n in range(len(found)) if not all(bool(flags[n]) for flags in empty.values())]
         predicted = self.model.predict(cut, rows=usable, speaker_statistics=self.statistics)

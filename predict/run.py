@@ -20,8 +20,8 @@ from ..shared.store.feature_store import FeatureStore
 from ..shared.text import counted
 from ..shared.timing import Seconds
 from ..shared.utterance import Utterance
-from .encoders import ModelStream, detects_faces, encoder_options, find_encoders
-from .features import extracted_features
+from .extraction.cache import extracted_features
+from .extraction.encoders import ModelStream, detects_faces, encoder_options, find_encoders
 from .judging import Judging
 from .output.judgement import FaceTrace, Failed, Judged, Judgement
 from .segments.cuts import Kind, segmented
@@ -142,12 +142,12 @@ def _parts(
     utterances, names = list(clips.utterances), dict(clips.names)
     notes: dict[str, str] = {}
     reasons: dict[str, str] = {}
+    if options.all_faces:
+        utterances = _split_faces(utterances, streams, reasons)
     if options.segments is not None:
         audio = [found.spec.settings for found in streams.values() if isinstance(found.spec.settings, AudioSettings)]
         channel = audio[0].channel if audio else "mean"
         utterances, notes = segmented(utterances, options.segments, window=options.piece, channel=channel)
-    if options.all_faces:
-        utterances = _split_faces(utterances, streams, reasons)
     for utterance in utterances:
         if utterance.id not in names:
             whole = next(name for name in _prefixes(utterance.id) if name in names)

@@ -3,6 +3,7 @@
 import glob
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from ..shared.utterance import Utterance
 
 STDIN = "-"
 MANIFEST_SUFFIX = ".csv"
+FACE_PART = re.compile(r"#face[0-9]+(?=#|\Z)")
 CLIPS = "clips"
 """The corpus of media files that belong to no manifest."""
 
@@ -91,6 +93,17 @@ def file_utterance(path: Path) -> Utterance:
 def part_of(utterance: Utterance, part: str, **changes: object) -> Utterance:
     """A part of an utterance: a stretch of its time or of its pictures; `part` becomes part of the id."""
     return replace(utterance, id=f"{utterance.id}#{part}", **changes)  # type: ignore[arg-type]
+
+
+def clip_of_face(utterance: Utterance) -> Utterance:
+    """The utterance with the id that it has without `--faces all`: only features of faces depend on the face."""
+    return replace(utterance, id=FACE_PART.sub("", utterance.id))
+
+
+def face_of(utterance_id: str) -> str:
+    """The face that an utterance is judged by, such as "face2"; empty without `--faces all`."""
+    found = FACE_PART.search(utterance_id)
+    return "" if found is None else found[0].removeprefix("#")
 
 
 def _expanded(sources: Sequence[str], lines: Iterable[str] | None) -> Iterator[str]:

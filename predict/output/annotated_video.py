@@ -8,7 +8,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ...extract.media.video import FULL, Video, open_video
+from ...extract.media.video import FULL, NoVideoTrackError, Video, open_video
 from ...extract.media.video_reader import Backend, DecodeFallbackError, RgbImage
 from ...extract.media.waveform import NoAudioTrackError, Waveform
 from ...shared.errors import MediaError
@@ -31,15 +31,15 @@ Shown = list[tuple[Seconds, Seconds, Judgement]]
 def annotate_video(path: Path, judged: FileJudgements) -> Path:
     """Write an .mp4 (H.264, AAC) with the predictions; the pictures and the sound of the file are kept.
 
-    Raises:
-        MediaError: the file has no video, or can no longer be decoded.
-        NoVideoTrackError: it has no video track.
+    Raises MediaError if the file has no video, or can no longer be decoded.
     """
     with replaced_atomically(path) as temporary:
         try:
             _write(temporary, judged, backend="auto")
         except DecodeFallbackError:
             _write(temporary, judged, backend="pyav")
+        except NoVideoTrackError:
+            raise MediaError("it has no video track to draw into") from None
     return path
 
 

@@ -9,6 +9,8 @@ from ...extract.media.media_group import as_media_error
 from ...shared.cli.progress import progress_display
 from ...shared.text import shortened
 from ...shared.timing import Seconds
+from ..sources import face_of
+from .folder import SUBTITLES, TIMELINE, VIDEO
 from .judgement import FaceTrace, Judged, Judgement
 
 MAX_NAME = 100
@@ -53,8 +55,7 @@ class FileJudgements:
         people: dict[str, list[str]] = {}
         for row in self.rows:
             if row.part == "clip":
-                last = row.id.rpartition("#")[2]
-                people.setdefault(last if last.startswith("face") else "", []).append(row.id)
+                people.setdefault(face_of(row.id), []).append(row.id)
         return people
 
 
@@ -91,15 +92,15 @@ def write_clip_files(out: Path, result: Judged, *, timeline: bool, vtt: bool, an
                 if timeline:
                     from .timeline import draw_timeline
 
-                    written.append(draw_timeline(out / f"{name}.timeline.png", judged))
+                    written.append(draw_timeline(out / f"{name}{TIMELINE}", judged))
                 if vtt:
                     from .subtitles import write_subtitles
 
-                    written.append(write_subtitles(out / f"{name}.vtt", judged))
+                    written.append(write_subtitles(out / f"{name}{SUBTITLES}", judged))
                 if annotate:
                     from .annotated_video import annotate_video
 
-                    written.append(annotate_video(out / f"{name}.annotated.mp4", judged))
+                    written.append(annotate_video(out / f"{name}{VIDEO}", judged))
             except Exception as error:
                 problem = as_media_error(error)
                 log.warning(f"{judged.name}: no picture or video of the predictions: {problem}")

@@ -5,7 +5,14 @@ from pathlib import Path
 from ...shared.errors import FoalError, UsageError
 from ...shared.text import shortened
 from .judgement import Judged
-from .tables import FAILURES, JSONL, write_tables
+from .tables import CSV, FAILURES, JSONL, write_tables
+
+TIMELINE, SUBTITLES, VIDEO = ".timeline.png", ".vtt", ".annotated.mp4"
+"""Ends of the names of the files of a clip."""
+
+
+OURS = (JSONL, CSV, FAILURES, f"*{TIMELINE}", f"*{SUBTITLES}", f"*{VIDEO}")
+"""What a prediction may have written; it is removed before the next one."""
 
 
 def check_folder(out: Path, *, force: bool = False) -> None:
@@ -27,8 +34,9 @@ def write_outputs(out: Path, result: Judged, *, timeline: bool, vtt: bool, annot
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if not result.failures:
-            (out / FAILURES).unlink(missing_ok=True)
+        for pattern in OURS:
+            for path in out.glob(pattern):
+                path.unlink()
         written = write_tables(out, result)
         if timeline or vtt or annotate:
             from .clip_files import write_clip_files

@@ -1,11 +1,15 @@
 """Predictions as subtitles in WebVTT."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...shared.files.atomic import replaced_atomically
 from ...shared.timing import Seconds
 from .clip_files import FileJudgements
 from .judgement import Judgement
+
+GAP: Seconds = 0.01
+"""Times closer than this are the same."""
 
 
 def write_subtitles(path: Path, judged: FileJudgements) -> Path:
@@ -23,14 +27,17 @@ def subtitle_text(judged: FileJudgements) -> str:
     blocks = ["WEBVTT"]
     for person, ids in judged.people().items():
         parts = judged.parts(ids)
-        for start, end, row in shown_spans(parts):
-            speaker = f"{person}: " if person else ""
-            text = f"{speaker}{row.label(judged.classes)} {row.probability():.0%}"
+        speaker = f"{person}: " if person else ""
+        texts = [
+            (start, end, f"{speaker}{row.label(judged.classes)} {row.probability():.0%}")
+            for start, end, row in shown_spans(parts)
+        ]
+        for start, end, text in joined(texts):
             blocks.append(f"{_time(start)} --> {_time(end)}\n{_escaped(text)}")
     return "\n\n".join(blocks) + "\n"
 
 
-def shown_spans(parts: list[Judgement]) -> list[tuple[Seconds, Seconds, Judgement]]:
+def shown_spans(parts: Sequence[Judgement]) -> list[tuple[Seconds, Seconds, Judgement]]:
     """When each of some parts in the order of their starts is shown, without overlaps.
 
     A window is shown around its middle, from halfway to the middle of the window before to halfway to that of the next
@@ -45,6 +52,17 @@ def shown_spans(parts: list[Judgement]) -> list[tuple[Seconds, Seconds, Judgemen
             end = _halfway(row, parts[number + 1])
         spans.append((start, end, row))
     return spans
+
+
+def joined(spans: Sequence[tuple[Seconds, Seconds, str]]) -> list[tuple[Seconds, Seconds, str]]:
+    """Spans of the same text that follow each other without a gap, as one."""
+    result: list[tuple[Seconds, Seconds, str]] = []
+    for start, end, text in spans:
+        if result and result[-1][2] == text and start - result[-1][1] < GAP:
+            result[-1] = result[-1][0], end, text
+        else:
+            result.append((start, end, text))
+    return result
 
 
 def _halfway(first: Judgement, second: Judgement) -> Seconds:

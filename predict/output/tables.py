@@ -73,7 +73,7 @@ def _caption(left_out: int) -> str | None:
 def _cells(row: Judgement, result: Judged, *, timed: bool, labelled: bool) -> list[str]:
     cells = [f"  {row.part}" if row.part == "window" else row.name]
     if timed:
-        cells.append(f"{row.start:.1f}-{row.end:.1f}")
+        cells.append(f"{row.start:.2f}-{row.end:.2f}")
     if labelled:
         cells.append(row.truth)
     if result.classes:

@@ -21,7 +21,7 @@ from ...shared.timing import Seconds
 from .clip_files import FileJudgements
 from .judgement import FaceTrace, Judgement
 from .palette import INK, MUTED, class_colours
-from .subtitles import shown_spans
+from .subtitles import joined, shown_spans
 
 WIDTH_INCHES, DPI = 10.0, 130
 THUMBNAILS = 12
@@ -50,6 +50,8 @@ def draw_timeline(path: Path, judged: FileJudgements) -> Path:
         figure = Figure(figsize=(WIDTH_INCHES, sum(heights) + 0.25 * len(heights) + 0.7), dpi=DPI)
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+        height = figure.get_figheight()
+        figure.subplots_adjust(left=0.07, right=0.985, top=1 - 0.42 / height, bottom=0.6 / height, hspace=0.18)
         panels = iter(grid)
         for (person, _), images in zip(people, pictures, strict=True):
             if images is not None:
@@ -61,14 +63,10 @@ def draw_timeline(path: Path, judged: FileJudgements) -> Path:
             _draw_strip(next(panels), parts, judged.classes, start, end)
             axes = next(panels)
             _draw_probabilities(axes, parts, judged.classes, start, end, person)
-        grid[-1].set_xlabel("seconds", color=INK)
+        grid[-1].set_xlabel("seconds", color=INK, loc="left")
         grid[0].set_title(shortened(judged.name, 90), loc="left", fontsize=11, color=INK)
         handles, labels = grid[-1].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="upper right", ncols=min(8, len(labels)), frameon=False, fontsize=9, handlelength=1.2
-        )
-        figure.subplots_adjust(left=0.07, right=0.985, top=1 - 0.42 / figure.get_figheight(), hspace=0.18)
-        figure.subplots_adjust(bottom=0.5 / figure.get_figheight())
+        figure.legend(handles, labels, loc="lower right", ncols=min(8, len(labels)), frameon=False, fontsize=9)
         with replaced_atomically(path) as temporary:
             figure.savefig(temporary, format="png", dpi=DPI)
     return path
@@ -81,7 +79,7 @@ def _traces_of(judged: FileJudgements, ids: Sequence[str]) -> list[FaceTrace]:
 def _thumbnails(
     path: Path, start: Seconds, end: Seconds, traces: Sequence[FaceTrace], *, backend: Backend = "auto"
 ) -> list[RgbImage | None] | None:
-    """Square pictures of the face at even distances; of the whole picture where there is no face; None without video."""
+    """Square pictures of the face, or of the middle of the picture, at even distances; None without video."""
     try:
         video = open_video(path, backend=backend)
     except (NoVideoTrackError, MediaError):
@@ -143,12 +141,14 @@ def _draw_thumbnails(axes: Axes, images: Sequence[RgbImage | None], start: Secon
     _bare(axes, start, end)
     axes.set_ylim(0, 1)
     step = (end - start) / len(images)
-    # Squares in pixels: the strip is as wide as the panel and 0.9 inches high.
-    share = min(1.0, 0.9 / (WIDTH_INCHES * 0.9 / len(images)))
+    panel = axes.get_window_extent()
+    # Squares in pixels, as high as the panel or as wide as their share of it.
+    side = min(panel.height, panel.width / len(images))
+    share, low = side * len(images) / panel.width, (1 - side / panel.height) / 2
     for number, image in enumerate(images):
         middle = start + (number + 0.5) * step
         if image is not None:
-            extent = (middle - share * step / 2, middle + share * step / 2, 0.0, 1.0)
+            extent = (middle - share * step / 2, middle + share * step / 2, low, 1 - low)
             axes.imshow(image, extent=extent, aspect="auto", interpolation="bilinear")
     axes.set_xlim(start, max(end, start + 1e-3))
     axes.set_ylabel(person, fontsize=9, color=INK)
@@ -167,8 +167,7 @@ def _draw_strip(axes: Axes, parts: Sequence[Judgement], classes: Sequence[str], 
     axes.set_ylim(0, 1)
     colours = class_colours(classes)
     room = (end - start) / WIDTH_INCHES * 0.1
-    for first, last, row in shown_spans(list(parts)):
-        label = row.label(classes)
+    for first, last, label in joined([(first, last, row.label(classes)) for first, last, row in shown_spans(parts)]):
         axes.axvspan(first, last, color=colours[label], lw=0)
         if last - first > room * len(label):
             axes.text((first + last) / 2, 0.46, label, ha="center", va="center", fontsize=8, color="white")

@@ -40,11 +40,16 @@ def segmented(
     """
     result: list[Utterance] = []
     notes: dict[str, str] = {}
+    known: dict[tuple[object, ...], Segments] = {}
     with progress_display("segments", total=len(utterances), unit="clips") as display:
         for utterance in utterances:
             segments: Segments = []
             try:
-                segments = _speech(utterance, channel) if kind == "vad" else _pieces(utterance, window)
+                # The faces of a clip share its sound.
+                stretch = utterance.audio, utterance.video, utterance.start, utterance.end
+                if stretch not in known:
+                    known[stretch] = _speech(utterance, channel) if kind == "vad" else _pieces(utterance, window)
+                segments = known[stretch]
                 if not segments:
                     notes[utterance.id] = "no speech found: judged as a whole"
             except NoAudioTrackError:

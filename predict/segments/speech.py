@@ -75,8 +75,8 @@ def load_vad() -> SileroVad:
     weights = Path(found.origin).parent / "data" / WEIGHTS if found and found.origin else None
     if weights is None or not weights.is_file():
         raise UsageError(
-            "--segments vad needs the package silero-vad 6.2 or later; install it with `pip install silero-vad`, or use "
-            "--segments fixed"
+            "--segments vad needs the package silero-vad 6.2 or later; install it with `pip install silero-vad`, or "
+            "use --segments fixed"
         )
     model = SileroVad()
     model.load_state_dict(load_file(weights))

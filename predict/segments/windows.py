@@ -44,7 +44,12 @@ def window_times(length: Seconds, window: Seconds, hop: Seconds) -> list[tuple[S
 
 
 def windowed(
-    data: Dataset, rows: Sequence[int], *, window: Seconds, hop: Seconds, max_seconds: float | None = None
+    data: Dataset,
+    lengths: Mapping[int, Seconds],
+    *,
+    window: Seconds,
+    hop: Seconds,
+    max_seconds: float | None = None,
 ) -> tuple[Dataset, list[Window]]:
     """A dataset of windows; the values are shared with the clips.
 
@@ -53,7 +58,7 @@ def windowed(
 
     Args:
         data: clips in memory.
-        rows: rows of the clips to cut, m.
+        lengths: seconds of the clips to cut, by row.
         window: length of a window.
         hop: distance of the starts of windows.
         max_seconds: longest input of the model; longer windows are cut to it.
@@ -67,17 +72,17 @@ def windowed(
     if data.dialogs or not isinstance(data.features, InMemory):
         raise UsageError("--window: the model reads whole dialogs, of which there are no windows; leave it out")
     streams = data.features.streams
-    lengths = {name: _whole_lengths(stream) for name, stream in streams.items()}
+    frames = {name: _whole_lengths(stream) for name, stream in streams.items()}
     windows = [
         Window(row=row, start=start, end=end, whole=len(times) == 1)
-        for row in rows
-        for times in [window_times(_seconds(row, lengths, data.rates), window, hop)]
+        for row, length in lengths.items()
+        for times in [window_times(length, window, hop)]
         for start, end in times
     ]
     owner = torch.tensor([found.row for found in windows], dtype=torch.int64)
     longest = longest_frames(data.rates, max_seconds)
     cut = {
-        name: _cut(stream, lengths[name], windows, owner, data.rates[name], longest.get(name))
+        name: _cut(stream, frames[name], windows, owner, data.rates[name], longest.get(name))
         for name, stream in streams.items()
     }
     statistics = data.speaker_statistics
@@ -113,10 +118,6 @@ def _whole_lengths(stream: PackedSequences) -> Tensor:
     ends = torch.cat([stream.starts[1:], torch.tensor([len(stream.values)])])
     # A stream without any frame has one unused row.
     return torch.where(stream.lengths > 0, ends - stream.starts, 0)
-
-
-def _seconds(row: int, lengths: Mapping[str, Tensor], rates: Mapping[str, float]) -> Seconds:
-    return max((int(lengths[name][row]) / rate for name, rate in rates.items() if rate), default=0.0)
 
 
 def _cut(

@@ -12,21 +12,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..extract.media.probe import probe
-from ..extract.schedule.failures import ChunkResult, Failure, Quarantine
-from ..extract.schedule.pending import reading_seconds
-from ..extract.schedule.plan import Chunk, plan_chunks
-from ..shared.cli.progress import progress_display
-from ..shared.config.settings import ExtractSettings, Settings
-from ..shared.errors import MediaError
-from ..shared.files.atomic import remove, remove_stale_temporaries, temporary_name
-from ..shared.files.media_state import MediaFingerprints
-from ..shared.parallel.device import select_device
-from ..shared.parallel.resources import local_resources
-from ..shared.store.catalog import Catalog, read_shards, shard_folder
-from ..shared.store.index_writer import write_index
-from ..shared.timing import Seconds
-from ..shared.utterance import TEXT, Utterance
+from ...extract.media.probe import probe
+from ...extract.schedule.failures import ChunkResult, Failure, Quarantine
+from ...extract.schedule.pending import reading_seconds
+from ...extract.schedule.plan import Chunk, plan_chunks
+from ...shared.cli.progress import progress_display
+from ...shared.config.settings import ExtractSettings, Settings
+from ...shared.errors import MediaError
+from ...shared.files.atomic import remove, remove_stale_temporaries, temporary_name
+from ...shared.files.media_state import MediaFingerprints
+from ...shared.parallel.device import select_device
+from ...shared.parallel.resources import local_resources
+from ...shared.store.catalog import Catalog, read_shards, shard_folder
+from ...shared.store.index_writer import write_index
+from ...shared.timing import Seconds
+from ...shared.utterance import TEXT, Utterance
+from .copies import copy_for_faces, distinct, extracted_as
 from .encoders import ModelStream
 
 ONE_FILE: Seconds = 1e-9
@@ -87,7 +88,7 @@ def extracted_features(
     catalogs: dict[str, Catalog] = {}
     pending: list[Chunk] = []
     for stream, found in streams.items():
-        chunks = _chunks(utterances, stream, found)
+        chunks = _chunks(distinct(utterances, found), stream, found)
         catalog = catalogs[stream] = _read(folder, found, chunks)
         pending += [
             # Deadlines of workers and the progress display count seconds.
@@ -98,8 +99,17 @@ def extracted_features(
     failures: list[Failure] = []
     for chunk in _extract(pending, streams, settings, failures, folder=folder, workers=workers):
         catalogs[chunk.stream].update(_read(folder, streams[chunk.stream], [chunk]))
+    failures = [
+        replace(failure, id=utterance.id)
+        for failure in failures
+        for utterance in utterances
+        if failure.id == extracted_as(utterance, streams[failure.stream]).id
+    ]
     failed = {failure.id for failure in failures}
     kept = [utterance for utterance in utterances if utterance.id not in failed]
+    current = MediaFingerprints(ROOT, folder)
+    for stream, catalog in catalogs.items():
+        copy_for_faces(catalog, kept, streams[stream], folder=folder, media=current)
     index = temporary_name(folder / "feats.h5")
     try:
         if kept:
@@ -109,7 +119,7 @@ def extracted_features(
                 folder,
                 {stream: found.spec.config_hash for stream, found in streams.items()},
                 catalogs=catalogs,
-                media=MediaFingerprints(ROOT, folder),
+                media=current,
             )
         media.remember()
         yield Extracted(index=index if kept else None, failures=tuple(failures), new=len(pending))
@@ -161,7 +171,7 @@ def _here(
     """Extract chunks in this process."""
     import torch
 
-    from ..extract.schedule.chunk import Encoders, extract_into_shard
+    from ...extract.schedule.chunk import Encoders, extract_into_shard
 
     stream = found.spec.stream
     # The threads of a worker of `foal extract`: the last bits of a sum depend on them.
@@ -197,7 +207,7 @@ def _on_workers(
     workers: int,
 ) -> Iterator[Chunk]:
     """Extract chunks on Dask workers, as `foal extract` does."""
-    from ..extract.schedule.execute import run_chunks
+    from ...extract.schedule.execute import run_chunks
 
     cluster = settings.cluster.model_copy(update={"workers": workers})
     corpus = settings.corpus.model_copy(update={"root": ROOT})

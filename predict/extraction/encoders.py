@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..extract.maintenance.clean import IMPORTED
-from ..extract.schedule.stream_spec import LATER_KEYS, StreamSpec, build_stream_spec
-from ..shared.config.settings import ExtractSettings, FaceSettings, modality_of
-from ..shared.errors import EncoderError, UsageError
-from ..shared.text import quoted, shortened
+from ...extract.maintenance.clean import IMPORTED
+from ...extract.schedule.stream_spec import LATER_KEYS, StreamSpec, build_stream_spec
+from ...shared.config.settings import ExtractSettings, FaceSettings, modality_of
+from ...shared.errors import EncoderError, UsageError
+from ...shared.text import quoted, shortened
 
 SEED = "seed "
 """Beginning of the revision of random weights."""
