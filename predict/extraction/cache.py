@@ -184,7 +184,7 @@ def _here(
     try:
         encoders.load(stream)
         total = round(sum(chunk.seconds for chunk in chunks))
-        with progress_display(f"{stream} features", total=max(1, total), unit="s of media") as display:
+        with progress_display(f"{stream} features", total=max(1, total), unit=f"s of media for the {stream} features") as display:
             done = 0.0
             for chunk in chunks:
                 shard = _shard(own.features_dir, chunk, found)

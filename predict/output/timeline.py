@@ -51,7 +51,7 @@ def draw_timeline(path: Path, judged: FileJudgements) -> Path:
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
         height = figure.get_figheight()
-        figure.subplots_adjust(left=0.07, right=0.985, top=1 - 0.42 / height, bottom=0.6 / height, hspace=0.18)
+        figure.subplots_adjust(left=0.085, right=0.985, top=1 - 0.42 / height, bottom=0.6 / height, hspace=0.18)
         panels = iter(grid)
         for (person, _), images in zip(people, pictures, strict=True):
             if images is not None:
@@ -63,6 +63,8 @@ def draw_timeline(path: Path, judged: FileJudgements) -> Path:
             _draw_strip(next(panels), parts, judged.classes, start, end)
             axes = next(panels)
             _draw_probabilities(axes, parts, judged.classes, start, end, person)
+        for axes in grid[:-1]:
+            axes.tick_params(labelbottom=False)
         grid[-1].set_xlabel("seconds", color=INK, loc="left")
         grid[0].set_title(shortened(judged.name, 90), loc="left", fontsize=11, color=INK)
         handles, labels = grid[-1].get_legend_handles_labels()
