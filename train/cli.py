@@ -50,6 +50,14 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the interrupted run in that folder; finished fits are kept")
     ] = False,
+    final: Annotated[
+        bool,
+        typer.Option(
+            "--final",
+            help="Also train a network per seed on all utterances, for the median number of epochs of the folds; no "
+            "score belongs to it (with --resume: of a finished run)",
+        ),
+    ] = False,
     force: Annotated[bool, FORCE_OPTION] = False,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
@@ -72,7 +80,14 @@ def train(
     parallel = settings.cluster.workers > 0 or settings.cluster.scheduler is not None
     with training_progress(settings.train) as progress:
         metrics = run(
-            settings, settings.index, folder, resume=resume, force=force, parallel=parallel, progress=progress
+            settings,
+            settings.index,
+            folder,
+            resume=resume,
+            force=force,
+            parallel=parallel,
+            final=final,
+            progress=progress,
         )
     console.print(results_table(metrics))
     console.print(f"results: {folder}")

@@ -22,6 +22,7 @@ from .data.dataset import Dataset, open_dataset, target_rows
 from .data.fold_features import FoldDatasets, fold_settings, run_stream_names, tested_groups, with_fold_streams
 from .data.protocol import CrossValidation, cross_validation_of, resolve_protocol
 from .data.streams import modalities_word
+from .final.run import add_final_models, add_to_finished_run, check_final
 from .fit.checks import check_fusion, check_targets
 from .fit.device import deterministic
 from .fit.history import Epoch
@@ -84,6 +85,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     parallel: bool = False,
+    final: bool = False,
     progress: Callable[[Epoch | FoldScore], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Train and test every fold with every seed, and write the results.
@@ -95,6 +97,7 @@ def train(
         resume: continue an interrupted run of the same configuration; return the results of a finished one.
         force: replace a finished run, and discard an interrupted one that is not continued.
         parallel: run the fits as tasks of Dask workers.
+        final: also train one network per seed on all utterances, here; with `resume` those of a finished run.
         progress: called for every epoch (unless parallel) and every fold.
 
     Returns:
@@ -106,6 +109,8 @@ def train(
         FoalError: a run exists in `out`.
     """
     t = settings.train
+    if final:
+        check_final(t)
     device = select_device(settings.cluster.device)
     # 1. Open the features. With workers, only they read the values.
     reading = t.model_copy(update={"load": "disk" if parallel else t.load})
@@ -124,7 +129,9 @@ def train(
             if not force:
                 require_same_config(out / METADATA_FILE, metadata, f"{out}: the finished run")
             if has_same_config(out / METADATA_FILE, metadata):
-                return read_metrics(out)
+                if not final:
+                    return read_metrics(out)
+                return add_to_finished_run(out, OUR_FILES, t, data, metadata, device=device, progress=progress)
         with create_run_folder(out, metadata, ours=OUR_FILES, resume=resume, force=force) as folder:
             # 3. Fit.
             log.debug("%d utterances, %d folds, seeds %s", metadata["n"], len(folds.folds), metadata["seeds"])
@@ -156,7 +163,10 @@ def train(
                 progress(score)
             # 4. Pool and write.
             ordered = [results[seed, fold.number] for seed in metadata["seeds"] for fold in folds.folds]
-            return _write_all(folder, settings, data, folds, metadata, ordered)
+            metrics = _write_all(folder, settings, data, folds, metadata, ordered)
+            if final:
+                metrics = add_final_models(folder, t, fit_data, metadata, metrics, device=device, progress=progress)
+            return metrics
 
 
 def default_run_folder(settings: Settings, features: Path) -> Path:

@@ -97,6 +97,23 @@ def train_fold(
     return replace(trained, model=refitted.model)
 
 
+def train_on_all(
+    data: Dataset,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    epochs: int,
+    device: torch.device,
+    progress: Callable[[Epoch], None] = lambda epoch: None,
+    snapshot: Path | None = None,
+) -> TrainedFold:
+    """Train on all utterances of a dataset for exactly `epochs` epochs, as in a refit; see `train_fold`."""
+    rows = torch.arange(len(data))
+    fold = Fold(number=0, test="", dev="", train_rows=rows, dev_rows=rows[:0], test_rows=rows[:0])
+    fit = _Fit(data=data, fold=fold, settings=settings, seed=seed, device=device, progress=progress)
+    return _train(fit, rows, None, epochs=epochs, snapshot=snapshot)
+
+
 def _train(
     fit: _Fit, rows: torch.Tensor, dev_rows: torch.Tensor | None, *, epochs: int, snapshot: Path | None
 ) -> TrainedFold:

@@ -27,7 +27,7 @@ from ..fit.history import Epoch
 from ..fit.task import FitResult
 from ..folds.scenes import KIND as BLOCK
 from .floor import floor_lines
-from .formatting import percent
+from .formatting import final_lines, percent
 from .ratings import rating_table
 
 _REQUIRED_KEYS = {
@@ -166,7 +166,7 @@ def run_title(metrics: Mapping[str, Any]) -> str:
 
 def results_table(metrics: Mapping[str, Any]) -> RenderableType:
     """Table of UA, WA and F1 per fold (mean over seeds) and over all folds, in percent, with interval and deviation."""
-    warnings = [Text(f"warning: {warning}") for warning in metrics["warnings"]]
+    warnings = [*map(Text, final_lines(metrics)), *(Text(f"warning: {warning}") for warning in metrics["warnings"])]
     if "ua_mean" not in metrics:
         return Group(rating_table(metrics, title=run_title(metrics), caption=_caption(metrics)), *warnings)
     seeds = metrics["seeds"]

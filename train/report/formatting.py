@@ -1,6 +1,9 @@
 """Numbers and table rows of reports as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...shared.text import counted
 
 NONE = "-"
 """Cell of a number that does not exist."""
@@ -40,3 +43,11 @@ def p_limit(speakers: int) -> list[str]:
 def table_row(cells: Sequence[str]) -> str:
     """A row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def final_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """A line about the final model of a run, if it has one."""
+    if not (final := metrics.get("final")):
+        return []
+    trained = f"{counted(final['n'], 'utterance')} for {counted(final['epochs'], 'epoch')}"
+    return [f"final model: trained on all {trained} (the median of the folds); no score belongs to it"]

@@ -35,7 +35,8 @@ def training_progress(settings: TrainSettings) -> Iterator[Callable[[Step], None
                 return
             score = "" if step.dev_ccc is None else f"development CCC {step.dev_ccc:.3f}"
             score = score if step.dev_ua is None else f"development UA {100 * step.dev_ua:.1f}%"
-            display.update(score, completed=step.epoch, description=f"seed {step.seed}, fold {step.fold}")
+            part = f"fold {step.fold}" if step.fold else "final model"
+            display.update(score, completed=step.epoch, description=f"seed {step.seed}, {part}")
 
         yield show
 

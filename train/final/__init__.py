@@ -1,0 +1,1 @@
+"""The final model of a run: networks that are trained on all of its utterances."""
