@@ -6,12 +6,13 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 
-from ..manifests.media import scan_media
-from ..shared.errors import FoalError, UsageError
+from ..manifests.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES, scan_media
+from ..shared.errors import FoalError
 from ..shared.files.unicode_names import spelled_on_disk
 from ..shared.manifest import check_media, read_manifest
 from ..shared.text import counted, quoted
@@ -19,6 +20,7 @@ from ..shared.utterance import Utterance
 
 STDIN = "-"
 MANIFEST_SUFFIX = ".csv"
+TEXT_BYTES = 4096
 FACE_PART = re.compile(r"#face[0-9]+(?=#|\Z)")
 CLIPS = "clips"
 """The corpus of media files that belong to no manifest."""
@@ -58,8 +60,7 @@ def find_clips(sources: Sequence[str], *, root: Path, lines: Iterable[str] | Non
         The utterances in the order of the sources; a file that is named twice is judged once.
 
     Raises:
-        UsageError: a source does not exist, or nothing is found.
-        FoalError: a folder cannot be read, or a manifest has bad rows.
+        FoalError: a source does not exist, is text, or cannot be read, nothing is found, or a manifest has bad rows.
     """
     utterances: list[Utterance] = []
     names: dict[str, str] = {}
@@ -70,6 +71,11 @@ def find_clips(sources: Sequence[str], *, root: Path, lines: Iterable[str] | Non
             found = list(_in_folder(path))
         elif path.suffix.lower() == MANIFEST_SUFFIX:
             found = [(utterance, utterance.id) for utterance in _in_manifest(path, root)]
+        elif is_text(path):
+            raise FoalError(
+                f"{path}: expected a media file, a folder, a manifest (.csv) or -, got a text file; if it is a list of "
+                f"paths, give it as `foal predict - < {path}`"
+            )
         else:
             found = [(file_utterance(path), path.name)]
         for utterance, name in found:
@@ -78,7 +84,7 @@ def find_clips(sources: Sequence[str], *, root: Path, lines: Iterable[str] | Non
             names[utterance.id] = name
             utterances.append(utterance)
     if not utterances:
-        raise UsageError(f"expected media files, got none in {', '.join(map(quoted, sources))}")
+        raise FoalError(f"expected media files, got none in {', '.join(map(quoted, sources))}")
     return Clips(utterances=tuple(utterances), names=_unique(names))
 
 
@@ -88,6 +94,18 @@ def file_utterance(path: Path) -> Utterance:
     # Features are kept by folder: a command reads the tables of those folders only that its clips are in.
     folder = blake2b(os.path.dirname(absolute).encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
     return Utterance(id=absolute, corpus=CLIPS, session=f"{CLIPS}-{folder}", audio=absolute, video=absolute)
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file that is no manifest and has no suffix of audio or video contains text: FFmpeg would draw it."""
+    if path.suffix.lower() in (MANIFEST_SUFFIX, *AUDIO_SUFFIXES, *VIDEO_SUFFIXES) or not path.is_file():
+        return False
+    with suppress(OSError, UnicodeDecodeError), path.open("rb") as file:
+        beginning = file.read(TEXT_BYTES)
+        # A character may be cut at the end.
+        text = beginning.decode("utf-8") if len(beginning) < TEXT_BYTES else beginning[:-4].decode("utf-8", "replace")
+        return bool(text) and "\0" not in text and "\ufffd" not in text[:-1]
+    return False
 
 
 def part_of(utterance: Utterance, part: str, **changes: object) -> Utterance:
@@ -107,7 +125,7 @@ def face_of(utterance_id: str) -> str:
 
 
 def _expanded(sources: Sequence[str], lines: Iterable[str] | None) -> Iterator[str]:
-    """The sources with lists read and patterns matched. Raises UsageError for a source that does not exist."""
+    """The sources with lists read and patterns matched. Raises FoalError for a source that does not exist."""
     for source in sources:
         if source == STDIN:
             listed = [line.rstrip("\r\n") for line in (sys.stdin if lines is None else lines)]
@@ -117,10 +135,13 @@ def _expanded(sources: Sequence[str], lines: Iterable[str] | None) -> Iterator[s
         elif glob.has_magic(source):
             matches = sorted(glob.glob(source, recursive=True))
             if not matches:
-                raise UsageError(f"{source}: no file matches this pattern")
-            yield from matches
+                raise FoalError(f"{source}: no file matches this pattern")
+            texts = [match for match in matches if is_text(Path(match))]
+            if texts:
+                log.info(f"{source}: not taken, as they are text: {', '.join(texts[:5])}{', ...' * (len(texts) > 5)}")
+            yield from (match for match in matches if match not in texts)
         else:
-            raise UsageError(f"{source}: no such file or folder")
+            raise FoalError(f"{source}: no such file or folder")
 
 
 def _in_folder(folder: Path) -> Iterator[tuple[Utterance, str]]:

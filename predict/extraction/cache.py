@@ -153,16 +153,20 @@ def _extract(
     folder: Path,
     workers: int,
 ) -> Iterator[Chunk]:
-    """Extract chunks, those of streams with the same settings together; yields each when its shard is written."""
-    for stream, found in streams.items():
-        mine = [chunk for chunk in chunks if chunk.stream == stream]
-        if not mine:
-            continue
-        own = found.settings.model_copy(update={"features_dir": folder})
-        if workers and len(mine) > 1:
-            yield from _on_workers(mine, found, settings, own, failures, workers=workers)
-        else:
-            yield from _here(mine, found, settings, own, failures)
+    """Extract chunks on workers or in this process; yields each when its shard is written."""
+    by_stream: dict[str, list[Chunk]] = {}
+    for chunk in chunks:
+        by_stream.setdefault(chunk.stream, []).append(chunk)
+    if workers and len(chunks) > 1:
+        # A worker has one precision; the other settings belong to the streams.
+        for precision in sorted({streams[stream].settings.precision for stream in by_stream}):
+            same = {name: streams[name] for name in by_stream if streams[name].settings.precision == precision}
+            mine = [chunk for name in same for chunk in by_stream[name]]
+            yield from _on_workers(mine, same, settings, failures, folder=folder, workers=workers)
+        return
+    for stream, mine in by_stream.items():
+        own = streams[stream].settings.model_copy(update={"features_dir": folder})
+        yield from _here(mine, streams[stream], settings, own, failures)
 
 
 def _here(
@@ -183,8 +187,9 @@ def _here(
     command = " ".join(["foal", *sys.argv[1:]])
     try:
         encoders.load(stream)
-        total = round(sum(chunk.seconds for chunk in chunks))
-        with progress_display(f"{stream} features", total=max(1, total), unit=f"s of media for the {stream} features") as display:
+        total = max(1, round(sum(chunk.seconds for chunk in chunks)))
+        unit = f"s of media for the {stream} features"
+        with progress_display(stream, total=total, unit=unit) as display:
             done = 0.0
             for chunk in chunks:
                 shard = _shard(own.features_dir, chunk, found)
@@ -199,21 +204,23 @@ def _here(
 
 def _on_workers(
     chunks: Sequence[Chunk],
-    found: ModelStream,
+    streams: Mapping[str, ModelStream],
     settings: Settings,
-    own: ExtractSettings,
     failures: list[Failure],
     *,
+    folder: Path,
     workers: int,
 ) -> Iterator[Chunk]:
-    """Extract chunks on Dask workers, as `foal extract` does."""
+    """Extract chunks of streams of one precision on Dask workers, as `foal extract` does."""
     from ...extract.schedule.execute import run_chunks
 
+    own = next(iter(streams.values())).settings.model_copy(update={"features_dir": folder})
     cluster = settings.cluster.model_copy(update={"workers": workers})
     corpus = settings.corpus.model_copy(update={"root": ROOT})
     run = settings.model_copy(update={"extract": own, "cluster": cluster, "corpus": corpus})
-    utterances = [utterance for chunk in chunks for utterance in chunk.utterances]
-    run_chunks(run, chunks, [found.spec], Quarantine(run, utterances), failures, len(utterances))
+    utterances = list({utterance.id: utterance for chunk in chunks for utterance in chunk.utterances}.values())
+    specs = [found.spec for found in streams.values()]
+    run_chunks(run, chunks, specs, Quarantine(run, utterances), failures, len(utterances))
     yield from chunks
 
 

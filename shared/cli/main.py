@@ -26,6 +26,7 @@ PANELS = {
     "Corpus": ("synth", "corpus", "manifest"),
     "Features": ("extract", "import", "index", "inspect", "verify", "clean"),
     "Training": ("train", "tune", "ablate", "evaluate", "results"),
+    "Prediction": ("predict",),
     "Pipeline": ("code-hash",),
 }
 ORDER = tuple(name for names in PANELS.values() for name in names)
