@@ -10,6 +10,7 @@ from ..shared.config.settings import modality_of
 from ..shared.store.feature_store import FeatureStore
 from ..shared.timing import Seconds
 from ..train.data.dataset import Dataset
+from .extraction.cache import media_seconds
 from .output.judgement import FaceTrace, Judgement
 from .segments.windows import Window, empty_windows, windowed
 from .sources import Clips
@@ -93,14 +94,19 @@ class Judging:
         return None
 
     def span(self, row: int) -> tuple[Seconds, Seconds]:
-        """Start and end of a row's utterance in its file, in seconds; without an `end` that of its features."""
+        """Start and end of a row's utterance in its file, in seconds; without an `end` those of the file."""
         utterance = self.data.utterances[row]
         start = utterance.start or 0.0
         if utterance.end is not None:
             return start, utterance.end
         streams = [self.store.streams[name] for name in self.data.stream_names.values()]
-        lengths = [float(self.store.lengths(stream.name)[row]) / stream.rate_hz for stream in streams if stream.rate_hz]
-        return start, start + max(lengths, default=0.0)
+        extracted = max(
+            (float(self.store.lengths(stream.name)[row]) / stream.rate_hz for stream in streams if stream.rate_hz),
+            default=0.0,
+        )
+        # The last frame may reach beyond the file; of a truncated file there are fewer frames than it declares.
+        declared = [media_seconds(utterance, name) for name in ("audio", "face") if utterance.media(name)]
+        return start, start + min(extracted, max(declared, default=extracted))
 
     def _windows(self, rows: Sequence[int], window: Seconds, hop: Seconds) -> dict[int, list[Judgement]]:
         """The windows over some rows, by row."""

@@ -89,14 +89,14 @@ def test_what_is_not_there_is_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FoalError, match=message.replace("'", ".")) as caught:
+    with pytest.raises(FoalError, match=message) as caught:
         find_clips([source], root=tmp_path)
     assert caught.value.exit_code == 1
 
 
 def test_text_is_refused_with_the_way_to_give_a_list(tmp_path: Path) -> None:
     notes = touch(tmp_path / "list.txt", b"a.mp4\nb.mp4\n")
-    with pytest.raises(FoalError, match="got a text file.*foal predict - <"):
+    with pytest.raises(FoalError, match=r"got a text file.*foal predict - <"):
         find_clips([str(notes)], root=tmp_path)
 
 

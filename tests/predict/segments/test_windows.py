@@ -1,5 +1,8 @@
 """Windows over extracted frames."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -50,7 +53,7 @@ def test_windows_cover_the_clip_and_stay_inside(length: float, window: float, ho
         return
     for start, end in times:
         assert end - start == pytest.approx(window)
-    for (before, _), (start, _) in zip(times, times[1:], strict=False):
+    for (before, _), (start, _) in pairwise(times):
         assert 0 < start - before <= hop + 0.051 + 1e-6
 
 
@@ -100,8 +103,6 @@ def test_an_input_that_no_clip_has_is_empty_everywhere() -> None:
 
 
 def test_a_model_of_dialogs_has_no_windows() -> None:
-    from dataclasses import replace
-
     data = replace(dataset(audio=packed([20], 1)), dialogs=(torch.tensor([0]),))
     with pytest.raises(UsageError, match="whole dialogs"):
         windowed(data, {0: 2.0}, window=1.0, hop=1.0)
