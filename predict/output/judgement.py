@@ -89,7 +89,8 @@ class FaceTrace:
         position = int((seconds - self.start) * self.rate_hz)
         if not 0 <= position < len(self.boxes) or np.isnan(self.boxes[position]).any():
             return None
-        return self.boxes[position]
+        box: NDArray[np.float32] = self.boxes[position]
+        return box
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -84,14 +85,15 @@ def load_vad() -> SileroVad:
 
 
 @torch.inference_mode()
-def speech_probabilities(wave: Wave) -> np.ndarray:
+def speech_probabilities(wave: Wave) -> NDArray[np.float32]:
     """Probability of speech in each step of 32 ms, (steps,), of a waveform (samples,) at 16 kHz."""
     if not len(wave):
         return np.zeros(0, np.float32)
-    return load_vad()(torch.from_numpy(wave)).numpy()
+    probabilities: NDArray[np.float32] = load_vad()(torch.from_numpy(wave)).numpy()
+    return probabilities
 
 
-def speech_segments(probabilities: np.ndarray, seconds: Seconds) -> list[tuple[Seconds, Seconds]]:
+def speech_segments(probabilities: NDArray[np.float32], seconds: Seconds) -> list[tuple[Seconds, Seconds]]:
     """Start and end of each stretch of speech, in seconds.
 
     Args:
