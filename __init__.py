@@ -6,12 +6,15 @@ The public API, imported at first use:
     load_settings     read params.yaml into settings
     FeatureStore      read features from feats.h5 as NumPy arrays
     FeatureDataset    read features from feats.h5 as a PyTorch dataset
+    load              load a trained model, from a run or a folder of `foal export`
+    FoalModel         such a model, from or to the Hugging Face hub
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .predict.share.hub import FoalModel, load
     from .shared.config.settings import load_settings
     from .shared.manifest import read_manifest
     from .shared.store.feature_store import FeatureStore
@@ -19,11 +22,13 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["FeatureDataset", "FeatureStore", "__version__", "load_settings", "read_manifest"]
+__all__ = ["FeatureDataset", "FeatureStore", "FoalModel", "__version__", "load", "load_settings", "read_manifest"]
 
 _MODULES = {
     "FeatureDataset": ".train.data.torch_dataset",
     "FeatureStore": ".shared.store.feature_store",
+    "FoalModel": ".predict.share.hub",
+    "load": ".predict.share.hub",
     "load_settings": ".shared.config.settings",
     "read_manifest": ".shared.manifest",
 }

@@ -21,8 +21,9 @@ from ..train.data.dataset import Dataset, open_dataset
 from ..train.evaluate.ensemble import FoldModel, check_encoders, load_fold_models
 from ..train.fit.device import amp_dtype
 from ..train.fit.predict import Predictions, predict_targets
+from .exported import is_exported, read_networks
 
-METADATA_FILE, METRICS_FILE = "run.json", "metrics.json"
+METRICS_FILE = "metrics.json"
 """As in train/report/run_folder.py, whose import loads scikit-learn and Matplotlib: two seconds of a short command."""
 
 CPU = torch.device("cpu")
@@ -120,8 +121,9 @@ def load_trained(
     """Load the networks of a run.
 
     Args:
-        source: the folder of a finished run: the networks of all folds and seeds; or one folder under its models/.
-        fold: of a run, only the networks that did not see the test group of this fold.
+        source: the folder of a finished run: the networks of all folds and seeds; or one folder under its models/; or
+            a folder of `foal export`.
+        fold: only the networks that did not see the test group of this fold.
         final: of a run, the networks that `foal train --final` trained on all utterances.
         device: device of the networks.
 
@@ -132,13 +134,26 @@ def load_trained(
     source = Path(source)
     if not source.is_dir():
         raise StoreError(f"{source}: no such folder; expected the folder of a finished `foal train`")
-    networks = load_fold_models(source, fold=fold, final=final or is_final_model(source))
-    return trained_model(source, networks, _scores_of(source), device)
+    if is_exported(source):
+        name, networks = read_networks(source)
+        return _described(source, name, _chosen(source, networks, fold, final=final), device)
+    networks = load_fold_models(source, fold=fold, final=final or _is_final_network(source))
+    return _described(source, _name_of(source), networks, device)
 
 
-def trained_model(
-    source: Path, networks: Sequence[FoldModel], scores: Mapping[str, Any] | None, device: torch.device
-) -> TrainedModel:
+def _chosen(source: Path, networks: Sequence[FoldModel], fold: int | None, *, final: bool) -> Sequence[FoldModel]:
+    """The networks of an exported model that are asked for."""
+    if final and not networks[0].is_final:
+        raise StoreError(f"{source}: expected a final model, got one of folds; export it again with --final")
+    chosen = [member for member in networks if fold is None or member.fold == fold]
+    if not chosen:
+        numbers = ", ".join(str(number) for number in sorted({member.fold for member in networks}))
+        folds = "a final model, which has no folds" if networks[0].is_final else f"only {numbers}"
+        raise StoreError(f"{source}: expected networks of fold {fold}, got {folds}")
+    return chosen
+
+
+def _described(source: Path, name: str, networks: Sequence[FoldModel], device: torch.device) -> TrainedModel:
     """Describe some networks of one run as a model; see `load_trained`."""
     metadata, architecture = networks[0].metadata, networks[0].model.architecture
     settings = TrainSettings.model_validate(metadata["settings"])
@@ -152,7 +167,7 @@ def trained_model(
     streams = dict(zip(architecture.frame_shapes, metadata["streams"], strict=True))
     return TrainedModel(
         source=source,
-        name=_name_of(source),
+        name=name,
         classes=tuple(metadata["classes"]),
         ratings=settings.dimensions,
         streams=streams,
@@ -160,7 +175,7 @@ def trained_model(
         settings=settings,
         networks=tuple(networks),
         metadata=metadata,
-        scores=None if networks[0].is_final else scores,
+        scores=None if networks[0].is_final else run_scores(source),
     )
 
 
@@ -182,22 +197,23 @@ def open_unlabelled(model: TrainedModel, features: Path) -> Iterator[Dataset]:
         yield data
 
 
-def is_final_model(folder: Path) -> bool:
-    """Whether a folder under models/ contains a network that was trained on all utterances."""
-    try:
-        return bool(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("final"))
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _scores_of(source: Path) -> Mapping[str, Any] | None:
-    """metrics.json of a run, or of the run that a folder under models/ belongs to."""
-    run = source.resolve() if (source / METADATA_FILE).exists() else source.resolve().parent.parent
+def run_scores(source: Path) -> Mapping[str, Any] | None:
+    """metrics.json of a run or an export, or of the run that a folder under models/ belongs to, if it exists."""
+    folder = source.resolve()
+    run = folder.parent.parent if folder.parent.name == "models" else folder
     try:
         scores: Mapping[str, Any] = json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return scores
+
+
+def _is_final_network(folder: Path) -> bool:
+    """Whether a folder under models/ contains a network that was trained on all utterances."""
+    try:
+        return bool(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("final"))
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _name_of(source: Path) -> str:

@@ -7,16 +7,19 @@ import pytest
 
 import foal
 
-NAMES = ["FeatureDataset", "FeatureStore", "__version__", "load_settings", "read_manifest"]
+NAMES = ["FeatureDataset", "FeatureStore", "FoalModel", "__version__", "load", "load_settings", "read_manifest"]
 
 
 def test_every_public_name_is_imported_from_its_module() -> None:
+    from foal.predict.share.hub import FoalModel, load
     from foal.shared.config.settings import load_settings
     from foal.shared.manifest import read_manifest
     from foal.shared.store.feature_store import FeatureStore
     from foal.train.data.torch_dataset import FeatureDataset
 
     assert sorted(foal.__all__) == sorted(NAMES)
+    assert foal.load is load
+    assert foal.FoalModel is FoalModel
     assert foal.load_settings is load_settings
     assert foal.read_manifest is read_manifest
     assert foal.FeatureStore is FeatureStore

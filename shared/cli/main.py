@@ -24,9 +24,9 @@ GLOBAL_FLAGS = ("--debug", "--verbose", "--quiet")
 # In the order of work; tests compare them with the entry points of pyproject.toml.
 PANELS = {
     "Corpus": ("synth", "corpus", "manifest"),
-    "Features": ("extract", "import", "index", "inspect", "verify", "clean"),
+    "Features": ("extract", "import", "export-features", "index", "inspect", "verify", "clean"),
     "Training": ("train", "tune", "ablate", "evaluate", "results"),
-    "Prediction": ("predict",),
+    "Models": ("predict", "export"),
     "Pipeline": ("code-hash",),
 }
 ORDER = tuple(name for names in PANELS.values() for name in names)

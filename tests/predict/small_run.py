@@ -5,6 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from foal.predict.share.hub import load
 from foal.shared.config.settings import Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.store.index_writer import write_index
@@ -12,6 +15,8 @@ from foal.shared.utterance import Utterance
 from foal.train.run import train
 
 MakeFeatures = Callable[..., Path]
+FILES = {"README.md", "config.json", "metrics.json", "model.safetensors", "preprocessing.json"}
+"""The files of an export."""
 HASHES = {"audio": "0" * 64, "face": "0" * 64}
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, seeds=(0, 1))
 
@@ -40,3 +45,7 @@ def other_corpus(utterances: Sequence[Utterance], **changes: Any) -> list[Uttera
         replace(utterance, **{"id": f"new-{utterance.id}", "corpus": "other", "session": "", "label": "", **changes})
         for utterance in utterances
     ]
+
+
+def probabilities(source: Path, features: Path, *, fold: int | None = None, final: bool = False) -> np.ndarray:
+    return load(source, fold=fold, final=final).predict_features(features).probabilities

@@ -2,13 +2,15 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ...shared.errors import StoreError, TrainingError
 from .architecture import Architecture
@@ -47,24 +49,50 @@ def load_model(folder: Path) -> tuple[Network, dict[str, Any]]:
     Raises:
         StoreError: a file is missing or corrupt, or of another format, version or head.
     """
-    try:
+    with corrupt_as_store_error(folder):
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config.get("format") != FORMAT:
             raise StoreError(f"{folder}: expected a folder of format {FORMAT}, got {config.get('format')!r}")
-        if config["version"] != VERSION:
-            remedy = "train again" if config["version"] < VERSION else "update foal"
-            raise StoreError(f"{folder}: expected model version {VERSION}, got {config['version']}; {remedy}")
-        values = dict(config["architecture"])
-        values["pool"] = tuple(values["pool"])
-        values["frame_shapes"] = {name: tuple(shape) for name, shape in values["frame_shapes"].items()}
-        model = build_network(Architecture(**values))
-        weights = load_file(folder / "model.safetensors")
-        if weights.keys() != model.state_dict().keys():
-            raise StoreError(
-                f"{folder}: expected weights of the head {model.architecture.fusion}, which config.json names, got "
-                "those of another network in model.safetensors; train again"
-            )
-        model.load_state_dict(weights)
+        check_version(config["version"], folder)
+        return build_trained(config["architecture"], load_file(folder / "model.safetensors"), folder), config
+
+
+def check_version(version: int, folder: Path) -> None:
+    """Raise StoreError unless networks of this version can be built."""
+    if version != VERSION:
+        remedy = "train again" if version < VERSION else "update foal"
+        raise StoreError(f"{folder}: expected model version {VERSION}, got {version}; {remedy}")
+
+
+def build_trained(architecture: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path) -> Network:
+    """A network with stored weights, in eval mode on the CPU.
+
+    Args:
+        architecture: its architecture, as JSON values.
+        weights: its tensors by name.
+        folder: where they come from, for messages.
+
+    Raises:
+        StoreError: the weights are those of another network.
+    """
+    values = dict(architecture)
+    values["pool"] = tuple(values["pool"])
+    values["frame_shapes"] = {name: tuple(shape) for name, shape in values["frame_shapes"].items()}
+    model = build_network(Architecture(**values))
+    if weights.keys() != model.state_dict().keys():
+        raise StoreError(
+            f"{folder}: expected weights of the head {model.architecture.fusion}, which config.json names, got "
+            "those of another network in model.safetensors; train again"
+        )
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+@contextmanager
+def corrupt_as_store_error(folder: Path) -> Iterator[None]:
+    """Raise StoreError for what goes wrong when the files of a folder are missing, damaged or of another format."""
+    try:
+        yield
     except FileNotFoundError as error:
         missing = error.filename or folder / "model.safetensors"
         raise StoreError(f"{missing}: no such file; expected a folder under models/ of a run of `foal train`") from None
@@ -72,4 +100,3 @@ def load_model(folder: Path) -> tuple[Network, dict[str, Any]]:
         raise StoreError(f"{folder}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise StoreError(f"{folder}: corrupt model: {error}") from None
-    return model.eval(), config
