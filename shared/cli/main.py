@@ -27,7 +27,7 @@ PANELS = {
     "Corpus": ("synth", "corpus", "manifest"),
     "Features": ("extract", "import", "export-features", "index", "inspect", "verify", "clean"),
     "Training": ("train", "tune", "ablate", "evaluate", "results", "report", "runs", "compare"),
-    "Models": ("export",),
+    "Models": ("predict", "export"),
     "Pipeline": ("code-hash",),
 }
 ORDER = tuple(name for names in PANELS.values() for name in names)

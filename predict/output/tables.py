@@ -1,0 +1,101 @@
+"""Predictions as a table on the terminal, as JSON Lines and as CSV."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from ...shared.files.atomic import replaced_atomically, write_rows
+from ...shared.text import counted, shortened
+from .judgement import Failed, Judged, Judgement
+
+JSONL, CSV, FAILURES = "predictions.jsonl", "predictions.csv", "failures.csv"
+
+MAX_ROWS = 60
+"""Rows on the terminal; of more, windows are left out first."""
+
+MAX_CELL = 60
+
+
+def prediction_table(result: Judged) -> Table:
+    """Build the table for the terminal: probabilities in percent, the highest one marked."""
+    rows = list(result.judgements)
+    if len(rows) > MAX_ROWS:
+        rows = [row for row in rows if row.part == "clip"]
+    left_out = len(result.judgements) - len(rows[:MAX_ROWS])
+    labelled = any(row.truth for row in rows)
+    timed = any(row.part == "window" or row.start for row in rows)
+    table = Table(title=f"predictions of {result.model}", caption=_caption(left_out))
+    table.add_column("clip", overflow="fold")
+    if timed:
+        table.add_column("seconds", justify="right")
+    if labelled:
+        table.add_column("label")
+    if result.classes:
+        table.add_column("predicted")
+    for name in (*result.classes, *result.ratings):
+        table.add_column(name, justify="right")
+    table.add_column("missing, notes", overflow="fold")
+    for row in rows[:MAX_ROWS]:
+        table.add_row(*_cells(row, result, timed=timed, labelled=labelled))
+    return table
+
+
+def failure_lines(failures: Sequence[Failed]) -> list[str]:
+    """A line for each clip that could not be judged."""
+    return [f"{failed.name}: {failed.reason}" for failed in failures]
+
+
+def write_tables(folder: Path, result: Judged) -> list[Path]:
+    """Write predictions.jsonl and predictions.csv, and failures.csv if something failed, into an existing folder."""
+    written = [folder / JSONL, folder / CSV]
+    with replaced_atomically(written[0]) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for row in result.judgements:
+            file.write(json.dumps(row.as_json(result.classes), allow_nan=False) + "\n")
+    labelled = any(row.truth for row in result.judgements)
+    header = ["id", "media", "part", "start", "end", *(["label"] if labelled else [])]
+    header += [*(["predicted"] if result.classes else []), *(f"p_{name}" for name in result.classes)]
+    header += [*result.ratings, "missing", "note"]
+    with replaced_atomically(written[1]) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
+        write_rows(text, header, [_csv_row(row, result, labelled=labelled) for row in result.judgements])
+    if result.failures:
+        written.append(folder / FAILURES)
+        with replaced_atomically(written[2]) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
+            write_rows(text, ["id", "media", "reason"], [[f.name, f.media, f.reason] for f in result.failures])
+    return written
+
+
+def _caption(left_out: int) -> str | None:
+    return f"{counted(left_out, 'more row')} with --out or --json" if left_out else None
+
+
+def _cells(row: Judgement, result: Judged, *, timed: bool, labelled: bool) -> list[str]:
+    cells = [f"  {row.part}" if row.part == "window" else row.name]
+    if timed:
+        cells.append(f"{row.start:.2f}-{row.end:.2f}")
+    if labelled:
+        cells.append(row.truth)
+    if result.classes:
+        cells.append(row.label(result.classes))
+    cells += [f"{100 * probability:.1f}" for probability in row.probabilities]
+    cells += [f"{row.ratings[name]:.2f}" for name in result.ratings]
+    about = [f"no {row.missing_text()}"] if row.missing else []
+    cells.append(shortened("; ".join([*about, *([row.note] if row.note else [])]), 2 * MAX_CELL))
+    return cells
+
+
+def _csv_row(row: Judgement, result: Judged, *, labelled: bool) -> list[object]:
+    return [
+        row.name,
+        row.media,
+        row.part,
+        f"{row.start:.3f}",
+        f"{row.end:.3f}",
+        *([row.truth] if labelled else []),
+        *([row.label(result.classes)] if result.classes else []),
+        *(float(probability) for probability in row.probabilities),
+        *(row.ratings[name] for name in result.ratings),
+        row.missing_text(),
+        row.note,
+    ]
