@@ -12,6 +12,7 @@ from ..shared.errors import StoreError
 from ..train.evaluate.ensemble import FoldModel, fold_model_of
 from ..train.model.checkpoint import VERSION as MODEL_VERSION
 from ..train.model.checkpoint import build_trained, check_version, corrupt_as_store_error
+from ..train.report.results import write_json
 
 FORMAT, VERSION = "foal-export", 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -37,9 +38,6 @@ def write_networks(folder: Path, name: str, networks: Sequence[FoldModel]) -> No
         name: name of the model.
         networks: the networks.
     """
-    # Imports scikit-learn and Matplotlib, which takes two seconds; reading an export needs neither.
-    from ..train.report.files import write_json
-
     descriptions = {prefix_of(member): _description(member) for member in networks}
     first = next(iter(descriptions.values()))
     common = {
