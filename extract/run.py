@@ -19,7 +19,7 @@ The tables of each shard are read once: step 2 reads catalogs, step 4 adds the n
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -70,6 +70,7 @@ def extract(
     retry_failed: bool = False,
     break_lock: bool = False,
     force: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExtractResult:
     """Extract the missing features of some sessions and index them.
 
@@ -81,6 +82,7 @@ def extract(
         retry_failed: retry failed utterances even if nothing changed.
         break_lock: take over the features folder from a run on another machine that is known to have ended.
         force: replace a file at `index` that is not a feats.h5.
+        progress: called with the number of finished utterances and of all that had features missing.
 
     Returns:
         What was done; its exit code is 0, or 3 if utterances failed.
@@ -152,7 +154,7 @@ def extract(
                 # Dask and torch take seconds to import, and a run with nothing to do needs neither.
                 from .schedule.execute import run_chunks
 
-                written = run_chunks(settings, pending.chunks, specs, quarantine, failures, len(utterances))
+                written = run_chunks(settings, pending.chunks, specs, quarantine, failures, len(utterances), progress)
                 for spec in specs:
                     catalogs[spec.stream].update(read_shards(written[spec.stream], spec.modality, spec.config_hash))
         except BaseException:

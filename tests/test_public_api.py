@@ -7,7 +7,18 @@ import pytest
 
 import foal
 
-NAMES = ["FeatureDataset", "FeatureStore", "FoalModel", "__version__", "load", "load_settings", "read_manifest"]
+NAMES = [
+    "FeatureDataset",
+    "FeatureStore",
+    "FoalModel",
+    "__version__",
+    "extract",
+    "load",
+    "load_settings",
+    "read_manifest",
+    "read_run",
+    "train",
+]
 
 
 def test_every_public_name_is_imported_from_its_module() -> None:
@@ -26,6 +37,18 @@ def test_every_public_name_is_imported_from_its_module() -> None:
     assert foal.FeatureDataset is FeatureDataset
     assert foal.__version__ == version("foal-mer")
     assert set(NAMES) <= set(dir(foal))
+
+
+def test_extract_and_train_are_packages_that_can_be_called() -> None:
+    """The public functions have the names of packages, and importing a package replaces the attribute."""
+    import foal.extract.run
+    import foal.train.run
+
+    assert foal.extract.run.__name__ == "foal.extract.run"
+    assert callable(foal.extract)
+    assert callable(foal.train)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'feature'"):
+        foal.train("feats.h5", feature=1)
 
 
 def test_an_unknown_name_raises_an_attribute_error() -> None:

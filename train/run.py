@@ -26,7 +26,7 @@ from .data.streams import modalities_word
 from .final.run import add_final_models, add_to_finished_run, check_final
 from .fit.checks import check_fusion, check_targets
 from .fit.device import deterministic
-from .fit.history import Epoch
+from .fit.history import Epoch, write_history
 from .fit.scores import class_metrics, rating_metrics
 from .fit.task import FitResult, FitTask, FoldScore, fold_score, probability_table, rating_table, run_task
 from .floor.inertia import label_inertia
@@ -38,7 +38,6 @@ from .report.files import (
     selection_warnings,
     versions,
     warnings_for,
-    write_history,
     write_predictions,
 )
 from .report.plots import plot_confusion, plot_learning, plot_ratings

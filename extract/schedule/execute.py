@@ -35,6 +35,7 @@ def run_chunks(
     quarantine: Quarantine,
     failures: list[Failure],
     utterance_count: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, list[Path]]:
     """Run the chunks on Dask workers.
 
@@ -45,6 +46,7 @@ def run_chunks(
         quarantine: gives the current fingerprints of files.
         failures: what failed before; failures of this run are appended as they occur.
         utterance_count: utterances of the run, of which extract.max_failures may fail.
+        progress: called with the number of finished utterances and of all with a chunk.
 
     Returns:
         The shards that were written, by stream.
@@ -74,6 +76,7 @@ def run_chunks(
                     written[result.chunk.stream].append(path)
                 counter.add(result)
                 display.advance()
+                progress(counter.done, counter.total)
                 check_failure_limit(settings, failures, utterance_count)
     return written
 

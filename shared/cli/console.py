@@ -1,7 +1,8 @@
 """The console of a command: tables, lines and progress bars on standard output, and results as JSON."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -44,6 +45,18 @@ def start_console(*, quiet: bool = False) -> Console:
 def get_console() -> Console:
     """The console of this command, for tables, lines and progress bars."""
     return _console or start_console()
+
+
+@contextmanager
+def quiet_console() -> Iterator[None]:
+    """Print no tables, lines or progress bars while the block lasts."""
+    global _console
+    before = _console
+    start_console(quiet=True)
+    try:
+        yield
+    finally:
+        _console = before
 
 
 def print_json(result: Mapping[str, Any]) -> None:

@@ -23,9 +23,14 @@ def _write_rows(path: Path, columns: list[str], rows: list[dict[str, str]]) -> N
 
 @pytest.fixture(scope="session")
 def example_folder(
-    tmp_path_factory: pytest.TempPathFactory, foal_in: Callable[..., subprocess.CompletedProcess[str]]
+    tmp_path_factory: pytest.TempPathFactory,
+    foal_in: Callable[..., subprocess.CompletedProcess[str]],
+    synthetic_corpus: Path,
 ) -> Path:
-    """A run on 24 utterances of two classes in three sessions, created with the commands; read only."""
+    """A run on 24 utterances of two classes in three sessions, created with the commands; read only.
+
+    clips.csv and clips/ are a corpus with media.
+    """
     folder = tmp_path_factory.mktemp("examples")
     rows = [
         {
@@ -50,7 +55,9 @@ def example_folder(
         for row in rows:
             frames = rng.normal(size=(rate - length_rng.randint(0, 3), width))
             np.save(folder / modality / f"{row['id']}.npy", frames.astype(np.float32))
+    (folder / "clips").symlink_to(synthetic_corpus)
     commands = (
+        "manifest synthetic clips -o clips.csv",
         "import --manifest manifest.csv --audio audio --face face --audio-rate 50 --face-rate 10 -o features",
         "index --manifest manifest.csv --features-dir features -o feats.h5",
         "train --features feats.h5 --out runs/main --epochs 2 --width 16 --set train.bootstrap=20",

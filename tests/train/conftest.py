@@ -12,7 +12,7 @@ from torch import Tensor
 
 from foal.shared.store.index_writer import write_index
 from foal.shared.utterance import Utterance
-from foal.tests.train.figures import draw, save_blank
+from foal.tests.figures import draw, save_blank
 from foal.train.data.batches import collate
 from foal.train.data.dataset import Dataset
 from foal.train.data.features import InMemory

@@ -1,10 +1,18 @@
-"""Scores per epoch, the best epoch so far, and the early-stopping rule."""
+"""Scores per epoch and history.csv, the best epoch so far, and the early-stopping rule."""
 
-from dataclasses import dataclass, replace
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 from torch import Tensor
 
+from ...shared.errors import StoreError
 from ..model.networks import Network
+
+_OPTIONAL = ("loss_ratings", "loss_fusion", "dev_ccc")
+"""Columns that are left out if no epoch has a value."""
+_NUMBERS = ("seed", "fold", "epoch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,3 +84,36 @@ def _score(row: Epoch, select: str) -> tuple[float, float]:
     if row.dev_ua is None:  # ratings only
         return (-row.dev_loss, 0.0)
     return (row.dev_ua, -row.dev_loss) if select == "ua" else (-row.dev_loss, row.dev_ua)
+
+
+def write_history(path: Path, history: Sequence[Epoch]) -> None:
+    """Write history.csv, one line per seed, fold and epoch."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        unused = {name for name in _OPTIONAL if all(getattr(row, name) is None for row in history)}
+        names = [field.name for field in fields(Epoch) if field.name not in unused]
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        for row in history:
+            writer.writerow({name: _rounded(getattr(row, name)) for name in names})
+
+
+def read_history(path: Path) -> list[Epoch]:
+    """Read history.csv. Raises StoreError if it is missing or damaged."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                Epoch(**{name: _value(name, text) for name, text in row.items()})  # type: ignore[arg-type]
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(f"{path}: expected the history.csv of a run of `foal train`: {error}") from None
+
+
+def _rounded(value: float | None) -> float | str | None:
+    return f"{value:.6f}" if isinstance(value, float) else value
+
+
+def _value(name: str, text: str) -> int | float | None:
+    if name in _NUMBERS:
+        return int(text)
+    return float(text) if text else None

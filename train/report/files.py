@@ -3,7 +3,6 @@
 import csv
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,8 @@ from ...shared.config.train_settings import TrainSettings
 from ...shared.seen_corpora import seen_corpus_warnings
 from ..data.dataset import Dataset
 from ..data.protocol import CrossValidation, speakers_in_multiple_folds
-from ..fit.history import Epoch
 from ..fit.task import FitResult
 from ..folds.scenes import KIND as BLOCK
-
-
-def write_history(path: Path, history: Sequence[Epoch]) -> None:
-    """Write history.csv, one line per seed, fold and epoch."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        unused = {name for name in _OPTIONAL_EPOCH_COLUMNS if all(getattr(row, name) is None for row in history)}
-        names = [field.name for field in fields(Epoch) if field.name not in unused]
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        for row in history:
-            writer.writerow({name: _rounded(getattr(row, name)) for name in names})
-
-
-_OPTIONAL_EPOCH_COLUMNS = ("loss_ratings", "loss_fusion", "dev_ccc")
 
 
 def write_predictions(
@@ -81,10 +65,6 @@ def _rating_cells(data: Dataset, row: int, predicted: NDArray[np.float32]) -> li
         truth = getattr(utterance, name)
         cells += ["" if truth is None else f"{truth:g}", f"{value:.6f}"]
     return cells
-
-
-def _rounded(value: float) -> float | str:
-    return f"{value:.6f}" if isinstance(value, float) else value
 
 
 def head_json(settings: TrainSettings) -> dict[str, Any]:

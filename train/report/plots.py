@@ -19,8 +19,13 @@ INK, MUTED, BLUE, ORANGE, GREEN = "#1f2933", "#9aa5b1", "#2563a8", "#c2571a", "#
 RESOLUTION_DPI = 150
 
 
-def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
-    """Plot the confusion matrix: shares of each true class, with counts over all seeds."""
+def plot_confusion(path: Path, metrics: Mapping[str, Any], *, title: str) -> None:
+    """Write the confusion matrix as PNG."""
+    save(confusion_figure(metrics, title=title), path)
+
+
+def confusion_figure(metrics: Mapping[str, Any], *, title: str) -> Figure:
+    """Draw the confusion matrix: shares of each true class, with counts over all seeds."""
     classes = metrics["classes"]
     counts = np.array(metrics["confusion"])
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -49,21 +54,31 @@ def plot_confusion(path: Path, metrics: dict[str, Any], *, title: str) -> None:
             loc="left",
             color=INK,
         )
-        save(picture, path)
+    return picture
 
 
 def plot_learning(
     path: Path,
     history: Sequence[Epoch],
-    best: dict[tuple[int, int], int],
+    best: Mapping[tuple[int, int], int],
     *,
     title: str,
     mem_chance: float | None = None,
 ) -> None:
-    """Plot training losses and, if there is any, development UA (CCC without classes), one line per seed and fold.
+    """Write the learning curves as PNG; see `learning_figure`."""
+    save(learning_figure(history, best, title=title, mem_chance=mem_chance), path)
+
+
+def learning_figure(
+    history: Sequence[Epoch],
+    best: Mapping[tuple[int, int], int],
+    *,
+    title: str,
+    mem_chance: float | None = None,
+) -> Figure:
+    """Draw training losses and, if there is any, development UA (CCC without classes), one line per seed and fold.
 
     Args:
-        path: the file.
         history: all epochs of all fits.
         best: number of the best epoch by seed and fold, marked with a dot.
         title: title of the plot.
@@ -94,7 +109,7 @@ def plot_learning(
             axes.grid(axis="y", color="#e4e7eb", lw=0.8)
             axes.set_axisbelow(True)
         draw_title(picture, title)
-        save(picture, path)
+    return picture
 
 
 def _draw_development(

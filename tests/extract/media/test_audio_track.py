@@ -17,7 +17,7 @@ from av.packet import Packet
 
 from foal.extract.media.waveform import Waveform
 from foal.shared.errors import MediaError
-from foal.tests.extract.click_tracks import CLICKS, Packets, click_offsets, clicks, video_shift, write_track
+from foal.tests.click_tracks import CLICKS, Packets, click_offsets, clicks, video_shift, write_track
 
 RATES = {
     "libopus": (8000, 16000, 48000),

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from foal.shared.utterance import Utterance
+from foal.tests.figures import draw
 from foal.tests.train.evaluate.quick_run import SETTINGS, read
-from foal.tests.train.figures import draw
 from foal.train.evaluate.run import evaluate
 from foal.train.run import train
 

@@ -1,12 +1,15 @@
-"""Selection of the best epoch, and early stopping."""
+"""Selection of the best epoch, early stopping, and history.csv."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from foal.shared.errors import StoreError
 from foal.train.data.dataset import Dataset
-from foal.train.fit.history import Epoch, TrainingHistory
+from foal.train.fit.history import Epoch, TrainingHistory, read_history, write_history
 from foal.train.model.foalnet import FoalNet
 
 
@@ -23,6 +26,9 @@ def epoch(number: int, dev_ua: float, dev_loss: float = 1.0) -> Epoch:
         dev_ua=dev_ua,
         dev_wa=dev_ua,
     )
+
+
+ROW = replace(epoch(2, 0.5), seed=3, loss=1.25, loss_classes=0.25, loss_avel=0.0, loss_mem=0.0, dev_wa=None)
 
 
 def history_of(model: FoalNet, *epochs: Epoch, select: str = "ua") -> TrainingHistory:
@@ -77,3 +83,25 @@ def test_the_best_state_is_a_copy(make_dataset: Callable[..., Dataset], make_mod
     history = history.after(epoch(2, 0.1), model)
     assert history.best_state.keys() == before.keys()
     assert all(torch.equal(history.best_state[name], value) for name, value in before.items())
+
+
+def test_the_history_has_a_line_per_epoch_rounded(tmp_path: Path) -> None:
+    write_history(tmp_path / "history.csv", [replace(ROW, loss=1 / 3)])
+    head, line = (tmp_path / "history.csv").read_text().splitlines()
+    assert head == "seed,fold,epoch,loss,loss_classes,loss_avel,loss_mem,dev_loss,dev_ua,dev_wa"
+    assert line == "3,1,2,0.333333,0.250000,0.000000,0.000000,1.000000,0.500000,"
+
+
+@pytest.mark.parametrize("changes", [{}, {"loss_fusion": 0.5, "dev_ccc": 0.125}])
+def test_what_is_written_is_read(tmp_path: Path, changes: dict[str, float]) -> None:
+    history = [replace(ROW, **changes), replace(ROW, epoch=3, dev_ua=None)]
+    write_history(tmp_path / "history.csv", history)
+    assert read_history(tmp_path / "history.csv") == history
+
+
+@pytest.mark.parametrize("content", [None, "a,b\n1,2\n", "seed,fold,epoch\none,1,1\n"])
+def test_other_files_are_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "history.csv").write_text(content)
+    with pytest.raises(StoreError, match=r"expected the history\.csv of a run of `foal train`"):
+        read_history(tmp_path / "history.csv")

@@ -20,7 +20,6 @@ from foal.train.report.files import (
     selection_warnings,
     versions,
     warnings_for,
-    write_history,
     write_predictions,
 )
 from foal.train.report.formatting import percent
@@ -38,24 +37,6 @@ TITLE: dict[str, Any] = {
 
 def rows_in(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(StringIO(path.read_text(encoding="utf-8"))))
-
-
-def test_the_history_has_a_line_per_epoch(tmp_path: Path) -> None:
-    epoch = Epoch(
-        seed=3,
-        fold=1,
-        epoch=2,
-        loss=1 / 3,
-        loss_classes=0.25,
-        loss_avel=0.0,
-        loss_mem=0.0,
-        dev_loss=1.0,
-        dev_ua=0.5,
-        dev_wa=0.5,
-    )
-    write_history(tmp_path / "history.csv", [epoch])
-    (row,) = rows_in(tmp_path / "history.csv")
-    assert (row["seed"], row["epoch"], row["loss"], row["dev_ua"]) == ("3", "2", "0.333333", "0.500000")
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 4)])

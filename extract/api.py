@@ -1,0 +1,60 @@
+"""`foal.extract`: extraction from Python, with the settings of `foal extract` and without output."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..shared.cli.console import quiet_console
+from ..shared.config.settings import Settings, load_settings
+from .run import extract as run
+from .schedule.summary import ExtractResult
+
+
+def extract(
+    manifest: str | Path | None = None,
+    *,
+    root: str | Path | None = None,
+    features_dir: str | Path | None = None,
+    index: str | Path | None = None,
+    splits: Sequence[str] = ("all",),
+    settings: Settings | None = None,
+    retry_failed: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ExtractResult:
+    """Extract the missing features of a corpus and write feats.h5, as `foal extract` does.
+
+    The encoders run in worker processes. A script that calls this needs `if __name__ == "__main__":`, because each
+    worker imports the script; a notebook does not.
+
+    Args:
+        manifest: manifest (CSV) (None: corpus.manifest of the settings).
+        root: folder that the media paths of the manifest are relative to (None: corpus.root).
+        features_dir: folder of the shards (None: extract.features_dir).
+        index: the feats.h5 to write (None: index of the settings).
+        splits: sessions or corpora to extract.
+        settings: all settings (None: params.yaml if it exists, else the defaults); see `foal.load_settings`.
+        retry_failed: retry utterances that failed before even if nothing changed.
+        progress: called with the number of finished utterances and of all that had features missing.
+
+    Returns:
+        What was done. `failed` utterances are in failures.csv of each split, with reason and remedy.
+
+    Raises:
+        FoalError: the extraction cannot start, or was ended. Finished shards stay, and the next call resumes.
+
+    Example:
+        >>> result = foal.extract("manifest.csv", root="corpus", progress=lambda done, total: print(done, total))
+        >>> result.utterances, result.failed, result.index
+    """
+    settings = settings or load_settings()
+    corpus = {"manifest": manifest, "root": root}
+    settings = settings.model_copy(
+        update={
+            "corpus": settings.corpus.model_copy(update={key: Path(path) for key, path in corpus.items() if path}),
+            **({"index": Path(index)} if index else {}),
+        }
+    )
+    if features_dir:
+        extraction = settings.extract.model_copy(update={"features_dir": Path(features_dir)})
+        settings = settings.model_copy(update={"extract": extraction})
+    with quiet_console():
+        return run(settings, splits, index=settings.index, retry_failed=retry_failed, progress=progress)
