@@ -41,7 +41,7 @@ def predict(
     ] = False,
     window: Annotated[
         float | None,
-        typer.Option("--window", min=0.1, metavar="SECONDS", help="Judge windows of this length as well"),
+        typer.Option("--window", min=0.1, metavar="SECONDS", help="Predict windows of this length as well"),
     ] = None,
     hop: Annotated[
         float, typer.Option("--hop", min=0.02, metavar="SECONDS", help="Distance of the starts of windows")
@@ -57,7 +57,7 @@ def predict(
     ] = None,
     faces: Annotated[
         str,
-        typer.Option("--faces", metavar="|".join(FACES), help="Of several faces, judge one, or all: a row for each"),
+        typer.Option("--faces", metavar="|".join(FACES), help="Of several faces, predict one, or all: a row for each"),
     ] = "one",
     encoder: Annotated[
         list[str] | None,
@@ -97,12 +97,12 @@ def predict(
     force: Annotated[bool, FORCE_OPTION] = False,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
-    """Judge new clips with a trained model.
+    """Predict new clips with a trained model.
 
     Clips are encoded as for the training of the model, and features are kept in a cache. The probabilities are means
     over all folds and seeds. A modality that a clip lacks is replaced by what the network learned for it.
 
-    Exit code 3: finished, but some clips could not be judged.
+    Exit code 3: finished, but some clips could not be predicted.
     """
     check_choice("--segments", segments, SEGMENTS)
     check_choice("--faces", faces, FACES)
@@ -143,7 +143,7 @@ def predict(
     console = get_console()
     console.print(prediction_table(result))
     for line in failure_lines(result.failures):
-        console.print(f"not judged: {line}")
+        console.print(f"not predicted: {line}")
     for warning in result.warnings:
         console.print(f"warning: {warning}")
     if out is not None:

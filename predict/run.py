@@ -3,7 +3,7 @@
 1  load         networks of a run, and the encoders of its features              load_trained, find_encoders
 2  cut          stretches of speech, equal pieces, faces of several people       _parts
 3  extract      what is not in the cache, by the code of `foal extract`          extracted_features
-4  predict      means over folds and seeds, for clips and for windows            Judging
+4  predict      means over folds and seeds, for clips and for windows            Scoring
 """
 
 import logging
@@ -22,8 +22,8 @@ from ..shared.timing import Seconds
 from ..shared.utterance import Utterance
 from .extraction.cache import extracted_features
 from .extraction.encoders import ModelStream, detects_faces, encoder_options, find_encoders
-from .judging import Judging
-from .output.judgement import FaceTrace, Failed, Judged, Judgement
+from .output.prediction import ClipPredictions, FaceTrace, Failed, Prediction
+from .scoring import Scoring
 from .segments.cuts import Kind, segmented
 from .sources import Clips
 from .trained import TrainedModel, load_trained, open_unlabelled
@@ -45,9 +45,9 @@ class PredictOptions:
         features: folder of the cache.
         workers: Dask workers for extraction (0: this process).
         window, hop: length and distance of sliding windows, in seconds (window None: no windows).
-        segments: cut the clips into segments, each judged on its own.
+        segments: cut the clips into segments, each predicted on its own.
         piece: length of the pieces of `segments: fixed`, in seconds.
-        all_faces: judge each face of a clip on its own.
+        all_faces: predict each face of a clip on its own.
         face_boxes: return where the faces are, for pictures.
         speaker: clips of the speaker, for the statistics of a model with `normalize: speaker`.
     """
@@ -66,20 +66,20 @@ class PredictOptions:
     speaker: Clips | None = None
 
 
-def predict(clips: Clips, model_folder: Path, settings: Settings, options: PredictOptions) -> Judged:
-    """Judge clips with a trained model.
+def predict(clips: Clips, model_folder: Path, settings: Settings, options: PredictOptions) -> ClipPredictions:
+    """Predict clips with a trained model.
 
     Args:
-        clips: what is to be judged.
+        clips: what is to be predicted.
         model_folder: folder of the model.
         settings: cluster settings.
         options: what is predicted, and how.
 
     Returns:
-        The predictions of what could be judged, and the rest with the reasons.
+        The predictions of what could be predicted, and the rest with the reasons.
 
     Raises:
-        FoalError: the model or an encoder cannot be loaded, or nothing could be judged.
+        FoalError: the model or an encoder cannot be loaded, or nothing could be predicted.
         UsageError: options that do not fit the model.
     """
     model = load_trained(
@@ -99,12 +99,12 @@ def predict(clips: Clips, model_folder: Path, settings: Settings, options: Predi
         bad = [f"{names[u.id]}: {reasons[u.id]}" for u in references if u.id in reasons]
         if bad:
             raise FoalError(f"--speaker-from: {bad[0]}")
-        judgements: list[Judgement] = []
+        predictions: list[Prediction] = []
         traces: dict[str, FaceTrace] = {}
         if extracted.index is not None:
             chosen = {utterance.id for utterance in clips.utterances} - set(unreadable)
             with open_unlabelled(model, extracted.index) as data, FeatureStore(extracted.index) as store:
-                judging = Judging(
+                scoring = Scoring(
                     model=model,
                     data=data,
                     store=store,
@@ -112,23 +112,23 @@ def predict(clips: Clips, model_folder: Path, settings: Settings, options: Predi
                     notes=notes,
                     statistics="fold" if options.speaker is None else "features",
                 )
-                judgements = judging.judge(chosen, reasons, window=options.window, hop=options.hop)
+                predictions = scoring.predict(chosen, reasons, window=options.window, hop=options.hop)
                 if options.face_boxes:
-                    traces = {data.ids[row]: trace for row in range(len(data)) if (trace := judging.face_trace(row))}
+                    traces = {data.ids[row]: trace for row in range(len(data)) if (trace := scoring.face_trace(row))}
     failures = tuple(
         Failed(name=clips.name(u.id), media=u.video or u.audio, reason=reasons[u.id])
         for u in clips.utterances
         if u.id in reasons
     )
-    if not judgements:
+    if not predictions:
         first = failures[0]
-        more = "" if len(failures) == 1 else f"none of {counted(len(failures), 'clip')} could be judged; the first: "
+        more = "" if len(failures) == 1 else f"none of {counted(len(failures), 'clip')} could be predicted; the first: "
         raise FoalError(f"{more}{first.name}: {first.reason}")
-    return Judged(
+    return ClipPredictions(
         model=model.name,
         classes=model.classes,
         ratings=model.ratings,
-        judgements=tuple(judgements),
+        predictions=tuple(predictions),
         failures=failures,
         warnings=tuple(_warnings(model, clips, options)),
         traces=traces,
@@ -138,7 +138,7 @@ def predict(clips: Clips, model_folder: Path, settings: Settings, options: Predi
 def _parts(
     clips: Clips, streams: Mapping[str, ModelStream], options: PredictOptions
 ) -> tuple[Clips, dict[str, str], dict[str, str]]:
-    """Cut the clips into what is judged: the parts, notes and reasons of failures by id."""
+    """Cut the clips into what is predicted: the parts, notes and reasons of failures by id."""
     utterances, names = list(clips.utterances), dict(clips.names)
     notes: dict[str, str] = {}
     reasons: dict[str, str] = {}

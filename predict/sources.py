@@ -1,4 +1,4 @@
-"""What is to be judged: media files, folders, patterns, manifests and lists of paths become utterances."""
+"""What is to be predicted: media files, folders, patterns, manifests and lists of paths become utterances."""
 
 import glob
 import logging
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """What is to be judged.
+    """What is to be predicted.
 
     Attributes:
         utterances: with absolute paths of their media. The id of a media file is its absolute path, so that its
@@ -57,7 +57,7 @@ def find_clips(sources: Sequence[str], *, root: Path, lines: Iterable[str] | Non
         lines: the list of `-` (default: standard input).
 
     Returns:
-        The utterances in the order of the sources; a file that is named twice is judged once.
+        The utterances in the order of the sources; a file that is named twice is predicted once.
 
     Raises:
         FoalError: a source does not exist, is text, or cannot be read, nothing is found, or a manifest has bad rows.
@@ -119,7 +119,7 @@ def clip_of_face(utterance: Utterance) -> Utterance:
 
 
 def face_of(utterance_id: str) -> str:
-    """The face that an utterance is judged by, such as "face2"; empty without `--faces all`."""
+    """The face that an utterance is predicted by, such as "face2"; empty without `--faces all`."""
     found = FACE_PART.search(utterance_id)
     return "" if found is None else found[0].removeprefix("#")
 

@@ -52,7 +52,7 @@ def _memory_limit() -> int:
 
 
 def check_memory(limit: int) -> Finding:
-    """Judge the bytes of memory that may be used."""
+    """Check the bytes of memory that may be used."""
     if limit < LOW_MEMORY:
         return warning(
             "memory",
@@ -63,7 +63,7 @@ def check_memory(limit: int) -> Finding:
 
 
 def check_open_files(limits: tuple[int, int]) -> Finding:
-    """Judge the soft and the hard limit of open files."""
+    """Check the soft and the hard limit of open files."""
     soft, hard = (float("inf") if limit == resource.RLIM_INFINITY else limit for limit in limits)
     text = f"{soft:g} open files per process (at most {hard:g})"
     if hard < MIN_OPEN_FILES:
@@ -72,7 +72,7 @@ def check_open_files(limits: tuple[int, int]) -> Finding:
 
 
 def check_disk(features: Path, free: int) -> Finding:
-    """Judge the free bytes of the file system of the features folder."""
+    """Check the free bytes of the file system of the features folder."""
     text = f"{decimal(free)} free for {features}"
     if free < NO_DISK:
         return failure("disk", text, "free some space, or choose another folder (key extract.features_dir)")

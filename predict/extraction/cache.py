@@ -74,7 +74,7 @@ def extracted_features(
     """Extract what is not in the cache yet; the index is removed when the block ends.
 
     Args:
-        utterances: what is to be judged, with absolute paths.
+        utterances: what is to be predicted, with absolute paths.
         streams: how each stream is extracted.
         settings: cluster settings: device and threads.
         folder: the cache.

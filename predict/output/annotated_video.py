@@ -14,9 +14,9 @@ from ...extract.media.waveform import NoAudioTrackError, Waveform
 from ...shared.errors import MediaError
 from ...shared.files.atomic import replaced_atomically
 from ...shared.timing import SAMPLE_RATE, Seconds
-from .clip_files import FileJudgements
-from .judgement import FaceTrace, Judgement
+from .clip_files import FilePredictions
 from .palette import class_colours
+from .prediction import FaceTrace, Prediction
 from .subtitles import shown_spans
 
 MAX_SIDE = 1280
@@ -25,30 +25,30 @@ MAX_SIDE = 1280
 MAX_FPS = 60.0
 CLOCK = Fraction(1, 90_000)
 
-Shown = list[tuple[Seconds, Seconds, Judgement]]
+Shown = list[tuple[Seconds, Seconds, Prediction]]
 
 
-def annotate_video(path: Path, judged: FileJudgements) -> Path:
+def annotate_video(path: Path, predicted: FilePredictions) -> Path:
     """Write an .mp4 (H.264, AAC) with the predictions; the pictures and the sound of the file are kept.
 
     Raises MediaError if the file has no video, or can no longer be decoded.
     """
     with replaced_atomically(path) as temporary:
         try:
-            _write(temporary, judged, backend="auto")
+            _write(temporary, predicted, backend="auto")
         except DecodeFallbackError:
-            _write(temporary, judged, backend="pyav")
+            _write(temporary, predicted, backend="pyav")
         except NoVideoTrackError:
             raise MediaError("it has no video track to draw into") from None
     return path
 
 
-def _write(path: Path, judged: FileJudgements, *, backend: Backend) -> None:
-    video = open_video(judged.path, backend=backend)
-    painter = _Painter(judged)
+def _write(path: Path, predicted: FilePredictions, *, backend: Backend) -> None:
+    video = open_video(predicted.path, backend=backend)
+    painter = _Painter(predicted)
     with av.open(str(path), "w", format="mp4") as container:
         stream: av.VideoStream | None = None
-        sound = _add_sound(container, judged.path)
+        sound = _add_sound(container, predicted.path)
         for seconds, image in _pictures(video):
             drawn = painter.draw(image, seconds)
             if stream is None:
@@ -63,7 +63,7 @@ def _write(path: Path, judged: FileJudgements, *, backend: Backend) -> None:
             raise MediaError("no picture could be decoded")
         container.mux(stream.encode())
         if sound is not None:
-            _encode_sound(container, sound, judged.path)
+            _encode_sound(container, sound, predicted.path)
 
 
 def _rate(video: Video) -> float:
@@ -83,13 +83,13 @@ def _pictures(video: Video) -> Iterator[tuple[Seconds, RgbImage]]:
 class _Painter:
     """Draws labels and boxes into the pictures of one file."""
 
-    def __init__(self, judged: FileJudgements) -> None:
-        self._classes = judged.classes
-        self._colours = class_colours(judged.classes)
-        traces = dict(judged.traces)
+    def __init__(self, predicted: FilePredictions) -> None:
+        self._classes = predicted.classes
+        self._colours = class_colours(predicted.classes)
+        traces = dict(predicted.traces)
         self._people: list[tuple[str, Shown, list[FaceTrace]]] = [
-            (person, shown_spans(judged.parts(ids)), [traces[name] for name in ids if name in traces])
-            for person, ids in judged.people().items()
+            (person, shown_spans(predicted.parts(ids)), [traces[name] for name in ids if name in traces])
+            for person, ids in predicted.people().items()
         ]
 
     def draw(self, image: RgbImage, seconds: Seconds) -> RgbImage:

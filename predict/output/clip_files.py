@@ -11,7 +11,7 @@ from ...shared.text import shortened
 from ...shared.timing import Seconds
 from ..sources import face_of
 from .folder import SUBTITLES, TIMELINE, VIDEO
-from .judgement import FaceTrace, Judged, Judgement
+from .prediction import ClipPredictions, FaceTrace, Prediction
 
 MAX_NAME = 100
 """Characters of a file's name before the suffix."""
@@ -20,21 +20,21 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileJudgements:
-    """The judgements of one media file.
+class FilePredictions:
+    """The predictions of one media file.
 
     Attributes:
         name: its name in the output.
         path: the file.
         classes: class names.
-        rows: judgements of its utterances, windows after the utterance that they belong to.
+        rows: predictions of its utterances, windows after the utterance that they belong to.
         traces: the faces of its utterances, by id.
     """
 
     name: str
     path: Path
     classes: tuple[str, ...]
-    rows: tuple[Judgement, ...]
+    rows: tuple[Prediction, ...]
     traces: tuple[tuple[str, FaceTrace], ...]
 
     @property
@@ -42,7 +42,7 @@ class FileJudgements:
         """First start and last end of its rows, in seconds."""
         return min(row.start for row in self.rows), max(row.end for row in self.rows)
 
-    def parts(self, utterance_ids: Sequence[str]) -> list[Judgement]:
+    def parts(self, utterance_ids: Sequence[str]) -> list[Prediction]:
         """What shows the course of some utterances: the windows of each, or itself where it has none."""
         found = []
         for name in utterance_ids:
@@ -59,14 +59,14 @@ class FileJudgements:
         return people
 
 
-def by_file(result: Judged) -> list[FileJudgements]:
-    """The judgements of each media file; utterances without one are left out."""
-    files: dict[str, list[Judgement]] = {}
-    for row in result.judgements:
+def by_file(result: ClipPredictions) -> list[FilePredictions]:
+    """The predictions of each media file; utterances without one are left out."""
+    files: dict[str, list[Prediction]] = {}
+    for row in result.predictions:
         if row.media:
             files.setdefault(row.media, []).append(row)
     return [
-        FileJudgements(
+        FilePredictions(
             name=rows[0].name.partition("#")[0] if len({row.id for row in rows}) > 1 else rows[0].name,
             path=Path(media),
             classes=result.classes,
@@ -79,31 +79,31 @@ def by_file(result: Judged) -> list[FileJudgements]:
     ]
 
 
-def write_clip_files(out: Path, result: Judged, *, timeline: bool, vtt: bool, annotate: bool) -> list[Path]:
+def write_clip_files(out: Path, result: ClipPredictions, *, timeline: bool, vtt: bool, annotate: bool) -> list[Path]:
     """Write the chosen files of each media file; one that cannot be drawn is left out with a warning."""
     written: list[Path] = []
     files = by_file(result) if result.classes else []
     if not files:
         log.warning("no timelines, subtitles or videos: they show classes of media files, and there are none")
-    names = file_names([judged.name for judged in files])
+    names = file_names([predicted.name for predicted in files])
     with progress_display("pictures", total=len(files), unit="clips") as display:
-        for judged, name in zip(files, names, strict=True):
+        for predicted, name in zip(files, names, strict=True):
             try:
                 if timeline:
                     from .timeline import draw_timeline
 
-                    written.append(draw_timeline(out / f"{name}{TIMELINE}", judged))
+                    written.append(draw_timeline(out / f"{name}{TIMELINE}", predicted))
                 if vtt:
                     from .subtitles import write_subtitles
 
-                    written.append(write_subtitles(out / f"{name}{SUBTITLES}", judged))
+                    written.append(write_subtitles(out / f"{name}{SUBTITLES}", predicted))
                 if annotate:
                     from .annotated_video import annotate_video
 
-                    written.append(annotate_video(out / f"{name}{VIDEO}", judged))
+                    written.append(annotate_video(out / f"{name}{VIDEO}", predicted))
             except Exception as error:
                 problem = as_media_error(error)
-                log.warning(f"{judged.name}: no picture or video of the predictions: {problem}")
+                log.warning(f"{predicted.name}: no picture or video of the predictions: {problem}")
             display.advance()
     return written
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ...shared.errors import FoalError, UsageError
 from ...shared.text import shortened
-from .judgement import Judged
+from .prediction import ClipPredictions
 from .tables import CSV, FAILURES, JSONL, write_tables
 
 TIMELINE, SUBTITLES, VIDEO = ".timeline.png", ".vtt", ".annotated.mp4"
@@ -27,7 +27,7 @@ def check_folder(out: Path, *, force: bool = False) -> None:
         )
 
 
-def write_outputs(out: Path, result: Judged, *, timeline: bool, vtt: bool, annotate: bool) -> list[Path]:
+def write_outputs(out: Path, result: ClipPredictions, *, timeline: bool, vtt: bool, annotate: bool) -> list[Path]:
     """Write the tables and, for each file, the pictures that are asked for.
 
     Raises FoalError if the folder cannot be written. A picture that cannot be drawn is left out with a warning.

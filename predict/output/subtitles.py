@@ -5,31 +5,31 @@ from pathlib import Path
 
 from ...shared.files.atomic import replaced_atomically
 from ...shared.timing import Seconds
-from .clip_files import FileJudgements
-from .judgement import Judgement
+from .clip_files import FilePredictions
+from .prediction import Prediction
 
 GAP: Seconds = 0.01
 """Times closer than this are the same."""
 
 
-def write_subtitles(path: Path, judged: FileJudgements) -> Path:
+def write_subtitles(path: Path, predicted: FilePredictions) -> Path:
     """Write a .vtt file: a cue per window or segment with the class and its probability.
 
     Overlapping windows become cues that do not overlap: each is shown until the next one begins.
     """
     with replaced_atomically(path) as temporary:
-        temporary.write_text(subtitle_text(judged), encoding="utf-8")
+        temporary.write_text(subtitle_text(predicted), encoding="utf-8")
     return path
 
 
-def subtitle_text(judged: FileJudgements) -> str:
+def subtitle_text(predicted: FilePredictions) -> str:
     """The content of the .vtt file."""
     blocks = ["WEBVTT"]
-    for person, ids in judged.people().items():
-        parts = judged.parts(ids)
+    for person, ids in predicted.people().items():
+        parts = predicted.parts(ids)
         speaker = f"{person}: " if person else ""
         texts = [
-            (start, end, f"{speaker}{row.label(judged.classes)} {row.probability():.0%}")
+            (start, end, f"{speaker}{row.label(predicted.classes)} {row.probability():.0%}")
             for start, end, row in shown_spans(parts)
         ]
         for start, end, text in joined(texts):
@@ -37,7 +37,7 @@ def subtitle_text(judged: FileJudgements) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def shown_spans(parts: Sequence[Judgement]) -> list[tuple[Seconds, Seconds, Judgement]]:
+def shown_spans(parts: Sequence[Prediction]) -> list[tuple[Seconds, Seconds, Prediction]]:
     """When each of some parts in the order of their starts is shown, without overlaps.
 
     A window is shown around its middle, from halfway to the middle of the window before to halfway to that of the next
@@ -65,7 +65,7 @@ def joined(spans: Sequence[tuple[Seconds, Seconds, str]]) -> list[tuple[Seconds,
     return result
 
 
-def _halfway(first: Judgement, second: Judgement) -> Seconds:
+def _halfway(first: Prediction, second: Prediction) -> Seconds:
     return (first.start + first.end + second.start + second.end) / 4
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ...shared.files.atomic import replaced_atomically, write_rows
 from ...shared.text import counted, shortened
-from .judgement import Failed, Judged, Judgement
+from .prediction import ClipPredictions, Failed, Prediction
 
 JSONL, CSV, FAILURES = "predictions.jsonl", "predictions.csv", "failures.csv"
 
@@ -18,12 +18,12 @@ MAX_ROWS = 60
 MAX_CELL = 60
 
 
-def prediction_table(result: Judged) -> Table:
+def prediction_table(result: ClipPredictions) -> Table:
     """Build the table for the terminal: probabilities in percent, the highest one marked."""
-    rows = list(result.judgements)
+    rows = list(result.predictions)
     if len(rows) > MAX_ROWS:
         rows = [row for row in rows if row.part == "clip"]
-    left_out = len(result.judgements) - len(rows[:MAX_ROWS])
+    left_out = len(result.predictions) - len(rows[:MAX_ROWS])
     labelled = any(row.truth for row in rows)
     timed = any(row.part == "window" or row.start for row in rows)
     table = Table(title=f"predictions of {result.model}", caption=_caption(left_out))
@@ -43,22 +43,22 @@ def prediction_table(result: Judged) -> Table:
 
 
 def failure_lines(failures: Sequence[Failed]) -> list[str]:
-    """A line for each clip that could not be judged."""
+    """A line for each clip that could not be predicted."""
     return [f"{failed.name}: {failed.reason}" for failed in failures]
 
 
-def write_tables(folder: Path, result: Judged) -> list[Path]:
+def write_tables(folder: Path, result: ClipPredictions) -> list[Path]:
     """Write predictions.jsonl and predictions.csv, and failures.csv if something failed, into an existing folder."""
     written = [folder / JSONL, folder / CSV]
     with replaced_atomically(written[0]) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for row in result.judgements:
+        for row in result.predictions:
             file.write(json.dumps(row.as_json(result.classes), allow_nan=False) + "\n")
-    labelled = any(row.truth for row in result.judgements)
+    labelled = any(row.truth for row in result.predictions)
     header = ["id", "media", "part", "start", "end", *(["label"] if labelled else [])]
     header += [*(["predicted"] if result.classes else []), *(f"p_{name}" for name in result.classes)]
     header += [*result.ratings, "missing", "note"]
     with replaced_atomically(written[1]) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
-        write_rows(text, header, [_csv_row(row, result, labelled=labelled) for row in result.judgements])
+        write_rows(text, header, [_csv_row(row, result, labelled=labelled) for row in result.predictions])
     if result.failures:
         written.append(folder / FAILURES)
         with replaced_atomically(written[2]) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
@@ -70,7 +70,7 @@ def _caption(left_out: int) -> str | None:
     return f"{counted(left_out, 'more row')} with --out or --json" if left_out else None
 
 
-def _cells(row: Judgement, result: Judged, *, timed: bool, labelled: bool) -> list[str]:
+def _cells(row: Prediction, result: ClipPredictions, *, timed: bool, labelled: bool) -> list[str]:
     cells = [f"  {row.part}" if row.part == "window" else row.name]
     if timed:
         cells.append(f"{row.start:.2f}-{row.end:.2f}")
@@ -85,7 +85,7 @@ def _cells(row: Judgement, result: Judged, *, timed: bool, labelled: bool) -> li
     return cells
 
 
-def _csv_row(row: Judgement, result: Judged, *, labelled: bool) -> list[object]:
+def _csv_row(row: Prediction, result: ClipPredictions, *, labelled: bool) -> list[object]:
     return [
         row.name,
         row.media,

@@ -18,9 +18,9 @@ from ...shared.errors import MediaError
 from ...shared.files.atomic import replaced_atomically
 from ...shared.text import shortened
 from ...shared.timing import Seconds
-from .clip_files import FileJudgements
-from .judgement import FaceTrace, Judgement
+from .clip_files import FilePredictions
 from .palette import INK, MUTED, class_colours
+from .prediction import FaceTrace, Prediction
 from .subtitles import joined, shown_spans
 
 WIDTH_INCHES, DPI = 10.0, 130
@@ -35,15 +35,15 @@ WAVE_BINS = 1200
 MAX_PEOPLE = 6
 
 
-def draw_timeline(path: Path, judged: FileJudgements) -> Path:
+def draw_timeline(path: Path, predicted: FilePredictions) -> Path:
     """Draw the timeline of a media file as PNG.
 
     Raises MediaError if the file can no longer be decoded.
     """
-    start, end = judged.span
-    people = list(judged.people().items())[:MAX_PEOPLE]
-    pictures = [_thumbnails(judged.path, start, end, _traces_of(judged, ids)) for _, ids in people]
-    wave = _envelope(judged.path, start, end)
+    start, end = predicted.span
+    people = list(predicted.people().items())[:MAX_PEOPLE]
+    pictures = [_thumbnails(predicted.path, start, end, _traces_of(predicted, ids)) for _, ids in people]
+    wave = _envelope(predicted.path, start, end)
     heights = [0.9] * sum(images is not None for images in pictures) + [0.6] * (wave is not None)
     heights += [height for _ in people for height in (0.22, 1.6)]
     with matplotlib.style.context("default"):
@@ -59,14 +59,14 @@ def draw_timeline(path: Path, judged: FileJudgements) -> Path:
         if wave is not None:
             _draw_wave(next(panels), wave, start, end)
         for person, ids in people:
-            parts = judged.parts(ids)
-            _draw_strip(next(panels), parts, judged.classes, start, end)
+            parts = predicted.parts(ids)
+            _draw_strip(next(panels), parts, predicted.classes, start, end)
             axes = next(panels)
-            _draw_probabilities(axes, parts, judged.classes, start, end, person)
+            _draw_probabilities(axes, parts, predicted.classes, start, end, person)
         for axes in grid[:-1]:
             axes.tick_params(labelbottom=False)
         grid[-1].set_xlabel("seconds", color=INK, loc="left")
-        grid[0].set_title(shortened(judged.name, 90), loc="left", fontsize=11, color=INK)
+        grid[0].set_title(shortened(predicted.name, 90), loc="left", fontsize=11, color=INK)
         handles, labels = grid[-1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="lower right", ncols=min(8, len(labels)), frameon=False, fontsize=9)
         with replaced_atomically(path) as temporary:
@@ -74,8 +74,8 @@ def draw_timeline(path: Path, judged: FileJudgements) -> Path:
     return path
 
 
-def _traces_of(judged: FileJudgements, ids: Sequence[str]) -> list[FaceTrace]:
-    return [trace for name, trace in judged.traces if name in ids]
+def _traces_of(predicted: FilePredictions, ids: Sequence[str]) -> list[FaceTrace]:
+    return [trace for name, trace in predicted.traces if name in ids]
 
 
 def _thumbnails(
@@ -163,7 +163,7 @@ def _draw_wave(axes: Axes, wave: NDArray[np.float32], start: Seconds, end: Secon
     axes.set_ylim(-loudest, loudest)
 
 
-def _draw_strip(axes: Axes, parts: Sequence[Judgement], classes: Sequence[str], start: Seconds, end: Seconds) -> None:
+def _draw_strip(axes: Axes, parts: Sequence[Prediction], classes: Sequence[str], start: Seconds, end: Seconds) -> None:
     """A strip in the colour of the predicted class, with its name where there is room."""
     _bare(axes, start, end)
     axes.set_ylim(0, 1)
@@ -176,7 +176,7 @@ def _draw_strip(axes: Axes, parts: Sequence[Judgement], classes: Sequence[str], 
 
 
 def _draw_probabilities(
-    axes: Axes, parts: Sequence[Judgement], classes: Sequence[str], start: Seconds, end: Seconds, person: str
+    axes: Axes, parts: Sequence[Prediction], classes: Sequence[str], start: Seconds, end: Seconds, person: str
 ) -> None:
     """A line per class: through the middles of windows, level over segments and whole clips."""
     windows = bool(parts) and all(row.part == "window" for row in parts) and len(parts) > 1

@@ -1,1 +1,1 @@
-"""The parts of a clip that are judged: speech, equal pieces, sliding windows, and the faces of several people."""
+"""The parts of a clip that are predicted: speech, equal pieces, sliding windows, and the faces of several people."""

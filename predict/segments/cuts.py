@@ -35,7 +35,7 @@ def segmented(
         channel: channel of the recording in which speech is looked for.
 
     Returns:
-        The segments, and by id a note about clips that are judged as a whole. A file that cannot be read stays whole
+        The segments, and by id a note about clips that are predicted as a whole. A file that cannot be read stays whole
         too: its extraction fails with the reason.
     """
     result: list[Utterance] = []
@@ -51,9 +51,9 @@ def segmented(
                     known[stretch] = _speech(utterance, channel) if kind == "vad" else _pieces(utterance, window)
                 segments = known[stretch]
                 if not segments:
-                    notes[utterance.id] = "no speech found: judged as a whole"
+                    notes[utterance.id] = "no speech found: predicted as a whole"
             except NoAudioTrackError:
-                notes[utterance.id] = "no sound to look for speech in: judged as a whole"
+                notes[utterance.id] = "no sound to look for speech in: predicted as a whole"
             except UsageError:
                 raise
             except Exception as error:

@@ -41,9 +41,9 @@ def clips(tmp_path: Path) -> Clips:
 
 def test_each_clip_has_probabilities_and_nothing_is_missing(clips: Clips, run: Path, tmp_path: Path) -> None:
     result = predict(clips, run, SETTINGS, PredictOptions(features=tmp_path / "cache"))
-    assert [row.name for row in result.judgements] == ["c0.avi", "c1.avi", "c2.avi"]
+    assert [row.name for row in result.predictions] == ["c0.avi", "c1.avi", "c2.avi"]
     assert result.classes == ("hap", "sad")
-    for row, seconds in zip(result.judgements, (1.0, 1.5, 2.0), strict=True):
+    for row, seconds in zip(result.predictions, (1.0, 1.5, 2.0), strict=True):
         assert row.probabilities.sum() == pytest.approx(1)
         assert (row.part, row.missing, row.start) == ("clip", {}, 0.0)
         assert row.end == pytest.approx(seconds, abs=0.1)
@@ -73,12 +73,12 @@ def test_the_probabilities_are_those_of_extract_and_evaluate(clips: Clips, run: 
     with open_dataset(tmp_path / "feats.h5", training, classes=models[0].metadata["classes"]) as data:
         ensembles = assign_models(models, data, torch.arange(len(data)))
         tables = probability_tables(lambda model: data, ensembles, torch.device("cpu"))
-    assert np.allclose(tables.mean(0), [row.probabilities for row in result.judgements], atol=1e-6)
+    assert np.allclose(tables.mean(0), [row.probabilities for row in result.predictions], atol=1e-6)
 
 
 def test_windows_follow_their_clip(clips: Clips, run: Path, tmp_path: Path) -> None:
     result = predict(clips, run, SETTINGS, PredictOptions(features=tmp_path / "cache", window=1.5, hop=0.25))
-    parts = [(row.name, row.part) for row in result.judgements]
+    parts = [(row.name, row.part) for row in result.predictions]
     assert parts == [
         ("c0.avi", "clip"),
         ("c0.avi", "window"),
@@ -87,15 +87,15 @@ def test_windows_follow_their_clip(clips: Clips, run: Path, tmp_path: Path) -> N
         ("c2.avi", "clip"),
         *[("c2.avi", "window")] * 3,
     ]
-    short, *_, last = [row for row in result.judgements if row.part == "window"]
+    short, *_, last = [row for row in result.predictions if row.part == "window"]
     assert "not longer than a window" in short.note
-    assert np.allclose(short.probabilities, result.judgements[0].probabilities, atol=1e-6)
+    assert np.allclose(short.probabilities, result.predictions[0].probabilities, atol=1e-6)
     assert last.end == pytest.approx(2.0, abs=0.1)
 
 
-def test_pieces_are_judged_on_their_own(clips: Clips, run: Path, tmp_path: Path) -> None:
+def test_pieces_are_predicted_on_their_own(clips: Clips, run: Path, tmp_path: Path) -> None:
     options = PredictOptions(features=tmp_path / "cache", segments="fixed", piece=1.0)
-    names = [row.name for row in predict(clips, run, SETTINGS, options).judgements]
+    names = [row.name for row in predict(clips, run, SETTINGS, options).predictions]
     assert names[0] == "c0.avi#0.00-1.00"
     assert names[-1].startswith("c2.avi#1.00-2.0")
 
@@ -105,33 +105,33 @@ def test_the_inputs_that_are_missing_are_named(run: Path, tmp_path: Path) -> Non
     write_clip(tmp_path / "clips" / "voice.avi", picture=False)
     mute, voice = predict(
         clips_in(tmp_path / "clips"), run, SETTINGS, PredictOptions(features=tmp_path / "cache")
-    ).judgements
+    ).predictions
     assert mute.missing == {"audio": "no audio track"}
     assert voice.missing == {"face": "no video track"}
     for row in (mute, voice):
         assert row.probabilities.sum() == pytest.approx(1)
 
 
-def test_the_others_are_judged_if_one_is_damaged_or_empty(clips: Clips, run: Path, tmp_path: Path) -> None:
+def test_the_others_are_predicted_if_one_is_damaged_or_empty(clips: Clips, run: Path, tmp_path: Path) -> None:
     (tmp_path / "clips" / "a-bad.avi").write_bytes(b"no media")
     row = Utterance(id="words", corpus="x", session="x", transcript="only words")
     all_clips = clips_in(tmp_path / "clips")
     all_clips = replace(all_clips, utterances=(*all_clips.utterances, row), names={**all_clips.names, "words": "words"})
     result = predict(all_clips, run, SETTINGS, PredictOptions(features=tmp_path / "cache"))
-    assert len(result.judgements) == 3
+    assert len(result.predictions) == 3
     reasons = {failed.name: failed.reason for failed in result.failures}
     assert "expected a media file" in reasons["a-bad.avi"]
-    assert reasons["words"].startswith("no sound and no face: nothing to judge")
+    assert reasons["words"].startswith("no sound and no face: nothing to predict from")
     assert result.exit_code == 3
 
 
-def test_if_nothing_can_be_judged_it_is_one_sentence(run: Path, tmp_path: Path) -> None:
+def test_if_nothing_can_be_predicted_it_is_one_sentence(run: Path, tmp_path: Path) -> None:
     (tmp_path / "a.avi").write_bytes(b"no media")
     (tmp_path / "b.avi").write_bytes(b"no media")
     options = PredictOptions(features=tmp_path / "cache")
     with pytest.raises(FoalError, match=r"^a.avi: expected a media file"):
         predict(find_clips([str(tmp_path / "a.avi")], root=tmp_path), run, SETTINGS, options)
-    with pytest.raises(FoalError, match=r"^none of 2 clips could be judged; the first: a.avi"):
+    with pytest.raises(FoalError, match=r"^none of 2 clips could be predicted; the first: a.avi"):
         predict(find_clips([str(tmp_path / "*.avi")], root=tmp_path), run, SETTINGS, options)
 
 
@@ -140,8 +140,8 @@ def test_a_fold_is_a_part_of_the_ensemble(clips: Clips, run: Path, tmp_path: Pat
     whole = predict(clips, run, SETTINGS, options)
     folds = [model.fold for model in load_fold_models(run)]
     single = [predict(clips, run, SETTINGS, replace(options, fold=fold)) for fold in folds]
-    mean = np.mean([[row.probabilities for row in result.judgements] for result in single], axis=0)
-    assert np.allclose(mean, [row.probabilities for row in whole.judgements], atol=1e-6)
+    mean = np.mean([[row.probabilities for row in result.predictions] for result in single], axis=0)
+    assert np.allclose(mean, [row.probabilities for row in whole.predictions], atol=1e-6)
 
 
 def test_options_that_do_not_fit_the_model_are_refused(clips: Clips, run: Path, tmp_path: Path) -> None:
@@ -165,8 +165,8 @@ def test_statistics_of_the_speaker_come_from_the_given_clips(clips: Clips, tmp_p
     write_clip(tmp_path / "voice" / "r.avi", hz=900, seconds=2.0)
     speaker = clips_in(tmp_path / "voice")
     adapted = predict(clips, run, SETTINGS, replace(options, speaker=speaker))
-    assert [row.name for row in adapted.judgements] == [row.name for row in without.judgements]
-    assert not np.allclose(adapted.judgements[0].probabilities, without.judgements[0].probabilities, atol=1e-4)
+    assert [row.name for row in adapted.predictions] == [row.name for row in without.predictions]
+    assert not np.allclose(adapted.predictions[0].probabilities, without.predictions[0].probabilities, atol=1e-4)
     (tmp_path / "voice" / "r.avi").write_bytes(b"no media")
     with pytest.raises(FoalError, match=r"--speaker-from: r.avi: expected a media file"):
         predict(clips, run, SETTINGS, replace(options, speaker=clips_in(tmp_path / "voice")))
@@ -186,7 +186,7 @@ def test_the_command_writes_tables_and_exits_with_3(clips: Clips, run: Path, tmp
     with chdir(tmp_path):
         outcome = CliRunner().invoke(app, arguments)
     assert outcome.exit_code == 3, outcome.output
-    assert "not judged: bad.avi: expected a media file" in outcome.output
+    assert "not predicted: bad.avi: expected a media file" in outcome.output
     result = json.loads(outcome.output.splitlines()[-1])
     assert {row["id"] for row in result["predictions"]} == {"c0.avi", "c1.avi", "c2.avi"}
     names = {path.name for path in (tmp_path / "out").iterdir()}

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from foal.predict.output.clip_files import by_file, file_names, write_clip_files
-from foal.tests.predict.output.judgements import judged, judgement, windows
+from foal.tests.predict.output.predictions import prediction, result_of, windows
 
 
 def test_the_rows_of_a_file_belong_together() -> None:
-    other = judgement("b.mp4", media="/m/b.mp4")
-    words = judgement("words", media="")
-    first, second = by_file(judged(judgement(), *windows(3, id="/m/a.mp4"), other, words))
+    other = prediction("b.mp4", media="/m/b.mp4")
+    words = prediction("words", media="")
+    first, second = by_file(result_of(prediction(), *windows(3, id="/m/a.mp4"), other, words))
     assert (first.name, first.path, first.span) == ("a.mp4", Path("/m/a.mp4"), (0.0, 4.0))
     assert second.name == "b.mp4"
     assert first.people() == {"": ["/m/a.mp4"]}
@@ -22,9 +22,9 @@ def test_the_rows_of_a_file_belong_together() -> None:
 
 def test_faces_are_people_and_their_segments_belong_to_them() -> None:
     rows = [
-        judgement(f"a.mp4#face{face}#{start}", start=start, end=start + 1.0) for face in (1, 2) for start in (0.0, 1.0)
+        prediction(f"a.mp4#face{face}#{start}", start=start, end=start + 1.0) for face in (1, 2) for start in (0.0, 1.0)
     ]
-    (found,) = by_file(judged(*rows))
+    (found,) = by_file(result_of(*rows))
     assert found.name == "a.mp4"
     assert {face: len(ids) for face, ids in found.people().items()} == {"face1": 2, "face2": 2}
 
@@ -39,9 +39,9 @@ def test_names_of_files_are_distinct_and_stay_in_the_folder() -> None:
 
 def test_what_cannot_be_drawn_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="foal"):
-        written = write_clip_files(tmp_path, judged(judgement()), timeline=False, vtt=True, annotate=True)
+        written = write_clip_files(tmp_path, result_of(prediction()), timeline=False, vtt=True, annotate=True)
         assert not write_clip_files(
-            tmp_path, judged(classes=(), ratings=("valence",)), timeline=True, vtt=False, annotate=False
+            tmp_path, result_of(classes=(), ratings=("valence",)), timeline=True, vtt=False, annotate=False
         )
     assert written == [tmp_path / "a.mp4.vtt"]
     assert "a.mp4: no picture or video of the predictions: no such file" in caplog.text

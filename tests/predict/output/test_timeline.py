@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image
 
 from foal.predict.output.clip_files import by_file
-from foal.predict.output.judgement import FaceTrace
 from foal.predict.output.palette import class_colours
+from foal.predict.output.prediction import FaceTrace
 from foal.predict.output.timeline import THUMBNAIL_SIDE, draw_timeline, square
-from foal.tests.predict.output.judgements import judged, judgement, windows
+from foal.tests.predict.output.predictions import prediction, result_of, windows
 from foal.tests.predict.small_model import write_clip
 
 
@@ -26,8 +26,8 @@ def test_a_timeline_has_the_colours_of_its_classes(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.avi", seconds=4.0)
     tables = [(0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8)]
     trace = FaceTrace(start=0.0, rate_hz=5.0, boxes=np.tile(np.array([0.2, 0.2, 0.6, 0.8], np.float32), (20, 1)))
-    rows = [judgement(media=str(clip)), *windows(3, tables, id="/m/a.mp4", media=str(clip))]
-    (found,) = by_file(judged(*rows, traces={"/m/a.mp4": trace}))
+    rows = [prediction(media=str(clip)), *windows(3, tables, id="/m/a.mp4", media=str(clip))]
+    (found,) = by_file(result_of(*rows, traces={"/m/a.mp4": trace}))
     path = draw_timeline(tmp_path / "a.png", found)
     with Image.open(path) as image:
         assert image.width == 1300
@@ -40,11 +40,11 @@ def test_sound_alone_pictures_alone_and_several_faces_are_drawn(tmp_path: Path) 
     for name, options in (("v.avi", {"sound": False}), ("a.avi", {"picture": False}), ("both.avi", {})):
         clip = str(write_clip(tmp_path / name, **options))  # type: ignore[arg-type]
         rows = (
-            [judgement(f"{name}#face{n}", media=clip, end=1.0) for n in (1, 2)]
+            [prediction(f"{name}#face{n}", media=clip, end=1.0) for n in (1, 2)]
             if not options
-            else [judgement(name, media=clip, end=1.0)]
+            else [prediction(name, media=clip, end=1.0)]
         )
-        (found,) = by_file(judged(*rows))
+        (found,) = by_file(result_of(*rows))
         with Image.open(draw_timeline(tmp_path / f"{name}.png", found)) as image:
             heights.append(image.height)
     assert heights[1] < heights[0] < heights[2]

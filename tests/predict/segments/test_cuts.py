@@ -50,7 +50,7 @@ def test_a_damaged_file_stays_whole_and_fails_later(tmp_path: Path, kind: str) -
 
 
 @needs_weights
-def test_clips_without_speech_or_sound_are_judged_as_a_whole(tmp_path: Path) -> None:
+def test_clips_without_speech_or_sound_are_predicted_as_a_whole(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silence.wav", np.zeros(16_000, np.float32), 16_000)
     silence = file_utterance(tmp_path / "silence.wav")
     mute = file_utterance(write_clip(tmp_path / "mute.avi", sound=False))

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 
-from foal.predict.output.judgement import FaceTrace, Failed
-from foal.tests.predict.output.judgements import CLASSES, judged, judgement
+from foal.predict.output.prediction import FaceTrace, Failed
+from foal.tests.predict.output.predictions import CLASSES, prediction, result_of
 
 
 def test_a_row_names_its_class_and_what_is_missing() -> None:
-    row = judgement(missing={"face": "no face found", "text": ""}, truth="sad")
+    row = prediction(missing={"face": "no face found", "text": ""}, truth="sad")
     assert (row.label(CLASSES), round(row.probability(), 3)) == ("hap", 0.7)
     assert row.missing_text() == "face (no face found), text"
     written = row.as_json(CLASSES)
@@ -18,7 +18,7 @@ def test_a_row_names_its_class_and_what_is_missing() -> None:
 
 
 def test_a_model_of_ratings_has_no_class() -> None:
-    row = judgement(probabilities=(), ratings={"valence": 3.5})
+    row = prediction(probabilities=(), ratings={"valence": 3.5})
     assert row.label(()) == ""
     assert "predicted" not in row.as_json(())
     assert row.as_json(())["ratings"] == {"valence": 3.5}
@@ -26,8 +26,8 @@ def test_a_model_of_ratings_has_no_class() -> None:
 
 def test_the_result_is_json_and_its_exit_code_tells_of_failures() -> None:
     failed = Failed(name="b.mp4", media="/m/b.mp4", reason="no such file")
-    assert judged(judgement()).exit_code == 0
-    result = judged(judgement(), failures=[failed])
+    assert result_of(prediction()).exit_code == 0
+    result = result_of(prediction(), failures=[failed])
     assert result.exit_code == 3
     assert json.loads(json.dumps(result.as_json()))["failures"] == [
         {"id": "b.mp4", "media": "/m/b.mp4", "reason": "no such file"}

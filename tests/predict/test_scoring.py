@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from foal.predict.extraction.cache import extracted_features
-from foal.predict.judging import Judging
+from foal.predict.scoring import Scoring
 from foal.predict.sources import find_clips, part_of
 from foal.predict.trained import load_trained, open_unlabelled
 from foal.shared.config.settings import Settings
@@ -31,15 +31,15 @@ def test_rows_know_their_times_and_what_is_missing(run: Path, tmp_path: Path) ->
         assert extracted.index is not None
         data = stack.enter_context(open_unlabelled(model, extracted.index))
         store = stack.enter_context(FeatureStore(extracted.index))
-        judging = Judging(
+        scoring = Scoring(
             model=model, data=data, store=store, clips=clips, notes={part.id: "a note"}, statistics="fold"
         )
-        assert judging.missing == [{}, {"audio": "no audio track"}, {}]
-        assert judging.span(0)[1] == pytest.approx(2.0, abs=0.1)
-        assert judging.span(2) == (0.5, 1.25)
-        assert judging.face_trace(0) is None  # whole pictures
+        assert scoring.missing == [{}, {"audio": "no audio track"}, {}]
+        assert scoring.span(0)[1] == pytest.approx(2.0, abs=0.1)
+        assert scoring.span(2) == (0.5, 1.25)
+        assert scoring.face_trace(0) is None  # whole pictures
         reasons: dict[str, str] = {}
-        rows = judging.judge({whole.id, part.id}, reasons, window=1.0, hop=0.5)
+        rows = scoring.predict({whole.id, part.id}, reasons, window=1.0, hop=0.5)
     assert [(row.name, row.part) for row in rows] == [
         ("a.avi", "clip"),
         *[("a.avi", "window")] * 3,

@@ -13,7 +13,7 @@ Part = Literal["clip", "window"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class Prediction:
     """One row of the output.
 
     Attributes:
@@ -95,7 +95,7 @@ class FaceTrace:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """A clip that could not be judged: its name, its file and the reason."""
+    """A clip that could not be predicted: its name, its file and the reason."""
 
     name: str
     media: str
@@ -103,7 +103,7 @@ class Failed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class ClipPredictions:
     """The result of a prediction: the rows, windows after the utterance that they belong to, and what failed.
 
     `traces` is where the faces of the utterances are, by id, as far as it was asked for.
@@ -112,14 +112,14 @@ class Judged:
     model: str
     classes: tuple[str, ...]
     ratings: tuple[str, ...]
-    judgements: tuple[Judgement, ...]
+    predictions: tuple[Prediction, ...]
     failures: tuple[Failed, ...]
     warnings: tuple[str, ...] = ()
     traces: Mapping[str, FaceTrace] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 if some clips could not be judged."""
+        """0, or 3 if some clips could not be predicted."""
         return 3 if self.failures else 0
 
     def as_json(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class Judged:
             "model": self.model,
             "classes": list(self.classes),
             "ratings": list(self.ratings),
-            "predictions": [row.as_json(self.classes) for row in self.judgements],
+            "predictions": [row.as_json(self.classes) for row in self.predictions],
             "failures": [{"id": f.name, "media": f.media, "reason": f.reason} for f in self.failures],
             "warnings": list(self.warnings),
         }

@@ -11,7 +11,7 @@ from ..shared.store.feature_store import FeatureStore
 from ..shared.timing import Seconds
 from ..train.data.dataset import Dataset
 from .extraction.cache import media_seconds
-from .output.judgement import FaceTrace, Judgement
+from .output.prediction import FaceTrace, Prediction
 from .segments.windows import Window, empty_windows, windowed
 from .sources import Clips
 from .trained import Predicted, StatisticsOf, TrainedModel
@@ -20,7 +20,7 @@ ABSENT = {"audio": "no sound", "face": "no face", "text": "no words"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judging:
+class Scoring:
     """A model and the features of clips.
 
     Attributes:
@@ -39,14 +39,14 @@ class Judging:
     notes: Mapping[str, str]
     statistics: StatisticsOf
 
-    def judge(
+    def predict(
         self, chosen: set[str], reasons: dict[str, str], *, window: Seconds | None, hop: Seconds
-    ) -> list[Judgement]:
+    ) -> list[Prediction]:
         """Predict the chosen utterances and, with `window`, windows over them.
 
         Args:
             chosen: ids of the utterances.
-            reasons: utterances without any data are added, with the reason, instead of being judged.
+            reasons: utterances without any data are added, with the reason, instead of being predicted.
             window: length of windows, in seconds.
             hop: distance of their starts.
 
@@ -62,12 +62,12 @@ class Judging:
             return []
         predicted = self.model.predict(self.data, rows=rows, speaker_statistics=self.statistics)
         windows = {} if window is None else self._windows(rows, window, hop)
-        judgements: list[Judgement] = []
+        predictions: list[Prediction] = []
         for number, row in enumerate(rows):
             start, end = self.span(row)
-            judgements.append(self._judgement(row, predicted, number, start, end, self.missing[row]))
-            judgements += windows.get(row, [])
-        return judgements
+            predictions.append(self._prediction(row, predicted, number, start, end, self.missing[row]))
+            predictions += windows.get(row, [])
+        return predictions
 
     @cached_property
     def missing(self) -> list[dict[str, str]]:
@@ -108,7 +108,7 @@ class Judging:
         declared = [media_seconds(utterance, name) for name in ("audio", "face") if utterance.media(name)]
         return start, start + min(extracted, max(declared, default=extracted))
 
-    def _windows(self, rows: Sequence[int], window: Seconds, hop: Seconds) -> dict[int, list[Judgement]]:
+    def _windows(self, rows: Sequence[int], window: Seconds, hop: Seconds) -> dict[int, list[Prediction]]:
         """The windows over some rows, by row."""
         lengths = {row: self.span(row)[1] - self.span(row)[0] for row in rows}
         max_seconds = self.model.settings.max_seconds
@@ -116,7 +116,7 @@ class Judging:
         empty = empty_windows(cut)
         usable = [n for n in range(len(found)) if not all(bool(flags[n]) for flags in empty.values())]
         predicted = self.model.predict(cut, rows=usable, speaker_statistics=self.statistics)
-        result: dict[int, list[Judgement]] = {}
+        result: dict[int, list[Prediction]] = {}
         for number, n in enumerate(usable):
             place = found[n]
             start = self.span(place.row)[0]
@@ -125,13 +125,13 @@ class Judging:
                 for name, flags in empty.items()
                 if flags[n]
             }
-            judgement = self._judgement(
+            prediction = self._prediction(
                 place.row, predicted, number, start + place.start, start + place.end, absent, window=place
             )
-            result.setdefault(place.row, []).append(judgement)
+            result.setdefault(place.row, []).append(prediction)
         return result
 
-    def _judgement(
+    def _prediction(
         self,
         row: int,
         predicted: Predicted,
@@ -141,13 +141,13 @@ class Judging:
         missing: Mapping[str, str],
         *,
         window: Window | None = None,
-    ) -> Judgement:
+    ) -> Prediction:
         utterance = self.data.utterances[row]
         note = self.notes.get(utterance.id, "") if window is None else ""
         if window is not None and window.whole:
             note = "the clip is not longer than a window"
         ratings = () if predicted.ratings is None else map(float, predicted.ratings[number])
-        return Judgement(
+        return Prediction(
             id=utterance.id,
             name=self.clips.name(utterance.id),
             media=utterance.video or utterance.audio,
@@ -162,7 +162,7 @@ class Judging:
         )
 
     def _nothing(self, row: int) -> str:
-        """Why an utterance without any data cannot be judged, in words: "no sound and no face (...)"."""
+        """Why an utterance without any data cannot be predicted, in words: "no sound and no face (...)"."""
         names = list(dict.fromkeys(ABSENT[modality_of(name)] for name in self.model.streams))
         details = "; ".join(f"{name}: {note}" for name, note in self.missing[row].items() if note)
-        return f"{' and '.join(names)}: nothing to judge" + (f" ({details})" if details else "")
+        return f"{' and '.join(names)}: nothing to predict from" + (f" ({details})" if details else "")
