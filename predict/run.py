@@ -67,29 +67,36 @@ class PredictOptions:
 
 
 def predict(clips: Clips, model_folder: Path, settings: Settings, options: PredictOptions) -> ClipPredictions:
-    """Predict clips with a trained model.
+    """Predict clips with the model in a folder; see `predict_with`.
+
+    Raises StoreError, beside the errors of `predict_with`, if the model cannot be loaded.
+    """
+    device = select_device(settings.cluster.device)
+    model = load_trained(model_folder, fold=options.fold, final=options.final, device=device)
+    return predict_with(model, clips, settings, options)
+
+
+def predict_with(model: TrainedModel, clips: Clips, settings: Settings, options: PredictOptions) -> ClipPredictions:
+    """Predict clips with a loaded model.
 
     Args:
+        model: the model.
         clips: what is to be predicted.
-        model_folder: folder of the model.
         settings: cluster settings.
-        options: what is predicted, and how.
+        options: what is predicted, and how; `fold` and `final` choose networks before, in `predict`.
 
     Returns:
         The predictions of what could be predicted, and the rest with the reasons.
 
     Raises:
-        FoalError: the model or an encoder cannot be loaded, or nothing could be predicted.
+        FoalError: an encoder cannot be loaded, or nothing could be predicted.
         UsageError: options that do not fit the model.
     """
-    model = load_trained(
-        model_folder, fold=options.fold, final=options.final, device=select_device(settings.cluster.device)
-    )
     # The clips of one call fit into memory, and windows are cut there.
     model = replace(model, settings=model.settings.model_copy(update={"load": "memory"}))
     if options.speaker is not None and model.settings.normalize != "speaker":
         raise UsageError("--speaker-from: the model was not trained with --normalize speaker; leave the option out")
-    streams = find_encoders(model_folder, model.provenance, encoder_options(options.encoders, list(model.provenance)))
+    streams = find_encoders(model.source, model.provenance, encoder_options(options.encoders, list(model.provenance)))
     clips, notes, unreadable = _parts(clips, streams, options)
     references = () if options.speaker is None else options.speaker.utterances
     wanted = clips.utterances if options.speaker is None else _of_one_speaker(clips, options.speaker)

@@ -1,7 +1,6 @@
 """`foal train`: features in, a folder of results out.
 
-The flow: open the features; build the folds; fit every fold with every seed, here or on Dask workers; pool the test
-predictions; write metrics, predictions, history, models and plots.
+The flow: open the features; build the folds; fit every fold with every seed, here or on Dask workers; pool and write.
 """
 
 import json
@@ -112,7 +111,7 @@ def train(
     if final:
         check_final(t)
     device = select_device(settings.cluster.device)
-    # 1. Open the features. With workers, only they read the values.
+    # 1. Open the features; with workers, only they read the values.
     reading = t.model_copy(update={"load": "disk" if parallel else t.load})
     with (
         deterministic(device, settings.cluster.threads),
@@ -147,8 +146,7 @@ def train(
                 for seed in metadata["seeds"]
                 for fold in folds.folds
             ]
-            if t.fold_features:
-                tasks.sort(key=lambda task: task.fold)  # so that the features of a fold are read once
+            tasks.sort(key=lambda task: task.fold if t.fold_features else 0)  # the features of a fold are read once
             results: dict[tuple[int, int], FitResult] = {}
             finished = _in_parallel(settings, features, tasks) if parallel else range(len(tasks))
             fit_data = data if parallel else data.to(device)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -53,17 +54,35 @@ def write_tables(folder: Path, result: ClipPredictions) -> list[Path]:
     with replaced_atomically(written[0]) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in result.predictions:
             file.write(json.dumps(row.as_json(result.classes), allow_nan=False) + "\n")
-    labelled = any(row.truth for row in result.predictions)
-    header = ["id", "media", "part", "start", "end", *(["label"] if labelled else [])]
-    header += [*(["predicted"] if result.classes else []), *(f"p_{name}" for name in result.classes)]
-    header += [*result.ratings, "missing", "note"]
+    rows = table_rows(result)
     with replaced_atomically(written[1]) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
-        write_rows(text, header, [_csv_row(row, result, labelled=labelled) for row in result.predictions])
+        write_rows(text, list(rows[0]), [[*row.values()] for row in rows])
     if result.failures:
         written.append(folder / FAILURES)
         with replaced_atomically(written[2]) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
             write_rows(text, ["id", "media", "reason"], [[f.name, f.media, f.reason] for f in result.failures])
     return written
+
+
+def table_rows(result: ClipPredictions) -> list[dict[str, Any]]:
+    """The predictions as flat rows: times rounded to milliseconds, the probability of class NAME as p_NAME."""
+    labelled = any(row.truth for row in result.predictions)
+    return [
+        {
+            "id": row.name,
+            "media": row.media,
+            "part": row.part,
+            "start": round(row.start, 3),
+            "end": round(row.end, 3),
+            **({"label": row.truth} if labelled else {}),
+            **({"predicted": row.label(result.classes)} if result.classes else {}),
+            **{f"p_{name}": float(p) for name, p in zip(result.classes, row.probabilities, strict=True)},
+            **{name: row.ratings[name] for name in result.ratings},
+            "missing": row.missing_text(),
+            "note": row.note,
+        }
+        for row in result.predictions
+    ]
 
 
 def _caption(left_out: int) -> str | None:
@@ -83,19 +102,3 @@ def _cells(row: Prediction, result: ClipPredictions, *, timed: bool, labelled: b
     about = [f"no {row.missing_text()}"] if row.missing else []
     cells.append(shortened("; ".join([*about, *([row.note] if row.note else [])]), 2 * MAX_CELL))
     return cells
-
-
-def _csv_row(row: Prediction, result: ClipPredictions, *, labelled: bool) -> list[object]:
-    return [
-        row.name,
-        row.media,
-        row.part,
-        f"{row.start:.3f}",
-        f"{row.end:.3f}",
-        *([row.truth] if labelled else []),
-        *([row.label(result.classes)] if result.classes else []),
-        *(float(probability) for probability in row.probabilities),
-        *(row.ratings[name] for name in result.ratings),
-        row.missing_text(),
-        row.note,
-    ]
