@@ -1,18 +1,12 @@
-"""Build audio encoders: a model from a folder, or a small one with seeded random weights."""
+"""Build audio encoders: a model from a folder, or a small one with seeded random weights.
+
+transformers is imported by the functions that need it: a worker of another stream need not wait for it.
+"""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import (
-    AutoModel,
-    PreTrainedModel,
-    SeamlessM4TFeatureExtractor,
-    Wav2Vec2Config,
-    Wav2Vec2Model,
-    WhisperFeatureExtractor,
-)
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ...shared.config.settings import AudioSettings
 from ...shared.errors import EncoderError
@@ -25,6 +19,9 @@ from .encoder import AudioEncoder, AudioModel
 from .padding import BatchInvariantModel
 from .spectrogram import MEL_HOP, StackedMelModel, WhisperAudioModel
 from .squeezed import SqueezedModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 TRAINING_ONLY = frozenset({"masked_spec_embed"})
 """Weights that a checkpoint may lack: they replace masked frames, and nothing is masked here."""
@@ -70,15 +67,22 @@ def load_audio_encoder(
 
 
 def _load(weights: Weights, folder: Path, device: torch.device) -> AudioModel:
+    from transformers import AutoModel
+
     config = audio_config(weights)
     model_type = config["model_type"]
     if model_type == "whisper":
+        from transformers import WhisperFeatureExtractor
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
         extractor = _load_extractor(folder, WhisperFeatureExtractor, feature_size=config["num_mel_bins"])
         _check_whisper(weights, config, extractor)
         encoder = _load_model(weights, folder, WhisperEncoder, model_type, key_mapping=WHISPER_ENCODER_KEYS)
         return WhisperAudioModel(encoder, extractor, device)
     model = _load_model(weights, folder, AutoModel, model_type)
     if model_type == "wav2vec2-bert":
+        from transformers import SeamlessM4TFeatureExtractor
+
         return StackedMelModel(model, _load_extractor(folder, SeamlessM4TFeatureExtractor), device)
     preprocessor = folder / "preprocessor_config.json"
     normalize = config.get("feat_extract_norm") == "layer"
@@ -88,7 +92,7 @@ def _load(weights: Weights, folder: Path, device: torch.device) -> AudioModel:
     return wrapper(model, device, normalize=normalize)
 
 
-def _load_model(weights: Weights, folder: Path, loader: Any, model_type: str, **options: Any) -> PreTrainedModel:
+def _load_model(weights: Weights, folder: Path, loader: Any, model_type: str, **options: Any) -> "PreTrainedModel":
     model, report = load_pretrained(loader, folder, weights.name, **options)
     missing = sorted(set(report["missing_keys"]) - TRAINING_ONLY)
     if missing:
@@ -125,8 +129,10 @@ def _check_whisper(weights: Weights, config: dict[str, Any], extractor: Any) -> 
         )
 
 
-def _tiny(seed: int) -> PreTrainedModel:
+def _tiny(seed: int) -> "PreTrainedModel":
     """A wav2vec2 of two layers and width 64 with seeded random weights, for the demo and the tests."""
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
     config = Wav2Vec2Config(
         hidden_size=TINY_WIDTH,
         num_hidden_layers=TINY_LAYERS,

@@ -7,13 +7,16 @@ stacked, and each reads what the one before it computed from the padding.
 
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ..media.waveform import Wave
 from .windows import WAVEFORM_GRID, FrameGrid
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class BatchInvariantModel:
@@ -24,7 +27,7 @@ class BatchInvariantModel:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: "PreTrainedModel",
         device: torch.device,
         *,
         normalize: bool = False,

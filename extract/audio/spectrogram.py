@@ -1,16 +1,18 @@
 """Models that read log-mel spectrograms: the Whisper encoder and Wav2Vec2-BERT."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ...shared.timing import AUDIO_HOP_SAMPLES, SAMPLE_RATE
 from ..media.waveform import Wave
 from .windows import FrameGrid
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 MEL_SPAN, MEL_HOP = 400, 160
 """Samples of a frame of both spectrograms, and from one to the next."""
@@ -46,7 +48,7 @@ class WhisperAudioModel:
     so a batch changes nothing.
     """
 
-    def __init__(self, encoder: PreTrainedModel, extractor: Any, device: torch.device) -> None:
+    def __init__(self, encoder: "PreTrainedModel", extractor: Any, device: torch.device) -> None:
         """Wrap an encoder.
 
         Args:
@@ -87,7 +89,7 @@ class StackedMelModel:
 
     grid = STACKED_GRID
 
-    def __init__(self, model: PreTrainedModel, extractor: Any, device: torch.device) -> None:
+    def __init__(self, model: "PreTrainedModel", extractor: Any, device: torch.device) -> None:
         """Wrap a model; `extractor` is its SeamlessM4TFeatureExtractor."""
         self.count: int = model.config.num_hidden_layers + 1
         self.width: int = model.config.hidden_size

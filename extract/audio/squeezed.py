@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from .padding import BatchInvariantModel
 from .windows import WAVEFORM_GRID
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class SqueezedModel(BatchInvariantModel):
@@ -21,7 +24,7 @@ class SqueezedModel(BatchInvariantModel):
     part, which the same waveform does not have alone.
     """
 
-    def __init__(self, model: PreTrainedModel, device: torch.device, *, normalize: bool = False) -> None:
+    def __init__(self, model: "PreTrainedModel", device: torch.device, *, normalize: bool = False) -> None:
         """Wrap a model; arguments as for `BatchInvariantModel`."""
         self._factor: int = model.config.squeeze_factor
         grid = WAVEFORM_GRID

@@ -6,7 +6,6 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from transformers.utils import logging
 
 from ...shared.errors import MediaError
 from ...shared.parallel.device import autocast_dtype
@@ -50,6 +49,8 @@ def select_layers(states: Sequence[Tensor], layers: Layers) -> Tensor:
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Within this context transformers prints errors only, and no progress bars."""
+    from transformers.utils import logging
+
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from transformers import VideoMAEModel
 
 from ...shared.errors import EncoderError
 from ..encoders.inference import autocast
@@ -78,6 +77,8 @@ def load_clip_encoder(weights: Weights, device: torch.device, *, precision: str 
     Raises:
         EncoderError: the folder is damaged, or lacks weights of the model.
     """
+    from transformers import VideoMAEModel
+
     folder = weights.path
     assert folder is not None
     processor, size = load_processor(folder, lambda processor, image: process_image(processor, image)[0])

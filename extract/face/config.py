@@ -27,7 +27,7 @@ def face_crop(settings: FaceSettings, weights: Weights) -> FaceCrop:
         settings: settings of the stream; those of shape and margin may be None.
         weights: of its encoder.
     """
-    shape: CropShape = settings.crop_shape or ("stretched" if _is_inception_resnet(weights) else "square")
+    shape: CropShape = settings.crop_shape or ("stretched" if is_inception_resnet(weights) else "square")
     return FaceCrop(shape=shape, margin=DEFAULT_MARGIN[shape] if settings.margin is None else settings.margin)
 
 
@@ -36,5 +36,6 @@ def is_vision_model(weights: Weights) -> bool:
     return weights.path is not None and weights.path.is_dir()
 
 
-def _is_inception_resnet(weights: Weights) -> bool:
+def is_inception_resnet(weights: Weights) -> bool:
+    """Whether the weights are those of facenet-pytorch's InceptionResnetV1."""
     return weights.name == "random:facenet" if weights.path is None else not is_vision_model(weights)

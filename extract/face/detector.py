@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 
 from ..encoders.inference import split_on_oom
@@ -40,6 +39,9 @@ class FaceDetector:
             min_probability: probability below which a detection is dropped.
             device: device to run on.
         """
+        # Imports torchvision, which takes a second: not for streams without detection.
+        from facenet_pytorch import MTCNN
+
         self.device = device
         self._mtcnn = MTCNN(keep_all=True, device=device)
         self._min_face_fraction = min_face_fraction

@@ -5,7 +5,6 @@ from pickle import UnpicklingError
 
 import numpy as np
 import torch
-from facenet_pytorch import InceptionResnetV1
 from numpy.typing import NDArray
 from torch import nn
 
@@ -99,12 +98,17 @@ def _load_encoder(weights: Weights, device: torch.device, precision: str) -> Ima
         return load_clip_encoder(weights, device, precision=precision)
     if is_vision_model(weights):
         return load_vision_encoder(weights, device, precision=precision)
+    if weights.path is None and weights.name == "random:tiny":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(weights.seed)
+            tiny = GridEncoder()
+        return FaceEncoder(model=tiny, width=tiny.width, device=device, precision=precision)
+    # Imports torchvision, which takes a second.
+    from facenet_pytorch import InceptionResnetV1
+
     if weights.path is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(weights.seed)
-            if weights.name == "random:tiny":
-                tiny = GridEncoder()
-                return FaceEncoder(model=tiny, width=tiny.width, device=device, precision=precision)
             model = InceptionResnetV1(pretrained=None)
     else:
         model = InceptionResnetV1(pretrained=None)

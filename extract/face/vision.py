@@ -8,15 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from transformers import (
-    MODEL_MAPPING,
-    AutoConfig,
-    AutoImageProcessor,
-    CLIPVisionModel,
-    CLIPVisionModelWithProjection,
-    SiglipVisionModel,
-)
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, MODEL_MAPPING_NAMES
 
 from ...shared.errors import EncoderError
 from ..encoders.inference import autocast, quiet_transformers
@@ -25,8 +16,7 @@ from ..encoders.weights import Weights, read_json
 from ..media.video_reader import RgbImage
 
 _UNLISTED = ("clip_vision_model", "siglip_vision_model", "dinov3_vit", "dinov3_convnext")
-MODEL_TYPES = MODEL_MAPPING_NAMES.keys() & {*MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, *_UNLISTED}
-"""Model types for image classification. The few that return no single embedding fail in `_embedding_width`."""
+"""Vision models that transformers does not list for image classification."""
 
 
 class VisionEncoder:
@@ -87,8 +77,10 @@ def _read_config(weights: Weights) -> tuple[Path, Any, Any]:
     """Folder, class and configuration of the model."""
     if weights.path is None:
         raise EncoderError(f"{weights.name}: expected a folder with a vision model, got random weights")
+    from transformers import AutoConfig
+
     model_type = read_json(weights.path / "config.json").get("model_type")
-    if model_type not in MODEL_TYPES:
+    if model_type not in _model_types():
         known = "clip, siglip, dinov2, vit, beit, convnext, swin, resnet"
         raise EncoderError(f"{weights.name}: expected a vision model ({known} or the like), got {model_type!r}")
     try:
@@ -101,8 +93,18 @@ def _read_config(weights: Weights) -> tuple[Path, Any, Any]:
         ) from None
 
 
+def _model_types() -> set[str]:
+    """Model types for image classification. The few that return no single embedding fail in `_embedding_width`."""
+    from transformers.models.auto import modeling_auto
+
+    classifiers = {*modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, *_UNLISTED}
+    return modeling_auto.MODEL_MAPPING_NAMES.keys() & classifiers
+
+
 def _select_class(config: Any) -> tuple[Any, Any]:
     """The model class that returns the embedding, and its configuration: of CLIP and SigLIP the vision tower alone."""
+    from transformers import MODEL_MAPPING, CLIPVisionModel, CLIPVisionModelWithProjection, SiglipVisionModel
+
     classes = config.architectures or ()
     model_type = config.model_type
     if model_type == "siglip":
@@ -120,6 +122,8 @@ def _select_class(config: Any) -> tuple[Any, Any]:
 
 def load_processor(folder: Path, process: Callable[[Any, RgbImage], torch.Tensor] | None = None) -> tuple[Any, int]:
     """The model's image processor, and the side of its square output in pixels; `process` converts an image with it."""
+    from transformers import AutoImageProcessor
+
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         raise EncoderError(f"{folder}: expected preprocessor_config.json (the image processor of the model), got none")

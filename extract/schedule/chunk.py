@@ -1,12 +1,13 @@
 """Extract one chunk of utterances into one shard, with encoders that stay loaded.
 
-Imports the encoders, which takes seconds. The main process of a run does not import this module.
+Imports torch, which takes seconds. The main process of a run does not import this module.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..audio.loading import load_audio_encoder
 from ..audio.pipeline import WaveEncoder, audio_entries
 from ..audio.smile import SmileEncoder
 from ..face.batching import FaceExtractor
+from ..face.config import is_inception_resnet, is_vision_model
 from ..face.facenet import build_face_extractor
 from ..face.pipeline import face_entries
 from ..media.media_group import MediaGroup, Results, as_media_error, fingerprint_of
@@ -53,6 +55,16 @@ class Encoders:
         self._device = device
         self._decode_threads = decode_threads
         self._loaded: dict[str, Encoder] = {}
+
+    def import_libraries(self) -> None:
+        """Import the libraries that the streams need, and no others: transformers and torchvision take seconds.
+
+        Called while a worker starts, so that all workers of a run import at the same time. A library that cannot be
+        imported is reported by `load`.
+        """
+        for module in sorted({name for spec in self.specs.values() for name in _libraries(spec)}):
+            with suppress(ImportError):
+                import_module(module)
 
     def load(self, stream: str) -> Encoder:
         """Load a stream's encoder. Raises EncoderError."""
@@ -108,6 +120,18 @@ class Encoders:
         assert isinstance(settings, FaceSettings)
         box_bytes = 16 if settings.region == "face" else 0
         return (encoder.encoder.width * itemsize + box_bytes + 1) * settings.fps
+
+
+def _libraries(spec: StreamSpec) -> Iterator[str]:
+    """Modules outside of foal that the encoder of a stream imports and that take long to import."""
+    settings, weights = spec.settings, spec.weights
+    if isinstance(settings, FaceSettings):
+        if settings.region == "face" or is_inception_resnet(weights):
+            yield "facenet_pytorch"
+        if is_vision_model(weights):
+            yield "transformers.modeling_utils"
+    elif not weights.opensmile:
+        yield "transformers.modeling_utils"
 
 
 def frames_in_existing_shard(chunk: Chunk, encoders: Encoders, *, root: Path, shard: Path) -> int | None:

@@ -55,6 +55,8 @@ def run_chunks(
         FoalError: too many failures, a full disk, an encoder that cannot be loaded, or no workers.
     """
     by_stream = {spec.stream: spec for spec in specs}
+    # Workers import only what these need.
+    pending = {chunk.stream: by_stream[chunk.stream] for chunk in chunks}
 
     def shard_path(chunk: Chunk) -> Path:
         config_hash = by_stream[chunk.stream].config_hash
@@ -62,8 +64,8 @@ def run_chunks(
 
     counter = ProgressCounter(chunks)
     written: dict[str, list[Path]] = {stream: [] for stream in by_stream}
-    with _start_workers(settings, by_stream, len(chunks)) as (client, plugin, workers):
-        sizes = _check_encoders(client, plugin, sorted({chunk.stream for chunk in chunks}))
+    with _start_workers(settings, pending, len(chunks)) as (client, plugin, workers):
+        sizes = _check_encoders(client, plugin, sorted(pending))
         if settings.extract.check_disk_space:
             size = sum(chunk.seconds * sizes[chunk.stream] for chunk in chunks)
             check_disk_space(settings.extract.features_dir, size)

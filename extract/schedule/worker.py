@@ -32,7 +32,7 @@ class EncoderPlugin(NamedPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Prepare a worker; called by Dask in each."""
-        # The main process imports this module, but neither torch nor the encoders, which take seconds to import.
+        # The main process imports this module, but neither torch nor the encoders' libraries, which takes seconds.
         import torch
 
         from .chunk import Encoders
@@ -45,6 +45,7 @@ class EncoderPlugin(NamedPlugin):
         pin_gpu(self._resources, str(worker.name))
         device = torch.device("cuda" if resources.devices else "cpu")
         self.encoders = Encoders(self._settings, self._specs, device, decode_threads=resources.decode_threads)
+        self.encoders.import_libraries()
         # An external worker may run several tasks at once; its encoders serve one at a time.
         self.busy = threading.Lock()
 

@@ -1,10 +1,9 @@
 """Build text encoders: a model and its tokenizer from a folder, or a small one with seeded random weights."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModel, BertConfig, BertModel, CLIPTextModel, PreTrainedModel
 
 from ...shared.config.settings import TextSettings
 from ...shared.errors import EncoderError
@@ -13,6 +12,9 @@ from ..encoders.weights import Weights
 from .config import TINY_LAYERS, TINY_POSITIONS, TINY_WIDTH, sentence_pooling, text_config, text_layers
 from .encoder import TextEncoder
 from .tokens import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 UNUSED = "pooler"
 """Part of the name of weights that a checkpoint may lack: the layer behind the first token, which is not read here."""
@@ -74,7 +76,9 @@ def _pooling(pool: str, weights: Weights) -> str:
     return "first"
 
 
-def _load(weights: Weights, folder: Path) -> PreTrainedModel:
+def _load(weights: Weights, folder: Path) -> "PreTrainedModel":
+    from transformers import AutoModel, CLIPTextModel
+
     model_type = text_config(weights)[1]["model_type"]
     loader: Any = CLIPTextModel if model_type.startswith("clip") else AutoModel
     model, report = load_pretrained(loader, folder, weights.name)
@@ -88,8 +92,10 @@ def _load(weights: Weights, folder: Path) -> PreTrainedModel:
     return loaded
 
 
-def _tiny(seed: int, tokens: int) -> PreTrainedModel:
+def _tiny(seed: int, tokens: int) -> "PreTrainedModel":
     """A BERT of two layers and width 64 with seeded random weights, for the demo and the tests."""
+    from transformers import BertConfig, BertModel
+
     config = BertConfig(
         vocab_size=tokens,
         hidden_size=TINY_WIDTH,

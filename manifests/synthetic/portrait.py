@@ -33,7 +33,10 @@ class Expression(NamedTuple):
 
 
 class Portrait:
-    """Draws one actor; each part is drawn when it is first needed and then cached."""
+    """Draws one actor; each part is drawn when it is first needed and then cached.
+
+    Several threads may paint with one portrait: a part that two of them draw at the same time is the same.
+    """
 
     def __init__(self, face: FaceDesign) -> None:
         self._face = face
@@ -47,7 +50,9 @@ class Portrait:
         layer = _averaged(self._bare)  # (head height, head width, 4)
         self._light = _light()
         self._skin = (layer[:, :, :3] * self._light).astype(np.uint16)
-        self._passes = np.rint(256 * (1 - layer[:, :, 3:] / 255)).astype(np.uint16)  # of the scene, in 256ths
+        passes = np.rint(256 * (1 - layer[:, :, 3:] / 255)).astype(np.uint16)  # of the scene, in 256ths
+        # One copy per colour: NumPy multiplies equal shapes several times faster than it broadcasts the last axis.
+        self._passes = np.repeat(passes, 3, axis=2)
         self._eyes: dict[tuple[int, int, bool], _Part] = {}
         self._mouths: dict[tuple[int, int, int], _Part] = {}
 

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from typing import Any
@@ -34,3 +35,47 @@ def test_the_main_process_imports_no_encoders() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+SLOW_LIBRARIES = """
+import json, sys, torch
+from foal.extract.schedule.chunk import Encoders
+from foal.extract.schedule.stream_spec import build_stream_spec
+from foal.shared.config.settings import ExtractSettings
+
+SLOW = {"facenet_pytorch", "opensmile", "torchvision", "transformers.modeling_utils"}
+stream, settings = sys.argv[1], ExtractSettings.model_validate_json(sys.argv[2])
+encoders = Encoders(settings, {stream: build_stream_spec(settings, stream)}, torch.device("cpu"), decode_threads=1)
+imported = [sorted(SLOW & sys.modules.keys())]
+encoders.import_libraries()
+imported.append(sorted(SLOW & sys.modules.keys()))
+encoders.load(stream)
+imported.append(sorted(SLOW & sys.modules.keys()))
+print(json.dumps(imported))
+"""
+
+
+@pytest.mark.parametrize(
+    ("stream", "changes", "libraries"),
+    [
+        ("audio", {}, ["torchvision", "transformers.modeling_utils"]),  # transformers itself imports torchvision
+        ("text", {}, ["torchvision", "transformers.modeling_utils"]),
+        ("face", {}, ["facenet_pytorch", "torchvision"]),
+        ("face", {"face": {"region": "crop"}}, []),
+        ("face", {"face": {"region": "crop", "encoder": "random:facenet"}}, ["facenet_pytorch", "torchvision"]),
+    ],
+)
+def test_a_worker_imports_what_its_streams_need_before_it_loads_them(
+    stream: str, changes: dict[str, Any], libraries: list[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_LIBRARIES, stream, json.dumps(changes)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    before, started, loaded = json.loads(done.stdout)
+    assert before == []
+    assert started == libraries
+    assert loaded == libraries

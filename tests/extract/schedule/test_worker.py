@@ -1,5 +1,6 @@
 """A worker extracts a chunk into one shard, and does not repeat a chunk whose shard is complete."""
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from foal.extract.schedule.plan import Chunk
 from foal.extract.schedule.stream_spec import StreamSpec, build_stream_spec
 from foal.extract.schedule.worker import EncoderPlugin, extract_chunk
 from foal.shared.config.settings import ExtractSettings, Settings
+from foal.shared.parallel.cluster import local_cluster
 from foal.shared.parallel.resources import Resources
 from foal.shared.store.shard import ShardReader
 from foal.shared.utterance import Utterance
@@ -72,3 +74,15 @@ def test_a_chunk_is_extracted_once_unless_its_media_change(run: Extract, tmp_pat
     soundfile.write(tmp_path / "2.wav", np.sin(np.arange(32000) / 9) / 3, 16000)
     assert run(complete).took > 0
     assert (tmp_path / "shard.h5").stat().st_mtime_ns != written
+
+
+def test_a_worker_process_without_a_stream_of_transformers_does_not_import_it() -> None:
+    settings = Settings.model_validate({"extract": {"face": {"region": "crop"}}})
+    resources = Resources(workers=1, threads=1, decode_threads=1, devices=())
+    plugin = EncoderPlugin(settings, {"face": build_stream_spec(settings.extract, "face")}, resources)
+
+    def imported() -> set[str]:
+        return {"torch", "torchvision", "transformers", "facenet_pytorch"} & sys.modules.keys()
+
+    with local_cluster(1, plugin) as client:
+        assert list(client.run(imported).values()) == [{"torch"}]
