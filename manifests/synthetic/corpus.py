@@ -1,7 +1,6 @@
 """Writes the synthetic corpus in the layout of IEMOCAP."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from itertools import groupby
 from pathlib import Path
 
@@ -11,15 +10,12 @@ from numpy.typing import NDArray
 
 from ...shared.errors import FoalError, UsageError
 from ...shared.files.folders import folder_written_atomically
-from ...shared.parallel.resources import available_cores
 from ...shared.timing import SAMPLE_RATE, to_samples
 from .cast import Gender, actor
 from .portrait import Portrait
 from .script import GENDERS, Dialog, ScriptTurn, plan_dialogs
 from .video import render_video
 from .voice import synthesize_voice
-
-MAX_THREADS = 8
 
 MIN_UTTERANCES = 20  # with fewer, a session may lack a class or a dialog a speaker
 
@@ -44,7 +40,6 @@ def write_corpus(
     extra_files: Mapping[str, str] | None = None,
     on_dialog: Callable[[int, int], None] | None = None,
     replace: bool = False,
-    threads: int = 0,
 ) -> None:
     """Write a corpus; the folder appears complete or not at all, and the same arguments give the same bytes.
 
@@ -55,8 +50,6 @@ def write_corpus(
         extra_files: name to text of files to add.
         on_dialog: called with the number of written dialogs and of all dialogs after each dialog.
         replace: replace an existing file or folder, once the new corpus is complete.
-        threads: dialogs written at the same time, which does not change them; 0: as many as there are cores, at most
-            MAX_THREADS.
 
     Raises:
         UsageError: fewer than 20 utterances.
@@ -69,33 +62,22 @@ def write_corpus(
         raise FoalError(f"{out} exists already and is not an empty folder: choose another name, or remove it first")
     try:
         with folder_written_atomically(out) as unfinished:
-            threads = threads or min(MAX_THREADS, available_cores())
-            _write_dialogs(unfinished, plan_dialogs(utterances, seed), on_dialog, threads)
+            _write_dialogs(unfinished, plan_dialogs(utterances, seed), on_dialog)
             for name, text in (extra_files or {}).items():
                 (unfinished / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise FoalError(f"{out}: cannot be written: {error.strerror or error}") from error
 
 
-def _write_dialogs(
-    root: Path, dialogs: Sequence[Dialog], on_dialog: Callable[[int, int], None] | None, threads: int
-) -> None:
-    # Threads suffice: NumPy and the video encoder work without Python's lock.
-    with ThreadPoolExecutor(threads, thread_name_prefix="foal-synth") as pool:
-        try:
-            written: list[Future[None]] = []
-            for session, members in groupby(dialogs, key=lambda dialog: dialog.session):
-                portraits = {gender: Portrait(actor(session, gender).face) for gender in GENDERS}
-                written += [
-                    pool.submit(write_dialog, root / f"Session{session}", dialog, portraits) for dialog in members
-                ]
-            for done, future in enumerate(as_completed(written), 1):
-                future.result()
-                if on_dialog is not None:
-                    on_dialog(done, len(dialogs))
-        finally:
-            # After an error or a signal, only the dialogs that have been started are finished.
-            pool.shutdown(wait=True, cancel_futures=True)
+def _write_dialogs(root: Path, dialogs: Sequence[Dialog], on_dialog: Callable[[int, int], None] | None) -> None:
+    done = 0
+    for session, members in groupby(dialogs, key=lambda dialog: dialog.session):
+        portraits = {gender: Portrait(actor(session, gender).face) for gender in GENDERS}
+        for dialog in members:
+            write_dialog(root / f"Session{session}", dialog, portraits)
+            done += 1
+            if on_dialog is not None:
+                on_dialog(done, len(dialogs))
     first = dialogs[0]
     evaluation = root / f"Session{first.session}" / "dialog" / "EmoEvaluation"
     (evaluation / f"._{first.name}.txt").write_bytes(_MAC_JUNK)

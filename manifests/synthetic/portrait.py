@@ -33,10 +33,7 @@ class Expression(NamedTuple):
 
 
 class Portrait:
-    """Draws one actor; each part is drawn when it is first needed and then cached.
-
-    Several threads may paint with one portrait: a part that two of them draw at the same time is the same.
-    """
+    """Draws one actor; each part is drawn when it is first needed and then cached."""
 
     def __init__(self, face: FaceDesign) -> None:
         self._face = face

@@ -122,10 +122,7 @@ def test_the_same_seed_gives_the_same_bytes(corpus: Path, tmp_path: Path) -> Non
     empty = tmp_path / "empty"
     empty.mkdir()  # an empty folder is allowed
     calls: list[tuple[int, int]] = []
-    # The number of threads has no effect.
-    write_corpus(
-        empty, utterances=UTTERANCES, seed=7, on_dialog=lambda done, total: calls.append((done, total)), threads=1
-    )
+    write_corpus(empty, utterances=UTTERANCES, seed=7, on_dialog=lambda done, total: calls.append((done, total)))
     assert calls == [(done, 10) for done in range(1, 11)]
     for out in (corpus, empty):
         assert [path.name for path in out.parent.iterdir()] == [out.name]  # no temporary folder remains
