@@ -11,8 +11,8 @@ from ..shared.cli.console import quiet_console
 from ..shared.config.settings import Settings, load_settings
 from .fit.history import Epoch, read_history
 from .fit.task import FoldScore
-from .report.files import read_metrics, run_title
 from .report.plots import confusion_figure, learning_figure
+from .report.results import read_metrics, run_title
 from .run import default_run_folder
 from .run import train as run
 

@@ -12,7 +12,7 @@ from foal.shared.config.settings import CorpusSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.manifest import read_manifest
 from foal.shared.store.index_writer import write_index
-from foal.tests.train.figures import save_blank
+from foal.tests.figures import save_blank
 from foal.train.evaluate.run import evaluate
 from foal.train.run import train
 

@@ -21,7 +21,7 @@ def test_a_file_and_its_arrays_give_equal_probabilities(
 ) -> None:
     clip = write_clip(tmp_path / "clip.mkv")
     with av.open(str(clip)) as container:
-        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(np.uint8)
     with av.open(str(clip)) as container:
         sound = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)[0]
     predictions = model.predict(clip, cache=tmp_path / "cache")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -93,7 +94,7 @@ def test_the_history_has_a_line_per_epoch_rounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"loss_fusion": 0.5, "dev_ccc": 0.125}])
-def test_what_is_written_is_read(tmp_path: Path, changes: dict[str, float]) -> None:
+def test_what_is_written_is_read(tmp_path: Path, changes: dict[str, Any]) -> None:
     history = [replace(ROW, **changes), replace(ROW, epoch=3, dev_ua=None)]
     write_history(tmp_path / "history.csv", history)
     assert read_history(tmp_path / "history.csv") == history
