@@ -178,16 +178,19 @@ def _draw_strip(axes: Axes, parts: Sequence[Prediction], classes: Sequence[str],
 def _draw_probabilities(
     axes: Axes, parts: Sequence[Prediction], classes: Sequence[str], start: Seconds, end: Seconds, person: str
 ) -> None:
-    """A line per class: through the middles of windows, level over segments and whole clips."""
-    windows = bool(parts) and all(row.part == "window" for row in parts) and len(parts) > 1
+    """A line per class and utterance: through the middles of windows, level over segments and whole clips."""
+    utterances: dict[str, list[Prediction]] = {}
+    for row in parts:
+        utterances.setdefault(row.id, []).append(row)
     for number, (name, colour) in enumerate(class_colours(classes).items()):
-        if windows:
-            times = [(row.start + row.end) / 2 for row in parts]
-            axes.plot(times, [row.probabilities[number] for row in parts], "o-", color=colour, lw=1.6, ms=3, label=name)
-            continue
-        for order, row in enumerate(parts):
-            value = row.probabilities[number]
-            axes.plot([row.start, row.end], [value, value], color=colour, lw=2.4, label=name if not order else None)
+        for order, rows in enumerate(utterances.values()):
+            values = [row.probabilities[number] for row in rows]
+            label = None if order else name
+            if len(rows) > 1:
+                times = [(row.start + row.end) / 2 for row in rows]
+                axes.plot(times, values, "o-", color=colour, lw=1.6, ms=3, label=label)
+            else:
+                axes.plot([rows[0].start, rows[0].end], values * 2, color=colour, lw=2.4, label=label)
     axes.set_xlim(start, max(end, start + 1e-3))
     axes.set_ylim(-0.02, 1.02)
     axes.set_yticks([0, 0.5, 1], ["0", "50%", "100%"], fontsize=8, color=INK)
