@@ -10,13 +10,17 @@ from matplotlib.lines import Line2D
 
 from ..ablation import axis_limits, score_text
 from ..plots import BLUE, GREEN, INK, MUTED, ORANGE, draw_title, figure, save
-from .sentences import Row, equals_best, row_of, title_of
+from .sentences import Row, compared_rows, equals_best, row_of, title_of
 
 _MARGIN = 0.05  # of the axis, on its right, for the bar
 
 
 def plot_fusions(path: Path, comparison: Mapping[str, Any]) -> None:
-    """Plot the mean UA of each row with its interval; a bar at the right joins the rows that equal the best one."""
+    """Plot the mean UA of each row with its interval; a bar at the right joins the rows that equal the best one.
+
+    Of the baselines, only the best one and the best logistic regression are drawn.
+    """
+    comparison = {**comparison, "rows": compared_rows(comparison)}
     rows = comparison["rows"]
     with matplotlib.style.context("default"):
         picture, (axes,) = figure(9, 1.9 + 0.27 * len(rows), panels=1)

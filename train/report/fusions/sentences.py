@@ -58,6 +58,12 @@ def fusion_rows_of(comparison: Mapping[str, Any]) -> list[Row]:
     return [row for row in comparison["rows"] if row["fusion"] is not None]
 
 
+def compared_rows(comparison: Mapping[str, Any]) -> list[Row]:
+    """The rows that are compared with the best one: fusion systems, the best baseline and the best regression."""
+    baselines = (comparison["best_baseline"], comparison["best_regression"])
+    return [row for row in comparison["rows"] if row["fusion"] is not None or row["id"] in baselines]
+
+
 def is_better(row: Row, prefix: str = "") -> bool:
     """Whether a row is better than concat, or with a prefix such as `baseline_` than that row, after Holm."""
     p = row[f"{prefix}p_holm"]
