@@ -102,5 +102,5 @@ def train(
 
 
 def read_run(folder: str | Path) -> TrainResult:
-    """Read a finished run. Raises UsageError if the folder contains none."""
+    """Read a finished run. Raises FoalError if the folder contains none."""
     return TrainResult(Path(folder), read_metrics(Path(folder)))

@@ -21,7 +21,6 @@ from ..shared.store.feature_store import FeatureStore
 from .data.dataset import Dataset, open_dataset, target_rows
 from .data.fold_features import FoldDatasets, fold_settings, run_stream_names, tested_groups, with_fold_streams
 from .data.protocol import CrossValidation, cross_validation_of, resolve_protocol
-from .data.streams import modalities_word
 from .final.run import add_final_models, add_to_finished_run, check_final
 from .fit.checks import check_fusion, check_targets
 from .fit.device import deterministic
@@ -39,6 +38,7 @@ from .report.files import (
     warnings_for,
     write_predictions,
 )
+from .report.formatting import modalities_word
 from .report.plots import plot_confusion, plot_learning, plot_ratings
 from .report.results import read_metrics, run_title, write_json
 from .report.run_folder import (

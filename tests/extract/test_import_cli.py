@@ -31,7 +31,7 @@ def inputs(tmp_path: Path) -> Path:
     ("options", "code", "message"),
     [
         ([], 2, "expected one or several of --audio PATH, --face PATH and --text PATH, got none"),
-        (["--audio", "absent"], 2, "--audio: expected a folder of .npy files, got absent"),
+        (["--audio", "absent"], 1, "--audio: absent: no such folder"),
         (["--audio", "mosi.npz"], 2, "got mosi.npz; containers such as .npz are read with --format mmsa"),
         (["--audio", "dataset"], 2, "got a dataset in dataset; use --format datasets"),
         (["--format", "mmsa", "--audio", "good"], 2, "good: expected an .npz file, got a folder"),

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import foal
-from foal.shared.errors import FoalError, UsageError
+from foal.shared.errors import FoalError
 from foal.tests.train.quick_run import read_csv, settings
 from foal.train.fit.history import Epoch
 from foal.train.fit.task import FoldScore
@@ -59,5 +59,5 @@ def test_errors_are_those_of_the_command(feats: Path, tmp_path: Path) -> None:
         foal.train(feats, out=tmp_path / "run", settings=settings())
     with pytest.raises(FoalError, match=r"no\.h5"):
         foal.train(tmp_path / "no.h5", out=tmp_path / "other", settings=settings())
-    with pytest.raises(UsageError):
+    with pytest.raises(FoalError, match="no such run"):
         foal.read_run(tmp_path / "other")

@@ -8,9 +8,10 @@ from typing import Any, Literal
 from ...shared.config.train_settings import REFERENCE, Protocol, TrainSettings
 from ..data.fold_features import fold_settings
 from ..data.protocol import CrossValidation
-from ..data.streams import input_pairs, listed
+from ..data.streams import input_pairs
 from ..fit.baselines import Baseline
 from ..fit.task import FitTask
+from ..report.formatting import listed
 
 FUSION_ONLY = {"avel": False, "mem": False}
 FULL = {"avel": True, "mem": True}

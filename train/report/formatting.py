@@ -60,3 +60,19 @@ def final_lines(metrics: Mapping[str, Any]) -> list[str]:
         return []
     trained = f"{counted(final['n'], 'utterance')} for {counted(final['epochs'], 'epoch')}"
     return [f"final model: trained on all {trained} (the median of the folds); no score belongs to it"]
+
+
+def listed(inputs: Sequence[str]) -> str:
+    """The inputs in words: "audio", "audio and face", "audio, face and text"."""
+    *first, last = inputs
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def modalities_word(inputs: Sequence[str]) -> str:
+    """The inputs as one word of metrics.json: `both` for audio and face, else joined by plus signs."""
+    return "both" if list(inputs) == ["audio", "face"] else "+".join(inputs)
+
+
+def modalities_title(modalities: str) -> str:
+    """The result of `modalities_word` as a title: "audio and face"."""
+    return listed(["audio", "face"] if modalities == "both" else modalities.split("+"))

@@ -11,9 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ...shared.errors import FoalError, UsageError
-from ..data.streams import modalities_title
 from .floor import floor_lines, mem_lines
-from .formatting import final_lines, percent
+from .formatting import final_lines, modalities_title, percent
 from .ratings import rating_table
 
 _REQUIRED_KEYS = {

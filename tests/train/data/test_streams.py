@@ -8,9 +8,6 @@ from foal.train.data.streams import (
     input_names,
     input_pairs,
     leading_stream,
-    listed,
-    modalities_title,
-    modalities_word,
     wanted_streams,
 )
 
@@ -59,16 +56,8 @@ def test_text_leads_then_audio_then_the_first_stream(inputs: list[str], expected
     assert leading_stream(inputs) == expected
 
 
-def test_inputs_in_words() -> None:
+def test_every_two_inputs_are_a_pair() -> None:
     assert input_pairs(["a", "b", "c"]) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert [listed(list(names)) for names in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
-    for inputs, modalities, title in (
-        (["audio", "face"], "both", "audio and face"),
-        (["text"], "text", "text"),
-        (["audio", "face", "text"], "audio+face+text", "audio, face and text"),
-    ):
-        assert modalities_word(inputs) == modalities
-        assert modalities_title(modalities) == title
 
 
 def test_shares_of_modality_dropout_are_of_streams_of_the_run() -> None:

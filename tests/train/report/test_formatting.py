@@ -1,6 +1,16 @@
 import pytest
 
-from foal.train.report.formatting import gain_text, interval_text, p_limit, p_text, signed, table_row
+from foal.train.report.formatting import (
+    gain_text,
+    interval_text,
+    listed,
+    modalities_title,
+    modalities_word,
+    p_limit,
+    p_text,
+    signed,
+    table_row,
+)
 
 
 def test_missing_numbers_are_dashes() -> None:
@@ -21,3 +31,14 @@ def test_few_speakers_limit_the_p_value(speakers: int, notes: list[str]) -> None
 
 def test_cells_may_contain_bars() -> None:
     assert table_row(["a|b", "c"]) == "| a\\|b | c |"
+
+
+def test_inputs_in_words() -> None:
+    assert [listed(list(names)) for names in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
+    for inputs, modalities, title in (
+        (["audio", "face"], "both", "audio and face"),
+        (["text"], "text", "text"),
+        (["audio", "face", "text"], "audio+face+text", "audio, face and text"),
+    ):
+        assert modalities_word(inputs) == modalities
+        assert modalities_title(modalities) == title
