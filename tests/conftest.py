@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import logging
 import os
 import shutil
 import signal
@@ -110,6 +111,12 @@ def blocked_file() -> Callable[[Path], AbstractContextManager[None]]:
             signal.signal(signal.SIGIO, before)
 
     return block
+
+
+@pytest.fixture
+def library_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logging as in a program that imports foal: without the handlers of a command that another test ran."""
+    monkeypatch.setattr(logging.getLogger("foal"), "handlers", [])
 
 
 @pytest.fixture

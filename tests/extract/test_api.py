@@ -23,6 +23,7 @@ def manifest(synthetic_corpus: Path, tmp_path: Path) -> Path:
     return tmp_path / "m.csv"
 
 
+@pytest.mark.usefixtures("library_logging")
 def test_extraction_prints_nothing_and_reports_its_progress(
     manifest: Path, synthetic_corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from foal.train.fit.task import FoldScore
 from foal.train.run import train as run
 
 
+@pytest.mark.usefixtures("library_logging")
 def test_training_prints_nothing_and_gives_the_run_of_the_command(
     feats: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

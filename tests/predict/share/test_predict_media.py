@@ -16,6 +16,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> foal.FoalModel:
     return foal.load(train_run(tmp_path_factory.mktemp("media")))
 
 
+@pytest.mark.usefixtures("library_logging")
 def test_a_file_and_its_arrays_give_equal_probabilities(
     model: foal.FoalModel, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ from foal.shared.cli.options import comma_list, setting, settings_from, with_set
 from foal.shared.config.settings import Settings, settings_field
 from foal.shared.errors import SettingsError
 
-WITHOUT_SETTINGS = {"init", "results", "runs", "compare", "code-hash"}
+WITHOUT_SETTINGS = {"init", "results", "runs", "compare", "export", "export-features", "code-hash"}
 OPTION_HELP = re.compile(r"\(key (\S+), default: ([^()]*)\)\Z")
 
 
