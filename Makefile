@@ -10,7 +10,7 @@ CHECKED = $(addprefix foal/,$(wildcard shared manifests extract train predict te
 .PHONY: demo test test-fast benchmarks-tiny faults faults-sample soak audit check lint types docs format clean help
 
 help:
-	@echo "make demo           generate a corpus, extract, train, show the results (about 5 minutes after installation)"
+	@echo "make demo           generate a corpus, extract, train, show the results (about two minutes after installation)"
 	@echo "make check          ruff and mypy over packages, tests and benchmarks"
 	@echo "make test           the whole test suite (about 6 minutes on two cores)"
 	@echo "make test COVERAGE=1  the same with a coverage figure, commands and Dask workers included; slower"
