@@ -21,10 +21,8 @@ from ..train.data.dataset import Dataset, open_dataset
 from ..train.evaluate.ensemble import FoldModel, check_encoders, load_fold_models
 from ..train.fit.device import amp_dtype
 from ..train.fit.predict import Predictions, predict_targets
+from ..train.report.run_folder import METRICS_FILE
 from .exported import is_exported, read_networks
-
-METRICS_FILE = "metrics.json"
-"""As in train/report/run_folder.py, whose import loads scikit-learn and Matplotlib: two seconds of a short command."""
 
 CPU = torch.device("cpu")
 StatisticsOf = Literal["fold", "features"]
