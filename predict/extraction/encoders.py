@@ -70,7 +70,7 @@ def find_encoders(
         The streams by name.
 
     Raises:
-        EncoderError: an encoder cannot be had, has other weights, or this version of foal computes other features.
+        EncoderError: an encoder cannot be loaded, has other weights, or this version of foal computes other features.
     """
     given = encoders or {}
     return {stream: _find(model, stream, made, given.get(stream)) for stream, made in provenance.items()}
@@ -91,7 +91,7 @@ def _find(model: Path, stream: str, made: Mapping[str, Any], given: str | None) 
     try:
         spec = build_stream_spec(settings, stream)
     except EncoderError as error:
-        raise EncoderError(f"{model}: the {stream} encoder cannot be had: {error}; or {hint}") from None
+        raise EncoderError(f"{model}: the {stream} encoder cannot be loaded: {error}; or {hint}") from None
     if spec.weights.digest != made["weights"]:
         raise EncoderError(
             f"{model}: expected the {stream} encoder {made['encoder']} (weights {made['weights'][:8]}), got "
