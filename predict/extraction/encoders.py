@@ -1,10 +1,14 @@
 """The encoders of a trained model, found again: same weights, same settings, same hash as its features."""
 
+import glob
+import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.constants import HF_HUB_CACHE
 from pydantic import ValidationError
 
 from ...extract.maintenance.clean import IMPORTED
@@ -21,6 +25,8 @@ LOCAL = "local"
 
 NOT_SETTINGS = frozenset({"algorithm", "sample_rate_hz", "detector", "weights", "precision", "dtype"})
 """Keys of a configuration that are no settings of the stream."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +93,8 @@ def _find(model: Path, stream: str, made: Mapping[str, Any], given: str | None) 
     encoder = settings.stream(stream).encoder
     if given is None and made["revision"] == LOCAL and not Path(encoder).exists() and "/" in encoder:
         # A folder of the machine where the features were made; its name must not be looked up on the hub.
+        if found := _find_by_hash(model, stream, made):
+            return found
         raise EncoderError(f"{model}: the {stream} encoder {encoder} is not on this machine; {hint}")
     try:
         spec = build_stream_spec(settings, stream)
@@ -103,6 +111,24 @@ def _find(model: Path, stream: str, made: Mapping[str, Any], given: str | None) 
             f"({_difference(made['config'], spec.header.config)}); extract and train again"
         )
     return ModelStream(settings=settings, spec=spec)
+
+
+def _find_by_hash(model: Path, stream: str, made: Mapping[str, Any]) -> ModelStream | None:
+    """The encoder in another folder of the same name with the recorded hash, or None.
+
+    Searched are the working folder, the folder of the model and its parent, and the cache of the hub.
+    """
+    name = Path(made["encoder"]).name
+    folders = [base / name for base in (Path(), model, model.parent)]
+    folders += sorted(Path(HF_HUB_CACHE).glob(f"models--*{glob.escape(name)}/snapshots/*"))
+    for folder in filter(Path.is_dir, folders):
+        with suppress(EncoderError):
+            settings = _settings_of(model, stream, made, str(folder))
+            spec = build_stream_spec(settings, stream)
+            if spec.config_hash == made["config_hash"]:  # covers the hash of the weights
+                log.info(f"{stream}: the encoder {made['encoder']} is {folder}, which has its hash")
+                return ModelStream(settings=settings, spec=spec)
+    return None
 
 
 def _settings_of(model: Path, stream: str, made: Mapping[str, Any], given: str | None) -> ExtractSettings:

@@ -73,6 +73,21 @@ def test_another_encoder_is_refused_by_its_weights(tmp_path: Path) -> None:
         find_encoders(RUN, made, {"face": "random:facenet"})
 
 
+def test_a_folder_that_moved_is_found_by_its_name_and_hash(tmp_path: Path) -> None:
+    save_text_model(tmp_path / "before" / "encoder", "bert")
+    settings = {"streams": ("text",), "text": {"encoder": str(tmp_path / "before" / "encoder")}}
+    made = provenance(ExtractSettings.model_validate(settings))
+    run = tmp_path / "runs" / "main"
+    shutil.move(tmp_path / "before" / "encoder", run / "encoder")
+    found = find_encoders(run, made)["text"].spec
+    assert (found.config_hash, found.weights.digest) == (made["text"]["config_hash"], made["text"]["weights"])
+    # Another model of that name is not taken.
+    shutil.rmtree(run / "encoder")
+    save_text_model(run / "encoder", "roberta")
+    with pytest.raises(EncoderError, match="is not on this machine"):
+        find_encoders(run, made)
+
+
 def test_a_folder_that_moved_is_found_by_option_only(tmp_path: Path) -> None:
     save_text_model(tmp_path / "before", "bert")
     made = provenance(
