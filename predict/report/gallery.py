@@ -94,7 +94,7 @@ def mistakes_section(
     seeds = len({row.get("seed") for row in source.predictions})
     first = "Wrong predictions with the highest probability" + (", averaged over seeds." if seeds > 1 else ".")
     if any(found.image or found.sound.startswith("data:") for found in media.values()):
-        words.append("This page contains media of the corpus: whoever gets the page gets them, too.")
+        words.append("This page contains media of the corpus; they are shared with the page.")
     return Section(
         key="mistakes",
         title="Most confident mistakes",
