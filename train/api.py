@@ -59,7 +59,8 @@ class TrainResult:
         title = run_title(self.metrics)
         if kind == "learning":
             best = {(fold["seed"], fold["fold"]): fold["epoch"] or 1 for fold in self.metrics["folds"]}
-            return learning_figure(read_history(self.folder / "history.csv"), best, title=title)
+            chance = self.metrics.get("mem_training", {}).get("chance")
+            return learning_figure(read_history(self.folder / "history.csv"), best, title=title, mem_chance=chance)
         if kind != "confusion":
             raise ValueError(f"kind: expected confusion or learning, got {kind!r}")
         if "confusion" not in self.metrics:
