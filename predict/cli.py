@@ -126,8 +126,6 @@ def predict(
         model,
         settings,
         PredictOptions(
-            fold=fold,
-            final=final,
             encoders=tuple(encoder or ()),
             features=features or cache_folder(),
             workers=settings.cluster.workers if "cluster.workers" in given else 0,
@@ -139,6 +137,8 @@ def predict(
             face_boxes=timeline or annotate,
             speaker=find_clips(speaker_from, root=settings.corpus.root) if speaker_from else None,
         ),
+        fold=fold,
+        final=final,
     )
     console = get_console()
     console.print(prediction_table(result))

@@ -39,8 +39,6 @@ class PredictOptions:
     """What is predicted, and how.
 
     Attributes:
-        fold: use only the networks of this fold (None: all).
-        final: use the networks that were trained on all utterances.
         encoders: STREAM=FOLDER_OR_NAME of encoders that are not where they were at the extraction.
         features: folder of the cache.
         workers: Dask workers for extraction (0: this process).
@@ -52,8 +50,6 @@ class PredictOptions:
         speaker: clips of the speaker, for the statistics of a model with `normalize: speaker`.
     """
 
-    fold: int | None = None
-    final: bool = False
     encoders: tuple[str, ...] = ()
     features: Path
     workers: int = 0
@@ -66,13 +62,21 @@ class PredictOptions:
     speaker: Clips | None = None
 
 
-def predict(clips: Clips, model_folder: Path, settings: Settings, options: PredictOptions) -> ClipPredictions:
-    """Predict clips with the model in a folder; see `predict_with`.
+def predict(
+    clips: Clips,
+    model_folder: Path,
+    settings: Settings,
+    options: PredictOptions,
+    *,
+    fold: int | None = None,
+    final: bool = False,
+) -> ClipPredictions:
+    """Predict clips with the model in a folder; see `load_trained` for `fold` and `final`, and `predict_with`.
 
     Raises StoreError, beside the errors of `predict_with`, if the model cannot be loaded.
     """
     device = select_device(settings.cluster.device)
-    model = load_trained(model_folder, fold=options.fold, final=options.final, device=device)
+    model = load_trained(model_folder, fold=fold, final=final, device=device)
     return predict_with(model, clips, settings, options)
 
 
@@ -83,7 +87,7 @@ def predict_with(model: TrainedModel, clips: Clips, settings: Settings, options:
         model: the model.
         clips: what is to be predicted.
         settings: cluster settings.
-        options: what is predicted, and how; `fold` and `final` choose networks before, in `predict`.
+        options: what is predicted, and how.
 
     Returns:
         The predictions of what could be predicted, and the rest with the reasons.

@@ -139,7 +139,7 @@ def test_a_fold_is_a_part_of_the_ensemble(clips: Clips, run: Path, tmp_path: Pat
     options = PredictOptions(features=tmp_path / "cache")
     whole = predict(clips, run, SETTINGS, options)
     folds = [model.fold for model in load_fold_models(run)]
-    single = [predict(clips, run, SETTINGS, replace(options, fold=fold)) for fold in folds]
+    single = [predict(clips, run, SETTINGS, options, fold=fold) for fold in folds]
     mean = np.mean([[row.probabilities for row in result.predictions] for result in single], axis=0)
     assert np.allclose(mean, [row.probabilities for row in whole.predictions], atol=1e-6)
 

@@ -168,7 +168,7 @@ def _compare(
     _compare_with(study, scored, predicted.counts, best_baseline, "baseline_", tested=fusions)
     regression = max((name for name in scored if name.startswith(REGRESSION)), key=lambda name: scored[name]["ua_mean"])
     _compare_with(study, scored, predicted.counts, regression, "regression_", tested=fusions)
-    shown = list(dict.fromkeys([*fusions, best_baseline, regression, best]))
+    shown = list(dict.fromkeys([*fusions, best_baseline, regression]))
     _compare_with(study, scored, predicted.counts, best, "best_", tested=shown)
     return {
         **study.describe(),

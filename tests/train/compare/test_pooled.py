@@ -13,23 +13,12 @@ from rich.console import Console
 
 from foal.shared.errors import UsageError
 from foal.shared.utterance import Utterance
+from foal.tests.train.evaluate.quick_run import SCORES
 from foal.tests.train.quick_run import read_csv, settings
 from foal.train.compare.finished_run import read_run
 from foal.train.compare.pooled import gain_line, pooled_results, pooled_table
 from foal.train.run import train
 
-SCORES = (
-    "ua_mean",
-    "ua_std",
-    "wa_mean",
-    "wa_std",
-    "f1_mean",
-    "f1_std",
-    "ua_ci95",
-    "wa_ci95",
-    "per_class_recall",
-    "confusion",
-)
 Foal = Callable[..., subprocess.CompletedProcess[str]]
 
 
