@@ -86,7 +86,9 @@ class AimditFusion(FusionHead):
 
     def forward(self, streams: Streams) -> Fused:
         """See FusionHead."""
-        slots = [to_slots(side, self.slots) for side in streams.values()]
+        # Of one frame per stream only the first slot is read: the others are left out.
+        longest = max(side.valid.shape[1] for side in streams.values())
+        slots = [to_slots(side, self.slots if longest > 1 else 1) for side in streams.values()]
         picture = torch.stack([values for values, _ in slots], 1)  # (b, M, T, d)
         augmented = self.augment(picture.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         # The convolutions write into slots without a frame too; these are not read below.
