@@ -32,6 +32,7 @@ from ..shared.files.corpus_root import check_corpus_root
 from ..shared.files.fingerprint import media_fingerprint
 from ..shared.files.lock import features_lock
 from ..shared.manifest import check_inside, check_media, read_manifest
+from ..shared.parallel.fork_server import start_fork_server
 from ..shared.seen_corpora import seen_corpora_json, seen_corpus_warnings
 from ..shared.store.catalog import read_shards
 from ..shared.store.index_writer import check_index
@@ -40,6 +41,7 @@ from ..shared.utterance import TEXT, Utterance, select_splits, splits_of
 from .indexing import index_streams
 from .maintenance.stale import is_deletable_corrupt_shard
 from .schedule.failures import Failure, Quarantine, check_failure_limit
+from .schedule.libraries import libraries_of
 from .schedule.pending import Pending, pending_chunks
 from .schedule.plan import Chunk
 from .schedule.stream_spec import StreamSpec, build_stream_spec
@@ -151,7 +153,11 @@ def extract(
         try:
             check_failure_limit(settings, failures, len(utterances))
             if _has_pending_work(settings, pending, utterances, specs):
-                # Dask and torch take seconds to import, and a run with nothing to do needs neither.
+                if settings.cluster.scheduler is None:
+                    streams = {chunk.stream for chunk in pending.chunks}
+                    libraries = libraries_of(spec for spec in specs if spec.stream in streams)
+                    start_fork_server([*libraries, f"{__package__}.schedule.chunk", f"{__package__}.schedule.worker"])
+                # Dask takes a second to import, which a run with nothing to do does not need.
                 from .schedule.execute import run_chunks
 
                 written = run_chunks(settings, pending.chunks, specs, quarantine, failures, len(utterances), progress)

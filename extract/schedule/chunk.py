@@ -24,7 +24,6 @@ from ..audio.loading import load_audio_encoder
 from ..audio.pipeline import WaveEncoder, audio_entries
 from ..audio.smile import SmileEncoder
 from ..face.batching import FaceExtractor
-from ..face.config import is_inception_resnet, is_vision_model
 from ..face.facenet import build_face_extractor
 from ..face.pipeline import face_entries
 from ..media.media_group import MediaGroup, Results, as_media_error, fingerprint_of
@@ -33,6 +32,7 @@ from ..text.encoder import TextEncoder
 from ..text.loading import load_text_encoder
 from ..text.pipeline import text_entries
 from .failures import CHANGED, REMEDY_MEDIA, REMEDY_VALUES, ChunkResult, Failure, build_failure
+from .libraries import libraries_of
 from .plan import Chunk, group_by_media
 from .stream_spec import StreamSpec
 
@@ -62,7 +62,7 @@ class Encoders:
         Called while a worker starts, so that all workers of a run import at the same time. A library that cannot be
         imported is reported by `load`.
         """
-        for module in sorted({name for spec in self.specs.values() for name in _libraries(spec)}):
+        for module in libraries_of(self.specs.values()):
             with suppress(ImportError):
                 import_module(module)
 
@@ -120,18 +120,6 @@ class Encoders:
         assert isinstance(settings, FaceSettings)
         box_bytes = 16 if settings.region == "face" else 0
         return (encoder.encoder.width * itemsize + box_bytes + 1) * settings.fps
-
-
-def _libraries(spec: StreamSpec) -> Iterator[str]:
-    """Modules outside of foal that the encoder of a stream imports and that take long to import."""
-    settings, weights = spec.settings, spec.weights
-    if isinstance(settings, FaceSettings):
-        if settings.region == "face" or is_inception_resnet(weights):
-            yield "facenet_pytorch"
-        if is_vision_model(weights):
-            yield "transformers.modeling_utils"
-    elif not weights.opensmile:
-        yield "transformers.modeling_utils"
 
 
 def frames_in_existing_shard(chunk: Chunk, encoders: Encoders, *, root: Path, shard: Path) -> int | None:

@@ -2,12 +2,10 @@
 
 import logging
 import resource
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, contextmanager, suppress
-from multiprocessing import resource_tracker
 from uuid import uuid4
 
 import dask
@@ -18,6 +16,7 @@ from distributed.security import Security
 from ..config.settings import ClusterSettings
 from ..errors import FoalError, UsageError
 from ..timing import Seconds
+from .fork_server import WORKER_ENVIRONMENT, block_signals, start_method
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +30,6 @@ SILENT = logging.CRITICAL + 1
 
 MAX_REGISTRATIONS = 30
 MAX_STARTS = 3
-
-WORKER_ENVIRONMENT = {
-    # Let the C library keep freed memory for the next tensor. Dask's default returns it at once, and every large
-    # tensor is then paged in again: FaceNet took 2.3 times as long.
-    "MALLOC_TRIM_THRESHOLD_": 1 << 30,
-    "MALLOC_MMAP_THRESHOLD_": 1 << 30,
-    # One heap for all threads: the encoder can reuse what the decoder has freed.
-    "MALLOC_ARENA_MAX": 1,
-    # oneDNN caches a primitive of 8 MB for every length of audio: with its default of 1024, nearly a gigabyte.
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": 128,
-}
 
 
 class NamedPlugin(WorkerPlugin):
@@ -97,6 +85,7 @@ def local_cluster(workers: int, plugin: NamedPlugin, *, silence: Seconds = HEART
         # The profiler samples every worker's stack a hundred times a second, for a page that is not shown.
         "distributed.worker.profile.enabled": False,
         "distributed.admin.system-monitor.interval": "5s",
+        "distributed.worker.multiprocessing-method": start_method(),
         "distributed.nanny.pre-spawn-environ": {
             **dask.config.get("distributed.nanny.pre-spawn-environ"),
             **WORKER_ENVIRONMENT,
@@ -105,7 +94,7 @@ def local_cluster(workers: int, plugin: NamedPlugin, *, silence: Seconds = HEART
     security = _temporary_security()
     _raise_open_file_limit()
     with _translate_connection_loss():
-        with dask.config.set(configured), _block_signals():
+        with dask.config.set(configured), block_signals():
             cluster = _start(workers, security)
         with cluster, Client(cluster, security=security) as client:
             _register_plugin_with_retry(client, plugin)
@@ -227,19 +216,3 @@ def _translate_connection_loss() -> Iterator[None]:
         raise FoalError(
             "the connection to the scheduler is lost; finished work is kept; rerun the same command to resume"
         ) from error
-
-
-@contextmanager
-def _block_signals() -> Iterator[None]:
-    """Let processes that are started in this block ignore Ctrl-C and the end of the terminal; this process handles it.
-
-    Blocked signals are inherited by new threads and processes; a signal during the block is delivered after it.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    try:
-        # If the first spawned process started the tracker, it would unblock SIGINT in the spawning thread.
-        resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

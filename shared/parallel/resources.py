@@ -59,9 +59,14 @@ def available_cores() -> int:
     return int(CPU_COUNT)
 
 
+def has_gpu_driver() -> bool:
+    """Whether this machine has the driver of a GPU; without one there is no GPU to use."""
+    return any(os.path.exists(path) for path in GPU_DRIVERS)
+
+
 def available_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     """The GPUs that this process may use, as in CUDA_VISIBLE_DEVICES; CUDA is not initialized."""
-    if not any(os.path.exists(path) for path in GPU_DRIVERS):
+    if not has_gpu_driver():
         # The import of PyTorch takes two seconds.
         return []
     import torch

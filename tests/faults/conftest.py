@@ -133,13 +133,15 @@ class Run:
         return []
 
     def workers(self) -> list[psutil.Process]:
-        """Return the processes of the Dask workers."""
-        workers = []
-        for process in self.descendants():
-            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                if any("spawn_main" in argument for argument in process.cmdline()):
-                    workers.append(process)
-        return workers
+        """Return the processes of the Dask workers: the children of the fork server."""
+        return [process for server in self.fork_servers() for process in _children(server)]
+
+    def fork_servers(self) -> list[psutil.Process]:
+        """Return the process from which the workers are forked; none before it is started."""
+        with suppress(psutil.NoSuchProcess):
+            main = psutil.Process(self.process.pid)
+            return [process for process in _children(main) if _is_fork_server(process)]
+        return []
 
     def wait_for(self, condition: Callable[[], object], timeout: float = 120) -> None:
         """Wait until the condition is true or the run has ended."""
@@ -153,6 +155,18 @@ class Run:
 def start() -> Callable[..., Run]:
     """Start a `foal` command in a folder."""
     return Run
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return process.children()
+    return []
+
+
+def _is_fork_server(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        return any("multiprocessing.forkserver" in argument for argument in process.cmdline())
+    return False
 
 
 def _read_features(features: Path) -> Values:

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-MAIN_KILLS, WORKER_KILLS, SCHEDULER_KILLS = 25, 15, 10
+MAIN_KILLS, WORKER_KILLS, SCHEDULER_KILLS, FORK_SERVER_KILLS = 25, 15, 10, 3
 
 Start = Callable[..., Any]
 
@@ -106,6 +106,28 @@ def test_killed_workers_are_replaced(
                 before = after
             assert run.finish() == 0, run.err
             assert before.items() <= finished_shards(folder / "features").items()
+            check_features(folder, expected, read_features, foal_in)
+        shutil.rmtree(folder)
+
+
+def test_a_killed_fork_server_is_replaced(
+    corpus: Any, start: Start, trial: Any, tmp_path: Path, read_features: Any, foal_in: Any
+) -> None:
+    _, options, expected, seconds = corpus
+    rng = random.Random(4)
+    kills = 0
+    while kills < FORK_SERVER_KILLS:
+        folder = tmp_path / str(kills)
+        folder.mkdir()
+        with trial("kill -9 of the process that forks the workers", "the run completes"):
+            run = start(folder, *options, "-j", "2")
+            run.wait_for(run.fork_servers)
+            with suppress(subprocess.TimeoutExpired):
+                run.process.wait(timeout=rng.uniform(0, seconds))
+            for server in run.fork_servers():
+                server.kill()
+                kills += 1
+            assert run.finish() == 0, run.err
             check_features(folder, expected, read_features, foal_in)
         shutil.rmtree(folder)
 

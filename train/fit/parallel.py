@@ -14,6 +14,7 @@ from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.errors import DivergedError, TrainingError
 from ...shared.parallel.cluster import NamedPlugin, open_cluster, unique_name
 from ...shared.parallel.device import select_device
+from ...shared.parallel.fork_server import start_fork_server
 from ...shared.parallel.resources import Resources, allocate, available_cores, available_gpus, pin_gpu
 from ..data.dataset import Dataset
 from ..data.fold_features import FoldDatasets
@@ -98,6 +99,8 @@ def run_in_parallel(
     resources = resources_for_fits(settings) if settings.cluster.scheduler is None else None
     plugin = FeaturesPlugin(settings, features.absolute(), resources)
     workers = min(resources.workers, len(tasks)) if resources is not None else 0
+    if workers:
+        start_fork_server([__name__])
     with open_cluster(settings.cluster, plugin, workers=workers) as client:
         # With `may_start` no more than each worker's next task waits, so that it is asked as late as possible.
         ahead = len(tasks) if may_start is None else 2 * max(len(client.ncores()), 1)
