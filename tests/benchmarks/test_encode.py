@@ -9,4 +9,4 @@ def test_operations_and_times_of_both_encoders_are_measured(run_benchmark: Calla
     # InceptionResnetV1 has its full size in any case.
     assert 2.5 < result["face_gflop"] < 3.2
     assert 0 < result["audio_gflop"] < 1
-    assert 0 < result["audio_convolutions"]
+    assert result["audio_convolutions"] > 0
