@@ -38,6 +38,7 @@ ROOT = setting("corpus.root", "--root", "-r")
     text_context=setting("extract.text.context", "--text-context"),
     workers=setting("cluster.workers", "--workers", "-j"),
     scheduler="cluster.scheduler",
+    wait_workers=setting("cluster.wait_workers", metavar="DURATION"),
     threads="cluster.threads",
     device="cluster.device",
 )

@@ -24,6 +24,7 @@ SEEDS = setting("train.seeds", metavar="A,B,...")
 CLUSTER: dict[str, str | Setting] = {
     "workers": setting("cluster.workers", "--workers", "-j"),
     "scheduler": "cluster.scheduler",
+    "wait_workers": setting("cluster.wait_workers", metavar="DURATION"),
     "device": "cluster.device",
 }
 NUM_SEEDS_OPTION = typer.Option("--num-seeds", min=1, metavar="N", help="Use the seeds 0 to N - 1", show_default=False)

@@ -57,6 +57,14 @@ class Weights:
         return self.path is None and not self.opensmile
 
     @property
+    def size(self) -> int:
+        """Bytes of the file of the weights; 0 where there is none."""
+        if self.path is None:
+            return 0
+        files = [self.path / name for name in _WEIGHTS] if self.path.is_dir() else [self.path]
+        return next((file.stat().st_size for file in files if file.is_file()), 0)
+
+    @property
     def opensmile(self) -> bool:
         """Whether it is a feature set of openSMILE."""
         return self.path is None and self.name.startswith(OPENSMILE)

@@ -220,7 +220,7 @@ def _attempt(
                     raise
                 add_failures(waiting.values(), as_media_error(error))
         frames = writer.frames
-    return ChunkResult(chunk=chunk, frames=frames, failures=tuple(failures))
+    return ChunkResult(frames=frames, failures=tuple(failures))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 from distributed import Client, Future, KilledWorker
 
 from ...shared.errors import FoalError
+from ...shared.parallel.waiting import WorkerWatch
 from ...shared.text import duration
 from ...shared.timing import Seconds
 from .failures import CHANGED, REMEDY_TIMEOUT, REMEDY_WORKER_DIED, ChunkResult, build_failure
@@ -29,7 +30,6 @@ MIN_RATE = 0.2
 """Seconds of work per second of media that every chunk is granted at least."""
 
 POLL_SECONDS: Seconds = 1.0
-WORKER_CHECK_SECONDS: Seconds = 10.0
 
 SUSPEND_THRESHOLD: Seconds = 10.0
 """A wait that takes this long instead of POLL_SECONDS means that this process was suspended."""
@@ -55,6 +55,9 @@ class _Start:
 class Dispatch:
     """Runs the chunks of one extraction on Dask workers and yields their results as they finish.
 
+    Only a window of the chunks is submitted at a time, the longest first, so that results are read and deadlines are
+    watched from the first chunk on, whatever the number of chunks.
+
     Every chunk ends in exactly one way:
 
         finished in time         its result is yielded, failures of single utterances included
@@ -67,23 +70,35 @@ class Dispatch:
     because a frozen worker could not stop itself.
 
     Example:
-        dispatch = Dispatch(client, submit, name="foal-encoders-1", timeout=300.0, fingerprint=fingerprint)
-        for result in dispatch.results(chunks):
-            print(result.chunk.name, result.frames, result.failures)
+        dispatch = Dispatch(chunks, client, submit, watch, name="foal-1", timeout=300.0, fingerprint=fingerprint)
+        for chunk, result in dispatch.results():
+            print(chunk.name, result.frames, result.failures)
 
     Args:
+        chunks: what is to be run.
         client: the client of the scheduler.
         submit: submits a chunk under the given Dask key.
+        watch: the workers; it determines the size of the window.
         name: a name that no other run on the scheduler has.
         timeout: seconds that any chunk may take.
         fingerprint: the current fingerprint of the file of a chunk with one utterance.
     """
 
     def __init__(
-        self, client: Client, submit: Submit, *, name: str, timeout: Seconds, fingerprint: Fingerprint
+        self,
+        chunks: Iterable[Chunk],
+        client: Client,
+        submit: Submit,
+        watch: WorkerWatch,
+        *,
+        name: str,
+        timeout: Seconds,
+        fingerprint: Fingerprint,
     ) -> None:
+        self._waiting = iter(sorted(chunks, key=lambda chunk: chunk.seconds, reverse=True))
         self._client = client
         self._submit = submit
+        self._watch = watch
         self._name = name
         self._timeout = timeout
         self._fingerprint = fingerprint
@@ -92,20 +107,25 @@ class Dispatch:
         self._starts: dict[str, _Start] = {}
         self._rates: dict[str, float] = {}
         self._done: SimpleQueue[Future[ChunkResult]] = SimpleQueue()
-        self._workers_checked = time.monotonic()
-        self._workers_seen = time.monotonic()
         client.subscribe_topic(TASK_STARTED, self._on_task_started)
 
-    def results(self, chunks: Iterable[Chunk]) -> Iterator[ChunkResult]:
-        """Run the chunks and yield a result for each, or for each of the parts into which it was bisected.
+    def fill(self) -> None:
+        """Submit chunks until the window is full."""
+        for chunk in itertools.islice(self._waiting, max(0, self._watch.window - len(self._tasks))):
+            self._start(chunk)
+
+    def results(self) -> Iterator[tuple[Chunk, ChunkResult]]:
+        """Yield the result of each chunk, or of each of the parts into which it was bisected.
 
         Raises:
             FoalError: a shard cannot be written, or there are no workers any more.
             CancelledError: the connection to the scheduler is lost.
         """
-        for chunk in chunks:
-            self._start(chunk)
-        while self._tasks:
+        while True:
+            self._watch.poll()
+            self.fill()
+            if not self._tasks:
+                return
             began = time.monotonic()
             done = []
             with suppress(Empty):
@@ -117,7 +137,6 @@ class Dispatch:
             for future in done:
                 yield from self._settle(future)
             yield from self._stop_overdue()
-            self._check_workers()
 
     def _start(self, chunk: Chunk, *, attempt: int = 0) -> None:
         # Several runs may share a scheduler, for which equal keys are the same task.
@@ -129,9 +148,11 @@ class Dispatch:
 
     def _on_task_started(self, event: tuple[float, dict[str, str]]) -> None:
         # Runs in the client's thread, and for other runs on the scheduler too. A task whose worker died starts again.
-        self._starts[event[1]["key"]] = _Start(at=time.monotonic(), worker=event[1]["worker"])
+        key = event[1]["key"]
+        if key in self._tasks:
+            self._starts[key] = _Start(at=time.monotonic(), worker=event[1]["worker"])
 
-    def _settle(self, future: "Future[ChunkResult]") -> Iterator[ChunkResult]:
+    def _settle(self, future: "Future[ChunkResult]") -> Iterator[tuple[Chunk, ChunkResult]]:
         task = self._tasks.pop(str(future.key), None)
         self._starts.pop(str(future.key), None)
         if task is None:  # it was overdue and has been cancelled
@@ -146,9 +167,9 @@ class Dispatch:
         if result.frames and result.took and not result.failures:
             rate = result.took / max(1.0, task.chunk.seconds)
             self._rates[task.chunk.stream] = max(rate, self._rates.get(task.chunk.stream, MIN_RATE))
-        yield result
+        yield task.chunk, result
 
-    def _stop_overdue(self) -> Iterator[ChunkResult]:
+    def _stop_overdue(self) -> Iterator[tuple[Chunk, ChunkResult]]:
         """Restart the worker of every task whose deadline has passed."""
         now = time.monotonic()
         for key, start in list(self._starts.items()):
@@ -158,7 +179,7 @@ class Dispatch:
             allowed = self._allowed_seconds(task.chunk)
             if now - start.at <= allowed:
                 continue
-            if start.worker not in self._workers():
+            if start.worker not in self._watch.addresses():
                 # It died. The task waits for another worker, which reports when it starts.
                 self._starts.pop(key, None)
                 continue
@@ -178,38 +199,19 @@ class Dispatch:
             reason = f"not finished within {duration(allowed)}; its worker was stopped"
             yield from self._split_or_fail(task, reason, REMEDY_TIMEOUT)
 
-    def _workers(self) -> Collection[str]:
-        """The addresses of the scheduler's workers."""
-        workers: Mapping[str, object] = self._client.scheduler_info(n_workers=-1)["workers"]
-        return workers
-
-    def _check_workers(self) -> None:
-        """Raise FoalError if there have been no workers for as long as a chunk may take."""
-        now = time.monotonic()
-        if now - self._workers_checked < WORKER_CHECK_SECONDS:
-            return
-        self._workers_checked = now
-        if self._workers():
-            self._workers_seen = now
-        elif now - self._workers_seen > self._timeout:
-            raise FoalError(
-                f"the scheduler has had no workers for {duration(now - self._workers_seen)}. Finished work is kept; "
-                "start workers and rerun the same command to resume."
-            )
-
     def _shift_deadlines_after_suspend(self, waited: Seconds) -> None:
         """Move all deadlines if this process was suspended (Ctrl-Z), because its workers were then suspended too."""
         if waited > SUSPEND_THRESHOLD:
             # Items are replaced in place: the client's thread may be adding others.
             for key, start in list(self._starts.items()):
                 self._starts[key] = replace(start, at=start.at + waited)
-            self._workers_seen += waited
+            self._watch.shift(waited)
 
     def _allowed_seconds(self, chunk: Chunk) -> Seconds:
         rate = self._rates.get(chunk.stream)
         return self._timeout + chunk.seconds * (UNKNOWN_RATE if rate is None else SLOWER * rate)
 
-    def _split_or_fail(self, task: _Task, reason: str, remedy: str) -> Iterator[ChunkResult]:
+    def _split_or_fail(self, task: _Task, reason: str, remedy: str) -> Iterator[tuple[Chunk, ChunkResult]]:
         """Submit the halves of a chunk; try a single utterance again, and report it as failed in the end."""
         chunk = task.chunk
         if halves := bisect(chunk):
@@ -221,4 +223,4 @@ class Dispatch:
             unchanged = self._fingerprint(chunk) == task.fingerprint
             fingerprint = task.fingerprint if unchanged else CHANGED
             failure = build_failure(chunk, chunk.utterances[0], reason, fingerprint, remedy=remedy)
-            yield ChunkResult(chunk=chunk, frames=0, failures=(failure,))
+            yield chunk, ChunkResult(frames=0, failures=(failure,))

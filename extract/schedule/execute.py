@@ -3,24 +3,28 @@
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from distributed import Client, Future, KilledWorker
+from distributed import Client, Future, KilledWorker, wait
 
 from ...shared.config.settings import Settings
 from ...shared.errors import EncoderError
 from ...shared.files.atomic import check_disk_space
 from ...shared.parallel.cluster import open_cluster
 from ...shared.parallel.resources import local_resources
+from ...shared.parallel.waiting import WorkerWatch
 from ...shared.store.catalog import shard_folder
 from ...shared.timing import Seconds
-from .dispatch import Dispatch
+from .dispatch import POLL_SECONDS, Dispatch
 from .failures import ChunkResult, Failure, Quarantine, check_failure_limit
 from .plan import Chunk
 from .progress import ProgressCounter, progress_display
-from .stream_spec import StreamSpec
+from .stream_spec import StreamSpec, memory_needed
 from .worker import EncoderPlugin, check_encoders, extract_chunk
+
+CHECK_PRIORITY = 1 << 30
+"""Priority of the check of the encoders; those of chunks are their seconds."""
 
 MIN_HEARTBEAT_TIMEOUT: Seconds = 60.0
 """A worker without a heartbeat for this long, or for extract.task_timeout if that is longer, counts as dead."""
@@ -65,27 +69,40 @@ def run_chunks(
     counter = ProgressCounter(chunks)
     written: dict[str, list[Path]] = {stream: [] for stream in by_stream}
     with _start_workers(settings, pending, len(chunks)) as (client, plugin, workers):
-        sizes = _check_encoders(client, plugin, sorted(pending))
+        watch = _watch(settings, client, pending)
+        dispatch = _dispatch(settings, chunks, client, watch, plugin, shard_path, quarantine)
+        sizes = _check_encoders(client, plugin, watch, dispatch, sorted(pending))
         if settings.extract.check_disk_space:
             size = sum(chunk.seconds * sizes[chunk.stream] for chunk in chunks)
             check_disk_space(settings.extract.features_dir, size)
         log.info(f"{len(chunks)} chunks on {workers}")
         with progress_display(counter) as display:
-            for result in _dispatch(settings, client, plugin, shard_path, quarantine).results(chunks):
+            for chunk, result in dispatch.results():
                 failures += result.failures
-                path = shard_path(result.chunk)
+                path = shard_path(chunk)
                 if path.exists():
-                    written[result.chunk.stream].append(path)
-                counter.add(result)
+                    written[chunk.stream].append(path)
+                counter.add(chunk, result)
                 display.advance()
                 progress(counter.done, counter.total)
                 check_failure_limit(settings, failures, utterance_count)
     return written
 
 
-def _check_encoders(client: Client, plugin: EncoderPlugin, streams: Sequence[str]) -> dict[str, float]:
-    """Load the encoders on one worker; return the bytes of features per second of media, by stream."""
-    check = client.submit(check_encoders, streams, plugin_name=plugin.name, pure=False)
+def _check_encoders(
+    client: Client, plugin: EncoderPlugin, watch: WorkerWatch, dispatch: Dispatch, streams: Sequence[str]
+) -> dict[str, float]:
+    """Load the encoders on one worker; return the bytes of features per second of media, by stream.
+
+    While there are no workers, the first chunks are submitted too: clusters with queues start workers for tasks.
+    """
+    check = client.submit(check_encoders, streams, plugin_name=plugin.name, pure=False, priority=CHECK_PRIORITY)
+    while not check.done():
+        watch.poll()
+        if not watch.running:
+            dispatch.fill()
+        with suppress(TimeoutError):
+            wait(check, timeout=POLL_SECONDS)
     try:
         sizes: dict[str, float] = check.result()
     except KilledWorker:
@@ -122,9 +139,18 @@ def _start_workers(
         yield client, plugin, description
 
 
+def _watch(settings: Settings, client: Client, specs: Mapping[str, StreamSpec]) -> WorkerWatch:
+    """The watch over the workers: those on this machine are replaced at once when they die."""
+    if settings.cluster.scheduler is None:
+        return WorkerWatch(client, max_wait=max(MIN_HEARTBEAT_TIMEOUT, settings.extract.task_timeout))
+    return WorkerWatch(client, max_wait=settings.cluster.wait_seconds(), memory=memory_needed(specs.values()))
+
+
 def _dispatch(
     settings: Settings,
+    chunks: Sequence[Chunk],
     client: Client,
+    watch: WorkerWatch,
     plugin: EncoderPlugin,
     shard_path: Callable[[Chunk], Path],
     quarantine: Quarantine,
@@ -149,5 +175,11 @@ def _dispatch(
         return quarantine.fingerprint(chunk.utterances[0].media(chunk.modality))
 
     return Dispatch(
-        client, submit, name=plugin.name, timeout=settings.extract.task_timeout, fingerprint=current_fingerprint
+        chunks,
+        client,
+        submit,
+        watch,
+        name=plugin.name,
+        timeout=settings.extract.task_timeout,
+        fingerprint=current_fingerprint,
     )

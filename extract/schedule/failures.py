@@ -69,9 +69,8 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkResult:
-    """The result of a chunk: frames in its shard, failed utterances, and the seconds that the worker took."""
+    """What a worker reports of a chunk: frames in its shard, failed utterances, and the seconds that it took."""
 
-    chunk: Chunk
     frames: int
     failures: tuple[Failure, ...]
     took: float = 0.0

@@ -23,11 +23,11 @@ class ProgressCounter:
         self._media_seconds = 0.0
         self._began = time.monotonic()
 
-    def add(self, result: ChunkResult) -> None:
+    def add(self, chunk: Chunk, result: ChunkResult) -> None:
         """Count a finished chunk."""
-        self._media_seconds += result.chunk.seconds
+        self._media_seconds += chunk.seconds
         self.failures += len(result.failures)
-        for utterance in result.chunk.utterances:
+        for utterance in chunk.utterances:
             self._streams_left[utterance.id] -= 1
             self.done += self._streams_left[utterance.id] == 0
 

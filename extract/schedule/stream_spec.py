@@ -1,6 +1,7 @@
 """How a stream is extracted, and the config hash of its shards: it covers exactly what changes the numbers."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, cast
@@ -27,6 +28,11 @@ LATER_KEYS = {"crop_shape": "square", "choose": "first-followed"}
 
 NEURAL_KEYS = ("layers", "max_seconds", "precision")
 """Settings without effect on openSMILE, which has no layers, no windows and its own arithmetic."""
+
+
+LIBRARIES_BYTES = 0.85e9
+ACTIVATION_BYTES = 0.75e9
+"""Memory of a worker without encoders, and what an encoder needs in addition to its weights (measured on CPUs)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +128,12 @@ def build_stream_spec(settings: ExtractSettings, stream: str, *, fetch: bool = T
         config=config,
     )
     return StreamSpec(stream=stream, settings=stream_settings, weights=weights, header=header)
+
+
+def memory_needed(specs: Iterable[StreamSpec]) -> int:
+    """Bytes of memory that a worker needs for these streams, estimated from the size of the weights."""
+    sizes = [spec.weights.size for spec in specs]
+    return round(LIBRARIES_BYTES + sum(size + ACTIVATION_BYTES for size in sizes if size))
 
 
 def current_config_hash(settings: ExtractSettings, stream: str) -> str:

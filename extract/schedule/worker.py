@@ -1,6 +1,5 @@
 """Code that runs in a Dask worker: its encoders, and the tasks of a run."""
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +8,7 @@ from pathlib import Path
 from distributed import Worker, get_worker
 
 from ...shared.config.settings import Settings
-from ...shared.parallel.cluster import NamedPlugin, unique_name
+from ...shared.parallel.plugin import NamedPlugin, plugin_of
 from ...shared.parallel.resources import Resources, pin_gpu
 from .failures import ChunkResult
 from .plan import Chunk
@@ -24,14 +23,14 @@ class EncoderPlugin(NamedPlugin):
 
     def __init__(self, settings: Settings, specs: Mapping[str, StreamSpec], resources: Resources | None) -> None:
         """`resources` describes the workers of this machine; None: external workers, which decide for themselves."""
-        self.name = unique_name("foal-encoders")
+        super().__init__("foal-encoders")
         self._settings = settings.extract
         self._specs = specs
         self._resources = resources
         self._cluster = settings.cluster
 
-    def setup(self, worker: Worker) -> None:
-        """Prepare a worker; called by Dask in each."""
+    def prepare(self, worker: Worker) -> None:
+        """Choose the device and import the libraries of the streams."""
         # The main process imports this module, but neither torch nor the encoders' libraries, which takes seconds.
         import torch
 
@@ -46,8 +45,6 @@ class EncoderPlugin(NamedPlugin):
         device = torch.device("cuda" if resources.devices else "cpu")
         self.encoders = Encoders(self._settings, self._specs, device, decode_threads=resources.decode_threads)
         self.encoders.import_libraries()
-        # An external worker may run several tasks at once; its encoders serve one at a time.
-        self.busy = threading.Lock()
 
 
 def check_encoders(streams: Sequence[str], *, plugin_name: str) -> dict[str, float]:
@@ -60,7 +57,7 @@ def check_encoders(streams: Sequence[str], *, plugin_name: str) -> dict[str, flo
         EncoderError: an encoder cannot be loaded.
     """
     plugin = _plugin(plugin_name)
-    with plugin.busy:
+    with plugin.exclusive():
         return {stream: plugin.encoders.bytes_per_second(stream) for stream in streams}
 
 
@@ -84,10 +81,10 @@ def extract_chunk(chunk: Chunk, *, plugin_name: str, root: Path, shard: Path, co
 
     worker = get_worker()
     plugin = _plugin(plugin_name)
-    with plugin.busy:
+    with plugin.exclusive():
         frames = frames_in_existing_shard(chunk, plugin.encoders, root=root, shard=shard)
         if frames is not None:
-            return ChunkResult(chunk=chunk, frames=frames, failures=())
+            return ChunkResult(frames=frames, failures=())
         # Loaded before the start is reported, because the deadline is for the media alone.
         plugin.encoders.load(chunk.stream)
         worker.log_event(TASK_STARTED, {"key": worker.get_current_task(), "worker": worker.address})
@@ -97,6 +94,6 @@ def extract_chunk(chunk: Chunk, *, plugin_name: str, root: Path, shard: Path, co
 
 
 def _plugin(name: str) -> EncoderPlugin:
-    plugin = get_worker().plugins[name]
+    plugin = plugin_of(name)
     assert isinstance(plugin, EncoderPlugin)
     return plugin

@@ -50,6 +50,9 @@ __all__ = [
     "settings_field",
 ]
 
+DURATION = re.compile(r"(?P<number>\d{1,9}(\.\d{1,9})?) ?(?P<unit>s|min|h|d|)")
+SECONDS_PER_UNIT = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
 INDEX_NAME = "feats.h5"
 PARAMS = Path("params.yaml")
 MAX_PROBLEMS = 20
@@ -115,6 +118,11 @@ class ClusterSettings(Section):
         description="address of a running Dask scheduler, such as tcp://HOST:8786 (none = start workers on this "
         "machine)",
     )
+    wait_workers: float | str | None = Field(
+        None,
+        description="how long a run waits for workers of a scheduler that has none, at its start or later: seconds, or "
+        "a duration such as 30min or 2h (none = as long as the scheduler runs)",
+    )
     threads: int = Field(
         0,
         ge=0,
@@ -130,6 +138,18 @@ class ClusterSettings(Section):
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value):
             raise ValueError(f"cluster.device: expected auto, cpu, cuda or cuda:N, got {value!r}")
         return value
+
+    @field_validator("wait_workers")
+    @classmethod
+    def _check_duration(cls, value: float | str | None) -> float | str | None:
+        if value is not None and not DURATION.fullmatch(str(value)):
+            raise ValueError(f"cluster.wait_workers: expected seconds or a duration such as 30min or 2h, got {value!r}")
+        return value
+
+    def wait_seconds(self) -> float | None:
+        """Seconds of `wait_workers`; None: as long as the scheduler runs."""
+        match = DURATION.fullmatch(str(self.wait_workers))
+        return float(match["number"]) * SECONDS_PER_UNIT[match["unit"]] if match else None
 
 
 class Settings(Section):

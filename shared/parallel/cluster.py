@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, contextmanager, suppress
-from uuid import uuid4
 
 import dask
-from distributed import Client, LocalCluster, WorkerPlugin
+from distributed import Client, LocalCluster
 from distributed.comm.core import CommClosedError
 from distributed.security import Security
 
@@ -17,6 +16,8 @@ from ..config.settings import ClusterSettings
 from ..errors import FoalError, UsageError
 from ..timing import Seconds
 from .fork_server import WORKER_ENVIRONMENT, block_signals, start_method
+from .plugin import NamedPlugin
+from .versions import check_versions
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +31,6 @@ SILENT = logging.CRITICAL + 1
 
 MAX_REGISTRATIONS = 30
 MAX_STARTS = 3
-
-
-class NamedPlugin(WorkerPlugin):
-    """The state of a run in each of its workers; tasks find it under its name."""
-
-    name: str
-
-
-def unique_name(kind: str) -> str:
-    """A name that no other run uses: several runs may share a scheduler with its plugins, tasks and topics."""
-    return f"{kind}-{uuid4().hex[:12]}"
 
 
 def open_cluster(
@@ -150,14 +140,14 @@ def _start(workers: int, security: Security | None) -> LocalCluster:
 
 @contextmanager
 def remote_cluster(address: str, plugin: NamedPlugin) -> Iterator[Client]:
-    """Use the workers of a running scheduler; they must see the same files under the same paths.
+    """Use the workers of a running scheduler, also those that start later; they must see the same files.
 
     Args:
         address: the address of the scheduler.
         plugin: the state of the run; it is registered with every worker, and removed again at the end.
 
     Raises:
-        UsageError: there is no scheduler, it has no workers, or they cannot load foal.
+        UsageError: there is no scheduler, or it or a worker has another version of foal, or none.
         FoalError: the connection to the scheduler is lost.
     """
     try:
@@ -171,17 +161,16 @@ def remote_cluster(address: str, plugin: NamedPlugin) -> Iterator[Client]:
             "docs/reliability.md shows both"
         ) from None
     with _translate_connection_loss(), client:
-        if not client.scheduler_info(n_workers=-1)["workers"]:
-            raise UsageError(f"--scheduler {address}: expected a scheduler with workers, got one without")
+        check_versions(client, address)
         try:
             _register_plugin_with_retry(client, plugin)
         except (FoalError, OSError, CancelledError):
             raise
         except Exception as error:
-            # A worker can raise anything; mostly foal is missing there, or older.
+            # A worker can raise anything; mostly a library is missing there.
             raise UsageError(
-                f"--scheduler {address}: expected workers with this version of foal, got some that cannot load it "
-                f"({error}); install the same foal in their environment"
+                f"--scheduler {address}: expected workers that can load foal, got some that cannot ({error}); install "
+                "the same foal and its dependencies in their environment"
             ) from None
         try:
             yield client

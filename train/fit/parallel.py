@@ -1,26 +1,33 @@
 """Fits as Dask tasks: each worker opens the features once and keeps them, or those of one fold at a time."""
 
 import logging
-import threading
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
-from distributed import Future, KilledWorker, Worker, as_completed, get_worker
+from distributed import Future, KilledWorker, Worker
 
 from ...shared.config.settings import Settings
 from ...shared.config.train_settings import Protocol, TrainSettings
 from ...shared.errors import DivergedError, TrainingError
-from ...shared.parallel.cluster import NamedPlugin, open_cluster, unique_name
+from ...shared.parallel.cluster import HEARTBEAT_TIMEOUT, open_cluster
 from ...shared.parallel.device import select_device
 from ...shared.parallel.fork_server import start_fork_server
+from ...shared.parallel.plugin import NamedPlugin, run_pickled
 from ...shared.parallel.resources import Resources, allocate, available_cores, available_gpus, pin_gpu
+from ...shared.parallel.waiting import WorkerWatch
+from ...shared.timing import Seconds
 from ..data.dataset import Dataset
 from ..data.fold_features import FoldDatasets
 from ..data.protocol import CrossValidation, cross_validation_of
 from .device import deterministic
 from .task import FitTask, run_task
+
+POLL_SECONDS: Seconds = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +37,13 @@ class FeaturesPlugin(NamedPlugin):
 
     def __init__(self, settings: Settings, features: Path, resources: Resources | None) -> None:
         """Prepare a plugin for workers with these resources (None: workers of an external cluster)."""
-        self.name = unique_name("foal-features")
+        super().__init__("foal-features")
         self._settings = settings
         self._features = features
         self._resources = resources
 
-    def setup(self, worker: Worker) -> None:
-        """Called by Dask in each worker."""
+    def prepare(self, worker: Worker) -> None:
+        """Choose the device of a worker."""
         pin_gpu(self._resources, str(worker.name))
         self.threads = self._settings.cluster.threads or 1
         self.device = select_device(self._settings.cluster.device)
@@ -47,12 +54,17 @@ class FeaturesPlugin(NamedPlugin):
             device=self.device,
         )
         self._folds: dict[Protocol | None, CrossValidation] = {}
-        # An external worker may run several tasks at once; random state and threads are shared by the process.
-        self.lock = threading.Lock()
 
-    def teardown(self, worker: Worker) -> None:
-        """Called by Dask at the end of the run."""
+    def release(self) -> None:
+        """Close the features."""
         self._datasets.close()
+
+    def run(self, task: FitTask) -> None:
+        """Run a fit; the result is written to disk."""
+        # Random state and threads are shared by the process.
+        with self.exclusive(), deterministic(self.device, self.threads):
+            data = self.data(task.settings)
+            run_task(task, data, self.folds(task.settings.protocol, data), self.device)
 
     def data(self, settings: TrainSettings) -> Dataset:
         """The features of a task, read when its streams are not those of the task before."""
@@ -64,15 +76,6 @@ class FeaturesPlugin(NamedPlugin):
             settings = self._settings.train.model_copy(update={"protocol": protocol})
             self._folds[protocol] = cross_validation_of(settings, data.utterances, data.speakers)
         return self._folds[protocol]
-
-
-def run_in_worker(task: FitTask, plugin_name: str) -> None:
-    """Run a task inside a worker, with the plugin of this name; the result is written to disk."""
-    plugin = get_worker().plugins[plugin_name]
-    assert isinstance(plugin, FeaturesPlugin)
-    with plugin.lock, deterministic(plugin.device, plugin.threads):
-        data = plugin.data(task.settings)
-        run_task(task, data, plugin.folds(task.settings.protocol, data), plugin.device)
 
 
 def run_in_parallel(
@@ -102,35 +105,39 @@ def run_in_parallel(
     if workers:
         start_fork_server([__name__])
     with open_cluster(settings.cluster, plugin, workers=workers) as client:
-        # With `may_start` no more than each worker's next task waits, so that it is asked as late as possible.
-        ahead = len(tasks) if may_start is None else 2 * max(len(client.ncores()), 1)
+        remote = settings.cluster.scheduler is not None
+        watch = WorkerWatch(client, max_wait=settings.cluster.wait_seconds() if remote else HEARTBEAT_TIMEOUT)
         allowed = (position for position in range(len(tasks)) if may_start is None or may_start(position))
         futures: dict[Future[None], int] = {}
-        finished = as_completed()
-
-        def submit_next() -> None:
-            for position in islice(allowed, 1):
-                future = client.submit(run_in_worker, tasks[position], plugin.name, pure=False)
+        done: SimpleQueue[Future[None]] = SimpleQueue()
+        while True:
+            watch.poll()
+            # With `may_start` no more than each worker's next task waits, so that it is asked as late as possible.
+            window = watch.window if may_start is None else 2 * max(watch.running, 1)
+            for position in islice(allowed, max(0, window - len(futures))):
+                future = client.submit(run_pickled, pickle.dumps(tasks[position]), plugin.name, pure=False)
                 futures[future] = position
-                finished.add(future)
-
-        for _ in range(ahead):
-            submit_next()
-        for future in finished:
-            submit_next()
-            task = tasks[futures[future]]
-            try:
-                future.result()
-            except KilledWorker:
-                raise TrainingError(
-                    f"seed {task.seed}, fold {task.fold}: the worker process died repeatedly, perhaps for lack of "
-                    "memory; try fewer workers (--workers), smaller batches, or --on-disk"
-                ) from None
-            except DivergedError as error:
-                if on_diverged is None:
-                    raise
-                on_diverged(futures[future], error)
-            yield futures[future]
+                future.add_done_callback(done.put)
+            if not futures:
+                return
+            finished = []
+            with suppress(Empty):
+                finished.append(done.get(timeout=POLL_SECONDS))
+            for future in finished:
+                position = futures.pop(future)
+                task = tasks[position]
+                try:
+                    future.result()
+                except KilledWorker:
+                    raise TrainingError(
+                        f"seed {task.seed}, fold {task.fold}: the worker process died repeatedly, perhaps for lack of "
+                        "memory; try fewer workers (--workers), smaller batches, or --on-disk"
+                    ) from None
+                except DivergedError as error:
+                    if on_diverged is None:
+                        raise
+                    on_diverged(position, error)
+                yield position
 
 
 def run_missing(

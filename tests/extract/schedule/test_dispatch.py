@@ -6,6 +6,7 @@ The tasks raise KilledWorker, as Dask does after the workers of a task died. tes
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from distributed import Client, Future, KilledWorker, LocalCluster, get_worker
@@ -15,6 +16,7 @@ from foal.extract.schedule.failures import CHANGED, REMEDY_WORKER_DIED, ChunkRes
 from foal.extract.schedule.plan import Chunk
 from foal.extract.schedule.worker import TASK_STARTED
 from foal.shared.errors import FoalError
+from foal.shared.parallel.waiting import MIN_WINDOW, WorkerWatch
 from foal.shared.utterance import Utterance
 
 FATAL_ID = "u3"
@@ -38,14 +40,14 @@ def chunk_of(*numbers: int) -> Chunk:
 def run_chunk(chunk: Chunk) -> ChunkResult:
     if FATAL_ID in {utterance.id for utterance in chunk.utterances}:
         raise WorkersDied
-    return ChunkResult(chunk=chunk, frames=len(chunk.utterances), failures=())
+    return ChunkResult(frames=len(chunk.utterances), failures=())
 
 
 def block(chunk: Chunk) -> ChunkResult:
     worker = get_worker()
     worker.log_event(TASK_STARTED, {"key": worker.get_current_task(), "worker": worker.address})
     time.sleep(5)
-    return ChunkResult(chunk=chunk, frames=0, failures=())
+    return ChunkResult(frames=0, failures=())
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +73,13 @@ def test_the_utterance_that_kills_workers_is_the_only_failure(client: Client, ch
     def fingerprint(chunk: Chunk) -> str:
         return f"{next(fingerprints)}" if changes else "same"
 
-    dispatch = Dispatch(client, submit, name=f"test-{changes}", timeout=60.0, fingerprint=fingerprint)
-    results = list(dispatch.results([chunk_of(0, 1, 2, 3, 4), chunk_of(5, 6)]))
-    finished = [utterance.id for result in results if result.frames for utterance in result.chunk.utterances]
+    chunks = [chunk_of(0, 1, 2, 3, 4), chunk_of(5, 6)]
+    watch = WorkerWatch(client, max_wait=60.0)
+    dispatch = Dispatch(chunks, client, submit, watch, name=f"test-{changes}", timeout=60.0, fingerprint=fingerprint)
+    results = list(dispatch.results())
+    finished = [utterance.id for chunk, result in results if result.frames for utterance in chunk.utterances]
     assert sorted(finished) == ["u0", "u1", "u2", "u4", "u5", "u6"]
-    (failure,) = (failure for result in results for failure in result.failures)
+    (failure,) = (failure for _, result in results for failure in result.failures)
     assert (failure.id, failure.remedy) == (FATAL_ID, REMEDY_WORKER_DIED)
     # A file that changed between the attempts is retried by the next run.
     assert failure.fingerprint == (CHANGED if changes else "same")
@@ -86,6 +90,27 @@ def test_a_blocked_worker_without_a_nanny_ends_the_run(client: Client) -> None:
     def submit(chunk: Chunk, key: str) -> "Future[ChunkResult]":
         return client.submit(block, chunk, key=key)
 
-    dispatch = Dispatch(client, submit, name="test-block", timeout=-99.0, fingerprint=lambda chunk: "")
+    watch = WorkerWatch(client, max_wait=60.0)
+    dispatch = Dispatch(
+        [chunk_of(1)], client, submit, watch, name="test-block", timeout=-99.0, fingerprint=lambda chunk: ""
+    )
     with pytest.raises(FoalError, match="does not finish u1 and has no nanny"):
-        list(dispatch.results([chunk_of(1)]))
+        list(dispatch.results())
+
+
+def test_chunks_are_submitted_in_a_window_the_longest_first(client: Client) -> None:
+    chunks = [replace(chunk_of(number), seconds=float(number)) for number in range(100, 100 + MIN_WINDOW + 50)]
+    submitted: list[float] = []
+
+    def submit(chunk: Chunk, key: str) -> "Future[ChunkResult]":
+        submitted.append(chunk.seconds)
+        return client.submit(run_chunk, chunk, key=key)
+
+    watch = WorkerWatch(client, max_wait=60.0)
+    dispatch = Dispatch(chunks, client, submit, watch, name="test-window", timeout=60.0, fingerprint=lambda chunk: "")
+    results = dispatch.results()
+    first, _ = next(results)
+    assert len(submitted) == MIN_WINDOW
+    names = {chunk.name for chunk, _ in results} | {first.name}
+    assert names == {chunk.name for chunk in chunks}
+    assert submitted == sorted((chunk.seconds for chunk in chunks), reverse=True)

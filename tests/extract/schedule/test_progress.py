@@ -21,7 +21,7 @@ def test_an_utterance_is_complete_when_all_its_streams_are() -> None:
     assert (counter.total, counter.done) == (2, 0)
     done = []
     for chunk in chunks:
-        counter.add(ChunkResult(chunk=chunk, frames=1, failures=()))
+        counter.add(chunk, ChunkResult(frames=1, failures=()))
         done.append(counter.done)
     assert done == [0, 1, 2]
     assert counter.summary().endswith("media hours/hour, 0 failures")
@@ -37,7 +37,7 @@ def test_a_log_contains_only_the_last_count(
     counter = ProgressCounter(chunks)
     with progress_display(counter) as display:
         for chunk in chunks:
-            counter.add(ChunkResult(chunk=chunk, frames=1, failures=()))
+            counter.add(chunk, ChunkResult(frames=1, failures=()))
             display.advance()
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("2/2 utterances, ")

@@ -1,5 +1,6 @@
 """A worker extracts a chunk into one shard, and does not repeat a chunk whose shard is complete."""
 
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -61,6 +62,8 @@ def test_a_chunk_is_extracted_once_unless_its_media_change(run: Extract, tmp_pat
     assert (first.frames, first.took > 0) == (98, True)
     (failure,) = first.failures
     assert (failure.id, failure.media, failure.remedy) == ("text", "text.wav", REMEDY_MEDIA)
+    # The chunk itself is not sent back.
+    assert b"1.wav" not in pickle.dumps(first)
     with ShardReader(tmp_path / "shard.h5") as shard:
         assert list(shard.ids) == ["u1", "u2"]
     written = (tmp_path / "shard.h5").stat().st_mtime_ns

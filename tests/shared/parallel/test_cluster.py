@@ -11,20 +11,18 @@ import psutil
 import pytest
 from distributed import Client
 
-from foal.shared.parallel.cluster import NamedPlugin, local_cluster
+from foal import __version__ as foal_version
+from foal.shared.parallel.cluster import local_cluster
+from foal.shared.parallel.plugin import NamedPlugin
 
 pytestmark = pytest.mark.slow
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-class NoopPlugin(NamedPlugin):
-    name = "noop"
-
-
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with local_cluster(1, NoopPlugin()) as client:
+    with local_cluster(1, NamedPlugin("noop")) as client:
         yield client
 
 
@@ -134,8 +132,8 @@ def test_workers_without_foal_are_refused(foal: Foal, foal_here: Foal, synthetic
             process.kill()
             process.wait()
     assert result.returncode == 2
-    assert f"foal: --scheduler {address}: expected workers with this version of foal" in result.stderr
-    assert "No module named 'foal'" in result.stderr
+    assert f"foal: --scheduler {address}: expected workers with foal {foal_version}" in result.stderr
+    assert "got none; install the same foal in their environment" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -166,10 +164,8 @@ main()
 LOG_EVENTS = """
 import time
 from distributed import get_worker
-from foal.shared.parallel.cluster import NamedPlugin, local_cluster
-
-class NoopPlugin(NamedPlugin):
-    name = "noop"
+from foal.shared.parallel.cluster import local_cluster
+from foal.shared.parallel.plugin import NamedPlugin
 
 def log_events():
     while True:
@@ -177,7 +173,7 @@ def log_events():
         time.sleep(0.0005)
 
 if __name__ == "__main__":
-    with local_cluster(2, NoopPlugin()) as client:
+    with local_cluster(2, NamedPlugin("noop")) as client:
         client.subscribe_topic("events", lambda event: None)
         futures = [client.submit(log_events, pure=False) for _ in range(2)]
         time.sleep(1.5)
@@ -198,15 +194,13 @@ WITHOUT_CRYPTOGRAPHY = """
 import os, sys
 from foal.shared.cli.logs import configure_logging
 from foal.shared.config.settings import ClusterSettings
-from foal.shared.parallel.cluster import NamedPlugin, open_cluster
-
-class NoopPlugin(NamedPlugin):
-    name = "noop"
+from foal.shared.parallel.cluster import open_cluster
+from foal.shared.parallel.plugin import NamedPlugin
 
 if __name__ == "__main__":
     configure_logging()
     sys.modules["cryptography"] = None
-    with open_cluster(ClusterSettings(), NoopPlugin(), workers=1) as client:
+    with open_cluster(ClusterSettings(), NamedPlugin("noop"), workers=1) as client:
         print(client.scheduler.address, client.submit(os.getpid).result() != os.getpid())
 """
 
