@@ -75,7 +75,6 @@ def local_cluster(workers: int, plugin: NamedPlugin, *, silence: Seconds = HEART
         # The profiler samples every worker's stack a hundred times a second, for a page that is not shown.
         "distributed.worker.profile.enabled": False,
         "distributed.admin.system-monitor.interval": "5s",
-        "distributed.worker.multiprocessing-method": start_method(),
         "distributed.nanny.pre-spawn-environ": {
             **dask.config.get("distributed.nanny.pre-spawn-environ"),
             **WORKER_ENVIRONMENT,
@@ -83,7 +82,9 @@ def local_cluster(workers: int, plugin: NamedPlugin, *, silence: Seconds = HEART
     }
     security = _temporary_security()
     _raise_open_file_limit()
-    with _translate_connection_loss():
+    # Nannies read it each time they replace a worker.
+    method = dask.config.set({"distributed.worker.multiprocessing-method": start_method()})
+    with _translate_connection_loss(), method:
         with dask.config.set(configured), block_signals():
             cluster = _start(workers, security)
         with cluster, Client(cluster, security=security) as client:

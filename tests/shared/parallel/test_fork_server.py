@@ -12,10 +12,11 @@ import pytest
 pytestmark = pytest.mark.slow
 
 TWO_WORKERS = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 
 def state():
     return {
+        "pid": os.getpid(),
         "parent": os.getppid(),
         "imported": "graphlib" in sys.modules,
         "environment": {name: os.environ.get(name) for name in ENVIRONMENT},
@@ -26,17 +27,20 @@ from foal.shared.parallel.fork_server import DASK_ENVIRONMENT, WORKER_ENVIRONMEN
 ENVIRONMENT = {**DASK_ENVIRONMENT, **WORKER_ENVIRONMENT}
 
 if __name__ == "__main__":
-    from foal.shared.parallel.cluster import NamedPlugin, local_cluster
+    from foal.shared.parallel.cluster import local_cluster
+    from foal.shared.parallel.plugin import NamedPlugin
 
     if sys.argv[1] == "fork":
         before = dict(os.environ)
         start_fork_server(["no_such_module", "broken_module", "graphlib"])
         start_fork_server(["ignored"])
         assert dict(os.environ) == before
-    plugin = NamedPlugin()
-    plugin.name = "plugin"
-    with local_cluster(2, plugin) as client:
+    with local_cluster(2, NamedPlugin("test")) as client:
         states = list(client.run(state).values())
+        os.kill(states[0]["pid"], signal.SIGKILL)
+        while len(pids := client.run(os.getpid, on_error="ignore")) < 2 or states[0]["pid"] in pids.values():
+            time.sleep(0.1)
+        states += [new for new in client.run(state).values() if new["pid"] not in {s["pid"] for s in states}]
     imported = "graphlib" in sys.modules
     print(json.dumps({"pid": os.getpid(), "method": start_method(), "imported": imported, "states": states}))
 """
@@ -64,10 +68,10 @@ def forked(script: Path) -> dict[str, Any]:
     return run(script, "fork")
 
 
-def test_all_workers_are_forked_from_one_process(forked: dict[str, Any]) -> None:
+def test_all_workers_and_their_successors_are_forked_from_one_process(forked: dict[str, Any]) -> None:
     assert forked["method"] == "forkserver"
     parents = {state["parent"] for state in forked["states"]}
-    assert len(forked["states"]) == 2
+    assert len(forked["states"]) == 3
     assert len(parents) == 1
     assert forked["pid"] not in parents
 
