@@ -7,7 +7,7 @@ tiny frames. Each part runs in a process of its own, on the code of `foal extrac
 
     manifest        read and check the manifest
     plan            what `foal extract` does before it starts workers, if nothing was extracted
-    first_look      a run with nothing left to do that reads every shard and writes feats.h5: the folder has no catalog yet
+    first_look      a run with nothing left to do that reads every shard, without a catalog, and writes feats.h5
     nothing_to_do   the same run again
     index           `foal index` without a feats.h5
     open            open feats.h5
