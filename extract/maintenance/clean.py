@@ -23,7 +23,8 @@ from ...shared.manifest import read_manifest
 from ...shared.store.catalog import SHORT_HASH_LENGTH
 from ...shared.store.feature_store import FeatureStore
 from ..schedule.stream_spec import current_config_hash
-from .stale import ABSENT, OTHER, StaleFile, find_stale
+from .row_states import ABSENT
+from .stale import OTHER, StaleFile, find_stale
 
 HEX_DIGITS = frozenset("0123456789abcdef")
 
