@@ -236,7 +236,7 @@ def main() -> None:
                 figures = measure_apart(part, folder, count)
                 log(f"{count} utterances, {part}: {figures['s']} s, {figures['mb']} MB")
                 result |= {f"{part}_{count}_{unit}": figure for unit, figure in figures.items()}
-    for part in parts:
+    for part in parts if len(sizes) > 1 else ():
         result[f"{part}_exponent"] = round(exponent({count: result[f"{part}_{count}_s"] for count in sizes}), 2)
     check_measured(result, *(name for name in result if not name.endswith("_exponent")))
     print(json.dumps({**result, "machine": machine()}))

@@ -14,7 +14,7 @@ from ..shared.store.catalog import Catalog, read_catalog, store_catalog
 from ..shared.store.index_reader import read_index_header
 from ..shared.store.index_writer import IndexResult, write_index
 from ..shared.text import preview_ids
-from ..shared.utterance import Utterance, splits_of
+from ..shared.utterance import Utterance, split_names
 from .maintenance.clean import IMPORTED
 from .schedule.stream_spec import StreamSpec, current_config_hash
 
@@ -37,12 +37,12 @@ def index_streams(
     The others are those of the settings, and those that `foal import` has added to the index.
     """
     features = settings.extract.features_dir
-    all_splits = splits_of(manifest)
-    other_splits = all_splits.keys() - splits_of(utterances)
+    all_splits = split_names(manifest)
+    other_splits = sorted({*all_splits} - {*split_names(utterances)})
     indexed: dict[str, Catalog] = {}
     for spec in specs:
         indexed[spec.stream] = catalogs[spec.stream]
-        indexed[spec.stream].update(read_catalog(features, spec.modality, spec.config_hash, sorted(other_splits)))
+        indexed[spec.stream].update(read_catalog(features, spec.modality, spec.config_hash, other_splits))
     matched = [indexed[spec.stream].match(manifest, spec.modality, media) for spec in specs]
     covered = np.all([rows >= 0 for rows in matched], axis=0)
     config_hashes = {spec.stream: spec.config_hash for spec in specs}

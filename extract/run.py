@@ -38,7 +38,7 @@ from ..shared.seen_corpora import seen_corpora_json, seen_corpus_warnings
 from ..shared.store.catalog import read_shards, store_catalog
 from ..shared.store.index_writer import check_index
 from ..shared.text import counted, preview_ids
-from ..shared.utterance import TEXT, Utterance, select_splits, splits_of
+from ..shared.utterance import TEXT, Utterance, select_splits, split_names
 from .indexing import index_streams
 from .maintenance.stale import is_deletable_corrupt_shard
 from .schedule.failures import Failure, Quarantine, check_failure_limit
@@ -116,7 +116,7 @@ def extract(
         planned = {utterance.id for chunk in chunks for utterance in chunk.utterances} - failed
         return ExtractResult(
             exit_code=FAILURES_EXIT_CODE if failures and not dry_run else 0,
-            splits=tuple(splits_of(utterances)),
+            splits=tuple(split_names(utterances)),
             streams=tuple(config_hashes),
             utterances=len(utterances),
             extracted=0 if dry_run else len(planned),
@@ -200,7 +200,7 @@ def extract(
 
 def _expand_splits(splits: Sequence[str], manifest: Sequence[Utterance]) -> list[str]:
     """Split `a,b` into two names, unless a session has that name."""
-    known = splits_of(manifest)
+    known = split_names(manifest)
     return [name for text in splits for name in ([text] if text in known else comma_list(text) or [])]
 
 

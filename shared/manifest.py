@@ -4,6 +4,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 
 from .errors import ManifestError
@@ -164,10 +165,15 @@ def check_inside(utterances: Iterable[Utterance], root: Path, manifest: Path) ->
         ManifestError: absolute paths, `..` or symbolic links lead outside; the message names the first twenty.
     """
     inside, bad, problems = Inside(root), 0, list[str]()
+    media_of = attrgetter("audio", "video")
+    reasons = {media: "" for pair in map(media_of, utterances) for media in pair}
+    for media in filter(None, reasons):
+        reasons[media] = inside.escape_reason(spelled_on_disk(root, media))
+    if not any(reasons.values()):
+        return
     for utterance in utterances:
-        for column in ("audio", "video"):
-            media = getattr(utterance, column)
-            reason = inside.escape_reason(spelled_on_disk(root, media)) if media else ""
+        for column, media in zip(("audio", "video"), media_of(utterance), strict=True):
+            reason = reasons[media]
             if not reason:
                 continue
             bad += 1

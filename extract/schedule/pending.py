@@ -15,7 +15,7 @@ from ...shared.files.unicode_names import locate
 from ...shared.store.catalog import SHORT_HASH_LENGTH, Catalog, read_catalog
 from ...shared.text import preview_ids
 from ...shared.timing import TEXT_CHARACTERS_PER_SECOND, Seconds
-from ...shared.utterance import TEXT, Utterance, splits_of
+from ...shared.utterance import TEXT, Utterance, split_names
 from ..media.probe import probe
 from .failures import Failure, Quarantine
 from .plan import Chunk, plan_chunks
@@ -79,7 +79,7 @@ def pending_chunks(
             settings.extract.features_dir,
             spec.modality,
             spec.config_hash,
-            splits_of(utterances),
+            split_names(utterances),
             verify=settings.extract.verify,
         )
         for path, reason in catalog.damaged.items():

@@ -14,7 +14,7 @@ from ...shared.files.media_state import MediaFingerprints
 from ...shared.store.catalog import Catalog
 from ...shared.store.index_writer import IndexResult
 from ...shared.text import counted, preview_ids
-from ...shared.utterance import Utterance, splits_of
+from ...shared.utterance import Utterance, split_names
 from ..media.channels import CANCELLED_NOTE
 from .failures import Failure
 from .stream_spec import StreamSpec
@@ -99,11 +99,11 @@ def summarize(
     missing: list[tuple[str, str]] = []
     partial: dict[str, None] = {}
     cancelled: dict[str, None] = {}
+    split_of = np.array([utterance.split for utterance in utterances], object)
     for spec in specs:
         catalog = catalogs[spec.stream]
         matched = catalog.match(utterances, spec.modality, media)
-        split_of = np.array([utterance.split for utterance in utterances], object)
-        for split in splits_of(utterances):
+        for split in split_names(utterances):
             rows = matched[split_of == split]
             found = catalog.rows.take(rows[rows >= 0])
             frames = int(found.length.sum())
@@ -141,6 +141,8 @@ def _missing_turns(utterances: Sequence[Utterance], specs: Sequence[StreamSpec])
     """A warning for each text stream with context, if the manifest lacks turns that it would read."""
     warnings = []
     for spec in specs:
+        if not spec.context:
+            continue
         ids = [u.id for u in utterances if len(u.before(spec.context)) < min(spec.context, u.turn or 0)]
         if ids:
             warnings.append(

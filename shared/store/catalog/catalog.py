@@ -19,6 +19,10 @@ StoredState = dict[str, tuple[int, int, bool]]
 """The shards in a stored table by file name: size, modification time, and whether they were verified."""
 
 
+_UNKNOWN = -2
+"""Not matched before; -1 stands for an utterance without features."""
+
+
 @dataclass(kw_only=True)
 class Catalog:
     """The intact shards of one modality and configuration, the rows of their utterances, and the damaged shards.
@@ -66,15 +70,27 @@ class Catalog:
     ) -> NDArray[np.int64]:
         """The rows of the current features of utterances, (n,); -1 for those without any. Arguments as of `find`.
 
-        The result of the last call is kept: planning and the summary ask for the same.
+        The result of the last call is kept, because planning, summary and index ask for mostly the same utterances.
         """
-        if self._matched is None or not self._matched.answers(utterances, modality, media):
-            self._matched = _Match(list(utterances), modality, media, self._match(utterances, modality, media))
-        return self._matched.rows
+        last = self._matched
+        if last is None or (last.modality, last.media) != (modality, media):
+            rows = self._match(utterances, modality, media)
+        elif len(utterances) == len(last.utterances) and all(map(is_, utterances, last.utterances)):
+            return last.rows
+        else:
+            known = dict(zip(map(id, last.utterances), last.rows.tolist(), strict=True))
+            rows = np.array([known.get(id(utterance), _UNKNOWN) for utterance in utterances], np.int64).reshape(-1)
+            unknown = np.flatnonzero(rows == _UNKNOWN)
+            rows[unknown] = self._match([utterances[position] for position in unknown.tolist()], modality, media)
+        # The list holds the utterances, so that no other one can get their identity.
+        self._matched = _Match(list(utterances), modality, media, rows)
+        return rows
 
     def _match(
         self, utterances: Sequence[Utterance], modality: str, media: MediaFingerprints | None
     ) -> NDArray[np.int64]:
+        if not len(self.rows):
+            return np.full(len(utterances), -1, np.int64)
         by_folder, context = self._rows_by_id(), self.context
         splits = [utterance.split for utterance in utterances]
         by_split = {split: by_folder.get(split_folder(split), {}) for split in set(splits)}
@@ -165,15 +181,6 @@ class _Match:
     modality: str
     media: MediaFingerprints | None
     rows: NDArray[np.int64]
-
-    def answers(self, utterances: Sequence[Utterance], modality: str, media: MediaFingerprints | None) -> bool:
-        """Whether these are the same arguments: the very same utterances and fingerprints, not equal ones."""
-        return (
-            modality == self.modality
-            and media is self.media
-            and len(utterances) == len(self.utterances)
-            and all(map(is_, utterances, self.utterances))
-        )
 
 
 def _unchanged(
