@@ -14,6 +14,7 @@ from .files.overwrite import check_overwrite
 from .files.recognize import DELIMITER_NAMES, delimiter, table_problem
 from .files.unicode_names import spelled_on_disk
 from .manifest_rows import numbered_rows, read_columns, row_problem
+from .parallel.collection import paused_collection
 from .soft_labels import SHARE_PREFIX, is_share_column, share_classes
 from .text import preview_ids, quoted
 from .utterance import (
@@ -57,7 +58,7 @@ def read_manifest(path: Path) -> list[Utterance]:
             raise ManifestError(f"{path}: expected a manifest (a CSV file), got a folder, a pipe or a device")
         if problem := table_problem(path):
             raise ManifestError(f"{path}: expected a manifest (a CSV file in UTF-8), {problem}")
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file, paused_collection():
             reader = csv.reader(file, strict=True)
             names = next(reader, [])
             _check_header(path, names)
@@ -73,8 +74,9 @@ def read_manifest(path: Path) -> list[Utterance]:
         raise ManifestError(f"{path}: expected a CSV file in UTF-8, got other bytes ({error})") from None
     except csv.Error as error:
         raise ManifestError(f"{path}: cannot be read as CSV: {error}") from None
-    utterances = utterances_of(columns)
-    link_turns(utterances)
+    with paused_collection():
+        utterances = utterances_of(columns)
+        link_turns(utterances)
     return utterances
 
 

@@ -14,6 +14,7 @@ from ..hdf5.checked_reader import Extent, ValidatedGroup
 from ..hdf5.opening import FileFormat, open_hdf5, wrap_as_store_error
 from ..hdf5.raw_rows import check_frame_shape, extents_of
 from ..hdf5.seal import BytesRead
+from ..parallel.collection import paused_collection
 from ..soft_labels import shares_from_text
 from ..utterance import COLUMNS, DIALOG, DISTINCT, INTEGERS, NUMBERS, Utterance, parse_crop, utterances_of
 from .index_shards import ShardTable
@@ -101,7 +102,8 @@ class IndexContent:
     @cached_property
     def utterances(self) -> tuple[Utterance, ...]:
         """The utterances, built when they are first needed."""
-        return tuple(utterances_of(self.columns))
+        with paused_collection():
+            return tuple(utterances_of(self.columns))
 
 
 def read_index_header(path: Path, *, verify_up_to_bytes: float = VERIFY_UP_TO_BYTES) -> IndexHeader:
