@@ -8,7 +8,8 @@
     6  summarize    table of what exists now; an error if something is missing     summarize
     7  index        manifest + shards -> feats.h5                                  index_streams
 
-The tables of each shard are read once: step 2 reads catalogs, step 4 adds the new shards, steps 6 and 7 use them.
+The rows of shards are read once: step 2 reads catalogs, from stored tables as far as shards have not changed since,
+step 4 adds the new shards, step 6 stores the tables, and steps 6 and 7 use the catalogs.
 
     foal extract --split session1                              one session, on this machine
     foal extract --split all --dry-run                         sizes and times only
@@ -31,13 +32,14 @@ from ..shared.files.atomic import remove, remove_stale_temporaries
 from ..shared.files.corpus_root import check_corpus_root
 from ..shared.files.fingerprint import media_fingerprint
 from ..shared.files.lock import features_lock
+from ..shared.files.media_state import MediaFingerprints
 from ..shared.manifest import check_inside, check_media, read_manifest
 from ..shared.parallel.fork_server import start_fork_server
 from ..shared.seen_corpora import seen_corpora_json, seen_corpus_warnings
-from ..shared.store.catalog import read_shards
+from ..shared.store.catalog import read_shards, store_catalog
 from ..shared.store.index_writer import check_index
 from ..shared.text import counted, preview_ids
-from ..shared.utterance import TEXT, Utterance, select_splits, splits_of
+from ..shared.utterance import TEXT, Utterance, select_splits, split_names
 from .indexing import index_streams
 from .maintenance.stale import is_deletable_corrupt_shard
 from .schedule.failures import Failure, Quarantine, check_failure_limit
@@ -116,7 +118,7 @@ def extract(
         planned = {utterance.id for chunk in chunks for utterance in chunk.utterances} - failed
         return ExtractResult(
             exit_code=FAILURES_EXIT_CODE if failures and not dry_run else 0,
-            splits=tuple(splits_of(utterances)),
+            splits=tuple(split_names(utterances)),
             streams=tuple(config_hashes),
             utterances=len(utterances),
             extracted=0 if dry_run else len(planned),
@@ -150,6 +152,7 @@ def extract(
         failures = list(pending.known_failures)
 
         # 3. and 4. Run what is left.
+        media = pending.media
         try:
             check_failure_limit(settings, failures, len(utterances))
             if _has_pending_work(settings, pending, utterances, specs):
@@ -162,7 +165,10 @@ def extract(
 
                 written = run_chunks(settings, pending.chunks, specs, quarantine, failures, len(utterances), progress)
                 for spec in specs:
-                    catalogs[spec.stream].update(read_shards(written[spec.stream], spec.modality, spec.config_hash))
+                    new = read_shards(written[spec.stream], spec.modality, spec.config_hash, verified=True)
+                    catalogs[spec.stream].update(new)
+                # Media may have changed during the run.
+                media = MediaFingerprints(settings.corpus.root, features)
         except BaseException:
             # Record the failures of a stopped run, too: they would recur. The disk may be full, though.
             with suppress(FoalError, OSError):
@@ -184,20 +190,23 @@ def extract(
         # 6. Summarize what exists now.
         for catalog in catalogs.values():
             catalog.discard([path for path in catalog.shards if not path.exists()])
-        summary = summarize(settings, utterances, specs, catalogs)
+            store_catalog(catalog)
+        summary = summarize(utterances, specs, catalogs, media)
         print_summary(summary)
         print_failures(failures)
         _check_complete(settings, utterances, summary, failures)
 
         # 7. Index it.
         if index is not None:
-            print_index_result(index_streams(settings, manifest, utterances, specs, catalogs, index, force=force))
+            print_index_result(
+                index_streams(settings, manifest, utterances, specs, catalogs, media, index, force=force)
+            )
     return result(failures, pending.chunks, index=index)
 
 
 def _expand_splits(splits: Sequence[str], manifest: Sequence[Utterance]) -> list[str]:
     """Split `a,b` into two names, unless a session has that name."""
-    known = splits_of(manifest)
+    known = split_names(manifest)
     return [name for text in splits for name in ([text] if text in known else comma_list(text) or [])]
 
 

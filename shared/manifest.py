@@ -1,10 +1,10 @@
 """The manifest (CSV): reading, checking and writing it."""
 
 import csv
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 
 from .errors import ManifestError
@@ -12,33 +12,27 @@ from .files.atomic import replaced_atomically, write_rows
 from .files.confinement import Inside
 from .files.overwrite import check_overwrite
 from .files.recognize import DELIMITER_NAMES, delimiter, table_problem
-from .files.unicode_names import nfc, spelled_on_disk
-from .soft_labels import SHARE_PREFIX, is_share_column, share_classes, share_problem, shares_of
-from .text import preview_ids, quoted, shortened
+from .files.unicode_names import spelled_on_disk
+from .manifest_rows import numbered_rows, read_columns, row_problem
+from .parallel.collection import paused_collection
+from .soft_labels import SHARE_PREFIX, is_share_column, share_classes
+from .text import preview_ids, quoted
 from .utterance import (
-    ALL,
     COLUMNS,
     DIALOG,
-    INTEGERS,
-    MAX_FOLDER_LENGTH,
     MEDIA,
-    NUMBERS,
     OPTIONAL,
     REQUIRED,
     TEXT,
     Utterance,
     link_turns,
-    parse_crop,
-    split_folder,
+    utterances_of,
 )
 
 MAX_PROBLEMS = 20
 """Bad rows that a message names."""
 
 MAX_HEADER_BYTES = 4096
-
-NAMES = frozenset({"id", "corpus", "session", "speaker", "gender", "label", "fold"})
-"""Columns that are compared: macOS and some archives write accents in another Unicode form than other programs."""
 
 
 def read_manifest(path: Path) -> list[Utterance]:
@@ -53,7 +47,7 @@ def read_manifest(path: Path) -> list[Utterance]:
             `check_media`.
 
     Returns:
-        The utterances, in the order of the file. Names (NAMES) are in Unicode form NFC, paths as they are written.
+        The utterances, in the order of the file. Names (`NAMES`) are in Unicode form NFC, paths as they are written.
 
     Raises:
         ManifestError: the file cannot be read, or has bad rows; the message names the first twenty of them with line,
@@ -64,8 +58,14 @@ def read_manifest(path: Path) -> list[Utterance]:
             raise ManifestError(f"{path}: expected a manifest (a CSV file), got a folder, a pipe or a device")
         if problem := table_problem(path):
             raise ManifestError(f"{path}: expected a manifest (a CSV file in UTF-8), {problem}")
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _read_rows(path, csv.DictReader(file, strict=True))
+        with path.open(encoding="utf-8-sig", newline="") as file, paused_collection():
+            reader = csv.reader(file, strict=True)
+            names = next(reader, [])
+            _check_header(path, names)
+            columns = read_columns(reader, names)
+            if columns is None:
+                file.seek(0)
+                raise _problems(path, csv.DictReader(file, strict=True))
     except FileNotFoundError:
         raise ManifestError(f"{path}: no such manifest; see `foal manifest --help` for how to create it") from None
     except OSError as error:
@@ -74,48 +74,45 @@ def read_manifest(path: Path) -> list[Utterance]:
         raise ManifestError(f"{path}: expected a CSV file in UTF-8, got other bytes ({error})") from None
     except csv.Error as error:
         raise ManifestError(f"{path}: cannot be read as CSV: {error}") from None
+    with paused_collection():
+        utterances = utterances_of(columns)
+        link_turns(utterances)
+    return utterances
 
 
-def _read_rows(path: Path, reader: "csv.DictReader[str]") -> list[Utterance]:
-    """Read and check the rows. Raises ManifestError and csv.Error."""
-    _check_header(path, reader.fieldnames)
-    utterances: list[Utterance] = []
+def _problems(path: Path, reader: "csv.DictReader[str]") -> ManifestError:
+    """The error for a manifest that has rows with problems, or none at all. Raises csv.Error."""
     problems: list[str] = []
     bad = 0
     line_of: dict[str, int] = {}
-    for cells in reader:
-        row = {name: nfc(text) if name in NAMES and text else text for name, text in cells.items()}
-        problem = _row_problem(row)
+    labelled: list[dict[str, str]] = []
+    filled: Counter[str] = Counter()
+    for line, row in numbered_rows(reader):
+        problem = row_problem(row)
         if problem is None and row["id"] in line_of:
             problem = f"id: expected unique ids, got {quoted(row['id'])} again (first on line {line_of[row['id']]})"
             problem += "" if row["id"].isascii() else "; ids that differ only in their Unicode form are equal"
         if problem is None:
-            line_of[row["id"]] = reader.line_num
-            utterances.append(_from_row(row))
+            line_of[row["id"]] = line
+            fold = bool(row.get("fold", "").strip())
+            filled[row["corpus"]] += fold
+            if row["label"] and not fold:
+                labelled.append(row)
             continue
         bad += 1
         if bad <= MAX_PROBLEMS:
-            problems.append(f"{path}, line {reader.line_num}, column {problem}")
+            problems.append(f"{path}, line {line}, column {problem}")
     if problems:
-        raise ManifestError("\n".join(problems) + _and_more(bad))
-    if not utterances:
-        raise ManifestError(f"{path}: the manifest is empty; expected one line per utterance below the header")
-    _check_folds(path, utterances, line_of)
-    link_turns(utterances)
-    return utterances
-
-
-def _check_folds(path: Path, utterances: Sequence[Utterance], line_of: Mapping[str, int]) -> None:
-    """Raise ManifestError for labelled rows without a fold in a corpus whose other rows have one."""
-    filled = Counter(utterance.corpus for utterance in utterances if utterance.fold.strip())
-    empty = [u for u in utterances if u.label and not u.fold.strip() and filled[u.corpus]]
-    if empty:
-        problems = [
-            f"{path}, line {line_of[u.id]}, column fold: expected a fold for {quoted(u.id)}, as the other "
-            f"{filled[u.corpus]} rows of the corpus have one, got nothing; fill the cell, or empty the column"
-            for u in empty[:MAX_PROBLEMS]
-        ]
-        raise ManifestError("\n".join(problems) + _and_more(len(empty)))
+        return ManifestError("\n".join(problems) + _and_more(bad))
+    if not line_of:
+        return ManifestError(f"{path}: the manifest is empty; expected one line per utterance below the header")
+    without = [row for row in labelled if filled[row["corpus"]]]
+    problems = [
+        f"{path}, line {line_of[row['id']]}, column fold: expected a fold for {quoted(row['id'])}, as the other "
+        f"{filled[row['corpus']]} rows of the corpus have one, got nothing; fill the cell, or empty the column"
+        for row in without[:MAX_PROBLEMS]
+    ]
+    return ManifestError("\n".join(problems) + _and_more(len(without)))
 
 
 def _and_more(bad: int) -> str:
@@ -170,10 +167,15 @@ def check_inside(utterances: Iterable[Utterance], root: Path, manifest: Path) ->
         ManifestError: absolute paths, `..` or symbolic links lead outside; the message names the first twenty.
     """
     inside, bad, problems = Inside(root), 0, list[str]()
+    media_of = attrgetter("audio", "video")
+    reasons = {media: "" for pair in map(media_of, utterances) for media in pair}
+    for media in filter(None, reasons):
+        reasons[media] = inside.escape_reason(spelled_on_disk(root, media))
+    if not any(reasons.values()):
+        return
     for utterance in utterances:
-        for column in ("audio", "video"):
-            media = getattr(utterance, column)
-            reason = inside.escape_reason(spelled_on_disk(root, media)) if media else ""
+        for column, media in zip(("audio", "video"), media_of(utterance), strict=True):
+            reason = reasons[media]
             if not reason:
                 continue
             bad += 1
@@ -232,61 +234,6 @@ def _check_header(path: Path, names: Sequence[str] | None, required: Sequence[st
                 f"expected {', '.join(REQUIRED)}, those of the media ({', '.join(MEDIA)}) and optionally "
                 f"{', '.join(OPTIONAL)}, {SHARE_PREFIX}CLASS"
             )
-
-
-def _row_problem(row: dict[str, str]) -> str | None:
-    """The first problem of a row as `column: expected ..., got ...`; None for a good row."""
-    if None in row or any(value is None for value in row.values()):
-        return "count: expected as many cells as the header has"
-    for column, text in row.items():
-        if "\0" in text:
-            return f"{column}: expected text without NUL characters, got {quoted(text)}"
-    if not row["id"]:
-        return "id: expected a name, got nothing"
-    if not (row["session"] or row["corpus"]):
-        return "session: expected a session or a corpus (one of them names the split), got neither"
-    for column in ("session", "corpus"):
-        if (row[column].strip(".") == "" and row[column]) or row[column] == ALL:
-            return f"{column}: expected a name other than '{ALL}' and not only of dots, got {quoted(row[column])}"
-        if len(split_folder(row[column])) > MAX_FOLDER_LENGTH:
-            return (
-                f"{column}: expected a name for a folder, {MAX_FOLDER_LENGTH} bytes at most, got {quoted(row[column])}"
-            )
-    for column in NUMBERS:
-        text = row.get(column) or ""
-        if text and not _is_finite(text):
-            return f"{column}: expected a number or an empty cell, got {quoted(text)}"
-        if text and column in INTEGERS and (float(text) < 0 or float(text) % 1):
-            return f"{column}: expected a whole number from 0 on or an empty cell, got {quoted(text)}"
-    if problem := share_problem(row):
-        return problem
-    start_text, end_text = row.get("start") or "", row.get("end") or ""
-    start, end = float(start_text or 0), float(end_text or math.inf)
-    if start < 0:
-        return f"start: expected seconds from 0 on, got {quoted(start_text)}"
-    if end <= start:
-        return f"end: expected a time after the start ({shortened(start_text or '0')} s), got {quoted(end_text)}"
-    try:
-        parse_crop(row.get("crop") or "full")
-    except ValueError as error:
-        return f"crop: expected {error}"
-    return None
-
-
-def _is_finite(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
-def _from_row(row: dict[str, str]) -> Utterance:
-    text = {name: row[name] for name in COLUMNS if name in row and name not in NUMBERS}
-    text["crop"] = text.get("crop") or "full"
-    numbers = {name: float(row[name]) if row.get(name) else None for name in NUMBERS if name not in INTEGERS}
-    integers = {name: int(float(row[name])) if row.get(name) else None for name in INTEGERS}
-    # Text and numbers by column, checked above.
-    return Utterance(**text, **numbers, **integers, shares=shares_of(row))  # type: ignore[arg-type]
 
 
 def _to_text(value: str | float | None) -> str:

@@ -20,10 +20,11 @@ from ...shared.files.fingerprint import media_fingerprint
 from ...shared.files.lock import features_lock
 from ...shared.files.media_state import MediaFingerprints
 from ...shared.manifest import read_manifest
-from ...shared.store.catalog import SHORT_HASH_LENGTH
+from ...shared.store.catalog import CATALOG_NAME, SHORT_HASH_LENGTH
 from ...shared.store.feature_store import FeatureStore
 from ..schedule.stream_spec import current_config_hash
-from .stale import ABSENT, OTHER, StaleFile, find_stale
+from .row_states import ABSENT
+from .stale import OTHER, StaleFile, find_stale
 
 HEX_DIGITS = frozenset("0123456789abcdef")
 
@@ -127,8 +128,10 @@ def remove_files(features: Path, files: Sequence[StaleFile]) -> tuple[int, int]:
         size += file.size
     parents = {folder for file in files for folder in file.path.parents if folder.is_relative_to(features)}
     for folder in sorted(parents - {features}, key=lambda folder: -len(folder.parts)):
-        # Only an empty folder can be removed in this way.
         with suppress(OSError):
+            # A table of no shards is of no use, and only an empty folder can be removed.
+            if not any(folder.glob("*.h5")):
+                (folder / CATALOG_NAME).unlink(missing_ok=True)
             folder.rmdir()
     return count, size
 

@@ -8,7 +8,6 @@ foal index --config-hash face=1a2b3c4d                 one of several configurat
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,12 @@ from ...shared.config.settings import (
     TextSettings,
     modality_of,
 )
-from ...shared.errors import EncoderError, StoreError, UsageError
+from ...shared.errors import EncoderError, UsageError
 from ...shared.files.media_state import MediaFingerprints
 from ...shared.manifest import read_manifest
-from ...shared.store.catalog import SHORT_HASH_LENGTH, config_hashes_on_disk, shard_files
+from ...shared.store.catalog import SHORT_HASH_LENGTH, config_hashes_on_disk, read_catalog
 from ...shared.store.index_writer import choose_config_hashes, write_index
-from ...shared.store.shard import ShardHeader, ShardReader
+from ...shared.store.shard import ShardHeader
 from ...shared.text import counted
 from ...shared.utterance import TEXT
 from ..encoders.weights import FACENET_SIZE
@@ -79,21 +78,32 @@ def index_features(
         dict.fromkeys((*settings.extract.streams, *given)), key=lambda name: MODALITIES.index(modality_of(name))
     )
     chosen = choose_config_hashes(features, streams, _preferred_hashes(settings.extract, streams, given))
+    catalogs = {stream: read_catalog(features, modality_of(stream), chosen[stream]) for stream in chosen}
     for stream in streams:
         if stream in chosen:
-            modality = modality_of(stream)
-            short_hash = chosen[stream][:SHORT_HASH_LENGTH]
-            log.info(f"{stream}: {_describe_shards(features, modality, short_hash)} -> {modality}-{short_hash}")
+            header = next(iter(catalogs[stream].headers.values()), None)
+            description = "no readable shard" if header is None else format_stream_config(header)
+            log.info(f"{stream}: {description} -> {modality_of(stream)}-{chosen[stream][:SHORT_HASH_LENGTH]}")
         else:
             log.info(f"{stream}: no shards in {features}; left out of the index")
-    result = write_index(out, manifest, features, chosen, media=media, pack=pack, transcripts=transcripts, force=force)
+    result = write_index(
+        out,
+        manifest,
+        features,
+        chosen,
+        catalogs=catalogs,
+        media=media,
+        pack=pack,
+        transcripts=transcripts,
+        force=force,
+    )
     print_index_result(result)
     if pack and transcripts and (spoken := sum(utterance.has(TEXT) for utterance in manifest)):
         log.info(
             f"{out}: contains the transcripts of {counted(spoken, 'utterance')}, people's own words; --no-transcripts "
             "leaves them out, where the licence of the corpus forbids handing them on"
         )
-    report_stale(find_stale(features, manifest, chosen, media), settings.corpus.manifest)
+    report_stale(find_stale(features, manifest, chosen, media, catalogs=catalogs), settings.corpus.manifest)
     media.remember()
 
 
@@ -168,14 +178,6 @@ def _preferred_hashes(settings: ExtractSettings, streams: Sequence[str], given: 
                 )
             preferred[stream] = config_hash
     return preferred
-
-
-def _describe_shards(features: Path, modality: str, short_hash: str) -> str:
-    """The configuration of the first shard that can be read."""
-    for path in shard_files(features, modality, short_hash):
-        with suppress(StoreError), ShardReader(path) as shard:
-            return format_stream_config(shard.header)
-    return "no readable shard"
 
 
 def _format_setting(name: str, value: Any) -> str:

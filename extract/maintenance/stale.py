@@ -3,47 +3,36 @@
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...shared.config.settings import modality_of
 from ...shared.errors import StoreError
 from ...shared.files.atomic import stale_temporaries
 from ...shared.files.fingerprint import media_fingerprint
-from ...shared.files.media_state import MediaFingerprints, MediaState
+from ...shared.files.media_state import MediaFingerprints
 from ...shared.hdf5.opening import FileIdentity, FutureError, sniff
 from ...shared.hdf5.seal import is_intact, open_regular, read_seal
 from ...shared.store.catalog import (
     SHORT_HASH_LENGTH,
-    FeatureLocation,
+    Catalog,
     config_hashes_on_disk,
-    is_same_source,
     read_catalog,
-    row_key,
     shard_files,
 )
 from ...shared.store.shard import FORMAT, VERSION, ShardReader, damage_in
-from ...shared.utterance import TEXT, Utterance
+from ...shared.utterance import Utterance
+from .row_states import ABSENT, ACCEPTED_STATES, row_states
 
 OTHER = "another configuration"
 SUPERSEDED = "superseded"
-ABSENT = "not in the manifest"
 DAMAGED = "damaged"
 LEFT_OVER = "left over from a killed run"
-
-CURRENT = "current"
-CHANGED_ROW = "manifest row changed: "
-"""Followed by the changed columns: file, start, end, crop, or transcript."""
-
-NEWER = "superseded by a newer shard"
-ACCEPTED_STATES = frozenset({CURRENT, MediaState.TIME_ONLY.value})
-"""States of rows that are used. The others are ABSENT, CHANGED_ROW, NEWER and the other states of `MediaState`."""
-
-SOURCE_FIELDS = ("file", "start", "end", "crop")
-"""The items of `Utterance.source`."""
 
 SHARD_NAME = re.compile(r"[0-9a-f]{16}\.h5")
 
@@ -84,7 +73,12 @@ class StaleReport:
 
 
 def find_stale(
-    features: Path, utterances: Sequence[Utterance], config_hashes: Mapping[str, str], media: MediaFingerprints
+    features: Path,
+    utterances: Sequence[Utterance],
+    config_hashes: Mapping[str, str],
+    media: MediaFingerprints,
+    *,
+    catalogs: Mapping[str, Catalog] | None = None,
 ) -> StaleReport:
     """Find the stale files of a features folder.
 
@@ -97,7 +91,12 @@ def find_stale(
         config_hashes: the hash in use of each stream; "": unknown, and equal to no shard's. Only modalities of these
             streams are examined.
         media: the current fingerprints of the media.
+        catalogs: catalogs of all splits that were read already, by stream; the others are read here.
     """
+    known = {
+        f"{modality_of(stream)}-{config_hashes[stream][:SHORT_HASH_LENGTH]}": catalog
+        for stream, catalog in (catalogs or {}).items()
+    }
     stale: list[StaleFile] = []
     rows: dict[str, Mapping[str, Sequence[str]]] = {}
     for modality in dict.fromkeys(map(modality_of, config_hashes)):
@@ -108,9 +107,11 @@ def find_stale(
         }
         for config_hash in config_hashes_on_disk(features, modality):
             if config_hash in used:
-                files, states = _examine_used(features, utterances, modality, config_hash, media)
+                folder = f"{modality}-{config_hash}"
+                catalog = known.get(folder)
+                files, states = _examine_used(features, utterances, modality, config_hash, media, catalog)
                 stale += files
-                rows[f"{modality}-{config_hash}"] = states
+                rows[folder] = states
             else:
                 stale += _examine_unused(features, modality, config_hash)
     leftovers = [_stale_file(path, LEFT_OVER, media_fingerprint(path), rows=0) for path in stale_temporaries(features)]
@@ -161,64 +162,36 @@ def _examine_unused(features: Path, modality: str, config_hash: str) -> list[Sta
 
 
 def _examine_used(
-    features: Path, utterances: Sequence[Utterance], modality: str, config_hash: str, media: MediaFingerprints
+    features: Path,
+    utterances: Sequence[Utterance],
+    modality: str,
+    config_hash: str,
+    media: MediaFingerprints,
+    catalog: Catalog | None,
 ) -> tuple[list[StaleFile], Mapping[str, Sequence[str]]]:
     """Of a configuration in use: shards without a current row, damaged shards, and the ids of the rows by state."""
     # Taken before anything is read: `remove_files` compares them, and notices a file that was replaced meanwhile.
     stamps = {path: media_fingerprint(path) for path in shard_files(features, modality, config_hash)}
-    catalog = read_catalog(features, modality, config_hash)
-    by_place = {row_key(utterance.split, utterance.id): utterance for utterance in utterances}
-    states: dict[Path, Counter[str]] = {path: Counter() for path in catalog.shards}
+    if catalog is None:
+        catalog = read_catalog(features, modality, config_hash)
+    states = row_states(catalog, utterances, modality, media)
+    by_state: dict[str, NDArray[np.int64]] = {}
     ids: dict[str, list[str]] = {}
-    for place, locations in catalog.located.items():
-        utterance = by_place.get(place)
-        current = None if utterance is None else catalog.find(utterance, modality, media)
-        for location in locations:
-            state = _row_state(location, utterance, current, modality, media, catalog.context)
-            states[location.shard][state] += 1
-            ids.setdefault(state, []).append(place[1])
+    for state in dict.fromkeys(states.tolist()):
+        chosen = states == state
+        by_state[state] = np.bincount(catalog.rows.shard[chosen], minlength=len(catalog.paths))
+        ids[state] = catalog.rows.ids[chosen].tolist()
     stale = []
-    for path, counts in states.items():
-        if ACCEPTED_STATES.isdisjoint(+counts) and path in stamps:
-            reason = ABSENT if set(+counts) == {ABSENT} else SUPERSEDED
-            rows = counts.total()
+    for number, path in enumerate(catalog.paths):
+        counts = {state: int(counts[number]) for state, counts in by_state.items() if counts[number]}
+        if path in catalog.shards and path in stamps and ACCEPTED_STATES.isdisjoint(counts):
+            reason = ABSENT if set(counts) == {ABSENT} else SUPERSEDED
+            rows = sum(counts.values())
             stale.append(_stale_file(path, reason, stamps[path], rows=rows, modality=modality, config_hash=config_hash))
     for path in catalog.damaged:
         if path in stamps and is_deletable_corrupt_shard(path, modality, config_hash):
             stale.append(_stale_file(path, DAMAGED, stamps[path], rows=0, modality=modality, config_hash=config_hash))
     return stale, ids
-
-
-def _row_state(
-    location: FeatureLocation,
-    utterance: Utterance | None,
-    current: FeatureLocation | None,
-    modality: str,
-    media: MediaFingerprints,
-    context: int,
-) -> str:
-    """Whether a shard's row is current, or why not."""
-    if utterance is None:
-        return ABSENT
-    if current is not None and location is not current:
-        return NEWER
-    source = utterance.source(modality, context)
-    if not is_same_source(location.source, source, media):
-        return CHANGED_ROW + _changed_columns(location.source, source)
-    state = media.state(utterance.media(modality), location.media, location.content)
-    return CURRENT if state is MediaState.SAME else state.value
-
-
-def _changed_columns(recorded: str, source: str) -> str:
-    """The columns in which two sources differ, such as "start, end"."""
-    with suppress(ValueError, TypeError, RecursionError):
-        old, new = json.loads(recorded), json.loads(source)
-        if new[0] == TEXT and len(new) == 2:
-            return "transcript"
-        if isinstance(old, list) and len(old) == len(new):
-            pairs = zip(SOURCE_FIELDS, old, new, strict=True)
-            return ", ".join(name for name, before, after in pairs if before != after)
-    return "source"
 
 
 def _stale_file(

@@ -15,7 +15,8 @@ from ...shared.files.media_state import MediaState
 from ...shared.store.catalog import shard_files
 from ...shared.store.shard import ShardReader
 from ...shared.text import counted, preview_ids, shortened
-from .stale import ABSENT, ACCEPTED_STATES, NEWER, OTHER, StaleReport
+from .row_states import ABSENT, ACCEPTED_STATES, NEWER
+from .stale import OTHER, StaleReport
 
 EXTRACT_AGAIN = "`foal extract` extracts them again"
 NO_CONTENT_HASH = (

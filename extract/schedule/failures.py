@@ -14,7 +14,7 @@ from ...shared.errors import FoalError
 from ...shared.files.atomic import remove, replaced_atomically, write_rows
 from ...shared.files.overwrite import check_overwrite
 from ...shared.files.unicode_names import locate
-from ...shared.utterance import Utterance, split_folder, splits_of
+from ...shared.utterance import Utterance, split_folder, split_names, splits_of
 from ..media.media_group import fingerprint_of
 from .plan import Chunk
 from .stream_spec import StreamSpec
@@ -118,7 +118,9 @@ class Quarantine:
         Raises UsageError if a file cannot be written later because a folder or a device has its name.
         """
         self._settings = settings
-        self._folders = {split: settings.extract.features_dir / split_folder(split) for split in splits_of(utterances)}
+        self._folders = {
+            split: settings.extract.features_dir / split_folder(split) for split in split_names(utterances)
+        }
         for folder in self._folders.values():
             check_overwrite(
                 folder / FAILURES_NAME,

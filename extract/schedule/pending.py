@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ...shared.config.settings import Settings, modality_of
 from ...shared.errors import MediaError
 from ...shared.files.media_state import MediaFingerprints
@@ -13,7 +15,7 @@ from ...shared.files.unicode_names import locate
 from ...shared.store.catalog import SHORT_HASH_LENGTH, Catalog, read_catalog
 from ...shared.text import preview_ids
 from ...shared.timing import TEXT_CHARACTERS_PER_SECOND, Seconds
-from ...shared.utterance import TEXT, Utterance, splits_of
+from ...shared.utterance import TEXT, Utterance, split_names
 from ..media.probe import probe
 from .failures import Failure, Quarantine
 from .plan import Chunk, plan_chunks
@@ -36,13 +38,15 @@ class Pending:
     """The state of the features folder at the start of a run.
 
     `chunks` are left to do, longest first; `known_failures` failed before and are not retried; `damaged` are damaged
-    shards with their modality and config hash; `catalogs` holds, by stream, the shards of the run's splits.
+    shards with their modality and config hash; `catalogs` holds, by stream, the shards of the run's splits; `media` are
+    the fingerprints of the media that were compared.
     """
 
     chunks: list[Chunk]
     known_failures: list[Failure]
     damaged: dict[Path, tuple[str, str]]
     catalogs: dict[str, Catalog]
+    media: MediaFingerprints
 
 
 def pending_chunks(
@@ -75,13 +79,14 @@ def pending_chunks(
             settings.extract.features_dir,
             spec.modality,
             spec.config_hash,
-            splits_of(utterances),
+            split_names(utterances),
             verify=settings.extract.verify,
         )
         for path, reason in catalog.damaged.items():
             log.warning(f"{path}: {reason}; its utterances are extracted again")
             damaged[path] = spec.modality, spec.config_hash
-        missing = [utterance for utterance in utterances if catalog.find(utterance, spec.modality, media) is None]
+        rows = catalog.match(utterances, spec.modality, media)
+        missing = [utterances[row] for row in np.flatnonzero(rows < 0).tolist()]
         failed: dict[str, Failure] = {}
         if quarantine is not None:
             for utterance in missing:
@@ -100,7 +105,7 @@ def pending_chunks(
     media.remember()
     contexts = {spec.stream: spec.context for spec in specs}
     chunks = sorted(_plan(settings, left, contexts), key=lambda chunk: -chunk.seconds)
-    return Pending(chunks=chunks, known_failures=known_failures, damaged=damaged, catalogs=catalogs)
+    return Pending(chunks=chunks, known_failures=known_failures, damaged=damaged, catalogs=catalogs, media=media)
 
 
 def _log_retries(left: Sequence[Utterance], spec: StreamSpec, quarantine: Quarantine) -> None:

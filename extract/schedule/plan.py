@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ...shared.config.settings import modality_of
 from ...shared.store.catalog import shard_name
@@ -32,6 +33,10 @@ class Chunk:
         """The shard's file name, a function of its utterances alone."""
         return shard_name(self.modality, self.utterances, self.context)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker gets: of the turns before its utterances only those that the encoder reads."""
+        return self.__dict__ | {"utterances": tuple(utterance.detached(self.context) for utterance in self.utterances)}
+
     def source(self, utterance: Utterance) -> str:
         """What the features of one of its utterances come from, see `Utterance.source`."""
         return utterance.source(self.modality, self.context)
@@ -55,15 +60,14 @@ def plan_chunks(
         stream: the stream that the chunks belong to.
         lengths: seconds of each utterance, by id.
         chunk_seconds: seconds of media after which a chunk is complete.
-        context: previous turns that a text encoder reads; the others are not sent to the workers.
+        context: previous turns that a text encoder reads.
 
     Returns:
         The chunks, split after split.
     """
 
     def chunk(split: str, members: Sequence[Utterance], seconds: Seconds) -> Chunk:
-        detached = tuple(utterance.detached(context) for utterance in members)
-        return Chunk(stream=stream, split=split, utterances=detached, seconds=seconds, context=context)
+        return Chunk(stream=stream, split=split, utterances=tuple(members), seconds=seconds, context=context)
 
     chunks: list[Chunk] = []
     for split, members in splits_of(utterances).items():

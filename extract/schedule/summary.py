@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from ...shared.cli.console import get_console
-from ...shared.config.settings import FaceSettings, Settings
+from ...shared.config.settings import FaceSettings
 from ...shared.files.media_state import MediaFingerprints
 from ...shared.store.catalog import Catalog
 from ...shared.store.index_writer import IndexResult
 from ...shared.text import counted, preview_ids
-from ...shared.utterance import Utterance, splits_of
+from ...shared.utterance import Utterance, split_names
 from ..media.channels import CANCELLED_NOTE
 from .failures import Failure
 from .stream_spec import StreamSpec
@@ -76,15 +77,18 @@ class Summary:
 
 
 def summarize(
-    settings: Settings, utterances: list[Utterance], specs: Sequence[StreamSpec], catalogs: Mapping[str, Catalog]
+    utterances: Sequence[Utterance],
+    specs: Sequence[StreamSpec],
+    catalogs: Mapping[str, Catalog],
+    media: MediaFingerprints,
 ) -> Summary:
     """Count, per split and stream, the utterances with features, those with the modality, and the frames.
 
     Args:
-        settings: where the corpus is.
         utterances: the utterances of the run.
         specs: its streams.
         catalogs: the shards of each stream, as they are now.
+        media: the fingerprints of the media, as they are now.
     """
     random = " (random weights)" if any(spec.header.random_weights for spec in specs) else ""
     table = Table(
@@ -95,32 +99,30 @@ def summarize(
     missing: list[tuple[str, str]] = []
     partial: dict[str, None] = {}
     cancelled: dict[str, None] = {}
-    media = MediaFingerprints(settings.corpus.root, settings.extract.features_dir)
+    split_of = np.array([utterance.split for utterance in utterances], object)
     for spec in specs:
         catalog = catalogs[spec.stream]
-        for split, members in splits_of(utterances).items():
-            locations = []
-            for utterance in members:
-                location = catalog.find(utterance, spec.modality, media)
-                if location is None:
-                    missing.append((utterance.id, spec.stream))
-                    continue
-                locations.append(location)
-                if location.quality.get("decoded", 1.0) < 1:
-                    partial[utterance.id] = None
-                if CANCELLED_NOTE in location.note:
-                    cancelled[utterance.id] = None
-            frames = sum(location.length for location in locations)
-            valid = sum(location.valid_frames for location in locations)
+        matched = catalog.match(utterances, spec.modality, media)
+        for split in split_names(utterances):
+            rows = matched[split_of == split]
+            found = catalog.rows.take(rows[rows >= 0])
+            frames = int(found.length.sum())
             table.add_row(
                 split,
                 spec.stream,
                 spec.header.encoder,
-                f"{len(locations)}/{len(members)}",
-                str(sum(location.valid_frames > 0 for location in locations)),
+                f"{len(found)}/{len(rows)}",
+                str(int((found.valid_frames > 0).sum())),
                 str(frames),
-                f"{valid / max(1, frames):.1%}",
+                f"{int(found.valid_frames.sum()) / max(1, frames):.1%}",
             )
+        missing += [(utterances[row].id, spec.stream) for row in np.flatnonzero(matched < 0).tolist()]
+        present = np.flatnonzero(matched >= 0)
+        found = catalog.rows.take(matched[present])
+        decoded = found.quality.get("decoded", np.ones(len(found)))
+        partial |= dict.fromkeys(utterances[row].id for row in present[decoded < 1].tolist())
+        noted = np.array([CANCELLED_NOTE in note for note in found.notes.tolist()], bool)
+        cancelled |= dict.fromkeys(utterances[row].id for row in present[noted].tolist())
     return Summary(
         table=table,
         missing=tuple(missing),
@@ -139,6 +141,8 @@ def _missing_turns(utterances: Sequence[Utterance], specs: Sequence[StreamSpec])
     """A warning for each text stream with context, if the manifest lacks turns that it would read."""
     warnings = []
     for spec in specs:
+        if not spec.context:
+            continue
         ids = [u.id for u in utterances if len(u.before(spec.context)) < min(spec.context, u.turn or 0)]
         if ids:
             warnings.append(

@@ -96,8 +96,8 @@ class ValidatedGroup:
         dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, table)
         return table
 
-    def texts(self, name: str) -> list[str]:
-        """Read a table of texts, (n,), in either form of `write_strings`."""
+    def texts(self, name: str, *, repeated: bool = False) -> list[str]:
+        """Read a table of texts, (n,), in either form of `write_strings`; `repeated`: equal texts are one object."""
         if _ends(name) in self:
             whole = self.numbers(name, np.uint8).tobytes()
             ends = [0, *self.numbers(_ends(name), np.int64).tolist()]
@@ -109,7 +109,9 @@ class ValidatedGroup:
             self._charge_read_budget(name, extent)
             table = np.empty(extent.shape, extent.dtype)
             dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, table)
-            texts = list(map(bytes.decode, table.tolist()))
+            encoded = table.tolist()
+            decode = {text: text.decode() for text in set(encoded)}.__getitem__ if repeated else bytes.decode
+            texts = list(map(decode, encoded))
         if "\0" in "".join(texts):
             raise ValueError(f"{name}: text with a NUL in it")
         return texts

@@ -69,7 +69,7 @@ class FeatureStore:
         return {"path": self.path, "_verify_up_to_bytes": self._verify_up_to_bytes, "_digest": self.digest}
 
     def __len__(self) -> int:
-        return len(self.utterances)
+        return len(self._content.columns["id"])
 
     def __enter__(self) -> Self:
         return self
@@ -130,7 +130,7 @@ class FeatureStore:
 
     @cached_property
     def _row_of_id(self) -> dict[str, int]:
-        return {utterance.id: row for row, utterance in enumerate(self.utterances)}
+        return {utterance_id: row for row, utterance_id in enumerate(self._content.columns["id"])}
 
     def read(self, stream: str, row: int) -> tuple[Values, NDArray[np.bool_]]:
         """Read the features of one utterance.

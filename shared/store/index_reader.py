@@ -1,7 +1,8 @@
 """Reads and checks the tables of feats.h5: utterances, streams, and the locations of their values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from ..hdf5.checked_reader import Extent, ValidatedGroup
 from ..hdf5.opening import FileFormat, open_hdf5, wrap_as_store_error
 from ..hdf5.raw_rows import check_frame_shape, extents_of
 from ..hdf5.seal import BytesRead
+from ..parallel.collection import paused_collection
 from ..soft_labels import shares_from_text
-from ..utterance import COLUMNS, DIALOG, INTEGERS, NUMBERS, Utterance, parse_crop
+from ..utterance import COLUMNS, DIALOG, DISTINCT, INTEGERS, NUMBERS, Utterance, parse_crop, utterances_of
 from .index_shards import ShardTable
 
 FORMAT, VERSION = "foal-feats", 5
@@ -78,14 +80,46 @@ class StreamIndex:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexContent:
-    """The tables of an index, without packed values."""
+class IndexHeader:
+    """What an index points to: its digest, whether it is packed, its shards, and how its streams were made."""
 
     digest: str
     packed: bool
-    utterances: tuple[Utterance, ...]
+    shards: ShardTable
+    streams: Mapping[str, StreamInfo]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexContent:
+    """The tables of an index, without packed values; `columns` are those of the utterances, by field."""
+
+    digest: str
+    packed: bool
+    columns: Mapping[str, Sequence[Any]]
     shards: ShardTable
     streams: Mapping[str, StreamIndex]
+
+    @cached_property
+    def utterances(self) -> tuple[Utterance, ...]:
+        """The utterances, built when they are first needed."""
+        with paused_collection():
+            return tuple(utterances_of(self.columns))
+
+
+def read_index_header(path: Path, *, verify_up_to_bytes: float = VERIFY_UP_TO_BYTES) -> IndexHeader:
+    """Read what an index points to, but no utterance; arguments and errors as of `read_index`."""
+    root = open_hdf5(path, INDEX_FORMAT, verify_up_to_bytes=verify_up_to_bytes)
+    try:
+        with wrap_as_store_error(path, REMEDY):
+            groups = sorted(_stream_groups(root.group("streams")).items())
+            return IndexHeader(
+                digest=root.text("digest"),
+                packed=root.flag("packed"),
+                shards=ShardTable.read(root.group("shards")),
+                streams={name: _read_info(name, group) for name, group in groups},
+            )
+    finally:
+        root.close()
 
 
 def read_index(
@@ -105,14 +139,14 @@ def read_index(
     root = open_hdf5(path, INDEX_FORMAT, verify_up_to_bytes=verify_up_to_bytes, on_bytes=on_bytes)
     try:
         with wrap_as_store_error(path, REMEDY):
-            packed, utterances = root.flag("packed"), _read_utterances(root.group("utterances"))
+            packed, columns = root.flag("packed"), _read_utterances(root.group("utterances"))
             shards = ShardTable.read(root.group("shards"))
             streams = {
-                name: _read_stream(name, group, len(utterances), None if packed else shards)
+                name: _read_stream(name, group, len(columns["id"]), None if packed else shards)
                 for name, group in sorted(_stream_groups(root.group("streams")).items())
             }
             return IndexContent(
-                digest=root.text("digest"), packed=packed, utterances=utterances, shards=shards, streams=streams
+                digest=root.text("digest"), packed=packed, columns=columns, shards=shards, streams=streams
             )
     finally:
         root.close()
@@ -134,7 +168,7 @@ def _stream_groups(streams: ValidatedGroup) -> dict[str, ValidatedGroup]:
     return groups
 
 
-def _read_utterances(table: ValidatedGroup) -> tuple[Utterance, ...]:
+def _read_utterances(table: ValidatedGroup) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {}
     # An index without dialogs, and one of an earlier version, has no columns for them.
     names = [name for name in COLUMNS if name not in DIALOG or name in table]
@@ -146,20 +180,19 @@ def _read_utterances(table: ValidatedGroup) -> tuple[Utterance, ...]:
             kind = int if name in INTEGERS else float
             columns[name] = [None if number != number else kind(number) for number in numbers.tolist()]
         else:
-            columns[name] = table.texts(name)
+            columns[name] = table.texts(name, repeated=name not in DISTINCT)
     if "shares" in table:
-        names.append("shares")
         columns["shares"] = [shares_from_text(text) for text in table.texts("shares")]
     if len(set(columns["id"])) != len(columns["id"]) or "" in columns["id"]:
         raise ValueError("an id is empty or occurs twice")
     for crop in set(columns["crop"]):
         parse_crop(crop)
-    rows = zip(*columns.values(), strict=True)
-    return tuple(Utterance(**dict(zip(names, row, strict=True))) for row in rows)
+    if len({len(column) for column in columns.values()}) > 1:
+        raise ValueError("utterances: its columns have different lengths")
+    return columns
 
 
-def _read_stream(name: str, group: ValidatedGroup, count: int, shards: ShardTable | None) -> StreamIndex:
-    """Read a stream of `count` utterances; `shards` is None if the values are packed."""
+def _read_info(name: str, group: ValidatedGroup) -> StreamInfo:
     info = StreamInfo(
         name=name,
         frame_shape=group.vector("frame_shape", 3),
@@ -175,12 +208,17 @@ def _read_stream(name: str, group: ValidatedGroup, count: int, shards: ShardTabl
     check_frame_shape(info.frame_shape)
     if info.dtype not in ("float16", "float32"):
         raise ValueError(f"{name}: expected float16 or float32, got {info.dtype[:80]!r}")
+    return info
+
+
+def _read_stream(name: str, group: ValidatedGroup, count: int, shards: ShardTable | None) -> StreamIndex:
+    """Read a stream of `count` utterances; `shards` is None if the values are packed."""
     quality = group.group("quality") if "quality" in group else None
     stream = StreamIndex(
-        info=info,
+        info=_read_info(name, group),
         **{column: group.numbers(column, np.int64) for column in LOCATION_COLUMNS},
         origins=group.numbers("origin", np.float64),
-        notes=group.texts("note"),
+        notes=group.texts("note", repeated=True),
         checksums=group.texts("checksum"),
         quality={} if quality is None else {column: quality.numbers(column, np.float32) for column in quality.names()},
         inside=extents_of(group) if shards is None else None,

@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import StoreError, UsageError
 from ..files.confinement import Inside
@@ -14,53 +17,78 @@ from ..hdf5.checked_reader import as_json, write_attributes, write_strings
 from ..soft_labels import shares_to_text
 from ..text import quoted
 from ..utterance import COLUMNS, DIALOG, NUMBERS, Utterance
-from .catalog import Catalog, FeatureLocation, ShardInfo
+from .catalog import Catalog, CatalogRows, ShardInfo
 from .index_shards import SHARD_EXTENTS
 from .shard import ShardReader
 
-Row = tuple[Utterance, dict[str, FeatureLocation]]
-"""An utterance, and where its features are, by stream."""
+
+@dataclass(frozen=True, kw_only=True)
+class LocatedStream:
+    """The features of an index' utterances in one stream: a catalog, and the row of each utterance in it, (n,)."""
+
+    catalog: Catalog
+    rows: NDArray[np.int64]
+
+
+def utterance_columns(utterances: Sequence[Utterance], *, transcripts: bool = True) -> dict[str, list[Any]]:
+    """The columns of utterances and their `shares`; transcripts are empty without `transcripts`."""
+    columns = {name: list(map(attrgetter(name), utterances)) for name in (*COLUMNS, "shares")}
+    if not transcripts:
+        columns["transcript"] = [""] * len(utterances)
+    return columns
 
 
 def write_tables(
-    file: h5py.File, folder: Path, rows: Sequence[Row], catalogs: Mapping[str, Catalog], *, pack: bool
+    file: h5py.File,
+    folder: Path,
+    columns: Mapping[str, Sequence[Any]],
+    streams: Mapping[str, LocatedStream],
+    *,
+    pack: bool,
 ) -> None:
     """Write all groups of an index.
 
     Args:
         file: the new index.
         folder: the folder that the index will be in; paths of shards are relative to it.
-        rows: the utterances, in the order of the index.
-        catalogs: the shards by stream.
+        columns: the columns of the utterances, in the order of the index, see `utterance_columns`.
+        streams: where their features are.
         pack: copy the values into the index instead of pointing to the shards.
     """
-    _write_utterances(file.create_group("utterances"), [utterance for utterance, _ in rows])
+    _write_utterances(file.create_group("utterances"), columns)
     shards: list[tuple[Path, ShardInfo]] = []
-    for stream, catalog in catalogs.items():
-        locations = [location[stream] for _, location in rows]
-        used = list(dict.fromkeys(location.shard for location in locations))
+    for name, stream in streams.items():
+        catalog, rows = stream.catalog, stream.catalog.rows.take(stream.rows)
+        # In the order in which the utterances need them.
+        numbers, first = np.unique(rows.shard, return_index=True)
+        used = [catalog.paths[number] for number in numbers[np.argsort(first)].tolist()]
+        infos = [catalog.shards[path] for path in used]
         # The group of audio/x, inside that of audio, may have been created before it.
-        group = file.require_group(f"streams/{stream}")
-        _write_header(group, stream, [catalog.shards[path] for path in used])
-        _write_locations(group, locations, None if pack else {path: len(shards) + i for i, path in enumerate(used)})
+        group = file.require_group(f"streams/{name}")
+        _write_header(group, name, infos)
         if pack:
-            _copy_values(group, locations, catalog.shards[used[0]])
+            _write_locations(group, rows, np.full(len(rows), -1), np.cumsum([0, *rows.length])[:-1])
+            _copy_values(group, rows, catalog.paths, infos[0])
         else:
-            shards += [(path, catalog.shards[path]) for path in used]
+            place = np.zeros(len(catalog.paths), np.int64)
+            place[numbers[np.argsort(first)]] = np.arange(len(shards), len(shards) + len(used))
+            _write_locations(group, rows, place[rows.shard], rows.offset)
+            shards += zip(used, infos, strict=True)
     _write_shards(file.create_group("shards"), folder, shards)
 
 
-def _write_utterances(group: h5py.Group, utterances: Sequence[Utterance]) -> None:
-    columns = {name: [getattr(utterance, name) for utterance in utterances] for name in COLUMNS}
-    for name in DIALOG:
-        if all(value in ("", None) for value in columns[name]):
-            del columns[name]
-    if any(utterance.shares for utterance in utterances):
-        columns["shares"] = [shares_to_text(utterance.shares) for utterance in utterances]
-    for name in NUMBERS:
-        if name in columns:
-            group[name] = np.array([np.nan if value is None else value for value in columns.pop(name)], np.float64)
-    write_strings(group, **columns)
+def _write_utterances(group: h5py.Group, columns: Mapping[str, Sequence[Any]]) -> None:
+    texts: dict[str, Sequence[str]] = {}
+    for name in COLUMNS:
+        if name in DIALOG and all(value in ("", None) for value in columns[name]):
+            continue
+        if name in NUMBERS:
+            group[name] = np.array([np.nan if value is None else value for value in columns[name]], np.float64)
+        else:
+            texts[name] = columns[name]
+    if any(columns["shares"]):
+        texts["shares"] = list(map(shares_to_text, columns["shares"]))
+    write_strings(group, **texts)
 
 
 def _write_header(group: h5py.Group, stream: str, shards: Sequence[ShardInfo]) -> None:
@@ -82,45 +110,33 @@ def _write_header(group: h5py.Group, stream: str, shards: Sequence[ShardInfo]) -
     )
 
 
-def _write_locations(
-    group: h5py.Group, locations: Sequence[FeatureLocation], numbers: Mapping[Path, int] | None
-) -> None:
-    """The columns of a stream; `numbers` is the shards' rows in the table of shards, None if the values are packed."""
-    lengths = [location.length for location in locations]
-    if numbers is None:
-        shard_column = [-1] * len(locations)
-        offsets = np.cumsum([0, *lengths])[:-1].tolist()
-    else:
-        shard_column = [numbers[location.shard] for location in locations]
-        offsets = [location.offset for location in locations]
-    columns: dict[str, list[int]] = {
-        "shard": shard_column,
-        "row": [location.row for location in locations],
-        "offset": offsets,
-        "length": lengths,
-        "valid_frames": [location.valid_frames for location in locations],
+def _write_locations(group: h5py.Group, rows: CatalogRows, shard: NDArray[np.int64], offset: NDArray[np.int64]) -> None:
+    """The columns of a stream; `shard` and `offset` are the places in the index, (n,) each."""
+    columns = {
+        "shard": shard,
+        "row": rows.row,
+        "offset": offset,
+        "length": rows.length,
+        "valid_frames": rows.valid_frames,
     }
     for name, column in columns.items():
-        group[name] = np.array(column, np.int64)
-    group["origin"] = np.array([location.origin for location in locations], np.float64)
-    for name in sorted({name for location in locations for name in location.quality}):
-        measures = [location.quality.get(name, np.nan) for location in locations]
-        group[f"quality/{name}"] = np.array(measures, np.float32)
-    write_strings(
-        group,
-        note=[location.note for location in locations],
-        checksum=[location.checksum for location in locations],
-    )
+        group[name] = column.astype(np.int64)
+    group["origin"] = rows.origins
+    for name, measures in rows.quality.items():
+        if np.isfinite(measures).any():
+            group[f"quality/{name}"] = measures
+    write_strings(group, note=rows.notes.tolist(), checksum=rows.checksums.tolist())
 
 
-def _copy_values(group: h5py.Group, locations: Sequence[FeatureLocation], shard: ShardInfo) -> None:
+def _copy_values(group: h5py.Group, rows: CatalogRows, paths: Sequence[Path], shard: ShardInfo) -> None:
     """Copy the values of a stream in the order of the index, one utterance in memory at a time."""
-    frames = sum(location.length for location in locations)
+    frames = int(rows.length.sum())
     shape: Any = (frames, *shard.frame_shape)
     values = group.create_dataset("values", shape, shard.dtype)
     valid = group.create_dataset("valid", (frames,), bool)
     offset, reader = 0, None
-    for location in locations:
+    for row in range(len(rows)):
+        location = rows.located(row, paths[int(rows.shard[row])])
         if reader is None or reader.path != location.shard:
             if reader is not None:
                 reader.close()

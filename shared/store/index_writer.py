@@ -1,13 +1,12 @@
 """Builds feats.h5: the utterances of a manifest, each with the location of its features in the shards."""
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from ..config.settings import INDEX_NAME, STREAM_RESERVED, modality_of
 from ..errors import StoreError, UsageError
@@ -19,11 +18,11 @@ from ..hdf5.group_check import HDF5_SIGNATURE
 from ..hdf5.opening import FutureError, sniff
 from ..hdf5.seal import open_regular, read_seal, write_seal
 from ..hdf5.writer import create_hdf5
-from ..utterance import COLUMNS, DIALOG, Utterance
+from ..utterance import Utterance
 from .catalog import SHORT_HASH_LENGTH, Catalog, config_hashes_on_disk, read_catalog
-from .feature_store import FeatureStore
-from .index_reader import FORMAT, VERSION
-from .index_tables import Row, relative_paths, write_tables
+from .index_digest import index_digest
+from .index_reader import FORMAT, VERSION, read_index_header
+from .index_tables import LocatedStream, relative_paths, utterance_columns, write_tables
 from .shard import FORMAT as SHARD_FORMAT
 
 
@@ -91,7 +90,7 @@ def check_index(path: Path, features: Path, *, force: bool = False) -> None:
     """
     check_overwrite(path, kind="a feats.h5", is_ours=_is_index, force=force)
     try:
-        FeatureStore(path).close()
+        read_index_header(path)
     except FutureError:
         raise
     except StoreError:
@@ -142,33 +141,30 @@ def write_index(
         stream: given[stream] if stream in given else read_catalog(features, modality_of(stream), config_hash)
         for stream, config_hash in config_hashes.items()
     }
-    rows: list[Row] = []
-    not_extracted: list[str] = []
-    for utterance in utterances:
-        locations = {name: catalog.find(utterance, modality_of(name), media) for name, catalog in by_stream.items()}
-        complete = {name: location for name, location in locations.items() if location is not None}
-        if len(complete) == len(locations):
-            rows.append((utterance if transcripts else replace(utterance, transcript=""), complete))
-        else:
-            not_extracted.append(utterance.id)
+    matched = {name: catalog.match(utterances, modality_of(name), media) for name, catalog in by_stream.items()}
+    complete = np.all([rows >= 0 for rows in matched.values()], axis=0)
+    kept = np.flatnonzero(complete).tolist()
+    not_extracted = [utterances[row].id for row in np.flatnonzero(~complete).tolist()]
     damaged = {file: reason for catalog in by_stream.values() for file, reason in catalog.damaged.items()}
-    if not rows:
+    if not kept:
         detail = "".join(f"\n{file}: {reason}" for file, reason in damaged.items())
         raise StoreError(
             f"{features}: none of the manifest's {len(utterances)} utterances has features with the hashes "
             f"{', '.join(f'{m}-{k[:SHORT_HASH_LENGTH]}' for m, k in config_hashes.items())}; "
             f"run `foal extract` first{detail}"
         )
-    digest = _digest(rows, by_stream)
+    columns = utterance_columns([utterances[row] for row in kept], transcripts=transcripts)
+    streams = {name: LocatedStream(catalog=by_stream[name], rows=rows[kept]) for name, rows in matched.items()}
+    digest = index_digest(columns, streams)
     changed = not _is_current(path, digest, by_stream, packed=pack)
     if changed:
         with replaced_atomically(path) as temporary:
             with create_hdf5(temporary) as file:
                 write_attributes(file.attrs, format=FORMAT, version=VERSION, digest=digest, packed=pack)
-                write_tables(file, path.parent, rows, by_stream, pack=pack)
+                write_tables(file, path.parent, columns, streams, pack=pack)
             write_seal(temporary)
     return IndexResult(
-        path=path, utterances=len(rows), not_extracted=tuple(not_extracted), damaged=damaged, changed=changed
+        path=path, utterances=len(kept), not_extracted=tuple(not_extracted), damaged=damaged, changed=changed
     )
 
 
@@ -200,29 +196,14 @@ def _is_current(path: Path, digest: str, catalogs: Mapping[str, Catalog], *, pac
     }
     try:
         # An index that is not rewritten is verified, regardless of its size.
-        with FeatureStore(path, verify_up_to_bytes=math.inf) as store:
-            same_shards = all(
-                shards.get(os.path.abspath(shard)) == identity
-                for shard, identity in zip(store.shards.paths, store.shards.identities, strict=True)
-            )
-            return store.digest == digest and store.packed_inside == packed and same_shards
+        index = read_index_header(path, verify_up_to_bytes=math.inf)
+        recorded = zip(index.shards.paths, index.shards.digests, index.shards.sizes.tolist(), strict=True)
+        same_shards = all(
+            shards.get(os.path.abspath(path.parent / shard)) == (shard_digest, size)
+            for shard, shard_digest, size in recorded
+        )
+        return index.digest == digest and index.packed == packed and same_shards
     except FutureError:
         raise
     except StoreError:
         return False
-
-
-def _digest(rows: Sequence[Row], catalogs: Mapping[str, Catalog]) -> str:
-    """Hash of everything that training reads: the rows of the manifest and their features, wherever they are stored."""
-    digest = blake2b(digest_size=16)
-    for utterance, locations in rows:
-        # Empty columns for dialogs do not count: a digest of an earlier version remains valid.
-        columns: list[Any] = [getattr(utterance, column) for column in COLUMNS if column not in DIALOG]
-        columns += [[name, value] for name in DIALOG if (value := getattr(utterance, name)) not in ("", None)]
-        columns += [["shares", utterance.shares]] if utterance.shares else []
-        features = [
-            (stream, catalogs[stream].shards[at.shard].header.config_hash, at.checksum, at.length, at.note)
-            for stream, at in sorted(locations.items())
-        ]
-        digest.update(json.dumps([VERSION, columns, features]).encode())
-    return digest.hexdigest()

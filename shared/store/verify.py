@@ -18,7 +18,7 @@ from ..files.media_state import MEDIA_TIMES
 from ..hdf5.opening import sniff
 from ..hdf5.seal import BytesRead
 from ..text import quoted, shortened
-from .catalog import SHORT_HASH_LENGTH
+from .catalog import CATALOG_NAME, SHORT_HASH_LENGTH
 from .entry import finite
 from .feature_store import FeatureStore
 from .shard import FORMAT as SHARD_FORMAT
@@ -27,7 +27,7 @@ from .shard import ShardReader, damage_in
 Problem = tuple[Path, str]
 """A file and its problem."""
 
-OTHER_FILES = frozenset({"failures.csv", ".gitignore", LOCK_NAME, MEDIA_TIMES})
+OTHER_FILES = frozenset({"failures.csv", ".gitignore", LOCK_NAME, MEDIA_TIMES, CATALOG_NAME})
 """Files other than shards that foal and DVC (.gitignore) write to a features folder."""
 
 MAX_THREADS = 8

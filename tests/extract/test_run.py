@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from foal.shared.manifest import read_manifest, write_manifest
+from foal.shared.store.catalog import CATALOG_NAME
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.shard import ShardReader
 
@@ -91,7 +92,7 @@ def test_a_second_run_changes_nothing_and_prints_its_result_as_json(
 @pytest.mark.parametrize(
     "selection", [["--split", "all"], ["--split", "session1"], ["--split", "all", "--streams", "audio"]]
 )
-def test_a_run_with_nothing_to_do_opens_each_shard_once(
+def test_a_run_with_nothing_to_do_opens_each_shard_once_and_none_where_the_catalog_agrees(
     foal_in: Foal, extracted: Path, synthetic_corpus: Path, monkeypatch: pytest.MonkeyPatch, selection: list[str]
 ) -> None:
     # The manifest contains only the extracted sessions.
@@ -105,12 +106,20 @@ def test_a_run_with_nothing_to_do_opens_each_shard_once(
         return open_file(name, *arguments, **options)
 
     monkeypatch.setattr(h5py.h5f, "open", counting_open)
-    done = foal_in(extracted, "extract", *selection, "-m", "two.csv", "-r", synthetic_corpus)
-    assert done.returncode == 0, done.stderr
-    assert "All features are up to date." in done.stdout
     shards = {path.relative_to(extracted).as_posix() for path in extracted.glob("features/*/*/*.h5")}
     assert len(shards) > 2
-    assert {shard: opened[shard] for shard in shards} == dict.fromkeys(shards, 1)
+    for path in extracted.glob(f"features/*/*/{CATALOG_NAME}"):
+        path.unlink()
+    for opens in (1, 0):
+        opened.clear()
+        done = foal_in(extracted, "extract", *selection, "-m", "two.csv", "-r", synthetic_corpus)
+        assert done.returncode == 0, done.stderr
+        assert "All features are up to date." in done.stdout
+        assert {shard: opened[shard] for shard in shards} == dict.fromkeys(shards, opens)
+    opened.clear()
+    done = foal_in(extracted, "index", "-m", "two.csv", "-r", synthetic_corpus)
+    assert done.returncode == 0, done.stderr
+    assert {shard: opened[shard] for shard in shards} == dict.fromkeys(shards, 0)
 
 
 def test_deleted_and_damaged_shards_are_restored_identically(

@@ -14,12 +14,14 @@ from distributed import LocalCluster
 
 from foal.shared.errors import StoreError
 from foal.shared.hdf5.seal import write_seal
+from foal.shared.store.catalog import CATALOG_NAME
 from foal.shared.store.feature_store import VERSION as INDEX_VERSION
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.store.shard import VERSION
 
-FLIPS, TRUNCATIONS, BATCH, INDEX_FLIPS = 300, 50, 25, 50
+FLIPS, TRUNCATIONS, BATCH, INDEX_FLIPS, CATALOG_ROUNDS = 300, 50, 25, 50, 5
 RECOMPUTED = "reported by `foal verify`; `foal extract` recomputes it with byte-identical values"
+REBUILT = "not used; the next `foal extract` reads the shards and writes the same file again"
 REWRITTEN = "reported by `foal verify`; refused when opened; the next command rewrites it"
 
 
@@ -31,6 +33,7 @@ class Corpus:
         assert self.extract() == (0, "")
         self.expected = self.values()
         self.shards = sorted(self.folder.glob("features/*/*/*.h5"))
+        self.catalogs = sorted(self.folder.glob(f"features/*/*/{CATALOG_NAME}"))
 
     def extract(self) -> tuple[int, str]:
         done = self._foal_in(self.folder, "extract", *self._options)
@@ -60,7 +63,7 @@ class Corpus:
         assert self.verify() == {}
         assert self.verify("feats.h5") == {}
         assert self.values() == self.expected
-        assert sorted(self.folder.glob("features/*/*/*")) == self.shards
+        assert sorted(self.folder.glob("features/*/*/*")) == sorted([*self.shards, *self.catalogs])
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +128,28 @@ def test_truncated_shards_are_reported_and_repaired(corpus: Corpus, trial: Any) 
                 os.truncate(path, length % path.stat().st_size)
 
     damage_and_repair(corpus, rng, TRUNCATIONS, truncate_next, trial, "a truncated shard")
+
+
+@pytest.mark.parametrize(
+    ("fault", "damage"),
+    [
+        ("a bit flip anywhere in a catalog", flip_bit),
+        ("a truncated catalog", truncate),
+        ("a lost catalog", lambda path, rng: path.unlink()),
+    ],
+)
+def test_damaged_catalogs_are_rebuilt(
+    corpus: Corpus, trial: Any, fault: str, damage: Callable[[Path, random.Random], None]
+) -> None:
+    rng = random.Random(16)
+    corpus.repair()
+    before = {path: path.read_bytes() for path in corpus.catalogs}
+    for _ in range(CATALOG_ROUNDS):
+        with trial(fault, REBUILT, count=len(before)):
+            for path in before:
+                damage(path, rng)
+            corpus.repair()
+            assert {path: path.read_bytes() for path in before} == before
 
 
 def test_bit_flips_in_the_index_are_reported_and_repaired(corpus: Corpus, trial: Any) -> None:

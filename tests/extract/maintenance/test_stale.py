@@ -10,17 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from foal.extract.maintenance.stale import (
-    ABSENT,
-    CHANGED_ROW,
-    CURRENT,
-    DAMAGED,
-    LEFT_OVER,
-    NEWER,
-    OTHER,
-    SUPERSEDED,
-    find_stale,
-)
+from foal.extract.maintenance.row_states import ABSENT, CHANGED_ROW, CURRENT, NEWER
+from foal.extract.maintenance.stale import DAMAGED, LEFT_OVER, OTHER, SUPERSEDED, find_stale
 from foal.shared.files.fingerprint import media_fingerprint
 from foal.shared.files.media_state import MediaFingerprints, MediaState
 from foal.shared.store.catalog import shard_folder

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from foal.extract.maintenance.stale import CHANGED_ROW, CURRENT, NEWER, StaleReport, find_stale
+from foal.extract.maintenance.row_states import CHANGED_ROW, CURRENT, NEWER
+from foal.extract.maintenance.stale import StaleReport, find_stale
 from foal.extract.maintenance.stale_report import report_stale
 from foal.shared.files.media_state import MediaFingerprints, MediaState
 from foal.shared.utterance import Utterance

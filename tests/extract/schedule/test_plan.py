@@ -1,5 +1,6 @@
 """Chunks contain every utterance once, do not divide media files, and depend only on the utterances."""
 
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -103,7 +104,9 @@ def test_text_is_cut_between_any_utterances_and_carries_its_context_alone() -> N
     assert [len(chunk.utterances) for chunk in chunks] == [4, 4, 1]
     assert [len(part.utterances) for part in group_by_media(chunks[0])] == [1] * 4
     assert [len(half.utterances) for half in bisect(chunks[0])] == [2, 2]
-    assert [turn.id for turn in chunks[1].utterances[0].before(9)] == ["u2", "u3"]
+    # A worker gets the turns that the encoder reads, not the whole dialog.
+    assert [turn.id for turn in pickle.loads(pickle.dumps(chunks[1])).utterances[0].before(9)] == ["u2", "u3"]
+    assert pickle.loads(pickle.dumps(chunks[1])).name == chunks[1].name
     for chunk in chunks:
         assert [chunk.source(utterance) for utterance in chunk.utterances] == [
             turns[int(utterance.id[1:])].source("text", 2) for utterance in chunk.utterances

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.table import Table
 
@@ -12,6 +13,7 @@ from foal.extract.schedule.failures import Failure
 from foal.extract.schedule.stream_spec import build_stream_spec
 from foal.extract.schedule.summary import ExtractResult, print_failures, print_index_result, print_summary, summarize
 from foal.shared.config.settings import ExtractSettings, Settings
+from foal.shared.files.media_state import MediaFingerprints
 from foal.shared.store.catalog import Catalog, read_catalog
 from foal.shared.store.index_writer import IndexResult
 from foal.shared.utterance import Utterance
@@ -31,25 +33,29 @@ def test_features_are_counted_and_missing_utterances_are_listed(
     spec = build_stream_spec(settings.extract, "audio")
     features = make_features(tmp_path / "f", sample_utterances[1:], widths={"audio": 4}, key=spec.config_hash)
     catalog = read_catalog(features, "audio", spec.config_hash)
-    (first, *_), *_ = catalog.located.values()
-    key = next(key for key, locations in catalog.located.items() if locations[0] is first)
-    catalog.located[key] = [replace(first, quality={"decoded": 0.5}, note=f"cut off; {CANCELLED_NOTE}")]
-    summary = summarize(settings, sample_utterances, [spec], {"audio": catalog})
+    name = sample_utterances[1].id
+    row = int(catalog.match(sample_utterances, "audio")[1])
+    catalog.rows.notes[row] = f"cut off; {CANCELLED_NOTE}"
+    decoded = np.ones(len(catalog.rows), np.float32)
+    decoded[row] = 0.5
+    catalog.rows = replace(catalog.rows, quality={"decoded": decoded})
+    media = MediaFingerprints(tmp_path)
+    summary = summarize(sample_utterances, [spec], {"audio": catalog}, media)
     assert [row[:4] for row in cells(summary.table)] == [
         ["session1", "audio", spec.header.encoder, "5/6"],
         ["session2", "audio", spec.header.encoder, "6/6"],
         ["session3", "audio", spec.header.encoder, "6/6"],
     ]
     frames = [
-        sum(locations[0].length for (split, _), locations in catalog.located.items() if split == f"session{n}")
-        for n in (1, 2, 3)
+        sum(location.length for u in sample_utterances[n::3] if (location := catalog.find(u, "audio")) is not None)
+        for n in range(3)
     ]
     assert [row[5] for row in cells(summary.table)] == [str(count) for count in frames]
     assert summary.missing == (("u0", "audio"),)
-    assert summary.partial == summary.cancelled == (key[1],)
+    assert summary.partial == summary.cancelled == (name,)
     print_summary(summary)
     assert [record.levelname for record in messages.records] == ["INFO", "WARNING"]
-    assert f"cancel in their mean: 1 utterance ({key[1]}); take one channel" in messages.text
+    assert f"cancel in their mean: 1 utterance ({name}); take one channel" in messages.text
 
 
 def test_whole_frames_warn_that_the_crops_are_not_used(tmp_path: Path, messages: pytest.LogCaptureFixture) -> None:
@@ -60,14 +66,14 @@ def test_whole_frames_warn_that_the_crops_are_not_used(tmp_path: Path, messages:
     utterances = [Utterance(id=name, corpus="c", video=f"{name}.mp4", crop=crop) for name, crop in crops.items()]
     # Without a video there is nothing to crop.
     utterances.append(Utterance(id="e", corpus="c", audio="e.wav", crop="left"))
-    settings = Settings(extract=extract)
-    print_summary(summarize(settings, utterances, specs, catalogs))
+    media = MediaFingerprints(tmp_path)
+    print_summary(summarize(utterances, specs, catalogs, media))
     assert [record.message for record in messages.records if record.levelname == "WARNING"] == [
         "face/whole: region frame encodes the whole frame, with everyone in it, so that the column crop is not used "
         "for 2 utterances (a, d); region crop encodes the person's part alone"
     ]
-    assert not summarize(settings, utterances, specs[:2], catalogs).warnings
-    assert not summarize(settings, utterances[1:3], specs, catalogs).warnings
+    assert not summarize(utterances, specs[:2], catalogs, media).warnings
+    assert not summarize(utterances[1:3], specs, catalogs, media).warnings
 
 
 def test_failures_are_printed_up_to_a_limit(messages: pytest.LogCaptureFixture) -> None:

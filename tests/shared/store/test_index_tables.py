@@ -9,20 +9,17 @@ import pytest
 
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.store.catalog import Catalog, read_catalog
-from foal.shared.store.index_tables import Row, relative_paths, write_tables
+from foal.shared.store.index_tables import LocatedStream, relative_paths, utterance_columns, write_tables
 from foal.shared.store.shard import ShardReader
 from foal.shared.utterance import Utterance
 
 CONFIG_HASH = "0" * 64
 
 
-def rows_of(utterances: list[Utterance], catalog: Catalog) -> list[Row]:
-    rows: list[Row] = []
-    for utterance in utterances:
-        location = catalog.find(utterance, "audio")
-        assert location is not None
-        rows.append((utterance, {"audio": location}))
-    return rows
+def located(utterances: list[Utterance], catalog: Catalog) -> dict[str, LocatedStream]:
+    rows = catalog.match(utterances, "audio")
+    assert (rows >= 0).all()
+    return {"audio": LocatedStream(catalog=catalog, rows=rows)}
 
 
 @pytest.fixture
@@ -37,7 +34,8 @@ def test_the_columns_of_a_stream_locate_its_values(
     tmp_path: Path, catalog: Catalog, sample_utterances: list[Utterance], pack: bool
 ) -> None:
     with h5py.File(tmp_path / "index.h5", "w") as file:
-        write_tables(file, tmp_path, rows_of(sample_utterances, catalog), {"audio": catalog}, pack=pack)
+        columns = utterance_columns(sample_utterances)
+        write_tables(file, tmp_path, columns, located(sample_utterances, catalog), pack=pack)
         assert file["utterances/id"].asstr()[:].tolist() == [utterance.id for utterance in sample_utterances]
         stream = file["streams/audio"]
         paths = file["shards/path"].asstr()[:].tolist()
@@ -62,21 +60,22 @@ def test_shards_of_two_configurations_are_refused(
     other = sample_utterances[:3]
     make_features(tmp_path / "features", other, widths={"audio": 4}, key="1" * 64)
     catalog.update(read_catalog(tmp_path / "features", "audio", "1" * 64))
+    mixed = [*other, sample_utterances[3]]
     with (
         h5py.File(tmp_path / "index.h5", "w") as file,
         pytest.raises(StoreError, match="audio shards are inconsistent"),
     ):
-        write_tables(file, tmp_path, rows_of([*other, sample_utterances[3]], catalog), {"audio": catalog}, pack=False)
+        write_tables(file, tmp_path, utterance_columns(mixed), located(mixed, catalog), pack=False)
 
 
 def test_a_shard_that_changes_during_indexing_is_refused(
     tmp_path: Path, catalog: Catalog, sample_utterances: list[Utterance]
 ) -> None:
-    rows = rows_of(sample_utterances, catalog)
-    path = rows[0][1]["audio"].shard
+    streams, columns = located(sample_utterances, catalog), utterance_columns(sample_utterances)
+    path = catalog.paths[0]
     path.write_bytes(path.read_bytes() + b"more")
     with h5py.File(tmp_path / "index.h5", "w") as file, pytest.raises(StoreError, match="changed while the index"):
-        write_tables(file, tmp_path, rows, {"audio": catalog}, pack=False)
+        write_tables(file, tmp_path, columns, streams, pack=False)
 
 
 def test_paths_are_relative_to_the_folder_of_the_index(tmp_path: Path) -> None:

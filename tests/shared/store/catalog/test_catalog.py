@@ -1,8 +1,8 @@
 """The catalog of a features folder."""
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -10,8 +10,9 @@ import pytest
 
 from foal.shared.files.media_state import MediaFingerprints
 from foal.shared.hdf5.opening import FutureError
-from foal.shared.store.catalog import context_turns, is_same_source, read_catalog, read_shards
-from foal.shared.utterance import ANY_TEXT, Utterance
+from foal.shared.store.catalog import read_catalog, read_shards, shard_folder
+from foal.shared.utterance import Utterance
+from foal.tests.shared.sample_shard import HEADER, make_entry, write_shard
 
 KEYS = {"audio": "0" * 64, "face": "0" * 64}
 MakeFeatures = Callable[..., Path]
@@ -48,23 +49,6 @@ def test_features_of_another_segment_or_of_changed_media_are_not_found(
     assert catalog.find(utterance, "face", MediaFingerprints(tmp_path)) is None
 
 
-def test_a_source_is_the_same_in_another_unicode_form_or_case(tmp_path: Path) -> None:
-    def source(path: str, end: float = 1.0) -> str:
-        return json.dumps([path, None, end, ""])
-
-    nfc, nfd = source("Zo\u00eb.wav"), source("Zoe\u0308.wav")
-    assert is_same_source(nfd, nfc)
-    assert not is_same_source(source("Zoe\u0308.wav", 2.0), nfc)
-    media = MediaFingerprints(tmp_path)
-    (tmp_path / "clip.wav").write_text("sound")
-    assert not is_same_source(source("Clip.WAV"), source("clip.wav"), media)
-    (tmp_path / "Clip.WAV").hardlink_to(tmp_path / "clip.wav")  # stands for a file system without case
-    assert is_same_source(source("Clip.WAV"), source("clip.wav"), media)
-    assert not is_same_source(source("Clip.WAV"), source("clip.wav"))
-    for foreign in ("imported", "[]", "[1, 2]", "null"):
-        assert not is_same_source(foreign, nfc)
-
-
 def test_a_catalog_is_updated_with_new_shards_and_discards_old_ones(
     tmp_path: Path, make_features: MakeFeatures, sample_utterances: list[Utterance]
 ) -> None:
@@ -87,11 +71,34 @@ def test_a_catalog_is_updated_with_new_shards_and_discards_old_ones(
     assert first not in catalog.shards
 
 
-def test_imported_text_fits_any_words_and_extracted_text_its_own() -> None:
-    utterance, corrected = Utterance(id="a", transcript="It rained."), Utterance(id="a", transcript="It snowed.")
-    assert is_same_source(ANY_TEXT, utterance.source("text"))
-    assert is_same_source(utterance.source("text"), utterance.source("text"))
-    assert not is_same_source(utterance.source("text"), corrected.source("text"))
-    assert not is_same_source(ANY_TEXT, Utterance(id="a", audio="text").source("audio"))
-    assert context_turns({"context": 3}) == 3
-    assert context_turns({}) == context_turns({"context": "3"}) == 0
+def test_the_newest_features_of_a_segment_count(tmp_path: Path) -> None:
+    """Of three shards of an utterance the newest is of another segment, and the oldest of the wanted one, too."""
+    utterance, longer = Utterance(id="u", corpus="c", audio="a.wav", end=1.0), Utterance(id="u", corpus="c", end=2.0)
+    longer = replace(longer, audio="a.wav")
+    paths = [shard_folder(tmp_path, "c", "audio", HEADER.config_hash) / f"{name}.h5" for name in ("z", "m", "a")]
+    for path, row in zip(paths, (utterance, utterance, longer), strict=True):
+        write_shard(path, make_entry("u", source=row.source("audio"), media=""))
+    catalog = read_catalog(tmp_path, "audio", HEADER.config_hash)
+    media = MediaFingerprints(tmp_path)
+    for rows in (catalog.match([utterance, longer], "audio"), catalog.match([utterance, longer], "audio", media)):
+        assert [catalog.location(row).shard for row in rows] == [paths[1], paths[2]]
+    catalog.discard([paths[1]])
+    assert [catalog.location(row).shard for row in catalog.match([utterance], "audio")] == [paths[0]]
+
+
+def test_a_match_is_that_of_each_utterance_alone(
+    tmp_path: Path, make_features: MakeFeatures, sample_utterances: list[Utterance]
+) -> None:
+    catalog = read_catalog(make_features(tmp_path, sample_utterances), "audio", KEYS["audio"])
+    moved = [replace(utterance, audio="elsewhere.wav") for utterance in sample_utterances[:3]]
+    elsewhere = [replace(utterance, session="session9") for utterance in sample_utterances[3:5]]
+    utterances = [*moved, *elsewhere, *sample_utterances[5:], Utterance(id="new", session="session1", audio="0.wav")]
+    media = MediaFingerprints(tmp_path)
+    matched = catalog.match(utterances, "audio", media)
+    # The rows of utterances that were matched before are used again, in any order and among others.
+    again = catalog.match([*sample_utterances, *utterances[::-1]], "audio", media)
+    assert again.tolist()[len(sample_utterances) :] == matched[::-1].tolist()
+    for utterance, row in zip(utterances, matched.tolist(), strict=True):
+        assert catalog.find(utterance, "audio", media) == (None if row < 0 else catalog.location(row))
+    assert (matched >= 0).tolist() == [False] * 5 + [True] * 13 + [False]
+    assert catalog.match([], "audio").tolist() == []

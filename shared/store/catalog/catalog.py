@@ -1,0 +1,192 @@
+"""The catalog: finds the current features of utterances among the rows of shards."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import is_
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...files.media_state import MediaFingerprints
+from ...files.unicode_names import nfc
+from ...utterance import Utterance, split_folder
+from ..shard import ShardHeader
+from .rows import CatalogRows, FeatureLocation, ShardInfo, concatenated
+from .sources import context_turns, is_same_source, row_key
+
+StoredState = dict[str, tuple[int, int, bool]]
+"""The shards in a stored table by file name: size, modification time, and whether they were verified."""
+
+
+_UNKNOWN = -2
+"""Not matched before; -1 stands for an utterance without features."""
+
+
+@dataclass(kw_only=True)
+class Catalog:
+    """The intact shards of one modality and configuration, the rows of their utterances, and the damaged shards.
+
+    Attributes:
+        shards: the intact shards.
+        damaged: the damaged ones, with the reason.
+        rows: the rows of the intact shards. Where an id occurs several times, the newest row comes first.
+        paths: the file of each shard number in `rows`.
+        stored: by folder, what its stored table holds; None: it must not be replaced.
+    """
+
+    shards: dict[Path, ShardInfo] = field(default_factory=dict)
+    damaged: dict[Path, str] = field(default_factory=dict)
+    rows: CatalogRows = field(default_factory=CatalogRows)
+    paths: list[Path] = field(default_factory=list)
+    stored: dict[Path, StoredState | None] = field(default_factory=dict)
+    _first: dict[str, dict[str, int]] | None = None
+    _later: dict[int, list[int]] = field(default_factory=dict)
+    _matched: "_Match | None" = None
+
+    def find(
+        self, utterance: Utterance, modality: str, media: MediaFingerprints | None = None
+    ) -> FeatureLocation | None:
+        """The current features of an utterance.
+
+        Args:
+            utterance: a row of the manifest.
+            modality: audio, face or text.
+            media: if given, features of media that have changed do not count, and paths that differ in case are the
+                same if they lead to the same file.
+
+        Returns:
+            The newest features of the same stretch of the same file or of the same words, or None.
+        """
+        row = self._current_row(utterance, modality, media)
+        return None if row < 0 else self.location(row)
+
+    def location(self, row: int) -> FeatureLocation:
+        """The location of a row."""
+        return self.rows.located(row, self.paths[int(self.rows.shard[row])])
+
+    def match(
+        self, utterances: Sequence[Utterance], modality: str, media: MediaFingerprints | None = None
+    ) -> NDArray[np.int64]:
+        """The rows of the current features of utterances, (n,); -1 for those without any. Arguments as of `find`.
+
+        The result of the last call is kept, because planning, summary and index ask for mostly the same utterances.
+        """
+        last = self._matched
+        if last is None or (last.modality, last.media) != (modality, media):
+            rows = self._match(utterances, modality, media)
+        elif len(utterances) == len(last.utterances) and all(map(is_, utterances, last.utterances)):
+            return last.rows
+        else:
+            known = dict(zip(map(id, last.utterances), last.rows.tolist(), strict=True))
+            rows = np.array([known.get(id(utterance), _UNKNOWN) for utterance in utterances], np.int64).reshape(-1)
+            unknown = np.flatnonzero(rows == _UNKNOWN)
+            rows[unknown] = self._match([utterances[position] for position in unknown.tolist()], modality, media)
+        # The list holds the utterances, so that no other one can get their identity.
+        self._matched = _Match(list(utterances), modality, media, rows)
+        return rows
+
+    def _match(
+        self, utterances: Sequence[Utterance], modality: str, media: MediaFingerprints | None
+    ) -> NDArray[np.int64]:
+        if not len(self.rows):
+            return np.full(len(utterances), -1, np.int64)
+        by_folder, context = self._rows_by_id(), self.context
+        splits = [utterance.split for utterance in utterances]
+        by_split = {split: by_folder.get(split_folder(split), {}) for split in set(splits)}
+        matched = np.array(
+            [by_split[split].get(nfc(u.id), -1) for split, u in zip(splits, utterances, strict=True)], np.int64
+        ).reshape(-1)
+        present = np.flatnonzero(matched >= 0)
+        members, rows = [utterances[position] for position in present.tolist()], matched[present]
+        sources = np.array([utterance.source(modality, context) for utterance in members], object)
+        current = self.rows.sources[rows] == sources
+        if media is not None:
+            files = [utterance.media(modality) for utterance in members]
+            current &= _unchanged(media, files, self.rows.media[rows], self.rows.contents[rows])
+        # The newest row of nearly every utterance is the current one.
+        for position in present[~current].tolist():
+            matched[position] = self._current_row(utterances[position], modality, media)
+        return matched
+
+    def _current_row(self, utterance: Utterance, modality: str, media: MediaFingerprints | None) -> int:
+        """The row of the current features of an utterance, or -1."""
+        folder, utterance_id = row_key(utterance.split, utterance.id)
+        first = self._rows_by_id().get(folder, {}).get(utterance_id)
+        if first is None:
+            return -1
+        rows, path = self.rows, utterance.media(modality)
+        source = utterance.source(modality, self.context)
+        for row in (first, *self._later.get(first, ())):
+            if is_same_source(rows.sources[row], source, media) and (
+                media is None or media.unchanged(path, rows.media[row], rows.contents[row])
+            ):
+                return row
+        return -1
+
+    def _rows_by_id(self) -> dict[str, dict[str, int]]:
+        """The newest row of each id, by folder of the split."""
+        if self._first is None:
+            by_folder: dict[str, dict[str, int]] = {}
+            of_shard = [by_folder.setdefault(path.parent.parent.name, {}) for path in self.paths]
+            for row, (number, utterance_id) in enumerate(zip(self.rows.shard.tolist(), self.rows.ids, strict=True)):
+                first = of_shard[number].setdefault(utterance_id, row)
+                if first != row:
+                    self._later.setdefault(first, []).append(row)
+            self._first = by_folder
+        return self._first
+
+    @property
+    def context(self) -> int:
+        """Number of previous turns that the encoder reads; the shards of a catalog agree in it."""
+        shard = next(iter(self.shards.values()), None)
+        return 0 if shard is None else context_turns(shard.header.config)
+
+    @property
+    def headers(self) -> dict[Path, ShardHeader]:
+        """The headers of the intact shards."""
+        return {path: shard.header for path, shard in self.shards.items()}
+
+    def update(self, newer: "Catalog") -> None:
+        """Add the shards of another catalog: they replace those of the same path, and come before all others."""
+        self.stored = newer.stored | self.stored
+        if not newer.shards and not newer.damaged:
+            return
+        self.discard([path for path in (*newer.shards, *newer.damaged) if path in self.shards or path in self.damaged])
+        self.shards.update(newer.shards)
+        self.damaged.update(newer.damaged)
+        moved = self.rows.renumbered(np.arange(len(self.paths), dtype=np.int64) + len(newer.paths))
+        self._replace_rows(concatenated([newer.rows, moved]), [*newer.paths, *self.paths])
+
+    def discard(self, paths: Iterable[Path]) -> None:
+        """Remove shards that no longer exist, or are about to be replaced."""
+        gone = set(paths)
+        for path in gone:
+            self.shards.pop(path, None)
+            self.damaged.pop(path, None)
+        kept = np.array([path not in gone for path in self.paths], bool)
+        if not kept.all():
+            self._replace_rows(self.rows.take(kept[self.rows.shard]), self.paths)
+
+    def _replace_rows(self, rows: CatalogRows, paths: list[Path]) -> None:
+        self.rows, self.paths = rows, paths
+        self._first, self._later, self._matched = None, {}, None
+
+
+@dataclass(frozen=True)
+class _Match:
+    """The arguments of `Catalog.match` and its result."""
+
+    utterances: Sequence[Utterance]
+    modality: str
+    media: MediaFingerprints | None
+    rows: NDArray[np.int64]
+
+
+def _unchanged(
+    media: MediaFingerprints, files: Sequence[str], recorded: NDArray[np.object_], contents: NDArray[np.object_]
+) -> NDArray[np.bool_]:
+    """Whether each file has not changed since; see `MediaFingerprints.unchanged`."""
+    states = list(zip(files, recorded.tolist(), contents.tolist(), strict=True))
+    known = {state: media.unchanged(*state) for state in dict.fromkeys(states)}
+    return np.array([known[state] for state in states], bool)
