@@ -3,7 +3,7 @@
 A frame passes four queues; each exists because the stage behind it takes several frames at once, or another number:
 
     decoding threads                      pipeline.decode_video, one thread per video
-      | (1) prefetch queue                frames decoded ahead, at most pipeline.QUEUE_BYTES
+      | (1) prefetch queue                frames decoded ahead, within one budget for all threads
       v
     FaceBatches.push
       | (2) Track._samples                per utterance: frames since its last key frame
