@@ -19,7 +19,7 @@ def split_on_oom(run: Callable[[Sequence[Item]], list[Result]], batch: Sequence[
     """Run a network on a batch, in halves (recursively) where the device runs out of memory.
 
     Args:
-        run: the network, one result per item.
+        run: the network: one result per item, or fewer for several items each.
         batch: the items, at least one.
         remedy: what the user can change if a single item is too large.
 

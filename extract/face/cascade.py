@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..encoders.transfer import to_device
+
 THRESHOLDS = (0.6, 0.7, 0.7)
 """Probabilities that a candidate needs after each network; the defaults of facenet-pytorch."""
 
@@ -90,15 +92,13 @@ class Cascade:
         offsets = torch.cat([values.flatten(0, 2) for _, values in outputs])[index]
         shapes = np.array([probabilities.shape for probabilities, _ in outputs])
         ends = np.cumsum(shapes.prod(1))
-        level = torch.bucketize(index, torch.from_numpy(ends).to(index.device), right=True)
-        begins, rows, columns = (
-            torch.from_numpy(values).to(index.device)[level]
-            for values in (ends - shapes.prod(1), shapes[:, 1], shapes[:, 2])
-        )
+        levels = to_device(torch.from_numpy(np.column_stack([ends, ends - shapes.prod(1), shapes])), sums.device)
+        level = torch.bucketize(index, levels[:, 0].contiguous(), right=True)
+        begins, _, rows, columns = levels[level, 1:].T
         place = index - begins
         image = place // (rows * columns)
         cell = torch.stack([place % columns, place % (rows * columns) // columns], 1).float()
-        scale = torch.tensor(scales, device=index.device)[level, None]
+        scale = to_device(torch.tensor(scales), sums.device)[level, None]
         corners = [((STRIDE * cell + 1) / scale).floor(), ((STRIDE * cell + CELL) / scale).floor()]
         found = Candidates(torch.cat(corners, 1), scores[index], image)
         kept = _nms(found, level * len(sums) + image, 0.5)
@@ -145,7 +145,7 @@ def integral_image(images: Tensor) -> Tensor:
 def resized(sums: Tensor, sides: tuple[int, int]) -> Tensor:
     """Images (b, 3, height, width), float32, from their integral image: `interpolate` in the mode `area`."""
     (top, bottom), (left, right) = (
-        _bins(torch.tensor([length - 1], device=sums.device), side)
+        _bins(torch.full((1,), length - 1, device=sums.device), side)
         for length, side in zip(sums.shape[1:3], sides, strict=True)
     )
     rows = sums.index_select(1, bottom[0]) - sums.index_select(1, top[0])
@@ -196,7 +196,7 @@ def _whole_pixels(boxes: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
 
     facenet-pytorch counts pixels from 1: a box begins one pixel before its first coordinate.
     """
-    limits = torch.tensor([sums.shape[2] - 1, sums.shape[1] - 1], device=boxes.device)
+    limits = to_device(torch.tensor([sums.shape[2] - 1, sums.shape[1] - 1]), boxes.device)
     whole = boxes.trunc().long()
     begin = whole[:, :2].clamp(min=1) - 1
     end = whole[:, 2:].minimum(limits)
