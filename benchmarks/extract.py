@@ -44,10 +44,10 @@ from common.dialogs import (
 )
 from common.naive import compare, extract_naively
 from common.report import check_equal, check_measured, log, machine
-from numpy.typing import NDArray
 
 from foal.extract.audio.loading import load_audio_encoder
 from foal.extract.audio.pipeline import AudioClip, decode_audio
+from foal.extract.encoders.transfer import HostCopy
 from foal.extract.encoders.weights import find_audio_weights, find_face_weights
 from foal.extract.face.batching import FaceBatches, FaceExtractor
 from foal.extract.face.detector import DetectedFace
@@ -215,6 +215,7 @@ class TimedFacePath:
         self.faces = 0
         self.settings = path.settings
         self.batch = path.batch
+        self.on_device = path.on_device
         self.width = path.encoder.width
         self.device = CPU
         self.detector = self
@@ -230,9 +231,9 @@ class TimedFacePath:
         with timed(self.clock, "face"):
             return self.path.prepare(picture, face)
 
-    def encode(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+    def start(self, prepared: Sequence[torch.Tensor]) -> HostCopy:
         with timed(self.clock, "face"):
-            return self.path.encoder.encode(prepared)
+            return self.path.start(prepared)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Audio encoders: frozen models, one utterance at a time or in batches, with the same result."""
 
+from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from ...shared.timing import SAMPLE_RATE, Seconds
 from ..encoders.inference import autocast, select_layers, split_on_oom
 from ..encoders.layers import Layers, layer_shape
+from ..encoders.transfer import HostCopy
 from ..media.waveform import Wave
 from .windows import FrameGrid, Window, cut_windows
 
@@ -77,7 +79,7 @@ class AudioEncoder:
             model: the model, on `device`.
             layers: hidden states to return.
             device: device of the model.
-            precision: fp32, bf16 or fp16 (autocast).
+            precision: fp32, tf32, bf16 or fp16, see `autocast`.
             max_seconds: longer waveforms are encoded in windows; those that the model cannot take at once are so, too.
             batch_seconds: audio per batch, including padding; 0 encodes windows one by one.
         """
@@ -115,10 +117,21 @@ class AudioEncoder:
         """
         windows = [window for number, wave in enumerate(waves) for window in self._windows(number, wave)]
         parts: list[dict[int, NDArray[np.float32]]] = [{} for _ in waves]
+        running: deque[list[_Running]] = deque()
+
+        def store_oldest() -> None:
+            for done in running.popleft():
+                for (number, window, _), values in zip(done.windows, done.states.numpy(), strict=True):
+                    # A copy: the padding would stay in memory.
+                    parts[number][window.start] = values[window.first : window.last].copy()
+
         for batch in self._batches(windows):
-            states = split_on_oom(self._forward, batch, remedy="lower extract.audio.max_seconds")
-            for (number, window, _), values in zip(batch, states, strict=True):
-                parts[number][window.start] = values[window.first : window.last]
+            running.append(split_on_oom(self._start, batch, remedy="lower extract.audio.max_seconds"))
+            # A GPU computes this batch while the one before it is stored.
+            if len(running) > (self.device.type != "cpu"):
+                store_oldest()
+        while running:
+            store_oldest()
         return [np.concatenate([values for _, values in sorted(wave_parts.items())]) for wave_parts in parts]
 
     def _windows(self, number: int, wave: Wave) -> list[WindowInput]:
@@ -143,9 +156,15 @@ class AudioEncoder:
         """Positions of each window of a batch, by its longest."""
         return self.model.grid.padded or len(longest[2])
 
-    def _forward(self, batch: Sequence[WindowInput]) -> list[NDArray[np.float32]]:
+    def _start(self, batch: Sequence[WindowInput]) -> list["_Running"]:
         inputs = [window_input for _, _, window_input in batch]
         with autocast(self.device, self.precision):
-            lengths, states = self.model.hidden_states(inputs, self.device, every=self.layers != "last")
-            selected = select_layers(states, self.layers).float().cpu().numpy()
-        return [values[:length] for values, length in zip(selected, lengths, strict=True)]
+            _, states = self.model.hidden_states(inputs, self.device, every=self.layers != "last")
+            return [_Running(batch, HostCopy(select_layers(states, self.layers).float()))]
+
+
+class _Running(NamedTuple):
+    """A batch that the device computes, and its hidden states (b, t_a, [layers,] d_a)."""
+
+    windows: Sequence[WindowInput]
+    states: HostCopy

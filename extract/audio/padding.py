@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ..encoders.transfer import to_device
 from ..media.waveform import Wave
 from .windows import WAVEFORM_GRID, FrameGrid
 
@@ -62,11 +63,11 @@ class BatchInvariantModel:
         """Hidden states of waveforms (samples,) of any lengths; see `AudioModel`."""
         samples = [len(wave) for wave in waves]
         frames = [self.grid.frames(count) for count in samples]
-        padded = nn.utils.rnn.pad_sequence(list(waves), batch_first=True).to(device)
+        padded = to_device(nn.utils.rnn.pad_sequence(list(waves), batch_first=True), device)
         attention_mask = None
         if len(set(samples)) > 1:
-            self._mask.samples = torch.tensor(samples, device=device)
-            self._mask.frames = torch.tensor(frames, device=device)
+            self._mask.samples = to_device(torch.tensor(samples), device)
+            self._mask.frames = to_device(torch.tensor(frames), device)
             attention_mask = torch.arange(padded.shape[1], device=device) < self._mask.samples[:, None]
         try:
             with warnings.catch_warnings():

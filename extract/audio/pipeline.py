@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from ...shared.config.settings import Channel
 from ...shared.errors import MediaError
 from ...shared.parallel.prefetch import prefetch
+from ...shared.parallel.resources import MIN_DECODE_BYTES
 from ...shared.store.shard import Entry
 from ...shared.timing import SAMPLE_RATE, Seconds
 from ...shared.utterance import Utterance
 from ..media.channels import CANCELLED_NOTE
 from ..media.media_group import MediaGroup, Results, as_media_error, check_times
 from ..media.waveform import LENGTH_TOLERANCE, NoAudioTrackError, Wave, Waveform, is_utterance_clip
-
-QUEUE_BYTES = 64 << 20
-"""Bytes of waveforms decoded ahead."""
 
 POOL_BATCHES = 8
 """Batches' worth of waveforms that are sorted by length together."""
@@ -72,7 +70,12 @@ class WaveEncoder(Protocol):
 
 
 def audio_entries(
-    groups: Sequence[MediaGroup], encoder: WaveEncoder, *, decoders: int, channel: Channel = "mean"
+    groups: Sequence[MediaGroup],
+    encoder: WaveEncoder,
+    *,
+    decoders: int,
+    channel: Channel = "mean",
+    budget: int = MIN_DECODE_BYTES,
 ) -> Results:
     """Extract the features of all utterances, in the order given.
 
@@ -81,13 +84,14 @@ def audio_entries(
         encoder: the encoder.
         decoders: number of files decoded at the same time.
         channel: channel of the recordings to encode.
+        budget: bytes of waveforms decoded ahead.
 
     Raises:
         Exception: any error of the encoder.
     """
     pool: list[DecodedAudio] = []
     jobs = [partial(decode_audio, group, encoder.frame_shape, channel) for group in groups]
-    with prefetch(jobs, threads=decoders, size=_wave_bytes, budget=QUEUE_BYTES) as queues:
+    with prefetch(jobs, threads=decoders, size=_wave_bytes, budget=budget) as queues:
         for queue in queues:
             for item in queue:
                 pool.append(item)

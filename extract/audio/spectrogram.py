@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...shared.timing import AUDIO_HOP_SAMPLES, SAMPLE_RATE
+from ..encoders.transfer import to_device
 from ..media.waveform import Wave
 from .windows import FrameGrid
 
@@ -109,9 +110,9 @@ class StackedMelModel:
     ) -> tuple[list[int], Sequence[Tensor]]:
         """Hidden states of stacked frames (t_a, 160); see `AudioModel`."""
         frames = [len(stacked) for stacked in inputs]
-        padded = nn.utils.rnn.pad_sequence(list(inputs), batch_first=True).to(device)
+        padded = to_device(nn.utils.rnn.pad_sequence(list(inputs), batch_first=True), device)
         mask = None
         if len(set(frames)) > 1:
-            mask = (torch.arange(max(frames)) < torch.tensor(frames)[:, None]).long().to(device)
+            mask = to_device((torch.arange(max(frames)) < torch.tensor(frames)[:, None]).long(), device)
         out = self._model(padded, attention_mask=mask, output_hidden_states=every)
         return frames, (*out.hidden_states[:-1], out.last_hidden_state) if every else (out.last_hidden_state,)

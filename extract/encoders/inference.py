@@ -1,8 +1,8 @@
 """Running frozen networks: precision, batches too large for the device, and the output of transformers."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TypeVar
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ def split_on_oom(run: Callable[[Sequence[Item]], list[Result]], batch: Sequence[
     """Run a network on a batch, in halves (recursively) where the device runs out of memory.
 
     Args:
-        run: the network, one result per item.
+        run: the network: one result per item, or fewer for several items each.
         batch: the items, at least one.
         remedy: what the user can change if a single item is too large.
 
@@ -60,7 +60,31 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Context in which matrix products and convolutions run in `precision`: fp32 (no change), bf16 or fp16."""
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """Context in which matrix products and convolutions run in `precision`.
+
+    Args:
+        device: device of the network.
+        precision: fp32; tf32, which a GPU multiplies with 10 bits of the fraction, and a CPU as fp32; bf16 or fp16.
+    """
     dtype = autocast_dtype(precision, device)
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+    with _multiplication(device, precision), nullcontext() if dtype is None else torch.autocast(device.type, dtype):
+        yield
+
+
+@contextmanager
+def _multiplication(device: torch.device, precision: str) -> Iterator[None]:
+    """Context in which a GPU multiplies float32 in full; by default PyTorch takes TF32 for convolutions."""
+    if device.type == "cpu":
+        yield
+        return
+    kinds: Any = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    before = [kind.fp32_precision for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        yield
+    finally:
+        for kind, value in zip(kinds, before, strict=True):
+            kind.fp32_precision = value

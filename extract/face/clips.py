@@ -12,6 +12,7 @@ from torch import nn
 from ...shared.errors import EncoderError
 from ..encoders.inference import autocast
 from ..encoders.pretrained import load_pretrained
+from ..encoders.transfer import HostCopy, to_device
 from ..encoders.weights import Weights, read_json
 from ..media.video_reader import RgbImage
 from .tracker import Track
@@ -53,17 +54,23 @@ class ClipEncoder:
         pixels: torch.Tensor = self.processor([face], **as_is, return_tensors="pt")["pixel_values"][0, 0]
         return pixels.float()
 
+    def prepare_on_device(self, pixels: torch.Tensor, *, faces: bool) -> torch.Tensor:
+        """Not used: the frames of clips are prepared one by one."""
+        raise NotImplementedError
+
     @torch.inference_mode()
-    def encode(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-        """Vectors (n, frames, d_v) of n clips (frames, 3, size, size)."""
-        batch = torch.stack(list(prepared)).to(self.device)
+    def start(self, batch: torch.Tensor) -> HostCopy:
+        """Start to encode clips (n, frames, 3, size, size) on the device; the result is that of `encode`."""
         with autocast(self.device, self.precision):
             hidden: torch.Tensor = self.model(pixel_values=batch).last_hidden_state
         # (n, times * patches, d_v): the tokens are ordered by time, then by place.
         times = self.frames // self._tubelet
         by_time = hidden.float().reshape(len(hidden), times, -1, self.width).mean(2)
-        vectors: NDArray[np.float32] = by_time.repeat_interleave(self._tubelet, 1).cpu().numpy()
-        return vectors
+        return HostCopy(by_time.repeat_interleave(self._tubelet, 1))
+
+    def encode(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+        """Vectors (n, frames, d_v) of n clips (frames, 3, size, size)."""
+        return self.start(to_device(torch.stack(list(prepared)), self.device)).numpy()
 
 
 def load_clip_encoder(weights: Weights, device: torch.device, *, precision: str = "fp32") -> ClipEncoder:

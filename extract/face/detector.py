@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..encoders.inference import split_on_oom
+from ..encoders.inference import autocast, split_on_oom
+from ..encoders.transfer import stack_on_device
 from ..media.video_reader import RgbImage
+from .cascade import Cascade
 
 PixelBox = NDArray[np.float32]
 """(x0, y0, x1, y1) in pixels of the image."""
@@ -26,10 +28,7 @@ class DetectedFace:
 
 
 class FaceDetector:
-    """MTCNN (Zhang et al. 2016) with the weights that come with facenet-pytorch.
-
-    Only its `detect` with keep_all is used: the other methods fail on images without a face.
-    """
+    """MTCNN (Zhang et al. 2016) with the weights that come with facenet-pytorch."""
 
     def __init__(self, *, min_face_fraction: float, min_probability: float, device: torch.device) -> None:
         """Load the detector.
@@ -39,11 +38,8 @@ class FaceDetector:
             min_probability: probability below which a detection is dropped.
             device: device to run on.
         """
-        # Imports torchvision, which takes a second: not for streams without detection.
-        from facenet_pytorch import MTCNN
-
         self.device = device
-        self._mtcnn = MTCNN(keep_all=True, device=device)
+        self._cascade = Cascade(device)
         self._min_face_fraction = min_face_fraction
         self._min_probability = min_probability
 
@@ -53,22 +49,19 @@ class FaceDetector:
         min_face = max(MIN_FACE_PIXELS, round(self._min_face_fraction * height))
         if min(height, width) < min_face:
             return [[] for _ in images]
-        self._mtcnn.min_face_size = min_face
-        return split_on_oom(self._detect, images, remedy="scale the video down")
 
-    @torch.inference_mode()
-    def _detect(self, images: Sequence[RgbImage]) -> list[list[DetectedFace]]:
-        boxes, probabilities = self._mtcnn.detect(np.stack(images))
-        return [self._select(*faces) for faces in zip(boxes, probabilities, strict=True)]
+        def detect(part: Sequence[RgbImage]) -> list[list[DetectedFace]]:
+            # Always in float32: in half precision boxes move, and faces are lost.
+            with autocast(self.device, "fp32"):
+                found = self._cascade.detect(stack_on_device(part, self.device), min_face=min_face)
+            return [self._select(faces) for faces in found]
 
-    def _select(self, boxes: NDArray[np.float32] | None, probabilities: Sequence[float | None]) -> list[DetectedFace]:
-        """The detections of one image that are probable enough."""
-        if boxes is None:
-            return []
+        return split_on_oom(detect, images, remedy="scale the video down")
+
+    def _select(self, faces: NDArray[np.float32]) -> list[DetectedFace]:
+        """The faces (n, 5) of one image that are probable enough."""
         return [
-            DetectedFace(box=np.asarray(box, np.float32), probability=float(probability))
-            for box, probability in zip(boxes, probabilities, strict=True)
-            if probability is not None and probability >= self._min_probability
+            DetectedFace(box=face[:4], probability=float(face[4])) for face in faces if face[4] >= self._min_probability
         ]
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from ...shared.config.settings import FaceSettings
 from ...shared.errors import EncoderError
 from ..encoders.inference import autocast
+from ..encoders.transfer import HostCopy, to_device
 from ..encoders.weights import FACENET_SIZE, Weights
 from ..media.video_reader import RgbImage
 from .batching import FaceExtractor, ImageEncoder
@@ -34,7 +35,7 @@ class FaceEncoder:
         # channels_last is a third faster on a CPU.
         self._model = model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
         self.width = width
-        self._device = device
+        self.device = device
         self._precision = precision
 
     def prepare(self, image: RgbImage) -> torch.Tensor:
@@ -47,14 +48,25 @@ class FaceEncoder:
         """Return the face (3, size, size) unchanged."""
         return face
 
+    def prepare_on_device(self, pixels: torch.Tensor, *, faces: bool) -> torch.Tensor:
+        """The square images (n, 3, size, size) of whole images (n, h, w, 3), stretched, or of faces, unchanged."""
+        if faces:
+            return pixels
+        whole, sides = pixels.permute(0, 3, 1, 2).float(), (self.size, self.size)
+        return nn.functional.interpolate(whole, sides, mode="bilinear", antialias=True, align_corners=False)
+
     @torch.inference_mode()
+    def start(self, batch: torch.Tensor) -> HostCopy:
+        """Start to encode images (n, 3, size, size) on the device, with values 0 to 255."""
+        # facenet-pytorch's fixed_image_standardization, with which its weights were trained.
+        batch = (batch - 127.5) / 128.0
+        with autocast(self.device, self._precision):
+            embeddings: torch.Tensor = self._model(batch.contiguous(memory_format=torch.channels_last))
+        return HostCopy(embeddings.float())
+
     def encode(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
         """Embeddings (n, d_v) of n images (3, size, size) with values 0 to 255."""
-        # facenet-pytorch's fixed_image_standardization, with which its weights were trained.
-        batch = (torch.stack(list(prepared)).to(self._device) - 127.5) / 128.0
-        with autocast(self._device, self._precision):
-            embeddings: torch.Tensor = self._model(batch.contiguous(memory_format=torch.channels_last))
-        return embeddings.float().cpu().numpy()
+        return self.start(to_device(torch.stack(list(prepared)), self.device)).numpy()
 
 
 def build_face_extractor(
@@ -66,7 +78,7 @@ def build_face_extractor(
         settings: settings of the stream.
         weights: InceptionResnetV1 as a file or random, or the folder of a vision model.
         device: device of both networks.
-        precision: fp32, bf16 or fp16, of the encoder; embeddings are always float32.
+        precision: fp32, tf32, bf16 or fp16, of the encoder; embeddings are always float32.
         batch: number of images encoded together; 0 for DEFAULT_BATCH.
 
     Raises:
@@ -80,7 +92,6 @@ def build_face_extractor(
         )
     detector = None
     if settings.region == "face":
-        # Always in fp32: MTCNN fails in bf16.
         detector = FaceDetector(
             min_face_fraction=settings.min_face_fraction, min_probability=settings.min_probability, device=device
         )
@@ -90,6 +101,7 @@ def build_face_extractor(
         settings=settings,
         crop=face_crop(settings, weights),
         batch=batch or DEFAULT_BATCH[device.type],
+        on_device=device.type != "cpu" and not reads_clips(weights),
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...shared.config.settings import FaceSettings
 from ...shared.errors import MediaError
 from ...shared.parallel.prefetch import prefetch
+from ...shared.parallel.resources import MIN_DECODE_BYTES
 from ...shared.store.shard import Entry
 from ...shared.timing import face_times
 from ...shared.utterance import Utterance
@@ -22,9 +23,6 @@ from ..media.media_group import MediaGroup, Results, check_times
 from ..media.video import FULL, NoVideoTrackError, Segment, Video, open_video
 from .batching import FaceBatches, FaceExtractor
 from .tracker import FrameSample, Track
-
-QUEUE_BYTES = 64 << 20
-"""Bytes of frames decoded ahead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +68,16 @@ class _OpenGroup:
         return all(track.finished for track in self.tracks)
 
 
-def face_entries(groups: Sequence[MediaGroup], extractor: FaceExtractor, *, decoders: int) -> Results:
+def face_entries(
+    groups: Sequence[MediaGroup], extractor: FaceExtractor, *, decoders: int, budget: int = MIN_DECODE_BYTES
+) -> Results:
     """Extract the features of all utterances, in the order given.
 
     Args:
         groups: the videos with their utterances. One that cannot be decoded costs its own utterances only.
         extractor: detector and encoder.
         decoders: number of videos decoded at the same time.
+        budget: bytes of frames decoded ahead.
 
     Raises:
         DecodeFallbackError: decord failed on a video; redo the groups with backend="pyav" for it.
@@ -85,7 +86,7 @@ def face_entries(groups: Sequence[MediaGroup], extractor: FaceExtractor, *, deco
     batches = FaceBatches(extractor)
     open_groups: deque[_OpenGroup] = deque()
     jobs = [partial(decode_video, group, extractor.settings, extractor.encoder.width) for group in groups]
-    with prefetch(jobs, threads=decoders, size=_image_bytes, budget=QUEUE_BYTES) as queues:
+    with prefetch(jobs, threads=decoders, size=_image_bytes, budget=budget) as queues:
         for group, queue in zip(groups, queues, strict=True):
             current = _OpenGroup(group=group, tracks=[], results=[], problems={})
             open_groups.append(current)

@@ -173,6 +173,25 @@ class Track:
         self._last_key = key.position, faces[-1]
         return faces
 
+    def will_detect(self, span: Span, before: Sequence[DetectedFace] | None, key_faces: Sequence[DetectedFace]) -> bool:
+        """Whether `interpolate` will certainly detect faces in the frames between.
+
+        Args:
+            span: a span of this track.
+            before: the faces detected in the key frame of the span before it; None: that span is done.
+            key_faces: the faces detected in its own key frame.
+        """
+        if len(span.samples) == 1:
+            return False
+        if before is None:
+            if self._last_key is None:
+                return False
+            before = [self._last_key[1]] if self._last_key[1] else []
+        if not before or not key_faces:
+            return True
+        # Which of several faces is selected depends on the frames between.
+        return len(before) == len(key_faces) == 1 and not overlap(before[0].box, key_faces[0].box) > HIGH_OVERLAP
+
     def _select(self, candidates: Sequence[DetectedFace], image: RgbImage) -> DetectedFace | None:
         face = self._follower.select(candidates, image)
         if face is not None:

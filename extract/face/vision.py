@@ -12,6 +12,7 @@ from torch import nn
 from ...shared.errors import EncoderError
 from ..encoders.inference import autocast, quiet_transformers
 from ..encoders.pretrained import first_line, load_pretrained
+from ..encoders.transfer import HostCopy, to_device
 from ..encoders.weights import Weights, read_json
 from ..media.video_reader import RgbImage
 
@@ -42,13 +43,27 @@ class VisionEncoder:
         as_is = {"do_resize": False, "do_center_crop": False, "input_data_format": "channels_first"}
         return _pixels(self.processor(face, **as_is, return_tensors="pt"))
 
+    def prepare_on_device(self, pixels: torch.Tensor, *, faces: bool) -> torch.Tensor:
+        """The model's input (n, 3, h, w) of whole images (n, h, w, 3), uint8, or of faces (n, 3, h, w), 0 to 255."""
+        if getattr(self.processor, "backend", None) != "torchvision":
+            # A processor on Pillow and NumPy.
+            pixels = pixels.cpu()
+        layout = {"do_resize": False, "do_center_crop": False, "input_data_format": "channels_first"}
+        if not faces:
+            layout = {"input_data_format": "channels_last"}
+        batch: torch.Tensor = self.processor(list(pixels), **layout, return_tensors="pt")["pixel_values"]
+        return batch.float().to(self.device)
+
     @torch.inference_mode()
-    def encode(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-        """Embeddings (n, d_v) of n prepared images (3, size, size)."""
-        batch = torch.stack(list(prepared)).to(self.device)
+    def start(self, batch: torch.Tensor) -> HostCopy:
+        """Start to encode prepared images (n, 3, size, size) on the device."""
         with autocast(self.device, self.precision):
             embeddings = _embed(self.model, batch.contiguous(memory_format=torch.channels_last))
-        return embeddings.float().cpu().numpy()
+        return HostCopy(embeddings.float())
+
+    def encode(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+        """Embeddings (n, d_v) of n prepared images (3, size, size)."""
+        return self.start(to_device(torch.stack(list(prepared)), self.device)).numpy()
 
 
 def load_vision_encoder(weights: Weights, device: torch.device, *, precision: str = "fp32") -> VisionEncoder:

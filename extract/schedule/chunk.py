@@ -17,6 +17,7 @@ from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettin
 from ...shared.errors import FoalError, MediaError, StoreError
 from ...shared.files.fingerprint import CONTENT, content_hash
 from ...shared.files.unicode_names import locate
+from ...shared.parallel.resources import MIN_DECODE_BYTES
 from ...shared.store.shard import ShardReader, ShardWriter, verify_shard
 from ...shared.timing import TEXT_CHARACTERS_PER_SECOND
 from ...shared.utterance import Utterance
@@ -49,11 +50,13 @@ class Encoders:
         device: torch.device,
         *,
         decode_threads: int,
+        decode_budget: int = MIN_DECODE_BYTES,
     ) -> None:
         self.settings = settings
         self.specs = specs
         self._device = device
         self._decode_threads = decode_threads
+        self._decode_budget = decode_budget
         self._loaded: dict[str, Encoder] = {}
 
     def import_libraries(self) -> None:
@@ -99,13 +102,19 @@ class Encoders:
         """Extract all utterances of the media files, in order. Raises DecodeFallbackError."""
         encoder = self.load(stream)
         if isinstance(encoder, FaceExtractor):
-            return face_entries(parts, encoder, decoders=self._decode_threads)
+            return face_entries(parts, encoder, decoders=self._decode_threads, budget=self._decode_budget)
         settings = self.specs[stream].settings
         if isinstance(encoder, TextEncoder):
             assert isinstance(settings, TextSettings)
             return text_entries(parts, encoder, settings)
         assert isinstance(settings, AudioSettings)
-        return audio_entries(parts, encoder, decoders=self._decode_threads, channel=settings.channel)
+        return audio_entries(
+            parts,
+            encoder,
+            decoders=self._decode_threads,
+            channel=settings.channel,
+            budget=self._decode_budget,
+        )
 
     def bytes_per_second(self, stream: str) -> float:
         """Bytes of features per second of media; for text an upper limit, with a token per character."""

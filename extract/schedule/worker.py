@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from distributed import Worker, get_worker
+from distributed.system import MEMORY_LIMIT
 
 from ...shared.config.settings import Settings
 from ...shared.parallel.plugin import NamedPlugin, plugin_of
-from ...shared.parallel.resources import Resources, pin_gpu
+from ...shared.parallel.resources import Resources, decode_bytes, pin_gpu
 from .failures import ChunkResult
 from .plan import Chunk
 from .stream_spec import StreamSpec
@@ -43,7 +44,13 @@ class EncoderPlugin(NamedPlugin):
         # Before CUDA is initialized; an external worker keeps the GPU that it was given.
         pin_gpu(self._resources, str(worker.name))
         device = torch.device("cuda" if resources.devices else "cpu")
-        self.encoders = Encoders(self._settings, self._specs, device, decode_threads=resources.decode_threads)
+        self.encoders = Encoders(
+            self._settings,
+            self._specs,
+            device,
+            decode_threads=resources.decode_threads,
+            decode_budget=decode_bytes(worker.memory_manager.memory_limit or MEMORY_LIMIT, gpu=device.type == "cuda"),
+        )
         self.encoders.import_libraries()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..encoders.inference import autocast, select_layers, split_on_oom
 from ..encoders.layers import Layers, layer_shape
+from ..encoders.transfer import to_device
 from .tokens import Tokenizer, Tokens
 from .transcript import TextInput
 
@@ -115,7 +116,7 @@ class TextEncoder:
         return batches
 
     def _forward(self, batch: Sequence[Tokens]) -> list[NDArray[np.float32]]:
-        lengths = torch.tensor([len(item.ids) for item in batch], device=self._device)
+        lengths = to_device(torch.tensor([len(item.ids) for item in batch]), self._device)
         # Any id serves as padding: it is masked, and stands behind the words.
         ids = _padded([item.ids for item in batch], self._pad_id(), self._device)
         mask = torch.arange(ids.shape[1], device=self._device) < lengths[:, None]
@@ -153,4 +154,5 @@ class TextEncoder:
 def _padded(rows: Sequence[Sequence[int]], value: int, device: torch.device) -> Tensor:
     """Rows of different lengths as a matrix (b, t_l), filled up on the right."""
     tensors = [torch.tensor(row) for row in rows]
-    return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value, padding_side="right").to(device)
+    padded = nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value, padding_side="right")
+    return to_device(padded, device)

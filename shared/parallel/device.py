@@ -36,11 +36,12 @@ def autocast_dtype(precision: str, device: "torch.device") -> "torch.dtype | Non
     """The dtype of mixed precision; None for float32.
 
     Args:
-        precision: fp32, bf16, fp16, or `auto`: bf16 on GPUs that support it, else fp32.
+        precision: fp32, tf32 (float32, multiplied with fewer bits), bf16, fp16, or `auto`: bf16 on GPUs that support
+            it, else fp32.
         device: the device of the computation.
     """
     import torch
 
     if precision == "auto":
         return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
-    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]

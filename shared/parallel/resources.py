@@ -8,6 +8,8 @@ from ..config.settings import ClusterSettings
 from ..errors import UsageError
 
 MAX_DECODE_THREADS = 8
+MIN_DECODE_BYTES = 64 << 20
+MAX_DECODE_BYTES = 16 << 30
 GPU_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg", "/dev/kfd", "/dev/nvmap")
 """Files of the drivers of NVIDIA, Windows Subsystem for Linux, AMD and Jetson. Without any there is no GPU to use."""
 
@@ -50,6 +52,19 @@ def allocate(settings: ClusterSettings, *, cores: int, devices: Sequence[str], d
         threads=settings.threads or cores_per_worker,
         decode_threads=decode_threads or default_decode_threads,
     )
+
+
+def decode_bytes(memory: int, *, gpu: bool) -> int:
+    """Bytes of decoded media that may wait for the encoders of a worker.
+
+    A GPU is faster than a decoder. Several decoders keep it busy only if the files behind the one that is consumed can
+    be decoded as well: a dialog of three minutes has a gigabyte of frames. On a CPU the encoder is the slower part.
+
+    Args:
+        memory: bytes of memory of the worker; it may use a quarter of them.
+        gpu: whether it has a GPU.
+    """
+    return min(max(memory // 4, MIN_DECODE_BYTES), MAX_DECODE_BYTES) if gpu else MIN_DECODE_BYTES
 
 
 def available_cores() -> int:

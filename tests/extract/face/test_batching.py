@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from foal.extract.face.batching import FaceExtractor
+from foal.extract.face.batching import DETECTION_BATCH, IN_FLIGHT, FaceExtractor
+from foal.extract.face.detector import FaceDetector
 from foal.extract.face.tracker import Track
 
 Build = Callable[..., FaceExtractor]
@@ -64,3 +65,48 @@ def test_without_detection_the_complete_image_is_encoded(
     np.testing.assert_allclose(
         track.values[0], extractor.encoder.encode([extractor.encoder.prepare(images[0])])[0], atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"crop_shape": "stretched"},
+        {"crop_shape": "square", "margin": 0.3},
+        {"region": "crop"},
+    ],
+)
+def test_images_resized_on_the_device_give_the_same_embeddings(
+    images: list[np.ndarray], settings: dict[str, object], build: Build, run_batches: RunBatches
+) -> None:
+    """The way of a GPU, here on a CPU: images of all sizes are resized together, in batches that are not filled up."""
+    mixed = [*images[:3], images[3][:200], *images[4:]]
+    extractor = build(detect_stride=2, batch=3, **settings)
+    (expected,) = run_batches(extractor, mixed)
+    (track,) = run_batches(replace(extractor, on_device=True), mixed)
+    assert track.valid.all()
+    np.testing.assert_array_equal(track.boxes, expected.boxes)
+    np.testing.assert_allclose(track.values, expected.values, atol=1e-5 * np.abs(expected.values).max())
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_large_batches_in_flight_give_the_same_tracks(
+    monkeypatch: pytest.MonkeyPatch, images: list[np.ndarray], stride: int, build: Build, run_batches: RunBatches
+) -> None:
+    """The order of a GPU, here on a CPU: many key frames at once, frames between after them, results fetched late."""
+    blank = np.zeros_like(images[0])
+    utterances = images, [images[0], blank, blank, images[3], images[4], blank, images[5]], [blank] * 5
+    extractor = build(detect_stride=stride)
+    expected = run_batches(extractor, *utterances)
+    monkeypatch.setitem(DETECTION_BATCH, "cpu", 64)
+    monkeypatch.setitem(IN_FLIGHT, "cpu", 1)
+    calls: list[int] = []
+    detect = FaceDetector.detect
+    monkeypatch.setattr(FaceDetector, "detect", lambda self, some: calls.append(len(some)) or detect(self, some))
+    for track, one in zip(run_batches(replace(extractor, batch=4), *utterances), expected, strict=True):
+        np.testing.assert_array_equal(track.valid, one.valid)
+        np.testing.assert_allclose(track.boxes, one.boxes, atol=1e-3)
+        np.testing.assert_allclose(track.values, one.values, atol=1e-4 * np.abs(one.values).max(initial=1e-9))
+        np.testing.assert_allclose(track.probabilities, one.probabilities, atol=1e-5)
+        assert track.face_counts == one.face_counts
+    # All key frames in one call. Where one of two has no face, the frames between them are detected in another.
+    assert len(calls) == (1 if stride == 1 else 2)

@@ -10,9 +10,10 @@ from facenet_pytorch.models.utils.detect_face import extract_face
 from numpy.typing import NDArray
 from PIL import Image
 
+from foal.extract.encoders.transfer import HostCopy
 from foal.extract.face.batching import FaceExtractor
 from foal.extract.face.config import FaceCrop
-from foal.extract.face.cropping import cut_face, cut_square, cut_stretched
+from foal.extract.face.cropping import cut_face, cut_square, cut_stretched, face_region, resize_faces
 from foal.extract.face.detector import FaceDetector
 from foal.extract.face.tracker import Track
 
@@ -26,6 +27,7 @@ class Recorder:
 
     def __init__(self, size: int) -> None:
         self.width = 1
+        self.device = CPU
         self.size = size
         self.faces: list[np.ndarray] = []
 
@@ -36,8 +38,14 @@ class Recorder:
         self.faces.append(face.numpy())
         return face
 
+    def prepare_on_device(self, pixels: torch.Tensor, *, faces: bool) -> torch.Tensor:
+        raise AssertionError("expected faces prepared one by one")
+
+    def start(self, batch: torch.Tensor) -> HostCopy:
+        return HostCopy(torch.zeros(len(batch), 1))
+
     def encode(self, prepared: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-        return np.zeros((len(prepared), 1), np.float32)
+        return self.start(torch.stack(list(prepared))).numpy()
 
 
 def correlation(first: torch.Tensor, second: torch.Tensor) -> float:
@@ -89,6 +97,16 @@ def test_a_square_face_of_a_narrow_box_is_wider_than_a_stretched_one(images: lis
     expected = extract_face(Image.fromarray(images[0]), box)
     assert correlation(cut_face(images[0], box, size=160, crop=FaceCrop(shape="square", margin=0.0)), expected) < 0.9
     assert torch.equal(cut_face(images[0], box, size=160, crop=FaceCrop(shape="stretched", margin=0.0)), expected)
+
+
+@pytest.mark.parametrize("crop", [FaceCrop(shape="stretched", margin=0.0), FaceCrop(shape="square", margin=0.4)])
+def test_faces_resized_together_are_those_cut_one_by_one(images: list[np.ndarray], crop: FaceCrop) -> None:
+    boxes = [(40, 30, 120, 150), (-20, 5, 90, 400), (60, 60, 63, 62), (100, 100, 500, 200)]
+    pairs = [(image, np.array(box, np.float32)) for image in images[:2] for box in boxes]
+    regions = [torch.from_numpy(face_region(image, box, crop).copy()) for image, box in pairs]
+    together = resize_faces(regions, size=80, crop=crop, device=CPU)
+    expected = torch.stack([cut_face(image, box, size=80, crop=crop) for image, box in pairs])
+    torch.testing.assert_close(together, expected, rtol=0, atol=0 if crop.shape == "stretched" else 5e-3)
 
 
 def test_degenerate_boxes_give_a_pixel_of_the_image() -> None:

@@ -71,6 +71,16 @@ def test_a_face_is_only_rescaled_and_normalized(saved: Saved) -> None:
     torch.testing.assert_close(difference, (0.5 / 255 / std).expand_as(face), rtol=1e-3, atol=1e-5)
 
 
+def test_images_prepared_together_are_those_prepared_one_by_one(saved: Saved) -> None:
+    encoder = saved.load()
+    whole = [random_image(50, 70, seed) for seed in range(3)]
+    together = encoder.prepare_on_device(torch.from_numpy(np.stack(whole)), faces=False)
+    assert torch.equal(together, torch.stack([encoder.prepare(image) for image in whole]))
+    faces = torch.rand(3, 3, PIXELS, PIXELS) * 255
+    together = encoder.prepare_on_device(faces, faces=True)
+    assert torch.equal(together, torch.stack([encoder.prepare_face(face) for face in faces]))
+
+
 def test_embeddings_do_not_depend_on_the_batch(saved: Saved) -> None:
     encoder = saved.load()
     prepared = [encoder.prepare(random_image(40, 60, seed)) for seed in range(5)]

@@ -46,9 +46,51 @@ def test_prefetched_bytes_stay_within_the_budget() -> None:
                 with lock:
                     consumed += 1
     assert produced == consumed == 300
-    # Two running jobs and one finished or waiting job with three items each, one item in transit in each of them, and
-    # one that was just consumed.
-    assert max_pending <= 3 * 3 + 3 + 1
+    # Six items fit. One more may be beyond the budget, one is in transit in each of two threads, and one that was just
+    # consumed is still counted.
+    assert max_pending <= 6 + 1 + 2 + 1
+
+
+def test_jobs_that_wait_for_their_turn_share_the_whole_budget() -> None:
+    finished = [threading.Event() for _ in range(3)]
+
+    def job(number: int) -> Callable[[], Iterator[int]]:
+        def run() -> Iterator[int]:
+            yield from range(number, number + 10)
+            finished[number].set()
+
+        return run
+
+    with prefetch([job(number) for number in range(3)], threads=3, size=item_size, budget=40) as queues:
+        # Nothing is consumed. A quarter of the budget is kept for the first job, the other two get 10 items of 20.
+        assert all(event.wait(20) for event in finished)
+        assert [list(queue) for queue in queues] == [list(range(number, number + 10)) for number in range(3)]
+
+
+def test_a_job_in_turn_does_not_wait_for_room_that_the_others_have_filled() -> None:
+    filled = threading.Event()
+
+    def late() -> Iterator[int]:
+        filled.wait(20)
+        yield from range(100)
+
+    def early() -> Iterator[int]:
+        for number in range(100):
+            if number == 5:
+                filled.set()
+            yield number
+
+    with prefetch([late, early], threads=2, size=item_size, budget=8) as queues:
+        # The second job fills all but the share of the first one, which has not begun.
+        assert [list(queue) for queue in queues] == [list(range(100))] * 2
+
+
+def test_an_item_larger_than_the_budget_is_delivered() -> None:
+    def item_bytes(_: int) -> int:
+        return 1000
+
+    with prefetch([counting(0, 3), counting(10, 3)], threads=2, size=item_bytes, budget=10) as queues:
+        assert [list(queue) for queue in queues] == [[0, 1, 2], [10, 11, 12]]
 
 
 def test_jobs_run_in_parallel() -> None:

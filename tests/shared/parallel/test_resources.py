@@ -15,6 +15,7 @@ from foal.shared.parallel.resources import (
     allocate,
     available_cores,
     available_gpus,
+    decode_bytes,
     local_resources,
     pin_gpu,
     visible_device,
@@ -46,6 +47,18 @@ def test_with_gpus_there_is_one_worker_per_gpu_and_cores_decode() -> None:
     assert allocated(32, ("0", "1"), workers=4, decode_threads=3) == Resources(
         workers=4, devices=("0", "1"), threads=8, decode_threads=3
     )
+
+
+def test_several_workers_share_a_gpu() -> None:
+    resources = allocated(16, ("0",), workers=4)
+    assert resources == Resources(workers=4, devices=("0",), threads=4, decode_threads=4)
+    assert {visible_device(resources.devices, str(number)) for number in range(4)} == {"0"}
+
+
+def test_decoded_media_take_a_quarter_of_the_memory_of_a_worker_with_a_gpu() -> None:
+    assert decode_bytes(32 << 30, gpu=True) == 8 << 30
+    assert decode_bytes(1 << 50, gpu=True) == 16 << 30
+    assert decode_bytes(1 << 20, gpu=True) == decode_bytes(32 << 30, gpu=False) == 64 << 20
 
 
 def test_each_worker_sees_its_own_gpu() -> None:
