@@ -60,7 +60,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = save_encoder(Path(folder), tiny=arguments.tiny)
         audio = load_audio_encoder(find_audio_weights(str(path), "main", 0), CPU)
-        convolutions = Wav2Vec2Model.from_pretrained(path).eval().feature_extractor
+        convolutions = Wav2Vec2Model.from_pretrained(path).feature_extractor
     weights = find_face_weights("random:facenet", "main", 0)
     face = build_face_extractor(settings.face, weights, CPU, precision="fp32", batch=arguments.images).encoder
     generator = np.random.default_rng(0)
