@@ -122,7 +122,7 @@ class Catalog:
             return -1
         rows, path = self.rows, utterance.media(modality)
         source = utterance.source(modality, self.context)
-        candidates = [first, *self._later.get(first, ())]
+        candidates: list[int] = [first, *self._later.get(first, ())]
         for row in candidates:
             if is_same_source(rows.sources[row], source, media) and (
                 media is None or media.unchanged(path, rows.media[row], rows.contents[row])
