@@ -125,7 +125,7 @@ def write_shards(settings: Any, utterances: list[Any], per_shard: int) -> None:
                                 id=utterance.id,
                                 values=values,
                                 valid=valid,
-                                origin=utterance.start,
+                                origin=utterance.start or 0.0,
                                 source=utterance.source(spec.modality),
                                 media=f"0:{MEDIA_TIME}",
                                 quality={"decoded": 1.0},
@@ -135,8 +135,8 @@ def write_shards(settings: Any, utterances: list[Any], per_shard: int) -> None:
 
 def measure(part: str, folder: Path, count: int) -> dict[str, float]:
     """Run a part in this process: processor seconds without imports, and the peak memory in MB."""
-    import foal.extract.maintenance.index
-    import foal.extract.run
+    from foal.extract.maintenance.index import index_features
+    from foal.extract.run import extract
     from foal.extract.schedule.failures import Quarantine
     from foal.extract.schedule.pending import pending_chunks
     from foal.extract.schedule.stream_spec import build_stream_spec
@@ -156,10 +156,10 @@ def measure(part: str, folder: Path, count: int) -> dict[str, float]:
         pending = pending_chunks(settings, utterances, specs, Quarantine(settings, utterances))
         check_equal("planned", sum(len(chunk.utterances) for chunk in pending.chunks), len(specs) * count)
     elif part in ("first_look", "nothing_to_do"):
-        done = foal.extract.run.extract(settings, ["all"], index=settings.index)
+        done = extract(settings, ["all"], index=settings.index)
         check_equal("up to date", done.skipped, count)
     elif part == "index":
-        foal.extract.maintenance.index.index_features(settings, settings.index, pack=False, config_hashes=[])
+        index_features(settings, settings.index, pack=False, config_hashes=[])
     else:
         with FeatureStore(settings.index) as store:
             check_equal("indexed", len(store), count)

@@ -15,13 +15,13 @@ from typing import Literal
 
 import numpy as np
 
-from ...shared.config.settings import INDEX_NAME, MODALITIES, Settings
+from ...shared.config.settings import INDEX_NAME, MODALITIES, Settings, modality_of
 from ...shared.files.atomic import remove, remove_stale_temporaries
 from ...shared.files.lock import features_lock
 from ...shared.files.overwrite import check_overwrite
 from ...shared.manifest import read_manifest
 from ...shared.seen_corpora import seen_corpora_json, seen_corpus_warnings
-from ...shared.store.catalog import Catalog, read_catalog, shard_folder, shard_name
+from ...shared.store.catalog import Catalog, read_catalog, shard_folder, shard_name, store_catalog
 from ...shared.store.index_writer import check_index, write_index
 from ...shared.store.shard import Entry, ShardHeader, ShardWriter
 from ...shared.text import counted, preview_ids
@@ -115,7 +115,11 @@ def import_features(
             _remove_earlier(catalog, header, plan)
         streams = config_hashes | {stream: found.config_hash for stream, found in earlier.items()}
         known = {stream: found.catalog for stream, found in earlier.items()}
+        for stream, config_hash in config_hashes.items():
+            known[stream] = read_catalog(out, modality_of(stream), config_hash)
         result = write_index(index, kept, out, in_order(streams), catalogs=known, force=force)
+        for catalog in known.values():
+            store_catalog(catalog)
     for path, reason in result.damaged.items():
         log.warning(f"{path}: {reason}")
     if result.not_extracted:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...shared.config.settings import Settings, modality_of
 from ...shared.errors import MediaError
+from ...shared.files.media_lengths import MediaLengths
 from ...shared.files.media_state import MediaFingerprints
 from ...shared.files.unicode_names import locate
 from ...shared.store.catalog import SHORT_HASH_LENGTH, Catalog, read_catalog
@@ -104,7 +105,7 @@ def pending_chunks(
             _log_retries(left[spec.stream], spec, quarantine)
     media.remember()
     contexts = {spec.stream: spec.context for spec in specs}
-    chunks = sorted(_plan(settings, left, contexts), key=lambda chunk: -chunk.seconds)
+    chunks = sorted(_plan(settings, left, contexts, media), key=lambda chunk: -chunk.seconds)
     return Pending(chunks=chunks, known_failures=known_failures, damaged=damaged, catalogs=catalogs, media=media)
 
 
@@ -118,15 +119,17 @@ def _log_retries(left: Sequence[Utterance], spec: StreamSpec, quarantine: Quaran
         log.info(f"{spec.stream}: {preview_ids(ids)} failed before and will be tried again: {reason}")
 
 
-def _plan(settings: Settings, left: Mapping[str, Sequence[Utterance]], contexts: Mapping[str, int]) -> Iterator[Chunk]:
+def _plan(
+    settings: Settings, left: Mapping[str, Sequence[Utterance]], contexts: Mapping[str, int], media: MediaFingerprints
+) -> Iterator[Chunk]:
     """The chunks of each stream; no media file is opened for text."""
-    media = {
+    with_media = {
         utterance.id: utterance
         for stream, members in left.items()
         for utterance in members
         if modality_of(stream) != TEXT
     }
-    lengths = _lengths(settings.corpus.root, media.values())
+    lengths = _lengths(settings, with_media.values(), media)
     for stream, members in left.items():
         if modality_of(stream) == TEXT:
             spoken = {utterance.id: reading_seconds(utterance) for utterance in members}
@@ -141,10 +144,11 @@ def reading_seconds(utterance: Utterance) -> Seconds:
     return len(utterance.transcript) / TEXT_CHARACTERS_PER_SECOND
 
 
-def _lengths(root: Path, utterances: Iterable[Utterance]) -> dict[str, Seconds]:
+def _lengths(settings: Settings, utterances: Iterable[Utterance], media: MediaFingerprints) -> dict[str, Seconds]:
     """Seconds of each utterance, by id: from the manifest or, without a plausible `end`, from the file's header.
 
-    A file whose header declares no duration counts as 0 seconds. Each file is opened once.
+    A file whose header declares no duration counts as 0 seconds. Each file is opened once, and not again by later runs
+    while its size and time stay the same.
     """
     lengths: dict[str, Seconds] = {}
     unknown: dict[str, list[Utterance]] = {}
@@ -154,12 +158,18 @@ def _lengths(root: Path, utterances: Iterable[Utterance]) -> dict[str, Seconds]:
             lengths[utterance.id] = seconds
         else:
             unknown.setdefault(utterance.video or utterance.audio, []).append(utterance)
-    if len(unknown) >= MANY_FILES:
-        log.info(f"reading the lengths of {len(unknown)} media files, because the manifest has no `end` for them")
-    for media, members in unknown.items():
-        whole = 0.0
-        with suppress(MediaError):
-            whole = probe(locate(root, media)).seconds or 0.0
+    remembered = MediaLengths(settings.extract.features_dir)
+    known = {path: remembered.find(path, media.fingerprint(path)) for path in unknown}
+    if (count := list(known.values()).count(None)) >= MANY_FILES:
+        log.info(f"reading the lengths of {count} media files, because the manifest has no `end` for them")
+    for path, members in unknown.items():
+        whole = known[path]
+        if whole is None:
+            whole = 0.0
+            with suppress(MediaError):
+                whole = probe(locate(settings.corpus.root, path)).seconds or 0.0
+            remembered.add(path, media.fingerprint(path), whole)
         for utterance in members:
             lengths[utterance.id] = max(0.0, min(whole, utterance.end or whole) - (utterance.start or 0.0))
+    remembered.remember()
     return lengths

@@ -211,7 +211,10 @@ class ExtractSettings(Section):
         "times the usual time for as much media",
     )
     check_disk_space: bool = Field(True, description="check before a run that the features fit on the disk")
-    verify: bool = Field(True, description="verify the checksums of finished shards before a run reuses them")
+    verify: bool = Field(
+        True,
+        description="verify the checksums of finished shards before a run reuses them; unchanged ones once",
+    )
     fingerprint: Literal["stat", "content"] = Field(
         "stat",
         description="how changed media files are recognized: stat (size and modification time; the content is compared "

@@ -84,6 +84,10 @@ class MediaFingerprints:
             return MediaState.TIME
         return MediaState.TIME_ONLY if self._content(media, current) == content else MediaState.CONTENT
 
+    def fingerprint(self, media: str) -> str:
+        """The current size and time of a file as `<bytes>:<nanoseconds>`; empty if it is missing or unreadable."""
+        return self._fingerprint(media, content=False)
+
     def same_file(self, media: str, other: str) -> bool:
         """Whether two paths lead to the same file: names in other case do on some file systems."""
         try:

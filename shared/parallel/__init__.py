@@ -1,1 +1,1 @@
-"""Dask clusters, cores and GPUs, and bounded prefetching; start with cluster.py."""
+"""Dask clusters, cores and GPUs, bounded prefetching, pauses of the collector; start with cluster.py."""

@@ -14,6 +14,7 @@ from ..config.settings import INDEX_NAME
 from ..errors import FoalError, StoreError
 from ..files.atomic import TEMPORARY_PREFIX
 from ..files.lock import LOCK_NAME
+from ..files.media_lengths import MEDIA_LENGTHS
 from ..files.media_state import MEDIA_TIMES
 from ..hdf5.opening import sniff
 from ..hdf5.seal import BytesRead
@@ -27,7 +28,7 @@ from .shard import ShardReader, damage_in
 Problem = tuple[Path, str]
 """A file and its problem."""
 
-OTHER_FILES = frozenset({"failures.csv", ".gitignore", LOCK_NAME, MEDIA_TIMES, CATALOG_NAME})
+OTHER_FILES = frozenset({"failures.csv", ".gitignore", LOCK_NAME, MEDIA_TIMES, MEDIA_LENGTHS, CATALOG_NAME})
 """Files other than shards that foal and DVC (.gitignore) write to a features folder."""
 
 MAX_THREADS = 8

@@ -18,7 +18,8 @@ import pytest
 import soundfile
 
 from foal.shared.files.unicode_names import nfc
-from foal.shared.manifest import NAMES, read_manifest, write_manifest
+from foal.shared.manifest import read_manifest, write_manifest
+from foal.shared.manifest_rows import NAMES
 from foal.shared.store.feature_store import FeatureStore
 from foal.shared.utterance import Utterance
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...files.media_state import MediaFingerprints
 from ...files.unicode_names import nfc
+from ...parallel.collection import paused_collection
 from ...utterance import Utterance, split_folder
 from ..shard import ShardHeader
 from .rows import CatalogRows, FeatureLocation, ShardInfo, concatenated
@@ -74,7 +75,8 @@ class Catalog:
         """
         last = self._matched
         if last is None or (last.modality, last.media) != (modality, media):
-            rows = self._match(utterances, modality, media)
+            with paused_collection():
+                rows = self._match(utterances, modality, media)
         elif len(utterances) == len(last.utterances) and all(map(is_, utterances, last.utterances)):
             return last.rows
         else:
@@ -84,20 +86,23 @@ class Catalog:
             rows[unknown] = self._match([utterances[position] for position in unknown.tolist()], modality, media)
         # The list holds the utterances, so that no other one can get their identity.
         self._matched = _Match(list(utterances), modality, media, rows)
+        # A third of the memory of a catalog, and seldom needed again.
+        self._first, self._later = None, {}
         return rows
 
     def _match(
         self, utterances: Sequence[Utterance], modality: str, media: MediaFingerprints | None
     ) -> NDArray[np.int64]:
-        if not len(self.rows):
+        if not (len(self.rows) and utterances):
             return np.full(len(utterances), -1, np.int64)
         by_folder, context = self._rows_by_id(), self.context
         splits = [utterance.split for utterance in utterances]
         by_split = {split: by_folder.get(split_folder(split), {}) for split in set(splits)}
-        matched = np.array(
-            [by_split[split].get(nfc(u.id), -1) for split, u in zip(splits, utterances, strict=True)], np.int64
-        ).reshape(-1)
+        ids = [nfc(utterance.id) for utterance in utterances]
+        matched = np.array([by_split[split].get(name, -1) for split, name in zip(splits, ids, strict=True)], np.int64)
         present = np.flatnonzero(matched >= 0)
+        # One object per id, whatever the number of streams.
+        self.rows.ids[matched[present]] = np.array(ids, object)[present]
         members, rows = [utterances[position] for position in present.tolist()], matched[present]
         sources = np.array([utterance.source(modality, context) for utterance in members], object)
         current = self.rows.sources[rows] == sources
@@ -117,7 +122,8 @@ class Catalog:
             return -1
         rows, path = self.rows, utterance.media(modality)
         source = utterance.source(modality, self.context)
-        for row in (first, *self._later.get(first, ())):
+        candidates: list[int] = [first, *self._later.get(first, ())]
+        for row in candidates:
             if is_same_source(rows.sources[row], source, media) and (
                 media is None or media.unchanged(path, rows.media[row], rows.contents[row])
             ):

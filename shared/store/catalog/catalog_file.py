@@ -152,9 +152,9 @@ def _read_rows(group: ValidatedGroup, shards: Sequence[ShardInfo]) -> CatalogRow
     columns: dict[str, Any] = {
         name: _read_coded(group, name) if name in CODED else np.array(group.texts(name), object) for name in TEXTS
     }
+    columns |= {name: group.numbers(name, np.int64) for name in INTEGERS}
     rows = CatalogRows(
         **columns,
-        **{name: group.numbers(name, np.int64) for name in INTEGERS},
         origins=group.numbers("origins", np.float64),
         quality={name: quality.numbers(name, np.float32) for name in quality.names()},
     )

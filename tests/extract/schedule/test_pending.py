@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from foal.extract.media.probe import Probe, probe
 from foal.extract.schedule.failures import Failure, Quarantine
 from foal.extract.schedule.pending import pending_chunks
 from foal.extract.schedule.stream_spec import build_stream_spec
@@ -43,6 +44,32 @@ def test_durations_come_from_the_manifest_or_from_the_media(settings: Settings) 
         "missing": 0.0,
     }
     assert [chunk.seconds for chunk in chunks] == sorted((chunk.seconds for chunk in chunks), reverse=True)
+
+
+def test_the_lengths_of_files_are_read_once(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    utterances = [Utterance(id=f"u{n}", corpus="c", audio=f"{n}.wav") for n in range(4)]
+    specs = [build_stream_spec(settings.extract, "audio")]
+    settings.extract.features_dir.mkdir()
+
+    def seconds() -> float:
+        (chunk,) = pending_chunks(settings, utterances, specs).chunks
+        return chunk.seconds
+
+    assert seconds() == pytest.approx(10)
+    probed: list[str] = []
+
+    def recorded(path: Path) -> Probe:
+        probed.append(path.name)
+        return probe(path)
+
+    monkeypatch.setattr("foal.extract.schedule.pending.probe", recorded)
+    assert seconds() == pytest.approx(10)
+    assert probed == []
+    soundfile.write(tmp_path / "3.wav", np.zeros(16000 * 7), 16000)
+    assert seconds() == pytest.approx(13)
+    assert probed == ["3.wav"]
 
 
 def test_extracted_and_failed_utterances_are_not_planned_again(
