@@ -77,7 +77,7 @@ def main() -> None:
     end = time.monotonic() + arguments.budget
     with tempfile.TemporaryDirectory() as scratch:
         while parts:
-            supervise(parts, sys.argv[1:], Path(scratch), end)
+            supervise(parts, sys.argv[1:], Path(scratch), end, patience=10 if arguments.tiny else 1)
 
 
 def run_parts(parts: list[str], arguments: argparse.Namespace) -> None:
@@ -101,8 +101,11 @@ def run_parts(parts: list[str], arguments: argparse.Namespace) -> None:
         print(json.dumps({"part": name, **result, "took_s": took, "device": bench.device_name}), flush=True)
 
 
-def supervise(parts: list[str], options: list[str], scratch: Path, end: float) -> None:
-    """Run parts in a process of their own until one fails; removes from `parts` what is done, failed or skipped."""
+def supervise(parts: list[str], options: list[str], scratch: Path, end: float, *, patience: int) -> None:
+    """Run parts in a process of their own until one fails; removes from `parts` what is done, failed or skipped.
+
+    Their limits are multiplied by `patience`.
+    """
     command = [sys.executable, __file__, *options, "--parts", ",".join(parts), "--run-in", str(scratch)]
     lines: Queue[str | None] = Queue()
 
@@ -127,7 +130,7 @@ def supervise(parts: list[str], options: list[str], scratch: Path, end: float) -
         try:
             limit = START_LIMIT
             while parts:
-                deadline = min(end, time.monotonic() + limit)
+                deadline = min(end, time.monotonic() + limit * patience)
                 limit = LIMITS[parts[0]]
                 try:
                     line = lines.get(timeout=max(0.0, deadline - time.monotonic()))

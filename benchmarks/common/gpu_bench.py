@@ -71,7 +71,7 @@ class Bench:
     def rate(self, items: float, run: Callable[[], object]) -> float:
         """Items per second of a function that handles `items`, after a warm-up; it must wait for the device."""
         run()
-        took = []
+        took: list[float] = []
         end = time.perf_counter() + (0.0 if self.tiny else 3.0)
         while not took or time.perf_counter() < end:
             began = time.perf_counter()

@@ -89,7 +89,9 @@ class Networks:
 
     def documented_audio(self, size: str, precision: str) -> Callable[[Wave], object]:
         """One waveform at a time, as the library documents it."""
-        model, processor = self._audio_model(size).to(self.device), Wav2Vec2FeatureExtractor(do_normalize=True)
+        processor = Wav2Vec2FeatureExtractor(do_normalize=True)
+        model: Any = self._audio_model(size)
+        model.to(self.device)
 
         @torch.inference_mode()
         def run(wave: Wave) -> object:

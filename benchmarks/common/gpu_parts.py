@@ -18,6 +18,7 @@ from shaped import write_shaped
 
 from foal.extract.encoders.transfer import HostCopy
 from foal.extract.face.batching import FaceExtractor
+from foal.extract.face.cropping import stretched_region
 from foal.extract.media.video_reader import RgbImage
 from foal.shared.config.settings import ClusterSettings, Settings
 from foal.train.run import train
@@ -98,7 +99,7 @@ def encode(bench: Bench) -> Result:
             for image in images[:16]:
                 extractor.start([extractor.prepare(image, box)]).numpy()
 
-        cuts = [Image.fromarray(image).crop(tuple(map(int, box.box))) for image in images[:16]]
+        cuts = [Image.fromarray(stretched_region(image, box.box, 0.0)) for image in images[:16]]
         rates = (
             bench.rate(len(images), batched),
             bench.rate(len(images[:16]), single),
