@@ -79,7 +79,8 @@ def _multiplication(device: torch.device, precision: str) -> Iterator[None]:
     if device.type == "cpu":
         yield
         return
-    kinds: Any = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    cudnn: Any = torch.backends.cudnn
+    kinds = torch.backends.cuda.matmul, cudnn.conv
     before = [kind.fp32_precision for kind in kinds]
     try:
         for kind in kinds:

@@ -37,7 +37,7 @@ class HostCopy:
         if result.is_cuda:
             self._host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
             self._host.copy_(result, non_blocking=True)
-            self._event = torch.cuda.Event()
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record()
 
     def numpy(self) -> NDArray[np.float32]:
@@ -51,7 +51,7 @@ class HostCopy:
 @cache
 def _copy_stream(device: torch.device) -> torch.cuda.Stream:
     """The stream of copies to a device: on that of the networks they would wait for the batch before."""
-    return torch.cuda.Stream(device)
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _send(pinned: Tensor, device: torch.device) -> Tensor:

@@ -98,8 +98,8 @@ class Cascade:
         place = index - begins
         image = place // (rows * columns)
         cell = torch.stack([place % columns, place % (rows * columns) // columns], 1).float()
-        scale = to_device(torch.tensor(scales), sums.device)[level, None]
-        corners = [((STRIDE * cell + 1) / scale).floor(), ((STRIDE * cell + CELL) / scale).floor()]
+        shrunk = to_device(torch.tensor(scales), sums.device)[level, None]
+        corners = [((STRIDE * cell + 1) / shrunk).floor(), ((STRIDE * cell + CELL) / shrunk).floor()]
         found = Candidates(torch.cat(corners, 1), scores[index], image)
         kept = _nms(found, level * len(sums) + image, 0.5)
         kept = kept[_nms(found.take(kept), image[kept], 0.7)]
@@ -113,7 +113,7 @@ class Cascade:
             return found, found.boxes
         regions, inside = _whole_pixels(found.boxes, sums)
         pixels = _normalized(cut_out(sums, found.images, regions, side))
-        parts = [network(part) for part in pixels.split(CANDIDATES_PER_CALL[sums.device.type])]
+        parts = [network(part) for part in torch.split(pixels, CANDIDATES_PER_CALL[sums.device.type])]
         offsets, *_, probabilities = (torch.cat(values) for values in zip(*parts, strict=True))
         scores = probabilities[:, 1]
         (kept,) = ((scores > threshold) & inside).nonzero(as_tuple=True)
@@ -225,7 +225,8 @@ def _nms(found: Candidates, groups: Tensor, threshold: float) -> Tensor:
 
     # torchvision moves the groups apart. Far from zero float32 has few digits left, and large batches are for GPUs.
     boxes = found.boxes.double() if found.boxes.is_cuda else found.boxes
-    return batched_nms(boxes, found.scores, groups, threshold)
+    kept: Tensor = batched_nms(boxes, found.scores, groups, threshold)
+    return kept
 
 
 def _faces(found: Candidates, count: int) -> list[NDArray[np.float32]]:

@@ -79,7 +79,7 @@ def load_clip_encoder(weights: Weights, device: torch.device, *, precision: str 
     Args:
         weights: a folder with a VideoMAE model.
         device: device of the model.
-        precision: fp32, bf16 or fp16 (autocast); vectors are always float32.
+        precision: fp32, tf32, bf16 or fp16, see `autocast`; vectors are always float32.
 
     Raises:
         EncoderError: the folder is damaged, or lacks weights of the model.

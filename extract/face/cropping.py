@@ -103,4 +103,5 @@ def square_region(image: RgbImage, box: PixelBox, margin: float) -> RgbImage:
     height, width = image.shape[:2]
     rows = np.arange(y, y + side).clip(0, height - 1)
     columns = np.arange(x, x + side).clip(0, width - 1)
-    return image[np.ix_(rows, columns)]
+    square: RgbImage = image[np.ix_(rows, columns)]
+    return square

@@ -33,7 +33,7 @@ def resize_to_squares(images: Sequence[Tensor], size: int, device: torch.device,
         Float tensor (n, 3, size, size), 0 to 255.
     """
     if rounded:
-        turned = [_vertical_first(*image.shape[:2], size) for image in images]
+        turned = [_vertical_first(image.shape[0], image.shape[1], size) for image in images]
         images = [image.transpose(0, 1) if turn else image for image, turn in zip(images, turned, strict=True)]
     resized = torch.cat([_resize(part, size, device, rounded=rounded) for part in _parts(images)])
     if rounded and any(turned):
@@ -74,8 +74,7 @@ def _resize(images: Sequence[Tensor], size: int, device: torch.device, *, rounde
     across = padded.flatten(1, 2) @ _weights(widths, columns.shape[1], size, rounded=rounded).mT
     if rounded:
         across = _to_bytes(across)
-    # (n, 3, height, size)
-    across = across.unflatten(1, (3, rows.shape[1]))
+    across = across.reshape(len(images), 3, rows.shape[1], size)
     down = _weights(heights, rows.shape[1], size, rounded=rounded)[:, None] @ across
     return (_to_bytes(down) if rounded else down).float()
 
@@ -96,4 +95,5 @@ def _weights(lengths: Tensor, longest: int, size: int, *, rounded: bool) -> Tens
 
 
 def _to_bytes(sums: Tensor) -> Tensor:
-    return ((sums + 2 ** (FRACTION_BITS - 1)) / 2**FRACTION_BITS).floor().clamp(0, 255)
+    whole: Tensor = ((sums + 2 ** (FRACTION_BITS - 1)) / 2**FRACTION_BITS).floor()
+    return whole.clamp(0, 255)

@@ -72,7 +72,7 @@ def load_vision_encoder(weights: Weights, device: torch.device, *, precision: st
     Args:
         weights: a folder with a vision model.
         device: device of the model.
-        precision: fp32, bf16 or fp16 (autocast); embeddings are always float32.
+        precision: fp32, tf32, bf16 or fp16, see `autocast`; embeddings are always float32.
 
     Raises:
         EncoderError: the folder is damaged, lacks weights that the embedding needs, or holds no vision model.

@@ -130,6 +130,8 @@ def _start_workers(
         gpus = len(resources.devices)
         if settings.extract.precision == "fp16" and not gpus:
             log.warning("on a CPU fp16 is several times slower than fp32; bf16 is faster than both")
+        if settings.extract.precision == "tf32" and not gpus:
+            log.warning("on a CPU tf32 is computed as fp32, but the features count as others; use fp32")
         plugin = EncoderPlugin(settings, specs, resources)
         where = f" on {gpus} GPU{'s' * (gpus > 1)}" if gpus else ""
         description = f"{workers} worker{'s' * (workers > 1)}{where}"

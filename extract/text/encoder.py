@@ -65,7 +65,7 @@ class TextEncoder:
             pool: tokens; mean of the stored tokens; first (the first token); or, over all tokens of the input and of
                 unit length, sentence-cls, sentence-mean or sentence-max.
             device: device of the model.
-            precision: fp32, bf16 or fp16 (autocast).
+            precision: fp32, tf32, bf16 or fp16, see `autocast`.
             batch_tokens: tokens per batch, including padding; a single utterance may have more.
         """
         config: Any = model.config

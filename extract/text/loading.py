@@ -37,7 +37,7 @@ def load_text_encoder(
         weights: the model's folder, or random weights.
         device: device of the model.
         settings: settings of the stream; None for the defaults.
-        precision: fp32, bf16 or fp16 (autocast); hidden states are always float32.
+        precision: fp32, tf32, bf16 or fp16, see `autocast`; hidden states are always float32.
         batch_tokens: tokens per batch, including padding; 0 for the usual number of the device.
 
     Raises:

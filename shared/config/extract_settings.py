@@ -179,8 +179,10 @@ class ExtractSettings(Section):
         min_length=1,
         description="streams to extract: audio, face, text, or names from extract.encoders",
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="number format of the encoders; bf16 and fp16 are faster and less precise"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
+        "fp32",
+        description="number format of the encoders; on a GPU tf32 (float32, multiplied with fewer digits), bf16 and "
+        "fp16 are faster and, in this order, less precise or of smaller range",
     )
     batch_seconds: float | None = Field(
         None,

@@ -151,7 +151,7 @@ def _streams_comment(kind: str) -> str | None:
 _PRESETS: Mapping[Preset, Mapping[str, Value]] = {
     "laptop": {"cluster.device": Value("cpu", "auto | cpu | cuda | cuda:N")},
     "gpu": {
-        "extract.precision": Value("bf16", "fp32 | bf16 | fp16; bf16 needs a GPU of the last years"),
+        "extract.precision": Value("bf16", "fp32 | tf32 | bf16 | fp16; bf16 needs a GPU of the last years"),
         "train.seeds": Value("[0, 1, 2, 3, 4]"),
     },
     "slurm": {

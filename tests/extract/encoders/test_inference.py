@@ -43,7 +43,8 @@ def test_other_errors_are_not_caught() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+    ("precision", "dtype"),
+    [("fp32", torch.float32), ("tf32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
 )
 def test_matrix_products_have_the_chosen_precision(precision: str, dtype: torch.dtype) -> None:
     with autocast(torch.device("cpu"), precision):

@@ -9,7 +9,7 @@ import torch
 
 from foal.extract.face.batching import FaceExtractor
 from foal.extract.face.detector import DetectedFace, FaceDetector, overlap
-from foal.extract.face.tracker import Follower, Track
+from foal.extract.face.tracker import Follower, FrameSample, Span, Track
 
 CPU = torch.device("cpu")
 
@@ -116,3 +116,35 @@ def test_between_distant_key_frames_every_frame_is_detected(
     centres = (track.boxes[:, 0] + track.boxes[:, 2]) / 2
     assert (centres[:3] < 0.5).all()
     assert (centres[3:] > 0.5).all()
+
+
+def test_it_is_known_in_advance_where_frames_between_are_detected() -> None:
+    track = Track.empty(8, 4)
+    frames = [FrameSample(position=position, image=IMAGE) for position in range(8)]
+    first, span = Span(track=track, samples=frames[:1]), Span(track=track, samples=frames[1:4])
+    near, far = face(1), face(60)
+    assert not track.will_detect(first, None, [face(0)])
+    for before, faces, expected in (
+        ([face(0)], [near], False),
+        ([face(0)], [far], True),
+        ([], [near], True),
+        ([face(0)], [], True),
+        # Which of two faces is followed is not known yet.
+        ([face(0), far], [near], False),
+    ):
+        assert track.will_detect(span, before, faces) is expected
+    asked: list[int] = []
+
+    def detect(images: Sequence[np.ndarray]) -> list[list[DetectedFace]]:
+        asked.append(len(images))
+        return [[] for _ in images]
+
+    track.interpolate(first, [face(0)], detect)
+    assert not track.will_detect(span, None, [near])
+    assert track.will_detect(span, None, [])
+    track.interpolate(span, [near], detect)
+    assert not asked
+    last = Span(track=track, samples=frames[4:8])
+    assert track.will_detect(last, None, [])
+    track.interpolate(last, [], detect)
+    assert asked == [3]
