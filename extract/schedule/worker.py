@@ -40,7 +40,7 @@ class EncoderPlugin(NamedPlugin):
             self._cluster, threads=worker.state.nthreads, decode_threads=self._settings.decode_threads
         )
         torch.set_num_threads(resources.threads)
-        # Before CUDA is initialized; an external worker keeps the GPU that it was given.
+        # Before CUDA is initialized; an external worker has claimed its GPU above.
         pin_gpu(self._resources, str(worker.name))
         device = torch.device("cuda" if resources.devices else "cpu")
         self.encoders = Encoders(self._settings, self._specs, device, decode_threads=resources.decode_threads)
