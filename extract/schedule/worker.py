@@ -12,7 +12,7 @@ from ...shared.parallel.plugin import NamedPlugin, plugin_of
 from ...shared.parallel.resources import Resources, pin_gpu
 from .failures import ChunkResult
 from .plan import Chunk
-from .stream_spec import StreamSpec
+from .stream_spec import StreamSpec, check_weights
 
 TASK_STARTED = "foal-task-started"
 """Topic of the events with which workers report the task that they start; its deadline counts from there."""
@@ -45,6 +45,14 @@ class EncoderPlugin(NamedPlugin):
         device = torch.device("cuda" if resources.devices else "cpu")
         self.encoders = Encoders(self._settings, self._specs, device, decode_threads=resources.decode_threads)
         self.encoders.import_libraries()
+        self._checked: set[str] = set()
+
+    def load(self, stream: str) -> None:
+        """Load a stream's encoder. Raises EncoderError, also if this machine has other weights than the command."""
+        if self._resources is None and stream not in self._checked:
+            check_weights(self._specs[stream])
+            self._checked.add(stream)
+        self.encoders.load(stream)
 
 
 def check_encoders(streams: Sequence[str], *, plugin_name: str) -> dict[str, float]:
@@ -58,6 +66,8 @@ def check_encoders(streams: Sequence[str], *, plugin_name: str) -> dict[str, flo
     """
     plugin = _plugin(plugin_name)
     with plugin.exclusive():
+        for stream in streams:
+            plugin.load(stream)
         return {stream: plugin.encoders.bytes_per_second(stream) for stream in streams}
 
 
@@ -86,7 +96,7 @@ def extract_chunk(chunk: Chunk, *, plugin_name: str, root: Path, shard: Path, co
         if frames is not None:
             return ChunkResult(frames=frames, failures=())
         # Loaded before the start is reported, because the deadline is for the media alone.
-        plugin.encoders.load(chunk.stream)
+        plugin.load(chunk.stream)
         worker.log_event(TASK_STARTED, {"key": worker.get_current_task(), "worker": worker.address})
         began = time.perf_counter()
         result = extract_into_shard(chunk, plugin.encoders, root=root, shard=shard, command=command)
