@@ -1,8 +1,5 @@
 """Clusters as others run them: empty at first, with workers that start late, elsewhere, paused, or that are killed."""
 
-import logging
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +17,7 @@ from foal.extract.schedule.failures import Failure, Quarantine
 from foal.extract.schedule.plan import Chunk
 from foal.extract.schedule.stream_spec import build_stream_spec
 from foal.shared.config.settings import Settings
-from foal.shared.errors import EncoderError, FoalError, UsageError
+from foal.shared.errors import FoalError
 from foal.shared.parallel import waiting
 from foal.shared.utterance import Utterance
 from foal.tests.extract.encoders.small_wav2vec2 import SMALL
@@ -132,7 +129,7 @@ def test_the_wait_for_workers_may_be_limited_and_ends_with_the_scheduler(
     processes: DaskProcesses, run: Run, messages: pytest.LogCaptureFixture
 ) -> None:
     address = processes.scheduler()
-    with pytest.raises(FoalError, match=r"waited 0 min 1 s for workers: 0 running. Finished work is kept"):
+    with pytest.raises(FoalError, match=r"waited 0 min \d+ s for workers: 0 running. Finished work is kept"):
         run(address, wait_workers="0.6s").result(timeout=60)
     messages.clear()
     extraction = run(address)
