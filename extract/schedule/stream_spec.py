@@ -1,12 +1,14 @@
 """How a stream is extracted, and the config hash of its shards: it covers exactly what changes the numbers."""
 
 import json
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, cast
 
 from ...shared.config.settings import AudioSettings, ExtractSettings, FaceSettings, StreamSettings, modality_of
+from ...shared.errors import EncoderError
 from ...shared.store.catalog import context_turns
 from ...shared.store.shard import ShardHeader
 from ...shared.timing import SAMPLE_RATE
@@ -30,9 +32,11 @@ NEURAL_KEYS = ("layers", "max_seconds", "precision")
 """Settings without effect on openSMILE, which has no layers, no windows and its own arithmetic."""
 
 
-LIBRARIES_BYTES = 0.85e9
+_FIND_WEIGHTS = {"audio": find_audio_weights, "face": find_face_weights, "text": find_text_weights}
+
+LIBRARIES_BYTES = 0.9e9
 ACTIVATION_BYTES = 0.75e9
-"""Memory of a worker without encoders, and what an encoder needs in addition to its weights (measured on CPUs)."""
+"""Memory of a worker without encoders, and what the encoders need in addition to their weights (measured on a CPU)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +134,34 @@ def build_stream_spec(settings: ExtractSettings, stream: str, *, fetch: bool = T
     return StreamSpec(stream=stream, settings=stream_settings, weights=weights, header=header)
 
 
+def check_weights(spec: StreamSpec) -> None:
+    """Check that this machine has the weights of a stream under the same path as the machine of the command.
+
+    Raises:
+        EncoderError: it has none there, or others.
+    """
+    weights = spec.weights
+    if weights.random:
+        return
+    host = socket.gethostname()
+    if weights.path is not None and not weights.path.exists():
+        raise EncoderError(
+            f"{weights.name}: there is no {weights.path} on {host}, where a worker runs; put the encoder into a folder "
+            "that all machines see under the same path"
+        )
+    encoder = weights.name if weights.path is None else str(weights.path)
+    found = _FIND_WEIGHTS[spec.modality](encoder, weights.revision, weights.seed, fetch=False)
+    if found.digest != weights.digest:
+        raise EncoderError(
+            f"{weights.name}: expected the weights of this command ({weights.digest[:16]}...), got others "
+            f"({found.digest[:16]}...) on {host}, where a worker runs; copy the same files to all machines"
+        )
+
+
 def memory_needed(specs: Iterable[StreamSpec]) -> int:
-    """Bytes of memory that a worker needs for these streams, estimated from the size of the weights."""
-    sizes = [spec.weights.size for spec in specs]
-    return round(LIBRARIES_BYTES + sum(size + ACTIVATION_BYTES for size in sizes if size))
+    """Bytes of memory that a worker needs for these streams, estimated from the size of their weights."""
+    weights = sum(spec.weights.size for spec in specs)
+    return round(LIBRARIES_BYTES + weights + (ACTIVATION_BYTES if weights else 0.0))
 
 
 def current_config_hash(settings: ExtractSettings, stream: str) -> str:

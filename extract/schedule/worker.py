@@ -13,7 +13,7 @@ from ...shared.parallel.plugin import NamedPlugin, plugin_of
 from ...shared.parallel.resources import Resources, decode_bytes, pin_gpu
 from .failures import ChunkResult
 from .plan import Chunk
-from .stream_spec import StreamSpec
+from .stream_spec import StreamSpec, check_weights
 
 TASK_STARTED = "foal-task-started"
 """Topic of the events with which workers report the task that they start; its deadline counts from there."""
@@ -41,7 +41,7 @@ class EncoderPlugin(NamedPlugin):
             self._cluster, threads=worker.state.nthreads, decode_threads=self._settings.decode_threads
         )
         torch.set_num_threads(resources.threads)
-        # Before CUDA is initialized; an external worker keeps the GPU that it was given.
+        # Before CUDA is initialized; an external worker has claimed its GPU above.
         pin_gpu(self._resources, str(worker.name))
         device = torch.device("cuda" if resources.devices else "cpu")
         self.encoders = Encoders(
@@ -52,6 +52,14 @@ class EncoderPlugin(NamedPlugin):
             decode_budget=decode_bytes(worker.memory_manager.memory_limit or MEMORY_LIMIT, gpu=device.type == "cuda"),
         )
         self.encoders.import_libraries()
+        self._checked: set[str] = set()
+
+    def load(self, stream: str) -> None:
+        """Load a stream's encoder. Raises EncoderError, also if this machine has other weights than the command."""
+        if self._resources is None and stream not in self._checked:
+            check_weights(self._specs[stream])
+            self._checked.add(stream)
+        self.encoders.load(stream)
 
 
 def check_encoders(streams: Sequence[str], *, plugin_name: str) -> dict[str, float]:
@@ -65,6 +73,8 @@ def check_encoders(streams: Sequence[str], *, plugin_name: str) -> dict[str, flo
     """
     plugin = _plugin(plugin_name)
     with plugin.exclusive():
+        for stream in streams:
+            plugin.load(stream)
         return {stream: plugin.encoders.bytes_per_second(stream) for stream in streams}
 
 
@@ -93,7 +103,7 @@ def extract_chunk(chunk: Chunk, *, plugin_name: str, root: Path, shard: Path, co
         if frames is not None:
             return ChunkResult(frames=frames, failures=())
         # Loaded before the start is reported, because the deadline is for the media alone.
-        plugin.encoders.load(chunk.stream)
+        plugin.load(chunk.stream)
         worker.log_event(TASK_STARTED, {"key": worker.get_current_task(), "worker": worker.address})
         began = time.perf_counter()
         result = extract_into_shard(chunk, plugin.encoders, root=root, shard=shard, command=command)

@@ -1,6 +1,9 @@
 """Divides the cores and GPUs of a machine among the workers of a run."""
 
+import errno
+import itertools
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,9 +28,8 @@ class Resources:
 
     @classmethod
     def for_external_worker(cls, settings: ClusterSettings, *, threads: int, decode_threads: int) -> "Resources":
-        """The resources of a worker that was started outside of foal: one worker, with the GPU that it sees, if any."""
-        devices = [] if settings.device == "cpu" else available_gpus()[:1]
-        return allocate(settings, cores=threads, devices=devices, decode_threads=decode_threads)
+        """The resources of a worker that was started outside of foal: one worker, with a GPU, if it sees any."""
+        return allocate(settings, cores=threads, devices=external_gpu(settings), decode_threads=decode_threads)
 
 
 def allocate(settings: ClusterSettings, *, cores: int, devices: Sequence[str], decode_threads: int = 0) -> Resources:
@@ -100,10 +102,47 @@ def visible_device(devices: Sequence[str], worker: str) -> str:
 def pin_gpu(resources: Resources | None, worker: str) -> None:
     """Let this worker process see only its own GPU. To be called before CUDA is initialized.
 
-    Without GPUs, and for external workers (None), the environment stays as it is.
+    Without GPUs, and for external workers (None), which claim their GPU, the environment stays as it is.
     """
     if resources is not None and resources.devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible_device(resources.devices, worker)
+
+
+def external_gpu(settings: ClusterSettings) -> list[str]:
+    """The GPU that a worker that was started outside of foal claims; none if it sees none or may use none."""
+    devices = [] if settings.device == "cpu" else available_gpus()
+    return [claim_gpu(devices)] if devices else []
+
+
+_claims: dict[str, socket.socket] = {}
+
+
+def claim_gpu(devices: Sequence[str]) -> str:
+    """Choose the first of the GPUs that the fewest workers of this machine use, and let this process see no other.
+
+    Several `dask worker` processes on a machine see the same GPUs. A claim is the name of a socket, which the kernel
+    frees when the process ends, however that happens; it lasts as long as the process. Workers of dask_cuda see their
+    own GPU first and those of Slurm's --gpus-per-task see it alone, so that they keep it.
+
+    Args:
+        devices: GPUs, as in CUDA_VISIBLE_DEVICES; at least one. CUDA must not be initialized yet.
+    """
+    if _claims:
+        return next(iter(_claims))
+    for users in itertools.count():
+        for device in devices:
+            claim = socket.socket(socket.AF_UNIX)
+            try:
+                claim.bind(f"\0foal-gpu-{os.getuid()}-{device}-{users}")
+            except OSError as error:
+                claim.close()
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+            _claims[device] = claim
+            os.environ["CUDA_VISIBLE_DEVICES"] = device
+            return device
+    raise AssertionError
 
 
 def local_resources(settings: ClusterSettings, *, decode_threads: int = 0) -> Resources:

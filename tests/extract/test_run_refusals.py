@@ -84,7 +84,7 @@ def test_invalid_encoders_and_streams_are_reported_before_any_chunk_is_extracted
     assert not (tone / "features").exists()
 
 
-def test_a_missing_scheduler_and_one_without_workers_are_refused(
+def test_a_missing_scheduler_is_refused_and_one_without_workers_after_the_wait(
     foal_here: Foal, tone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("foal.shared.parallel.cluster.CONNECT_TIMEOUT", 1)
@@ -96,9 +96,9 @@ def test_a_missing_scheduler_and_one_without_workers_are_refused(
     assert done.returncode == 2
     assert "expected a running Dask scheduler, got none" in done.stderr
     with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster:
-        done = foal_here("extract", *options, "--scheduler", cluster.scheduler_address)
-    assert done.returncode == 2
-    assert "expected a scheduler with workers, got one without" in done.stderr
+        done = foal_here("extract", *options, "--scheduler", cluster.scheduler_address, "--wait-workers", "0")
+    assert done.returncode == 1
+    assert "for workers: 0 running. Finished work is kept" in done.stderr
     assert not (tone / "features").exists()
 
 

@@ -18,7 +18,7 @@ from ...shared.parallel.cluster import HEARTBEAT_TIMEOUT, open_cluster
 from ...shared.parallel.device import select_device
 from ...shared.parallel.fork_server import start_fork_server
 from ...shared.parallel.plugin import NamedPlugin, run_pickled
-from ...shared.parallel.resources import Resources, allocate, available_cores, available_gpus, pin_gpu
+from ...shared.parallel.resources import Resources, allocate, available_cores, available_gpus, external_gpu, pin_gpu
 from ...shared.parallel.waiting import WorkerWatch
 from ...shared.timing import Seconds
 from ..data.dataset import Dataset
@@ -44,9 +44,12 @@ class FeaturesPlugin(NamedPlugin):
 
     def prepare(self, worker: Worker) -> None:
         """Choose the device of a worker."""
+        cluster = self._settings.cluster
         pin_gpu(self._resources, str(worker.name))
-        self.threads = self._settings.cluster.threads or 1
-        self.device = select_device(self._settings.cluster.device)
+        gpus = external_gpu(cluster) if self._resources is None else self._resources.devices
+        self.threads = cluster.threads or 1
+        # A worker with a GPU sees no other, whatever its number on the machine is.
+        self.device = select_device("cuda" if gpus else cluster.device)
         self._datasets = FoldDatasets(
             self._features,
             self._settings.train,

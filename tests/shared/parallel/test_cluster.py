@@ -5,13 +5,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from distributed import Client
 
-from foal import __version__ as foal_version
 from foal.shared.parallel.cluster import local_cluster
 from foal.shared.parallel.plugin import NamedPlugin
 
@@ -63,78 +61,6 @@ def test_an_encrypted_address_without_its_certificates_is_refused(
     result = foal("extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--scheduler", address_of(client))
     assert result.returncode == 2
     assert "TLS do not match" in result.stderr
-
-
-WITHOUT_FOAL = """
-import sys
-class FoalBlocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "foal":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, FoalBlocker())
-"""
-
-
-def test_workers_without_foal_are_refused(foal: Foal, foal_here: Foal, synthetic_corpus: Path, tmp_path: Path) -> None:
-    assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
-    (tmp_path / "without").mkdir()
-    (tmp_path / "without/sitecustomize.py").write_text(WITHOUT_FOAL)
-    scheduler_file = tmp_path / "scheduler.json"
-    dask = [sys.executable, "-m", "dask"]
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    scheduler = subprocess.Popen(
-        [
-            *dask,
-            "scheduler",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "0",
-            "--no-dashboard",
-            "--scheduler-file",
-            str(scheduler_file),
-        ],
-        **quiet,
-    )
-    worker = subprocess.Popen(
-        [
-            *dask,
-            "worker",
-            "--no-nanny",
-            "--no-dashboard",
-            "--scheduler-file",
-            str(scheduler_file),
-            "--local-directory",
-            str(tmp_path),
-        ],
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "without")},
-        **quiet,
-    )
-    try:
-        with Client(scheduler_file=str(scheduler_file), timeout=60) as client:
-            client.wait_for_workers(1, timeout=60)
-            address = client.scheduler.address
-        result = foal(
-            "extract",
-            "-s",
-            "all",
-            "-m",
-            "m.csv",
-            "-r",
-            synthetic_corpus,
-            "--streams",
-            "audio",
-            "--scheduler",
-            address,
-        )
-    finally:
-        for process in (worker, scheduler):
-            process.kill()
-            process.wait()
-    assert result.returncode == 2
-    assert f"foal: --scheduler {address}: expected workers with foal {foal_version}" in result.stderr
-    assert "got none; install the same foal in their environment" in result.stderr
-    assert "Traceback" not in result.stderr
 
 
 def test_too_few_file_descriptors_are_reported_in_one_sentence(

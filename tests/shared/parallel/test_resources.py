@@ -102,3 +102,40 @@ def test_a_worker_is_pinned_to_its_gpu_and_others_keep_their_environment(monkeyp
 
 def test_available_cores_are_limited_by_the_cpu_affinity() -> None:
     assert 1 <= available_cores() <= len(os.sched_getaffinity(0))
+
+
+CLAIM = """
+import os, sys
+from foal.shared.parallel.resources import claim_gpu
+devices = sys.argv[1].split(",")
+device = claim_gpu(devices)
+assert os.environ["CUDA_VISIBLE_DEVICES"] == device
+assert claim_gpu([device]) == device  # the next run in this worker
+print(device, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_workers_of_one_machine_share_the_gpus_out() -> None:
+    """The devices have names that no other process uses; the claims of a process end with it, even if it is killed."""
+    name = f"test{os.getpid()}"
+    devices = [f"{name}-{number}" for number in range(2)]
+    processes: list[subprocess.Popen[str]] = []
+
+    def claim(visible: list[str]) -> str:
+        command = [sys.executable, "-c", CLAIM, ",".join(visible)]
+        processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        assert processes[-1].stdout is not None
+        return processes[-1].stdout.readline().strip()
+
+    try:
+        assert [claim(devices) for _ in range(3)] == [devices[0], devices[1], devices[0]]
+        processes[1].kill()
+        processes[1].wait()
+        assert claim(devices) == devices[1]
+        # As with dask_cuda: each worker sees all GPUs, its own first.
+        assert claim(devices[::-1]) == devices[1]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
