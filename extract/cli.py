@@ -7,6 +7,8 @@ import typer
 
 from ..shared.cli.options import BREAK_LOCK_OPTION, FORCE_OPTION, JSON_OPTION, setting, with_settings
 from ..shared.config.settings import INDEX_NAME, Settings
+from ..shared.errors import UsageError
+from ..shared.files.part import Part
 from .import_cli import import_features
 
 __all__ = ["clean", "extract", "import_features", "index", "inspect"]
@@ -61,6 +63,14 @@ def extract(
         ),
     ] = None,
     no_index: Annotated[bool, typer.Option("--no-index", help="Write the shards but no index")] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--part",
+            metavar="I/N",
+            help="Extract part I of N without an index; the parts may run at the same time on several machines",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only report what would be extracted, with sizes and an estimated time")
     ] = False,
@@ -79,11 +89,13 @@ def extract(
     """
     from .run import extract as run
 
-    path = index or _index_path(settings, given)
+    if part is not None and index is not None:
+        raise UsageError("--part: a part writes no index; leave --index out, and run `foal index` after the last part")
     result = run(
         settings,
         split,
-        index=None if no_index else path,
+        index=None if no_index or part is not None else index or _index_path(settings, given),
+        part=None if part is None else Part.parse(part),
         dry_run=dry_run,
         retry_failed=retry_failed,
         break_lock=break_lock,
@@ -121,6 +133,7 @@ def index(
             help="Shards to use for a stream if the folder has several configurations of it; may be repeated",
         ),
     ] = None,
+    break_lock: Annotated[bool, BREAK_LOCK_OPTION] = False,
     force: Annotated[bool, FORCE_OPTION] = False,
 ) -> None:
     """Write feats.h5, the index over manifest and shards that training reads.
@@ -130,7 +143,15 @@ def index(
     from .maintenance.index import index_features
 
     path = out or _index_path(settings, given)
-    index_features(settings, path, pack=pack, config_hashes=config_hash or [], transcripts=transcripts, force=force)
+    index_features(
+        settings,
+        path,
+        pack=pack,
+        config_hashes=config_hash or [],
+        transcripts=transcripts,
+        break_lock=break_lock,
+        force=force,
+    )
 
 
 @with_settings(manifest=MANIFEST, root=ROOT, features_dir="extract.features_dir")

@@ -16,6 +16,9 @@ step 4 adds the new shards, step 6 stores the tables, and steps 6 and 7 use the 
     foal extract --split all --streams audio -j 4              one stream, four workers
     foal extract --split all --scheduler tcp://HOST:8786       on the workers of a running Dask scheduler
     foal extract --split all --retry-failed                    including what failed before
+    foal extract --split all --part 2/4                        a quarter, beside the other three; then `foal index`
+
+A part reads and writes like a whole run, but only its own files: no index, and no file that another part may write.
 """
 
 import logging
@@ -33,6 +36,7 @@ from ..shared.files.corpus_root import check_corpus_root
 from ..shared.files.fingerprint import media_fingerprint
 from ..shared.files.lock import features_lock
 from ..shared.files.media_state import MediaFingerprints
+from ..shared.files.part import Part, part_name
 from ..shared.manifest import check_inside, check_media, read_manifest
 from ..shared.parallel.fork_server import start_fork_server
 from ..shared.seen_corpora import seen_corpora_json, seen_corpus_warnings
@@ -42,10 +46,10 @@ from ..shared.text import counted, preview_ids
 from ..shared.utterance import TEXT, Utterance, select_splits, split_names
 from .indexing import index_streams
 from .maintenance.stale import is_deletable_corrupt_shard
-from .schedule.failures import Failure, Quarantine, check_failure_limit
+from .schedule.failures import FAILURES_NAME, Failure, Quarantine, check_failure_limit
 from .schedule.libraries import libraries_of
 from .schedule.pending import Pending, pending_chunks
-from .schedule.plan import Chunk
+from .schedule.plan import Chunk, in_part
 from .schedule.stream_spec import StreamSpec, build_stream_spec
 from .schedule.summary import (
     ExtractResult,
@@ -70,6 +74,7 @@ def extract(
     splits: Sequence[str],
     *,
     index: Path | None,
+    part: Part | None = None,
     dry_run: bool = False,
     retry_failed: bool = False,
     break_lock: bool = False,
@@ -81,7 +86,8 @@ def extract(
     Args:
         settings: all settings of the run.
         splits: sessions or corpora to extract; "all" for all.
-        index: the feats.h5 to write; None: only the shards.
+        index: the feats.h5 to write; None: only the shards, as for every part.
+        part: extract only this part of the utterances; other parts may run at the same time.
         dry_run: only report what would be extracted.
         retry_failed: retry failed utterances even if nothing changed.
         break_lock: take over the features folder from a run on another machine that is known to have ended.
@@ -110,8 +116,10 @@ def extract(
     seen = {spec.stream: seen_corpora_json([spec.weights.name], spec.weights.digest) for spec in specs}
     for warning in seen_corpus_warnings(seen, (utterance.corpus for utterance in utterances)):
         log.warning(warning)
-    quarantine = Quarantine(settings, utterances)
-    known = None if retry_failed else quarantine
+    if part is not None:
+        total = len(utterances)
+        utterances = [utterance for utterance in utterances if in_part(utterance, part)]
+        log.info(f"part {part} holds {len(utterances)} of {counted(total, 'utterance')}")
 
     def result(failures: Sequence[Failure], chunks: Sequence[Chunk], *, index: Path | None) -> ExtractResult:
         failed = {failure.id for failure in failures}
@@ -128,10 +136,14 @@ def extract(
             index=None if index is None else str(index),
             seconds=time.monotonic() - began,
             dry_run=dry_run,
+            part=None if part is None else str(part),
         )
 
+    if not utterances:
+        return result([], [], index=None)
     if dry_run:
-        pending = pending_chunks(settings, utterances, specs, known)
+        quarantine = Quarantine(settings, utterances, part)
+        pending = pending_chunks(settings, utterances, specs, None if retry_failed else quarantine)
         if _has_pending_work(settings, pending, utterances, specs):
             from .schedule.estimate import estimate
 
@@ -140,15 +152,18 @@ def extract(
             log.warning(warning)
         return result(pending.known_failures, pending.chunks, index=None)
 
-    with features_lock(features, break_lock=break_lock) as taken_over:
+    with features_lock(features, part=part, break_lock=break_lock) as taken_over:
         if taken_over:
             log.info(taken_over)
-        remove_stale_temporaries(features, index)
 
         # 2. Compare them with the shards on disk.
-        pending = pending_chunks(settings, utterances, specs, known)
+        quarantine = Quarantine(settings, utterances, part)
+        pending = pending_chunks(settings, utterances, specs, None if retry_failed else quarantine)
+        own = None if part is None else {part_name(FAILURES_NAME, part), *(chunk.name for chunk in pending.chunks)}
+        remove_stale_temporaries(features, index, names=own, locked=True)
         catalogs = pending.catalogs
-        damaged = {path: media_fingerprint(path) for path in pending.damaged}
+        # A part leaves damaged shards alone, because their utterances may be in another part.
+        damaged = {path: media_fingerprint(path) for path in pending.damaged if part is None}
         failures = list(pending.known_failures)
 
         # 3. and 4. Run what is left.
@@ -172,16 +187,15 @@ def extract(
         except BaseException:
             # Record the failures of a stopped run, too: they would recur. The disk may be full, though.
             with suppress(FoalError, OSError):
-                quarantine.write(utterances, failures, config_hashes, completed=False)
+                quarantine.write(failures, config_hashes, completed=False)
             raise
         finally:
-            remove_stale_temporaries(features)
+            remove_stale_temporaries(features, names=own, locked=True)
 
         # 5. Record the failures, and remove damaged shards whose utterances are in other shards now.
-        quarantine.write(utterances, failures, config_hashes)
-        for path, (modality, config_hash) in pending.damaged.items():
-            unchanged = media_fingerprint(path) == damaged[path]
-            if unchanged and is_deletable_corrupt_shard(path, modality, config_hash):
+        quarantine.write(failures, config_hashes)
+        for path, stamp in damaged.items():
+            if media_fingerprint(path) == stamp and is_deletable_corrupt_shard(path, *pending.damaged[path]):
                 remove(path)
                 for catalog in catalogs.values():
                     catalog.discard([path])
@@ -201,6 +215,8 @@ def extract(
             print_index_result(
                 index_streams(settings, manifest, utterances, specs, catalogs, media, index, force=force)
             )
+        elif part is not None:
+            log.info(f"part {part} is finished; after the last part, `foal index` writes feats.h5 and failures.csv")
     return result(failures, pending.chunks, index=index)
 
 

@@ -100,7 +100,7 @@ def import_features(
     with features_lock(out, break_lock=break_lock) as taken_over:
         if taken_over:
             log.info(taken_over)
-        remove_stale_temporaries(out)
+        remove_stale_temporaries(out, locked=True)
         earlier = {} if replace_index else read_earlier_streams((index, settings.index), out, config_hashes, splits)
         imported = {utterance_id for source, _ in sources for utterance_id in source.frames}
         kept = [utterance for utterance in manifest if utterance.id in imported or find_any(utterance, earlier)]

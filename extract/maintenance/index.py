@@ -1,13 +1,17 @@
 """The main flow of `foal index`: choose the shards of each stream, write feats.h5, and report stale files.
 
+It also merges what the parts of an extraction (`foal extract --part`) recorded about failures.
+
 foal index                                             the shards of the current settings
 foal index --pack --no-transcripts -o share/feats.h5   one file with all values, to share
 foal index --config-hash face=1a2b3c4d                 one of several configurations in the folder
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +27,18 @@ from ...shared.config.settings import (
     modality_of,
 )
 from ...shared.errors import EncoderError, UsageError
+from ...shared.files.atomic import remove_stale_temporaries
+from ...shared.files.lock import features_lock
 from ...shared.files.media_state import MediaFingerprints
 from ...shared.manifest import read_manifest
-from ...shared.store.catalog import SHORT_HASH_LENGTH, config_hashes_on_disk, read_catalog
+from ...shared.store.catalog import SHORT_HASH_LENGTH, config_hashes_on_disk, read_catalog, store_catalog
 from ...shared.store.index_writer import choose_config_hashes, write_index
 from ...shared.store.shard import ShardHeader
 from ...shared.text import counted
-from ...shared.utterance import TEXT
+from ...shared.utterance import TEXT, Utterance
 from ..encoders.weights import FACENET_SIZE
 from ..face.config import DEFAULT_MARGIN
+from ..schedule.failures import merge_part_failures
 from ..schedule.stream_spec import current_config_hash
 from ..schedule.summary import print_index_result
 from .stale import find_stale
@@ -52,6 +59,7 @@ def index_features(
     pack: bool,
     config_hashes: Sequence[str],
     transcripts: bool = True,
+    break_lock: bool = False,
     force: bool = False,
 ) -> None:
     """Write feats.h5 over the shards in the features folder, and report which they are and which files are stale.
@@ -64,13 +72,41 @@ def index_features(
         pack: copy the values into the index.
         config_hashes: `STREAM=HASH`, the configuration to use for a stream.
         transcripts: copy the manifest's transcripts into the index.
+        break_lock: take over the features folder from a run on another machine that is known to have ended.
         force: replace a file at `out` that is not a feats.h5.
 
     Raises:
         UsageError: the configuration of a stream is ambiguous or missing, or `out` is another file.
         StoreError: there are no shards.
+        FoalError: a run or a part of one holds the features folder.
     """
     manifest = read_manifest(settings.corpus.manifest)
+    features = settings.extract.features_dir
+    # A folder on a read-only disk is indexed as well: there is nothing to merge. A missing one is not created.
+    is_writable = os.access(features, os.W_OK)
+    with features_lock(features, break_lock=break_lock) if is_writable else nullcontext("") as taken_over:
+        if taken_over:
+            log.info(taken_over)
+        if is_writable:
+            remove_stale_temporaries(features, out, locked=True)
+            for path in merge_part_failures(settings, manifest):
+                log.info(f"{path}: lists what failed in the parts of the extraction")
+        _write_and_report(
+            settings, manifest, out, pack=pack, config_hashes=config_hashes, transcripts=transcripts, force=force
+        )
+
+
+def _write_and_report(
+    settings: Settings,
+    manifest: Sequence[Utterance],
+    out: Path,
+    *,
+    pack: bool,
+    config_hashes: Sequence[str],
+    transcripts: bool,
+    force: bool,
+) -> None:
+    """Write the index and report stale files, see `index_features`."""
     features = settings.extract.features_dir
     media = MediaFingerprints(settings.corpus.root, features)
     given = _parse_config_hashes(config_hashes)
@@ -97,6 +133,8 @@ def index_features(
         transcripts=transcripts,
         force=force,
     )
+    for catalog in catalogs.values():
+        store_catalog(catalog)  # parts that ran side by side have each stored their own shards
     print_index_result(result)
     if pack and transcripts and (spoken := sum(utterance.has(TEXT) for utterance in manifest)):
         log.info(

@@ -1,4 +1,8 @@
-"""failures.csv of each split: what could not be extracted and why; it is retried only after something changed."""
+"""failures.csv of each split: what could not be extracted and why; it is retried only after something changed.
+
+A part of an extraction writes a file of its own, failures.part-I-of-N.csv. It stands for all utterances of the part:
+their rows in other files no longer count. Whole runs and `foal index` merge these files into failures.csv.
+"""
 
 import csv
 import json
@@ -13,10 +17,11 @@ from ...shared.config.settings import Settings
 from ...shared.errors import FoalError
 from ...shared.files.atomic import remove, replaced_atomically, write_rows
 from ...shared.files.overwrite import check_overwrite
+from ...shared.files.part import Part, part_files, part_name
 from ...shared.files.unicode_names import locate
-from ...shared.utterance import Utterance, split_folder, split_names, splits_of
+from ...shared.utterance import Utterance, split_folder, splits_of
 from ..media.media_group import fingerprint_of
-from .plan import Chunk
+from .plan import Chunk, in_part
 from .stream_spec import StreamSpec
 
 REMEDY_MEDIA = "repair or replace the file, or remove the row from the manifest; then run the same command again"
@@ -112,23 +117,31 @@ def check_failure_limit(settings: Settings, failures: Sequence[Failure], utteran
 class Quarantine:
     """The failures that earlier runs recorded in failures.csv. Rows that a user deletes there are retried."""
 
-    def __init__(self, settings: Settings, utterances: Iterable[Utterance]) -> None:
-        """Read the files of the utterances' splits; a missing or unreadable one quarantines nothing.
+    def __init__(self, settings: Settings, utterances: Iterable[Utterance], part: Part | None = None) -> None:
+        """Read the files of the utterances' splits, those of all parts included.
 
-        Raises UsageError if a file cannot be written later because a folder or a device has its name.
+        A missing or unreadable file quarantines nothing.
+
+        Args:
+            settings: where features and corpus are.
+            utterances: the utterances of the run.
+            part: the part that the run extracts; None: it is a whole run.
+
+        Raises:
+            UsageError: a file cannot be written later because a folder or a device has its name.
         """
         self._settings = settings
-        self._folders = {
-            split: settings.extract.features_dir / split_folder(split) for split in split_names(utterances)
-        }
+        self._part = part
+        by_split = splits_of(utterances)
+        self._folders = {split: settings.extract.features_dir / split_folder(split) for split in by_split}
         for folder in self._folders.values():
             check_overwrite(
-                folder / FAILURES_NAME,
+                folder / part_name(FAILURES_NAME, part),
                 kind="a list of failures",
                 is_ours=_is_file_or_link,
                 remedy="move or delete it, then run the same command again",
             )
-        self._rows = {split: _read_rows(folder / FAILURES_NAME) for split, folder in self._folders.items()}
+        self._rows = {split: _merged_rows(folder, by_split[split]) for split, folder in self._folders.items()}
 
     def known_failure(self, utterance: Utterance, spec: StreamSpec) -> Failure | None:
         """The recorded failure of an utterance, or None if the file, the row or the encoder changed since."""
@@ -160,18 +173,13 @@ class Quarantine:
             return FOUND
         return OTHER_CHANGE
 
-    def write(
-        self,
-        utterances: Sequence[Utterance],
-        failures: Iterable[Failure],
-        config_hashes: Mapping[str, str],
-        *,
-        completed: bool = True,
-    ) -> None:
-        """Write the failures.csv of each split; a split without failures gets none.
+    def write(self, failures: Iterable[Failure], config_hashes: Mapping[str, str], *, completed: bool = True) -> None:
+        """Write the failures.csv of each split, without rows of other utterances; a split without failures gets none.
+
+        A whole run also removes the files of parts, whose rows were read. A part writes its own file, which is empty if
+        the failures that other files list for its utterances are gone.
 
         Args:
-            utterances: the utterances of this run; rows of other utterances are dropped.
             failures: what failed in this run.
             config_hashes: the config hash of each stream of this run; rows of other streams stay.
             completed: False if the run was ended early. All rows then stay, because the run may not have retried them.
@@ -179,12 +187,10 @@ class Quarantine:
         Raises:
             FoalError: a file cannot be written or removed.
         """
-        by_split: dict[str, dict[tuple[str, str], Row]] = {split: {} for split in self._folders}
-        for split, members in splits_of(utterances).items():
-            ids = {utterance.id for utterance in members}
-            for (utterance_id, stream), row in self._rows[split].items():
-                if utterance_id in ids and (stream not in config_hashes or not completed):
-                    by_split[split][utterance_id, stream] = row
+        by_split = {
+            split: {key: row for key, row in rows.items() if key[1] not in config_hashes or not completed}
+            for split, rows in self._rows.items()
+        }
         for failure in failures:
             by_split[failure.split][failure.id, failure.stream] = {
                 "id": failure.id,
@@ -196,19 +202,58 @@ class Quarantine:
                 "state": failure.state(config_hashes[failure.stream]),
             }
         for split, rows in by_split.items():
-            path = self._folders[split] / FAILURES_NAME
-            if rows:
+            folder = self._folders[split]
+            path = folder / part_name(FAILURES_NAME, self._part)
+            if rows or (self._part is not None and self._rows[split]):
                 with (
                     replaced_atomically(path) as temporary,
                     temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
                 ):
                     write_rows(file, COLUMNS, [[row[name] for name in COLUMNS] for _, row in sorted(rows.items())])
-            else:
+            elif self._part is None:
                 remove(path)
+            if self._part is None:
+                for merged in part_files(folder, FAILURES_NAME):
+                    remove(merged)
 
     def fingerprint(self, media: str) -> str:
         """The current fingerprint of a file, given by its path in the manifest."""
         return fingerprint_of(locate(self._settings.corpus.root, media) if media else None, self._settings.extract)
+
+
+def merge_part_failures(settings: Settings, manifest: Iterable[Utterance]) -> list[Path]:
+    """Merge the files of parts into the failures.csv of each split; the caller holds the features folder.
+
+    Returns the files that were written. Raises FoalError if a file cannot be written or removed.
+    """
+    features = settings.extract.features_dir
+    utterances = [
+        utterance
+        for split, members in splits_of(manifest).items()
+        if part_files(features / split_folder(split), FAILURES_NAME)
+        for utterance in members
+    ]
+    Quarantine(settings, utterances).write((), {})
+    paths = [features / split_folder(split) / FAILURES_NAME for split in splits_of(utterances)]
+    return [path for path in paths if path.exists()]
+
+
+def _merged_rows(folder: Path, utterances: Iterable[Utterance]) -> dict[tuple[str, str], Row]:
+    """The rows of some utterances in failures.csv, and in the files of parts, which replace those of failures.csv."""
+    by_id = {utterance.id: utterance for utterance in utterances}
+    rows = {key: row for key, row in _read_rows(folder / FAILURES_NAME).items() if key[0] in by_id}
+    # Of two files about the same utterances, with different numbers of parts, the later one counts.
+    for path, part in sorted(part_files(folder, FAILURES_NAME).items(), key=lambda item: _modified(item[0])):
+        earlier = {key: row for key, row in rows.items() if not in_part(by_id[key[0]], part)}
+        rows = earlier | {key: row for key, row in _read_rows(path).items() if key[0] in by_id}
+    return rows
+
+
+def _modified(path: Path) -> int:
+    """The modification time of a file in nanoseconds; 0 if it was removed meanwhile."""
+    with suppress(OSError):
+        return path.stat().st_mtime_ns
+    return 0
 
 
 def _is_file_or_link(path: Path) -> bool:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...shared.config.settings import modality_of
+from ...shared.files.part import Part
+from ...shared.files.unicode_names import nfc
 from ...shared.store.catalog import shard_name
 from ...shared.timing import Seconds
 from ...shared.utterance import TEXT, Utterance, splits_of
@@ -83,6 +85,15 @@ def plan_chunks(
         if collected:
             chunks.append(chunk(split, collected, seconds))
     return chunks
+
+
+def in_part(utterance: Utterance, part: Part) -> bool:
+    """Whether an utterance belongs to a part, in all streams: decided by its video, else its audio file, else its id.
+
+    The utterances of a file are in one part, so that it is decoded once. Where the rows name both a video and an audio
+    file, this holds for the video, which costs more. Other rows have no influence: a new row moves none.
+    """
+    return part.holds(nfc(utterance.video or utterance.audio or utterance.id))
 
 
 def group_by_media(chunk: Chunk) -> list[Chunk]:

@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 class ExtractResult:
     """What a run of `foal extract` did, for its exit code and for --json.
 
-    `pending` utterances would be extracted (dry run only); `index` is None if no index was written.
+    `pending` utterances would be extracted (dry run only); `index` is None if no index was written; `part` is the part
+    that was extracted, such as "2/4", or None.
     """
 
     exit_code: int
@@ -43,6 +44,7 @@ class ExtractResult:
     index: str | None
     seconds: float
     dry_run: bool
+    part: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The fields that --json prints."""
@@ -57,6 +59,7 @@ class ExtractResult:
             "index": self.index,
             "seconds": round(self.seconds, 3),
             "dry_run": self.dry_run,
+            "part": self.part,
         }
 
 

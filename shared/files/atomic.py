@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -59,17 +59,28 @@ def remove(path: Path) -> None:
         raise FoalError(f"{path}: cannot be removed: {error.strerror}") from error
 
 
-def stale_temporaries(features: Path) -> list[Path]:
-    """Temporary files of killed runs of this machine, in the features folder and two levels below it."""
+def stale_temporaries(features: Path, *, locked: bool = False) -> list[Path]:
+    """Temporary files of killed runs, in the features folder and two levels below it; see `temporary_is_stale`."""
     temporaries = [
         path for depth in ("", "*/", "*/*/") for path in sorted(features.glob(f"{depth}{TEMPORARY_PREFIX}*"))
     ]
-    return [path for path in temporaries if path.is_file() and temporary_is_stale(path)]
+    return [path for path in temporaries if path.is_file() and temporary_is_stale(path, locked=locked)]
 
 
-def remove_stale_temporaries(features: Path, index: Path | None = None) -> None:
-    """Remove stale temporary files of the features folder and of the index, as far as possible."""
-    for path in stale_temporaries(features) + (_stale_of(index) if index is not None else []):
+def remove_stale_temporaries(
+    features: Path, index: Path | None = None, *, names: Container[str] | None = None, locked: bool = False
+) -> None:
+    """Remove stale temporary files of the features folder and of the index, as far as possible.
+
+    Args:
+        features: the features folder.
+        index: the index that a command writes.
+        names: only temporary files of files with these names.
+        locked: the caller holds the folder (with `names`: these files), so that temporary files of other hosts are
+            stale as well.
+    """
+    stale = [path for path in stale_temporaries(features, locked=locked) if names is None or _target(path) in names]
+    for path in stale + (_stale_of(index) if index is not None else []):
         with suppress(OSError):
             path.unlink()
 
@@ -78,15 +89,25 @@ def _stale_of(path: Path) -> list[Path]:
     """Temporary files of one file that killed runs of this machine left behind."""
     temporaries = sorted(path.parent.glob(f"{TEMPORARY_PREFIX}*~{glob.escape(path.name)}"))
     # A file may itself be called other~feats.h5.
-    return [file for file in temporaries if file.name.split("~", 2)[2:] == [path.name] and temporary_is_stale(file)]
+    return [file for file in temporaries if _target(file) == path.name and temporary_is_stale(file)]
 
 
-def temporary_is_stale(path: Path) -> bool:
-    """Whether a temporary file belongs to a process of this machine that has ended."""
+def _target(temporary: Path) -> str:
+    """The name of the file that a temporary file was to replace."""
+    return temporary.name.partition("~")[2].partition("~")[2]
+
+
+def temporary_is_stale(path: Path, *, locked: bool = False) -> bool:
+    """Whether a temporary file belongs to a process of this machine that has ended or, if `locked`, to another machine.
+
+    With the folder locked, no process of another machine writes to it.
+    """
     host, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("~")
     pid = rest.partition("~")[0]
-    if host != socket.gethostname() or _PID.fullmatch(pid) is None:
+    if _PID.fullmatch(pid) is None:
         return False
+    if host != socket.gethostname():
+        return locked
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:

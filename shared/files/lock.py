@@ -1,8 +1,9 @@
-"""Locks: one command at a time writes to a features folder or a run folder.
+"""Locks: one command at a time writes to a features folder or a run folder; parts of an extraction do so together.
 
 Both rest on `flock`, which the kernel releases when a process ends or is killed. The lock file of a features folder
-also names its owner. The `filelock` package is not used: it cannot lock a folder, and the lock file that it leaves
-behind keeps other users of a shared folder out.
+also names its owner. Each part has a lock file of its own, because parts run on several hosts, and one file names one
+owner. The `filelock` package is not used: it cannot lock a folder, and the lock file that it leaves behind keeps other
+users of a shared folder out.
 """
 
 import errno
@@ -22,6 +23,7 @@ from pathlib import Path
 from ..errors import FoalError, UsageError
 from ..text import duration
 from ..timing import Seconds
+from .part import Part, part_files, part_name
 
 LOCK_NAME = ".foal.lock"
 HEARTBEAT_SECONDS: Seconds = 30.0
@@ -67,24 +69,25 @@ def exclusive_lock(path: Path, message: str) -> Iterator[None]:
 
 
 @contextmanager
-def features_lock(folder: Path, *, break_lock: bool = False) -> Iterator[str]:
+def features_lock(folder: Path, *, part: Part | None = None, break_lock: bool = False) -> Iterator[str]:
     """Hold a features folder while the block runs; create it if necessary, remove it again if it stays empty.
 
     A lock of this host whose process has ended is taken over. A lock of another host counts as held.
 
     Args:
         folder: the features folder.
-        break_lock: take over the lock of another host.
+        part: hold it for this part only: other parts of the same number of parts may hold it, too.
+        break_lock: take over the locks of other hosts.
 
     Yields:
-        A sentence about the previous owner whose lock was taken over, or "".
+        A sentence about the previous owners whose locks were taken over, or "".
 
     Raises:
         FoalError: the folder is held (the message names the owner) or cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise FoalError(f"{folder}: expected a folder for features, got a file")
-    path, is_new = folder / LOCK_NAME, not folder.exists()
+    path, is_new = folder / part_name(LOCK_NAME, part), not folder.exists()
     try:
         handle = _open_locked(path, break_lock=break_lock)
     except OSError as error:
@@ -99,8 +102,11 @@ def features_lock(folder: Path, *, break_lock: bool = False) -> Iterator[str]:
             path.unlink(missing_ok=True)
             raise FoalError(f"{path}: cannot be written: {os.strerror(error.errno or 0)}") from None
         try:
+            # After the own lock can be seen: of two commands that start at the same moment at least one sees the other.
+            others = _check_others(folder, part, break_lock=break_lock)
+            ended = " and ".join(str(owner) for owner in (previous, *others) if owner is not None)
             with _heartbeat(handle):
-                yield f"{folder}: removed the stale lock of {previous}" if previous is not None else ""
+                yield f"{folder}: removed the stale lock of {ended}" if ended else ""
         finally:
             # With --break-lock another command may own the file by now.
             with suppress(OSError):
@@ -134,25 +140,54 @@ def _open_locked(path: Path, *, break_lock: bool) -> int:
         os.close(handle)  # its owner removed the file between our two steps
 
 
-def _check_owner(handle: int, folder: Path, *, locked: bool | None, break_lock: bool) -> None:
-    """Raise FoalError if the recorded owner still holds the folder, or may do so."""
+def _check_others(folder: Path, part: Part | None, *, break_lock: bool) -> list[LockOwner | None]:
+    """Raise FoalError if a lock is held that excludes this one; return the owners of those that were removed."""
+    parts = part_files(folder, LOCK_NAME)
+    if part is None:
+        excluding = dict.fromkeys(parts, "")
+    else:
+        overlaps = f", whose parts overlap with part {part}"
+        excluding = {folder / LOCK_NAME: ""}
+        excluding |= {path: overlaps for path, other in parts.items() if other.count != part.count}
+    removed: list[LockOwner | None] = []
+    for path, why in excluding.items():
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise FoalError(f"{path}: cannot be read: {os.strerror(error.errno or 0)}") from None
+        try:
+            # Shared, because parts that start at the same moment look at the same files.
+            _check_owner(handle, folder, locked=_flock(handle, fcntl.LOCK_SH), break_lock=break_lock, why=why)
+            # A part leaves the lock of a killed run alone: while it is removed, another part would take it for held.
+            if (part is None or break_lock) and _flock(handle) is not False and _is_at(handle, path):
+                removed.append(_read_owner(handle))
+                path.unlink()
+        finally:
+            os.close(handle)
+    return removed
+
+
+def _check_owner(handle: int, folder: Path, *, locked: bool | None, break_lock: bool, why: str = "") -> None:
+    """Raise FoalError if the recorded owner still holds the folder, or may do so; `why` it excludes this command."""
     owner = _read_owner(handle)
     if locked is False:
-        raise FoalError(f"{folder}: in use by {owner or 'an unknown process'}; wait until it ends, or stop it")
+        raise FoalError(f"{folder}: in use by {owner or 'an unknown process'}{why}; wait until it ends, or stop it")
     # Only the host of the process can check that it is alive, and only if the file system supports locks.
     unknown = owner is not None and (owner.host != socket.gethostname() or locked is None)
     if unknown and not break_lock:
         silent = round(max(0.0, time.time() - os.fstat(handle).st_mtime))
         raise FoalError(
-            f"{folder}: in use by {owner}; its last heartbeat was {duration(silent)} ago (expected every "
+            f"{folder}: in use by {owner}{why}; its last heartbeat was {duration(silent)} ago (expected every "
             f"{HEARTBEAT_SECONDS:.0f} s); wait until it ends, or use --break-lock if it is dead"
         )
 
 
-def _flock(handle: int) -> bool | None:
+def _flock(handle: int, kind: int = fcntl.LOCK_EX) -> bool | None:
     """Whether the lock was acquired; None on file systems without locks."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except OSError as error:
         return False if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
     return True

@@ -103,7 +103,7 @@ class MediaFingerprints:
             f"compared the content of {counted(len(self._compared), 'media file')} ({decimal(self._bytes)}) of which "
             f"only the time differs; the result is kept in {self._table}"
         )
-        # Another command may have added rows meanwhile.
+        # Another command may have added rows meanwhile. Rows that two write at once cost one of them a comparison.
         rows = _read_table(self._table) | self._compared
         with (
             suppress(FoalError),  # a folder that cannot be written costs the next run another comparison

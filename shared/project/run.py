@@ -62,7 +62,7 @@ def init_project(folder: Path, preset: Preset, kind: str, *, force: bool = False
         scm = "" if _in_git(folder) else "    no_scm = true\n"
         files |= {".dvc/config": DVC_CONFIG.format(scm=scm), ".dvc/.gitignore": DVC_IGNORED}
     if not (folder / ".dvcignore").exists():
-        files[".dvcignore"] = "__pycache__\n*.pyc\n.foal.lock\nmedia-times.csv\n"
+        files[".dvcignore"] = "__pycache__\n*.pyc\n.foal.lock\n.foal.part-*.lock\nmedia-times.csv\n"
     try:
         for name, text in files.items():
             path = folder / name

@@ -16,6 +16,7 @@ from ..files.atomic import TEMPORARY_PREFIX
 from ..files.lock import LOCK_NAME
 from ..files.media_lengths import MEDIA_LENGTHS
 from ..files.media_state import MEDIA_TIMES
+from ..files.part import split_part_name
 from ..hdf5.opening import sniff
 from ..hdf5.seal import BytesRead
 from ..text import quoted, shortened
@@ -127,7 +128,8 @@ def _file_check(path: Path) -> FileCheck:
         return FileCheck(path=path, kind="index")
     if path.suffix == ".h5":
         return FileCheck(path=path, kind="shard", in_folder=True)
-    return FileCheck(path=path, kind="other", reason="" if path.name in OTHER_FILES else "not written by foal")
+    is_known = split_part_name(path.name)[0] in OTHER_FILES
+    return FileCheck(path=path, kind="other", reason="" if is_known else "not written by foal")
 
 
 def _is_shard(path: Path) -> bool:

@@ -148,5 +148,5 @@ def test_a_folder_that_appears_as_failures_csv_during_the_run_is_reported(tmp_pa
     path = tmp_path / split_folder(failure.split) / "failures.csv"
     path.mkdir(parents=True)
     with pytest.raises(FoalError, match=f"{path}: cannot be (written|removed)"):
-        quarantine.write(utterances, [failure] * failed, {"audio": "0" * 64})
+        quarantine.write([failure] * failed, {"audio": "0" * 64})
     assert path.is_dir()

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foal.extract.schedule.plan import Chunk, bisect, group_by_media, plan_chunks
+from foal.extract.schedule.plan import Chunk, bisect, group_by_media, in_part, plan_chunks
+from foal.shared.files.part import Part
 from foal.shared.utterance import Utterance, link_turns
 
 
@@ -118,3 +119,27 @@ def test_text_is_cut_between_any_utterances_and_carries_its_context_alone() -> N
     )]  # fmt: skip
     assert names[0] != chunks[0].name
     assert names[1:] == [chunk.name for chunk in chunks[1:]]
+
+
+def part_numbers(utterances: list[Utterance], count: int) -> dict[str, list[int]]:
+    """The parts that hold each utterance, by id."""
+    numbers = range(1, count + 1)
+    return {u.id: [n for n in numbers if in_part(u, Part(number=n, count=count))] for u in utterances}
+
+
+@given(corpora(), st.integers(1, 5))
+def test_an_utterance_is_in_one_part_and_a_video_is_not_divided(utterances: list[Utterance], count: int) -> None:
+    numbers = part_numbers(utterances, count)
+    assert all(len(found) == 1 for found in numbers.values())
+    assert len({(u.video, *numbers[u.id]) for u in utterances}) == len({u.video for u in utterances})
+    # Neither other rows nor other columns have an influence.
+    fewer = [replace(u, label="sad", start=0.25, end=None) for u in utterances[::2]]
+    assert part_numbers(fewer, count).items() <= numbers.items()
+
+
+def test_the_part_is_that_of_the_video_else_of_the_audio_file_else_of_the_id() -> None:
+    text = Utterance(id="caf\u00e9.wav", transcript="words")
+    sound = Utterance(id="a", audio="cafe\u0301.wav")
+    both = Utterance(id="b", audio="0.wav", video="caf\u00e9.wav")
+    numbers = part_numbers([text, sound, both], 1000)
+    assert numbers["caf\u00e9.wav"] == numbers["a"] == numbers["b"]

@@ -32,3 +32,27 @@ def test_only_temporary_files_of_the_index_are_removed_next_to_it(tmp_path: Path
     assert (of_index.exists(), of_features.exists()) == (True, False)
     remove_stale_temporaries(tmp_path / "features", index)
     assert {path.name for path in tmp_path.iterdir()} == {"features", *kept}
+
+
+def test_the_holder_of_a_folder_removes_temporary_files_of_other_hosts_and_a_part_only_its_own(tmp_path: Path) -> None:
+    names = {
+        f".tmp-elsewhere~{os.getppid()}~a.h5",
+        ".tmp-elsewhere~1~b~c.h5",
+        f"{PREFIX}~{DEAD_PID}~a.h5",
+        f"{PREFIX}~{DEAD_PID}~b~c.h5",
+        f"{PREFIX}~{os.getppid()}~a.h5",
+    }
+    for name in names:
+        (tmp_path / name).write_text("half")
+
+    def left() -> set[str]:
+        return {path.name for path in tmp_path.iterdir()}
+
+    remove_stale_temporaries(tmp_path, names={"c.h5"}, locked=True)
+    assert left() == names
+    remove_stale_temporaries(tmp_path, names={"b~c.h5"}, locked=True)
+    assert left() == {name for name in names if name.endswith("~a.h5")}
+    remove_stale_temporaries(tmp_path)
+    assert left() == {f".tmp-elsewhere~{os.getppid()}~a.h5", f"{PREFIX}~{os.getppid()}~a.h5"}
+    remove_stale_temporaries(tmp_path, locked=True)
+    assert left() == {f"{PREFIX}~{os.getppid()}~a.h5"}
