@@ -132,7 +132,10 @@ def test_every_folder_with_modules_is_a_package() -> None:
 def test_folders_and_modules_have_a_limited_size() -> None:
     checked = [*MODULES, *UNPACKAGED]
     counts = Counter(path.parent for path in checked if path.name != "__init__.py")
-    assert {folder.relative_to(ROOT).as_posix(): count for folder, count in counts.items() if count > 12} == {}
+    # The scripts of benchmarks/ are independent of each other, and each has a test.
+    limits = {ROOT / "benchmarks": 16, ROOT / "tests" / "benchmarks": 16}
+    large = {folder: count for folder, count in counts.items() if count > limits.get(folder, 12)}
+    assert {folder.relative_to(ROOT).as_posix(): count for folder, count in large.items()} == {}
     lines = {path: path.read_text(encoding="utf-8").count("\n") for path in checked}
     assert {path.relative_to(ROOT).as_posix(): count for path, count in lines.items() if count > 300} == {}
 

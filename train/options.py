@@ -16,9 +16,7 @@ PROTOCOL: dict[str, str | Setting] = {
 }
 LABELS: dict[str, str | Setting] = {
     "target": setting("train.target", metavar="NAME,..."),
-    "dev_from_train": "train.dev_from_train",
-    "normalize_labels": "train.normalize_labels",
-    "accept_labels": "train.accept_labels",
+    **{name: f"train.{name}" for name in ("dev_from_train", "normalize_labels", "accept_labels")},
 }
 SEEDS = setting("train.seeds", metavar="A,B,...")
 CLUSTER: dict[str, str | Setting] = {
