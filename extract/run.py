@@ -170,6 +170,7 @@ def extract(
             raise
         finally:
             remove_stale_temporaries(features)
+            pending.lengths.remember()
 
         # 5. Record the failures, and remove damaged shards whose utterances are in other shards now.
         quarantine.write(utterances, failures, config_hashes)
