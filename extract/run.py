@@ -191,6 +191,7 @@ def extract(
             raise
         finally:
             remove_stale_temporaries(features, names=own, locked=True)
+            pending.lengths.remember()
 
         # 5. Record the failures, and remove damaged shards whose utterances are in other shards now.
         quarantine.write(failures, config_hashes)

@@ -40,7 +40,7 @@ class Pending:
 
     `chunks` are left to do, longest first; `known_failures` failed before and are not retried; `damaged` are damaged
     shards with their modality and config hash; `catalogs` holds, by stream, the shards of the run's splits; `media` are
-    the fingerprints of the media that were compared.
+    the fingerprints of the media that were compared; `lengths` were read from them, to be remembered after the run.
     """
 
     chunks: list[Chunk]
@@ -48,6 +48,7 @@ class Pending:
     damaged: dict[Path, tuple[str, str]]
     catalogs: dict[str, Catalog]
     media: MediaFingerprints
+    lengths: MediaLengths
 
 
 def pending_chunks(
@@ -105,8 +106,11 @@ def pending_chunks(
             _log_retries(left[spec.stream], spec, quarantine)
     media.remember()
     contexts = {spec.stream: spec.context for spec in specs}
-    chunks = sorted(_plan(settings, left, contexts, media), key=lambda chunk: -chunk.seconds)
-    return Pending(chunks=chunks, known_failures=known_failures, damaged=damaged, catalogs=catalogs, media=media)
+    lengths = MediaLengths(settings.extract.features_dir)
+    chunks = sorted(_plan(settings, left, contexts, media, lengths), key=lambda chunk: -chunk.seconds)
+    return Pending(
+        chunks=chunks, known_failures=known_failures, damaged=damaged, catalogs=catalogs, media=media, lengths=lengths
+    )
 
 
 def _log_retries(left: Sequence[Utterance], spec: StreamSpec, quarantine: Quarantine) -> None:
@@ -120,7 +124,11 @@ def _log_retries(left: Sequence[Utterance], spec: StreamSpec, quarantine: Quaran
 
 
 def _plan(
-    settings: Settings, left: Mapping[str, Sequence[Utterance]], contexts: Mapping[str, int], media: MediaFingerprints
+    settings: Settings,
+    left: Mapping[str, Sequence[Utterance]],
+    contexts: Mapping[str, int],
+    media: MediaFingerprints,
+    remembered: MediaLengths,
 ) -> Iterator[Chunk]:
     """The chunks of each stream; no media file is opened for text."""
     with_media = {
@@ -129,7 +137,7 @@ def _plan(
         for utterance in members
         if modality_of(stream) != TEXT
     }
-    lengths = _lengths(settings, with_media.values(), media)
+    lengths = _lengths(settings, with_media.values(), media, remembered)
     for stream, members in left.items():
         if modality_of(stream) == TEXT:
             spoken = {utterance.id: reading_seconds(utterance) for utterance in members}
@@ -144,7 +152,9 @@ def reading_seconds(utterance: Utterance) -> Seconds:
     return len(utterance.transcript) / TEXT_CHARACTERS_PER_SECOND
 
 
-def _lengths(settings: Settings, utterances: Iterable[Utterance], media: MediaFingerprints) -> dict[str, Seconds]:
+def _lengths(
+    settings: Settings, utterances: Iterable[Utterance], media: MediaFingerprints, remembered: MediaLengths
+) -> dict[str, Seconds]:
     """Seconds of each utterance, by id: from the manifest or, without a plausible `end`, from the file's header.
 
     A file whose header declares no duration counts as 0 seconds. Each file is opened once, and not again by later runs
@@ -158,7 +168,6 @@ def _lengths(settings: Settings, utterances: Iterable[Utterance], media: MediaFi
             lengths[utterance.id] = seconds
         else:
             unknown.setdefault(utterance.video or utterance.audio, []).append(utterance)
-    remembered = MediaLengths(settings.extract.features_dir)
     known = {path: remembered.find(path, media.fingerprint(path)) for path in unknown}
     if (count := list(known.values()).count(None)) >= MANY_FILES:
         log.info(f"reading the lengths of {count} media files, because the manifest has no `end` for them")

@@ -36,8 +36,11 @@ class MediaLengths:
             self._added[nfc(media)] = fingerprint, seconds
 
     def remember(self) -> None:
-        """Write what was added, if the folder exists and can be written: a dry run makes no folder."""
-        if not self._added or not self._table.parent.is_dir():
+        """Write what was added, if the folder has folders of splits and can be written.
+
+        A features folder that is still empty stays empty: it is removed again if the run fails.
+        """
+        if not self._added or not any(self._table.parent.glob("*/")):
             return
         rows = _read(self._table) | self._added
         with (

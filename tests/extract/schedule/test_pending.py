@@ -51,7 +51,7 @@ def test_the_lengths_of_files_are_read_once(
 ) -> None:
     utterances = [Utterance(id=f"u{n}", corpus="c", audio=f"{n}.wav") for n in range(4)]
     specs = [build_stream_spec(settings.extract, "audio")]
-    settings.extract.features_dir.mkdir()
+    (settings.extract.features_dir / "c").mkdir(parents=True)
 
     def seconds() -> float:
         (chunk,) = pending_chunks(settings, utterances, specs).chunks

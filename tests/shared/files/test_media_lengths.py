@@ -8,6 +8,7 @@ from foal.shared.files.media_lengths import MEDIA_LENGTHS, MediaLengths
 
 
 def test_a_length_is_remembered_for_a_file_with_the_same_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "session1").mkdir()
     lengths = MediaLengths(tmp_path)
     assert lengths.find("Zoe\u0308.wav", "10:1") is None
     lengths.add("Zoe\u0308.wav", "10:1", 2.125)
@@ -29,11 +30,12 @@ def test_a_length_is_remembered_for_a_file_with_the_same_fingerprint(tmp_path: P
     ]
 
 
-def test_nothing_is_written_without_new_lengths_or_without_a_folder(tmp_path: Path) -> None:
+def test_nothing_is_written_without_new_lengths_or_in_an_empty_folder(tmp_path: Path) -> None:
     MediaLengths(tmp_path).remember()
-    lengths = MediaLengths(tmp_path / "features")
-    lengths.add("a.wav", "1:1", 1.0)
-    lengths.remember()
+    for folder in (tmp_path, tmp_path / "features"):
+        lengths = MediaLengths(folder)
+        lengths.add("a.wav", "1:1", 1.0)
+        lengths.remember()
     assert list(tmp_path.iterdir()) == []
 
 
