@@ -71,7 +71,7 @@ def run_chunks(
     with _start_workers(settings, pending, len(chunks)) as (client, plugin, workers):
         watch = _watch(settings, client, pending)
         dispatch = _dispatch(settings, chunks, client, watch, plugin, shard_path, quarantine)
-        sizes = _check_encoders(client, plugin, watch, dispatch, sorted(pending))
+        sizes = _check_encoders(client, plugin, watch, dispatch, pending)
         if settings.extract.check_disk_space:
             size = sum(chunk.seconds * sizes[chunk.stream] for chunk in chunks)
             check_disk_space(settings.extract.features_dir, size)
@@ -90,13 +90,13 @@ def run_chunks(
 
 
 def _check_encoders(
-    client: Client, plugin: EncoderPlugin, watch: WorkerWatch, dispatch: Dispatch, streams: Sequence[str]
+    client: Client, plugin: EncoderPlugin, watch: WorkerWatch, dispatch: Dispatch, specs: Mapping[str, StreamSpec]
 ) -> dict[str, float]:
     """Load the encoders on one worker; return the bytes of features per second of media, by stream.
 
     While there are no workers, the first chunks are submitted too: clusters with queues start workers for tasks.
     """
-    check = client.submit(check_encoders, streams, plugin_name=plugin.name, pure=False, priority=CHECK_PRIORITY)
+    check = client.submit(check_encoders, sorted(specs), plugin_name=plugin.name, pure=False, priority=CHECK_PRIORITY)
     while not check.done():
         watch.poll()
         if not watch.running:
@@ -107,8 +107,8 @@ def _check_encoders(
         sizes: dict[str, float] = check.result()
     except KilledWorker:
         raise EncoderError(
-            f"{', '.join(streams)}: the worker processes that loaded the encoders died, probably for lack of memory; "
-            "use a smaller encoder, or free memory"
+            f"{', '.join(specs)}: the worker processes that loaded the encoders died, probably for lack of memory; they "
+            f"need about {memory_needed(specs.values()) / 1e9:.1f} GB each; free memory, or use a smaller encoder"
         ) from None
     return sizes
 

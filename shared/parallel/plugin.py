@@ -63,7 +63,7 @@ class NamedPlugin(WorkerPlugin):
             # Encoders and features are no data that Dask manages: it cannot free them, and a worker that it paused
             # would stay paused for good. With an infinite threshold it also resumes one that is paused already. The
             # nanny still restarts a worker that exceeds its memory.
-            worker.memory_manager.memory_pause_fraction = math.inf  # type: ignore[assignment]
+            worker.memory_manager.memory_pause_fraction = math.inf
             self.prepare(worker)
         except Exception as error:
             # Dask reports this to the client only for workers that run already; `plugin_of` raises it in the others.

@@ -1,20 +1,17 @@
 """Checks that the scheduler and the workers of a cluster have the same version of foal as the command."""
 
-from collections.abc import Collection
-
 from distributed import Client
 
 from ... import __version__
 from ..errors import UsageError
 
 
-def check_versions(client: Client, address: str, workers: Collection[str] | None = None) -> None:
-    """Check the scheduler and its workers.
+def check_versions(client: Client, address: str) -> None:
+    """Check the scheduler and its workers; those that start later check themselves, see `NamedPlugin.setup`.
 
     Args:
         client: a client of the scheduler.
         address: the address of the scheduler, for messages.
-        workers: addresses of the workers to check; None: all of them, and the scheduler.
 
     Raises:
         UsageError: one of them has another version of foal, or none.
@@ -30,10 +27,9 @@ def check_versions(client: Client, address: str, workers: Collection[str] | None
         except ImportError:
             return ""
 
-    if workers is None:
-        _check("a scheduler", "its", address, client.run_on_scheduler(installed))
+    _check("a scheduler", "its", address, client.run_on_scheduler(installed))
     # A worker that dies meanwhile gives an OSError instead of a version.
-    for found in client.run(installed, workers=workers and list(workers), on_error="return").values():
+    for found in client.run(installed, on_error="return").values():
         if isinstance(found, str):
             _check("workers", "their", address, found)
 

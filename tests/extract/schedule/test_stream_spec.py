@@ -5,8 +5,16 @@ from typing import Any
 
 import pytest
 
-from foal.extract.schedule.stream_spec import build_stream_spec, current_config_hash
+from foal.extract.schedule.stream_spec import (
+    ACTIVATION_BYTES,
+    LIBRARIES_BYTES,
+    build_stream_spec,
+    check_weights,
+    current_config_hash,
+    memory_needed,
+)
 from foal.shared.config.settings import ExtractSettings
+from foal.shared.errors import EncoderError
 
 BASE: dict[str, Any] = {"encoders": {"face/whole": {"region": "frame"}}}
 
@@ -142,3 +150,30 @@ def test_speakers_count_where_the_encoder_reads_several() -> None:
         for speakers in ("none", "letters")
     }
     assert len(hashes) == 2
+
+
+def test_workers_have_the_weights_of_the_command_under_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"weights")
+    settings = ExtractSettings.model_validate({"face": {"encoder": str(path)}})
+    spec = build_stream_spec(settings, "face")
+    check_weights(spec)
+    check_weights(build_stream_spec(ExtractSettings(), "audio"))  # random weights need no file
+    path.write_bytes(b"others!")
+    with pytest.raises(EncoderError, match=r"expected the weights of this command .* got others .*copy the same"):
+        check_weights(spec)
+    path.unlink()
+    with pytest.raises(EncoderError, match=r"there is no .*weights.pt on .*, where a worker runs; put the"):
+        check_weights(spec)
+
+
+def test_a_worker_needs_memory_for_libraries_weights_and_activations(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    with path.open("wb") as file:
+        file.truncate(300_000_000)
+    random, face = (
+        build_stream_spec(ExtractSettings.model_validate(changes), "face")
+        for changes in ({}, {"face": {"encoder": str(path)}})
+    )
+    assert memory_needed([random]) == LIBRARIES_BYTES
+    assert memory_needed([random, face]) == LIBRARIES_BYTES + ACTIVATION_BYTES + 300_000_000

@@ -47,6 +47,8 @@ def test_null_is_a_value_of_a_key(tmp_path: Path) -> None:
         ("a: [", "cannot be read as YAML"),
         ("corpus:\n  kind: klingon", "corpus.kind"),
         ("cluster:\n  device: tpu", "cluster.device: expected auto, cpu, cuda or cuda:N, got 'tpu'"),
+        ("cluster:\n  wait_workers: soon", "expected seconds or a duration such as 30min or 2h, got 'soon'"),
+        ("cluster:\n  wait_workers: -1", "expected seconds or a duration such as 30min or 2h, got -1"),
         ("train:\n  preset: heavy", "train.preset.*'light' or 'paper', got 'heavy'"),
         ("train:\n  protocol: loso", "train.protocol.*'loso-nested', .*got 'loso'"),
         ("train:\n  seeds: []", "train.seeds"),
@@ -87,3 +89,13 @@ def test_settings_field_finds_nested_keys() -> None:
     assert settings_field("extract.face.fps").default == 10.0
     with pytest.raises(KeyError):
         settings_field("extract.face.nose")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("null", None), ("90", 90.0), ("0.5", 0.5), ("90s", 90.0), ("30min", 1800.0), ("1.5 h", 5400.0), ("2d", 172800.0)],
+)
+def test_durations_have_units(tmp_path: Path, text: str, seconds: float | None) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text(f"cluster:\n  wait_workers: {text}\n")
+    assert load_settings(params).cluster.wait_seconds() == seconds

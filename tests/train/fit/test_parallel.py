@@ -4,15 +4,15 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
-from distributed import LocalCluster
+from distributed import Client
 
 from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
 from foal.shared.errors import TrainingError
 from foal.shared.utterance import Utterance
+from foal.tests.shared.parallel.dask_processes import DaskProcesses
 from foal.tests.train.fold_index import TEMPLATE, write_fold_index
 from foal.train.data.dataset import open_dataset
 from foal.train.data.protocol import build_cross_validation
@@ -25,13 +25,20 @@ from foal.train.run import train
 QUICK = TrainSettings(width=16, heads=2, layers=1, epochs=2, batch_size=8, bootstrap=50, seeds=(0, 1))
 
 
+# Sent by value: the scheduler cannot import the tests.
+IMPORTED = lambda: sorted({"torch", "h5py"} & __import__("sys").modules.keys())  # noqa: E731
+
+
 @pytest.fixture(scope="module")
-def workers() -> Iterator[ClusterSettings]:
-    """Two workers with two threads each."""
-    with patch.dict(os.environ):  # Dask sets variables for its workers and does not remove them
-        cluster = LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0")
-    with cluster:
-        yield ClusterSettings(scheduler=cluster.scheduler_address)
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSettings]:
+    """Two workers with two threads each, and a scheduler in a process of its own."""
+    processes = DaskProcesses(tmp_path_factory.mktemp("dask"))
+    try:
+        address = processes.scheduler()
+        processes.worker("--nworkers", "2", "--nthreads", "2", "--nanny")
+        yield ClusterSettings(scheduler=address)
+    finally:
+        processes.stop()
 
 
 @pytest.mark.slow
@@ -58,6 +65,8 @@ def test_workers_resume_a_run_and_give_the_same_files(feats: Path, tmp_path: Pat
     assert metrics == train(settings, feats, tmp_path / "serial")
     for name in ("metrics.json", "predictions.csv", "history.csv", "run.json", "models/seed1-fold2/model.safetensors"):
         assert (tmp_path / "parallel" / name).read_bytes() == (tmp_path / "serial" / name).read_bytes()
+    with Client(workers.scheduler) as client:
+        assert client.run_on_scheduler(IMPORTED) == []
 
 
 @pytest.mark.slow
