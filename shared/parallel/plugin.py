@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import dask
 from distributed import Reschedule, Worker, WorkerPlugin, get_worker
@@ -20,6 +21,10 @@ from ..timing import Seconds
 
 MAX_WAIT: Seconds = 10.0
 """A task that waits for another one of its worker for this long is given back to the scheduler."""
+
+
+_LOCKS: WeakKeyDictionary[Worker, threading.Lock] = WeakKeyDictionary()
+"""The lock of each worker, which all plugins of foal share."""
 
 
 def unique_name(kind: str) -> str:
@@ -53,7 +58,7 @@ class NamedPlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask in each worker, also in those that start later."""
-        self._lock = threading.Lock()
+        self._lock = _LOCKS.setdefault(worker, threading.Lock())
         try:
             if self.version != __version__:
                 raise UsageError(
@@ -78,7 +83,10 @@ class NamedPlugin(WorkerPlugin):
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Let one task at a time use the plugin.
+        """Let one task at a time use the worker, also if several runs share it.
+
+        The state of random numbers and the number of threads belong to the process: two runs that built encoders with
+        random weights at the same time would each get other weights.
 
         The scheduler sends a task to every thread of a worker. Those that cannot run would keep it from workers that
         start later or have nothing to do, so they are given back after `max_wait`. Raises Reschedule.

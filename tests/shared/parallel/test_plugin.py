@@ -4,6 +4,7 @@ import pickle
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 from distributed import Client, LocalCluster, Worker, get_worker
@@ -30,6 +31,20 @@ class Counting(NamedPlugin):
             assert self.inside == 1
             self.inside -= 1
         return str(get_worker().address)
+
+
+class Overlapping(NamedPlugin):
+    """Reports whether a task of any plugin ran at the same time."""
+
+    running: ClassVar[int] = 0
+
+    def run(self, task: float) -> bool:
+        with self.exclusive():
+            Overlapping.running += 1
+            time.sleep(task)
+            overlapped = Overlapping.running > 1
+            Overlapping.running -= 1
+        return overlapped
 
 
 class Broken(NamedPlugin):
@@ -74,6 +89,19 @@ def test_waiting_tasks_of_a_worker_move_to_one_that_starts_later(cluster: LocalC
         assert sum(ran.values()) == 8
         assert len(ran) == 2
         assert min(ran.values()) >= 2
+
+
+def test_tasks_of_two_runs_on_one_worker_run_one_after_the_other(cluster: LocalCluster) -> None:
+    with Client(cluster) as client:
+        plugins = [Overlapping("test"), Overlapping("test")]
+        for plugin in plugins:
+            client.register_plugin(plugin)
+        futures = [
+            client.submit(run_pickled, pickle.dumps(0.05), plugin.name, pure=False)
+            for plugin in plugins
+            for _ in range(4)
+        ]
+        assert client.gather(futures) == [False] * 8
 
 
 def test_a_paused_worker_runs_while_the_plugin_is_registered(cluster: LocalCluster) -> None:
