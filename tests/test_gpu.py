@@ -14,10 +14,10 @@ import torch
 from foal.extract.encoders.inference import autocast
 from foal.extract.encoders.transfer import HostCopy, stack_on_device, to_device
 from foal.extract.encoders.weights import find_face_weights
+from foal.extract.face.batched.cascade import Cascade, integral_image, resized
+from foal.extract.face.batched.resampling import resize_to_squares
 from foal.extract.face.batching import FaceBatches
-from foal.extract.face.cascade import Cascade, integral_image, resized
 from foal.extract.face.facenet import build_face_extractor
-from foal.extract.face.resampling import resize_to_squares
 from foal.extract.face.tracker import FrameSample, Track
 from foal.extract.media.video import Segment, open_video
 from foal.shared.config.settings import FaceSettings

@@ -23,6 +23,7 @@ clips.ClipBuffers before (4) collects the frames of an utterance into clips.
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -38,7 +39,7 @@ from .clips import Clip, ClipBuffers, ClipEncoder
 from .config import FaceCrop
 from .cropping import cut_face, face_region, resize_faces
 from .detector import DetectedFace, FaceDetector
-from .tracker import Detect, FrameSample, Span, Track
+from .tracker import FrameSample, Span, Track
 
 DETECTION_BATCH = {"cpu": 1, "cuda": 64}
 """Key frames given to the detector at once. Eight would be a tenth faster on a CPU, but then the boxes of an image
@@ -76,12 +77,7 @@ class ImageEncoder(Protocol):
         ...
 
     def prepare_on_device(self, pixels: torch.Tensor, *, faces: bool) -> torch.Tensor:
-        """Convert images on the device to the network's input, like `prepare` or `prepare_face`.
-
-        Args:
-            pixels: whole images (n, h, w, 3), uint8, or faces (n, 3, size, size), 0 to 255.
-            faces: which of both they are.
-        """
+        """Convert images on the device as `prepare` (n, h, w, 3), uint8, or `faces` as `prepare_face`."""
         ...
 
     def start(self, batch: torch.Tensor) -> HostCopy:
@@ -149,9 +145,7 @@ class FaceBatches:
 
     def __init__(self, extractor: FaceExtractor) -> None:
         self._extractor = extractor
-        device = extractor.encoder.device.type
-        self._on_cpu = device == "cpu"
-        self._in_flight = IN_FLIGHT[device]
+        self._device = extractor.encoder.device.type
         self._detection_batch = DETECTION_BATCH[extractor.detector.device.type] if extractor.detector else 0
         self._spans: list[Span] = []
         self._waiting_bytes = 0
@@ -202,8 +196,8 @@ class FaceBatches:
         between = self._detect_between(spans, key_faces)
         for number, (span, candidates) in enumerate(zip(spans, key_faces, strict=True)):
             track = span.track
-            detect = _already_detected(between[number]) if number in between else self._detect_faces
-            faces = track.interpolate(span, candidates, detect)
+            known = between.get(number)
+            faces = track.interpolate(span, candidates, partial(self._detect_faces, known=known))
             for sample, face in zip(span.samples, faces, strict=True):
                 track.pending -= 1
                 if face is not None:
@@ -235,9 +229,13 @@ class FaceBatches:
         )
         return {number: list(islice(faces, len(spans[number].samples) - 1)) for number in wanted}
 
-    def _detect_faces(self, images: Sequence[RgbImage]) -> list[list[DetectedFace]]:
-        """All faces of each image; those of one size go through the detector together."""
+    def _detect_faces(
+        self, images: Sequence[RgbImage], known: list[list[DetectedFace]] | None = None
+    ) -> list[list[DetectedFace]]:
+        """All faces of each image, if not `known`; images of one size go through the detector together."""
         assert self._extractor.detector is not None
+        if known is not None:
+            return known
         faces: list[list[DetectedFace]] = [[] for _ in images]
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for number, image in enumerate(images):
@@ -281,13 +279,13 @@ class FaceBatches:
         if not prepared:
             return
         tensors = [tensor for _, _, tensor in prepared]
-        if self._on_cpu:
+        if self._device == "cpu":
             # Always a full batch: libraries choose their kernels by the shape, and with them the last bits.
             tensors += tensors[-1:] * (self._batch - len(tensors))
         remedy = "lower extract.batch_images or extract.face.size"
         copies = split_on_oom(lambda batch: [self._extractor.start(batch)], tensors, remedy=remedy)
         self._running.append(([(track, positions) for track, positions, _ in prepared], copies))
-        while len(self._running) > self._in_flight:
+        while len(self._running) > IN_FLIGHT[self._device]:
             self._collect()
 
     def _collect(self) -> None:
@@ -297,7 +295,3 @@ class FaceBatches:
         for (track, positions), values in zip(frames, embeddings, strict=False):
             for position in positions:
                 track.set_embedding(position, values if self._clips is None else values[position % self._clip_frames])
-
-
-def _already_detected(faces: list[list[DetectedFace]]) -> Detect:
-    return lambda images: faces

@@ -8,9 +8,9 @@ from PIL import Image
 from torch import nn
 
 from ..media.video_reader import RgbImage
+from .batched.resampling import resize_to_squares
 from .config import FaceCrop
 from .detector import PixelBox, center
-from .resampling import resize_to_squares
 
 
 def cut_face(image: RgbImage, box: PixelBox, *, size: int, crop: FaceCrop) -> torch.Tensor:

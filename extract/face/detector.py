@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..encoders.inference import autocast, split_on_oom
 from ..encoders.transfer import stack_on_device
 from ..media.video_reader import RgbImage
-from .cascade import Cascade
+from .batched.cascade import Cascade
 
 PixelBox = NDArray[np.float32]
 """(x0, y0, x1, y1) in pixels of the image."""

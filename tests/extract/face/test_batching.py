@@ -1,13 +1,13 @@
 """Embeddings do not depend on the batch, and frames without a face are invalid."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from foal.extract.face.batching import DETECTION_BATCH, IN_FLIGHT, FaceExtractor
-from foal.extract.face.detector import FaceDetector
+from foal.extract.face.detector import DetectedFace, FaceDetector
 from foal.extract.face.tracker import Track
 
 Build = Callable[..., FaceExtractor]
@@ -101,7 +101,12 @@ def test_large_batches_in_flight_give_the_same_tracks(
     monkeypatch.setitem(IN_FLIGHT, "cpu", 1)
     calls: list[int] = []
     detect = FaceDetector.detect
-    monkeypatch.setattr(FaceDetector, "detect", lambda self, some: calls.append(len(some)) or detect(self, some))
+
+    def counted(self: FaceDetector, some: Sequence[np.ndarray]) -> list[list[DetectedFace]]:
+        calls.append(len(some))
+        return detect(self, some)
+
+    monkeypatch.setattr(FaceDetector, "detect", counted)
     for track, one in zip(run_batches(replace(extractor, batch=4), *utterances), expected, strict=True):
         np.testing.assert_array_equal(track.valid, one.valid)
         np.testing.assert_allclose(track.boxes, one.boxes, atol=1e-3)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..encoders.transfer import to_device
+from ...encoders.transfer import to_device
 
 MAX_BYTES = 256 << 20
 """Bytes of the images that are resized at once, as float64 and padded to the largest of them."""

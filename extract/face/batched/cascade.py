@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..encoders.transfer import to_device
+from ...encoders.transfer import to_device
 
 THRESHOLDS = (0.6, 0.7, 0.7)
 """Probabilities that a candidate needs after each network; the defaults of facenet-pytorch."""

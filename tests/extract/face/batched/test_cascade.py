@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from foal.extract.face.cascade import Cascade, cut_out, integral_image, pyramid_scales, resized
+from foal.extract.face.batched.cascade import Cascade, cut_out, integral_image, pyramid_scales, resized
 
 CPU = torch.device("cpu")
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from foal.extract.face import resampling
-from foal.extract.face.resampling import resize_to_squares
+from foal.extract.face.batched import resampling
+from foal.extract.face.batched.resampling import resize_to_squares
 
 CPU = torch.device("cpu")
 SIZES = st.lists(st.tuples(st.integers(1, 90), st.integers(1, 90)), min_size=1, max_size=4)
