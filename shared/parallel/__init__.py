@@ -1,1 +1,1 @@
-"""Dask clusters, cores and GPUs, and bounded prefetching; start with cluster.py."""
+"""Dask clusters, the state of a run in their workers, cores and GPUs, bounded prefetching; start with cluster.py."""
