@@ -30,9 +30,7 @@ NUM_SEEDS_OPTION = typer.Option("--num-seeds", min=1, metavar="N", help="Use the
 
 def with_changes(settings: Settings, *, num_seeds: int | None = None, on_disk: bool = False) -> Settings:
     """Apply --num-seeds and --on-disk to the settings."""
-    changes: dict[str, object] = {}
-    if num_seeds is not None:
-        changes["seeds"] = tuple(range(num_seeds))
+    changes: dict[str, object] = {} if num_seeds is None else {"seeds": tuple(range(num_seeds))}
     if on_disk:
         changes["load"] = "disk"
     return settings.model_copy(update={"train": settings.train.model_copy(update=changes)}) if changes else settings

@@ -149,7 +149,7 @@ class Dispatch:
     def _on_task_started(self, event: tuple[float, dict[str, str]]) -> None:
         # Runs in the client's thread, and for other runs on the scheduler too. A task whose worker died starts again.
         key = event[1]["key"]
-        if key in self._tasks:
+        if key.startswith(self._name):
             self._starts[key] = _Start(at=time.monotonic(), worker=event[1]["worker"])
 
     def _settle(self, future: "Future[ChunkResult]") -> Iterator[tuple[Chunk, ChunkResult]]:

@@ -1,1 +1,1 @@
-"""Dask clusters, cores and GPUs, bounded prefetching, pauses of the collector; start with cluster.py."""
+"""Dask clusters, runs in their workers, cores and GPUs, prefetching, pauses of the collector; start with cluster.py."""

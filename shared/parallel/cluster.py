@@ -162,16 +162,16 @@ def remote_cluster(address: str, plugin: NamedPlugin) -> Iterator[Client]:
             "docs/reliability.md shows both"
         ) from None
     with _translate_connection_loss(), client:
-        check_versions(client, address)
         try:
+            check_versions(client, address)
             _register_plugin_with_retry(client, plugin)
         except (FoalError, OSError, CancelledError):
             raise
         except Exception as error:
-            # A worker can raise anything; mostly a library is missing there.
+            # They can raise anything; mostly a library is missing, or Python is another one.
             raise UsageError(
-                f"--scheduler {address}: expected workers that can load foal, got some that cannot ({error}); install "
-                "the same foal and its dependencies in their environment"
+                f"--scheduler {address}: expected a scheduler and workers that can load foal, got some that cannot "
+                f"({error}); install the same Python, foal and dependencies in their environment"
             ) from None
         try:
             yield client

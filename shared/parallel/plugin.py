@@ -77,7 +77,8 @@ class NamedPlugin(WorkerPlugin):
 
     def teardown(self, worker: Worker) -> None:
         """Called by Dask at the end of the run."""
-        self.release()
+        if self.error is None:
+            self.release()
         if not any(isinstance(plugin, NamedPlugin) for plugin in worker.plugins.values()):
             worker.memory_manager.memory_pause_fraction = dask.config.get("distributed.worker.memory.pause")
 
