@@ -68,7 +68,7 @@ def test_extracted_and_failed_utterances_are_not_planned_again(
         source=utterances[1].source("audio"),
         fingerprint=quarantine.fingerprint("1.wav"),
     )
-    quarantine.write(selected, [failure], {"audio": spec.config_hash})
+    quarantine.write([failure], {"audio": spec.config_hash})
     pending = pending_chunks(settings, selected, [spec], Quarantine(settings, selected))
     assert [u.id for chunk in pending.chunks for u in chunk.utterances] == ["u2", "u3"]
     assert [known.reason for known in pending.known_failures] == ["unreadable"]
