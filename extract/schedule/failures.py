@@ -240,10 +240,11 @@ def merge_part_failures(settings: Settings, manifest: Iterable[Utterance]) -> li
 
 def _merged_rows(folder: Path, utterances: Iterable[Utterance]) -> dict[tuple[str, str], Row]:
     """The rows of some utterances in failures.csv, and in the files of parts, which replace those of failures.csv."""
-    by_id = {utterance.id: utterance for utterance in utterances}
-    rows = {key: row for key, row in _read_rows(folder / FAILURES_NAME).items() if key[0] in by_id}
+    listed, of_parts = _read_rows(folder / FAILURES_NAME), part_files(folder, FAILURES_NAME)
+    by_id = {utterance.id: utterance for utterance in utterances} if listed or of_parts else {}
+    rows = {key: row for key, row in listed.items() if key[0] in by_id}
     # Of two files about the same utterances, with different numbers of parts, the later one counts.
-    for path, part in sorted(part_files(folder, FAILURES_NAME).items(), key=lambda item: _modified(item[0])):
+    for path, part in sorted(of_parts.items(), key=lambda item: _modified(item[0])):
         earlier = {key: row for key, row in rows.items() if not in_part(by_id[key[0]], part)}
         rows = earlier | {key: row for key, row in _read_rows(path).items() if key[0] in by_id}
     return rows
