@@ -17,6 +17,8 @@ from .group_check import check_object_header
 from .seal import BytesRead, Seal, is_intact, open_regular, read_seal
 
 MAX_ERROR_LENGTH = 400
+DAMAGE = (LookupError, TypeError, ValueError, ArithmeticError, OSError, AttributeError, RuntimeError)
+"""The exceptions of h5py, NumPy and json over damaged content."""
 
 
 class FutureError(StoreError):
@@ -112,8 +114,13 @@ def wrap_as_store_error(path: Path, remedy: str) -> Iterator[None]:
     """Turn the exceptions of h5py, NumPy and json over damaged content into a StoreError that names the file."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, ArithmeticError, OSError, AttributeError, RuntimeError) as error:
-        raise StoreError(f"{path}: damaged ({shortened(str(error), MAX_ERROR_LENGTH)}); {remedy}") from None
+    except DAMAGE as error:
+        raise damaged(path, error, remedy) from None
+
+
+def damaged(path: Path, error: Exception, remedy: str) -> StoreError:
+    """The StoreError for an exception over damaged content."""
+    return StoreError(f"{path}: damaged ({shortened(str(error), MAX_ERROR_LENGTH)}); {remedy}")
 
 
 @contextmanager

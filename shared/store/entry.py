@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float16] | NDArray[np.float32]
 
-_BLOCK_SIZE = 1 << 20
+_BLOCK_SIZE = 1 << 18
+"""Numbers that are checked at once, in the processor's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,8 @@ def finite(values: Values) -> bool:
     """Whether all numbers are finite."""
     if values.dtype != np.float16:
         return bool(np.isfinite(values).all())
-    # An exponent of ones means NaN or infinity. This is ten times as fast as np.isfinite on float16.
-    bits = np.ascontiguousarray(values).view(np.uint16).reshape(-1)
-    return all((bits[at : at + _BLOCK_SIZE] & 0x7FFF).max() < 0x7C00 for at in range(0, len(bits), _BLOCK_SIZE))
+    # NaN and infinity have an exponent of ones. Read as integers, they are the largest of the positive numbers, and of
+    # all numbers if these are read without a sign. This is ten times as fast as np.isfinite on float16.
+    bits = np.ascontiguousarray(values).reshape(-1)
+    blocks = (bits[at : at + _BLOCK_SIZE] for at in range(0, len(bits), _BLOCK_SIZE))
+    return all(part.view(np.int16).max() < 0x7C00 and part.view(np.uint16).max() < 0xFC00 for part in blocks)

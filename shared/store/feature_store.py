@@ -24,6 +24,9 @@ from .shard import Values, feature_checksum
 
 __all__ = ["FORMAT", "REMEDY", "VERSION", "FeatureStore", "Packed", "StreamInfo"]
 
+Arrays = tuple[Values, NDArray[np.bool_]]
+"""Values (t, [layers,] width) and their validity (t,)."""
+
 
 class FeatureStore:
     """An open feats.h5.
@@ -132,7 +135,7 @@ class FeatureStore:
     def _row_of_id(self) -> dict[str, int]:
         return {utterance_id: row for row, utterance_id in enumerate(self._content.columns["id"])}
 
-    def read(self, stream: str, row: int) -> tuple[Values, NDArray[np.bool_]]:
+    def read(self, stream: str, row: int) -> Arrays:
         """Read the features of one utterance.
 
         Args:
@@ -148,8 +151,14 @@ class FeatureStore:
         """
         if not 0 <= row < len(self):
             raise IndexError(f"{self.path}: expected a row from 0 to {len(self) - 1}, got {row}")
-        packed = self.packed(stream, [row])
-        return packed.values, packed.valid
+        columns = self.stream(stream)
+        if not self.packed_inside:
+            self.shards.check((int(columns.shard[row]),))
+        frames = int(columns.length[row])
+        values = np.empty((frames, *columns.info.frame_shape), columns.info.dtype)
+        valid = np.empty(frames, bool)
+        self._read_run(columns, (row,), (0, frames), (values, valid))
+        return values, valid
 
     def lengths(self, name: str) -> NDArray[np.int64]:
         """Frames of each utterance in a stream, (n,)."""
@@ -198,9 +207,7 @@ class FeatureStore:
             raise StoreError(f"{self.path}: expected one of its streams ({available}), got {quoted(name)}")
         return self._content.streams[name]
 
-    def packed(
-        self, name: str, rows: Sequence[int] | None = None, *, out: tuple[Values, NDArray[np.bool_]] | None = None
-    ) -> Packed:
+    def packed(self, name: str, rows: Sequence[int] | None = None, *, out: Arrays | None = None) -> Packed:
         """Read the concatenated features of several utterances.
 
         The files are read in the order of their content, neighbouring utterances with one call.
@@ -222,46 +229,39 @@ class FeatureStore:
             frames = int(offsets[-1])
             out = np.empty((frames, *stream.info.frame_shape), stream.info.dtype), np.empty(frames, bool)
         values, valid = out
-        packed = Packed(values=values, offsets=offsets, valid=valid)
         for run in contiguous_runs(stream.shard[wanted], stream.offset[wanted], lengths):
-            shard, start = int(stream.shard[wanted[run[0]]]), int(stream.offset[wanted[run[0]]])
-            try:
-                self._read_run(stream, self._packed_rows(name, shard), start, packed, run, wanted)
-            except StoreError:
-                if self.packed_inside:
-                    raise
-                # A shard that was extracted again has the same values, but perhaps at another offset in the file.
-                self._read_run(stream, self.shards.locate(shard), start, packed, run, wanted)
-        return packed
+            ends = offsets[run[0] : run[-1] + 2]
+            target = slice(int(ends[0]), int(ends[-1]))
+            self._read_run(stream, wanted[run].tolist(), (ends - ends[0]).tolist(), (values[target], valid[target]))
+        return Packed(values=values, offsets=offsets, valid=valid)
 
-    def _read_run(
-        self,
-        stream: StreamIndex,
-        source: PackedRows,
-        start: int,
-        packed: Packed,
-        run: NDArray[np.int64],
-        wanted: NDArray[np.int64],
-    ) -> None:
-        """Read utterances that are neighbours both in `source`, from row `start` on, and in `packed`, and check them.
+    def _read_run(self, stream: StreamIndex, rows: Sequence[int], offsets: Sequence[int], out: Arrays) -> None:
+        """Read utterances `rows` (m,), neighbours in their file, into arrays, where `offsets` (m + 1,) delimits them.
 
-        `run` numbers the utterances in `packed`; `wanted` are their rows in the index.
+        Each is compared with its checksum.
         """
-        offsets = packed.offsets
-        target = slice(int(offsets[run[0]]), int(offsets[run[-1] + 1]))
-        source.read("values", start, packed.values[target])
-        source.read("valid", start, packed.valid[target])
-        for position in run:
-            frames = slice(int(offsets[position]), int(offsets[position + 1]))
-            self._check(stream, int(wanted[position]), packed.values[frames], packed.valid[frames])
+        shard = int(stream.shard[rows[0]])
+        try:
+            self._read_checked(self._packed_rows(stream.info, shard), stream, rows, offsets, out)
+        except StoreError:
+            if self.packed_inside:
+                raise
+            # A shard that was extracted again has the same values, but perhaps at another offset in the file.
+            self._read_checked(self.shards.locate(shard), stream, rows, offsets, out)
 
-    def _check(self, stream: StreamIndex, row: int, values: Values, valid: NDArray[np.bool_]) -> None:
-        if feature_checksum(values, valid, stream.origins[row]) != stream.checksums[row]:
-            name = stream.info.name
-            raise StoreError(
-                f"{self.file_of(name, row)}: the {name} values of utterance {quoted(self.utterances[row].id)} "
-                f"do not match their checksum; {SHARD_REMEDY}"
-            )
+    def _read_checked(
+        self, source: PackedRows, stream: StreamIndex, rows: Sequence[int], offsets: Sequence[int], out: Arrays
+    ) -> None:
+        start, (values, valid) = int(stream.offset[rows[0]]), out
+        source.read("values", start, values)
+        source.read("valid", start, valid)
+        for row, first, last in zip(rows, offsets[:-1], offsets[1:], strict=True):
+            if feature_checksum(values[first:last], valid[first:last], stream.origins[row]) != stream.checksums[row]:
+                name = stream.info.name
+                raise StoreError(
+                    f"{self.file_of(name, row)}: the {name} values of utterance {quoted(self.utterances[row].id)} "
+                    f"do not match their checksum; {SHARD_REMEDY}"
+                )
 
     def boxes(self, name: str, row: int) -> NDArray[np.float32] | None:
         """The face boxes of an utterance, (t, 4) as in `Entry`; None for streams without, and for packed indexes."""
@@ -288,12 +288,11 @@ class FeatureStore:
     def _inside(self) -> dict[str, PackedRows]:
         return {}
 
-    def _packed_rows(self, name: str, shard: int) -> PackedRows:
+    def _packed_rows(self, info: StreamInfo, shard: int) -> PackedRows:
         """The packed tables of a shard or, if `shard` is -1, of a stream in the index."""
-        info = self.streams[name]
         if shard >= 0:
             return self.shards.rows(shard, info.frame_shape, np.dtype(info.dtype))
-        if name not in self._inside:
+        if info.name not in self._inside:
             remedy = "copy the file again, or rebuild it with `foal index --pack`"
-            self._inside[name] = PackedRows(self.path, self.stream(name).inside or {}, remedy=remedy)
-        return self._inside[name]
+            self._inside[info.name] = PackedRows(self.path, self.stream(info.name).inside or {}, remedy=remedy)
+        return self._inside[info.name]

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...shared.errors import TrainingError
 from ...shared.parallel.prefetch import prefetch
 from ...shared.parallel.resources import available_cores
+from ...shared.store.entry import finite
 from ...shared.store.feature_store import FeatureStore
 from .sequences import PackedSequences, pool_frames, pooled_lengths
 
@@ -260,6 +261,8 @@ def _read(store: FeatureStore, rows: Sequence[int], source: StreamSource) -> Pac
 
 def _first_non_finite_frame(values: Tensor, valid: Tensor) -> int | None:
     """The first valid frame with a NaN or infinite value."""
+    if finite(values.numpy()):
+        return None
     # A sum with a NaN or infinite term is not finite, and is much faster than checking each value. In float16 the sum
     # may also overflow; then each value is checked.
     suspicious = (~values.flatten(1).sum(1).isfinite() & valid).nonzero().squeeze(1)
