@@ -166,7 +166,7 @@ def check_inside(utterances: Iterable[Utterance], root: Path, manifest: Path) ->
     Raises:
         ManifestError: absolute paths, `..` or symbolic links lead outside; the message names the first twenty.
     """
-    inside, bad, problems = Inside(root), 0, list[str]()
+    inside, bad, problems, utterances = Inside(root), 0, list[str](), list(utterances)
     media_of = attrgetter("audio", "video")
     reasons = {media: "" for pair in map(media_of, utterances) for media in pair}
     for media in filter(None, reasons):

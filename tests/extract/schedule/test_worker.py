@@ -79,7 +79,9 @@ def test_a_chunk_is_extracted_once_unless_its_media_change(run: Extract, tmp_pat
     assert (tmp_path / "shard.h5").stat().st_mtime_ns != written
 
 
-def test_a_worker_process_without_a_stream_of_transformers_does_not_import_it() -> None:
+def test_a_worker_process_without_a_stream_of_transformers_does_not_import_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Another test may have started a fork server, which has imported the libraries of its streams.
+    monkeypatch.setattr("foal.shared.parallel.fork_server._started", False)
     settings = Settings.model_validate({"extract": {"face": {"region": "crop"}}})
     resources = Resources(workers=1, threads=1, decode_threads=1, devices=())
     plugin = EncoderPlugin(settings, {"face": build_stream_spec(settings.extract, "face")}, resources)
