@@ -127,4 +127,5 @@ def test_the_result_is_converted_to_json() -> None:
         "index": "feats.h5",
         "seconds": 1.235,
         "dry_run": False,
+        "part": None,
     }
