@@ -107,8 +107,8 @@ def _check_encoders(
         sizes: dict[str, float] = check.result()
     except KilledWorker:
         raise EncoderError(
-            f"{', '.join(specs)}: the worker processes that loaded the encoders died, probably for lack of memory; they "
-            f"need about {memory_needed(specs.values()) / 1e9:.1f} GB each; free memory, or use a smaller encoder"
+            f"{', '.join(specs)}: the worker processes that loaded the encoders died, probably for lack of memory; "
+            f"they need about {memory_needed(specs.values()) / 1e9:.1f} GB each; free memory, or use a smaller encoder"
         ) from None
     return sizes
 
