@@ -61,7 +61,8 @@ def test_the_verbosity_of_transformers_is_restored() -> None:
 
 @pytest.mark.parametrize(("precision", "expected"), [("fp32", "ieee"), ("tf32", "tf32")])
 def test_a_gpu_multiplies_float32_in_full_unless_tf32_is_chosen(precision: str, expected: str) -> None:
-    kinds: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    cudnn: Any = torch.backends.cudnn
+    kinds = torch.backends.cuda.matmul, cudnn.conv
     before = [kind.fp32_precision for kind in kinds]
     with autocast(torch.device("cuda"), precision):
         assert [kind.fp32_precision for kind in kinds] == [expected] * 2
