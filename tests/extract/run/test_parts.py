@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import soundfile
+from distributed import LocalCluster
 
 from foal.shared.files.lock import LOCK_NAME, features_lock
 from foal.shared.files.part import Part, part_name
@@ -183,6 +185,16 @@ def test_a_part_leaves_damaged_shards_and_temporary_files_of_others_alone(
     assert (damaged.exists(), of_other.exists()) == (False, False)
 
 
+@pytest.fixture
+def one_thread_scheduler() -> Iterator[str]:
+    """A scheduler with a worker of one thread: the last bits of features depend on the number of threads."""
+    # Dask sets variables for its workers in the environment of this process.
+    with patch.dict(os.environ):
+        cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0")
+    with cluster:
+        yield cluster.scheduler_address
+
+
 # The parent process may ignore the signal.
 COMMAND = """
 import signal
@@ -216,12 +228,12 @@ def test_parts_side_by_side_of_which_one_is_killed_give_the_index_of_one_run(
     foal_here: Foal,
     start: Callable[..., "subprocess.Popen[str]"],
     synthetic_corpus: Path,
-    scheduler: str,
+    one_thread_scheduler: str,
     tmp_path: Path,
 ) -> None:
     assert foal_here("manifest", "synthetic", synthetic_corpus, "-o", "m.csv").returncode == 0
     options = ["-m", "m.csv", "-r", str(synthetic_corpus), "--streams", "audio"]
-    command = ["extract", "-s", "all", *options, "--chunk-seconds", "1", "--scheduler", scheduler, "--threads", "1"]
+    command = ["extract", "-s", "all", *options, "--chunk-seconds", "1", "--scheduler", one_thread_scheduler]
     assert foal_here(*command, "--features-dir", "whole").returncode == 0
     parts = [Part(number=number, count=4) for number in range(1, 5)]
     running = [start(*command, "--part", str(part), "--features-dir", "parts", "--json") for part in parts]
