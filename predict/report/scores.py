@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ...train.report.formatting import NONE, percent
+from ...train.report.formatting import NONE, percent, retrieval_sample
 from ...train.report.ratings import rating_text
 from .charts import bar_chart, confusion_chart, development_chart, loss_chart, reliability_chart, strip_chart
 from .layout import Cell, Figure, Section, Table, sort_key, text_table
@@ -165,7 +165,7 @@ def _retrieval(evaluation: Mapping[str, Any]) -> Section:
     bars = [(name, scores["map"], None) for name, scores in spaces.items()]
     chance = {"chance": float(np.mean([scores["chance"] for scores in spaces.values()]))}
     caption = "Mean average precision (mAP) of finding utterances of the same emotion, in percent."
-    words = []
+    words = [sample[:1].upper() + sample[1:] + "."] if (sample := retrieval_sample(spaces)) else []
     if matching := evaluation.get("matching"):
         shares = ", ".join(f"{name} {percent(value)}%" for name, value in matching.items() if name != "pairs")
         words.append(f"Matching of audio and face (MEM), chance 50%: {shares}; {matching['pairs']:,} pairs.")

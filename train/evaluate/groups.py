@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
 from ..metrics.calibration import expected_calibration_error, reliability
-from ..metrics.classification import confusion, macro_f1, unweighted_accuracy, weighted_accuracy
+from ..metrics.classification import (
+    Counts,
+    confusion,
+    counts_by_speaker,
+    macro_f1,
+    unweighted_accuracy,
+    weighted_accuracy,
+)
 
 BINS = 15
 """Bins of the reliability diagram."""
@@ -16,14 +23,15 @@ BINS = 15
 
 def score_summary(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> dict[str, float | None]:
     """Mean UA, WA and F1 over seeds, and the standard deviation of UA: labels (m,), predicted (seeds, m)."""
-    counts = np.stack([confusion(labels, row, classes) for row in predicted])
-    ua = unweighted_accuracy(counts)
-    return {
-        "ua_mean": float(ua.mean()),
-        "ua_std": float(ua.std(ddof=1)) if len(ua) > 1 else None,
-        "wa_mean": float(weighted_accuracy(counts).mean()),
-        "f1_mean": float(macro_f1(counts).mean()),
-    }
+    return _summaries(np.stack([confusion(labels, row, classes) for row in predicted])[:, None])[0]
+
+
+def _summaries(counts: Counts) -> list[dict[str, float | None]]:
+    """The summary of each group, from confusion matrices (seeds, groups, c, c)."""
+    ua, wa, f1 = (score(counts) for score in (unweighted_accuracy, weighted_accuracy, macro_f1))  # (seeds, groups)
+    deviations = ua.std(0, ddof=1).tolist() if len(ua) > 1 else [None] * counts.shape[1]
+    columns = zip(ua.mean(0).tolist(), deviations, wa.mean(0).tolist(), f1.mean(0).tolist(), strict=True)
+    return [dict(zip(("ua_mean", "ua_std", "wa_mean", "f1_mean"), row, strict=True)) for row in columns]
 
 
 def class_scores(
@@ -46,14 +54,19 @@ def group_scores(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], groups: Sequence[str], classes: int
 ) -> dict[str, dict[str, Any]]:
     """`score_summary` of each group, and its number of utterances; groups: one name per utterance, m."""
-    names = np.asarray(groups, object)
+    counts = counts_by_speaker(labels, predicted, groups, classes)
+    sizes = counts[0].sum((1, 2)).tolist()
     return {
-        str(name): {
-            **score_summary(labels[names == name], predicted[:, names == name], classes),
-            "n": int((names == name).sum()),
-        }
-        for name in np.unique(names)
+        name: {**summary, "n": size}
+        for name, summary, size in zip(sorted(set(groups)), _summaries(counts), sizes, strict=True)
     }
+
+
+def rows_by_group(groups: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """The positions of each group's utterances, ascending, by sorted name; one pass for any number of groups."""
+    names, number, counts = np.unique(np.asarray(groups, object), return_inverse=True, return_counts=True)
+    rows = np.split(np.argsort(number, kind="stable"), np.cumsum(counts))[:-1]
+    return dict(zip(map(str, names), rows, strict=True))
 
 
 def calibration(tables: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..fit.device import amp_dtype
 from ..fit.predict import Predictions, predict_targets
 from ..metrics.regression import group_scores, mean_concordance, rating_scores
 from .ensemble import DataOf, SeedEnsemble, members_by_fold
+from .groups import rows_by_group
 
 Transform = Callable[[Batch], Batch]
 
@@ -100,10 +101,7 @@ def rating_evaluation(
 def _by_group(
     truth: NDArray[np.float32], predicted: NDArray[np.float32], names: Sequence[str], dimensions: Sequence[str]
 ) -> dict[str, Any]:
-    groups = np.asarray(names, object)
-    return {
-        name: group_scores(truth[groups == name], predicted[groups == name], dimensions) for name in sorted(set(names))
-    }
+    return {name: group_scores(truth[rows], predicted[rows], dimensions) for name, rows in rows_by_group(names).items()}
 
 
 def _mean_ccc(truth: NDArray[np.float32], predicted: NDArray[np.float32], dimensions: Sequence[str]) -> float:

@@ -1,6 +1,6 @@
 """Cross-modal retrieval of a run's networks: on AVEL embeddings and on raw mean features."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ Space = Mapping[str, NDArray[Any]]
 
 def retrieval_scores(
     data_of: DataOf, ensembles: Mapping[int, SeedEnsemble], device: torch.device, metadata: Mapping[str, Any]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | int]]:
     """MAP and R@1 of retrieval by emotion, within the utterances of each network, in both directions.
 
     The spaces are AVEL embeddings and raw mean features. The raw features of two encoders are unrelated: a ridge
@@ -37,7 +37,8 @@ def retrieval_scores(
         metadata: config.json of the run.
 
     Returns:
-        Scores by space and direction ("avel: audio to face"), averaged over networks weighted by queries.
+        Scores by space and direction ("avel: audio to face"), averaged over networks weighted by their `available`
+        queries, and how many `queries` were ranked: where a network has more than MAX_QUERIES, a random sample.
     """
     results: dict[str, list[Retrieval]] = {}
     data: Dataset | None = None
@@ -59,13 +60,17 @@ def retrieval_scores(
                     scores = retrieval(vectors[query], vectors[gallery], labels, labels, include_self=False)
                     if scores is not None:
                         results.setdefault(f"{space}: {query} to {gallery}", []).append(scores)
-    return {
-        name: {
-            key: float(np.average([getattr(part, key) for part in parts], weights=[part.queries for part in parts]))
-            for key in ("map", "r1", "chance")
-        }
-        for name, parts in sorted(results.items())
+    return {name: _average(parts) for name, parts in sorted(results.items())}
+
+
+def _average(parts: Sequence[Retrieval]) -> dict[str, float | int]:
+    """The scores of several networks averaged, and their numbers of queries summed."""
+    weights = [part.available for part in parts]
+    means = {
+        key: float(np.average([getattr(part, key) for part in parts], weights=weights))
+        for key in ("map", "r1", "chance")
     }
+    return {**means, "queries": sum(part.queries for part in parts), "available": sum(weights)}
 
 
 def _spaces(

@@ -107,12 +107,9 @@ def counts_by_speaker(
         (seeds, speakers, c, c), speakers sorted by name.
     """
     names, speaker = np.unique(np.asarray(speakers, object), return_inverse=True)
-    return np.stack(
-        [
-            np.stack([confusion(labels[speaker == s], row[speaker == s], classes) for s in range(len(names))])
-            for row in predicted
-        ]
-    )
+    cell = (speaker * classes + labels) * classes + predicted  # (seeds, n)
+    counts = [np.bincount(row, minlength=len(names) * classes**2) for row in cell]
+    return np.stack(counts).reshape(-1, len(names), classes, classes)
 
 
 def mean_ua(by_speaker: Counts) -> float:

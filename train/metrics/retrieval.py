@@ -14,7 +14,11 @@ from .classification import Numbers
 Vectors = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
 
-_BLOCK = 512  # queries at a time, so that memory grows with the gallery only
+MAX_QUERIES = 5000
+"""Queries of a group that are ranked; of more, a sample, so that the cost is linear in the gallery."""
+SAMPLE_SEED = 0
+_BLOCK_SIZE = 1 << 21
+"""Similarities that are ranked at a time."""
 
 
 class Retrieval(NamedTuple):
@@ -25,12 +29,14 @@ class Retrieval(NamedTuple):
         r1: share of queries whose nearest item is relevant (R@1).
         chance: R@1 of a random order.
         queries: number of queries with a relevant item, over which the means are taken.
+        available: queries of which these are a sample; `queries` if all were ranked.
     """
 
     map: float
     r1: float
     chance: float
     queries: int
+    available: int
 
 
 @dataclass(frozen=True)
@@ -64,11 +70,17 @@ def fit_cross_modal_regression(audio: Vectors, face: Vectors) -> CrossModalRegre
 
 
 def retrieval(
-    queries: Vectors, gallery: Vectors, query_labels: Labels, gallery_labels: Labels, *, include_self: bool = True
+    queries: Vectors,
+    gallery: Vectors,
+    query_labels: Labels,
+    gallery_labels: Labels,
+    *,
+    include_self: bool = True,
+    limit: int = MAX_QUERIES,
 ) -> Retrieval | None:
     """Rank the gallery by cosine similarity for each query; items with the query's emotion are relevant.
 
-    Ties keep the order of the gallery.
+    Ties keep the order of the gallery. Of more than `limit` queries, a random sample is ranked, the same in every call.
 
     Args:
         queries: (q, d).
@@ -77,6 +89,7 @@ def retrieval(
         gallery_labels: (g,).
         include_self: whether item i belongs to the gallery of query i. False requires that queries and gallery are the
             same utterances in the same order.
+        limit: maximum number of queries.
 
     Returns:
         Means over the queries with a relevant item; None if there are none.
@@ -89,21 +102,24 @@ def retrieval(
     if len(queries) == 0 or len(gallery) == 0:
         return None
     queries, gallery = normalize(_float64(queries)), normalize(_float64(gallery))
+    rows = np.arange(len(queries))
+    if len(rows) > limit:
+        rows = np.sort(np.random.default_rng(SAMPLE_SEED).choice(rows, limit, replace=False))
     blocks = []
-    for start in range(0, len(queries), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        similarity = queries[rows] @ gallery.T
-        relevant = query_labels[rows, None] == gallery_labels
+    for block in np.array_split(rows, -(-len(rows) * len(gallery) // _BLOCK_SIZE)):
+        similarity = queries[block] @ gallery.T
+        relevant = query_labels[block, None] == gallery_labels
         if not include_self:
-            row = np.arange(len(similarity))
-            similarity[row, start + row], relevant[row, start + row] = -np.inf, False
+            row = np.arange(len(block))
+            similarity[row, block], relevant[row, block] = -np.inf, False
         ranked = np.take_along_axis(relevant, np.argsort(-similarity, axis=1, kind="stable"), axis=1)
         blocks.append(_scores(ranked[ranked.any(1)], len(gallery) - (not include_self)))
     scores = np.concatenate(blocks)
     if not len(scores):
         return None
     average_precision, first, chance = scores.mean(0).tolist()
-    return Retrieval(average_precision, first, chance, len(scores))
+    available = round(len(scores) * len(queries) / len(rows))
+    return Retrieval(average_precision, first, chance, len(scores), available)
 
 
 def _scores(ranked: NDArray[np.bool_], items: int) -> Numbers:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .floor import floor_lines
-from .formatting import percent
+from .formatting import percent, retrieval_sample
 from .plots import BLUE, GREEN, INK, MUTED, ORANGE, draw_title, figure, save, wrapped
 from .ratings import rating_table
 from .results import run_title
@@ -147,6 +147,8 @@ def evaluation_table(metrics: Mapping[str, Any]) -> RenderableType:
         for name, values in metrics["retrieval"].items():
             table.add_row(name, *(percent(values[key]) for key in ("map", "r1", "chance")))
         parts.append(table)
+        if sample := retrieval_sample(metrics["retrieval"]):
+            parts.append(Text(sample))
     if metrics.get("matching"):
         parts.append(_line("matching", {k: v for k, v in metrics["matching"].items() if k != "pairs"}))
         parts.append(Text(_MATCHING))

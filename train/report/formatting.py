@@ -76,3 +76,9 @@ def modalities_word(inputs: Sequence[str]) -> str:
 def modalities_title(modalities: str) -> str:
     """The result of `modalities_word` as a title: "audio and face"."""
     return listed(["audio", "face"] if modalities == "both" else modalities.split("+"))
+
+
+def retrieval_sample(spaces: Mapping[str, Mapping[str, Any]]) -> str:
+    """How many queries the retrieval scores are means of; empty if no group had more than it ranks."""
+    queries, available = (max(scores.get(key, 0) for scores in spaces.values()) for key in ("queries", "available"))
+    return f"retrieval: {queries:,} of {available:,} queries, a random sample of each group" * (queries < available)

@@ -18,6 +18,10 @@ def test_a_run_with_its_evaluation_has_all_sections(source: Source) -> None:
     sections = by_key(replace(source, evaluation={**source.evaluation, "retrieval": retrieval}))
     assert list(sections) == ["classes", "folds", "groups", "reliability", "robustness", "retrieval", "curves"]
     assert [cell.text for cell in sections["retrieval"].tables[0].rows[0]] == [*retrieval, "40.0", "50.0", "25.0"]
+    assert not sections["retrieval"].text
+    retrieval["avel: audio to face"] |= {"queries": 5000, "available": 120_000}
+    sampled = by_key(replace(source, evaluation={**source.evaluation, "retrieval": retrieval}))["retrieval"]
+    assert list(sampled.text) == ["Retrieval: 5,000 of 120,000 queries, a random sample of each group."]
 
 
 def test_a_run_without_an_evaluation_has_what_its_files_allow(source: Source) -> None:

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 
-from foal.train.evaluate.groups import BINS, calibration, class_scores, group_scores, score_summary
+from foal.train.evaluate.groups import BINS, calibration, class_scores, group_scores, rows_by_group, score_summary
 
 LABELS = np.array([0, 0, 1, 1, 1, 2])
 PREDICTED = np.array([[0, 1, 1, 1, 2, 2], [0, 0, 1, 0, 1, 1]])
@@ -36,6 +38,12 @@ def test_group_scores_are_the_summaries_of_the_groups() -> None:
     assert list(scores) == ["x", "y"]
     in_x = np.array([name == "x" for name in groups])
     assert scores["x"] == {**score_summary(LABELS[in_x], PREDICTED[:, in_x], 3), "n": 4}
+
+
+@given(st.lists(st.sampled_from(["", "a", "b", "unknown"])))
+def test_rows_by_group_are_those_of_a_search_per_group(groups: list[str]) -> None:
+    rows = {name: found.tolist() for name, found in rows_by_group(groups).items()}
+    assert rows == {name: [row for row, group in enumerate(groups) if group == name] for name in sorted(set(groups))}
 
 
 def test_empty_bins_of_the_calibration_are_none() -> None:

@@ -40,8 +40,9 @@ def test_both_spaces_are_scored_in_both_directions(make_dataset: Make, make_mode
         f"{space}: {direction}" for space in ("avel", "raw") for direction in ("audio to face", "face to audio")
     ]
     for values in scores.values():
-        assert values.keys() == {"map", "r1", "chance"}
-        assert all(0 <= value <= 1 for value in values.values())
+        assert list(values) == ["map", "r1", "chance", "queries", "available"]
+        assert all(0 <= values[key] <= 1 for key in ("map", "r1", "chance"))
+        assert values["queries"] == values["available"] > 0
 
 
 def test_the_scores_of_networks_are_weighted_by_utterances(make_dataset: Make, make_model: MakeModel) -> None:

@@ -8,7 +8,8 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
-from foal.train.metrics.retrieval import fit_cross_modal_regression, retrieval
+from foal.train.metrics import retrieval as module
+from foal.train.metrics.retrieval import SAMPLE_SEED, fit_cross_modal_regression, retrieval
 
 
 def means(*arguments: Any, **options: Any) -> tuple[float, float, float] | None:
@@ -148,3 +149,45 @@ def test_queries_with_a_relevant_item_are_counted() -> None:
     scores = retrieval(vectors, vectors[:2], np.array([0, 1, 2]), np.array([0, 1]))
     assert scores is not None
     assert scores.queries == 2
+
+
+def test_a_sample_of_many_queries_is_ranked_against_the_whole_gallery() -> None:
+    rng = np.random.default_rng(0)
+    vectors, labels = rng.normal(size=(60, 4)), rng.integers(0, 3, 60)
+    sampled = retrieval(vectors, vectors, labels, labels, include_self=False, limit=20)
+    again = retrieval(vectors, vectors, labels, labels, include_self=False, limit=20)
+    assert sampled is not None
+    assert sampled == again
+    assert (sampled.queries, sampled.available) == (20, 60)
+    rows = np.sort(np.random.default_rng(SAMPLE_SEED).choice(60, 20, replace=False))
+    others = [np.delete(np.arange(60), row) for row in rows]
+    each = [
+        means(vectors[[row]], vectors[rest], labels[[row]], labels[rest])
+        for row, rest in zip(rows, others, strict=True)
+    ]
+    assert (sampled.map, sampled.r1, sampled.chance) == pytest.approx(tuple(np.mean(each, axis=0)))
+
+
+def test_all_queries_up_to_the_limit_are_ranked() -> None:
+    rng = np.random.default_rng(0)
+    vectors, labels = rng.normal(size=(30, 4)), rng.integers(0, 3, 30)
+    whole = retrieval(vectors, vectors, labels, labels)
+    assert whole is not None
+    assert (whole.queries, whole.available) == (30, 30)
+    assert retrieval(vectors, vectors, labels, labels, limit=30) == whole
+
+
+def test_a_query_without_a_relevant_item_does_not_count_in_a_sample() -> None:
+    vectors, labels = np.eye(10), np.array([*range(1, 6), 0, 0, 0, 0, 0])
+    scores = retrieval(vectors, vectors, labels, labels, include_self=False, limit=6)
+    assert scores is not None
+    assert 1 <= scores.queries < 6
+    assert scores.available == round(scores.queries * 10 / 6)
+
+
+def test_the_size_of_a_block_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    vectors, labels = rng.normal(size=(50, 4)), rng.integers(0, 3, 50)
+    whole = means(vectors, vectors, labels, labels, include_self=False)
+    monkeypatch.setattr(module, "_BLOCK_SIZE", 7)
+    assert means(vectors, vectors, labels, labels, include_self=False) == pytest.approx(whole)

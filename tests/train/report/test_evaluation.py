@@ -63,6 +63,16 @@ def test_the_table_contains_all_scores_in_percent() -> None:
     ):
         assert expected in text
     assert "pairs 54" not in text
+    assert "random sample" not in text
+
+
+def test_the_table_says_how_many_queries_were_ranked() -> None:
+    def text(available: int) -> str:
+        scores = {"map": 0.4, "r1": 0.3, "chance": 0.2, "queries": 5000, "available": available}
+        return text_of({**METRICS, "retrieval": {"avel: audio to face": scores, "avel: face to audio": scores}})
+
+    assert "retrieval: 5,000 of 120,000 queries, a random sample of each group" in text(120_000)
+    assert "random sample" not in text(5000)
 
 
 def test_without_details_the_table_contains_only_the_scores_of_complete_features() -> None:
