@@ -85,6 +85,21 @@ def open_hdf5(
             raise
 
 
+def verify_seal(
+    path: Path, file_format: FileFormat, *, above_bytes: float, on_bytes: BytesRead = lambda count: None
+) -> None:
+    """Compare a file of more than `above_bytes`, which `open_hdf5` did not verify, with its seal.
+
+    Raises StoreError if it is damaged.
+    """
+    with _opened(path, file_format) as handle:
+        seal = read_seal(handle)
+        if seal is None:
+            raise _unsealed(path, file_format)
+        if seal.length > above_bytes:
+            _check(path, handle, seal, file_format, on_bytes)
+
+
 def sniff(path: Path) -> FileIdentity | None:
     """Identify an HDF5 file of any version of foal, or of any other program; None for other files.
 

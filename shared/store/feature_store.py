@@ -44,7 +44,7 @@ class FeatureStore:
 
     Args:
         path: the index.
-        verify_up_to_bytes: verify the seal of an index of at most this size (default: of all but packed ones).
+        verify_up_to_bytes: verify the seal of a packed index of at most this size; that of others is always verified.
         on_bytes: called with the number of bytes read for that.
 
     Raises:

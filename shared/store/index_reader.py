@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..config.settings import STREAM_NAME, STREAM_RESERVED
 from ..hdf5.checked_reader import Extent, ValidatedGroup
-from ..hdf5.opening import FileFormat, open_hdf5, wrap_as_store_error
+from ..hdf5.opening import FileFormat, open_hdf5, verify_seal, wrap_as_store_error
 from ..hdf5.raw_rows import check_frame_shape, extents_of
 from ..hdf5.seal import BytesRead
 from ..parallel.collection import paused_collection
@@ -30,7 +30,7 @@ INDEX_FORMAT = FileFormat(
     older="run `foal index`",
 )
 VERIFY_UP_TO_BYTES = 256 * 2**20
-"""The seal of an index of at most this size is verified whenever it is opened; only packed ones are larger."""
+"""The seal of a packed index of at most this size is verified whenever it is opened; of others, always."""
 
 LOCATION_COLUMNS = ("shard", "row", "offset", "length", "valid_frames")
 
@@ -129,7 +129,7 @@ def read_index(
 
     Args:
         path: the index.
-        verify_up_to_bytes: verify the seal of an index of at most this size.
+        verify_up_to_bytes: verify the seal of a packed index of at most this size; that of others is always verified.
         on_bytes: called with the number of bytes read for that.
 
     Raises:
@@ -139,6 +139,8 @@ def read_index(
     root = open_hdf5(path, INDEX_FORMAT, verify_up_to_bytes=verify_up_to_bytes, on_bytes=on_bytes)
     try:
         with wrap_as_store_error(path, REMEDY):
+            if not root.flag("packed"):  # all of it is read here
+                verify_seal(path, INDEX_FORMAT, above_bytes=verify_up_to_bytes, on_bytes=on_bytes)
             packed, columns = root.flag("packed"), _read_utterances(root.group("utterances"))
             shards = ShardTable.read(root.group("shards"))
             streams = {

@@ -9,8 +9,12 @@ import pytest
 
 from foal.shared.errors import StoreError
 from foal.shared.hdf5.opening import FutureError
+from foal.shared.hdf5.seal import SEAL_SIZE
 from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.index_writer import write_index
+from foal.shared.utterance import Utterance
 
+KEYS = {"audio": "0" * 64, "face": "0" * 64}
 EditSealed = Callable[[Path], AbstractContextManager[h5py.File]]
 
 
@@ -38,3 +42,25 @@ def test_a_broken_index_is_refused(store_path: Path, edit_sealed: EditSealed, da
                 file.attrs["format" if damage == "other format" else "version"] = 99
     with pytest.raises(FutureError if damage == "future" else StoreError, match=r"feats\.h5"):
         FeatureStore(store_path)
+
+
+def test_the_seal_of_a_large_index_is_verified_too(store_path: Path, sample_utterances: list[Utterance]) -> None:
+    content = bytearray(store_path.read_bytes())
+    label = sample_utterances[0].label.encode()
+    at = content.index(label)
+    content[at : at + len(label)] = label[::-1]
+    store_path.write_bytes(content)
+    counts: list[int] = []
+    with pytest.raises(StoreError, match="the content does not match its checksum"):
+        FeatureStore(store_path, verify_up_to_bytes=0, on_bytes=counts.append)
+    assert sum(counts) == len(content) - SEAL_SIZE
+
+
+def test_the_values_of_a_large_packed_index_are_not_read_when_it_is_opened(
+    store_path: Path, sample_utterances: list[Utterance]
+) -> None:
+    write_index(store_path, sample_utterances, store_path.parent / "features", KEYS, pack=True)
+    counts: list[int] = []
+    with FeatureStore(store_path, verify_up_to_bytes=0, on_bytes=counts.append) as store:
+        assert store.packed_inside
+    assert not counts
