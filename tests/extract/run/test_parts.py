@@ -238,7 +238,7 @@ def test_parts_side_by_side_of_which_one_is_killed_give_the_index_of_one_run(
     parts = [Part(number=number, count=4) for number in range(1, 5)]
     running = [start(*command, "--part", str(part), "--features-dir", "parts", "--json") for part in parts]
     lock = tmp_path / "parts" / part_name(LOCK_NAME, parts[1])
-    # Until the record of its owner is written.
+    # A lock without a record would be taken over without a message.
     while not (lock.exists() and lock.stat().st_size) and running[1].poll() is None:
         with suppress(subprocess.TimeoutExpired):
             running[1].wait(timeout=0.005)
