@@ -23,7 +23,7 @@ from .stream_spec import StreamSpec
 
 TRIAL_SECONDS: Seconds = 10.0
 MAX_TRIALS = 5
-STARTUP_SECONDS: Seconds = 10.0
+STARTUP_SECONDS: Seconds = 6.0
 """Time until the workers run; the rest of the estimate is measured."""
 
 
