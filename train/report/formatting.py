@@ -81,4 +81,6 @@ def modalities_title(modalities: str) -> str:
 def retrieval_sample(spaces: Mapping[str, Mapping[str, Any]]) -> str:
     """How many queries the retrieval scores are means of; empty if no group had more than it ranks."""
     queries, available = (max(scores.get(key, 0) for scores in spaces.values()) for key in ("queries", "available"))
-    return f"retrieval: {queries:,} of {available:,} queries, a random sample of each group" * (queries < available)
+    if queries == available:
+        return ""
+    return f"retrieval: {queries:,} of {available:,} queries, a random sample of each group"
