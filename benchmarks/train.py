@@ -12,7 +12,11 @@ Prints one JSON line:
     speedup_same_width (goal 2.5), speedup_default (goal 40)
     own_losses_epoch_s, speedup_own_losses   the same widths with our losses, which use a third pair
     data_wait        share of a default step spent waiting for data (goal 0.05)
-    read_vs_memmap   speed of reading feats.h5 divided by that of an np.memmap (goal 0.5)
+    step_ms          processor time of a default step on one core
+    step_gflop       its arithmetic, forward and backward: matrix products and attention (torch.utils.flop_counter)
+    gemm_gflops      speed of a core in a float32 product of square matrices
+    limit_ms         the second divided by the third
+    vs_arithmetic    step_ms divided by limit_ms (goal 4)
     full_run_s       with --full: all five folds of one seed, by the number of workers
 
 --tiny: one step of two utterances of each procedure.
@@ -28,18 +32,16 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from authors import BATCH, authors_step_seconds
 from common.report import check_measured, log, machine
 from shaped import write_shaped
+from torch.utils.flop_counter import FlopCounterMode
 
 from foal.shared.config.settings import ClusterSettings, Settings
 from foal.shared.config.train_settings import TrainSettings
-from foal.shared.store.feature_store import FeatureStore
 from foal.train.data.batches import training_batch_size, training_batches
 from foal.train.data.dataset import open_dataset
-from foal.train.data.features import StreamSource, read_streams
 from foal.train.data.protocol import build_cross_validation
 from foal.train.data.sequences import Batch
 from foal.train.fit.device import deterministic
@@ -54,6 +56,7 @@ SAME_WIDTH = TrainSettings(preset="paper", max_seconds=6.0, compat="reference")
 OWN_LOSSES = TrainSettings(preset="paper", max_seconds=6.0)
 """The same with our losses: MEM uses a third pair, with another utterance of the same emotion."""
 DEFAULT = TrainSettings()
+GEMM_SIZE = 1024
 
 
 def main() -> None:
@@ -79,7 +82,9 @@ def main() -> None:
             if not stores[face_hz].exists():
                 write_shaped(folder, face_hz=face_hz, fraction=arguments.fraction)
         measured = compare(stores, arguments)
-        measured["read_vs_memmap"] = round(read_speed(stores[30.0], tries=1 if arguments.tiny else 5), 3)
+        steps, rounds = (1, 1) if arguments.tiny else (20, 5)
+        with deterministic(torch.device("cpu"), 1):
+            measured |= arithmetic(stores[10.0], steps=steps, rounds=rounds)
         check_measured(measured, *measured)
         result: dict[str, Any] = dict(measured)
         if arguments.full:
@@ -198,32 +203,50 @@ class stepper:  # noqa: N801  (used like a function)
         self._opened.__exit__(*error)  # type: ignore[arg-type]
 
 
-def read_speed(features: Path, tries: int = 5) -> float:
-    """Return the speed of reading all features with checksums, relative to copying the same bytes from plain files."""
-    with FeatureStore(features) as store, tempfile.TemporaryDirectory(dir=features.parent) as scratch:
-        rows = list(range(len(store)))
-        readings = {
-            name: StreamSource(name=name, rate_hz=m.rate_hz, frame_rate=None) for name, m in store.streams.items()
-        }
-        streams = read_streams(store, rows, readings)
-        plain = {}
-        for name, stream in streams.items():
-            for part in ("values", "valid"):
-                array = getattr(stream, part).numpy()
-                array.tofile(Path(scratch) / f"{name}.{part}")
-                plain[Path(scratch) / f"{name}.{part}"] = (array.dtype, array.shape)
-        del streams, stream, array
-        ours, theirs = [], []
-        for _ in range(tries):
-            began = time.perf_counter()
-            read_streams(store, rows, readings)
-            ours.append(time.perf_counter() - began)
-            began = time.perf_counter()
-            copies = [np.array(np.memmap(path, dtype, "r", shape=shape)) for path, (dtype, shape) in plain.items()]
-            theirs.append(time.perf_counter() - began)
-            del copies
-            log(f"reading: feats.h5 {ours[-1]:.2f} s, memmap {theirs[-1]:.2f} s")
-    return statistics.median(theirs) / statistics.median(ours)
+def arithmetic(features: Path, *, steps: int, rounds: int) -> dict[str, float]:
+    """Return the processor time of a default step on a CPU, and its arithmetic: least of rounds of the same batches."""
+    device = torch.device("cpu")
+    with open_dataset(features, DEFAULT, classes=None) as data:
+        rows = build_cross_validation(data.utterances, "loso-nested", data.speakers).folds[0].refit_rows
+        size = training_batch_size(DEFAULT.batch_size, len(rows))
+        chance = torch.Generator().manual_seed(0)
+        epoch = list(
+            training_batches(data, rows, batch_size=size, frames=DEFAULT.batch_frames, generator=chance, device=device)
+        )
+        batches = list(islice(cycle(epoch), steps))
+        torch.manual_seed(0)
+        model = build_model(architecture_for(data, DEFAULT))
+        fit_normalization(model, data, rows)
+        optimizer = Optimizer(model, DEFAULT, device)
+        draws = sum(batch.size for batch in batches)
+
+        def run_steps() -> None:
+            train_epoch(model, batches, optimizer, DEFAULT, chance, draws=draws, epoch=1)
+
+        with FlopCounterMode(display=False) as counter:
+            run_steps()
+        flops = counter.get_total_flops() / steps
+        square = torch.randn(GEMM_SIZE, GEMM_SIZE)
+        step_s, gemm_s = [], []
+        for number in range(rounds):
+            step_s.append(processor_seconds(run_steps) / steps)
+            gemm_s.append(min(processor_seconds(lambda: square @ square) for _ in range(10)))
+            log(f"round {number + 1}: step {1e3 * step_s[-1]:.1f} ms, {2e-9 * GEMM_SIZE**3 / gemm_s[-1]:.0f} GFLOP/s")
+    speed = 2 * GEMM_SIZE**3 / min(gemm_s)
+    return {
+        "step_ms": round(1e3 * min(step_s), 2),
+        "step_gflop": round(1e-9 * flops, 3),
+        "gemm_gflops": round(1e-9 * speed, 1),
+        "limit_ms": round(1e3 * flops / speed, 3),
+        "vs_arithmetic": round(min(step_s) * speed / flops, 2),
+    }
+
+
+def processor_seconds(work: Callable[[], object]) -> float:
+    """The processor time of some work."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 def full_run(features: Path, device: str, workers: int) -> float:
