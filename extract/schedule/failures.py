@@ -1,7 +1,7 @@
 """failures.csv of each split: what could not be extracted and why; it is retried only after something changed.
 
-A part of an extraction writes a file of its own, failures.part-I-of-N.csv. It stands for all utterances of the part:
-their rows in other files no longer count. Whole runs and `foal index` merge these files into failures.csv.
+A part of an extraction writes a file of its own, failures.part-I-of-N.csv. It covers all utterances of the part: their
+rows in other files no longer count. Whole runs and `foal index` merge these files into failures.csv.
 """
 
 import csv

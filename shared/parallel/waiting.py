@@ -1,4 +1,4 @@
-"""Which workers of a cluster can run tasks, and for what a run waits when there are none."""
+"""Which workers of a cluster can run tasks, and what a run waits for when there are none."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ WAITING_CHECK_SECONDS: Seconds = 1.0
 """Time between two looks at the workers, and the same while there are none."""
 
 MESSAGE_SECONDS: Seconds = 60.0
-"""A run that waits says so at once, and then no more often than this."""
+"""A run that waits prints the reason at once, and then no more often than this."""
 
 MIN_WINDOW = 200
 TASKS_PER_THREAD = 4
@@ -39,7 +39,7 @@ class WorkerState:
 
 
 class WorkerWatch:
-    """Counts the workers that can run tasks; a run that has none says for what it waits, and ends after `max_wait`.
+    """Counts the workers that can run tasks; a run that has none prints what it waits for, and ends after `max_wait`.
 
     Paused workers cannot run tasks. `poll` is to be called about once per second.
 

@@ -21,7 +21,7 @@ StoredState = dict[str, tuple[int, int, bool]]
 
 
 _UNKNOWN = -2
-"""Not matched before; -1 stands for an utterance without features."""
+"""Not matched before; -1 means an utterance without features."""
 
 
 @dataclass(kw_only=True)
