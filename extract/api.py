@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..shared.cli.console import quiet_console
 from ..shared.config.settings import Settings, load_settings
+from ..shared.files.part import Part
 from .run import extract as run
 from .schedule.summary import ExtractResult
 
@@ -16,6 +17,7 @@ def extract(
     features_dir: str | Path | None = None,
     index: str | Path | None = None,
     splits: Sequence[str] = ("all",),
+    part: str | None = None,
     settings: Settings | None = None,
     retry_failed: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -31,6 +33,8 @@ def extract(
         features_dir: folder of the shards (None: extract.features_dir).
         index: the feats.h5 to write (None: index of the settings).
         splits: sessions or corpora to extract.
+        part: `I/N`: extract part I of N, and write no index; all parts may run at the same time. Afterwards
+            `foal index` writes feats.h5.
         settings: all settings (None: params.yaml if it exists, else the defaults); see `foal.load_settings`.
         retry_failed: retry utterances that failed before even if nothing changed.
         progress: called with the number of finished utterances and of all that had features missing.
@@ -39,7 +43,8 @@ def extract(
         What was done. `failed` utterances are in failures.csv of each split, with reason and remedy.
 
     Raises:
-        FoalError: the extraction cannot start, or was ended. Finished shards stay, and the next call resumes.
+        FoalError: an argument is wrong, or the extraction cannot start or was ended. Finished shards stay, and the next
+            call resumes.
 
     Example:
         >>> result = foal.extract("manifest.csv", root="corpus", progress=lambda done, total: print(done, total))
@@ -57,4 +62,11 @@ def extract(
         extraction = settings.extract.model_copy(update={"features_dir": Path(features_dir)})
         settings = settings.model_copy(update={"extract": extraction})
     with quiet_console():
-        return run(settings, splits, index=settings.index, retry_failed=retry_failed, progress=progress)
+        return run(
+            settings,
+            splits,
+            index=None if part else settings.index,
+            part=Part.parse(part) if part else None,
+            retry_failed=retry_failed,
+            progress=progress,
+        )

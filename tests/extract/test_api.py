@@ -8,7 +8,7 @@ import pytest
 import foal
 from foal.manifests.run import build_manifest
 from foal.shared.config.settings import CorpusSettings, Settings
-from foal.shared.errors import ManifestError
+from foal.shared.errors import ManifestError, UsageError
 from foal.shared.manifest import read_manifest, write_manifest
 
 pytestmark = pytest.mark.slow
@@ -45,6 +45,20 @@ def test_extraction_prints_nothing_and_reports_its_progress(
         values, valid = store.read("audio", 0)
         assert valid.all()
         assert np.isfinite(values).all()
+    written = (tmp_path / "feats.h5").stat().st_mtime_ns
+    parts = [
+        foal.extract(manifest, root=synthetic_corpus, features_dir=tmp_path / "features", part=part, settings=settings)
+        for part in ("1/2", "2/2")
+    ]
+    assert [part.part for part in parts] == ["1/2", "2/2"]
+    assert sum(part.skipped for part in parts) == 2
+    assert all(part.index is None for part in parts)
+    assert (tmp_path / "feats.h5").stat().st_mtime_ns == written
+
+
+def test_an_impossible_part_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"expected I/N with I from 1 to N, such as 2/4, got '5/4'"):
+        foal.extract(tmp_path / "m.csv", root=tmp_path, part="5/4", settings=Settings())
 
 
 def test_a_missing_manifest_is_one_error(tmp_path: Path) -> None:
