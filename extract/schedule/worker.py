@@ -40,7 +40,7 @@ class EncoderPlugin(NamedPlugin):
         resources = self._resources or Resources.for_external_worker(
             self._cluster, threads=worker.state.nthreads, decode_threads=self._settings.decode_threads
         )
-        torch.set_num_threads(resources.threads)
+        self._threads = resources.threads
         # Before CUDA is initialized; an external worker has claimed its GPU above.
         pin_gpu(self._resources, str(worker.name))
         device = torch.device("cuda" if resources.devices else "cpu")
@@ -55,7 +55,13 @@ class EncoderPlugin(NamedPlugin):
         self._checked: set[str] = set()
 
     def load(self, stream: str) -> None:
-        """Load a stream's encoder. Raises EncoderError, also if this machine has other weights than the command."""
+        """Load a stream's encoder, and set the number of threads, which another run on this worker may have changed.
+
+        Raises EncoderError, also if this machine has other weights than the command.
+        """
+        import torch
+
+        torch.set_num_threads(self._threads)
         if self._resources is None and stream not in self._checked:
             check_weights(self._specs[stream])
             self._checked.add(stream)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from distributed import Client, LocalCluster
 
 from foal.extract.schedule.failures import REMEDY_MEDIA, ChunkResult
@@ -17,6 +18,7 @@ from foal.extract.schedule.stream_spec import StreamSpec, build_stream_spec
 from foal.extract.schedule.worker import EncoderPlugin, extract_chunk
 from foal.shared.config.settings import ExtractSettings, Settings
 from foal.shared.parallel.cluster import local_cluster
+from foal.shared.parallel.plugin import plugin_of
 from foal.shared.parallel.resources import Resources
 from foal.shared.store.shard import ShardReader
 from foal.shared.utterance import Utterance
@@ -77,6 +79,36 @@ def test_a_chunk_is_extracted_once_unless_its_media_change(run: Extract, tmp_pat
     soundfile.write(tmp_path / "2.wav", np.sin(np.arange(32000) / 9) / 3, 16000)
     assert run(complete).took > 0
     assert (tmp_path / "shard.h5").stat().st_mtime_ns != written
+
+
+def threads_of(plugin_name: str) -> int:
+    """The number of threads with which a run encodes on this worker."""
+    plugin = plugin_of(plugin_name)
+    assert isinstance(plugin, EncoderPlugin)
+    with plugin.exclusive():
+        plugin.load("audio")
+        return torch.get_num_threads()
+
+
+def test_runs_that_share_a_worker_keep_their_numbers_of_threads() -> None:
+    settings = Settings.model_validate({"extract": {"audio": {"encoder": "random:tiny"}}})
+    specs = {"audio": build_stream_spec(settings.extract, "audio")}
+    plugins = [
+        EncoderPlugin(settings, specs, Resources(workers=1, threads=threads, decode_threads=1, devices=()))
+        for threads in (1, 2)
+    ]
+    before = torch.get_num_threads()
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0", protocol="inproc://"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        for plugin in plugins:
+            client.register_plugin(plugin)
+        found = [client.submit(threads_of, plugin.name, pure=False).result() for plugin in plugins * 2]
+        client.submit(torch.set_num_threads, before, pure=False).result()
+    assert found == [1, 2, 1, 2]
 
 
 def test_a_worker_process_without_a_stream_of_transformers_does_not_import_it(monkeypatch: pytest.MonkeyPatch) -> None:
