@@ -1,5 +1,6 @@
-"""Foreign values and names in messages: quoted, shortened, and without control characters."""
+"""Foreign values and names in messages: quoted, shortened, and without control characters; texts as JSON."""
 
+import json
 import re
 import reprlib
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ _short.maxother = MAX_QUOTED
 _short.maxlong = MAX_QUOTED
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+_ONE_PER_LINE = json.JSONEncoder(separators=("\n", ":"))
 
 
 def quoted(value: Any) -> str:
@@ -53,3 +56,8 @@ def preview_ids(ids: Sequence[str], max_ids: int = 5) -> str:
 def counted(number: int, noun: str) -> str:
     """A number and its noun, in the plural unless the number is 1."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def json_of_each(values: Sequence[str | float | None]) -> list[str]:
+    """The JSON of each text or number, made by one call: JSON texts have no line breaks."""
+    return _ONE_PER_LINE.encode(list(values))[1:-1].split("\n") if values else []

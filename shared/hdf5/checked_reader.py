@@ -120,8 +120,10 @@ class ValidatedGroup:
         """The place of a table that is read without HDF5."""
         return self._dataset(name, kind, *ndims)[1]
 
-    def text(self, name: str) -> str:
-        """Read an attribute that is one text."""
+    def text(self, name: str, *, default: str | None = None) -> str:
+        """Read an attribute that is one text; `default`: the text if there is none of this name."""
+        if default is not None and not h5py.h5a.exists(self._group, name.encode()):
+            return default
         text = bytes(self._attribute(name, "S", ())[()]).decode()
         if "\0" in text:
             raise ValueError(f"{name}: text with a NUL in it")

@@ -81,9 +81,13 @@ class StreamIndex:
 
 @dataclass(frozen=True, kw_only=True)
 class IndexHeader:
-    """What an index points to: its digest, whether it is packed, its shards, and how its streams were made."""
+    """What an index points to: its digest, whether it is packed, its shards, and how its streams were made.
+
+    `fingerprint` is that of `index_fingerprint`; empty in an index of an earlier version.
+    """
 
     digest: str
+    fingerprint: str
     packed: bool
     shards: ShardTable
     streams: Mapping[str, StreamInfo]
@@ -114,6 +118,7 @@ def read_index_header(path: Path, *, verify_up_to_bytes: float = VERIFY_UP_TO_BY
             groups = sorted(_stream_groups(root.group("streams")).items())
             return IndexHeader(
                 digest=root.text("digest"),
+                fingerprint=root.text("fingerprint", default=""),
                 packed=root.flag("packed"),
                 shards=ShardTable.read(root.group("shards")),
                 streams={name: _read_info(name, group) for name, group in groups},

@@ -20,8 +20,8 @@ from ..hdf5.seal import open_regular, read_seal, write_seal
 from ..hdf5.writer import create_hdf5
 from ..utterance import Utterance
 from .catalog import SHORT_HASH_LENGTH, Catalog, config_hashes_on_disk, read_catalog
-from .index_digest import index_digest
-from .index_reader import FORMAT, VERSION, read_index_header
+from .index_digest import index_digest, index_fingerprint
+from .index_reader import FORMAT, VERSION, IndexHeader, read_index_header
 from .index_tables import LocatedStream, relative_paths, utterance_columns, write_tables
 from .shard import FORMAT as SHARD_FORMAT
 
@@ -155,12 +155,19 @@ def write_index(
         )
     columns = utterance_columns([utterances[row] for row in kept], transcripts=transcripts)
     streams = {name: LocatedStream(catalog=by_stream[name], rows=rows[kept]) for name, rows in matched.items()}
-    digest = index_digest(columns, streams)
-    changed = not _is_current(path, digest, by_stream, packed=pack)
+    fingerprint = index_fingerprint(columns, streams)
+    existing = _existing(path, by_stream, packed=pack)
+    changed = existing is None or existing.fingerprint != fingerprint
+    if changed:
+        digest = index_digest(columns, streams)
+        # An index of an earlier version has no fingerprint.
+        changed = existing is None or existing.digest != digest
     if changed:
         with replaced_atomically(path) as temporary:
             with create_hdf5(temporary) as file:
-                write_attributes(file.attrs, format=FORMAT, version=VERSION, digest=digest, packed=pack)
+                write_attributes(
+                    file.attrs, format=FORMAT, version=VERSION, digest=digest, fingerprint=fingerprint, packed=pack
+                )
                 write_tables(file, path.parent, columns, streams, pack=pack)
             write_seal(temporary)
     return IndexResult(
@@ -187,8 +194,11 @@ def _is_index(path: Path) -> bool:
     return sealed or truncated or not start
 
 
-def _is_current(path: Path, digest: str, catalogs: Mapping[str, Catalog], *, packed: bool) -> bool:
-    """Whether the existing index has this content and points to these shards. Raises FutureError."""
+def _existing(path: Path, catalogs: Mapping[str, Catalog], *, packed: bool) -> IndexHeader | None:
+    """The header of the existing index; None unless it is intact, points to these shards, and is packed or not.
+
+    Raises FutureError.
+    """
     shards = {
         os.path.abspath(path): (shard.digest, shard.size)
         for catalog in catalogs.values()
@@ -197,13 +207,13 @@ def _is_current(path: Path, digest: str, catalogs: Mapping[str, Catalog], *, pac
     try:
         # An index that is not rewritten is verified, regardless of its size.
         index = read_index_header(path, verify_up_to_bytes=math.inf)
-        recorded = zip(index.shards.paths, index.shards.digests, index.shards.sizes.tolist(), strict=True)
-        same_shards = all(
-            shards.get(os.path.abspath(path.parent / shard)) == (shard_digest, size)
-            for shard, shard_digest, size in recorded
-        )
-        return index.digest == digest and index.packed == packed and same_shards
     except FutureError:
         raise
     except StoreError:
-        return False
+        return None
+    recorded = zip(index.shards.paths, index.shards.digests, index.shards.sizes.tolist(), strict=True)
+    same_shards = all(
+        shards.get(os.path.abspath(path.parent / shard)) == (shard_digest, size)
+        for shard, shard_digest, size in recorded
+    )
+    return index if index.packed == packed and same_shards else None

@@ -1,8 +1,12 @@
 """Untrusted values in messages: quoted, shortened and without control characters."""
 
-import pytest
+import json
 
-from foal.shared.text import duration, escape_control_characters, preview_ids, quoted, shortened
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foal.shared.text import duration, escape_control_characters, json_of_each, preview_ids, quoted, shortened
 
 
 def test_control_characters_except_newlines_and_tabs_are_escaped() -> None:
@@ -43,3 +47,8 @@ def test_durations_are_written_in_hours_or_minutes(seconds: float, text: str) ->
 def test_the_first_ids_are_listed() -> None:
     assert preview_ids(["a", "b"]) == "2 utterances (a, b)"
     assert preview_ids(list("abcdef")) == "6 utterances (a, b, c, d, e, ...)"
+
+
+@given(st.lists(st.none() | st.text(max_size=4) | st.floats() | st.integers()))
+def test_the_json_of_each_value_is_that_of_json_dumps(values: list[str | float | None]) -> None:
+    assert json_of_each(values) == list(map(json.dumps, values))

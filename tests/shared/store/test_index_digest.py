@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foal.shared.store.catalog import Catalog, CatalogRows, ShardInfo
-from foal.shared.store.index_digest import BLOCK_ROWS, index_digest
+from foal.shared.store.index_digest import BLOCK_ROWS, index_digest, index_fingerprint
 from foal.shared.store.index_reader import VERSION
 from foal.shared.store.index_tables import LocatedStream, utterance_columns
 from foal.shared.utterance import COLUMNS, DIALOG, Utterance
@@ -31,6 +32,19 @@ UTTERANCES = st.builds(
     turn=st.none() | st.integers(0, 99),
     shares=st.lists(st.tuples(TEXTS, st.floats(0, 1)), max_size=2).map(tuple),
 )
+
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": TEXTS,
+        "label": TEXTS,
+        "crop": st.sampled_from(["full", "left"]),
+        "start": st.none() | st.floats(0, 1e4),
+        "turn": st.none() | st.integers(0, 3),
+        "shares": st.just(()) | st.just((("a", 1.0),)),
+    },
+)
+"""New values of some fields."""
 
 
 def make_stream(count: int, notes: Sequence[str]) -> LocatedStream:
@@ -90,3 +104,37 @@ def test_rows_are_hashed_in_blocks() -> None:
     utterances = [Utterance(id=str(number)) for number in range(BLOCK_ROWS + 2)]
     streams = {"audio": make_stream(len(utterances), [])}
     assert index_digest(utterance_columns(utterances), streams) == reference(utterances, streams)
+
+
+@given(st.data())
+def test_the_fingerprint_is_the_same_if_and_only_if_the_digest_is(data: st.DataObject) -> None:
+    def hashes(utterances: Sequence[Utterance], notes: Sequence[str]) -> tuple[str, str]:
+        streams = {"face/clip": make_stream(len(utterances), notes), "audio": make_stream(len(utterances), [])}
+        columns = utterance_columns(utterances)
+        return index_digest(columns, streams), index_fingerprint(columns, streams)
+
+    utterances = data.draw(st.lists(UTTERANCES, min_size=1, max_size=3))
+    notes = data.draw(st.lists(TEXTS, max_size=3))
+    other = replace(data.draw(st.sampled_from(utterances)), **data.draw(CHANGES))
+    others = [*utterances[:-1], other]
+    other_notes = data.draw(st.just(notes) | st.lists(TEXTS, max_size=3))
+    (digest, fingerprint), (other_digest, other_fingerprint) = hashes(utterances, notes), hashes(others, other_notes)
+    assert (digest == other_digest) == (fingerprint == other_fingerprint)
+
+
+def test_the_fingerprint_separates_columns_rows_and_streams() -> None:
+    """Texts that have the same concatenation, an integer and a float, and another stream of the same rows."""
+    alike = [
+        [Utterance(id="ab", corpus="c")],
+        [Utterance(id="a", corpus="bc")],
+        [Utterance(id="a"), Utterance(id="bc")],
+        [Utterance(id="ab"), Utterance(id="c")],
+        [Utterance(id="a", end=1)],
+        [Utterance(id="a", end=1.0)],
+    ]
+    found = {
+        index_fingerprint(utterance_columns(utterances), {name: make_stream(len(utterances), [])})
+        for utterances in alike
+        for name in ("audio", "face")
+    }
+    assert len(found) == 2 * len(alike)

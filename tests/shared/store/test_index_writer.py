@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ import pytest
 from foal.shared.errors import StoreError, UsageError
 from foal.shared.hdf5.opening import FutureError
 from foal.shared.store.catalog import read_catalog
+from foal.shared.store.index_reader import read_index_header
 from foal.shared.store.index_writer import choose_config_hashes, write_index
 from foal.shared.utterance import Utterance
 
@@ -25,6 +27,22 @@ def test_an_unchanged_index_is_not_rewritten(
     assert not write_index(store_path, sample_utterances, tmp_path / "features", KEYS).changed
     assert store_path.stat().st_mtime_ns == before
     assert write_index(store_path, sample_utterances[1:], tmp_path / "features", KEYS).changed
+
+
+def test_an_index_of_an_earlier_version_without_a_fingerprint_is_compared_by_its_digest(
+    store_path: Path, tmp_path: Path, sample_utterances: list[Utterance], edit_sealed: EditSealed
+) -> None:
+    fingerprint = read_index_header(store_path).fingerprint
+    assert fingerprint
+    with edit_sealed(store_path) as file:
+        del file.attrs["fingerprint"]
+    assert read_index_header(store_path).fingerprint == ""
+    earlier = store_path.read_bytes()
+    assert not write_index(store_path, sample_utterances, tmp_path / "features", KEYS).changed
+    assert store_path.read_bytes() == earlier
+    relabelled = [replace(sample_utterances[0], label="another"), *sample_utterances[1:]]
+    assert write_index(store_path, relabelled, tmp_path / "features", KEYS).changed
+    assert read_index_header(store_path).fingerprint not in ("", fingerprint)
 
 
 def test_an_index_that_is_not_above_its_shards_is_refused_unless_packed(
