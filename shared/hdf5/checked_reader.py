@@ -35,6 +35,11 @@ class Extent(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
+    @property
+    def byte_range(self) -> tuple[int, int]:
+        """Its first byte in the file, and the one after its last."""
+        return self.offset, self.offset + math.prod(self.shape) * self.dtype.itemsize
+
 
 @dataclass
 class _Content:

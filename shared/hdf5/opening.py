@@ -1,7 +1,7 @@
 """Opens sealed HDF5 files, and rejects all others with a one-line error."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +14,7 @@ from ..errors import StoreError
 from ..text import quoted, shortened
 from .checked_reader import ValidatedGroup
 from .group_check import check_object_header
-from .seal import BytesRead, Seal, is_intact, open_regular, read_seal
+from .seal import ByteRange, BytesRead, Seal, are_tables_intact, is_intact, open_regular, read_seal
 
 MAX_ERROR_LENGTH = 400
 DAMAGE = (LookupError, TypeError, ValueError, ArithmeticError, OSError, AttributeError, RuntimeError)
@@ -86,9 +86,16 @@ def open_hdf5(
 
 
 def verify_seal(
-    path: Path, file_format: FileFormat, *, above_bytes: float, on_bytes: BytesRead = lambda count: None
+    path: Path,
+    file_format: FileFormat,
+    *,
+    above_bytes: float,
+    values: Sequence[ByteRange] = (),
+    on_bytes: BytesRead = lambda count: None,
 ) -> None:
     """Compare a file of more than `above_bytes`, which `open_hdf5` did not verify, with its seal.
+
+    `values` are parts of the file that have checksums of their own, and are not read.
 
     Raises StoreError if it is damaged.
     """
@@ -97,7 +104,7 @@ def verify_seal(
         if seal is None:
             raise _unsealed(path, file_format)
         if seal.length > above_bytes:
-            _check(path, handle, seal, file_format, on_bytes)
+            _check(path, handle, seal, file_format, on_bytes, values=values)
 
 
 def sniff(path: Path) -> FileIdentity | None:
@@ -152,9 +159,18 @@ def _opened(path: Path, file_format: FileFormat) -> Iterator[int]:
         os.close(handle)
 
 
-def _check(path: Path, handle: int, seal: Seal, file_format: FileFormat, on_bytes: BytesRead) -> None:
+def _check(
+    path: Path,
+    handle: int,
+    seal: Seal,
+    file_format: FileFormat,
+    on_bytes: BytesRead,
+    *,
+    values: Sequence[ByteRange] = (),
+) -> None:
     with wrap_as_store_error(path, file_format.damaged):
-        if not is_intact(handle, seal, on_bytes):
+        intact = are_tables_intact(handle, seal, values, on_bytes) if values else is_intact(handle, seal, on_bytes)
+        if not intact:
             raise StoreError(f"{path}: damaged (the content does not match its checksum); {file_format.damaged}")
 
 

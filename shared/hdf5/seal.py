@@ -7,7 +7,7 @@ wrongly. The seal covers every byte before it.
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,12 @@ SEAL_SIZE = 64
 """Bytes of the line: name and version, then the length and the hash of the sealed bytes as hexadecimal digits."""
 
 _LINE = re.compile(rb"\nfoal-seal 01 ([0-9a-f]{16}) ([0-9a-f]{32})\n")
+_TABLES_LINE = re.compile(rb"\nfoal-tables 01 ([0-9a-f]{32})\n")
+_TABLES_LINE_SIZE = 49
 _BUFFER_BYTES = 1 << 20
+
+ByteRange = tuple[int, int]
+"""The first byte of a part of a file, and the one after its last."""
 
 BytesRead = Callable[[int], object]
 """A progress callback: called repeatedly with the number of bytes read since the last call."""
@@ -46,6 +51,17 @@ def open_regular(path: Path) -> int:
     return handle
 
 
+def write_tables_line(path: Path, values: Sequence[ByteRange]) -> None:
+    """Append the hash of everything but `values` to a finished file that is not sealed yet.
+
+    `values` are large tables, each part of which has its own checksum. The rest can then be verified without reading
+    them.
+    """
+    with path.open("rb+", buffering=0) as file:
+        length = file.seek(0, os.SEEK_END)
+        file.write(b"\nfoal-tables 01 %s\n" % _digest(file.fileno(), length, without=values).encode())
+
+
 def write_seal(path: Path) -> None:
     """Seal a finished file, or renew its seal."""
     with path.open("rb+", buffering=0) as file:
@@ -69,16 +85,29 @@ def is_intact(handle: int, seal: Seal, on_bytes: BytesRead = lambda count: None)
     return _digest(handle, seal.length, on_bytes) == seal.digest
 
 
-def _digest(handle: int, length: int, on_bytes: BytesRead = lambda count: None) -> str:
-    """XXH3-128 of the first `length` bytes, in hexadecimal; other threads run meanwhile."""
+def are_tables_intact(
+    handle: int, seal: Seal, values: Sequence[ByteRange], on_bytes: BytesRead = lambda count: None
+) -> bool:
+    """Whether everything but `values` matches the line of `write_tables_line`; True for a file without this line."""
+    length = seal.length - _TABLES_LINE_SIZE
+    line = _TABLES_LINE.fullmatch(os.pread(handle, _TABLES_LINE_SIZE, length)) if length >= 0 else None
+    return line is None or _digest(handle, length, on_bytes, without=values) == line[1].decode()
+
+
+def _digest(
+    handle: int, length: int, on_bytes: BytesRead = lambda count: None, *, without: Sequence[ByteRange] = ()
+) -> str:
+    """XXH3-128 of the first `length` bytes but those `without`, in hexadecimal; other threads run meanwhile."""
     digest = xxhash.xxh3_128()
     buffer = memoryview(bytearray(min(_BUFFER_BYTES, max(length, 1))))
     position = 0
-    while position < length:
-        count = os.preadv(handle, [buffer[: min(len(buffer), length - position)]], position)
-        if count == 0:
-            break  # the file became shorter: the digest will differ
-        digest.update(buffer[:count])
-        position += count
-        on_bytes(count)
+    for start, end in (*sorted(without), (length, length)):
+        while position < start:
+            count = os.preadv(handle, [buffer[: min(len(buffer), start - position)]], position)
+            if count == 0:
+                break  # the file became shorter: the digest will differ
+            digest.update(buffer[:count])
+            position += count
+            on_bytes(count)
+        position = max(position, end)
     return str(digest.hexdigest())

@@ -44,7 +44,8 @@ class FeatureStore:
 
     Args:
         path: the index.
-        verify_up_to_bytes: verify the seal of a packed index of at most this size; that of others is always verified.
+        verify_up_to_bytes: of a larger packed index, verify everything but the values, which are verified when they are
+            read; other indexes are verified completely.
         on_bytes: called with the number of bytes read for that.
 
     Raises:

@@ -13,7 +13,7 @@ from ..config.settings import STREAM_NAME, STREAM_RESERVED
 from ..hdf5.checked_reader import Extent, ValidatedGroup
 from ..hdf5.opening import FileFormat, open_hdf5, verify_seal, wrap_as_store_error
 from ..hdf5.raw_rows import check_frame_shape, extents_of
-from ..hdf5.seal import BytesRead
+from ..hdf5.seal import ByteRange, BytesRead
 from ..parallel.collection import paused_collection
 from ..soft_labels import shares_from_text
 from ..utterance import COLUMNS, DIALOG, DISTINCT, INTEGERS, NUMBERS, Utterance, parse_crop, utterances_of
@@ -30,7 +30,7 @@ INDEX_FORMAT = FileFormat(
     older="run `foal index`",
 )
 VERIFY_UP_TO_BYTES = 256 * 2**20
-"""The seal of a packed index of at most this size is verified whenever it is opened; of others, always."""
+"""Of a larger index with packed values, everything but these values is verified whenever it is opened."""
 
 LOCATION_COLUMNS = ("shard", "row", "offset", "length", "valid_frames")
 
@@ -134,7 +134,8 @@ def read_index(
 
     Args:
         path: the index.
-        verify_up_to_bytes: verify the seal of a packed index of at most this size; that of others is always verified.
+        verify_up_to_bytes: of a larger packed index, verify everything but the values, which are verified when they are
+            read; other indexes are verified completely.
         on_bytes: called with the number of bytes read for that.
 
     Raises:
@@ -144,9 +145,10 @@ def read_index(
     root = open_hdf5(path, INDEX_FORMAT, verify_up_to_bytes=verify_up_to_bytes, on_bytes=on_bytes)
     try:
         with wrap_as_store_error(path, REMEDY):
-            if not root.flag("packed"):  # all of it is read here
-                verify_seal(path, INDEX_FORMAT, above_bytes=verify_up_to_bytes, on_bytes=on_bytes)
-            packed, columns = root.flag("packed"), _read_utterances(root.group("utterances"))
+            packed = root.flag("packed")
+            values = packed_values(root) if packed else []
+            verify_seal(path, INDEX_FORMAT, above_bytes=verify_up_to_bytes, values=values, on_bytes=on_bytes)
+            columns = _read_utterances(root.group("utterances"))
             shards = ShardTable.read(root.group("shards"))
             streams = {
                 name: _read_stream(name, group, len(columns["id"]), None if packed else shards)
@@ -157,6 +159,13 @@ def read_index(
             )
     finally:
         root.close()
+
+
+def packed_values(root: ValidatedGroup) -> list[ByteRange]:
+    """The parts of an index that are packed values, each of which has a checksum; raises as ValidatedGroup does."""
+    extents = [extents_of(group)["values"] for group in _stream_groups(root.group("streams")).values()]
+    # A small table is stored with its description.
+    return [extent.byte_range for extent in extents if extent.offset >= 0]
 
 
 def _stream_groups(streams: ValidatedGroup) -> dict[str, ValidatedGroup]:

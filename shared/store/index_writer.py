@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from ..config.settings import INDEX_NAME, STREAM_RESERVED, modality_of
@@ -13,15 +14,15 @@ from ..errors import StoreError, UsageError
 from ..files.atomic import replaced_atomically
 from ..files.media_state import MediaFingerprints
 from ..files.overwrite import check_overwrite
-from ..hdf5.checked_reader import write_attributes
+from ..hdf5.checked_reader import ValidatedGroup, write_attributes
 from ..hdf5.group_check import HDF5_SIGNATURE
 from ..hdf5.opening import FutureError, sniff
-from ..hdf5.seal import open_regular, read_seal, write_seal
+from ..hdf5.seal import open_regular, read_seal, write_seal, write_tables_line
 from ..hdf5.writer import create_hdf5
 from ..utterance import Utterance
 from .catalog import SHORT_HASH_LENGTH, Catalog, config_hashes_on_disk, read_catalog
 from .index_digest import index_digest, index_fingerprint
-from .index_reader import FORMAT, VERSION, IndexHeader, read_index_header
+from .index_reader import FORMAT, VERSION, IndexHeader, packed_values, read_index_header
 from .index_tables import LocatedStream, relative_paths, utterance_columns, write_tables
 from .shard import FORMAT as SHARD_FORMAT
 
@@ -169,6 +170,10 @@ def write_index(
                     file.attrs, format=FORMAT, version=VERSION, digest=digest, fingerprint=fingerprint, packed=pack
                 )
                 write_tables(file, path.parent, columns, streams, pack=pack)
+            if pack:
+                with h5py.File(temporary, "r") as file:
+                    values = packed_values(ValidatedGroup.root(file.id, temporary.stat().st_size))
+                write_tables_line(temporary, values)
             write_seal(temporary)
     return IndexResult(
         path=path, utterances=len(kept), not_extracted=tuple(not_extracted), damaged=damaged, changed=changed

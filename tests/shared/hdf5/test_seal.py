@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from foal.shared.errors import StoreError
-from foal.shared.hdf5.seal import SEAL_SIZE, is_intact, open_regular, read_seal, write_seal
+from foal.shared.hdf5.seal import (
+    SEAL_SIZE,
+    are_tables_intact,
+    is_intact,
+    open_regular,
+    read_seal,
+    write_seal,
+    write_tables_line,
+)
 
 CONTENT = b"content of a file" * 9
 
@@ -68,6 +76,36 @@ def test_the_bytes_read_are_reported(sealed: Path) -> None:
         assert seal is not None
         assert is_intact(handle, seal, counts.append)
     assert sum(counts) == len(CONTENT)
+
+
+def test_tables_are_verified_without_the_values_between_them(tmp_path: Path) -> None:
+    path, values = tmp_path / "sealed", [(40, 60), (10, 30)]
+    path.write_bytes(CONTENT)
+    write_tables_line(path, values)
+    write_seal(path)
+    assert verifies(path)
+    content = bytearray(path.read_bytes())
+    counts: list[int] = []
+    for at in range(len(CONTENT)):
+        content[at] ^= 1
+        path.write_bytes(content)
+        content[at] ^= 1
+        with open_handle(path) as handle:
+            seal = read_seal(handle)
+            assert seal is not None
+            counts.clear()
+            assert are_tables_intact(handle, seal, values, counts.append) == (10 <= at < 30 or 40 <= at < 60)
+            assert sum(counts) == len(CONTENT) - 40
+    path.write_bytes(content)
+    with open_handle(path) as handle:
+        assert not are_tables_intact(handle, seal, [(10, 30)])
+
+
+def test_a_file_without_a_hash_of_its_tables_is_not_refused(sealed: Path) -> None:
+    with open_handle(sealed) as handle:
+        seal = read_seal(handle)
+        assert seal is not None
+        assert are_tables_intact(handle, seal, [(0, 9)])
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:

@@ -56,11 +56,31 @@ def test_the_seal_of_a_large_index_is_verified_too(store_path: Path, sample_utte
     assert sum(counts) == len(content) - SEAL_SIZE
 
 
-def test_the_values_of_a_large_packed_index_are_not_read_when_it_is_opened(
+def test_a_large_packed_index_is_verified_without_its_values(
     store_path: Path, sample_utterances: list[Utterance]
 ) -> None:
     write_index(store_path, sample_utterances, store_path.parent / "features", KEYS, pack=True)
+    content = store_path.read_bytes()
     counts: list[int] = []
     with FeatureStore(store_path, verify_up_to_bytes=0, on_bytes=counts.append) as store:
         assert store.packed_inside
-    assert not counts
+        values = sum(store.packed(name).values.nbytes for name in store.streams)
+    assert 0 < sum(counts) < len(content) - SEAL_SIZE - values
+    label = sample_utterances[0].label.encode()
+    store_path.write_bytes(content.replace(label, label[::-1], 1))
+    with pytest.raises(StoreError, match="the content does not match its checksum"):
+        FeatureStore(store_path, verify_up_to_bytes=0)
+
+
+def test_a_damaged_value_of_a_large_packed_index_is_found_when_it_is_read(
+    store_path: Path, sample_utterances: list[Utterance]
+) -> None:
+    write_index(store_path, sample_utterances, store_path.parent / "features", KEYS, pack=True)
+    with FeatureStore(store_path) as store:
+        (name, *_) = store.streams
+        bytes_of_values = store.packed(name).values.tobytes()
+    content = bytearray(store_path.read_bytes())
+    content[content.index(bytes_of_values)] ^= 1
+    store_path.write_bytes(content)
+    with FeatureStore(store_path, verify_up_to_bytes=0) as store, pytest.raises(StoreError, match="checksum"):
+        store.packed(name)
