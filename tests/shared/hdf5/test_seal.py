@@ -98,6 +98,8 @@ def test_tables_are_verified_without_the_values_between_them(tmp_path: Path) -> 
             assert sum(counts) == len(CONTENT) - 40
     path.write_bytes(content)
     with open_handle(path) as handle:
+        seal = read_seal(handle)
+        assert seal is not None
         assert not are_tables_intact(handle, seal, [(10, 30)])
 
 
