@@ -208,4 +208,4 @@ def _unchanged(
     """Whether each file has not changed since; see `MediaFingerprints.unchanged`."""
     states = list(zip(files, recorded.tolist(), contents.tolist(), strict=True))
     known = {state: media.unchanged(*state) for state in dict.fromkeys(states)}
-    return np.array([known[state] for state in states], bool)
+    return np.fromiter(map(known.__getitem__, states), bool, len(states))

@@ -18,7 +18,7 @@ from foal.shared.store.index_tables import LocatedStream, utterance_columns
 from foal.shared.utterance import COLUMNS, DIALOG, Utterance
 from foal.tests.shared.sample_shard import HEADER
 
-TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 UTTERANCES = st.builds(
     Utterance,
     id=TEXTS,
