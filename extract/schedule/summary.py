@@ -14,7 +14,7 @@ from ...shared.files.media_state import MediaFingerprints
 from ...shared.store.catalog import Catalog
 from ...shared.store.index_writer import IndexResult
 from ...shared.text import counted, preview_ids
-from ...shared.utterance import Utterance, split_names
+from ...shared.utterance import Utterance, split_names, split_of_each
 from ..media.channels import CANCELLED_NOTE
 from .failures import Failure
 from .stream_spec import StreamSpec
@@ -103,7 +103,7 @@ def summarize(
     partial: dict[str, None] = {}
     cancelled: dict[str, None] = {}
     splits = {split: number for number, split in enumerate(split_names(utterances))}
-    split_of = np.array([splits[utterance.split] for utterance in utterances], np.int64)
+    split_of = np.fromiter(map(splits.__getitem__, split_of_each(utterances)), np.int64, len(utterances))
     for spec in specs:
         catalog = catalogs[spec.stream]
         matched = catalog.match(utterances, spec.modality, media)

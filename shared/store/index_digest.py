@@ -6,6 +6,7 @@ from hashlib import blake2b
 from itertools import repeat
 from typing import Any
 
+import numpy as np
 import xxhash
 
 from ..text import json_of_each
@@ -70,8 +71,10 @@ def _pieces(columns: Mapping[str, Sequence[Any]], streams: Mapping[str, LocatedS
         rows = slice(start, min(count, start + BLOCK_ROWS))
         for name in (*COLUMNS, "shares"):
             values = columns[name][rows]
-            is_text = name not in NUMBERS and name != "shares"
-            yield _joined(values) if is_text else json.dumps(values).encode()
+            if name in NUMBERS:
+                yield _numbers(values)
+            else:
+                yield json.dumps(values).encode() if name == "shares" else _joined(values)
         for _, stream in ordered:
             config_hashes, checksums, lengths, notes = _feature_columns(stream, rows)
             yield from map(_joined, (config_hashes, checksums, notes))
@@ -81,6 +84,13 @@ def _pieces(columns: Mapping[str, Sequence[Any]], streams: Mapping[str, LocatedS
 def _joined(texts: Sequence[str]) -> bytes:
     """Texts separated by NUL, which none in an index contains; JSON takes several times as long."""
     return "\0".join(texts).encode("utf-8", "surrogatepass")
+
+
+def _numbers(values: Sequence[float | None]) -> bytes:
+    """Numbers as bytes if all are float, else as JSON, which begins with a bracket."""
+    if set(map(type, values)) == {float}:
+        return b"f" + np.array(values, np.float64).tobytes()
+    return json.dumps(values).encode()
 
 
 def _features(name: str, stream: LocatedStream, rows: slice) -> list[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...files.media_state import MediaFingerprints
 from ...files.unicode_names import nfc_each
 from ...parallel.collection import paused_collection
-from ...utterance import Utterance, split_folder
+from ...utterance import Utterance, split_folder, split_of_each
 from ..shard import ShardHeader
 from .rows import CatalogRows, FeatureLocation, ShardInfo, concatenated
 from .sources import context_turns, is_same_source, row_key
@@ -91,7 +91,7 @@ class Catalog:
         if not (len(self.rows) and utterances):
             return np.full(len(utterances), -1, np.int64)
         by_folder, context = self._rows_by_id(), self.context
-        splits = [utterance.split for utterance in utterances]
+        splits = split_of_each(utterances)
         by_split = {split: by_folder.get(split_folder(split), {}) for split in set(splits)}
         ids = nfc_each(list(map(attrgetter("id"), utterances)))
         matched = np.array([by_split[split].get(name, -1) for split, name in zip(splits, ids, strict=True)], np.int64)
