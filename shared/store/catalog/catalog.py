@@ -134,7 +134,7 @@ class Catalog:
             order = np.argsort(folder_of_row, kind="stable")
             ends = np.cumsum(np.bincount(folder_of_row, minlength=len(codes)))
             by_folder: dict[str, dict[str, int]] = {}
-            for folder, rows in zip(codes, np.split(order, ends[:-1]), strict=True):
+            for folder, rows in zip(codes, np.split(order, ends[:-1]) if codes else (), strict=True):
                 ids, numbers = self.rows.ids[rows].tolist(), rows.tolist()
                 # The last value of a key counts.
                 first = by_folder[folder] = dict(zip(reversed(ids), reversed(numbers), strict=True))
