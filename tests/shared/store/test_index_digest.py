@@ -33,7 +33,7 @@ UTTERANCES = st.builds(
     shares=st.lists(st.tuples(TEXTS, st.floats(0, 1)), max_size=2).map(tuple),
 )
 
-CHANGES = st.fixed_dictionaries(
+CHANGES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
         "id": TEXTS,

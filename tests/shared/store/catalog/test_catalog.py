@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from foal.shared.files.media_state import MediaFingerprints
 from foal.shared.hdf5.opening import FutureError
 from foal.shared.store.catalog import Catalog, CatalogRows, read_catalog, read_shards, shard_folder
+from foal.shared.store.catalog.rows import INTEGERS, TEXTS
 from foal.shared.utterance import Utterance
 from foal.tests.shared.sample_shard import HEADER, make_entry, write_shard
 
@@ -63,16 +65,12 @@ def test_an_empty_catalog_has_no_features(tmp_path: Path, sample_utterances: lis
 def test_utterances_in_another_order_and_further_ones_have_the_same_rows(data: st.DataObject) -> None:
     numbers = data.draw(st.lists(st.integers(0, 9), unique=True))
     utterances = [Utterance(id=str(number), corpus="c", audio="a.wav", start=float(number)) for number in range(10)]
-    catalog = Catalog(
-        paths=[Path("c/audio-0/x.h5")],
-        rows=CatalogRows(
-            ids=np.array([str(number) for number in numbers], object),
-            **{name: np.array([""] * len(numbers), object) for name in ("checksums", "media", "contents", "notes")},
-            sources=np.array([utterances[number].source("audio") for number in numbers], object),
-            **{name: np.zeros(len(numbers), np.int64) for name in ("shard", "row", "offset", "length", "valid_frames")},
-            origins=np.zeros(len(numbers)),
-        ),
-    )
+    columns: dict[str, Any] = {name: np.array([""] * len(numbers), object) for name in TEXTS}
+    columns |= {name: np.zeros(len(numbers), np.int64) for name in INTEGERS}
+    columns["ids"] = np.array([str(number) for number in numbers], object)
+    columns["sources"] = np.array([utterances[number].source("audio") for number in numbers], object)
+    rows = CatalogRows(**columns, origins=np.zeros(len(numbers)))
+    catalog = Catalog(paths=[Path("c/audio-0/x.h5")], rows=rows)
     expected = {str(number): row for row, number in enumerate(numbers)}
     for _ in range(3):
         asked = data.draw(st.lists(st.sampled_from(utterances), unique_by=id))
