@@ -21,6 +21,7 @@ step 4 adds the new shards, step 6 stores the tables, and steps 6 and 7 use the 
 A part reads and writes like a whole run, but only its own files: no index, and no file that another part may write.
 """
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ from ..shared.files.lock import features_lock
 from ..shared.files.media_state import MediaFingerprints
 from ..shared.files.part import Part, part_name
 from ..shared.manifest import check_inside, check_media, read_manifest
+from ..shared.parallel.collection import paused_collection
 from ..shared.parallel.fork_server import start_fork_server
 from ..shared.seen_corpora import seen_corpora_json, seen_corpus_warnings
 from ..shared.store.catalog import read_shards, store_catalog
@@ -104,7 +106,10 @@ def extract(
     features = settings.extract.features_dir
 
     # 1. Select the utterances and describe the streams.
-    manifest = read_manifest(settings.corpus.manifest)
+    with paused_collection():
+        manifest = read_manifest(settings.corpus.manifest)
+        # They stay until the end: the garbage collector need not look through a million of them again and again.
+        gc.freeze()
     utterances = select_splits(manifest, _expand_splits(splits, manifest))
     check_media(utterances, settings.corpus.manifest)
     if not settings.corpus.allow_outside:

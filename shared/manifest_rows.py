@@ -7,6 +7,7 @@ from itertools import islice, repeat
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .files.unicode_names import nfc
 from .soft_labels import is_share_column, share_problem, shares_of
@@ -41,7 +42,9 @@ def read_columns(reader: Iterator[list[str]], names: Sequence[str]) -> dict[str,
         if set(map(len, block)) != {len(names)}:
             return None
         for name, cells in zip(names, zip(*block, strict=True), strict=True):
-            if name in NUMBERS:
+            if not any(cells):  # as in whole columns of most manifests
+                columns[name] += [None] * len(cells) if name in NUMBERS else cells
+            elif name in NUMBERS:
                 try:
                     columns[name] += [float(text) if text else None for text in cells]
                 except ValueError:
@@ -61,29 +64,35 @@ def _are_right(columns: Mapping[str, Sequence[Any]]) -> bool:
         return False
     for name, column in columns.items():
         if name in NUMBERS:
-            numbers = np.array([0.0 if value is None else value for value in column])
+            numbers = _filled(column, 0.0)
             if not np.isfinite(numbers).all() or (name in INTEGERS and ((numbers < 0) | (numbers % 1 > 0)).any()):
                 return False
         else:
-            different = set(column)
+            different = column if name in DISTINCT else set(column)
             if "\0" in "".join(different):
                 return False
             if is_share_column(name) and any(share_problem({name: text}) for text in different):
                 return False
     empty = [None] * len(ids)
-    start = np.array([value or 0.0 for value in columns.get("start", empty)])
-    end = np.array([math.inf if value is None else value for value in columns.get("end", empty)])
+    start, end = _filled(columns.get("start", empty), 0.0), _filled(columns.get("end", empty), math.inf)
     if (start < 0).any() or (end <= start).any():
         return False
     places = {*zip(columns["session"], columns["corpus"], columns.get("crop", repeat("")), strict=False)}
     for session, corpus, crop in places:
         if row_problem({"id": "id", "session": session, "corpus": corpus, "crop": crop}):
             return False
-    if "fold" not in columns:
+    if not any(map(str.strip, set(columns.get("fold", ())))):
         return True
     filled = {corpus for corpus, fold in zip(columns["corpus"], columns["fold"], strict=True) if fold.strip()}
     rows = zip(columns["label"], columns["corpus"], columns["fold"], strict=True)
     return not any(label and corpus in filled and not fold.strip() for label, corpus, fold in rows)
+
+
+def _filled(column: Sequence[float | None], empty: float) -> NDArray[np.float64]:
+    """A column of numbers, (n,), with `empty` in empty cells."""
+    if column.count(None) == len(column):
+        return np.full(len(column), empty)
+    return np.array([empty if value is None else value for value in column])
 
 
 def _fields(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:

@@ -4,6 +4,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from itertools import pairwise, repeat
 from typing import Any
 from urllib.parse import quote
@@ -127,8 +128,10 @@ class Utterance:
         if modality == TEXT:
             return text_source([*self.before(context), self] if plain_text(self.transcript) else [self])
         path, crop = _json(nfc(self.media(modality))), _json(self.crop if modality == "face" else "")
+        start = "null" if self.start is None else repr(self.start)
+        end = "null" if self.end is None else repr(self.end)
         # The text of json.dumps, which would take half of the time of a comparison with the shards.
-        return f"[{path}, {_json_number(self.start)}, {_json_number(self.end)}, {crop}]"
+        return f"[{path}, {start}, {end}, {crop}]"
 
     def media(self, modality: str) -> str:
         """The file of a modality, relative to the corpus root; empty if there is none, and for text."""
@@ -168,11 +171,8 @@ class Utterance:
 assert tuple(column.name for column in fields(Utterance)) == (*COLUMNS, "shares", "previous")
 
 
-_json = json.JSONEncoder().encode
-
-
-def _json_number(value: float | None) -> str:
-    return "null" if value is None else repr(value)
+_json = lru_cache(maxsize=1024)(json.JSONEncoder().encode)
+"""Consecutive utterances share their media file, and most share their crop."""
 
 
 def utterances_of(columns: Mapping[str, Sequence[Any]]) -> list[Utterance]:
@@ -226,15 +226,21 @@ def speaker_letters(turns: Sequence[Utterance]) -> list[str]:
 
 def splits_of(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
     """Group utterances by split, in the order of the manifest."""
+    rows = list(utterances)
     by_split: dict[str, list[Utterance]] = {}
-    for utterance in utterances:
-        by_split.setdefault(utterance.split, []).append(utterance)
+    for split, utterance in zip(split_of_each(rows), rows, strict=True):
+        by_split.setdefault(split, []).append(utterance)
     return by_split
+
+
+def split_of_each(utterances: Iterable[Utterance]) -> list[str]:
+    """`Utterance.split` of utterances: to call the property takes three times as long."""
+    return [utterance.session or utterance.corpus for utterance in utterances]
 
 
 def split_names(utterances: Iterable[Utterance]) -> list[str]:
     """The splits, in the order of the manifest."""
-    return list(dict.fromkeys(utterance.session or utterance.corpus for utterance in utterances))
+    return list(dict.fromkeys(split_of_each(utterances)))
 
 
 def select_splits(utterances: Sequence[Utterance], wanted: Sequence[str]) -> list[Utterance]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ...shared.errors import EncoderError
 from ...shared.timing import AUDIO_FRAME_SAMPLES, AUDIO_HOP_SAMPLES, AUDIO_RATE_HZ
-from ..encoders.layers import Layers, resolve_layers
+from ..encoders.layers import Layers, layer_shape, resolve_layers
 from ..encoders.opensmile import smile_rate
 from ..encoders.weights import Weights, read_json
 
@@ -46,6 +46,11 @@ def chosen_layers(layers: Layers, weights: Weights) -> Layers:
             raise EncoderError(f"{weights.name} has no layers: expected extract.audio.layers: last, got {layers}")
         return layers
     return resolve_layers(layers, _depth(weights), weights.name, "extract.audio.layers")
+
+
+def stored_layers(layers: Layers, weights: Weights) -> int:
+    """Number of hidden states that are stored of each frame; arguments as of `chosen_layers`."""
+    return 1 if weights.opensmile else math.prod(layer_shape(layers, _depth(weights) + 1))
 
 
 def audio_rate_hz(weights: Weights) -> float:

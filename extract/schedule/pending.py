@@ -13,13 +13,14 @@ from ...shared.errors import MediaError
 from ...shared.files.media_lengths import MediaLengths
 from ...shared.files.media_state import MediaFingerprints
 from ...shared.files.unicode_names import locate
+from ...shared.parallel.resources import has_gpu_driver, local_resources
 from ...shared.store.catalog import SHORT_HASH_LENGTH, Catalog, read_catalog
 from ...shared.text import preview_ids
 from ...shared.timing import TEXT_CHARACTERS_PER_SECOND, Seconds
 from ...shared.utterance import TEXT, Utterance, split_names
 from ..media.probe import probe
 from .failures import Failure, Quarantine
-from .plan import Chunk, plan_chunks
+from .plan import Chunk, chunk_length, plan_chunks
 from .stream_spec import StreamSpec
 
 MAX_MANIFEST_SECONDS: Seconds = 3600.0
@@ -105,9 +106,8 @@ def pending_chunks(
         if quarantine is not None:
             _log_retries(left[spec.stream], spec, quarantine)
     media.remember()
-    contexts = {spec.stream: spec.context for spec in specs}
     lengths = MediaLengths(settings.extract.features_dir)
-    chunks = sorted(_plan(settings, left, contexts, media, lengths), key=lambda chunk: -chunk.seconds)
+    chunks = sorted(_plan(settings, left, specs, media, lengths), key=lambda chunk: -chunk.seconds)
     return Pending(
         chunks=chunks, known_failures=known_failures, damaged=damaged, catalogs=catalogs, media=media, lengths=lengths
     )
@@ -126,7 +126,7 @@ def _log_retries(left: Sequence[Utterance], spec: StreamSpec, quarantine: Quaran
 def _plan(
     settings: Settings,
     left: Mapping[str, Sequence[Utterance]],
-    contexts: Mapping[str, int],
+    specs: Sequence[StreamSpec],
     media: MediaFingerprints,
     remembered: MediaLengths,
 ) -> Iterator[Chunk]:
@@ -138,13 +138,26 @@ def _plan(
         if modality_of(stream) != TEXT
     }
     lengths = _lengths(settings, with_media.values(), media, remembered)
-    for stream, members in left.items():
-        if modality_of(stream) == TEXT:
+    setting = settings.extract.chunk_seconds
+    gpu_workers = _gpu_workers(settings) if with_media and not setting else 0
+    for spec in specs:
+        members = left[spec.stream]
+        if spec.modality == TEXT:
             spoken = {utterance.id: reading_seconds(utterance) for utterance in members}
-            seconds = max(TEXT_CHUNK_SECONDS, settings.extract.chunk_seconds)
-            yield from plan_chunks(members, stream, spoken, chunk_seconds=seconds, context=contexts[stream])
+            seconds = max(TEXT_CHUNK_SECONDS, setting)
+            yield from plan_chunks(members, spec.stream, spoken, chunk_seconds=seconds, context=spec.context)
         else:
-            yield from plan_chunks(members, stream, lengths, chunk_seconds=settings.extract.chunk_seconds)
+            total = sum(lengths[utterance.id] for utterance in members)
+            seconds = chunk_length(total, setting=setting, layers=spec.stored_layers, gpu_workers=gpu_workers)
+            yield from plan_chunks(members, spec.stream, lengths, chunk_seconds=seconds)
+
+
+def _gpu_workers(settings: Settings) -> int:
+    """The number of workers on this machine that have GPUs; 0 if there are none, or if a scheduler has the workers."""
+    if settings.cluster.scheduler is not None or not has_gpu_driver():
+        return 0
+    resources = local_resources(settings.cluster)
+    return resources.workers if resources.devices else 0
 
 
 def reading_seconds(utterance: Utterance) -> Seconds:

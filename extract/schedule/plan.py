@@ -11,6 +11,16 @@ from ...shared.store.catalog import shard_name
 from ...shared.timing import Seconds
 from ...shared.utterance import TEXT, Utterance, splits_of
 
+MIN_CHUNK_SECONDS: Seconds = 60.0
+MAX_CHUNK_SECONDS: Seconds = 600.0
+"""Of one layer: a worker holds the features of a chunk, for wav2vec2-base 92 MB in ten minutes."""
+
+MAX_CHUNKS = 2000
+"""Per stream: every command looks at the size and time of each shard."""
+
+MAX_CHUNKS_PER_GPU_WORKER = 64
+"""A GPU computes a minute of media in a fraction of a second, and a scheduler starts few tasks per second."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
@@ -44,6 +54,24 @@ class Chunk:
         return utterance.source(self.modality, self.context)
 
 
+def chunk_length(left: Seconds, *, setting: Seconds, layers: int = 1, gpu_workers: int = 0) -> Seconds:
+    """Seconds of media per chunk of a stream: one minute, and more where there would be too many chunks.
+
+    Args:
+        left: seconds that are left to extract in the stream, those of the part in a run with `--part`.
+        setting: extract.chunk_seconds, which decides if it is not 0.
+        layers: number of layers that are stored. The chunks are shorter in proportion, but never below a minute.
+        gpu_workers: number of workers that have GPUs; 0 without GPUs, or if the workers are unknown.
+
+    Returns:
+        The seconds after which a chunk is complete. They do not decrease with `left`.
+    """
+    if setting:
+        return setting
+    chunks = min(MAX_CHUNKS, MAX_CHUNKS_PER_GPU_WORKER * gpu_workers) if gpu_workers else MAX_CHUNKS
+    return max(MIN_CHUNK_SECONDS, min(left / chunks, MAX_CHUNK_SECONDS / layers))
+
+
 def plan_chunks(
     utterances: Sequence[Utterance],
     stream: str,
@@ -55,7 +83,8 @@ def plan_chunks(
     """Cut utterances into chunks, in the manifest's order: a chunk ends once it holds `chunk_seconds` of media.
 
     A media file is never split, because it is decoded once for all its utterances. The chunks depend only on the
-    utterances given. If a set of shards is lost, their utterances are therefore cut into the same shards again.
+    arguments. If a set of shards is lost, their utterances are therefore cut into the same shards again, as long as
+    `chunk_seconds` is the same; with another length they are in other shards, with the same features.
 
     Args:
         utterances: the utterances to extract, of any splits.

@@ -12,7 +12,7 @@ from ...shared.errors import EncoderError
 from ...shared.store.catalog import context_turns
 from ...shared.store.shard import ShardHeader
 from ...shared.timing import SAMPLE_RATE
-from ..audio.config import audio_rate_hz, chosen_layers
+from ..audio.config import audio_rate_hz, chosen_layers, stored_layers
 from ..encoders.weights import FACENET_SIZE, Weights, find_audio_weights, find_face_weights, find_text_weights
 from ..face.config import face_crop, is_vision_model
 from ..text.config import text_layers
@@ -60,6 +60,11 @@ class StreamSpec:
     def context(self) -> int:
         """Number of previous turns that the encoder reads."""
         return context_turns(self.header.config)
+
+    @property
+    def stored_layers(self) -> int:
+        """Number of vectors per frame of audio or video."""
+        return stored_layers(self.settings.layers, self.weights) if isinstance(self.settings, AudioSettings) else 1
 
     @property
     def dtype(self) -> Literal["float16", "float32"]:

@@ -14,7 +14,7 @@ from ...shared.files.media_state import MediaFingerprints
 from ...shared.store.catalog import Catalog
 from ...shared.store.index_writer import IndexResult
 from ...shared.text import counted, preview_ids
-from ...shared.utterance import Utterance, split_names
+from ...shared.utterance import Utterance, split_names, split_of_each
 from ..media.channels import CANCELLED_NOTE
 from .failures import Failure
 from .stream_spec import StreamSpec
@@ -102,30 +102,35 @@ def summarize(
     missing: list[tuple[str, str]] = []
     partial: dict[str, None] = {}
     cancelled: dict[str, None] = {}
-    split_of = np.array([utterance.split for utterance in utterances], object)
+    splits = {split: number for number, split in enumerate(split_names(utterances))}
+    split_of = np.fromiter(map(splits.__getitem__, split_of_each(utterances)), np.int64, len(utterances))
     for spec in specs:
         catalog = catalogs[spec.stream]
         matched = catalog.match(utterances, spec.modality, media)
-        for split in split_names(utterances):
-            rows = matched[split_of == split]
-            found = catalog.rows.take(rows[rows >= 0])
-            frames = int(found.length.sum())
+        for split, number in splits.items():
+            of_split = matched[split_of == number]
+            rows = of_split[of_split >= 0]
+            frames, valid_frames = int(catalog.rows.length[rows].sum()), catalog.rows.valid_frames[rows]
             table.add_row(
                 split,
                 spec.stream,
                 spec.header.encoder,
-                f"{len(found)}/{len(rows)}",
-                str(int((found.valid_frames > 0).sum())),
+                f"{len(rows)}/{len(of_split)}",
+                str(int((valid_frames > 0).sum())),
                 str(frames),
-                f"{int(found.valid_frames.sum()) / max(1, frames):.1%}",
+                f"{int(valid_frames.sum()) / max(1, frames):.1%}",
             )
         missing += [(utterances[row].id, spec.stream) for row in np.flatnonzero(matched < 0).tolist()]
         present = np.flatnonzero(matched >= 0)
-        found = catalog.rows.take(matched[present])
-        decoded = found.quality.get("decoded", np.ones(len(found)))
-        partial |= dict.fromkeys(utterances[row].id for row in present[decoded < 1].tolist())
-        noted = np.array([CANCELLED_NOTE in note for note in found.notes.tolist()], bool)
-        cancelled |= dict.fromkeys(utterances[row].id for row in present[noted].tolist())
+        rows = matched[present]
+        if "decoded" in catalog.rows.quality:
+            in_part = catalog.rows.quality["decoded"][rows] < 1
+            partial |= dict.fromkeys(utterances[row].id for row in present[in_part].tolist())
+        notes = catalog.rows.notes[rows].tolist()
+        noted = {note for note in set(notes) if CANCELLED_NOTE in note}
+        cancelled |= dict.fromkeys(
+            utterances[row].id for row, note in zip(present.tolist(), notes, strict=True) if note in noted
+        )
     return Summary(
         table=table,
         missing=tuple(missing),
@@ -158,12 +163,17 @@ def _missing_turns(utterances: Sequence[Utterance], specs: Sequence[StreamSpec])
 
 def _unused_crops(utterances: Sequence[Utterance], specs: Sequence[StreamSpec]) -> list[str]:
     """A warning for each stream of whole frames, if the manifest's column `crop` selects a part of some."""
+    whole = [
+        spec.stream for spec in specs if isinstance(spec.settings, FaceSettings) and spec.settings.region == "frame"
+    ]
+    if not whole:
+        return []
     cropped = [utterance.id for utterance in utterances if utterance.video and utterance.box != WHOLE_FRAME]
     return [
-        f"{spec.stream}: region frame encodes the whole frame, with everyone in it, so that the column crop is not "
+        f"{stream}: region frame encodes the whole frame, with everyone in it, so that the column crop is not "
         f"used for {preview_ids(cropped)}; region crop encodes the person's part alone"
-        for spec in specs
-        if cropped and isinstance(spec.settings, FaceSettings) and spec.settings.region == "frame"
+        for stream in whole
+        if cropped
     ]
 
 

@@ -199,7 +199,12 @@ class ExtractSettings(Section):
         le=64,
         description="threads per worker that decode media ahead of the encoder (0 = up to 8 on a GPU, else one)",
     )
-    chunk_seconds: float = Field(60.0, gt=0, description="media per task and per shard, in seconds")
+    chunk_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="media per task and per shard, in seconds (0 = 60, and up to 600 where much is left or workers "
+        "have GPUs)",
+    )
     dtype: Literal["float16", "float32"] = Field("float16", description="number format of the stored features")
     max_failures: int | str | None = Field(
         None,

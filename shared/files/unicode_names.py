@@ -2,12 +2,18 @@
 
 import os
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 
 def nfc(text: str) -> str:
     """Text in Unicode form NFC, in which ids and paths are compared."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def nfc_each(texts: Sequence[str]) -> Sequence[str]:
+    """Texts in Unicode form NFC; one look tells whether all are ASCII, as nearly always."""
+    return texts if "".join(texts).isascii() else list(map(nfc, texts))
 
 
 def spelled_on_disk(root: Path, media: str) -> str:

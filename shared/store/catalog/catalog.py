@@ -2,26 +2,22 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import is_
+from operator import attrgetter, is_
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...files.media_state import MediaFingerprints
-from ...files.unicode_names import nfc
+from ...files.unicode_names import nfc_each
 from ...parallel.collection import paused_collection
-from ...utterance import Utterance, split_folder
+from ...utterance import Utterance, split_folder, split_of_each
 from ..shard import ShardHeader
 from .rows import CatalogRows, FeatureLocation, ShardInfo, concatenated
 from .sources import context_turns, is_same_source, row_key
 
 StoredState = dict[str, tuple[int, int, bool]]
 """The shards in a stored table by file name: size, modification time, and whether they were verified."""
-
-
-_UNKNOWN = -2
-"""Not matched before; -1 means an utterance without features."""
 
 
 @dataclass(kw_only=True)
@@ -80,9 +76,8 @@ class Catalog:
         elif len(utterances) == len(last.utterances) and all(map(is_, utterances, last.utterances)):
             return last.rows
         else:
-            known = dict(zip(map(id, last.utterances), last.rows.tolist(), strict=True))
-            rows = np.array([known.get(id(utterance), _UNKNOWN) for utterance in utterances], np.int64).reshape(-1)
-            unknown = np.flatnonzero(rows == _UNKNOWN)
+            rows, known = last.rows_of(utterances)
+            unknown = np.flatnonzero(~known)
             rows[unknown] = self._match([utterances[position] for position in unknown.tolist()], modality, media)
         # The list holds the utterances, so that no other one can get their identity.
         self._matched = _Match(list(utterances), modality, media, rows)
@@ -96,9 +91,9 @@ class Catalog:
         if not (len(self.rows) and utterances):
             return np.full(len(utterances), -1, np.int64)
         by_folder, context = self._rows_by_id(), self.context
-        splits = [utterance.split for utterance in utterances]
+        splits = split_of_each(utterances)
         by_split = {split: by_folder.get(split_folder(split), {}) for split in set(splits)}
-        ids = [nfc(utterance.id) for utterance in utterances]
+        ids = nfc_each(list(map(attrgetter("id"), utterances)))
         matched = np.array([by_split[split].get(name, -1) for split, name in zip(splits, ids, strict=True)], np.int64)
         present = np.flatnonzero(matched >= 0)
         # One object per id, whatever the number of streams.
@@ -133,12 +128,20 @@ class Catalog:
     def _rows_by_id(self) -> dict[str, dict[str, int]]:
         """The newest row of each id, by folder of the split."""
         if self._first is None:
+            folders = [path.parent.parent.name for path in self.paths]
+            codes = {folder: code for code, folder in enumerate(dict.fromkeys(folders))}
+            folder_of_row = np.array([codes[folder] for folder in folders], np.int64)[self.rows.shard]
+            order = np.argsort(folder_of_row, kind="stable")
+            ends = np.cumsum(np.bincount(folder_of_row, minlength=len(codes)))
             by_folder: dict[str, dict[str, int]] = {}
-            of_shard = [by_folder.setdefault(path.parent.parent.name, {}) for path in self.paths]
-            for row, (number, utterance_id) in enumerate(zip(self.rows.shard.tolist(), self.rows.ids, strict=True)):
-                first = of_shard[number].setdefault(utterance_id, row)
-                if first != row:
-                    self._later.setdefault(first, []).append(row)
+            for folder, rows in zip(codes, np.split(order, ends[:-1]) if codes else (), strict=True):
+                ids, numbers = self.rows.ids[rows].tolist(), rows.tolist()
+                # The last value of a key counts.
+                first = by_folder[folder] = dict(zip(reversed(ids), reversed(numbers), strict=True))
+                if len(first) < len(ids):
+                    for utterance_id, row in zip(ids, numbers, strict=True):
+                        if first[utterance_id] != row:
+                            self._later.setdefault(first[utterance_id], []).append(row)
             self._first = by_folder
         return self._first
 
@@ -188,6 +191,16 @@ class _Match:
     media: MediaFingerprints | None
     rows: NDArray[np.int64]
 
+    def rows_of(self, utterances: Sequence[Utterance]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The rows of these utterances, (n,), and for which of them they are known; without those, -1."""
+        if not self.utterances:
+            return np.full(len(utterances), -1, np.int64), np.zeros(len(utterances), bool)
+        matched, wanted = (np.fromiter(map(id, each), np.uint64, len(each)) for each in (self.utterances, utterances))
+        order = np.argsort(matched)
+        place = order[np.minimum(np.searchsorted(matched, wanted, sorter=order), len(order) - 1)]
+        known = matched[place] == wanted
+        return np.where(known, self.rows[place], -1), known
+
 
 def _unchanged(
     media: MediaFingerprints, files: Sequence[str], recorded: NDArray[np.object_], contents: NDArray[np.object_]
@@ -195,4 +208,4 @@ def _unchanged(
     """Whether each file has not changed since; see `MediaFingerprints.unchanged`."""
     states = list(zip(files, recorded.tolist(), contents.tolist(), strict=True))
     known = {state: media.unchanged(*state) for state in dict.fromkeys(states)}
-    return np.array([known[state] for state in states], bool)
+    return np.fromiter(map(known.__getitem__, states), bool, len(states))

@@ -20,6 +20,7 @@ from transformers import (
 
 from foal.shared.manifest import read_manifest, write_manifest
 from foal.shared.store.feature_store import FeatureStore
+from foal.shared.store.index_reader import read_index_header
 from foal.shared.utterance import Utterance
 from foal.tests.extract.encoders.small_wav2vec2 import SMALL
 
@@ -138,6 +139,26 @@ def test_batches_on_two_workers_equal_single_utterances_on_one_worker(
         for row in range(len(first)):
             alone, batched = first.packed("audio", [row]).values, second.packed("audio", [row]).values
             assert np.linalg.norm(alone - batched) <= 1e-5 * np.linalg.norm(alone)
+
+
+def test_the_digest_depends_neither_on_the_length_of_chunks_nor_on_lost_shards(
+    foal_here: Foal, corpus: Path, synthetic_corpus: Path, scheduler: str
+) -> None:
+    options = ["extract", "-s", "all", "-m", "m.csv", "-r", synthetic_corpus, "--scheduler", scheduler]
+
+    def digest(folder: str, *more: str) -> str:
+        done = foal_here(*options, "--features-dir", folder, *more)
+        assert done.returncode == 0, done.stderr
+        return read_index_header(corpus / folder / "feats.h5").digest
+
+    automatic = digest("automatic")
+    assert digest("short", "--chunk-seconds", "1") == automatic
+    shards = sorted((corpus / "short").glob("session1/audio-*/*.h5"))
+    assert len(shards) == 4
+    for path in shards[1:]:
+        path.unlink()
+    assert digest("short") == automatic
+    assert len(list(shards[0].parent.glob("*.h5"))) == 2, "the utterances of the lost shards are in one now"
 
 
 def test_content_fingerprints_detect_changed_bytes(foal_here: Foal, tmp_path: Path, scheduler: str) -> None:

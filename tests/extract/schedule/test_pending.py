@@ -46,6 +46,25 @@ def test_durations_come_from_the_manifest_or_from_the_media(settings: Settings) 
     assert [chunk.seconds for chunk in chunks] == sorted((chunk.seconds for chunk in chunks), reverse=True)
 
 
+def test_chunks_are_longer_where_much_is_left_unless_their_length_is_set(settings: Settings) -> None:
+    """100 hours in files of one minute each: at most 2,000 chunks, or of the length in the settings."""
+    utterances = [
+        Utterance(id=f"u{n}", corpus=f"c{n % 2}", audio=f"{n}.wav", start=0.0, end=60.0, transcript="It rained.")
+        for n in range(6000)
+    ]
+
+    def planned(chunk_seconds: float, count: int = 6000, **audio: object) -> list[float]:
+        extract = settings.extract.model_dump() | {"chunk_seconds": chunk_seconds, "audio": audio}
+        changed = Settings.model_validate({"corpus": settings.corpus, "extract": extract, "cluster": {"device": "cpu"}})
+        specs = [build_stream_spec(changed.extract, "audio")]
+        return [chunk.seconds for chunk in pending_chunks(changed, utterances[:count], specs).chunks]
+
+    assert planned(0) == [180.0] * 2000
+    assert planned(0, layers=[0, 1, 2]) == [180.0] * 2000
+    assert planned(0, count=60) == [60.0] * 60
+    assert planned(120.0) == [120.0] * 3000
+
+
 def test_the_lengths_of_files_are_read_once(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foal.extract.schedule.plan import Chunk, bisect, group_by_media, in_part, plan_chunks
+from foal.extract.schedule.plan import (
+    MAX_CHUNK_SECONDS,
+    MAX_CHUNKS,
+    MAX_CHUNKS_PER_GPU_WORKER,
+    MIN_CHUNK_SECONDS,
+    Chunk,
+    bisect,
+    chunk_length,
+    group_by_media,
+    in_part,
+    plan_chunks,
+)
 from foal.shared.files.part import Part
 from foal.shared.utterance import Utterance, link_turns
 
@@ -79,6 +90,47 @@ def test_lost_shards_are_planned_again_with_the_same_names(
         chunk_seconds=chunk_seconds,
     )
     assert {chunk.name for chunk in replanned} == {chunk.name for chunk in lost}
+
+
+SECONDS_LEFT = st.floats(0, 1e9)
+
+
+@given(SECONDS_LEFT, SECONDS_LEFT, st.integers(1, 40), st.integers(0, 100))
+def test_chunks_become_longer_with_what_is_left_within_their_limits(
+    left: float, more: float, layers: int, gpu_workers: int
+) -> None:
+    length = chunk_length(left, setting=0, layers=layers, gpu_workers=gpu_workers)
+    assert MIN_CHUNK_SECONDS <= length <= max(MIN_CHUNK_SECONDS, MAX_CHUNK_SECONDS / layers)
+    assert chunk_length(left + more, setting=0, layers=layers, gpu_workers=gpu_workers) >= length
+    assert chunk_length(left, setting=0, layers=layers + 1, gpu_workers=gpu_workers) <= length
+    assert chunk_length(left, setting=0, layers=layers) <= length, "GPUs never make them shorter"
+    if length < MAX_CHUNK_SECONDS / layers:
+        assert left / length <= MAX_CHUNKS * (1 + 1e-9)
+        assert not gpu_workers or left / length <= MAX_CHUNKS_PER_GPU_WORKER * gpu_workers * (1 + 1e-9)
+
+
+@given(SECONDS_LEFT, st.floats(1e-9, 1e6), st.integers(1, 40), st.integers(0, 100))
+def test_a_length_that_is_set_is_used(left: float, setting: float, layers: int, gpu_workers: int) -> None:
+    assert chunk_length(left, setting=setting, layers=layers, gpu_workers=gpu_workers) == setting
+
+
+@pytest.mark.parametrize(
+    ("hours", "layers", "gpu_workers", "expected"),
+    [
+        (0, 1, 0, 60),
+        (12.5, 1, 0, 60),  # IEMOCAP on CPUs
+        (100, 1, 0, 180),
+        (1250, 1, 0, 600),
+        (1, 1, 1, 60),
+        (12.5, 1, 4, 45000 / 256),
+        (12.5, 1, 1, 600),
+        (1250, 4, 8, 150),
+        (1250, 13, 0, 60),
+    ],
+)
+def test_lengths_of_chunks(hours: float, layers: int, gpu_workers: int, expected: float) -> None:
+    length = chunk_length(hours * 3600, setting=0, layers=layers, gpu_workers=gpu_workers)
+    assert length == pytest.approx(expected)
 
 
 def test_bisect_cuts_between_files_then_between_utterances() -> None:

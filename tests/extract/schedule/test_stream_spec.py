@@ -80,6 +80,13 @@ def test_negative_layers_count_from_the_end() -> None:
     assert config_hashes(audio={"layers": [0, 1]})["audio"] != config_hashes(audio={"layers": [1, 0]})["audio"]
 
 
+@pytest.mark.parametrize(("layers", "count"), [("last", 1), ("mean", 1), ("all", 3), ((0, -1), 2)])
+def test_the_layers_that_are_stored_are_counted(layers: str | tuple[int, ...], count: int) -> None:
+    settings = ExtractSettings.model_validate({"audio": {"layers": layers}})
+    assert build_stream_spec(settings, "audio").stored_layers == count
+    assert build_stream_spec(settings, "face").stored_layers == 1
+
+
 def test_the_name_of_a_stream_does_not_enter_its_hash() -> None:
     settings = ExtractSettings.model_validate({"encoders": {"face/a": {"fps": 3}, "face/b": {"fps": 3}}})
     assert build_stream_spec(settings, "face/a").header == build_stream_spec(settings, "face/b").header

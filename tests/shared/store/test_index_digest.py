@@ -18,7 +18,7 @@ from foal.shared.store.index_tables import LocatedStream, utterance_columns
 from foal.shared.utterance import COLUMNS, DIALOG, Utterance
 from foal.tests.shared.sample_shard import HEADER
 
-TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 UTTERANCES = st.builds(
     Utterance,
     id=TEXTS,
@@ -33,7 +33,7 @@ UTTERANCES = st.builds(
     shares=st.lists(st.tuples(TEXTS, st.floats(0, 1)), max_size=2).map(tuple),
 )
 
-CHANGES = st.fixed_dictionaries(
+CHANGES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
         "id": TEXTS,

@@ -4,13 +4,18 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foal.shared.files.media_state import MediaFingerprints
 from foal.shared.hdf5.opening import FutureError
-from foal.shared.store.catalog import read_catalog, read_shards, shard_folder
+from foal.shared.store.catalog import Catalog, CatalogRows, read_catalog, read_shards, shard_folder
+from foal.shared.store.catalog.rows import INTEGERS, TEXTS
 from foal.shared.utterance import Utterance
 from foal.tests.shared.sample_shard import HEADER, make_entry, write_shard
 
@@ -47,6 +52,30 @@ def test_features_of_another_segment_or_of_changed_media_are_not_found(
     assert catalog.find(utterance, "face", MediaFingerprints(tmp_path)) is not None
     (tmp_path / utterance.video).write_text("another film")
     assert catalog.find(utterance, "face", MediaFingerprints(tmp_path)) is None
+
+
+def test_an_empty_catalog_has_no_features(tmp_path: Path, sample_utterances: list[Utterance]) -> None:
+    for catalog in (Catalog(), read_catalog(tmp_path, "audio", KEYS["audio"])):
+        assert catalog.find(sample_utterances[0], "audio") is None
+        assert catalog.match(sample_utterances, "audio").tolist() == [-1] * len(sample_utterances)
+        assert catalog.match([], "audio").tolist() == []
+
+
+@given(st.data())
+def test_utterances_in_another_order_and_further_ones_have_the_same_rows(data: st.DataObject) -> None:
+    numbers = data.draw(st.lists(st.integers(0, 9), unique=True))
+    utterances = [Utterance(id=str(number), corpus="c", audio="a.wav", start=float(number)) for number in range(10)]
+    columns: dict[str, Any] = {name: np.array([""] * len(numbers), object) for name in TEXTS}
+    columns |= {name: np.zeros(len(numbers), np.int64) for name in INTEGERS}
+    columns["ids"] = np.array([str(number) for number in numbers], object)
+    columns["sources"] = np.array([utterances[number].source("audio") for number in numbers], object)
+    rows = CatalogRows(**columns, origins=np.zeros(len(numbers)))
+    catalog = Catalog(paths=[Path("c/audio-0/x.h5")], rows=rows)
+    expected = {str(number): row for row, number in enumerate(numbers)}
+    for _ in range(3):
+        asked = data.draw(st.lists(st.sampled_from(utterances), unique_by=id))
+        found = catalog.match(asked, "audio").tolist()
+        assert found == [expected.get(utterance.id, -1) for utterance in asked]
 
 
 def test_a_catalog_is_updated_with_new_shards_and_discards_old_ones(
