@@ -29,9 +29,15 @@ from foal.shared.utterance import Utterance
 # inherit that, and the tests that interrupt them would time out.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The processes of pytest-xdist share the cores. Commands set their own number of threads.
+# The processes of pytest-xdist share the cores. Commands set their own number of threads, whose waiting would otherwise
+# take the processor from the other processes: it multiplies the time of an extraction.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 torch.set_num_threads(1)
+
+# Some environments forbid Python to keep compiled files: rewriting the tests alone takes ten seconds per process.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The same examples in every run. No deadline: first calls are slow.
 hypothesis_settings.register_profile("foal", deadline=None, derandomize=True, max_examples=50)
