@@ -8,7 +8,7 @@ from foal.shared.config.settings import load_settings
 from foal.shared.project.run import init_project
 
 COMMANDS = {
-    "dask": 'echo "dask $*" >> calls; sleep 30',
+    "dask": 'echo "dask $*" >> calls; exec sleep 30',
     "srun": 'exec "$@"',
     "dvc": "cp params.yaml during.yaml; exit 7",
     "hostname": "echo node1",
