@@ -20,7 +20,7 @@ import torch
 from hypothesis import settings as hypothesis_settings
 from jaxtyping import install_import_hook
 
-from foal.shared.config.settings import SynthSettings
+from foal.shared.config.settings import CorpusSettings, Settings, SynthSettings
 from foal.shared.store.catalog import shard_folder
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
@@ -270,17 +270,40 @@ def foal_here(
 
 
 @pytest.fixture(scope="session")
-def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generated corpus of 20 utterances in IEMOCAP's directory layout; read only, shared by all test processes."""
-    from foal.manifests.run import generate_corpus
-
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """`made_once(name, make)`: a folder that the first of the test processes makes and all of them read."""
     # The folder of a pytest-xdist process is in the folder of the whole test run.
     in_process = "PYTEST_XDIST_WORKER" in os.environ
     base = tmp_path_factory.getbasetemp()
-    root = (base.parent if in_process else base) / "synthetic" / "corpus"
-    root.parent.mkdir(exist_ok=True)
-    with root.parent.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.exists():
-            generate_corpus(root, SynthSettings(utterances=20, seed=7))
-    return root
+
+    def run(name: str, make: Callable[[Path], None]) -> Path:
+        folder = (base.parent if in_process else base) / name
+        done = folder.with_suffix(".done")
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def synthetic_corpus(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """A generated corpus of 20 utterances in IEMOCAP's directory layout; read only, shared by all test processes.
+
+    It replaced a corpus with other settings, as a test of `foal corpus` checks.
+    """
+    from foal.manifests.run import GENERATOR_FILE, prepare_corpus
+
+    def generate(folder: Path) -> None:
+        (folder / "corpus" / "Session9").mkdir(parents=True)
+        (folder / "corpus" / GENERATOR_FILE).write_text("{}")
+        settings = Settings(
+            corpus=CorpusSettings(kind="synthetic", root=folder / "corpus"), synth=SynthSettings(utterances=20, seed=7)
+        )
+        prepare_corpus(settings, folder.with_suffix(".json"))
+
+    return made_once("synthetic", generate) / "corpus"
