@@ -85,11 +85,28 @@ SLOW_FILES = (
 )
 """Test files below tests/ with many or long computations."""
 
+LONGEST_FILES = (
+    "test_pipeline.py",
+    "test_end_to_end.py",
+    "docs/test_notebooks.py",
+    "train/model/fusion/test_learning.py",
+    "docs/test_cluster_files.py",
+    "extract/schedule/test_execute_clusters.py",
+    "train/ablate/test_fusions.py",
+    "train/ablate/test_run.py",
+    "train/test_run_fold_features.py",
+    "docs/test_api_examples.py",
+    "extract/run/test_parts.py",
+    "train/test_run_leakage.py",
+)
+"""Test files below tests/ that run first, so that none of them is left at the end to one process."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests as slow that `make test-fast` leaves out, in addition to those with a marker of their own."""
-    # Files are distributed among processes in this order. The longest come first, so that none is left at the end.
-    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+    # Files are distributed among processes in this order.
+    longest = [TESTS / name for name in LONGEST_FILES]
+    items.sort(key=lambda item: longest.index(item.path) if item.path in longest else len(longest))
     files = {TESTS / name for name in SLOW_FILES}
     for item in items:
         if item.path.parent == TESTS / "benchmarks":
