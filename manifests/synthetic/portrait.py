@@ -123,7 +123,7 @@ def _averaged(image: Image.Image) -> NDArray[np.float32]:
     # Sums of strided arrays are several times faster than means over axes of four.
     rows = sum(pixels[first::_SCALE] for first in range(1, _SCALE)) + pixels[::_SCALE]
     total = sum(rows[:, first::_SCALE] for first in range(1, _SCALE)) + rows[:, ::_SCALE]
-    averaged: NDArray[np.float32] = total / np.float32(_SCALE**2)
+    averaged: NDArray[np.float32] = np.divide(total, _SCALE**2, dtype=np.float32)
     return averaged
 
 
