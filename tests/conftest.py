@@ -87,9 +87,9 @@ SLOW_FILES = (
 
 LONGEST_FILES = (
     "test_pipeline.py",
+    "train/model/fusion/test_learning.py",  # needs no corpus, which another process generates meanwhile
     "test_end_to_end.py",
     "docs/test_notebooks.py",
-    "train/model/fusion/test_learning.py",
     "docs/test_cluster_files.py",
     "extract/schedule/test_execute_clusters.py",
     "train/ablate/test_fusions.py",
