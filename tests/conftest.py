@@ -1,4 +1,4 @@
-"""Fixtures of several packages: features folders, the `foal` command. Videos are in media_fixtures.py."""
+"""Fixtures of several packages, with corpus_fixtures.py and media_fixtures.py: features, the `foal` command."""
 
 import fcntl
 import io
@@ -20,7 +20,6 @@ import torch
 from hypothesis import settings as hypothesis_settings
 from jaxtyping import install_import_hook
 
-from foal.shared.config.settings import CorpusSettings, Settings, SynthSettings
 from foal.shared.store.catalog import shard_folder
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
@@ -47,7 +46,7 @@ hypothesis_settings.load_profile("foal")
 SHAPED = ("layers", "pooling", "losses", "foalnet", "fusion", "objective", "dialogs")
 install_import_hook([f"foal.train.model.{name}" for name in SHAPED], "beartype.beartype")
 
-pytest_plugins = ["foal.tests.media_fixtures"]
+pytest_plugins = ["foal.tests.corpus_fixtures", "foal.tests.media_fixtures"]
 
 TESTS = Path(__file__).parent
 SLOW_FIXTURES = frozenset({"foal", "foal_unprivileged", "scheduler", "synthetic_corpus", "feats", "make_index"})
@@ -284,43 +283,3 @@ def foal_here(
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Like `foal`, but in this process, for tests that do not need a separate one."""
     return partial(foal_in, tmp_path)
-
-
-@pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
-    """`made_once(name, make)`: a folder that the first of the test processes makes and all of them read."""
-    # The folder of a pytest-xdist process is in the folder of the whole test run.
-    in_process = "PYTEST_XDIST_WORKER" in os.environ
-    base = tmp_path_factory.getbasetemp()
-
-    def run(name: str, make: Callable[[Path], None]) -> Path:
-        folder = (base.parent if in_process else base) / name
-        done = folder.with_suffix(".done")
-        with folder.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not done.exists():
-                folder.mkdir()
-                make(folder)
-                done.touch()
-        return folder
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def synthetic_corpus(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
-    """A generated corpus of 20 utterances in IEMOCAP's directory layout; read only, shared by all test processes.
-
-    It replaced a corpus with other settings, as a test of `foal corpus` checks.
-    """
-    from foal.manifests.run import GENERATOR_FILE, prepare_corpus
-
-    def generate(folder: Path) -> None:
-        (folder / "corpus" / "Session9").mkdir(parents=True)
-        (folder / "corpus" / GENERATOR_FILE).write_text("{}")
-        settings = Settings(
-            corpus=CorpusSettings(kind="synthetic", root=folder / "corpus"), synth=SynthSettings(utterances=20, seed=7)
-        )
-        prepare_corpus(settings, folder.with_suffix(".json"))
-
-    return made_once("synthetic", generate) / "corpus"
