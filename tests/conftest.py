@@ -1,4 +1,4 @@
-"""Fixtures of several packages: features folders, the `foal` command. Videos are in media_fixtures.py."""
+"""Fixtures of several packages, with corpus_fixtures.py and media_fixtures.py: features, the `foal` command."""
 
 import fcntl
 import io
@@ -20,7 +20,6 @@ import torch
 from hypothesis import settings as hypothesis_settings
 from jaxtyping import install_import_hook
 
-from foal.shared.config.settings import SynthSettings
 from foal.shared.store.catalog import shard_folder
 from foal.shared.store.shard import Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
@@ -29,9 +28,15 @@ from foal.shared.utterance import Utterance
 # inherit that, and the tests that interrupt them would time out.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The processes of pytest-xdist share the cores. Commands set their own number of threads.
+# The processes of pytest-xdist share the cores. Commands set their own number of threads, whose waiting would otherwise
+# take the processor from the other processes: it multiplies the time of an extraction.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 torch.set_num_threads(1)
+
+# Some environments forbid Python to keep compiled files: rewriting the tests alone takes ten seconds per process.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The same examples in every run. No deadline: first calls are slow.
 hypothesis_settings.register_profile("foal", deadline=None, derandomize=True, max_examples=50)
@@ -41,7 +46,7 @@ hypothesis_settings.load_profile("foal")
 SHAPED = ("layers", "pooling", "losses", "foalnet", "fusion", "objective", "dialogs")
 install_import_hook([f"foal.train.model.{name}" for name in SHAPED], "beartype.beartype")
 
-pytest_plugins = ["foal.tests.media_fixtures"]
+pytest_plugins = ["foal.tests.corpus_fixtures", "foal.tests.media_fixtures"]
 
 TESTS = Path(__file__).parent
 SLOW_FIXTURES = frozenset({"foal", "foal_unprivileged", "scheduler", "synthetic_corpus", "feats", "make_index"})
@@ -79,11 +84,28 @@ SLOW_FILES = (
 )
 """Test files below tests/ with many or long computations."""
 
+LONGEST_FILES = (
+    "test_pipeline.py",
+    "train/model/fusion/test_learning.py",  # needs no corpus, which another process generates meanwhile
+    "test_end_to_end.py",
+    "docs/test_notebooks.py",
+    "docs/test_cluster_files.py",
+    "extract/schedule/test_execute_clusters.py",
+    "train/ablate/test_fusions.py",
+    "train/ablate/test_run.py",
+    "train/test_run_fold_features.py",
+    "docs/test_api_examples.py",
+    "extract/run/test_parts.py",
+    "train/test_run_leakage.py",
+)
+"""Test files below tests/ that run first, so that none of them is left at the end to one process."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests as slow that `make test-fast` leaves out, in addition to those with a marker of their own."""
-    # Files are distributed among processes in this order. The longest come first, so that none is left at the end.
-    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+    # Files are distributed among processes in this order.
+    longest = [TESTS / name for name in LONGEST_FILES]
+    items.sort(key=lambda item: longest.index(item.path) if item.path in longest else len(longest))
     files = {TESTS / name for name in SLOW_FILES}
     for item in items:
         if item.path.parent == TESTS / "benchmarks":
@@ -261,20 +283,3 @@ def foal_here(
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Like `foal`, but in this process, for tests that do not need a separate one."""
     return partial(foal_in, tmp_path)
-
-
-@pytest.fixture(scope="session")
-def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generated corpus of 20 utterances in IEMOCAP's directory layout; read only, shared by all test processes."""
-    from foal.manifests.run import generate_corpus
-
-    # The folder of a pytest-xdist process is in the folder of the whole test run.
-    in_process = "PYTEST_XDIST_WORKER" in os.environ
-    base = tmp_path_factory.getbasetemp()
-    root = (base.parent if in_process else base) / "synthetic" / "corpus"
-    root.parent.mkdir(exist_ok=True)
-    with root.parent.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.exists():
-            generate_corpus(root, SynthSettings(utterances=20, seed=7))
-    return root

@@ -1,4 +1,4 @@
-"""The complete workflow of commands, the DVC pipeline run twice, and the wheel."""
+"""The complete workflow of commands, and the wheel."""
 
 import csv
 import json
@@ -6,34 +6,22 @@ import os
 import shutil
 import subprocess
 import sys
-import textwrap
 import tomllib
 import zipfile
 from collections.abc import Callable
-from configparser import ConfigParser
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
-from distributed import LocalCluster
-
-from foal.shared.config.loading import parse_yaml
-from foal.shared.files.lock import LOCK_NAME
-from foal.shared.files.media_state import MEDIA_TIMES
 
 Foal = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parent.parent
-PACKAGES = [name for name in ("shared", "manifests", "extract", "train", "predict") if (ROOT / name).is_dir()]
+PACKAGES = ("shared", "manifests", "extract", "train", "predict")
 SETTINGS = """
 corpus: {{kind: synthetic, root: {root}, manifest: manifests/corpus.csv}}
-synth: {{utterances: 20, seed: 7}}
-extract: {{chunk_seconds: 20}}
-train: {{epochs: 3, width: 32, bootstrap: 50}}
+extract: {{chunk_seconds: 20, face: {{fps: 2}}}}
+train: {{epochs: 2, width: 32, bootstrap: 50}}
 """
-STAGES = ["code", "corpus", "manifest", "extract", "index", "train"]
 PACKAGE_DATA = ("py.typed", "params.yaml", "dvc.yaml")
-DVC = [sys.executable, "-m", "dvc"]
-LAUNCHER = f"#!{sys.executable}\nfrom foal.shared.cli.main import main\n\nmain()\n"
 
 
 @pytest.mark.slow
@@ -90,105 +78,6 @@ def test_the_commands_lead_from_a_corpus_to_results(
     assert "no such shard" in result.stderr
     assert not (tmp_path / "runs" / "broken").exists()
     assert foal_here("verify").returncode == 1
-
-
-def test_the_pipeline_persists_shards_and_does_not_track_the_corpus() -> None:
-    stages = parse_yaml((ROOT / "dvc.yaml").read_text())["stages"]
-    assert list(stages) == STAGES
-    assert stages["extract"]["outs"] == [{"${extract.features_dir}": {"persist": True}}]
-    assert stages["corpus"]["outs"] == ["corpus.json"]
-    assert stages["extract"]["cmd"] == "foal extract --split all --no-index || test $? -eq 3"
-    assert "corpus.root" not in json.dumps([stage.get("outs") for stage in stages.values()])
-    # Written to the features folder by other stages, or during a run.
-    assert {LOCK_NAME, MEDIA_TIMES} <= set((ROOT / ".dvcignore").read_text().split())
-
-
-@pytest.fixture
-def cremad_corpus(tmp_path: Path, make_video: Callable[..., Path]) -> Path:
-    """Seven actors with three clips each, in the layout of CREMA-D: there are no sessions."""
-    root = tmp_path / "corpus"
-    (root / "VideoFlash").mkdir(parents=True)
-    for actor in range(1001, 1008):
-        for frames, emotion in ((12, "ANG"), (15, "HAP"), (18, "SAD")):
-            make_video(root / "VideoFlash" / f"{actor}_DFA_{emotion}_XX.mp4", frames=frames, audio_hz=16000)
-    return root
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["synthetic", "cremad"])
-def test_dvc_repro_runs_the_pipeline_once(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
-    """In a copy of foal's sources, with the real commands on PATH and a corpus that exists."""
-    corpus = request.getfixturevalue(f"{kind}_corpus")
-    if kind == "synthetic":
-        corpus = shutil.copytree(corpus, tmp_path / "corpus")
-    clone, commands = tmp_path / "clone", tmp_path / "bin"
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config"):
-        (clone / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, clone / name)
-    commands.mkdir()
-    (commands / "foal").write_text(LAUNCHER)
-    (commands / "foal").chmod(0o755)
-    params = parse_yaml((ROOT / "params.yaml").read_text())
-    for section, changes in parse_yaml(SETTINGS.format(root=corpus)).items():
-        params[section] |= changes
-    params["corpus"]["kind"] = kind
-    if kind == "cremad":
-        params["extract"]["face"]["region"] = "frame"
-        params["extract"]["streams"] = ["audio", "face"]  # there are no transcripts
-
-    def dvc(*arguments: str) -> str:
-        result = subprocess.run(
-            [*DVC, *arguments],
-            cwd=clone,
-            env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout
-
-    def stages_run(output: str) -> list[str]:
-        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-
-    subprocess.run(["git", "init", "-q"], cwd=clone, check=True)
-    # Dask changes the environment of this process and does not restore it.
-    with patch.dict(os.environ):
-        cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0")
-    with cluster:
-        params["cluster"]["scheduler"] = cluster.scheduler_address
-        (clone / "params.yaml").write_text(json.dumps(params))
-        first = dvc("repro")
-    assert stages_run(first) == STAGES
-    metrics = json.loads((clone / "runs" / "main" / "metrics.json").read_text())
-    assert metrics["ua_mean"] >= 0
-    assert metrics["n"] == (20 if kind == "synthetic" else 21)
-    sessions = [f"session{n}" for n in range(1, 6)] if kind == "synthetic" else ["crema-d"]
-    assert sorted(path.name for path in (clone / "features").iterdir() if path.is_dir()) == sessions
-
-    # Changes to cluster settings, or after which the index was written again, rerun no stage.
-    params["cluster"]["workers"] = 2
-    (clone / "params.yaml").write_text(json.dumps(params))
-    (clone / "features" / MEDIA_TIMES).write_text("media,fingerprint,content\n")
-    second = dvc("repro")
-    assert stages_run(second) == []
-    assert "up to date" in second
-
-    if kind != "synthetic":
-        return
-    # The commands belong to this checkout: a changed file of the copy changes no hash.
-    with (clone / "extract" / "cli.py").open("a") as file:
-        file.write("# A comment.\n")
-    assert stages_run(dvc("repro")) == ["code"]
-
-
-def test_dvc_sends_no_analytics() -> None:
-    config = ConfigParser()
-    config.read_string(textwrap.dedent((ROOT / ".dvc" / "config").read_text()))
-    assert config["core"]["analytics"] == "false"
 
 
 def test_the_wheel_contains_all_modules_and_can_be_imported_from_any_folder(tmp_path: Path) -> None:

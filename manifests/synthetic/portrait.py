@@ -119,10 +119,11 @@ def _pose(expression: Expression) -> Pose:
 
 def _averaged(image: Image.Image) -> NDArray[np.float32]:
     """Supersampled image to (height, width, channels), 0 to 255."""
-    pixels = np.asarray(image, np.float32)
-    height, width, channels = pixels.shape
-    blocks = pixels.reshape(height // _SCALE, _SCALE, width // _SCALE, _SCALE, channels)
-    averaged: NDArray[np.float32] = blocks.mean((1, 3), dtype=np.float32)
+    pixels = np.asarray(image, np.uint16)
+    # Sums of strided arrays are several times faster than means over axes of four.
+    rows = sum(pixels[first::_SCALE] for first in range(1, _SCALE)) + pixels[::_SCALE]
+    total = sum(rows[:, first::_SCALE] for first in range(1, _SCALE)) + rows[:, ::_SCALE]
+    averaged: NDArray[np.float32] = np.divide(total, _SCALE**2, dtype=np.float32)
     return averaged
 
 

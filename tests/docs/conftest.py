@@ -23,15 +23,25 @@ def _write_rows(path: Path, columns: list[str], rows: list[dict[str, str]]) -> N
 
 @pytest.fixture(scope="session")
 def example_folder(
-    tmp_path_factory: pytest.TempPathFactory,
+    made_once: Callable[[str, Callable[[Path], None]], Path],
     foal_in: Callable[..., subprocess.CompletedProcess[str]],
     synthetic_corpus: Path,
 ) -> Path:
-    """A run on 24 utterances of two classes in three sessions, created with the commands; read only.
+    """A run on 24 utterances of two classes in three sessions; read only, shared by all processes.
 
     clips.csv and clips/ are a corpus with media.
     """
-    folder = tmp_path_factory.mktemp("examples")
+
+    def make(folder: Path) -> None:
+        _make_examples(folder, foal_in, synthetic_corpus)
+
+    return made_once("examples", make)
+
+
+def _make_examples(
+    folder: Path, foal_in: Callable[..., subprocess.CompletedProcess[str]], synthetic_corpus: Path
+) -> None:
+    """Create it with the commands."""
     rows = [
         {
             "id": f"u{number}",
@@ -69,4 +79,3 @@ def example_folder(
     failure = {"id": "u99", "split": "session1", "stream": "face", "reason": "cannot be decoded"}
     columns = ["id", "split", "stream", "media", "reason", "remedy", "state"]
     _write_rows(folder / "features/session1/failures.csv", columns, [failure])
-    return folder

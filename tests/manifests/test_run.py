@@ -32,15 +32,14 @@ def test_classes_select_the_labels(foal_here: Foal, synthetic_corpus: Path, tmp_
     assert len(read_manifest(tmp_path / "m.csv")) == 10
 
 
-def test_corpus_generates_once_and_never_changes_foreign_folders(foal_here: Foal, tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("corpus: {root: drawn}\nsynth: {utterances: 20}\n")
-    (tmp_path / "drawn" / "Session9").mkdir(parents=True)
-    (tmp_path / "drawn" / GENERATOR_FILE).write_text("{}")  # a corpus with other settings is replaced
-    assert foal_here("corpus").returncode == 0
-    assert not (tmp_path / "drawn" / "Session9").exists()
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "drawn").rglob("*")}
+def test_corpus_generates_once_and_never_changes_foreign_folders(
+    foal_here: Foal, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "params.yaml").write_text(f"corpus: {{root: {synthetic_corpus}}}\nsynth: {{utterances: 20, seed: 7}}\n")
+    assert not (synthetic_corpus / "Session9").exists()  # a corpus with other settings was replaced
+    before = {path: path.stat().st_mtime_ns for path in synthetic_corpus.rglob("*")}
     assert "already generated" in foal_here("corpus").stdout
-    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "drawn").rglob("*")}
+    assert before == {path: path.stat().st_mtime_ns for path in synthetic_corpus.rglob("*")}
     assert json.loads((tmp_path / "corpus.json").read_text())["kind"] == "synthetic"
 
     (tmp_path / "mine").mkdir()
@@ -154,11 +153,19 @@ def test_synth_refuses_a_foreign_folder_and_never_replaces_the_working_folder(fo
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
-def test_synth_replaces_a_foreign_folder_with_force(foal_here: Foal, tmp_path: Path) -> None:
+def contents(corpus: Path) -> dict[Path, bytes]:
+    return {path.relative_to(corpus): path.read_bytes() for path in corpus.rglob("*") if path.is_file()}
+
+
+def test_synth_replaces_a_foreign_folder_with_force_and_the_same_seed_gives_the_same_bytes(
+    foal_here: Foal, synthetic_corpus: Path, tmp_path: Path
+) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    assert foal_here("synth", "mine", "-n", "20", "--force").returncode == 0
-    assert not (tmp_path / "mine" / "thesis.txt").exists()
+    assert foal_here("synth", "mine", "-n", "20", "--seed", "7", "--force").returncode == 0
+    assert contents(tmp_path / "mine") == contents(synthetic_corpus)
+    for folder in (tmp_path / "mine", synthetic_corpus):
+        assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # no temporary folder remains
     assert json.loads((tmp_path / "mine" / GENERATOR_FILE).read_text())["utterances"] == 20
 
 

@@ -38,44 +38,48 @@ def test_the_main_process_imports_no_encoders() -> None:
 
 
 SLOW_LIBRARIES = """
-import json, sys, torch
+import json, os, sys, torch
 from foal.extract.schedule.chunk import Encoders
 from foal.extract.schedule.stream_spec import build_stream_spec
 from foal.shared.config.settings import ExtractSettings
 
 SLOW = {"facenet_pytorch", "opensmile", "torchvision", "transformers.modeling_utils"}
-stream, settings = sys.argv[1], ExtractSettings.model_validate_json(sys.argv[2])
-encoders = Encoders(settings, {stream: build_stream_spec(settings, stream)}, torch.device("cpu"), decode_threads=1)
-imported = [sorted(SLOW & sys.modules.keys())]
-encoders.import_libraries()
-imported.append(sorted(SLOW & sys.modules.keys()))
-encoders.load(stream)
-imported.append(sorted(SLOW & sys.modules.keys()))
-print(json.dumps(imported))
+for stream, changes in json.loads(sys.argv[1]):
+    # What each imports is unknown to the others.
+    if os.fork():
+        os.wait()
+        continue
+    settings = ExtractSettings.model_validate(changes)
+    encoders = Encoders(settings, {stream: build_stream_spec(settings, stream)}, torch.device("cpu"), decode_threads=1)
+    imported = [sorted(SLOW & sys.modules.keys())]
+    encoders.import_libraries()
+    imported.append(sorted(SLOW & sys.modules.keys()))
+    encoders.load(stream)
+    imported.append(sorted(SLOW & sys.modules.keys()))
+    print(json.dumps(imported))
+    break
 """
+TRANSFORMERS = ["torchvision", "transformers.modeling_utils"]
+"""transformers itself imports torchvision."""
+
+FACENET = ["facenet_pytorch", "torchvision"]
+STREAMS: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("audio", {}, TRANSFORMERS),
+    ("text", {}, TRANSFORMERS),
+    ("face", {}, FACENET),
+    ("face", {"face": {"region": "crop"}}, []),
+    ("face", {"face": {"region": "crop", "encoder": "random:facenet"}}, FACENET),
+]
 
 
-@pytest.mark.parametrize(
-    ("stream", "changes", "libraries"),
-    [
-        ("audio", {}, ["torchvision", "transformers.modeling_utils"]),  # transformers itself imports torchvision
-        ("text", {}, ["torchvision", "transformers.modeling_utils"]),
-        ("face", {}, ["facenet_pytorch", "torchvision"]),
-        ("face", {"face": {"region": "crop"}}, []),
-        ("face", {"face": {"region": "crop", "encoder": "random:facenet"}}, ["facenet_pytorch", "torchvision"]),
-    ],
-)
-def test_a_worker_imports_what_its_streams_need_before_it_loads_them(
-    stream: str, changes: dict[str, Any], libraries: list[str]
-) -> None:
+def test_a_worker_imports_what_its_streams_need_before_it_loads_them() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SLOW_LIBRARIES, stream, json.dumps(changes)],
+        [sys.executable, "-c", SLOW_LIBRARIES, json.dumps([stream[:2] for stream in STREAMS])],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    before, started, loaded = json.loads(done.stdout)
-    assert before == []
-    assert started == libraries
-    assert loaded == libraries
+    # Before and after the import of libraries, and after the stream is loaded.
+    expected = [[[], libraries, libraries] for _, _, libraries in STREAMS]
+    assert [json.loads(line) for line in done.stdout.splitlines()] == expected

@@ -18,6 +18,7 @@ from foal.extract.schedule.plan import Chunk
 from foal.extract.schedule.stream_spec import build_stream_spec
 from foal.shared.config.settings import Settings
 from foal.shared.errors import FoalError
+from foal.shared.parallel import cluster as cluster_module
 from foal.shared.parallel import waiting
 from foal.shared.utterance import Utterance
 from foal.tests.extract.encoders.small_wav2vec2 import SMALL
@@ -126,8 +127,10 @@ def test_a_cluster_that_grows_by_its_queue_starts_and_stops_workers(run: Run) ->
 
 
 def test_the_wait_for_workers_may_be_limited_and_ends_with_the_scheduler(
-    processes: DaskProcesses, run: Run, messages: pytest.LogCaptureFixture
+    processes: DaskProcesses, run: Run, messages: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # For as long a client tries to reconnect.
+    monkeypatch.setattr(cluster_module, "CONNECT_TIMEOUT", 3)
     address = processes.scheduler()
     with pytest.raises(FoalError, match=r"waited 0 min \d+ s for workers: 0 running. Finished work is kept"):
         run(address, wait_workers="0.6s").result(timeout=60)

@@ -58,7 +58,7 @@ def test_git_is_used_where_there_is_a_repository(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("git", [False, True], ids=["without git", "with git"])
 def test_dvc_runs_the_stages_once(tmp_path: Path, synthetic_corpus: Path, git: bool) -> None:
-    """As far as the manifest; tests/test_end_to_end.py runs all stages, which are those of the repository."""
+    """As far as the manifest; tests/test_pipeline.py runs all stages, which are those of the repository."""
     project, programs = tmp_path / "project", tmp_path / "bin"
     programs.mkdir()
     (programs / "foal").write_text(LAUNCHER)

@@ -105,49 +105,48 @@ def test_the_folder_contains_all_tables(out: Path) -> None:
     assert (out / "fusions.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_interrupted_comparison_is_continued_to_the_same_table(
+def test_an_interrupted_and_a_short_comparison_are_continued_to_the_same_table(
     out: Path, feats: Path, tmp_path: Path, requested_tasks: list[FitTask]
 ) -> None:
     def stop(done: int, total: int, name: str) -> None:
         if done == 20:
             raise KeyboardInterrupt
 
+    folder = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        compare_fusions(of(), feats, tmp_path / "out", NAMES, progress=stop)
-    assert [*(tmp_path / "out").glob("fusions.*")] == []
-    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "fits").glob("*.npz")}
+        compare_fusions(of(), feats, folder, NAMES, progress=stop)
+    assert [*folder.glob("fusions.*")] == []
+    kept = {path.name: path.stat().st_mtime_ns for path in (folder / "fits").glob("*.npz")}
     assert len(kept) == 20
     requested_tasks.clear()
-    continued = compare_fusions(of(), feats, tmp_path / "out", NAMES)
-    assert len(requested_tasks) == TOTAL - 20
-    assert {name: (tmp_path / "out" / "fits" / name).stat().st_mtime_ns for name in kept} == kept
-    assert without_seconds(continued) == without_seconds(read(out))
-    again = compare_fusions(of(), feats, tmp_path / "out", NAMES)
-    assert (again, len(requested_tasks)) == (continued, TOTAL - 20)
 
-
-def test_after_the_budget_no_row_is_started_and_a_later_call_continues(
-    out: Path, feats: Path, tmp_path: Path, requested_tasks: list[FitTask]
-) -> None:
-    short = compare_fusions(of(), feats, tmp_path / "out", NAMES, budget_minutes=0)
+    # After the budget no row is started.
+    short = compare_fusions(of(), feats, folder, NAMES, budget_minutes=0)
     assert {row["id"] for row in short["rows"]} == {"concat", *BASELINES}
     # The plain rows come before those with AVEL and MEM.
     assert short["not_run"][:2] == ["cross-attention", "dialog-gru"]
     assert len(short["not_run"]) == len(FUSION_IDS) - 1
-    assert "not run, for lack of time: cross-attention" in (tmp_path / "out" / "fusions.md").read_text()
-    continued = compare_fusions(of(), feats, tmp_path / "out", NAMES)
-    assert len(requested_tasks) == TOTAL
+    assert "not run, for lack of time: cross-attention" in (folder / "fusions.md").read_text()
+
+    continued = compare_fusions(of(), feats, folder, NAMES)
+    assert len(requested_tasks) == TOTAL - 20
+    assert {name: (folder / "fits" / name).stat().st_mtime_ns for name in kept} == kept
     assert without_seconds(continued) == without_seconds(read(out))
+    again = compare_fusions(of(), feats, folder, NAMES)
+    assert (again, len(requested_tasks)) == (continued, TOTAL - 20)
 
 
 def test_a_row_that_diverges_is_listed_and_the_others_stay(
-    feats: Path, tmp_path: Path, requested_tasks: list[FitTask]
+    out: Path, feats: Path, tmp_path: Path, requested_tasks: list[FitTask]
 ) -> None:
+    # Fits of baselines do not depend on the learning rate: those of the other comparison are used.
+    shutil.copytree(out / "fits", tmp_path / "out" / "fits")
     # The learning rate is far above the largest that settings allow; then products of streams overflow first.
     settings = of()
     settings = settings.model_copy(update={"train": settings.train.model_copy(update={"learning_rate": 1e4})})
     comparison = compare_fusions(settings, feats, tmp_path / "out", "tfn")
     assert {"concat", *BASELINES} <= {row["id"] for row in comparison["rows"]}
+    assert all(task.baseline is None for task in requested_tasks)
     assert "tfn" in comparison["diverged"]
     assert "lower train.learning_rate" in comparison["diverged"]["tfn"]
     assert comparison["not_run"] == []
