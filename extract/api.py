@@ -1,5 +1,6 @@
 """`foal.extract`: extraction from Python, with the settings of `foal extract` and without output."""
 
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -62,11 +63,15 @@ def extract(
         extraction = settings.extract.model_copy(update={"features_dir": Path(features_dir)})
         settings = settings.model_copy(update={"extract": extraction})
     with quiet_console():
-        return run(
-            settings,
-            splits,
-            index=None if part else settings.index,
-            part=Part.parse(part) if part else None,
-            retry_failed=retry_failed,
-            progress=progress,
-        )
+        try:
+            return run(
+                settings,
+                splits,
+                index=None if part else settings.index,
+                part=Part.parse(part) if part else None,
+                retry_failed=retry_failed,
+                progress=progress,
+            )
+        finally:
+            # `run` excludes the objects of this process from garbage collection. The caller goes on.
+            gc.unfreeze()
