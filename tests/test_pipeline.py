@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from configparser import ConfigParser
@@ -17,6 +16,7 @@ from distributed import LocalCluster
 from foal.shared.config.loading import parse_yaml
 from foal.shared.files.lock import LOCK_NAME
 from foal.shared.files.media_state import MEDIA_TIMES
+from foal.tests.dvc_repro import stages_run
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("shared", "manifests", "extract", "train", "predict")
@@ -27,8 +27,6 @@ extract: {{chunk_seconds: 20, face: {{fps: 2}}}}
 train: {{epochs: 2, width: 32, bootstrap: 50}}
 """
 STAGES = ["code", "corpus", "manifest", "extract", "index", "train"]
-DVC = [sys.executable, "-m", "dvc"]
-LAUNCHER = f"#!{sys.executable}\nfrom foal.shared.cli.main import main\n\nmain()\n"
 
 
 def test_the_pipeline_persists_shards_and_does_not_track_the_corpus() -> None:
@@ -57,15 +55,12 @@ def cremad_corpus(tmp_path: Path, make_video: Callable[..., Path]) -> Path:
 def test_dvc_repro_runs_what_has_changed(tmp_path: Path, synthetic_corpus: Path, cremad_corpus: Path) -> None:
     """In a copy of foal's sources, with the real commands on PATH and two kinds of corpus, one after the other."""
     synthetic = shutil.copytree(synthetic_corpus, tmp_path / "synthetic")
-    clone, commands = tmp_path / "clone", tmp_path / "bin"
+    clone = tmp_path / "clone"
     for name in PACKAGES:
         shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config"):
         (clone / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, clone / name)
-    commands.mkdir()
-    (commands / "foal").write_text(LAUNCHER)
-    (commands / "foal").chmod(0o755)
     params = parse_yaml((ROOT / "params.yaml").read_text())
     for section, changes in parse_yaml(SETTINGS.format(root=synthetic)).items():
         params[section] |= changes
@@ -73,17 +68,7 @@ def test_dvc_repro_runs_what_has_changed(tmp_path: Path, synthetic_corpus: Path,
     def repro() -> list[str]:
         """The stages that have run."""
         (clone / "params.yaml").write_text(json.dumps(params))
-        result = subprocess.run(
-            [*DVC, "repro"],
-            cwd=clone,
-            env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
-        return [line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")]
+        return stages_run(clone)
 
     def metrics() -> dict[str, float]:
         values: dict[str, float] = json.loads((clone / "runs" / "main" / "metrics.json").read_text())

@@ -1,9 +1,7 @@
 """`foal init`: a folder in which `dvc repro` runs, with git and without."""
 
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +9,9 @@ import pytest
 
 from foal.shared.errors import FoalError
 from foal.shared.project.run import init_project, next_steps
+from foal.tests.dvc_repro import stages_run
 
 Foal = Callable[..., subprocess.CompletedProcess[str]]
-LAUNCHER = f"#!{sys.executable}\nfrom foal.shared.cli.main import main\n\nmain()\n"
 
 
 def test_the_command_writes_the_files_and_says_what_is_next(foal_here: Foal, tmp_path: Path) -> None:
@@ -59,10 +57,7 @@ def test_git_is_used_where_there_is_a_repository(tmp_path: Path) -> None:
 @pytest.mark.parametrize("git", [False, True], ids=["without git", "with git"])
 def test_dvc_runs_the_stages_once(tmp_path: Path, synthetic_corpus: Path, git: bool) -> None:
     """As far as the manifest; tests/test_pipeline.py runs all stages, which are those of the repository."""
-    project, programs = tmp_path / "project", tmp_path / "bin"
-    programs.mkdir()
-    (programs / "foal").write_text(LAUNCHER)
-    (programs / "foal").chmod(0o755)
+    project = tmp_path / "project"
     project.mkdir()
     if git:
         subprocess.run(["git", "init", "-q"], cwd=project, check=True)
@@ -73,19 +68,6 @@ def test_dvc_runs_the_stages_once(tmp_path: Path, synthetic_corpus: Path, git: b
         params.read_text().replace("utterances: 160", "utterances: 20").replace("seed: 2024", "seed: 7", 1)
     )
 
-    def stages_run() -> list[str]:
-        result = subprocess.run(
-            [sys.executable, "-m", "dvc", "repro", "manifest"],
-            cwd=project,
-            env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
-        return [line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")]
-
-    assert stages_run() == ["code", "corpus", "manifest"]
+    assert stages_run(project, "manifest") == ["code", "corpus", "manifest"]
     assert len((project / "manifests" / "corpus.csv").read_text().splitlines()) > 20
-    assert stages_run() == ["code"]
+    assert stages_run(project, "manifest") == ["code"]
