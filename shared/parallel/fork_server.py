@@ -9,10 +9,11 @@ It is Python's `multiprocessing.forkserver`; this module decides what it imports
 does not import Dask, so that both are imported at the same time.
 """
 
+import atexit
 import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 
 from .preload import LIBRARIES
@@ -61,6 +62,16 @@ def start_fork_server(libraries: Iterable[str]) -> None:
             else:
                 os.environ[name] = value
     _started = True
+    atexit.register(_stop_fork_server)
+
+
+def _stop_fork_server() -> None:
+    """End it with this process, even while it imports: a reader of this process's output would wait for it.
+
+    SIGKILL, since it inherits an ignored SIGTERM. It has nothing to save, and its workers have ended before.
+    """
+    with suppress(ProcessLookupError):
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)  # type: ignore[attr-defined]
 
 
 def start_method() -> str:

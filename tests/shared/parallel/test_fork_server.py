@@ -93,6 +93,24 @@ def test_forked_and_spawned_workers_have_the_same_environment_and_ignore_ctrl_c(
         assert state["ignored"]
 
 
+def test_a_command_that_ends_early_does_not_wait_for_the_imports(tmp_path: Path) -> None:
+    (tmp_path / "slow_module.py").write_text("import time\nopen('started', 'w').close()\ntime.sleep(300)\n")
+    code = (
+        "import os, signal, time; from foal.shared.parallel.fork_server import start_fork_server\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "start_fork_server(['slow_module'])\n"
+        "while not os.path.exists('started'): time.sleep(0.01)\n"
+        "print('failed')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    # The fork server holds the other end of the pipe as long as it lives.
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (done.stdout, done.stderr) == ("failed\n", "")
+
+
 def test_workers_are_not_forked_on_a_machine_with_a_gpu(tmp_path: Path) -> None:
     code = (
         "import sys; from foal.shared.parallel import resources; resources.GPU_DRIVERS = (sys.argv[1],)\n"
