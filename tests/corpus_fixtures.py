@@ -1,11 +1,13 @@
-"""Folders that all test processes share, and the generated corpus."""
+"""Folders that all test processes share, the generated corpus, and a Dask worker to extract it."""
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from distributed import LocalCluster
 
 from foal.shared.config.settings import CorpusSettings, Settings, SynthSettings
 
@@ -48,3 +50,14 @@ def synthetic_corpus(made_once: Callable[[str, Callable[[Path], None]], Path]) -
         prepare_corpus(settings, folder.with_suffix(".json"))
 
     return made_once("synthetic", generate) / "corpus"
+
+
+@pytest.fixture(scope="session")
+def scheduler() -> Iterator[str]:
+    """The address of a Dask scheduler with one worker, for `--scheduler`. The worker imports its modules only once."""
+    # Dask sets variables for its workers in the environment of this process.
+    with patch.dict(os.environ):
+        # Two threads, as a user's worker may have. An encoder still runs one task at a time.
+        cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0")
+    with cluster:
+        yield cluster.scheduler_address

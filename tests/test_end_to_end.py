@@ -26,16 +26,16 @@ PACKAGE_DATA = ("py.typed", "params.yaml", "dvc.yaml")
 
 @pytest.mark.slow
 def test_the_commands_lead_from_a_corpus_to_results(
-    foal: Foal, foal_here: Foal, synthetic_corpus: Path, tmp_path: Path
+    foal: Foal, foal_here: Foal, synthetic_corpus: Path, tmp_path: Path, scheduler: str
 ) -> None:
     (tmp_path / "params.yaml").write_text(SETTINGS.format(root=synthetic_corpus))
-    for run, command in (
-        (foal_here, ["manifest"]),
-        (foal, ["extract", "--split", "all"]),
-        (foal_here, ["verify"]),
-        (foal_here, ["inspect", "feats.h5"]),
+    for command in (
+        ["manifest"],
+        ["extract", "--split", "all", "--scheduler", scheduler],
+        ["verify"],
+        ["inspect", "feats.h5"],
     ):
-        result = run(*command)
+        result = foal_here(*command)
         assert result.returncode == 0, result.stderr
     assert "random weights" in result.stdout
     assert "20 utterances" in result.stdout

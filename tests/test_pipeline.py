@@ -1,17 +1,14 @@
 """The DVC pipeline: it runs what has changed, on two kinds of corpus."""
 
 import json
-import os
 import shutil
 import subprocess
 import textwrap
 from collections.abc import Callable
 from configparser import ConfigParser
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
-from distributed import LocalCluster
 
 from foal.shared.config.loading import parse_yaml
 from foal.shared.files.lock import LOCK_NAME
@@ -52,7 +49,9 @@ def cremad_corpus(tmp_path: Path, make_video: Callable[..., Path]) -> Path:
 
 
 @pytest.mark.slow
-def test_dvc_repro_runs_what_has_changed(tmp_path: Path, synthetic_corpus: Path, cremad_corpus: Path) -> None:
+def test_dvc_repro_runs_what_has_changed(
+    tmp_path: Path, synthetic_corpus: Path, cremad_corpus: Path, scheduler: str
+) -> None:
     """In a copy of foal's sources, with the real commands on PATH and two kinds of corpus, one after the other."""
     synthetic = shutil.copytree(synthetic_corpus, tmp_path / "synthetic")
     clone = tmp_path / "clone"
@@ -78,30 +77,26 @@ def test_dvc_repro_runs_what_has_changed(tmp_path: Path, synthetic_corpus: Path,
         return {path.name for path in (clone / "features").iterdir() if path.is_dir()}
 
     subprocess.run(["git", "init", "-q"], cwd=clone, check=True)
-    # Dask changes the environment of this process and does not restore it.
-    with patch.dict(os.environ):
-        cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0")
-    with cluster:
-        params["cluster"]["scheduler"] = cluster.scheduler_address
-        assert repro() == STAGES
-        assert metrics()["ua_mean"] >= 0
-        assert metrics()["n"] == 20
-        sessions = {f"session{n}" for n in range(1, 6)}
-        assert splits() == sessions
+    params["cluster"]["scheduler"] = scheduler
+    assert repro() == STAGES
+    assert metrics()["ua_mean"] >= 0
+    assert metrics()["n"] == 20
+    sessions = {f"session{n}" for n in range(1, 6)}
+    assert splits() == sessions
 
-        # Changes to cluster settings, or after which the index was written again, rerun no stage. The commands belong
-        # to this checkout: a changed file of the copy changes no hash.
-        params["cluster"]["workers"] = 2
-        (clone / "features" / MEDIA_TIMES).write_text("media,fingerprint,content\n")
-        with (clone / "extract" / "cli.py").open("a") as file:
-            file.write("# A comment.\n")
-        assert repro() == ["code"]
+    # Changes to cluster settings, or after which the index was written again, rerun no stage. The commands belong
+    # to this checkout: a changed file of the copy changes no hash.
+    params["cluster"]["workers"] = 2
+    (clone / "features" / MEDIA_TIMES).write_text("media,fingerprint,content\n")
+    with (clone / "extract" / "cli.py").open("a") as file:
+        file.write("# A comment.\n")
+    assert repro() == ["code"]
 
-        # Another corpus, which has no sessions and no transcripts.
-        params["corpus"] |= {"kind": "cremad", "root": str(cremad_corpus)}
-        params["extract"]["face"]["region"] = "frame"
-        params["extract"]["streams"] = ["audio", "face"]
-        assert repro() == STAGES[1:]
+    # Another corpus, which has no sessions and no transcripts.
+    params["corpus"] |= {"kind": "cremad", "root": str(cremad_corpus)}
+    params["extract"]["face"]["region"] = "frame"
+    params["extract"]["streams"] = ["audio", "face"]
+    assert repro() == STAGES[1:]
     assert metrics()["n"] == 21
     assert splits() == {*sessions, "crema-d"}
 

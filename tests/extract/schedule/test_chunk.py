@@ -65,10 +65,8 @@ TRANSFORMERS = ["torchvision", "transformers.modeling_utils"]
 FACENET = ["facenet_pytorch", "torchvision"]
 STREAMS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("audio", {}, TRANSFORMERS),
-    ("text", {}, TRANSFORMERS),
     ("face", {}, FACENET),
     ("face", {"face": {"region": "crop"}}, []),
-    ("face", {"face": {"region": "crop", "encoder": "random:facenet"}}, FACENET),
 ]
 
 

@@ -54,13 +54,10 @@ def test_git_is_used_where_there_is_a_repository(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("git", [False, True], ids=["without git", "with git"])
-def test_dvc_runs_the_stages_once(tmp_path: Path, synthetic_corpus: Path, git: bool) -> None:
-    """As far as the manifest; tests/test_pipeline.py runs all stages, which are those of the repository."""
+def test_dvc_runs_the_stages_once(tmp_path: Path, synthetic_corpus: Path) -> None:
+    """As far as the manifest and without git; tests/test_pipeline.py runs all stages, in a git repository."""
     project = tmp_path / "project"
     project.mkdir()
-    if git:
-        subprocess.run(["git", "init", "-q"], cwd=project, check=True)
     init_project(project, "laptop", "synthetic")
     shutil.copytree(synthetic_corpus, project / "data" / "synthetic")
     params = project / "params.yaml"
