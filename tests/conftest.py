@@ -101,11 +101,6 @@ LONGEST_FILES = (
 """Test files below tests/ that run first, so that none of them is left at the end to one process."""
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than cores: tests wait for workers, signals and timeouts for a fifth of their time."""
-    return len(os.sched_getaffinity(0)) + 1
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests as slow that `make test-fast` leaves out, in addition to those with a marker of their own."""
     # Files are distributed among processes in this order.

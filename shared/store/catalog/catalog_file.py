@@ -171,6 +171,8 @@ def _read_rows(group: ValidatedGroup, shards: Sequence[ShardInfo]) -> CatalogRow
         and np.isfinite(rows.origins).all()
     ):
         raise ValueError("rows outside of their shards")
+    if (np.bincount(rows.shard, rows.length, minlength=len(frames)) != frames).any():
+        raise ValueError("expected rows for all frames of each shard")
     return rows
 
 

@@ -115,7 +115,10 @@ def store_catalog(catalog: Catalog) -> None:
     by_folder: dict[Path, list[Path]] = {folder: [] for folder in catalog.stored}
     for path in catalog.shards:
         by_folder.setdefault(path.parent, []).append(path)
-    number_of = {path: number for number, path in enumerate(catalog.paths) if path in catalog.shards}
+    # The path of a shard that was replaced occurs more than once; its old numbers have no rows.
+    numbers_of: dict[Path, list[int]] = {}
+    for number, path in enumerate(catalog.paths):
+        numbers_of.setdefault(path, []).append(number)
     for folder, paths in by_folder.items():
         stored = catalog.stored.get(folder, {})
         shards = {path.name: catalog.shards[path] for path in paths}
@@ -123,7 +126,8 @@ def store_catalog(catalog: Catalog) -> None:
         if stored is None or state == stored:
             continue
         numbers = np.full(len(catalog.paths), -1, np.int64)
-        numbers[[number_of[path] for path in paths]] = np.arange(len(paths))
+        for position, path in enumerate(paths):
+            numbers[numbers_of[path]] = position
         rows = catalog.rows.take(numbers[catalog.rows.shard] >= 0).renumbered(numbers)
         with suppress(FoalError):
             write_catalog_file(folder / CATALOG_NAME, shards, rows)

@@ -55,6 +55,7 @@ def test_a_table_without_shards_is_possible(tmp_path: Path) -> None:
         ("rows/shard", [0, 0, 2], "outside of their shards"),
         ("rows/offset", [0, -1, 0], "outside of their shards"),
         ("rows/length", [3, 2**62, 0], "outside of their shards"),
+        ("rows/length", [0, 3, 2], "rows for all frames of each shard"),
         ("rows/valid_frames", [4, 0, 0], "outside of their shards"),
         ("rows/notes", [0, 1, 7], "numbers outside of its values"),
         ("rows/origins", [0.0, np.nan, 0.0], "outside of their shards"),

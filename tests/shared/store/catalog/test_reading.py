@@ -14,6 +14,7 @@ import pytest
 
 from foal.shared.files.media_state import MediaFingerprints
 from foal.shared.store.catalog import CATALOG_NAME, Catalog, read_catalog, read_shards, store_catalog
+from foal.shared.store.catalog.catalog_file import read_catalog_file
 from foal.shared.store.shard import ShardReader
 from foal.shared.utterance import Utterance
 
@@ -95,6 +96,32 @@ def test_only_changed_new_and_damaged_shards_are_opened(
     assert not opened
     assert new not in catalog.shards
     assert locations(catalog, sample_utterances[2:3]) != [None]
+
+
+@pytest.mark.parametrize("damage", ["damaged", "touched"])
+def test_the_table_has_the_rows_of_a_shard_that_is_replaced(
+    features: Path, sample_utterances: list[Utterance], damage: str
+) -> None:
+    """As `foal extract` does, which writes damaged shards again under the same name."""
+    for folder in features.glob("session*/audio-*"):
+        (folder / "copy.h5").unlink(missing_ok=True)
+    store_catalog(read_catalog(features, "audio", KEY))
+    before = read_catalog(features, "audio", KEY)
+    shard = features / "session2/audio-00000000/shard.h5"
+    content = shard.read_bytes()
+    for _ in range(2):
+        if damage == "damaged":
+            shard.write_bytes(content[:-1])
+        else:
+            os.utime(shard, ns=(0, os.stat(shard).st_mtime_ns + 1))
+        catalog = read_catalog(features, "audio", KEY)
+        shard.write_bytes(content)
+        catalog.update(read_shards([shard], "audio", KEY))
+        store_catalog(catalog)
+        assert len(read_catalog_file(shard.with_name(CATALOG_NAME)).rows) == 6
+        stored = read_catalog(features, "audio", KEY)
+        for each in (catalog, stored):
+            assert locations(each, sample_utterances) == locations(before, sample_utterances)
 
 
 def test_shards_that_were_not_verified_are_verified_once(features: Path, opened: Counter[str]) -> None:
