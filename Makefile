@@ -12,7 +12,7 @@ CHECKED = $(addprefix foal/,$(wildcard shared manifests extract train predict te
 help:
 	@echo "make demo           generate a corpus, extract, train, show the results (about two minutes after installation)"
 	@echo "make check          ruff and mypy over packages, tests and benchmarks"
-	@echo "make test           the whole test suite (about 6 minutes on two cores)"
+	@echo "make test           the whole test suite (about 8 minutes on two cores)"
 	@echo "make test COVERAGE=1  the same with a coverage figure, commands and Dask workers included; slower"
 	@echo "make test-fast      the tests that take no more than seconds (about a minute)"
 	@echo "make benchmarks-tiny  every benchmark script for a few seconds, to test the scripts (two minutes)"

@@ -113,7 +113,7 @@ def store_catalog(catalog: Catalog) -> None:
     The caller holds the features folder. A folder that cannot be written costs the next run another look at its shards.
     """
     by_folder: dict[Path, list[Path]] = {folder: [] for folder in catalog.stored}
-    for path in catalog.shards:
+    for path in sorted(catalog.shards, key=str):
         by_folder.setdefault(path.parent, []).append(path)
     # The path of a shard that was replaced occurs more than once; its old numbers have no rows.
     numbers_of: dict[Path, list[int]] = {}
