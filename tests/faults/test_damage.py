@@ -3,14 +3,12 @@
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import h5py
 import pytest
-from distributed import LocalCluster
 
 from foal.shared.errors import StoreError
 from foal.shared.hdf5.seal import write_seal
@@ -66,15 +64,6 @@ class Corpus:
         assert self.verify("feats.h5") == {}
         assert self.values() == self.expected
         assert sorted(self.folder.glob("features/*/*/*")) == sorted([*self.shards, *self.catalogs])
-
-
-@pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    # Dask sets environment variables for its workers in this process; restore them.
-    with patch.dict(os.environ):
-        cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0")
-    with cluster:
-        yield cluster.scheduler_address
 
 
 @pytest.fixture(scope="module")
