@@ -75,9 +75,9 @@ def test_utterance_that_kills_workers_is_identified(
     root.mkdir()
     for number in range(8):
         # Video 5 is long, so that `kill_workers_that_open` observes the open file.
-        make_video(root / f"{number}.mp4", frames=900 if number == 5 else 25)
+        make_video(root / f"{number}.mp4", frames=2700 if number == 5 else 25)
     utterances = [Utterance(id=f"u{n}", corpus="c", label="hap", video=f"{n}.mp4", end=1.0) for n in range(8)]
-    utterances[5] = Utterance(id="u5", corpus="c", label="hap", video="5.mp4", end=36.0)
+    utterances[5] = Utterance(id="u5", corpus="c", label="hap", video="5.mp4", end=108.0)
     write_manifest(tmp_path / "m.csv", utterances)
     command = [*EXTRACT, "--streams", "face", "--chunk-seconds", "100"]
     with trial("a media file that kills every worker that opens it", UTTERANCE_LISTED):
