@@ -7,7 +7,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from distributed import LocalCluster
 
 from foal.shared.config.settings import CorpusSettings, Settings, SynthSettings
 
@@ -55,6 +54,8 @@ def synthetic_corpus(made_once: Callable[[str, Callable[[Path], None]], Path]) -
 @pytest.fixture(scope="session")
 def scheduler() -> Iterator[str]:
     """The address of a Dask scheduler with one worker, for `--scheduler`. The worker imports its modules only once."""
+    from distributed import LocalCluster
+
     # Dask sets variables for its workers in the environment of this process.
     with patch.dict(os.environ):
         # Two threads, as a user's worker may have. An encoder still runs one task at a time.

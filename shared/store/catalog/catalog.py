@@ -28,7 +28,7 @@ class Catalog:
         shards: the intact shards.
         damaged: the damaged ones, with the reason.
         rows: the rows of the intact shards. Where an id occurs several times, the newest row comes first.
-        paths: the file of each shard number in `rows`.
+        paths: the file of each shard number in `rows`: each intact shard once.
         stored: by folder, what its stored table holds; None: it must not be replaced.
     """
 
@@ -175,7 +175,8 @@ class Catalog:
             self.damaged.pop(path, None)
         kept = np.array([path not in gone for path in self.paths], bool)
         if not kept.all():
-            self._replace_rows(self.rows.take(kept[self.rows.shard]), self.paths)
+            paths = [path for path in self.paths if path not in gone]
+            self._replace_rows(self.rows.of_shards(kept), paths)
 
     def _replace_rows(self, rows: CatalogRows, paths: list[Path]) -> None:
         self.rows, self.paths = rows, paths

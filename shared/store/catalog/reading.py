@@ -115,10 +115,7 @@ def store_catalog(catalog: Catalog) -> None:
     by_folder: dict[Path, list[Path]] = {folder: [] for folder in catalog.stored}
     for path in sorted(catalog.shards, key=str):
         by_folder.setdefault(path.parent, []).append(path)
-    # The path of a shard that was replaced occurs more than once; its old numbers have no rows.
-    numbers_of: dict[Path, list[int]] = {}
-    for number, path in enumerate(catalog.paths):
-        numbers_of.setdefault(path, []).append(number)
+    number_of = {path: number for number, path in enumerate(catalog.paths)}
     for folder, paths in by_folder.items():
         stored = catalog.stored.get(folder, {})
         shards = {path.name: catalog.shards[path] for path in paths}
@@ -126,8 +123,7 @@ def store_catalog(catalog: Catalog) -> None:
         if stored is None or state == stored:
             continue
         numbers = np.full(len(catalog.paths), -1, np.int64)
-        for position, path in enumerate(paths):
-            numbers[numbers_of[path]] = position
+        numbers[[number_of[path] for path in paths]] = np.arange(len(paths))
         rows = catalog.rows.take(numbers[catalog.rows.shard] >= 0).renumbered(numbers)
         with suppress(FoalError):
             write_catalog_file(folder / CATALOG_NAME, shards, rows)
@@ -145,7 +141,6 @@ def _read_stored(folder: Path, paths: Sequence[Path], modality: str, config_hash
     except StoreError:
         return Catalog(stored={folder: {}})
     catalog = Catalog(
-        paths=[folder / name for name in table.names],
         stored={folder: {name: (info.size, info.modified, info.verified) for name, info in table.shards.items()}},
     )
     for path in paths:
@@ -158,8 +153,9 @@ def _read_stored(folder: Path, paths: Sequence[Path], modality: str, config_hash
             and _state(path) == (info.size, info.modified)
         ):
             catalog.shards[path] = info
-    kept = np.array([path in catalog.shards for path in catalog.paths], bool)
-    catalog.rows = table.rows if kept.all() else table.rows.take(kept[table.rows.shard])
+    recorded = [folder / name for name in table.names]
+    catalog.paths = [path for path in recorded if path in catalog.shards]
+    catalog.rows = table.rows.of_shards(np.array([path in catalog.shards for path in recorded], bool))
     return catalog
 
 
@@ -177,17 +173,12 @@ def _merged(catalogs: Sequence[Catalog]) -> Catalog:
     rows = concatenated(parts)
     # After a change of its media, an utterance is in two shards: the newer one counts.
     order = sorted(range(len(merged.paths)), key=lambda number: str(merged.paths[number]))
-    order.sort(key=lambda number: _created(merged, number), reverse=True)
+    order.sort(key=lambda number: merged.shards[merged.paths[number]].created, reverse=True)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     ranks = rank[rows.shard]
     merged.rows = rows if (ranks[1:] >= ranks[:-1]).all() else rows.take(np.argsort(ranks, kind="stable"))
     return merged
-
-
-def _created(catalog: Catalog, number: int) -> str:
-    info = catalog.shards.get(catalog.paths[number])
-    return "" if info is None else info.created
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -101,6 +101,10 @@ class CatalogRows:
         columns = {name: getattr(self, name) for name in (*TEXTS, *INTEGERS, "origins", "quality")}
         return CatalogRows(**(columns | {"shard": numbers[self.shard]}))
 
+    def of_shards(self, kept: NDArray[np.bool_]) -> "CatalogRows":
+        """The rows of the shards i with `kept[i]`, which are numbered without gaps."""
+        return self if kept.all() else self.take(kept[self.shard]).renumbered(np.cumsum(kept, dtype=np.int64) - 1)
+
     def located(self, row: int, shard: Path) -> FeatureLocation:
         """One of the rows, of which `shard` is the file."""
         quality = {name: float(column[row]) for name, column in self.quality.items() if np.isfinite(column[row])}

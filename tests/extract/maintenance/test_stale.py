@@ -14,7 +14,7 @@ from foal.extract.maintenance.row_states import ABSENT, CHANGED_ROW, CURRENT, NE
 from foal.extract.maintenance.stale import DAMAGED, LEFT_OVER, OTHER, SUPERSEDED, find_stale
 from foal.shared.files.fingerprint import media_fingerprint
 from foal.shared.files.media_state import MediaFingerprints, MediaState
-from foal.shared.store.catalog import shard_folder
+from foal.shared.store.catalog import read_catalog, shard_folder, store_catalog
 from foal.shared.store.shard import VERSION, Entry, ShardHeader, ShardWriter
 from foal.shared.utterance import Utterance
 
@@ -86,6 +86,16 @@ def test_current_features_are_not_stale(
     assert report.stale == ()
     assert report.rows == {"audio-aaaaaaaa": {CURRENT: 18}, "face-aaaaaaaa": {CURRENT: 18}}
     assert find_stale(tmp_path / "nowhere", sample_utterances, CONFIGS, MediaFingerprints(tmp_path)).stale == ()
+
+
+def test_a_shard_that_changed_since_its_catalog_is_not_stale(tmp_path: Path, split_utterances: list[Utterance]) -> None:
+    for utterance in split_utterances:
+        (tmp_path / utterance.audio).write_bytes(b"sound")
+    features, session = tmp_path / "features", [u for u in split_utterances if u.split == split_utterances[0].split]
+    shard = write_shard(features, session, root=tmp_path)
+    store_catalog(read_catalog(features, "audio", CONFIG))
+    os.utime(shard)
+    assert reasons(features, session, tmp_path, {"audio": CONFIG}) == {}
 
 
 def test_shards_of_other_configurations_are_stale(

@@ -36,6 +36,9 @@ def test_rows_are_taken_and_renumbered() -> None:
     assert (chosen.ids.tolist(), chosen.shard.tolist(), chosen.row.tolist()) == (["c", "a"], [9, 7], [12, 10])
     assert chosen.quality["decoded"].tolist() == [0.25, 1.0]
     assert rows.take(rows.ids == "b").sources.tolist() == ["sources of b"]
+    left = rows.of_shards(np.array([False, True, True]))
+    assert (left.ids.tolist(), left.shard.tolist()) == (["b", "c"], [0, 1])
+    assert rows.of_shards(np.ones(3, bool)) is rows
     assert len(CatalogRows()) == len(CatalogRows().take(np.zeros(0, np.int64))) == 0
 
 
